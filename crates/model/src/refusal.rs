@@ -1,0 +1,290 @@
+//! A refusal is a value: which stage said no, a stable code, whose fault it was, and whether a retry can help.
+//!
+//! One table ([`Code::row`]) says how each code looks on the wire in either era; nothing else chooses a status or a
+//! JSON-RPC code.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::{Era, ServerName};
+
+/// The stage of a request's life that refused it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// The transport: HTTP rules, framing, body limits.
+    Transport,
+    /// The session: unknown, ended, or not this caller's.
+    Session,
+    /// The envelope: JSON, JSON-RPC, required metadata, headers against body.
+    Envelope,
+    /// Resolving a name to a server and what it calls the thing.
+    Resolve,
+    /// Policy.
+    Policy,
+    /// Picking and opening the upstream.
+    Route,
+    /// The exchange with the upstream.
+    Dispatch,
+}
+
+impl Stage {
+    /// The stage as text, for logs and error data.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Transport => "transport",
+            Self::Session => "session",
+            Self::Envelope => "envelope",
+            Self::Resolve => "resolve",
+            Self::Policy => "policy",
+            Self::Route => "route",
+            Self::Dispatch => "dispatch",
+        }
+    }
+}
+
+/// Whose doing a refusal is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The client sent something it should not have.
+    Client,
+    /// Policy forbids it.
+    Policy,
+    /// The server behind the gateway failed.
+    Upstream,
+    /// The gateway itself could not.
+    Gateway,
+}
+
+impl Source {
+    /// The source as text, for logs and error data.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Policy => "policy",
+            Self::Upstream => "upstream",
+            Self::Gateway => "gateway",
+        }
+    }
+}
+
+/// Whether the same request may succeed later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Retry {
+    /// The same request will be refused again.
+    Never,
+    /// The same request may succeed later, and was not carried out.
+    Safe,
+    /// The same request may succeed later, but may already have had its effect.
+    Unsafe,
+}
+
+impl Retry {
+    /// As text, for logs and error data.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::Safe => "safe",
+            Self::Unsafe => "unsafe",
+        }
+    }
+}
+
+/// How a code looks outside.
+#[derive(Debug, Clone, Copy)]
+pub struct CodeRow {
+    /// The stable name, part of the API: `error.data["dev.tollgate/refusal"].code`.
+    pub name: &'static str,
+    /// The JSON-RPC code for a modern client.
+    pub rpc_modern: i32,
+    /// The JSON-RPC code for a legacy client.
+    pub rpc_legacy: i32,
+    /// The HTTP status for a modern client.
+    pub http_modern: u16,
+    /// The HTTP status for a legacy client.
+    pub http_legacy: u16,
+    /// Whose doing it is.
+    pub source: Source,
+    /// Whether a retry can help.
+    pub retry: Retry,
+}
+
+impl CodeRow {
+    /// The JSON-RPC code for a client of this era.
+    pub const fn rpc(&self, era: Era) -> i32 {
+        match era {
+            Era::Legacy => self.rpc_legacy,
+            Era::Modern => self.rpc_modern,
+        }
+    }
+
+    /// The HTTP status for a client of this era.
+    pub const fn http(&self, era: Era) -> u16 {
+        match era {
+            Era::Legacy => self.http_legacy,
+            Era::Modern => self.http_modern,
+        }
+    }
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, rpc $modern:literal / $legacy:literal, http $hm:literal / $hl:literal, $source:ident, $retry:ident;)*) => {
+        /// The stable refusal codes.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code { $($(#[$doc])* $variant,)* }
+
+        impl Code {
+            /// Every code, in the order of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// How this code looks outside.
+            pub const fn row(self) -> CodeRow {
+                match self {
+                    $(Self::$variant => CodeRow {
+                        name: $name, rpc_modern: $modern, rpc_legacy: $legacy, http_modern: $hm, http_legacy: $hl,
+                        source: Source::$source, retry: Retry::$retry,
+                    },)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The body is not JSON, or could be read two ways (duplicate members, lone surrogates, trailing bytes).
+    ParseError = "parse_error", rpc -32700 / -32700, http 400 / 400, Client, Never;
+    /// The body is JSON but not a message that may be sent here.
+    InvalidRequest = "invalid_request", rpc -32600 / -32600, http 400 / 400, Client, Never;
+    /// A method that the gateway does not serve on this endpoint.
+    MethodNotFound = "method_not_found", rpc -32601 / -32601, http 404 / 200, Client, Never;
+    /// The params do not fit the method.
+    InvalidParams = "invalid_params", rpc -32602 / -32602, http 200 / 200, Client, Never;
+    /// A modern request without its required `_meta` keys.
+    MissingMeta = "missing_meta", rpc -32602 / -32602, http 400 / 400, Client, Never;
+    /// A header says something else than the body, or is missing.
+    HeaderMismatch = "header_mismatch", rpc -32020 / -32600, http 400 / 400, Client, Never;
+    /// The protocol revision is not spoken here.
+    UnsupportedVersion = "unsupported_version", rpc -32022 / -32600, http 400 / 400, Client, Never;
+    /// The request needs a capability that the client did not declare.
+    MissingCapability = "missing_capability", rpc -32021 / -32603, http 400 / 200, Client, Never;
+    /// No such tool here.
+    UnknownTool = "unknown_tool", rpc -32602 / -32602, http 200 / 200, Client, Never;
+    /// No such prompt here.
+    UnknownPrompt = "unknown_prompt", rpc -32602 / -32602, http 200 / 200, Client, Never;
+    /// No such resource here.
+    UnknownResource = "unknown_resource", rpc -32602 / -32002, http 200 / 200, Client, Never;
+    /// A cursor that this gateway did not issue, or issued before the servers changed.
+    InvalidCursor = "invalid_cursor", rpc -32602 / -32602, http 200 / 200, Client, Never;
+    /// A session that does not exist, has ended, or is another caller's.
+    UnknownSession = "unknown_session", rpc -32600 / -32600, http 404 / 404, Client, Never;
+    /// A request that needs a session and names none, or comes before `initialize`.
+    MissingSession = "missing_session", rpc -32600 / -32600, http 400 / 400, Client, Never;
+    /// No endpoint of this name.
+    UnknownEndpoint = "unknown_endpoint", rpc -32600 / -32600, http 404 / 404, Client, Never;
+    /// The HTTP method is not served here.
+    HttpMethod = "http_method_not_allowed", rpc -32600 / -32600, http 405 / 405, Client, Never;
+    /// The `Accept` header does not allow what must be sent.
+    NotAcceptable = "not_acceptable", rpc -32600 / -32600, http 406 / 406, Client, Never;
+    /// The body is not `application/json`.
+    MediaType = "unsupported_media_type", rpc -32600 / -32600, http 415 / 415, Client, Never;
+    /// A browser origin that is not allowed.
+    Origin = "origin_not_allowed", rpc -32600 / -32600, http 403 / 403, Client, Never;
+    /// A `Host` that this gateway is not known by.
+    Host = "host_not_allowed", rpc -32600 / -32600, http 403 / 403, Client, Never;
+    /// The body is larger than allowed.
+    BodyTooLarge = "body_too_large", rpc -32600 / -32600, http 413 / 413, Client, Never;
+    /// The body did not arrive in time.
+    BodyTimeout = "body_timeout", rpc -32600 / -32600, http 408 / 408, Client, Safe;
+    /// Policy does not allow it.
+    Denied = "denied", rpc -32603 / -32603, http 403 / 403, Policy, Never;
+    /// The server cannot be reached, or did not start.
+    UpstreamUnavailable = "upstream_unavailable", rpc -32603 / -32603, http 200 / 200, Upstream, Safe;
+    /// The server did not answer in time.
+    UpstreamTimeout = "upstream_timeout", rpc -32603 / -32603, http 200 / 200, Upstream, Unsafe;
+    /// The server or the connection to it ended while the request was under way.
+    UpstreamClosed = "upstream_closed", rpc -32603 / -32603, http 200 / 200, Upstream, Unsafe;
+    /// The server sent something that is not MCP.
+    UpstreamProtocol = "upstream_protocol_error", rpc -32603 / -32603, http 200 / 200, Upstream, Unsafe;
+    /// The server sent a message larger than allowed.
+    UpstreamTooLarge = "upstream_too_large", rpc -32603 / -32603, http 200 / 200, Upstream, Unsafe;
+    /// The server did not accept the gateway's credential.
+    UpstreamAuth = "upstream_auth", rpc -32603 / -32603, http 200 / 200, Upstream, Never;
+    /// The server asks for something that Tollgate does not carry between these revisions.
+    UpstreamUnsupported = "upstream_unsupported", rpc -32603 / -32603, http 200 / 200, Upstream, Never;
+    /// As many processes, sessions or requests as allowed are busy.
+    Capacity = "capacity", rpc -32603 / -32603, http 200 / 200, Gateway, Safe;
+    /// The client cancelled the request.
+    Cancelled = "cancelled", rpc -32603 / -32603, http 200 / 200, Client, Unsafe;
+    /// The gateway is stopping.
+    Draining = "draining", rpc -32603 / -32603, http 503 / 503, Gateway, Safe;
+    /// A fault of the gateway's own.
+    Internal = "internal", rpc -32603 / -32603, http 500 / 500, Gateway, Unsafe;
+}
+
+/// Why a request is not carried out, or has no answer.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// What is wrong, for machines.
+    pub code: Code,
+    /// Who said so.
+    pub stage: Stage,
+    /// The server it concerns, if one was chosen.
+    pub server: Option<ServerName>,
+    /// What is wrong, for the caller. Never holds a secret or an upstream's own text.
+    pub public: Cow<'static, str>,
+    /// What is wrong, for the operator's log.
+    pub internal: Option<String>,
+    /// The members of `error.data` that the specification demands, as raw JSON members without braces.
+    pub data: Option<String>,
+}
+
+impl Refusal {
+    /// A refusal with its public text.
+    pub fn new(stage: Stage, code: Code, public: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, stage, server: None, public: public.into(), internal: None, data: None }
+    }
+
+    /// The server that it concerns.
+    #[must_use]
+    pub fn of(mut self, server: &ServerName) -> Self {
+        self.server = Some(server.clone());
+        self
+    }
+
+    /// What only the operator may read.
+    #[must_use]
+    pub fn because(mut self, internal: impl Into<String>) -> Self {
+        self.internal = Some(internal.into());
+        self
+    }
+
+    /// The members of `error.data` that the specification demands, as raw JSON members without braces.
+    #[must_use]
+    pub fn with_data(mut self, members: impl Into<String>) -> Self {
+        self.data = Some(members.into());
+        self
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.row().name, self.public)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_unique_and_codes_are_legal() {
+        let names: HashSet<_> = Code::ALL.iter().map(|code| code.row().name).collect();
+        assert_eq!(names.len(), Code::ALL.len());
+        for code in Code::ALL {
+            // -32002 and -32042 must not be sent in the modern era (2026-07-28, error codes).
+            assert!(![-32002, -32042].contains(&code.row().rpc_modern), "{code:?}");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The life of a request: downstream transports, sessions, and the stages in order.
+
+mod settings;
+
+pub use settings::{Cidr, ProxySettings};

@@ -1,0 +1,117 @@
+//! What an operator says of the data plane, as meant.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// How the data plane behaves. Every queue, body and wait has its bound here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxySettings {
+    /// The URL by which clients know this gateway: scheme, host, optional port and path prefix, without a slash at the
+    /// end. Never taken from `Host`.
+    pub public_url: Option<String>,
+    /// Further values of `Host` that are this gateway: `host` (any port) or `host:port`. Loopback names and the host of
+    /// [`Self::public_url`] are always allowed.
+    pub allowed_hosts: Vec<String>,
+    /// Values of `Origin` that browsers may call from (`https://app.example.com`). Loopback origins are allowed only
+    /// when listed; the origin of [`Self::public_url`] always is.
+    pub allowed_origins: Vec<String>,
+    /// Proxies whose `Forwarded`/`X-Forwarded-For` names the client's address.
+    pub trusted_proxies: Vec<Cidr>,
+    /// The largest request body. Larger ones are refused with 413.
+    pub body_bytes_max: usize,
+    /// How long a request body may take to arrive in whole. Slower ones are refused with 408.
+    pub body_timeout: Duration,
+    /// How many legacy sessions may exist at once. When full, a new `initialize` is refused.
+    pub sessions_max: usize,
+    /// How long a legacy session without any request or open stream lives.
+    pub session_idle: Duration,
+    /// How many messages may wait for a client that reads its stream slowly. Progress and log messages beyond it are
+    /// dropped; the reply to a request never is.
+    pub stream_queue_max: usize,
+    /// After how much silence a stream gets an SSE comment, so that proxies on the way keep it open.
+    pub keep_alive: Duration,
+    /// How many requests may be under way at once in one legacy session or over one stdio connection.
+    pub in_flight_max: usize,
+    /// How many pages of one server's list are read for one merged page that must be complete (names shortened by a
+    /// hash, resource routing).
+    pub list_pages_max: usize,
+    /// How many items one server's list may have; the rest is left out and named as missing.
+    pub list_items_max: usize,
+}
+
+impl Default for ProxySettings {
+    fn default() -> Self {
+        Self {
+            public_url: None,
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            body_bytes_max: 16 * 1024 * 1024,
+            body_timeout: Duration::from_secs(30),
+            sessions_max: 10_000,
+            session_idle: Duration::from_secs(30 * 60),
+            stream_queue_max: 256,
+            keep_alive: Duration::from_secs(15),
+            in_flight_max: 256,
+            list_pages_max: 200,
+            list_items_max: 20_000,
+        }
+    }
+}
+
+/// A block of addresses (RFC 4632): `10.0.0.0/8`, `::1/128`, or one address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cidr {
+    network: IpAddr,
+    prefix: u8,
+}
+
+impl Cidr {
+    /// Reads `address/prefix` or a single address.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix.parse::<u8>().ok()?)),
+            None => (text, None),
+        };
+        let network: IpAddr = address.parse().ok()?;
+        let longest = if network.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix.unwrap_or(longest);
+        (prefix <= longest).then_some(Self { network, prefix })
+    }
+
+    /// Whether the address lies in this block. An IPv4 address mapped into IPv6 counts as IPv4.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.network, address.to_canonical()) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                let shift = 32 - u32::from(self.prefix);
+                (u32::from(network) ^ u32::from(address)).checked_shr(shift).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let shift = 128 - u32::from(self.prefix);
+                (u128::from(network) ^ u128::from(address)).checked_shr(shift).unwrap_or(0) == 0
+            }
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_contain_what_they_should() {
+        let contains = |block: &str, address: &str| {
+            Cidr::parse(block).expect("a block").contains(address.parse().expect("an address"))
+        };
+        assert!(contains("10.0.0.0/8", "10.255.0.1"));
+        assert!(!contains("10.0.0.0/8", "11.0.0.1"));
+        assert!(contains("0.0.0.0/0", "192.0.2.1"));
+        assert!(contains("127.0.0.1", "::ffff:127.0.0.1"));
+        assert!(contains("2001:db8::/32", "2001:db8:1::1"));
+        assert!(!contains("2001:db8::/32", "2001:db9::1"));
+        assert!(!contains("::/0", "192.0.2.1"));
+        assert!(Cidr::parse("10.0.0.0/33").is_none());
+        assert!(Cidr::parse("ten").is_none());
+    }
+}
