@@ -1,0 +1,81 @@
+//! Untrusted text, made fit for a log line.
+
+use std::fmt;
+
+/// The longest piece of untrusted text that one field of a log line shows, in bytes.
+pub const TEXT_BYTES_MAX: usize = 2048;
+
+/// Shows text that came from outside: control characters escaped (so that nobody can forge a log line or move a
+/// terminal's cursor), and cut at [`TEXT_BYTES_MAX`].
+pub struct Clean<'a>(pub &'a str);
+
+impl fmt::Display for Clean<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = head(self.0, TEXT_BYTES_MAX);
+        escape(f, shown)?;
+        if shown.len() < self.0.len() {
+            write!(f, "… ({} more bytes)", self.0.len() - shown.len())?;
+        }
+        Ok(())
+    }
+}
+
+/// The longest beginning of `text` that has at most `bytes_max` bytes and ends between characters.
+fn head(text: &str, bytes_max: usize) -> &str {
+    if text.len() <= bytes_max {
+        return text;
+    }
+    let end = (0..=bytes_max).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    &text[..end]
+}
+
+/// Writes `text` with every control character escaped as Rust and JSON readers know it.
+pub(crate) fn escape(out: &mut dyn fmt::Write, text: &str) -> fmt::Result {
+    for c in text.chars() {
+        match c {
+            '\n' => out.write_str("\\n")?,
+            '\r' => out.write_str("\\r")?,
+            '\t' => out.write_str("\\t")?,
+            c if c.is_control() || invisible(c) => write!(out, "\\u{{{:x}}}", u32::from(c))?,
+            c => out.write_char(c)?,
+        }
+    }
+    Ok(())
+}
+
+/// Characters that change how their neighbours are shown: line separators and bidirectional controls.
+fn invisible(c: char) -> bool {
+    matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Lets a formatter write through [`escape`].
+pub(crate) struct Escaping<'a>(pub(crate) &'a mut String);
+
+impl fmt::Write for Escaping<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+            self.0.push_str(text);
+            return Ok(());
+        }
+        let mut out = String::new();
+        escape(&mut out, text)?;
+        self.0.write_str(&out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_can_move_the_cursor_or_begin_a_line() {
+        let shown = Clean("a\nb\x1b[2Jc\u{202e}d\u{9b}").to_string();
+        assert_eq!(shown, "a\\nb\\u{1b}[2Jc\\u{202e}d\\u{9b}");
+    }
+
+    #[test]
+    fn long_text_is_cut_between_characters() {
+        let shown = Clean(&"é".repeat(TEXT_BYTES_MAX)).to_string();
+        assert!(shown.ends_with(&format!("… ({TEXT_BYTES_MAX} more bytes)")), "{shown}");
+    }
+}

@@ -1,0 +1,145 @@
+//! The numbers behind `/metrics`: process-wide, atomic, in the Prometheus text format (version 0.0.4).
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use tollgate_model::Code;
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// A result, or an error that the server itself gave, reached the client.
+    Answered,
+    /// The gateway refused it, or answered for a server that could not.
+    Refused(Code),
+}
+
+static ANSWERED: AtomicU64 = AtomicU64::new(0);
+static REFUSED: [AtomicU64; Code::ALL.len()] = [const { AtomicU64::new(0) }; Code::ALL.len()];
+static SESSIONS: AtomicI64 = AtomicI64::new(0);
+static CONNECTIONS: AtomicI64 = AtomicI64::new(0);
+static RELOADS_OK: AtomicU64 = AtomicU64::new(0);
+static RELOADS_FAILED: AtomicU64 = AtomicU64::new(0);
+
+/// Counts one request from a client.
+pub fn request(outcome: Outcome) {
+    match outcome {
+        Outcome::Answered => ANSWERED.fetch_add(1, Ordering::Relaxed),
+        Outcome::Refused(code) => REFUSED[code as usize].fetch_add(1, Ordering::Relaxed),
+    };
+}
+
+/// A legacy session with a client began.
+pub fn session_opened() {
+    SESSIONS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A legacy session with a client ended.
+pub fn session_closed() {
+    SESSIONS.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// Counts a client's connection for as long as it lives.
+#[derive(Debug)]
+pub struct Connection(());
+
+impl Connection {
+    /// A connection was accepted.
+    pub fn opened() -> Self {
+        CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+        Self(())
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        CONNECTIONS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+pub(crate) fn reload(ok: bool) {
+    let counter = if ok { &RELOADS_OK } else { &RELOADS_FAILED };
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A text of metrics being written.
+#[derive(Debug, Default)]
+pub struct Metrics(String);
+
+impl Metrics {
+    /// Begins a family: its help and its type (`counter` or `gauge`).
+    pub fn family(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    /// One number of the family begun last. Label values are escaped here.
+    pub fn number(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
+        self.0.push_str(name);
+        for (nth, (label, text)) in labels.iter().enumerate() {
+            let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let _ = write!(self.0, "{}{label}=\"{text}\"", if nth == 0 { '{' } else { ',' });
+        }
+        if !labels.is_empty() {
+            self.0.push('}');
+        }
+        let _ = writeln!(self.0, " {value}");
+    }
+
+    /// The text.
+    pub fn into_text(self) -> String {
+        self.0
+    }
+}
+
+/// Writes every process-wide number.
+pub fn write(metrics: &mut Metrics) {
+    let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+
+    let name = "tollgate_requests_total";
+    metrics.family(name, "counter", "Requests from clients by how they ended.");
+    metrics.number(name, &[("outcome", "answered")], load(&ANSWERED));
+    for (code, counter) in Code::ALL.iter().zip(&REFUSED) {
+        let row = code.row();
+        let labels = [("outcome", "refused"), ("code", row.name), ("source", row.source.as_str())];
+        metrics.number(name, &labels, load(counter));
+    }
+
+    let name = "tollgate_sessions";
+    metrics.family(name, "gauge", "Legacy sessions that clients hold.");
+    metrics.number(name, &[], SESSIONS.load(Ordering::Relaxed));
+
+    let name = "tollgate_connections";
+    metrics.family(name, "gauge", "Open connections from clients, all listeners.");
+    metrics.number(name, &[], CONNECTIONS.load(Ordering::Relaxed));
+
+    let name = "tollgate_config_reloads_total";
+    metrics.family(name, "counter", "Changes of the configuration by whether they were taken over.");
+    metrics.number(name, &[("outcome", "ok")], load(&RELOADS_OK));
+    metrics.number(name, &[("outcome", "failed")], load(&RELOADS_FAILED));
+
+    let name = "tollgate_log_lines_dropped_total";
+    metrics.family(name, "counter", "Log lines dropped because nobody read them fast enough.");
+    metrics.number(name, &[], crate::writer::dropped());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_its_own_counter() {
+        for (nth, code) in Code::ALL.iter().enumerate() {
+            assert_eq!(*code as usize, nth);
+        }
+    }
+
+    #[test]
+    fn labels_are_escaped() {
+        let mut metrics = Metrics::default();
+        metrics.family("x", "gauge", "An x.");
+        metrics.number("x", &[("a", "q\"\\\n"), ("b", "c")], 3);
+        let text = metrics.into_text();
+        assert_eq!(text, "# HELP x An x.\n# TYPE x gauge\nx{a=\"q\\\"\\\\\\n\",b=\"c\"} 3\n");
+    }
+}

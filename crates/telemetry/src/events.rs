@@ -1,0 +1,261 @@
+//! Everything that an operator may want to know, one struct per event. `emit()` writes the log line and counts.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tollgate_model::{Refusal, Revision, ServerName, Source};
+use tracing::{debug, error, info, warn};
+
+use crate::{Clean, counters};
+
+/// A listener is open.
+#[derive(Debug)]
+pub struct ListenerBound {
+    /// What it serves: `data plane` or `admin`.
+    pub plane: &'static str,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+}
+
+impl ListenerBound {
+    /// Logs it.
+    pub fn emit(self) {
+        info!(plane = self.plane, address = %self.address, tls = self.tls, "listening");
+    }
+}
+
+/// A connection could not be accepted, as when the process has no file descriptor left.
+#[derive(Debug)]
+pub struct AcceptFailed<'a> {
+    /// Which listener.
+    pub plane: &'static str,
+    /// What the operating system said.
+    pub error: &'a std::io::Error,
+}
+
+impl AcceptFailed<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        error!(plane = self.plane, error = %self.error, "cannot accept connections; trying again shortly");
+    }
+}
+
+/// A client's connection ended in an error before or between requests.
+#[derive(Debug)]
+pub struct ConnectionFailed<'a> {
+    /// Which listener.
+    pub plane: &'static str,
+    /// Who was connected.
+    pub peer: SocketAddr,
+    /// What went wrong.
+    pub reason: &'a str,
+}
+
+impl ConnectionFailed<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        debug!(plane = self.plane, peer = %self.peer, reason = %Clean(self.reason), "connection ended");
+    }
+}
+
+/// A certificate was read again after its files changed.
+#[derive(Debug)]
+pub struct CertificateReloaded<'a> {
+    /// Which listener.
+    pub plane: &'static str,
+    /// Why the new files cannot be used; the old certificate stays.
+    pub failure: Option<&'a str>,
+}
+
+impl CertificateReloaded<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        match self.failure {
+            None => info!(plane = self.plane, "certificate reloaded"),
+            Some(reason) => warn!(plane = self.plane, reason, "certificate not reloaded; the old one stays"),
+        }
+    }
+}
+
+/// A server answered and can be used.
+#[derive(Debug)]
+pub struct ServerUp<'a> {
+    /// Which server.
+    pub server: &'a ServerName,
+    /// The revision that it and the gateway agreed on.
+    pub revision: Revision,
+}
+
+impl ServerUp<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        info!(server = %self.server, revision = %self.revision, "server is up");
+    }
+}
+
+/// A server cannot be used.
+#[derive(Debug)]
+pub struct ServerDown<'a> {
+    /// Which server.
+    pub server: &'a ServerName,
+    /// Why.
+    pub reason: &'a str,
+    /// When it is tried again at the earliest.
+    pub retry_in: Option<Duration>,
+}
+
+impl ServerDown<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        let retry_in_ms = self.retry_in.map_or(0, |wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        warn!(server = %self.server, reason = %Clean(self.reason), retry_in_ms, "server is down");
+    }
+}
+
+/// A server's process was started again after it died.
+#[derive(Debug)]
+pub struct ServerRestarted<'a> {
+    /// Which server.
+    pub server: &'a ServerName,
+    /// How often in a row.
+    pub attempt: u32,
+}
+
+impl ServerRestarted<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        info!(server = %self.server, attempt = self.attempt, "server is started again");
+    }
+}
+
+/// A line that a server's process wrote to its standard error.
+#[derive(Debug)]
+pub struct ChildStderr<'a> {
+    /// Which server.
+    pub server: &'a ServerName,
+    /// The line, without its end.
+    pub line: &'a str,
+}
+
+impl ChildStderr<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        info!(target: "tollgate::child", server = %self.server, "{}", Clean(self.line));
+    }
+}
+
+/// The configuration was read again.
+#[derive(Debug)]
+pub struct ConfigReloaded<'a> {
+    /// Where it was read from.
+    pub path: &'a str,
+    /// How many servers it names.
+    pub servers: usize,
+}
+
+impl ConfigReloaded<'_> {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        counters::reload(true);
+        info!(path = %Clean(self.path), servers = self.servers, "configuration reloaded");
+    }
+}
+
+/// A changed configuration cannot be used; the last good one stays.
+#[derive(Debug)]
+pub struct ConfigRejected<'a> {
+    /// Where it was read from.
+    pub path: &'a str,
+    /// What is wrong, with line and column.
+    pub reason: &'a str,
+}
+
+impl ConfigRejected<'_> {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        counters::reload(false);
+        let (path, reason) = (Clean(self.path), Clean(self.reason));
+        error!(%path, %reason, "configuration not reloaded; the last good one stays");
+    }
+}
+
+/// A part of a changed configuration takes effect only after a restart.
+#[derive(Debug)]
+pub struct RestartNeeded {
+    /// Which setting.
+    pub setting: &'static str,
+}
+
+impl RestartNeeded {
+    /// Logs it.
+    pub fn emit(self) {
+        warn!(setting = self.setting, "this change takes effect after a restart");
+    }
+}
+
+/// A request was refused, or answered for a server that could not.
+#[derive(Debug)]
+pub struct Refused<'a> {
+    /// The refusal.
+    pub refusal: &'a Refusal,
+    /// The request id that the client was told too.
+    pub request_id: &'a str,
+}
+
+impl Refused<'_> {
+    /// Logs and counts it: what is a client's own doing at `debug`, other trouble at `warn`.
+    pub fn emit(self) {
+        let refusal = self.refusal;
+        let row = refusal.code.row();
+        counters::request(counters::Outcome::Refused(refusal.code));
+        let server = refusal.server.as_ref().map_or("", ServerName::as_str);
+        let (code, stage, request_id) = (row.name, refusal.stage.as_str(), self.request_id);
+        let text = Clean(&refusal.public);
+        let internal = Clean(refusal.internal.as_deref().unwrap_or_default());
+        match row.source {
+            Source::Client | Source::Policy => {
+                debug!(code, stage, server, request_id, %text, %internal, "refused");
+            }
+            Source::Upstream | Source::Gateway => {
+                warn!(code, stage, server, request_id, %text, %internal, "refused");
+            }
+        }
+    }
+}
+
+/// The gateway stops: no new connections, requests under way may finish.
+#[derive(Debug)]
+pub struct DrainStarted {
+    /// What asked for it, as `SIGTERM`.
+    pub cause: &'static str,
+    /// How long requests under way may take.
+    pub grace: Duration,
+}
+
+impl DrainStarted {
+    /// Logs it.
+    pub fn emit(self) {
+        let grace_ms = u64::try_from(self.grace.as_millis()).unwrap_or(u64::MAX);
+        info!(cause = self.cause, grace_ms, "stopping: requests under way may finish");
+    }
+}
+
+/// The gateway has stopped.
+#[derive(Debug)]
+pub struct DrainEnded {
+    /// Whether everything under way finished in time.
+    pub complete: bool,
+}
+
+impl DrainEnded {
+    /// Logs it.
+    pub fn emit(self) {
+        if self.complete {
+            info!("stopped");
+        } else {
+            warn!("stopped before everything under way was finished");
+        }
+    }
+}
