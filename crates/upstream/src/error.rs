@@ -1,0 +1,155 @@
+//! What can go wrong between the gateway and a server. The public text never holds the server's own words, a URL, or
+//! a secret; the internal detail is for the operator's log.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tollgate_model::{Code, Refusal, ServerName, Stage};
+
+/// Why a request has no answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum UpstreamError {
+    /// The server cannot be reached, or did not start. Nothing was carried out.
+    #[error("{what}: {detail}")]
+    Unavailable {
+        /// What is the matter, for the caller.
+        what: &'static str,
+        /// For the log.
+        detail: Arc<str>,
+    },
+    /// What was found out about the server does not fit any more (its era changed, its session is forgotten, its
+    /// process ended before the request left). Nothing was carried out: open again and send the request once more.
+    #[error("the server changed: {detail}")]
+    Stale {
+        /// For the log.
+        detail: Arc<str>,
+    },
+    /// No answer in time.
+    #[error("no answer to {what} within {} ms", after.as_millis())]
+    Timeout {
+        /// What there was no answer to.
+        what: &'static str,
+        /// How long it took.
+        after: Duration,
+    },
+    /// The process or connection ended while the request was under way.
+    #[error("the connection ended: {detail}")]
+    Closed {
+        /// For the log.
+        detail: Arc<str>,
+    },
+    /// Something that is not MCP.
+    #[error("{what}: {detail}")]
+    Protocol {
+        /// What is the matter, for the caller.
+        what: Cow<'static, str>,
+        /// For the log.
+        detail: Arc<str>,
+    },
+    /// A message larger than allowed.
+    #[error("a message of more than {bytes_max} bytes")]
+    TooLarge {
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// The server did not accept the gateway's credential.
+    #[error("the server answered with status {status}")]
+    Auth {
+        /// 401 or 403.
+        status: u16,
+    },
+    /// The server speaks no revision that the gateway speaks.
+    #[error("no common protocol revision: {detail}")]
+    Unsupported {
+        /// For the log.
+        detail: Arc<str>,
+    },
+    /// As many sessions, processes or requests as allowed are busy.
+    #[error("{what}: at most {max}")]
+    Capacity {
+        /// What there are too many of.
+        what: &'static str,
+        /// The limit.
+        max: usize,
+    },
+    /// The server is being stopped.
+    #[error("the server is being stopped")]
+    Stopping,
+}
+
+impl UpstreamError {
+    pub(crate) fn unavailable(what: &'static str, detail: impl ToString) -> Self {
+        Self::Unavailable { what, detail: detail.to_string().into() }
+    }
+
+    pub(crate) fn closed(detail: impl ToString) -> Self {
+        Self::Closed { detail: detail.to_string().into() }
+    }
+
+    pub(crate) fn stale(detail: impl ToString) -> Self {
+        Self::Stale { detail: detail.to_string().into() }
+    }
+
+    pub(crate) fn protocol(what: impl Into<Cow<'static, str>>, detail: impl ToString) -> Self {
+        Self::Protocol { what: what.into(), detail: detail.to_string().into() }
+    }
+
+    /// Whether the request certainly had no effect and [`crate::Server::open`] may now give a link on which it
+    /// succeeds. Try that once; on a second failure give up.
+    pub fn is_stale(&self) -> bool {
+        matches!(self, Self::Stale { .. })
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Unavailable { .. } | Self::Stale { .. } => Code::UpstreamUnavailable,
+            Self::Timeout { .. } => Code::UpstreamTimeout,
+            Self::Closed { .. } => Code::UpstreamClosed,
+            Self::Protocol { .. } => Code::UpstreamProtocol,
+            Self::TooLarge { .. } => Code::UpstreamTooLarge,
+            Self::Auth { .. } => Code::UpstreamAuth,
+            Self::Unsupported { .. } => Code::UpstreamUnsupported,
+            Self::Capacity { .. } => Code::Capacity,
+            Self::Stopping => Code::Draining,
+        }
+    }
+
+    /// What is wrong, for the caller.
+    pub fn public(&self) -> Cow<'static, str> {
+        match self {
+            Self::Unavailable { what, .. } => Cow::Borrowed(what),
+            Self::Stale { .. } => Cow::Borrowed("the server keeps changing and could not be asked"),
+            Self::Timeout { what, after } => {
+                Cow::Owned(format!("the server did not answer {what} within {} ms", after.as_millis()))
+            }
+            Self::Closed { .. } => {
+                Cow::Borrowed("the server, or the connection to it, ended while the request was under way")
+            }
+            Self::Protocol { what, .. } => what.clone(),
+            Self::TooLarge { bytes_max } => {
+                Cow::Owned(format!("the server sent a message of more than {bytes_max} bytes"))
+            }
+            Self::Auth { status } => Cow::Owned(format!(
+                "the server did not accept the gateway's credential (status {status}); its operator must configure one"
+            )),
+            Self::Unsupported { .. } => {
+                Cow::Borrowed("the server speaks no protocol revision that the gateway speaks")
+            }
+            Self::Capacity { what, max } => Cow::Owned(format!("{what}: at most {max} at once")),
+            Self::Stopping => Cow::Borrowed("the server is being stopped"),
+        }
+    }
+
+    /// The refusal that the caller gets.
+    pub fn refusal(&self, server: &ServerName) -> Refusal {
+        let stage = match self {
+            Self::Unavailable { .. } | Self::Stale { .. } | Self::Capacity { .. } | Self::Stopping => {
+                Stage::Route
+            }
+            _ => Stage::Dispatch,
+        };
+        Refusal::new(stage, self.code(), self.public()).of(server).because(self.to_string())
+    }
+}

@@ -1,0 +1,256 @@
+//! How one server is reached, as meant: every wait, queue and size has its bound here, with its default and why.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{HeaderName, Uri};
+use tollgate_model::{Secret, ServerName};
+
+/// One server behind the gateway. [`ServerSettings::new`] fills everything but the name and the transport with the
+/// documented defaults.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerSettings {
+    /// The server's name; errors, logs and events carry it.
+    pub name: ServerName,
+    /// Where it is and how to speak with it.
+    pub transport: Transport,
+    /// Which era it speaks.
+    pub era: EraChoice,
+    /// Who may share one of its sessions or processes; `None` lets the server's era decide (see [`Isolation`]).
+    pub isolation: Option<Isolation>,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// How much there may be of things.
+    pub limits: Limits,
+}
+
+impl ServerSettings {
+    /// A server with the default era, isolation, timeouts and limits.
+    pub fn new(name: ServerName, transport: Transport) -> Self {
+        let limits = match &transport {
+            Transport::Stdio(_) => Limits::for_children(),
+            Transport::Http(_) | Transport::Sse(_) => Limits::for_sessions(),
+        };
+        Self { name, transport, era: EraChoice::Auto, isolation: None, timeouts: Timeouts::default(), limits }
+    }
+}
+
+/// Where a server is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Transport {
+    /// Streamable HTTP of any revision; a server that turns out to speak HTTP+SSE is served too.
+    Http(HttpSettings),
+    /// HTTP+SSE of 2024-11-05, without trying anything newer.
+    Sse(HttpSettings),
+    /// A child process that speaks on its standard input and output.
+    Stdio(StdioSettings),
+}
+
+/// A server with a URL.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HttpSettings {
+    /// Absolute `http` or `https` URL of the MCP endpoint. Credentials in its authority are refused.
+    pub url: Uri,
+    /// Headers put on every request. Names that the gateway sets itself are refused by [`crate::Server::new`].
+    pub headers: Vec<(HeaderName, Secret)>,
+    /// PEM file with the certificate authorities to trust instead of the platform's.
+    pub ca_file: Option<PathBuf>,
+    /// Which HTTP version to speak.
+    pub version: HttpVersion,
+}
+
+impl HttpSettings {
+    /// A URL without extra headers, trusting the platform's roots.
+    pub fn new(url: Uri) -> Self {
+        Self { url, headers: Vec::new(), ca_file: None, version: HttpVersion::Auto }
+    }
+}
+
+/// Which HTTP version to speak with a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HttpVersion {
+    /// HTTP/2 where TLS negotiates it (ALPN), HTTP/1.1 otherwise.
+    #[default]
+    Auto,
+    /// HTTP/1.1 only.
+    Http1,
+    /// HTTP/2 only; without TLS by prior knowledge (RFC 9113, section 3.3).
+    Http2,
+}
+
+/// A server that the gateway starts itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StdioSettings {
+    /// The program: a path, or a name looked up in the gateway's `PATH`.
+    pub command: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Its environment, beside `PATH`, `HOME`, `LANG` and `LC_*`, which it inherits. Nothing else is inherited.
+    pub env: Vec<(String, Secret)>,
+    /// Its working directory; the gateway's own if absent.
+    pub cwd: Option<PathBuf>,
+    /// The program that stands guard over the child (see [`crate::guard`]): called as
+    /// `GUARD child-guard -- COMMAND ARGS`. Without one the child is started directly, in its own process group, and
+    /// what it starts outside that group is not reaped.
+    pub guard: Option<PathBuf>,
+}
+
+impl StdioSettings {
+    /// A command without arguments, environment or guard.
+    pub fn new(command: impl Into<String>) -> Self {
+        Self { command: command.into(), args: Vec::new(), env: Vec::new(), cwd: None, guard: None }
+    }
+}
+
+/// Which era a server speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EraChoice {
+    /// Found by `server/discover`, once per process or origin, and again when it stops fitting.
+    #[default]
+    Auto,
+    /// Legacy: `initialize` at once.
+    Legacy,
+    /// Modern: a server that does not answer `server/discover` is down.
+    Modern,
+}
+
+/// Who may share one session with, or one process of, a server.
+///
+/// Without a choice of the operator's: a modern server is stateless by protocol, so everyone shares it
+/// ([`Isolation::Shared`]). A legacy server (a process or an HTTP session) keeps state and was told the capabilities
+/// of one client, so each client session has its own ([`Isolation::Session`]). Whatever the choice, two clients whose
+/// capabilities differ never share a legacy session or process: capabilities freeze at `initialize`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Isolation {
+    /// Everyone.
+    Shared,
+    /// Everyone of one tenant.
+    Tenant,
+    /// One principal.
+    Principal,
+    /// One session of a client. A modern client has none, so its principal takes that place.
+    Session,
+}
+
+/// How long things may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// A TCP connection and its TLS handshake. 10 s.
+    pub connect: Duration,
+    /// An answer to `server/discover` or `initialize`. A server that is silent for this long is legacy (stdio), or
+    /// down. 10 s; a process that has to be downloaded first (npx, uvx) gets three times as long for its
+    /// `initialize`.
+    pub probe: Duration,
+    /// A request from its start to its response: a hard maximum, whatever progress arrives meanwhile. 300 s.
+    pub request: Duration,
+    /// One page of a list; for whoever fetches lists. 15 s.
+    pub list: Duration,
+    /// How long an instance, or a pooled connection, may be unused before it is stopped. 10 minutes; a pooled
+    /// connection 90 s at most.
+    pub idle: Duration,
+    /// How long the standard input of a child may be closed before SIGTERM, and SIGTERM be ignored before SIGKILL. 2 s
+    /// each.
+    pub stop: Duration,
+    /// The wait after the first failed start; each further one waits twice as long. 0.5 s.
+    pub backoff_min: Duration,
+    /// The longest wait after a failed start. 30 s. Every wait is shortened at random by up to a quarter.
+    pub backoff_max: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            probe: Duration::from_secs(10),
+            request: Duration::from_secs(300),
+            list: Duration::from_secs(15),
+            idle: Duration::from_secs(600),
+            stop: Duration::from_secs(2),
+            backoff_min: Duration::from_millis(500),
+            backoff_max: Duration::from_secs(30),
+        }
+    }
+}
+
+/// How much there may be of things.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Sessions or processes at once: 32 processes, 10,000 HTTP sessions. The least recently used idle one makes way
+    /// for a new one; with none idle the caller is refused.
+    pub instances_max: usize,
+    /// The largest message that a server may send, and the largest single server-sent event or line. 64 MiB.
+    pub message_bytes_max: usize,
+    /// The deepest nesting of a message. 128.
+    pub message_depth_max: usize,
+    /// Notifications and requests that wait for one call's reader; more are dropped (and counted). 1,024.
+    pub call_queue_max: usize,
+    /// Messages that wait to be written to one process or HTTP+SSE session. 256.
+    pub send_queue_max: usize,
+    /// Requests in flight on one process or session. 4,096.
+    pub calls_max: usize,
+    /// Idle connections kept per origin. 64.
+    pub idle_connections_max: usize,
+    /// Connections per origin, idle and busy. 4,096.
+    pub connections_max: usize,
+    /// How much of a line of standard error is logged, in bytes. 4,096.
+    pub stderr_line_bytes_max: usize,
+    /// Lines of standard error logged per second and process, after a burst of ten times as many. 20.
+    pub stderr_lines_per_s: u32,
+}
+
+impl Limits {
+    /// The defaults for processes.
+    pub fn for_children() -> Self {
+        Self {
+            instances_max: 32,
+            message_bytes_max: 64 << 20,
+            message_depth_max: 128,
+            call_queue_max: 1024,
+            send_queue_max: 256,
+            calls_max: 4096,
+            idle_connections_max: 64,
+            connections_max: 4096,
+            stderr_line_bytes_max: 4096,
+            stderr_lines_per_s: 20,
+        }
+    }
+
+    /// The defaults for servers with a URL.
+    pub fn for_sessions() -> Self {
+        Self { instances_max: 10_000, ..Self::for_children() }
+    }
+}
+
+/// Why settings cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// Not an absolute `http` or `https` URL with a host.
+    #[error("the URL must be absolute, http or https, with a host")]
+    Url,
+    /// The URL carries a user name or password.
+    #[error("the URL must not carry credentials; use a header")]
+    Credentials,
+    /// A header that the gateway sets itself.
+    #[error("the header {0} is set by the gateway itself")]
+    Header(HeaderName),
+    /// A header value that HTTP does not allow.
+    #[error("the value of the header {0} has characters that HTTP does not allow")]
+    HeaderValue(HeaderName),
+    /// The file of certificate authorities cannot be read or holds none.
+    #[error("cannot use the certificate authorities in {path}: {reason}")]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The platform's certificate authorities cannot be used.
+    #[error("cannot use the platform's certificate authorities: {0}")]
+    Roots(String),
+    /// An empty command.
+    #[error("the command is empty")]
+    Command,
+    /// A bound that is zero.
+    #[error("{0} must be greater than zero")]
+    Zero(&'static str),
+}
