@@ -1,1 +1,10 @@
-//! Placeholder.
+//! How people run it: health, readiness and metrics, on a listener of their own.
+//!
+//! Read-only, without sign-in: it says which servers there are and how they do, never what passes through them.
+
+mod host;
+mod service;
+mod snapshot;
+
+pub use service::{Admin, Body};
+pub use snapshot::{ServerLine, ServerReach, Snapshot, Standing};

@@ -1,0 +1,179 @@
+//! The answers of the admin listener.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use serde_json::json;
+use tollgate_telemetry::counters::{self, Metrics};
+
+use crate::{Snapshot, Standing, host};
+
+/// The body of every answer.
+pub type Body = Full<Bytes>;
+
+const JSON: &str = "application/json";
+/// The Prometheus text format.
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Answers the admin listener's requests. Cheap to clone.
+#[derive(Clone)]
+pub struct Admin {
+    snapshot: Arc<dyn Fn() -> Snapshot + Send + Sync>,
+    hosts: Arc<[String]>,
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").field("hosts", &self.hosts).finish_non_exhaustive()
+    }
+}
+
+impl Admin {
+    /// Answers from what `snapshot` says at that moment. `hosts` are the values of `Host` that may ask, beside
+    /// addresses and `localhost`: `name` (any port) or `name:port`.
+    pub fn new(snapshot: impl Fn() -> Snapshot + Send + Sync + 'static, hosts: Vec<String>) -> Self {
+        Self { snapshot: Arc::new(snapshot), hosts: hosts.into() }
+    }
+
+    /// Answers one request. Its body is never read.
+    ///
+    /// `/healthz`: 200 while the process lives. `/readyz`: 200 while clients are served, else 503; the body says how
+    /// each server does (one that is down does not make the gateway unready: the others are served). `/metrics`:
+    /// Prometheus text. Everything else: 404; another method than GET and HEAD: 405; an unknown `Host`: 403.
+    pub fn answer<B>(&self, request: &Request<B>) -> Response<Body> {
+        let mut response = self.route(request);
+        if request.method() == Method::HEAD {
+            *response.body_mut() = Body::default();
+        }
+        response
+    }
+
+    fn route<B>(&self, request: &Request<B>) -> Response<Body> {
+        if !host_of(request).is_some_and(|host| host::allowed(host, &self.hosts)) {
+            return error(StatusCode::FORBIDDEN, "this host name is not known here");
+        }
+        let path = request.uri().path();
+        if !matches!(path, "/healthz" | "/readyz" | "/metrics") {
+            return error(StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics");
+        }
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match path {
+            "/healthz" => reply(StatusCode::OK, JSON, json!({"alive": true}).to_string()),
+            "/readyz" => self.readiness(),
+            _ => self.metrics(),
+        }
+    }
+
+    fn readiness(&self) -> Response<Body> {
+        let snapshot = (self.snapshot)();
+        let status = match snapshot.standing {
+            Standing::Serving => StatusCode::OK,
+            Standing::Starting | Standing::Draining => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        reply(status, JSON, snapshot.to_json().to_string())
+    }
+
+    fn metrics(&self) -> Response<Body> {
+        let mut metrics = Metrics::default();
+        counters::write(&mut metrics);
+        (self.snapshot)().write(&mut metrics);
+        reply(StatusCode::OK, METRICS, metrics.into_text())
+    }
+}
+
+/// `Host` of HTTP/1.1 or the authority of HTTP/2.
+fn host_of<B>(request: &Request<B>) -> Option<&str> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host.to_str().ok(),
+        (None, _) => request.uri().authority().map(http::uri::Authority::as_str),
+        (Some(_), Some(_)) => None,
+    }
+}
+
+fn error(status: StatusCode, text: &str) -> Response<Body> {
+    reply(status, JSON, json!({"error": text}).to_string())
+}
+
+fn reply(status: StatusCode, media_type: &'static str, text: String) -> Response<Body> {
+    let mut response = Response::new(Full::from(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ServerLine, ServerReach};
+    use http_body_util::BodyExt;
+    use tollgate_model::ServerName;
+
+    fn admin(standing: Standing) -> Admin {
+        let servers = vec![ServerLine {
+            server: ServerName::new("files").expect("a name"),
+            transport: "stdio",
+            reach: ServerReach::Down { code: "upstream_unavailable", reason: "it did not start".into() },
+            instances: 0,
+            starts: 3,
+            restarts: 2,
+            start_failures: 1,
+        }];
+        Admin::new(move || Snapshot { standing, servers: servers.clone() }, vec!["gate.example".to_owned()])
+    }
+
+    fn ask(standing: Standing, method: &str, host: &str, path: &str) -> (u16, String) {
+        let request =
+            Request::builder().method(method).uri(path).header(HOST, host).body(()).expect("a request");
+        let response = admin(standing).answer(&request);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async {
+            let status = response.status().as_u16();
+            let body = response.into_body().collect().await.expect("a body").to_bytes();
+            (status, String::from_utf8(body.to_vec()).expect("text"))
+        })
+    }
+
+    #[test]
+    fn readiness_follows_the_standing_and_not_one_server() {
+        let (status, body) = ask(Standing::Serving, "GET", "127.0.0.1:1", "/readyz");
+        assert_eq!(status, 200);
+        let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        assert_eq!(body["servers"][0]["state"], "down");
+        assert_eq!(body["servers"][0]["code"], "upstream_unavailable");
+        assert_eq!(ask(Standing::Draining, "GET", "127.0.0.1:1", "/readyz").0, 503);
+        assert_eq!(ask(Standing::Starting, "GET", "127.0.0.1:1", "/readyz").0, 503);
+        assert_eq!(ask(Standing::Starting, "GET", "127.0.0.1:1", "/healthz").0, 200);
+    }
+
+    #[test]
+    fn only_reading_from_known_hosts() {
+        assert_eq!(ask(Standing::Serving, "POST", "localhost", "/healthz").0, 405);
+        assert_eq!(ask(Standing::Serving, "GET", "evil.example", "/healthz").0, 403);
+        assert_eq!(ask(Standing::Serving, "GET", "gate.example:99", "/healthz").0, 200);
+        assert_eq!(ask(Standing::Serving, "HEAD", "localhost", "/metrics"), (200, String::new()));
+        let (status, body) = ask(Standing::Serving, "GET", "localhost", "/nothing");
+        assert_eq!((status, body.contains("error")), (404, true));
+    }
+
+    #[test]
+    fn metrics_name_every_server() {
+        let (_, body) = ask(Standing::Serving, "GET", "localhost", "/metrics");
+        assert!(
+            body.contains("tollgate_server_restarts_total{server=\"files\",transport=\"stdio\"} 2\n"),
+            "{body}"
+        );
+        assert!(body.contains("tollgate_ready 1\n"), "{body}");
+    }
+}

@@ -1,0 +1,150 @@
+//! What the gateway says of itself when asked.
+
+use std::borrow::Cow;
+
+use serde_json::{Value, json};
+use tollgate_model::ServerName;
+use tollgate_telemetry::counters::Metrics;
+
+/// Whether clients are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Not yet.
+    Starting,
+    /// Yes.
+    Serving,
+    /// Not any more; requests under way may finish.
+    Draining,
+}
+
+impl Standing {
+    /// As text.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Serving => "serving",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+/// The gateway at one moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Whether clients are served.
+    pub standing: Standing,
+    /// The servers behind the gateway, in the order of the configuration.
+    pub servers: Vec<ServerLine>,
+}
+
+/// One server.
+#[derive(Debug, Clone)]
+pub struct ServerLine {
+    /// Its name.
+    pub server: ServerName,
+    /// `http`, `sse` or `stdio`.
+    pub transport: &'static str,
+    /// Whether it can be reached, as last seen.
+    pub reach: ServerReach,
+    /// Its sessions or processes.
+    pub instances: u64,
+    /// How often one was started since the gateway began.
+    pub starts: u64,
+    /// How often one was started again because it had died or was forgotten.
+    pub restarts: u64,
+    /// How often one did not start.
+    pub start_failures: u64,
+}
+
+/// Whether a server can be reached, as last seen.
+#[derive(Debug, Clone)]
+pub enum ServerReach {
+    /// Nobody has asked yet.
+    Unknown,
+    /// It answered.
+    Up {
+        /// The revision spoken with it.
+        revision: &'static str,
+    },
+    /// It did not.
+    Down {
+        /// The stable code of the refusal that callers get.
+        code: &'static str,
+        /// Why, fit for callers.
+        reason: Cow<'static, str>,
+    },
+}
+
+impl Snapshot {
+    /// The body of `/readyz`.
+    pub(crate) fn to_json(&self) -> Value {
+        let servers: Vec<Value> = self.servers.iter().map(ServerLine::to_json).collect();
+        json!({
+            "ready": self.standing == Standing::Serving,
+            "state": self.standing.as_str(),
+            "servers": servers,
+        })
+    }
+
+    /// The servers' part of `/metrics`.
+    pub(crate) fn write(&self, metrics: &mut Metrics) {
+        let name = "tollgate_ready";
+        metrics.family(name, "gauge", "1 while clients are served.");
+        metrics.number(name, &[], u8::from(self.standing == Standing::Serving));
+        self.family(
+            metrics,
+            "tollgate_server_up",
+            "gauge",
+            "1 if the server answered when last asked.",
+            |line| u64::from(matches!(line.reach, ServerReach::Up { .. })),
+        );
+        let help = "Sessions with the server, or processes of it.";
+        self.family(metrics, "tollgate_server_instances", "gauge", help, |line| line.instances);
+        let help = "Sessions or processes started.";
+        self.family(metrics, "tollgate_server_starts_total", "counter", help, |line| line.starts);
+        let help = "Sessions or processes started because an earlier one died or was forgotten.";
+        self.family(metrics, "tollgate_server_restarts_total", "counter", help, |line| line.restarts);
+        let help = "Sessions or processes that did not start.";
+        self.family(metrics, "tollgate_server_start_failures_total", "counter", help, |line| {
+            line.start_failures
+        });
+    }
+
+    fn family(
+        &self,
+        metrics: &mut Metrics,
+        family: &str,
+        kind: &str,
+        help: &str,
+        of: impl Fn(&ServerLine) -> u64,
+    ) {
+        metrics.family(family, kind, help);
+        for line in &self.servers {
+            let labels = [("server", line.server.as_str()), ("transport", line.transport)];
+            metrics.number(family, &labels, of(line));
+        }
+    }
+}
+
+impl ServerLine {
+    fn to_json(&self) -> Value {
+        let mut object = json!({
+            "server": self.server.as_str(),
+            "transport": self.transport,
+            "instances": self.instances,
+        });
+        match &self.reach {
+            ServerReach::Unknown => object["state"] = "unknown".into(),
+            ServerReach::Up { revision } => {
+                object["state"] = "up".into();
+                object["revision"] = (*revision).into();
+            }
+            ServerReach::Down { code, reason } => {
+                object["state"] = "down".into();
+                object["code"] = (*code).into();
+                object["reason"] = reason.as_ref().into();
+            }
+        }
+        object
+    }
+}
