@@ -1,1 +1,3 @@
-//! Placeholder.
+//! Peers for the tests: fake servers and raw clients.
+
+pub mod fake;

@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The real binary, driven from outside.
+
+pub mod gateway;

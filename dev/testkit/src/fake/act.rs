@@ -1,0 +1,170 @@
+//! What a fake server does instead of just answering.
+
+use serde::{Deserialize, Serialize};
+
+use super::json;
+
+/// Stands in everything that a faulty server says and that no client of the gateway may ever read.
+pub const LEAK: &str = "LEAK-c0ffee";
+
+/// What the server does on a request. A tool of the same name (in snake case) performs it too.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Act {
+    /// Answers.
+    Answer,
+    /// Never answers.
+    Hang,
+    /// Ends the connection or the process without a word.
+    Die,
+    /// The same, after half of the answer.
+    DieMidMessage,
+    /// The same, after one whole notification on a stream.
+    DieMidStream,
+    /// Answers with something that is not JSON.
+    Malformed,
+    /// Answers a request that nobody made, and not the one that was made.
+    WrongId,
+    /// Answers twice.
+    TwoAnswers,
+    /// Answers a request that nobody made, then the one that was made.
+    Unasked,
+    /// Answers with a message of 100 MB.
+    Flood,
+    /// Answers with bytes that are not UTF-8.
+    InvalidUtf8,
+    /// Ends the stream cleanly in the midst of an event (on stdio: the output in the midst of a line).
+    HalfEvent,
+    /// Sends its answer without ever coming to its end.
+    Drip,
+    /// HTTP 401 with a challenge.
+    Unauthorized,
+    /// HTTP 403 with a challenge.
+    Forbidden,
+    /// HTTP 404 with a text.
+    NotFound,
+    /// HTTP 500 with a text.
+    ServerError,
+    /// HTTP 307 to another address.
+    Redirect,
+    /// Answers with 2 MB of headers.
+    HugeHeaders,
+    /// Answers as HTML.
+    WrongType,
+    /// Answers with another JSON-RPC version, i.e. JSON that is not JSON-RPC.
+    NotJsonRpc,
+    /// So many progress notifications, then the answer.
+    Progress(u32),
+    /// Three progress notifications, then never an answer.
+    ProgressThenHang,
+    /// Answers only once the test releases it.
+    Gate,
+    /// One notification of progress, and the answer only once the test releases it.
+    ProgressThenGate,
+}
+
+impl Act {
+    /// The act of this name, for tools that are named after what they do.
+    pub(super) fn by_name(name: &str) -> Option<Self> {
+        if name == "progress" {
+            return Some(Self::Progress(5));
+        }
+        serde_json::from_value(serde_json::Value::from(name)).ok()
+    }
+}
+
+/// One step of a performance; each transport has its own way to do it.
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    /// One whole message.
+    Message(Vec<u8>),
+    /// The first half of the message, and nothing after it.
+    Half(Vec<u8>),
+    /// One message of so many bytes more than the texts before and after them.
+    Flood { head: String, bytes: usize, tail: String },
+    /// The beginning of a message, then white space without end.
+    Drip(Vec<u8>),
+    /// An unfinished event at the clean end of the stream.
+    HalfEvent(Vec<u8>),
+    /// Waits until the test says so.
+    Gate,
+    /// Waits until the peer leaves.
+    Hang,
+    /// Breaks the connection or ends the process.
+    Die,
+}
+
+/// How many bytes [`Act::Flood`] sends.
+const FLOOD_BYTES: usize = 100 * 1024 * 1024;
+
+/// Turns an act into steps. `answer` is what the server would say.
+pub(super) fn steps(act: &Act, message: &str, answer: &str) -> Vec<Step> {
+    let id = json::find(message, &["id"]).unwrap_or_else(|| "null".to_owned());
+    let whole = |text: &str| Step::Message(text.as_bytes().to_vec());
+    let stray = format!(
+        r#"{{"jsonrpc":"2.0","id":987654321,"result":{{"content":[{{"type":"text","text":"{LEAK} stray"}}]}}}}"#
+    );
+    match act {
+        Act::Hang => vec![Step::Hang],
+        Act::Die => vec![Step::Die],
+        Act::DieMidMessage => vec![Step::Half(answer.as_bytes().to_vec()), Step::Die],
+        Act::DieMidStream => vec![whole(&progress(message, 1, 3)), Step::Die],
+        Act::Malformed => vec![whole(&format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"{LEAK}":]}}}}"#))],
+        Act::WrongId => vec![whole(&stray)],
+        Act::TwoAnswers => {
+            let second = format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[{{"type":"text","text":"{LEAK} second"}}]}}}}"#
+            );
+            vec![whole(answer), whole(&second)]
+        }
+        Act::Unasked => vec![whole(&stray), whole(answer)],
+        Act::Flood => vec![Step::Flood {
+            head: format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[{{"type":"text","text":""#),
+            bytes: FLOOD_BYTES,
+            tail: r#""}]}}"#.to_owned(),
+        }],
+        Act::InvalidUtf8 => {
+            let mut bytes = format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[{{"type":"text","text":"{LEAK} "#
+            )
+            .into_bytes();
+            bytes.extend_from_slice(b"\xff\xfe\"}]}}");
+            vec![Step::Message(bytes)]
+        }
+        Act::HalfEvent => vec![Step::HalfEvent(answer.as_bytes().to_vec())],
+        Act::Drip => vec![Step::Drip(answer.as_bytes()[..answer.len() / 2].to_vec())],
+        Act::NotJsonRpc => vec![whole(&answer.replacen(r#""2.0""#, r#""1.0""#, 1))],
+        Act::Progress(total) => {
+            let mut steps: Vec<_> = (1..=*total).map(|n| whole(&progress(message, n, *total))).collect();
+            steps.push(whole(answer));
+            steps
+        }
+        Act::ProgressThenHang => {
+            let mut steps: Vec<_> = (1..=3).map(|n| whole(&progress(message, n, 9))).collect();
+            steps.push(Step::Hang);
+            steps
+        }
+        Act::Gate => vec![Step::Gate, whole(answer)],
+        Act::ProgressThenGate => vec![whole(&progress(message, 1, 2)), Step::Gate, whole(answer)],
+        Act::Answer
+        | Act::Unauthorized
+        | Act::Forbidden
+        | Act::NotFound
+        | Act::ServerError
+        | Act::Redirect
+        | Act::HugeHeaders
+        | Act::WrongType => vec![whole(answer)],
+    }
+}
+
+/// A progress notification under the request's own token; a log message if it has none.
+fn progress(message: &str, n: u32, total: u32) -> String {
+    match json::find(message, &["params", "_meta", "progressToken"]) {
+        Some(token) => format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{token},"progress":{n},"total":{total},"message":"step {n}","x-kept":1.00}}}}"#
+        ),
+        None => format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"info","data":"step {n} of {total}"}}}}"#
+        ),
+    }
+}

@@ -1,0 +1,460 @@
+//! A fake server over HTTP in this process: Streamable HTTP of either era, and HTTP+SSE.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, broadcast, mpsc};
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::act::{LEAK, Step, steps};
+use super::answers::{self, Memory};
+use super::log::{Entry, Log, Received};
+use super::script::{Eras, Script};
+use super::wire::{Framing, Reader, Writer, split};
+use super::{Act, json, sse_server};
+
+/// What all connections of one fake server share.
+pub(super) struct Shared {
+    pub(super) script: Mutex<Script>,
+    pub(super) log: Log,
+    /// Legacy sessions by id, HTTP+SSE ones included.
+    pub(super) sessions: Mutex<HashMap<String, Memory>>,
+    /// What a modern server remembers.
+    memory: Mutex<Memory>,
+    /// Notifications for whoever listens.
+    pub(super) pushes: broadcast::Sender<String>,
+    /// Held by gated answers.
+    pub(super) gate: Semaphore,
+    /// The streams of HTTP+SSE, by session.
+    pub(super) streams: Mutex<HashMap<String, mpsc::Sender<Vec<Step>>>>,
+    next_session: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn new_session(&self) -> String {
+        let id = format!("upstream-session-{LEAK}-{}", self.next_session.fetch_add(1, Ordering::Relaxed));
+        self.sessions.lock().unwrap().insert(id.clone(), Memory::default());
+        id
+    }
+
+    /// Answers a message within a session (if it has one), and says what to perform.
+    pub(super) fn perform(&self, message: &str, session: Option<&str>) -> (Act, Vec<Step>) {
+        let mut script = self.script.lock().unwrap();
+        let act = script.act(message);
+        let said = match session {
+            Some(session) => {
+                let mut sessions = self.sessions.lock().unwrap();
+                let memory = sessions.entry(session.to_owned()).or_default();
+                answers::answer(&mut script, memory, message)
+            }
+            None => answers::answer(&mut script, &mut self.memory.lock().unwrap(), message),
+        };
+        drop(script);
+        if let Some(push) = said.push {
+            let _ = self.pushes.send(push);
+        }
+        let steps = steps(&act, message, &said.answer);
+        (act, steps)
+    }
+}
+
+/// A fake server that listens on loopback. It stops when it is dropped.
+pub struct FakeServer {
+    addr: SocketAddr,
+    shared: Arc<Shared>,
+    accept: JoinHandle<()>,
+}
+
+impl Drop for FakeServer {
+    fn drop(&mut self) {
+        self.accept.abort();
+    }
+}
+
+impl FakeServer {
+    /// Starts a server on a free port.
+    pub async fn start(script: Script) -> Self {
+        Self::start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), script).await
+    }
+
+    /// Starts a server on a given address, as a server does that was down.
+    pub async fn start_at(addr: SocketAddr, script: Script) -> Self {
+        let listener = TcpListener::bind(addr).await.expect("the address is free");
+        let addr = listener.local_addr().expect("bound");
+        let shared = Arc::new(Shared {
+            script: Mutex::new(script),
+            log: Log::default(),
+            sessions: Mutex::default(),
+            memory: Mutex::default(),
+            pushes: broadcast::channel(64).0,
+            gate: Semaphore::new(0),
+            streams: Mutex::default(),
+            next_session: AtomicU64::new(1),
+        });
+        let accept = tokio::spawn(accept(listener, Arc::clone(&shared)));
+        Self { addr, shared, accept }
+    }
+
+    /// A loopback address on which nothing listens now.
+    pub async fn free_address() -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has free ports");
+        listener.local_addr().expect("bound")
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The Streamable HTTP endpoint.
+    pub fn url(&self) -> String {
+        format!("http://{}/mcp", self.addr)
+    }
+
+    /// The HTTP+SSE endpoint.
+    pub fn sse_url(&self) -> String {
+        format!("http://{}/sse", self.addr)
+    }
+
+    /// Everything that it has received.
+    pub fn log(&self) -> &Log {
+        &self.shared.log
+    }
+
+    /// Changes what it does from now on.
+    pub fn change(&self, change: impl FnOnce(&mut Script)) {
+        change(&mut self.shared.script.lock().unwrap());
+    }
+
+    /// Sends a notification on every open stream that is for notifications.
+    pub fn push(&self, message: &str) {
+        let _ = self.shared.pushes.send(message.to_owned());
+    }
+
+    /// How many streams for notifications are open.
+    pub fn listeners(&self) -> usize {
+        self.shared.pushes.receiver_count()
+    }
+
+    /// Lets one gated answer out.
+    pub fn release(&self) {
+        self.shared.gate.add_permits(1);
+    }
+
+    /// Forgets all legacy sessions, as a restarted server does.
+    pub fn forget_sessions(&self) {
+        self.shared.sessions.lock().unwrap().clear();
+    }
+
+    /// How many legacy sessions it holds.
+    pub fn sessions(&self) -> usize {
+        self.shared.sessions.lock().unwrap().len()
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let Ok((stream, _)) = accepted else { return };
+                connections.spawn(connection(stream, Arc::clone(&shared)));
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, shared: Arc<Shared>) {
+    let (mut reader, mut writer) = split(stream);
+    while let Ok(Some(head)) = reader.head().await {
+        let Ok(body) = reader.body(Framing::of_request(&head)).await else { return };
+        let received = shared.log.request(head.word(0), head.word(1), head.headers.clone(), body);
+        match serve(&shared, &received, &mut reader, &mut writer).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(_) => {
+                shared.log.note(Entry::Left { seq: received.seq });
+                return;
+            }
+        }
+    }
+}
+
+/// Serves one request; says whether the connection may be used again.
+async fn serve(
+    shared: &Arc<Shared>,
+    received: &Received,
+    reader: &mut Reader,
+    writer: &mut Writer,
+) -> io::Result<bool> {
+    let path = received.target.split('?').next().unwrap_or_default();
+    match (received.verb.as_str(), path) {
+        ("POST", "/mcp") => post(shared, received, reader, writer).await,
+        ("GET", "/mcp") => get(shared, received, reader, writer).await,
+        ("DELETE", "/mcp") => {
+            let known = received
+                .header("mcp-session-id")
+                .is_some_and(|id| shared.sessions.lock().unwrap().remove(id).is_some());
+            plain(writer, if known { 200 } else { 404 }, &[], "").await
+        }
+        ("GET", "/sse") => sse_server::stream(shared, received, reader, writer).await,
+        ("POST", "/messages") => sse_server::post(shared, received, writer).await,
+        _ => plain(writer, 404, &[], LEAK).await,
+    }
+}
+
+/// Sends a small response with a length.
+pub(super) async fn plain(
+    writer: &mut Writer,
+    status: u16,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> io::Result<bool> {
+    let mut text = format!("HTTP/1.1 {status} {LEAK}\r\n");
+    for (name, value) in headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    text.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+    writer.all(text.as_bytes()).await?;
+    Ok(true)
+}
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+async fn post(
+    shared: &Arc<Shared>,
+    received: &Received,
+    reader: &mut Reader,
+    writer: &mut Writer,
+) -> io::Result<bool> {
+    let message = received.text();
+    let method = received.rpc_method();
+    if method.is_empty() || json::find(message, &["id"]).is_none() {
+        return plain(writer, 202, &[], "").await;
+    }
+    if let Some((status, answer)) = refuse(shared, received) {
+        return plain(writer, status, &[JSON], &answer).await;
+    }
+    let session = received.header("mcp-session-id").map(str::to_owned);
+    let (act, steps) = shared.perform(message, session.as_deref());
+    match act {
+        Act::Unauthorized | Act::Forbidden => {
+            let status = if act == Act::Unauthorized { 401 } else { 403 };
+            let challenge = format!(
+                r#"Bearer realm="{LEAK}", resource_metadata="https://{LEAK}.example/.well-known/x", scope="{LEAK}""#
+            );
+            return plain(writer, status, &[("www-authenticate", &challenge), ("x-secret", LEAK)], LEAK)
+                .await;
+        }
+        Act::NotFound => return plain(writer, 404, &[("content-type", "text/plain")], LEAK).await,
+        Act::ServerError => return plain(writer, 500, &[("content-type", "text/html")], LEAK).await,
+        Act::Redirect => {
+            let to = format!("http://127.0.0.1:9/{LEAK}");
+            return plain(writer, 307, &[("location", &to)], LEAK).await;
+        }
+        _ => {}
+    }
+    let mut extra = String::new();
+    if method == "initialize" {
+        let modern_only = shared.script.lock().unwrap().eras == Eras::Modern;
+        if modern_only {
+            let body: Vec<u8> = steps
+                .iter()
+                .flat_map(|s| if let Step::Message(m) = s { m.clone() } else { Vec::new() })
+                .collect();
+            return plain(writer, 400, &[JSON], &String::from_utf8_lossy(&body)).await;
+        }
+        if shared.script.lock().unwrap().sessions {
+            extra = format!("mcp-session-id: {}\r\n", shared.new_session());
+        }
+    }
+    if act == Act::HugeHeaders {
+        for n in 0..2048 {
+            extra.push_str(&format!("x-{n}: {LEAK}{}\r\n", "h".repeat(1000)));
+        }
+    }
+    respond(shared, received, &act, steps, &extra, reader, writer).await
+}
+
+/// What a proper server of the script's era refuses: status and body.
+fn refuse(shared: &Shared, received: &Received) -> Option<(u16, String)> {
+    let message = received.text();
+    let id = json::find(message, &["id"])?;
+    let error = |code: i64, text: &str| {
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":"{text}"}}}}"#)
+    };
+    let script = shared.script.lock().unwrap();
+    if script.eras == Eras::Legacy {
+        if !script.sessions || received.rpc_method() == "initialize" {
+            return None;
+        }
+        return match received.header("mcp-session-id") {
+            None => Some((400, error(-32000, "Bad Request: no session"))),
+            Some(session) if shared.sessions.lock().unwrap().contains_key(session) => None,
+            Some(_) => Some((404, error(-32001, "Session not found"))),
+        };
+    }
+    if !answers::is_modern(message) {
+        return None;
+    }
+    let mismatch = |text: &str| Some((400, error(-32020, text)));
+    let version = json::text_at(message, &["params", "_meta", "io.modelcontextprotocol/protocolVersion"]);
+    if received.header("mcp-protocol-version").map(str::to_owned) != version {
+        return mismatch("MCP-Protocol-Version");
+    }
+    if received.header("mcp-method") != Some(&received.rpc_method()) {
+        return mismatch("Mcp-Method");
+    }
+    let wanted = match received.rpc_method().as_str() {
+        "tools/call" | "prompts/get" => json::text_at(message, &["params", "name"]),
+        "resources/read" => json::text_at(message, &["params", "uri"]),
+        _ => None,
+    };
+    match wanted {
+        Some(wanted) if received.header("mcp-name").map(decoded) != Some(wanted.clone()) => {
+            mismatch("Mcp-Name")
+        }
+        _ => None,
+    }
+}
+
+/// A header value with the Base64 sentinel taken off.
+fn decoded(value: &str) -> String {
+    use base64::Engine as _;
+    value
+        .strip_prefix("=?base64?")
+        .and_then(|rest| rest.strip_suffix("?="))
+        .and_then(|b64| base64::engine::general_purpose::STANDARD.decode(b64).ok())
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .unwrap_or_else(|| value.to_owned())
+}
+
+/// A message as one event.
+pub(super) fn event(message: &[u8]) -> Vec<u8> {
+    let mut framed = b"event: message\ndata: ".to_vec();
+    framed.extend_from_slice(message);
+    framed.extend_from_slice(b"\n\n");
+    framed
+}
+
+async fn respond(
+    shared: &Arc<Shared>,
+    received: &Received,
+    act: &Act,
+    steps: Vec<Step>,
+    extra: &str,
+    reader: &mut Reader,
+    writer: &mut Writer,
+) -> io::Result<bool> {
+    let only_streams = matches!(
+        act,
+        Act::DieMidStream | Act::HalfEvent | Act::Progress(_) | Act::ProgressThenHang | Act::ProgressThenGate
+    );
+    let stream = only_streams || shared.script.lock().unwrap().sse_replies;
+    let media = match act {
+        Act::WrongType => "text/html",
+        _ if stream => "text/event-stream",
+        _ => "application/json",
+    };
+    let head =
+        format!("HTTP/1.1 200 OK\r\ncontent-type: {media}\r\n{extra}transfer-encoding: chunked\r\n\r\n");
+    let mut head_sent = false;
+    for step in steps {
+        // A silent server sends not even its head.
+        if !head_sent && !matches!(step, Step::Hang | Step::Gate | Step::Die) {
+            writer.all(head.as_bytes()).await?;
+            head_sent = true;
+        }
+        match step {
+            Step::Message(message) if stream => writer.chunk(&event(&message)).await?,
+            Step::Message(message) => writer.chunk(&message).await?,
+            Step::Half(message) => {
+                let framed = if stream { event(&message) } else { message };
+                writer.chunk(&framed[..framed.len() / 2]).await?;
+            }
+            Step::HalfEvent(message) => {
+                let framed = event(&message);
+                writer.chunk(&framed[..framed.len() / 2]).await?;
+            }
+            Step::Flood { head, bytes, tail } => flood(writer, &head, bytes, &tail, stream).await?,
+            Step::Drip(message) => {
+                writer.chunk(if stream { b"data: " } else { b" " }).await?;
+                writer.chunk(&message).await?;
+                loop {
+                    tokio::select! {
+                        () = reader.gone() => return Err(io::ErrorKind::ConnectionReset.into()),
+                        () = tokio::time::sleep(std::time::Duration::from_millis(20)) => writer.chunk(b" ").await?,
+                    }
+                }
+            }
+            Step::Gate => {
+                tokio::select! {
+                    () = reader.gone() => return Err(io::ErrorKind::ConnectionReset.into()),
+                    permit = shared.gate.acquire() => permit.expect("never closed").forget(),
+                }
+            }
+            Step::Hang => {
+                reader.gone().await;
+                shared.log.note(Entry::Left { seq: received.seq });
+                return Ok(false);
+            }
+            Step::Die => return Ok(false),
+        }
+    }
+    writer.last_chunk().await?;
+    Ok(true)
+}
+
+async fn flood(writer: &mut Writer, head: &str, bytes: usize, tail: &str, stream: bool) -> io::Result<()> {
+    if stream {
+        writer.chunk(b"event: message\ndata: ").await?;
+    }
+    writer.chunk(head.as_bytes()).await?;
+    let block = vec![b'x'; 1 << 20];
+    let mut left = bytes;
+    while left > 0 {
+        let n = left.min(block.len());
+        writer.chunk(&block[..n]).await?;
+        left -= n;
+    }
+    writer.chunk(tail.as_bytes()).await?;
+    if stream {
+        writer.chunk(b"\n\n").await?;
+    }
+    Ok(())
+}
+
+/// The stream for what belongs to no request.
+async fn get(
+    shared: &Arc<Shared>,
+    received: &Received,
+    reader: &mut Reader,
+    writer: &mut Writer,
+) -> io::Result<bool> {
+    let known =
+        received.header("mcp-session-id").is_some_and(|id| shared.sessions.lock().unwrap().contains_key(id));
+    if shared.script.lock().unwrap().eras == Eras::Modern || !known {
+        return plain(writer, if known { 405 } else { 404 }, &[("allow", "POST")], "").await;
+    }
+    let mut pushes = shared.pushes.subscribe();
+    writer
+        .all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        .await?;
+    loop {
+        tokio::select! {
+            () = reader.gone() => {
+                shared.log.note(Entry::StreamClosed { seq: received.seq });
+                return Ok(false);
+            }
+            pushed = pushes.recv() => match pushed {
+                Ok(message) => writer.chunk(&event(message.as_bytes())).await?,
+                Err(_) => return Ok(false),
+            }
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The release binary under test: started on free ports with a configuration of its own, and killed when it is dropped.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tollgate_testkit::fake::stdio::Stage;
+use tollgate_testkit::fake::{Dialect, HttpPeer, Peer, SsePeer, StdioPeer, soon, until};
+
+/// The binary that the tests drive: `TOLLGATE_BIN`, or the release build of this workspace.
+///
+/// # Panics
+/// If there is none.
+pub fn binary() -> PathBuf {
+    let path = std::env::var_os("TOLLGATE_BIN").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/release/tollgate"),
+        PathBuf::from,
+    );
+    assert!(path.exists(), "{} is missing: run `cargo build --release -p tollgate`", path.display());
+    path
+}
+
+/// A server entry for a Streamable HTTP address. Waits are short, so that faults show soon.
+pub fn http(url: &str) -> Value {
+    patient(&json!({ "url": url, "transport": "http" }))
+}
+
+/// A server entry for an HTTP+SSE address.
+pub fn sse(url: &str) -> Value {
+    patient(&json!({ "url": url, "transport": "sse" }))
+}
+
+/// A server entry for children that are directed by a stage.
+pub fn stdio(fake: &str, stage: &Stage) -> Value {
+    patient(&json!({ "command": fake, "args": [stage.path()] }))
+}
+
+fn patient(server: &Value) -> Value {
+    with(server, json!({ "connect_timeout_ms": 2000, "request_timeout_ms": 3000, "list_timeout_ms": 2000 }))
+}
+
+/// The same entry with further members.
+///
+/// # Panics
+/// If either is not an object.
+pub fn with(server: &Value, members: Value) -> Value {
+    let mut server = server.clone();
+    let Value::Object(members) = members else { panic!("members are an object") };
+    server.as_object_mut().expect("a server is an object").extend(members);
+    server
+}
+
+/// A configuration with these servers and nothing else.
+pub fn servers<'a>(servers: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
+    let servers: serde_json::Map<String, Value> =
+        servers.into_iter().map(|(name, s)| (name.to_owned(), s)).collect();
+    json!({ "servers": servers })
+}
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    child: Child,
+    folder: TempDir,
+    env: Vec<(String, String)>,
+    /// Where clients go.
+    pub listen: SocketAddr,
+    /// Where operators go.
+    pub admin: SocketAddr,
+}
+
+impl Gateway {
+    /// Starts a gateway with this configuration.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub async fn start(config: &Value) -> Self {
+        Self::start_with(config, &[]).await
+    }
+
+    /// Starts a gateway with this configuration and these environment variables beside the test's own.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub async fn start_with(config: &Value, env: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        write_config(folder.path(), config);
+        let env: Vec<_> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let (child, listen, admin) = spawn(folder.path(), &env).await;
+        Self { child, folder, env, listen, admin }
+    }
+
+    /// Kills it and starts it again with the same configuration and data.
+    pub async fn restart(&mut self) {
+        let _ = self.child.kill().await;
+        (self.child, self.listen, self.admin) = spawn(self.folder.path(), &self.env).await;
+    }
+
+    /// Replaces the configuration file at once, as an editor does.
+    pub fn configure(&self, config: &Value) {
+        write_config(self.folder.path(), config);
+    }
+
+    /// Replaces the configuration file by any text.
+    pub fn configure_text(&self, text: &str) {
+        write_text(self.folder.path(), text);
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("it was not waited for")
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.pid()).expect("a pid")).expect("a pid");
+        kill_process(pid, signal).expect("it runs");
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        soon("the end of the gateway", self.child.wait()).await.expect("a child")
+    }
+
+    /// Whether it still runs.
+    pub fn running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Waits until the log holds this text.
+    pub async fn logged(&self, text: &str) {
+        until(&format!("`{text}` in the log"), async || self.log().contains(text).then_some(())).await;
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its highest resident memory so far, in KiB.
+    pub fn memory_peak_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("Linux says so");
+        line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number")
+    }
+
+    /// Sets the highest resident memory back to what is resident now.
+    pub fn reset_memory_peak(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").expect("it is ours");
+    }
+
+    /// A modern client of an endpoint.
+    pub fn modern(&self, path: &str) -> HttpPeer {
+        HttpPeer::modern(self.listen, path)
+    }
+
+    /// A legacy client of an endpoint.
+    pub async fn legacy(&self, path: &str) -> HttpPeer {
+        HttpPeer::legacy(self.listen, path).await
+    }
+
+    /// A client over HTTP+SSE.
+    pub async fn sse(&self, path: &str) -> SsePeer {
+        SsePeer::connect(self.listen, path).await
+    }
+
+    /// A client over Streamable HTTP of this dialect.
+    pub async fn peer(&self, dialect: Dialect, path: &str) -> Peer {
+        match dialect {
+            Dialect::Modern => self.modern(path).into(),
+            Dialect::Legacy => self.legacy(path).await.into(),
+        }
+    }
+
+    /// A client over stdio, bridged to an endpoint by `tollgate connect`.
+    pub async fn bridged(&self, dialect: Dialect, path: &str) -> StdioPeer {
+        let url = format!("http://{}{path}", self.listen);
+        StdioPeer::start(&binary(), ["connect", &url], &[], dialect).await
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.start_kill();
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail: Vec<_> = log.lines().rev().take(60).collect();
+            eprintln!("--- the end of the gateway's log ---");
+            tail.iter().rev().for_each(|line| eprintln!("{line}"));
+        }
+    }
+}
+
+/// A configuration file in a folder of its own, for a gateway that is itself a stdio child.
+pub fn config_file(config: &Value) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    write_config(folder.path(), config);
+    let path = folder.path().join("tollgate.yaml");
+    (folder, path)
+}
+
+fn write_config(folder: &Path, config: &Value) {
+    // JSON is YAML.
+    write_text(folder, &serde_json::to_string_pretty(config).expect("JSON"));
+}
+
+fn write_text(folder: &Path, text: &str) {
+    let next = folder.join("next.tmp");
+    fs::write(&next, text).expect("the folder is ours");
+    fs::rename(next, folder.join("tollgate.yaml")).expect("the folder is ours");
+}
+
+async fn spawn(folder: &Path, env: &[(String, String)]) -> (Child, SocketAddr, SocketAddr) {
+    let log = File::options().create(true).append(true).open(folder.join("log")).expect("the folder is ours");
+    let mut child = Command::new(binary())
+        .arg("serve")
+        .arg("--config")
+        .arg(folder.join("tollgate.yaml"))
+        .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--json"])
+        .arg("--data-dir")
+        .arg(folder.join("data"))
+        .envs(env.iter().map(|(k, v)| (k, v)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the binary starts");
+    let mut line = String::new();
+    let mut out = BufReader::new(child.stdout.take().expect("piped"));
+    soon("the bound addresses", out.read_line(&mut line)).await.expect("a pipe");
+    let said: Value = serde_json::from_str(&line).unwrap_or_else(|_| {
+        panic!(
+            "the first line is JSON: {line:?}\n{}",
+            fs::read_to_string(folder.join("log")).unwrap_or_default()
+        )
+    });
+    let addr = |key: &str| {
+        said[key].as_str().and_then(|a| a.parse().ok()).unwrap_or_else(|| panic!("{key} in {line}"))
+    };
+    (child, addr("listen"), addr("adminListen"))
+}
