@@ -1,2 +1,301 @@
-//! Placeholder.
-fn main() {}
+//! The benchmark: what a hop through Tollgate costs beside no hop and beside nginx, in one run, on one machine.
+//!
+//! `targets` starts the mock upstream, nginx and Tollgate; `rows` says what is called; `load` sends and checks;
+//! `measure` turns one row on one target into figures; `report` writes the Markdown.
+
+mod client;
+mod figures;
+mod idle;
+mod load;
+mod machine;
+mod measure;
+mod mock;
+mod payload;
+mod process;
+mod report;
+mod rows;
+mod say;
+mod soak;
+mod targets;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+use figures::{Figures, median};
+use machine::Machine;
+use measure::{Durations, measure};
+use report::{Measured, Report};
+use rows::{IDLE, ROWS, Row};
+use targets::{Target, World};
+
+/// What a chore can fail with: it is told to a person, who reads it and acts.
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Idle sessions of the whole run and of the quick one.
+const SESSIONS: usize = 1_000;
+const SESSIONS_QUICK: usize = 200;
+
+/// Measures Tollgate beside nginx and beside no proxy at all, over loopback.
+#[derive(Parser, Debug)]
+#[command(name = "bench")]
+struct Arguments {
+    #[command(subcommand)]
+    mode: Option<Mode>,
+    /// One short round: under 90 seconds, and only roughly right.
+    #[arg(long)]
+    quick: bool,
+    /// Only this row; may be given several times.
+    #[arg(long = "row", value_name = "NAME", value_parser = row_names())]
+    rows: Vec<String>,
+    /// Which targets to measure.
+    #[arg(long, value_delimiter = ',', value_enum, default_values_t = [Target::Direct, Target::Nginx, Target::Tollgate])]
+    targets: Vec<Target>,
+    /// The gateway's binary; built with the profile `dist` when not given.
+    #[arg(long, value_name = "PATH")]
+    tollgate: Option<PathBuf>,
+    /// Calls per second of the fixed rate, in place of each row's own.
+    #[arg(long, value_name = "PER_SECOND", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    rate: Option<u32>,
+    /// Rounds in which the targets take turns.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=20))]
+    rounds: Option<u32>,
+    /// Write the table to docs/reference/benchmark.md, if every answer was right.
+    #[arg(long)]
+    write: bool,
+    /// Instead of measuring, run a mix of calls for so many minutes and watch the gateway's memory.
+    #[arg(long, value_name = "MINUTES")]
+    soak: Option<f64>,
+    /// Seed of the soak's mix.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Subcommand, Debug)]
+enum Mode {
+    /// Runs the mock upstream until it is stopped.
+    #[command(hide = true)]
+    Mock,
+    /// Stops the processes noted on standard input when that ends.
+    #[command(hide = true)]
+    Keep,
+}
+
+fn row_names() -> clap::builder::PossibleValuesParser {
+    ROWS.iter().map(|row| row.id).chain([IDLE]).collect::<Vec<_>>().into()
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.mode {
+        Some(Mode::Mock) => serve_mock(),
+        Some(Mode::Keep) => {
+            process::keep(std::io::stdin().lock(), process::GRACE);
+            Ok(())
+        }
+        None => bench(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            say::note(&format!("bench: {why}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The mock upstream as a process of its own.
+fn serve_mock() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mock = mock::Mock::bind().await?;
+        say::line(&serde_json::to_string(&mock.addresses()?)?);
+        mock.serve().await
+    })
+}
+
+fn bench(arguments: &Arguments) -> Result<()> {
+    raise_file_limit();
+    let stop = stop_on_signal()?;
+    let mut wanted = arguments.targets.clone();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let nginx = wanted.contains(&Target::Nginx).then(targets::find_nginx).transpose()?;
+    let tollgate = wanted.contains(&Target::Tollgate).then(|| gateway_binary(arguments)).transpose()?;
+    let machine = Machine::look(nginx.as_deref(), tollgate.as_deref());
+    let world = World::start(&wanted, tollgate.as_deref())?;
+    if let Some(minutes) = arguments.soak {
+        let target = *wanted.last().ok_or("no target")?;
+        return soak::soak(&world, target, minutes, arguments.seed, &stop);
+    }
+    let report = run(arguments, &world, &wanted, machine, &stop)?;
+    let markdown = report.markdown();
+    say::line(&markdown);
+    let failures = report.failures();
+    if !failures.is_empty() {
+        return Err(format!("the figures are void:\n  {}", failures.join("\n  ")).into());
+    }
+    if arguments.write {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/benchmark.md");
+        fs::write(&path, markdown)?;
+        say::note("written to docs/reference/benchmark.md");
+    }
+    Ok(())
+}
+
+/// All rounds of all rows. A target that fails a row is not tried in its further rounds.
+fn run(
+    arguments: &Arguments,
+    world: &World,
+    wanted: &[Target],
+    machine: Machine,
+    stop: &AtomicBool,
+) -> Result<Report> {
+    let quick = arguments.quick;
+    let rounds = arguments.rounds.map_or(if quick { 1 } else { 3 }, |rounds| rounds as usize);
+    let durations = if quick {
+        Durations {
+            warm_up: Duration::from_millis(50),
+            closed: Duration::from_millis(200),
+            fixed: Duration::from_millis(600),
+        }
+    } else {
+        Durations {
+            warm_up: Duration::from_millis(200),
+            closed: Duration::from_millis(800),
+            fixed: Duration::from_secs(3),
+        }
+    };
+    let chosen = |id: &str| arguments.rows.is_empty() || arguments.rows.iter().any(|row| row == id);
+    let mut rows = Vec::new();
+    for row in ROWS.iter().filter(|row| chosen(row.id)) {
+        let mut row = *row;
+        row.rate_per_s = arguments.rate.map_or(row.rate_per_s, f64::from);
+        rows.push(measure_row(row, world, wanted, rounds, durations, stop)?);
+    }
+    let mut idle = Vec::new();
+    if chosen(IDLE) {
+        for &target in wanted.iter().filter(|target| **target != Target::Direct) {
+            let Some(site) = world.site(target, targets::Setup::Held) else { continue };
+            let sessions = if quick { SESSIONS_QUICK } else { SESSIONS };
+            let found = idle::measure(&site, sessions, stop).map_err(|why| why.to_string());
+            say::note(&format!("{IDLE}  {}: {found:?}", target.label()));
+            idle.push((target, found));
+        }
+    }
+    Ok(Report { machine, durations, rounds, rows, idle })
+}
+
+fn measure_row(
+    row: Row,
+    world: &World,
+    wanted: &[Target],
+    rounds: usize,
+    durations: Durations,
+    stop: &AtomicBool,
+) -> Result<Measured> {
+    let mut seen: BTreeMap<Target, Vec<Figures>> = BTreeMap::new();
+    let mut failed: BTreeMap<Target, String> = BTreeMap::new();
+    for round in 0..rounds {
+        // Each round begins with another target, so that none always comes first.
+        for turn in 0..wanted.len() {
+            let target = wanted[(round + turn) % wanted.len()];
+            let Some(site) = world.site(target, row.setup).filter(|_| !failed.contains_key(&target)) else {
+                continue;
+            };
+            let measured = measure(&row, target, &site, durations, stop);
+            if stop.load(Ordering::Relaxed) {
+                return Err("interrupted".into());
+            }
+            match measured {
+                Ok(figures) => {
+                    say::note(&format!("{}  round {}  {}: {figures:?}", row.id, round + 1, target.label()));
+                    seen.entry(target).or_default().push(figures);
+                }
+                Err(why) => {
+                    say::note(&format!("{}  round {}  {} FAILED: {why}", row.id, round + 1, target.label()));
+                    failed.insert(target, why.to_string());
+                }
+            }
+        }
+    }
+    let result = |target| match (failed.get(&target), seen.get(&target).and_then(|rounds| median(rounds))) {
+        (None, Some(figures)) => Ok(figures),
+        (Some(why), _) => Err(why.clone()),
+        (None, None) => Err("it does not run".to_owned()),
+    };
+    Ok(Measured { row, targets: wanted.iter().map(|&target| (target, result(target))).collect() })
+}
+
+/// The gateway as it is published: profile `dist`.
+fn gateway_binary(arguments: &Arguments) -> Result<PathBuf> {
+    if let Some(path) = &arguments.tollgate {
+        let exists = path.is_file();
+        return exists.then(|| path.clone()).ok_or_else(|| format!("{} is no file", path.display()).into());
+    }
+    say::note("building Tollgate with the profile dist");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml");
+    let output = Command::new(cargo)
+        .args([
+            "build",
+            "--profile",
+            "dist",
+            "--package",
+            "tollgate",
+            "--message-format",
+            "json-render-diagnostics",
+        ])
+        .arg("--manifest-path")
+        .arg(manifest)
+        .stderr(std::process::Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err("Tollgate does not build; or name a binary: --tollgate PATH".into());
+    }
+    built_executable(&String::from_utf8_lossy(&output.stdout)).ok_or_else(|| "cargo names no binary".into())
+}
+
+/// The last executable that cargo's messages name.
+fn built_executable(messages: &str) -> Option<PathBuf> {
+    #[derive(serde::Deserialize)]
+    struct Built {
+        executable: Option<PathBuf>,
+    }
+    messages.lines().filter_map(|line| serde_json::from_str::<Built>(line).ok()?.executable).next_back()
+}
+
+/// A thousand sessions are a thousand files, here and in each process started from here.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+/// Set by Ctrl-C and SIGTERM; whoever waits looks at it, returns, and everything started is stopped on the way out.
+fn stop_on_signal() -> Result<Arc<AtomicBool>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let stop = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&stop);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut interrupt, mut terminate) = {
+        let _entered = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        });
+        seen.store(true, Ordering::Relaxed);
+    });
+    Ok(stop)
+}

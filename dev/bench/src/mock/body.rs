@@ -1,0 +1,66 @@
+//! The three shapes of an answer's body: whole, a stream of events, and a stream that stays open.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+/// Body of one answer of the mock.
+pub(crate) enum Reply {
+    /// All of it, with a known length.
+    Whole(Option<Bytes>),
+    /// One frame per event. Between two frames the body is pending once, so that each is written on its own, as a
+    /// tool's progress is.
+    Events { left: VecDeque<Bytes>, rest: bool },
+    /// One frame, and then open until the client leaves.
+    Held(Option<Bytes>),
+}
+
+impl Reply {
+    pub(crate) fn events(events: VecDeque<Bytes>) -> Reply {
+        Reply::Events { left: events, rest: false }
+    }
+}
+
+impl http_body::Body for Reply {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match &mut *self {
+            Reply::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Reply::Events { left, rest } => {
+                if std::mem::replace(rest, !*rest) {
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Poll::Ready(left.pop_front().map(|event| Ok(Frame::data(event))))
+            }
+            Reply::Held(first) => match first.take() {
+                Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                None => Poll::Pending,
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Reply::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Reply::Events { left, .. } => left.is_empty(),
+            Reply::Held(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Reply::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            _ => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! The figures as Markdown.
+
+use std::fmt::Write;
+
+use crate::figures::{Figures, ratio};
+use crate::idle::Idle;
+use crate::machine::Machine;
+use crate::measure::Durations;
+use crate::rows::Row;
+use crate::targets::Target;
+
+/// Everything that a run found.
+pub(crate) struct Report {
+    pub(crate) machine: Machine,
+    pub(crate) durations: Durations,
+    pub(crate) rounds: usize,
+    pub(crate) rows: Vec<Measured>,
+    pub(crate) idle: Vec<(Target, Result<Idle, String>)>,
+}
+
+/// A row with its medians.
+pub(crate) struct Measured {
+    pub(crate) row: Row,
+    pub(crate) targets: Vec<(Target, Result<Figures, String>)>,
+}
+
+/// The aims of the small call, and of an idle session.
+const CPU_RATIO_MAX: f64 = 1.5;
+const ADDED_P99_MAX_US: f64 = 1_000.0;
+const IDLE_KIB_MAX: f64 = 16.0;
+
+impl Measured {
+    fn figures(&self, target: Target) -> Option<&Figures> {
+        self.targets.iter().find(|(other, _)| *other == target).and_then(|(_, figures)| figures.as_ref().ok())
+    }
+}
+
+impl Report {
+    /// What failed, if anything: then the figures must not be published.
+    pub(crate) fn failures(&self) -> Vec<String> {
+        let rows = self.rows.iter().flat_map(|measured| {
+            measured.targets.iter().filter_map(move |(target, result)| {
+                let why = result.as_ref().err()?;
+                Some(format!("{}, {}: {why}", measured.row.id, target.label()))
+            })
+        });
+        let idle = self.idle.iter().filter_map(|(target, result)| {
+            Some(format!("idle sessions, {}: {}", target.label(), result.as_ref().err()?))
+        });
+        rows.chain(idle).collect()
+    }
+
+    pub(crate) fn markdown(&self) -> String {
+        let mut text = String::from("# Benchmark\n\n");
+        self.write(&mut text);
+        text
+    }
+
+    fn write(&self, text: &mut String) {
+        let part = |text: &mut String, line: &str| {
+            text.push_str(line);
+            text.push_str("\n\n");
+        };
+        part(text, &self.preface());
+        text.push_str("| machine | |\n|---|---|\n");
+        for (what, value) in &self.machine.facts {
+            let _ = writeln!(text, "| {what} | {} |", value.replace('|', "/"));
+        }
+        text.push('\n');
+        let aims = self.aims();
+        if !aims.is_empty() {
+            part(text, "## Aims");
+            text.push_str("| aim | found | |\n|---|---|---|\n");
+            for (aim, found, met) in aims {
+                let _ = writeln!(text, "| {aim} | {found} | {} |", if met { "met" } else { "**not met**" });
+            }
+            text.push('\n');
+        }
+        for measured in &self.rows {
+            write_row(text, measured);
+        }
+        self.write_idle(text);
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
+
+    fn preface(&self) -> String {
+        format!(
+            "Written by `cargo xtask bench --write`. Everything runs on one machine over loopback: the load generator, \
+             the mock upstream and the proxy share its cores. *Direct* is the generator on the mock; *nginx* is a plain \
+             HTTP reverse proxy with two workers and kept-alive connections, about the least that a hop can cost; \
+             *Tollgate* is `tollgate serve` with nothing configured but its servers. Every answer is checked (status, id, \
+             result); one wrong answer fails the row.\n\n\
+             The targets take turns in {} rounds; each figure is the median of the rounds. Throughput is a closed loop \
+             of {} s at 1, 16 and 64 connections. Latency is an open loop of {} s at a fixed rate, counted from the \
+             moment at which a request should have left, so that waiting behind a slow answer is counted (no coordinated \
+             omission). CPU is user and system time of the proxy's processes per call, at the fixed rate and in the \
+             closed loop at 16 connections. Memory is resident memory after the row, shared pages counted once. \
+             A ratio of 1.50 to nginx means one and a half times nginx's figure.",
+            self.rounds,
+            self.durations.closed.as_secs_f64(),
+            self.durations.fixed.as_secs_f64(),
+        )
+    }
+
+    fn aims(&self) -> Vec<(String, String, bool)> {
+        let mut aims = Vec::new();
+        for measured in self.rows.iter().filter(|measured| measured.row.id.starts_with("small-")) {
+            let Some(own) = measured.figures(Target::Tollgate) else { continue };
+            let id = measured.row.id;
+            let cpu =
+                measured.figures(Target::Nginx).and_then(|nginx| ratio(own.cpu_fixed_us, nginx.cpu_fixed_us));
+            if let Some(cpu) = cpu {
+                let aim =
+                    format!("`{id}`: CPU per call at most {CPU_RATIO_MAX} times nginx's, at the fixed rate");
+                aims.push((aim, format!("{cpu:.2} times"), cpu <= CPU_RATIO_MAX));
+            }
+            if let Some(direct) = measured.figures(Target::Direct) {
+                let added = own.latency_us[1] - direct.latency_us[1];
+                let aim = format!(
+                    "`{id}`: p99 added over direct below 1 ms at {} calls/s",
+                    measured.row.rate_per_s
+                );
+                aims.push((aim, format!("{} µs", figure(added)), added < ADDED_P99_MAX_US));
+            }
+        }
+        for (target, idle) in &self.idle {
+            if let (Target::Tollgate, Ok(idle)) = (target, idle) {
+                let found = idle.kib_per_session();
+                let aim = format!("at most {IDLE_KIB_MAX} KiB of memory per idle session");
+                aims.push((aim, format!("{found:.1} KiB"), found <= IDLE_KIB_MAX));
+            }
+        }
+        aims
+    }
+
+    fn write_idle(&self, text: &mut String) {
+        if self.idle.is_empty() {
+            return;
+        }
+        let sessions = self.idle.iter().find_map(|(_, idle)| Some(idle.as_ref().ok()?.sessions)).unwrap_or(0);
+        let _ = write!(
+            text,
+            "## {sessions} idle legacy sessions, each with an open GET stream\n\n\
+             One connection each, `initialize` and GET only; behind Tollgate a modern server, behind nginx the legacy mock.\n\n\
+             | target | before, KiB | with the sessions, KiB | after they ended, KiB | KiB per session |\n|---|--:|--:|--:|--:|\n"
+        );
+        for (target, idle) in &self.idle {
+            let _ = match idle {
+                Ok(idle) => writeln!(
+                    text,
+                    "| {} | {:.0} | {:.0} | {:.0} | {:.1} |",
+                    target.label(),
+                    idle.before_kib,
+                    idle.with_kib,
+                    idle.after_kib,
+                    idle.kib_per_session()
+                ),
+                Err(_) => writeln!(text, "| {} | **failed** | | | |", target.label()),
+            };
+        }
+    }
+}
+
+fn write_row(text: &mut String, measured: &Measured) {
+    let _ = write!(
+        text,
+        "## {}\n\n`{}`; fixed rate {} calls/s over {} connections.\n\n\
+         | target | calls/s at 1 | at 16 | at 64 | p50 µs | p99 µs | p99.9 µs | CPU µs/call | CPU µs/call, closed | memory KiB |\n\
+         |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+        measured.row.title, measured.row.id, measured.row.rate_per_s, measured.row.connections,
+    );
+    for (target, figures) in &measured.targets {
+        match figures {
+            Ok(figures) => line(text, target.label(), &columns(figures), figure),
+            Err(_) => line(text, target.label(), &[None; 9], |_| String::new()),
+        }
+        if figures.is_err() {
+            text.truncate(text.trim_end().len());
+            text.push_str(" **failed**\n");
+        }
+    }
+    if let Some(own) = measured.figures(Target::Tollgate) {
+        for base in [Target::Nginx, Target::Direct] {
+            let Some(figures) = measured.figures(base) else { continue };
+            let (own, base_columns) = (columns(own), columns(figures));
+            let ratios: Vec<Option<f64>> =
+                own.iter().zip(&base_columns).map(|(own, base)| ratio(*own, *base)).collect();
+            line(text, &format!("Tollgate ÷ {}", base.label()), &ratios, |ratio| format!("{ratio:.2}"));
+        }
+    }
+    text.push('\n');
+}
+
+fn columns(figures: &Figures) -> [Option<f64>; 9] {
+    let [one, sixteen, many] = figures.per_s.map(Some);
+    let [p50, p99, p999] = figures.latency_us.map(Some);
+    [one, sixteen, many, p50, p99, p999, figures.cpu_fixed_us, figures.cpu_closed_us, figures.resident_kib]
+}
+
+fn line(text: &mut String, label: &str, columns: &[Option<f64>], format: impl Fn(f64) -> String) {
+    let _ = write!(text, "| {label} |");
+    for column in columns {
+        let _ = write!(text, " {} |", column.map_or_else(|| "–".to_owned(), &format));
+    }
+    text.push('\n');
+}
+
+/// Three digits are more than such a figure is worth; large ones get their thousands apart.
+fn figure(value: f64) -> String {
+    if value.abs() < 100.0 {
+        return format!("{value:.1}");
+    }
+    let digits = format!("{:.0}", value.abs());
+    let mut text = String::from(if value < 0.0 { "-" } else { "" });
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::rows::ROWS;
+
+    fn report(failed: bool) -> Report {
+        let figures = |cpu: Option<f64>, p99: f64| Figures {
+            per_s: [1_000.0, 20_000.0, 1_234_567.0],
+            latency_us: [50.0, p99, 2_000.0],
+            cpu_fixed_us: cpu,
+            cpu_closed_us: cpu,
+            resident_kib: Some(2_048.0),
+        };
+        let own = if failed { Err("no".to_owned()) } else { Ok(figures(Some(30.0), 900.0)) };
+        let targets = vec![
+            (Target::Direct, Ok(figures(None, 200.0))),
+            (Target::Nginx, Ok(figures(Some(25.0), 300.0))),
+            (Target::Tollgate, own),
+        ];
+        let second = Duration::from_secs(1);
+        let idle = Idle { sessions: 100, before_kib: 1_000.0, with_kib: 2_700.0, after_kib: 1_100.0 };
+        Report {
+            machine: Machine { facts: vec![("CPU", "one | two".to_owned())] },
+            durations: Durations { warm_up: second, closed: second, fixed: second },
+            rounds: 3,
+            rows: vec![Measured { row: ROWS[0], targets }],
+            idle: vec![(Target::Tollgate, Ok(idle))],
+        }
+    }
+
+    #[test]
+    fn shows_figures_ratios_and_aims() {
+        let text = report(false).markdown();
+        for part in [
+            "| nginx | 1,000 | 20,000 | 1,234,567 | 50.0 | 300 | 2,000 | 25.0 | 25.0 | 2,048 |",
+            "| Tollgate ÷ nginx | 1.00 | 1.00 | 1.00 | 1.00 | 3.00 | 1.00 | 1.20 | 1.20 | 1.00 |",
+            "| Tollgate ÷ direct | 1.00 | 1.00 | 1.00 | 1.00 | 4.50 | 1.00 | – | – | 1.00 |",
+            "| 1.20 times | met |",
+            "| 700 µs | met |",
+            "| 17.0 KiB | **not met** |",
+        ] {
+            assert!(text.contains(part), "{part} is not in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_failed_row_is_loud() {
+        let report = report(true);
+        assert_eq!(report.failures(), ["small-modern, Tollgate: no"]);
+        let text = report.markdown();
+        assert!(text.contains("**failed**") && !text.contains("Tollgate ÷"), "{text}");
+    }
+}

@@ -1,0 +1,301 @@
+//! What is measured: the mock alone (direct), nginx in front of it, Tollgate in front of it.
+
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::Result;
+use crate::mock::Addresses;
+use crate::process::{Keeper, Running};
+
+/// Where nginx is looked for beside `PATH`, which seldom names the folder of system programs.
+const NGINX: [&str; 2] = ["/usr/sbin/nginx", "/usr/local/sbin/nginx"];
+const START_MAX: Duration = Duration::from_secs(10);
+/// Servers behind the gateway in the long list.
+pub(crate) const MANY: usize = 20;
+
+/// One of the three ways to the mock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, clap::ValueEnum)]
+pub(crate) enum Target {
+    Direct,
+    Nginx,
+    Tollgate,
+}
+
+impl Target {
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Target::Direct => "direct",
+            Target::Nginx => "nginx",
+            Target::Tollgate => "Tollgate",
+        }
+    }
+}
+
+/// What stands behind the address, as a row needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Setup {
+    /// One modern server.
+    Modern,
+    /// One modern server whose answers are streams: nginx must not buffer them.
+    ModernStream,
+    /// One legacy server.
+    Legacy,
+    /// One legacy server behind nginx without buffers, a modern one behind the gateway: for streams that stay open.
+    Held,
+    /// Twenty servers; without a gateway there is nothing to merge them, so one.
+    Many,
+}
+
+/// An address to send to.
+#[derive(Clone, Debug)]
+pub(crate) struct Site {
+    pub(crate) address: SocketAddr,
+    pub(crate) path: &'static str,
+    /// Stands before a tool's native name.
+    pub(crate) prefix: &'static str,
+    /// Processes of the proxy: none when direct.
+    pub(crate) pids: Vec<u32>,
+}
+
+/// Everything that runs. Fields end in this order: proxies before the mock, the keeper last.
+pub(crate) struct World {
+    tollgates: Option<Tollgates>,
+    nginx: Option<Nginx>,
+    mock: Mock,
+    _folder: TempDir,
+}
+
+struct Mock {
+    addresses: Addresses,
+    _process: Option<Running>,
+}
+
+struct Nginx {
+    process: Running,
+    modern: SocketAddr,
+    legacy: SocketAddr,
+}
+
+struct Tollgates {
+    modern: Tollgate,
+    legacy: Tollgate,
+    many: Tollgate,
+}
+
+/// What `tollgate serve --json` prints.
+#[derive(serde::Deserialize)]
+struct Bound {
+    listen: SocketAddr,
+}
+
+struct Tollgate {
+    process: Running,
+    address: SocketAddr,
+}
+
+impl World {
+    /// Starts the mock and what `targets` needs. `tollgate` is the gateway's binary.
+    pub(crate) fn start(targets: &[Target], tollgate: Option<&Path>) -> Result<World> {
+        let keeper = Arc::new(Keeper::start()?);
+        let folder = TempDir::with_prefix("tollgate-bench-")?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("mock").stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut process = Running::start(&mut command, Some(&keeper))?;
+        let addresses = serde_json::from_str(&process.first_line()?)?;
+        let nginx = targets
+            .contains(&Target::Nginx)
+            .then(|| Nginx::start(folder.path(), addresses, &keeper))
+            .transpose()?;
+        let tollgates = match tollgate.filter(|_| targets.contains(&Target::Tollgate)) {
+            Some(binary) => Some(Tollgates::start(binary, folder.path(), addresses, &keeper)?),
+            None => None,
+        };
+        Ok(World { tollgates, nginx, mock: Mock { addresses, _process: Some(process) }, _folder: folder })
+    }
+
+    /// A world of a mock alone, which runs elsewhere.
+    #[cfg(test)]
+    pub(crate) fn of_mock(addresses: Addresses) -> Result<World> {
+        let mock = Mock { addresses, _process: None };
+        Ok(World { tollgates: None, nginx: None, mock, _folder: TempDir::new()? })
+    }
+
+    /// The address for a row; none if the target does not run.
+    pub(crate) fn site(&self, target: Target, setup: Setup) -> Option<Site> {
+        let site = |address, path, prefix, pids| Some(Site { address, path, prefix, pids });
+        let legacy = matches!(setup, Setup::Legacy | Setup::Held);
+        match target {
+            Target::Direct => {
+                let addresses = self.mock.addresses;
+                site(if legacy { addresses.legacy } else { addresses.modern }, "/mcp", "", Vec::new())
+            }
+            Target::Nginx => {
+                let nginx = self.nginx.as_ref()?;
+                let path =
+                    if matches!(setup, Setup::ModernStream | Setup::Held) { "/stream" } else { "/mcp" };
+                site(if legacy { nginx.legacy } else { nginx.modern }, path, "", nginx.process.family())
+            }
+            Target::Tollgate => {
+                let tollgates = self.tollgates.as_ref()?;
+                let tollgate = match setup {
+                    Setup::Modern | Setup::ModernStream | Setup::Held => &tollgates.modern,
+                    Setup::Legacy => &tollgates.legacy,
+                    Setup::Many => &tollgates.many,
+                };
+                site(tollgate.address, "/mcp", "bench__", tollgate.process.family())
+            }
+        }
+    }
+}
+
+/// The nginx to use.
+pub(crate) fn find_nginx() -> Result<PathBuf> {
+    let on_path = std::env::var_os("PATH")
+        .map(|path| std::env::split_paths(&path).map(|folder| folder.join("nginx")).collect::<Vec<_>>());
+    on_path
+        .into_iter()
+        .flatten()
+        .chain(NGINX.map(PathBuf::from))
+        .find(|path| path.is_file())
+        .ok_or_else(|| "nginx is not installed. Run: sudo apt-get install -y nginx-light".into())
+}
+
+impl Nginx {
+    fn start(folder: &Path, mock: Addresses, keeper: &Arc<Keeper>) -> Result<Nginx> {
+        let binary = find_nginx()?;
+        let home = folder.join("nginx");
+        fs::create_dir_all(&home)?;
+        // A port that was free a moment ago may be taken: try again, a few times.
+        let mut last = String::new();
+        for _ in 0..3 {
+            let (modern, legacy) = (free_port()?, free_port()?);
+            fs::write(home.join("nginx.conf"), nginx_config(mock, modern, legacy))?;
+            let mut command = Command::new(&binary);
+            command.arg("-p").arg(&home).args(["-c", "nginx.conf", "-e", "error.log"]);
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(home.join("stderr.log"))?);
+            let mut process = Running::start(&mut command, Some(keeper))?;
+            match await_port(&mut process, legacy) {
+                Ok(()) => return Ok(Nginx { process, modern, legacy }),
+                Err(why) => {
+                    last = format!("{why}: {}", log_tail(&[home.join("stderr.log"), home.join("error.log")]));
+                }
+            }
+        }
+        Err(format!("nginx does not start: {last}").into())
+    }
+}
+
+/// A plain reverse proxy at its fastest: two workers, kept-alive connections on both sides that never expire during a
+/// run, no access log, and buffers large enough that nothing is written to disk.
+fn nginx_config(mock: Addresses, modern: SocketAddr, legacy: SocketAddr) -> String {
+    let user = if rustix::process::geteuid().is_root() { "user root;\n" } else { "" };
+    let server = |listen: SocketAddr, upstream: &str| {
+        format!(
+            "  server {{
+    listen {listen} backlog=4096;
+    location /mcp {{ proxy_pass http://{upstream}/mcp; }}
+    location /stream {{ proxy_pass http://{upstream}/mcp; proxy_buffering off; }}
+  }}
+"
+        )
+    };
+    let upstream = |upstream: &str, address: SocketAddr| {
+        format!(
+            "  upstream {upstream} {{ server {address}; keepalive 256; keepalive_requests 1000000000; keepalive_timeout 1h; }}\n"
+        )
+    };
+    format!(
+        "{user}daemon off;
+worker_processes 2;
+pid nginx.pid;
+error_log error.log warn;
+events {{ worker_connections 8192; }}
+http {{
+  access_log off;
+  client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+  tcp_nodelay on;
+  keepalive_timeout 1h;
+  keepalive_requests 1000000000;
+  client_max_body_size 4m;
+  client_body_buffer_size 2m;
+  proxy_http_version 1.1;
+  proxy_set_header Connection \"\";
+  proxy_buffers 16 16k;
+  proxy_buffer_size 16k;
+  proxy_busy_buffers_size 64k;
+  proxy_max_temp_file_size 0;
+  proxy_read_timeout 1h;
+{}{}{}{}}}
+",
+        upstream("modern", mock.modern),
+        upstream("legacy", mock.legacy),
+        server(modern, "modern"),
+        server(legacy, "legacy"),
+    )
+}
+
+impl Tollgates {
+    fn start(binary: &Path, folder: &Path, mock: Addresses, keeper: &Arc<Keeper>) -> Result<Tollgates> {
+        let many = (1..=MANY).fold(String::new(), |servers, at| {
+            servers + &format!("  bench{at:02}:\n    url: http://{}/mcp/{at:02}\n", mock.modern)
+        });
+        let one = |address: SocketAddr| format!("  bench:\n    url: http://{address}/mcp\n");
+        Ok(Tollgates {
+            modern: Tollgate::start(binary, &folder.join("modern"), &one(mock.modern), keeper)?,
+            legacy: Tollgate::start(binary, &folder.join("legacy"), &one(mock.legacy), keeper)?,
+            many: Tollgate::start(binary, &folder.join("many"), &many, keeper)?,
+        })
+    }
+}
+
+impl Tollgate {
+    fn start(binary: &Path, home: &Path, servers: &str, keeper: &Arc<Keeper>) -> Result<Tollgate> {
+        fs::create_dir_all(home)?;
+        let config = home.join("tollgate.yaml");
+        fs::write(&config, format!("servers:\n{servers}"))?;
+        let log = home.join("stderr.log");
+        let mut command = Command::new(binary);
+        command.args(["serve", "--json", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        command.arg("--config").arg(&config).arg("--data-dir").arg(home.join("data"));
+        command.current_dir(home).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log)?);
+        let mut process = Running::start(&mut command, Some(keeper))?;
+        let line = process
+            .first_line()
+            .map_err(|why| format!("{} {why}: {}", binary.display(), log_tail(std::slice::from_ref(&log))))?;
+        let Bound { listen } = serde_json::from_str(&line)?;
+        await_port(&mut process, listen)?;
+        Ok(Tollgate { process, address: listen })
+    }
+}
+
+fn free_port() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+fn await_port(process: &mut Running, address: SocketAddr) -> Result<()> {
+    let deadline = Instant::now() + START_MAX;
+    loop {
+        if let Some(status) = process.ended()? {
+            return Err(format!("it ended with {status}").into());
+        }
+        if TcpStream::connect_timeout(&address, START_MAX).is_ok() {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(format!("it does not listen on {address} after {} s", START_MAX.as_secs()).into());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn log_tail(logs: &[PathBuf]) -> String {
+    let text: String = logs.iter().filter_map(|log| fs::read_to_string(log).ok()).collect();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(10)..].join("\n")
+}
