@@ -1,0 +1,36 @@
+// The client of npm `@modelcontextprotocol/sdk` 1.x: legacy only.
+
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { SSEClientTransport } from '@modelcontextprotocol/sdk/client/sse.js';
+import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+
+import { run, textOf, wrap } from './driver.mjs';
+
+await run(async (to) => {
+  const [command, ...args] = to.command ?? [];
+  const transport = to.url
+    ? new StreamableHTTPClientTransport(new URL(to.url))
+    : to.sse
+      ? new SSEClientTransport(new URL(to.sse))
+      : new StdioClientTransport({ command, args, env: to.env, stderr: 'inherit' });
+  let protocol = null;
+  const { setProtocolVersion } = transport;
+  transport.setProtocolVersion = (version) => {
+    protocol = version;
+    setProtocolVersion?.call(transport, version);
+  };
+  const client = new Client({ name: 'typescript-v1', version: '1.0.0' }, { capabilities: {} });
+  await client.connect(transport);
+  const close = async () => {
+    if (transport.terminateSession) await transport.terminateSession();
+    await client.close();
+  };
+  return {
+    ...wrap(client, protocol, close),
+    call: async (name, args, options) => {
+      const result = await client.callTool({ name, arguments: args }, undefined, options);
+      return { isError: result.isError === true, text: textOf(result.content) };
+    },
+  };
+});
