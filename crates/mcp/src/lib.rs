@@ -7,6 +7,7 @@
 //! surrogates, bytes after the message.
 
 pub mod codes;
+pub mod compose;
 mod edit;
 pub mod headers;
 pub mod json;
@@ -15,13 +16,14 @@ mod message;
 pub mod meta;
 pub mod methods;
 mod peek;
+mod segments;
 pub mod sse;
 
-pub use edit::{Change, Edit, Segments};
-pub use json::Fault;
-pub use json::{JsonKind, Limits, Member, ScanError, Span};
-pub use json::{elements, find, kind_of, members, quote, text, validate};
+pub use edit::{Change, Edit};
+pub use json::{Fault, JsonKind, Limits, Member, ScanError, Span};
+pub use json::{elements, find, kind_of, members, numbers_equal, quote, text, validate};
 pub use lines::{Line, LineDecoder, encode_line};
 pub use message::{Kind, Message};
 pub use peek::peek_id;
+pub use segments::Segments;
 pub use sse::{SseDecoder, SseError, SseEvent, encode_comment, encode_event, encode_named, encode_priming};

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::edit::Segments;
+use crate::Segments;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::edit::Segments;
+use crate::Segments;
 
 /// One event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
