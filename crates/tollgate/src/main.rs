@@ -1,2 +1,5 @@
-//! Placeholder.
-fn main() {}
+//! The `tollgate` command.
+
+fn main() -> std::process::ExitCode {
+    tollgate::run()
+}

@@ -1,0 +1,291 @@
+//! A client of any MCP endpoint, for the commands that list and call tools: one caller on the same links that the
+//! gateway uses towards its servers, so that a server answers both alike.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use tokio::sync::mpsc;
+use tollgate_mcp::headers::MCP_PARAM_PREFIX;
+use tollgate_mcp::{Kind, Message, Segments, codes, headers, json, meta, methods};
+use tollgate_model::{Caller, ClientProfile, Era, PrincipalId, Revision, ServerName, TenantId};
+use tollgate_upstream::{
+    EraChoice, HttpSettings, Incoming, Link, Outbound, Server, ServerSettings, Transport, UpstreamError,
+};
+
+use crate::cli::Remote;
+use crate::exit::Failure;
+
+/// The most pages of one list.
+const PAGES_MAX: usize = 1000;
+/// How long the end of the session may take.
+const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// A client of one endpoint.
+pub(crate) struct Client {
+    server: Server,
+    link: Link,
+    /// Events are not read: nothing here is kept long enough to change.
+    _events: mpsc::Receiver<tollgate_upstream::ServerEvent>,
+}
+
+/// An error that the other side gave.
+#[derive(Debug)]
+pub(crate) struct RpcError {
+    /// The JSON-RPC code.
+    pub(crate) code: i64,
+    /// What it says.
+    pub(crate) text: String,
+}
+
+/// One step of a call.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    pub(crate) done: f64,
+    pub(crate) total: Option<f64>,
+    pub(crate) text: Option<String>,
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub(crate) enum CallError {
+    /// The other side said no.
+    Rpc(RpcError),
+    /// There is no answer.
+    Broken(UpstreamError),
+}
+
+impl From<UpstreamError> for CallError {
+    fn from(error: UpstreamError) -> Self {
+        Self::Broken(error)
+    }
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Rpc(error) => Self::failed(format!("{} (code {})", error.text, error.code)),
+            CallError::Broken(error) => Self::unavailable(describe(&error)),
+        }
+    }
+}
+
+/// What went wrong, with the detail that the person at the terminal may see: it is their own endpoint.
+fn describe(error: &UpstreamError) -> String {
+    error.to_string()
+}
+
+impl Client {
+    /// Reaches the endpoint, and finds out which era it speaks unless that is said.
+    pub(crate) async fn open(url: &str, remote: &Remote, era: EraChoice) -> Result<Self, Failure> {
+        let settings = settings(url, remote, era)?;
+        let (events, heard) = mpsc::channel(16);
+        let server = Server::new(settings, events).map_err(|error| Failure::usage(format!("{url}: {error}")))?;
+        let caller = Caller {
+            tenant: TenantId::default(),
+            principal: PrincipalId::local(),
+            session: None,
+            client: Arc::new(profile(era)),
+        };
+        match server.open(&caller).await {
+            Ok(link) => Ok(Self { server, link, _events: heard }),
+            Err(error) => {
+                server.stop(Duration::ZERO).await;
+                Err(Failure::unavailable(format!("{url}: {}", describe(&error))))
+            }
+        }
+    }
+
+    /// The revision that the two agreed on.
+    pub(crate) fn revision(&self) -> Revision {
+        self.link.revision()
+    }
+
+    /// All tools, each as raw JSON; every page.
+    pub(crate) async fn tools(&self, mut on_page: impl FnMut(usize)) -> Result<Vec<Bytes>, CallError> {
+        let mut tools: Vec<Bytes> = Vec::new();
+        let mut cursor: Option<Bytes> = None;
+        for _ in 0..PAGES_MAX {
+            let params = cursor.take().map(|cursor| ("cursor", cursor));
+            let page = self.request(methods::TOOLS_LIST, params.as_slice(), None, Vec::new(), |_| {}).await?;
+            let bytes = page.bytes();
+            if let Some(list) = page.member("tools") {
+                tools.extend(json::elements(bytes, list).map(|tool| page.raw(tool)));
+            }
+            on_page(tools.len());
+            cursor = page.member("nextCursor").filter(|at| json::text(bytes, *at).is_some()).map(|at| page.raw(at));
+            if cursor.is_none() {
+                return Ok(tools);
+            }
+        }
+        Err(UpstreamError::Protocol {
+            what: Cow::Borrowed("the list of tools does not end"),
+            detail: format!("more than {PAGES_MAX} pages").into(),
+        }
+        .into())
+    }
+
+    /// Calls a tool with raw arguments. A modern server that wants arguments mirrored in headers says so, and is then
+    /// called again with them, as the specification has it.
+    pub(crate) async fn call(
+        &self,
+        tool: &str,
+        arguments: &Bytes,
+        mut on_progress: impl FnMut(Progress),
+    ) -> Result<Message, CallError> {
+        let params = [("name", Bytes::from(json::quote(tool))), ("arguments", arguments.clone())];
+        let first = self.request(methods::TOOLS_CALL, &params, Some(tool), Vec::new(), &mut on_progress).await;
+        match first {
+            Err(CallError::Rpc(error)) if error.code == i64::from(codes::HEADER_MISMATCH) => {
+                let mirrored = self.mirrored(tool, arguments).await?;
+                if mirrored.is_empty() {
+                    return Err(CallError::Rpc(error));
+                }
+                self.request(methods::TOOLS_CALL, &params, Some(tool), mirrored, on_progress).await
+            }
+            ended => ended,
+        }
+    }
+
+    /// The `Mcp-Param-*` headers that the tool's schema asks for (2026-07-28, Streamable HTTP): top-level properties.
+    async fn mirrored(&self, tool: &str, arguments: &Bytes) -> Result<Vec<(HeaderName, HeaderValue)>, CallError> {
+        let tools = self.tools(|_| {}).await?;
+        let named = |raw: &&Bytes| {
+            let all = json::Span::all(raw);
+            let name = json::find(raw, all, "name").and_then(|name| json::text(raw, name));
+            name.is_some_and(|name| name == tool)
+        };
+        let Some(raw) = tools.iter().find(named) else {
+            return Ok(Vec::new());
+        };
+        let all = json::Span::all(raw);
+        let properties =
+            json::find(raw, all, "inputSchema").and_then(|schema| json::find(raw, schema, "properties"));
+        let mut mirrored = Vec::new();
+        for property in properties.into_iter().flat_map(|properties| json::members(raw, properties)) {
+            let asked = json::find(raw, property.value, "x-mcp-header").and_then(|name| json::text(raw, name));
+            let argument = json::find(arguments, json::Span::all(arguments), &property.key(raw));
+            let (Some(asked), Some(argument)) = (asked, argument) else { continue };
+            let name = HeaderName::try_from(format!("{MCP_PARAM_PREFIX}{asked}"));
+            let value = headers::argument_value(arguments, argument).map(HeaderValue::try_from);
+            if let (Ok(name), Some(Ok(value))) = (name, value) {
+                mirrored.push((name, value));
+            }
+        }
+        Ok(mirrored)
+    }
+
+    /// Sends one request and waits for its response. The result's members are the message's members.
+    async fn request(
+        &self,
+        method: &'static str,
+        params: &[(&str, Bytes)],
+        mcp_name: Option<&str>,
+        mirrored: Vec<(HeaderName, HeaderValue)>,
+        mut on_progress: impl FnMut(Progress),
+    ) -> Result<Message, CallError> {
+        let id = self.link.mint();
+        let request = Outbound {
+            id,
+            method: Cow::Borrowed(method),
+            mcp_name: mcp_name.map(str::to_owned),
+            params: mirrored,
+            body: body(id, method, params, self.link.era()),
+            timeout: None,
+        };
+        let mut exchange = self.link.request(request).await?;
+        loop {
+            match exchange.next().await? {
+                Incoming::Notification(message) => {
+                    if let Some(progress) = progress(&message) {
+                        on_progress(progress);
+                    }
+                }
+                Incoming::Request(request) => self.refuse(&request).await?,
+                Incoming::Response(response) => {
+                    return match response.kind() {
+                        Kind::Error => Err(CallError::Rpc(rpc_error(&response))),
+                        _ => Ok(response),
+                    };
+                }
+            }
+        }
+    }
+
+    /// A server's request to a client that declared no capabilities.
+    async fn refuse(&self, request: &Message) -> Result<(), UpstreamError> {
+        let id = request.id_raw().unwrap_or_else(|| Bytes::from_static(b"null"));
+        let id = String::from_utf8_lossy(&id);
+        let code = codes::METHOD_NOT_FOUND;
+        let answer = if request.method() == methods::PING {
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#)
+        } else {
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":"Not offered by this client"}}}}"#)
+        };
+        self.link.notify(Segments::from(Bytes::from(answer))).await
+    }
+
+    /// Ends the session.
+    pub(crate) async fn close(self) {
+        self.server.stop(STOP_GRACE).await;
+    }
+}
+
+fn settings(url: &str, remote: &Remote, era: EraChoice) -> Result<ServerSettings, Failure> {
+    let uri = url.parse().map_err(|error| Failure::usage(format!("{url:?} is not a URL: {error}")))?;
+    let mut http = HttpSettings::new(uri);
+    http.ca_file.clone_from(&remote.ca_file);
+    http.headers = crate::remote::headers(&remote.headers)?;
+    let name = ServerName::new("endpoint").map_err(|error| Failure::failed(error.to_string()))?;
+    let mut settings = ServerSettings::new(name, Transport::Http(http));
+    settings.era = era;
+    Ok(settings)
+}
+
+/// What this client says of itself.
+fn profile(era: EraChoice) -> ClientProfile {
+    let revision = match era {
+        EraChoice::Legacy => Revision::LATEST_LEGACY,
+        EraChoice::Auto | EraChoice::Modern => Revision::LATEST,
+    };
+    ClientProfile { revision, capabilities: Bytes::from_static(b"{}"), info: Some(Bytes::from(info())) }
+}
+
+fn info() -> String {
+    format!(r#"{{"name":"tollgate","version":"{}"}}"#, env!("CARGO_PKG_VERSION"))
+}
+
+/// A request with its metadata. The id serves as the progress token.
+fn body(id: u64, method: &str, params: &[(&str, Bytes)], era: Era) -> Segments {
+    let mut text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{"#);
+    for (key, value) in params {
+        text.push_str(&format!("\"{key}\":{},", String::from_utf8_lossy(value)));
+    }
+    text.push_str(&format!(r#""_meta":{{"{}":{id}"#, meta::PROGRESS_TOKEN));
+    if era == Era::Modern {
+        let (version, capabilities, client) = (meta::PROTOCOL_VERSION, meta::CLIENT_CAPABILITIES, meta::CLIENT_INFO);
+        let (revision, info) = (Revision::LATEST, info());
+        text.push_str(&format!(r#","{version}":"{revision}","{capabilities}":{{}},"{client}":{info}"#));
+    }
+    text.push_str("}}}");
+    Segments::from(Bytes::from(text))
+}
+
+fn progress(message: &Message) -> Option<Progress> {
+    let number = |key: &str| {
+        let raw = message.raw(message.member(key)?);
+        std::str::from_utf8(&raw).ok()?.parse::<f64>().ok()
+    };
+    if message.method() != methods::NOTIFICATIONS_PROGRESS {
+        return None;
+    }
+    let text = message.text("message").map(Cow::into_owned);
+    Some(Progress { done: number("progress")?, total: number("total"), text })
+}
+
+fn rpc_error(response: &Message) -> RpcError {
+    let text = response.text("message").map_or_else(|| "an error without a message".to_owned(), Cow::into_owned);
+    RpcError { code: response.error_code().unwrap_or_default(), text }
+}

@@ -1,0 +1,103 @@
+//! The binary: command line, configuration, wiring, start and drain.
+//!
+//! A library only so that tests can reach what the command line is made from; nothing else may import it.
+
+pub mod cli;
+mod client;
+mod completions;
+pub mod config;
+mod connect;
+mod demo;
+mod exit;
+mod listen;
+mod out;
+mod remote;
+mod signals;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tollgate_telemetry::{Format, LogSettings};
+
+use cli::{Cli, Command, DemoServer, LogFormat};
+use exit::{Exit, Failure};
+use out::{Printer, To};
+
+/// Runs the command that was typed, to its end.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    // The guard has neither a log nor a runtime: it must stay small, and outlive what goes wrong here.
+    if let Command::ChildGuard(guard) = &cli.command {
+        return guard_child(guard);
+    }
+    let ended = start_log(&cli).and_then(|log| {
+        let ended = run_async(cli.command);
+        drop(log);
+        ended
+    });
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let err = Printer::new(To::Err);
+            if !failure.text.is_empty() {
+                err.line(format!("{} {}", err.red("error:"), failure.text));
+            }
+            failure.code.into()
+        }
+    }
+}
+
+fn start_log(cli: &Cli) -> Result<tollgate_telemetry::LogGuard, Failure> {
+    let standard = match cli.command {
+        Command::Serve(_) => "info",
+        _ => "warn",
+    };
+    let settings = LogSettings {
+        format: match cli.global.log_format {
+            LogFormat::Human => Format::Human,
+            LogFormat::Json => Format::Json,
+        },
+        filter: cli.global.log.clone().unwrap_or_else(|| standard.to_owned()),
+        colour: out::colours_wanted(),
+    };
+    tollgate_telemetry::init(&settings).map_err(|error| Failure::usage(error.to_string()))
+}
+
+fn run_async(command: Command) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("the runtime does not start: {error}")))?;
+    let ended = runtime.block_on(async {
+        match command {
+            Command::Tools(command) => tools::run(command).await,
+            Command::DemoServer(DemoServer::Stdio) => demo::notes::serve_stdio().await,
+            Command::DemoServer(DemoServer::Http { until_stdin_ends }) => {
+                demo::calendar::serve_http(until_stdin_ends).await
+            }
+            Command::Completions(command) => {
+                completions::print(&command);
+                Ok(())
+            }
+            Command::Connect(command) => connect::run(command).await,
+            Command::Serve(_)
+            | Command::Check(_)
+            | Command::Demo(_)
+            | Command::ChildGuard(_) => Err(Failure { code: Exit::Failed, text: "not here".to_owned() }),
+        }
+    });
+    // A thread that waits for a line of standard input cannot be stopped, and must not be waited for.
+    runtime.shutdown_background();
+    ended
+}
+
+fn guard_child(guard: &cli::ChildGuard) -> ExitCode {
+    let mut words = guard.args.iter();
+    let Some(command) = words.next() else {
+        return Exit::Usage.into();
+    };
+    let args: Vec<String> = words.cloned().collect();
+    let status = tollgate_upstream::guard::run_guard(command, &args);
+    ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX))
+}

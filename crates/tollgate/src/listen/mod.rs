@@ -1,0 +1,322 @@
+//! The listeners: from a TCP connection to a request.
+//!
+//! Each connection is one small task: the protocol is chosen first (by ALPN under TLS, by the first bytes otherwise),
+//! so that an HTTP/1.1 connection never carries the state of HTTP/2, nor a plain one that of TLS. Idle sessions hold
+//! one connection each, and there are many.
+
+mod stop;
+pub mod tls;
+
+use std::error::Error;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use hyper::rt::{Read, Write};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+use tollgate_telemetry::counters;
+use tollgate_telemetry::events::{AcceptFailed, ConnectionFailed, ListenerBound};
+
+pub use stop::{Stop, Stopper};
+use tls::Certificates;
+
+/// The bounds of one listener.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    /// Connections at once; further ones wait in the operating system's queue.
+    pub connections_max: usize,
+    /// How long a new connection may be silent, and how long its TLS handshake may take.
+    pub greeting: Duration,
+    /// How long the head of a request may take, and how long a kept-alive HTTP/1.1 connection may be idle. Longer than
+    /// the 60 seconds for which nginx keeps idle connections, so that the proxy closes first and never sends a
+    /// request into a closing connection.
+    pub head: Duration,
+    /// The largest head of a request in bytes, and the largest piece of a body that is read at once. Larger heads,
+    /// and heads with more than 100 header lines, are answered with 431.
+    pub head_bytes_max: usize,
+    /// Requests at once on one HTTP/2 connection.
+    pub streams_max: u32,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            connections_max: 10_000,
+            greeting: Duration::from_secs(30),
+            head: Duration::from_secs(75),
+            head_bytes_max: 64 * 1024,
+            streams_max: 256,
+        }
+    }
+}
+
+/// Where a request came from.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival {
+    /// The other end of the TCP connection.
+    pub peer: SocketAddr,
+    /// Whether the connection is TLS.
+    pub tls: bool,
+}
+
+/// An open listener that accepts nothing yet.
+#[derive(Debug)]
+pub struct Listener {
+    plane: &'static str,
+    tcp: TcpListener,
+    address: SocketAddr,
+    certificates: Option<Arc<Certificates>>,
+}
+
+impl Listener {
+    /// Binds the address; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// Whatever the operating system says, as when the address is in use.
+    pub async fn bind(
+        plane: &'static str,
+        address: SocketAddr,
+        certificates: Option<Arc<Certificates>>,
+    ) -> io::Result<Self> {
+        let tcp = TcpListener::bind(address).await?;
+        let address = tcp.local_addr()?;
+        ListenerBound { plane, address, tls: certificates.is_some() }.emit();
+        Ok(Self { plane, tcp, address, certificates })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts connections and answers their requests with `answer`, until told to stop. Then nothing new is
+    /// accepted, and connections end after the requests that they carry. Returns when the last one has ended, or when
+    /// `stop` says that the time for it is over.
+    pub async fn serve<F, A, B>(self, bounds: Bounds, stop: Stop, answer: F)
+    where
+        F: Fn(Arrival, Request<Incoming>) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Response<B>> + Send + 'static,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let Self { plane, tcp, certificates, .. } = self;
+        let tasks = TaskTracker::new();
+        let places = Arc::new(Semaphore::new(bounds.connections_max));
+        let bounds = Arc::new(bounds);
+        while let Some((stream, peer, place)) = accept(plane, &tcp, &places, &stop).await {
+            let connection = Connection { plane, peer, bounds: bounds.clone(), stop: stop.clone() };
+            let (counted, answer) = (counters::Connection::opened(), answer.clone());
+            if let Some(certificates) = certificates.clone() {
+                tasks.spawn(async move {
+                    connection.serve_tls(stream, &certificates, answer).await;
+                    drop((place, counted));
+                });
+            } else {
+                tasks.spawn(async move {
+                    connection.serve_plain(stream, answer).await;
+                    drop((place, counted));
+                });
+            }
+        }
+        drop(tcp);
+        tasks.close();
+        tokio::select! {
+            () = tasks.wait() => {}
+            () = stop.over() => {}
+        }
+    }
+}
+
+/// The next connection and its place among those allowed; none when told to stop.
+async fn accept(
+    plane: &'static str,
+    tcp: &TcpListener,
+    places: &Arc<Semaphore>,
+    stop: &Stop,
+) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+    /// Without a file descriptor left, accepting fails at once and again: this long a pause keeps it from spinning.
+    const PAUSE: Duration = Duration::from_millis(100);
+    let accepted = async {
+        let place = places.clone().acquire_owned().await.ok()?;
+        loop {
+            match tcp.accept().await {
+                Ok((stream, peer)) => return Some((stream, peer, place)),
+                // The client was gone before it was accepted.
+                Err(error) if is_clients(&error) => {}
+                Err(error) => {
+                    AcceptFailed { plane, error: &error }.emit();
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = stop.requested() => None,
+        accepted = accepted => accepted,
+    }
+}
+
+fn is_clients(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
+/// What one connection needs to be served.
+struct Connection {
+    plane: &'static str,
+    peer: SocketAddr,
+    bounds: Arc<Bounds>,
+    stop: Stop,
+}
+
+impl Connection {
+    async fn serve_plain<F, A, B>(self, stream: TcpStream, answer: F)
+    where
+        F: Fn(Arrival, Request<Incoming>) -> A + Send + 'static,
+        A: Future<Output = Response<B>> + Send + 'static,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        // Replies are small and complete when they are written: waiting to fill a packet only delays them.
+        if let Err(error) = stream.set_nodelay(true) {
+            return self.failed(&error);
+        }
+        let mut first = [0; 3];
+        let greeting = tokio::select! {
+            greeting = timeout(self.bounds.greeting, stream.peek(&mut first)) => greeting,
+            () = self.stop.requested() => return,
+        };
+        let seen = match greeting {
+            Ok(Ok(seen)) => seen,
+            Ok(Err(error)) => return self.failed(&error),
+            Err(_) => return self.failed("no request in time"),
+        };
+        // HTTP/2 by prior knowledge begins with `PRI` (RFC 9113, section 3.4), which no method does.
+        if &first[..seen] == b"PRI" {
+            Box::pin(self.http2(TokioIo::new(stream), false, answer)).await;
+        } else {
+            self.http1(TokioIo::new(stream), false, answer).await;
+        }
+    }
+
+    async fn serve_tls<F, A, B>(self, stream: TcpStream, certificates: &Certificates, answer: F)
+    where
+        F: Fn(Arrival, Request<Incoming>) -> A + Send + 'static,
+        A: Future<Output = Response<B>> + Send + 'static,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        if let Err(error) = stream.set_nodelay(true) {
+            return self.failed(&error);
+        }
+        let handshake = tokio::select! {
+            handshake = timeout(self.bounds.greeting, certificates.acceptor().accept(stream)) => handshake,
+            () = self.stop.requested() => return,
+        };
+        let stream = match handshake {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return self.failed(&error),
+            Err(_) => return self.failed("no TLS handshake in time"),
+        };
+        let http2 = stream.get_ref().1.alpn_protocol() == Some(tls::ALPN_HTTP2);
+        if http2 {
+            Box::pin(self.http2(TokioIo::new(stream), true, answer)).await;
+        } else {
+            Box::pin(self.http1(TokioIo::new(stream), true, answer)).await;
+        }
+    }
+
+    async fn http1<I, F, A, B>(self, io: I, tls: bool, answer: F)
+    where
+        I: Read + Write + Unpin + Send + 'static,
+        F: Fn(Arrival, Request<Incoming>) -> A + Send + 'static,
+        A: Future<Output = Response<B>> + Send + 'static,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let arrival = Arrival { peer: self.peer, tls };
+        let service = service_fn(move |request| {
+            let reply = answer(arrival, request);
+            async move { Ok::<_, std::convert::Infallible>(reply.await) }
+        });
+        let mut http = hyper::server::conn::http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(self.bounds.head)
+            .max_buf_size(self.bounds.head_bytes_max)
+            .half_close(false);
+        let mut connection = pin!(http.serve_connection(io, service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.stop.requested() => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    ended = connection.as_mut() => ended,
+                    () = self.stop.over() => return,
+                }
+            }
+        };
+        if let Err(error) = ended {
+            self.failed(&error);
+        }
+    }
+
+    async fn http2<I, F, A, B>(self, io: I, tls: bool, answer: F)
+    where
+        I: Read + Write + Unpin + Send + 'static,
+        F: Fn(Arrival, Request<Incoming>) -> A + Send + 'static,
+        A: Future<Output = Response<B>> + Send + 'static,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let arrival = Arrival { peer: self.peer, tls };
+        let service = service_fn(move |request| {
+            let reply = answer(arrival, request);
+            async move { Ok::<_, std::convert::Infallible>(reply.await) }
+        });
+        let head_bytes_max = u32::try_from(self.bounds.head_bytes_max).unwrap_or(u32::MAX);
+        let mut http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        http.timer(TokioTimer::new())
+            .max_concurrent_streams(self.bounds.streams_max)
+            .max_header_list_size(head_bytes_max)
+            .max_send_buf_size(64 * 1024)
+            .keep_alive_interval(self.bounds.head)
+            .keep_alive_timeout(self.bounds.greeting);
+        let mut connection = pin!(http.serve_connection(io, service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.stop.requested() => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    ended = connection.as_mut() => ended,
+                    () = self.stop.over() => return,
+                }
+            }
+        };
+        if let Err(error) = ended {
+            self.failed(&error);
+        }
+    }
+
+    fn failed(&self, reason: impl ToString) {
+        ConnectionFailed { plane: self.plane, peer: self.peer, reason: &reason.to_string() }.emit();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! TLS of a listener: rustls with ring, TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN, and a certificate that is read
+//! again when its files change.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
+use tollgate_telemetry::events::CertificateReloaded;
+
+use super::Stop;
+
+/// HTTP/2 as ALPN names it (RFC 9113, section 3.2).
+pub const ALPN_HTTP2: &[u8] = b"h2";
+const ALPN_HTTP1: &[u8] = b"http/1.1";
+/// How often the files are looked at. Two calls of `stat` cost nothing, and see what notifications miss: network
+/// file systems, and the swapped symbolic links of mounted secrets.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The files of a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// PEM: the certificate, then its intermediates.
+    pub certificate: PathBuf,
+    /// PEM: the private key.
+    pub key: PathBuf,
+}
+
+/// Why a certificate cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// A file cannot be read, or holds nothing fitting.
+    #[error("{path}: {reason}")]
+    File {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The key is of a kind that is not supported, or not the certificate's.
+    #[error("{certificate} and {key} cannot be used together: {reason}")]
+    Pair {
+        /// The certificate's file.
+        certificate: String,
+        /// The key's file.
+        key: String,
+        /// What rustls says.
+        reason: rustls::Error,
+    },
+    /// No cipher suite fits.
+    #[error("TLS cannot be set up: {0}")]
+    Setup(rustls::Error),
+}
+
+/// The certificate of a listener.
+pub struct Certificates {
+    plane: &'static str,
+    files: CertificateFiles,
+    current: Arc<Current>,
+    acceptor: TlsAcceptor,
+}
+
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificates").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+/// The certificate that handshakes use now.
+#[derive(Debug)]
+struct Current(ArcSwap<CertifiedKey>);
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
+}
+
+impl Certificates {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// Files that cannot be read or do not belong together.
+    pub fn load(plane: &'static str, files: CertificateFiles) -> Result<Arc<Self>, CertificateError> {
+        let current = Arc::new(Current(ArcSwap::from_pointee(read(&files)?)));
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(CertificateError::Setup)?
+            .with_no_client_auth()
+            .with_cert_resolver(current.clone());
+        config.alpn_protocols = vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()];
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        Ok(Arc::new(Self { plane, files, current, acceptor }))
+    }
+
+    /// Performs handshakes with the current certificate.
+    pub fn acceptor(&self) -> &TlsAcceptor {
+        &self.acceptor
+    }
+
+    /// Reads the files again. If they cannot be used, the old certificate stays and the log says why.
+    pub fn reload(&self) {
+        match read(&self.files) {
+            Ok(key) => {
+                self.current.0.store(Arc::new(key));
+                CertificateReloaded { plane: self.plane, failure: None }.emit();
+            }
+            Err(error) => {
+                CertificateReloaded { plane: self.plane, failure: Some(&error.to_string()) }.emit();
+            }
+        }
+    }
+
+    /// Reads the files again whenever they change, until told to stop.
+    pub async fn follow(self: Arc<Self>, stop: Stop) {
+        let mut seen = self.traces().await;
+        let mut ticks = tokio::time::interval(LOOK);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = stop.requested() => return,
+            }
+            let now = self.traces().await;
+            if now != seen {
+                seen = now;
+                self.reload();
+            }
+        }
+    }
+
+    /// What tells one version of the files from the next.
+    async fn traces(&self) -> [Option<(SystemTime, u64)>; 2] {
+        async fn trace(path: &Path) -> Option<(SystemTime, u64)> {
+            let metadata = tokio::fs::metadata(path).await.ok()?;
+            Some((metadata.modified().ok()?, metadata.len()))
+        }
+        [trace(&self.files.certificate).await, trace(&self.files.key).await]
+    }
+}
+
+fn read(files: &CertificateFiles) -> Result<CertifiedKey, CertificateError> {
+    let wrong = |path: &Path, reason: String| CertificateError::File { path: path.display().to_string(), reason };
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&files.certificate)
+        .and_then(Iterator::collect)
+        .map_err(|error| wrong(&files.certificate, error.to_string()))?;
+    if chain.is_empty() {
+        return Err(wrong(&files.certificate, "no certificate in it".to_owned()));
+    }
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| wrong(&files.key, error.to_string()))?;
+    CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|reason| CertificateError::Pair {
+        certificate: files.certificate.display().to_string(),
+        key: files.key.display().to_string(),
+        reason,
+    })
+}

@@ -1,0 +1,32 @@
+//! The signals that a running command hears.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::exit::Failure;
+
+/// SIGINT and SIGTERM, heard from the moment this exists.
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// Starts to listen.
+    pub(crate) fn new() -> Result<Self, Failure> {
+        let on = |kind| signal(kind).map_err(|error| Failure::failed(format!("cannot hear signals: {error}")));
+        Ok(Self { interrupt: on(SignalKind::interrupt())?, terminate: on(SignalKind::terminate())? })
+    }
+
+    /// The next signal that asks to stop, by name.
+    pub(crate) async fn stop(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}
+
+/// SIGHUP, which asks to read the configuration again.
+pub(crate) fn reload() -> Result<Signal, Failure> {
+    signal(SignalKind::hangup()).map_err(|error| Failure::failed(format!("cannot hear signals: {error}")))
+}
