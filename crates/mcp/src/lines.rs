@@ -1,56 +1,213 @@
-//! One message per line: the framing of stdio.
+//! One message per line: the framing of stdio, the same in all revisions.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use memchr::memchr;
 
 use crate::Segments;
+use crate::peek::Peek;
+
+/// How much of a line that is too long is kept.
+const HEAD_BYTES_MAX: usize = 4096;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {
-    /// A line within the bound, without its line break. Never blank.
+    /// A line within the bound, without its line break. Not blank, and otherwise unchecked: it may be anything that a
+    /// process prints.
     Message(Bytes),
-    /// A line beyond the bound, skipped.
+    /// A line beyond the bound. It has been skipped to its end; what follows can still be read.
     Oversize {
-        /// Its first bytes.
+        /// Its first bytes, at most 4 KiB.
         head: Bytes,
-        /// The raw id of the JSON-RPC message in it, where it could be found.
+        /// The raw id of the JSON-RPC message in it, where one could be found: whoever waits for it waits in vain.
         id: Option<Bytes>,
     },
 }
 
 /// Splits a stream into lines, chunk by chunk: push a chunk, then take lines until there are none.
+///
+/// Lines end in a line feed, before which a carriage return is tolerated. Blank lines are skipped. Keeps at most the
+/// chunk that was pushed last and one line.
 #[derive(Debug)]
 pub struct LineDecoder {
     line_bytes_max: usize,
+    /// What was pushed and not yet read.
+    chunk: Bytes,
+    /// The beginning of a line whose end has not come yet.
+    line: BytesMut,
+    oversize: Option<Box<Oversize>>,
+}
+
+/// A line that is too long, being skipped.
+#[derive(Debug, Default)]
+struct Oversize {
+    head: Bytes,
+    peek: Peek,
 }
 
 impl LineDecoder {
-    /// A decoder for lines of at most `line_bytes_max` bytes.
+    /// A decoder for lines of at most `line_bytes_max` bytes, line break not counted.
     pub fn new(line_bytes_max: usize) -> Self {
-        Self { line_bytes_max }
+        Self { line_bytes_max, chunk: Bytes::new(), line: BytesMut::new(), oversize: None }
     }
-    /// Takes in the next bytes of the stream.
+
+    /// Takes in the next bytes of the stream. Take all lines before the next push: what is left is kept, and copied.
     pub fn push(&mut self, chunk: Bytes) {
-        let _ = (chunk, self.line_bytes_max);
+        if self.chunk.is_empty() {
+            self.chunk = chunk;
+        } else {
+            self.chunk = [&*self.chunk, &*chunk].concat().into();
+        }
     }
+
     /// Whether the stream, if it ended now, would end within a line.
     pub fn has_partial(&self) -> bool {
-        false
+        !self.line.is_empty() || !self.chunk.is_empty() || self.oversize.is_some()
     }
-    /// The last line of a stream that ended without a line break.
+
+    /// The last line of a stream that ended without a line break. Whether it is whole, its JSON will tell.
     pub fn finish(&mut self) -> Option<Line> {
-        None
+        let mut rest = std::mem::take(&mut self.chunk);
+        let line = self.end_line(&mut rest);
+        self.line = BytesMut::new();
+        line
+    }
+
+    /// Ends a line of which `part` is the last part.
+    fn end_line(&mut self, part: &mut Bytes) -> Option<Line> {
+        if let Some(mut oversize) = self.oversize.take() {
+            oversize.peek.feed(part);
+            return Some(Line::Oversize { head: oversize.head, id: oversize.peek.id() });
+        }
+        let mut line = if self.line.is_empty() {
+            std::mem::take(part)
+        } else {
+            self.line.extend_from_slice(part);
+            std::mem::take(&mut self.line).freeze()
+        };
+        if line.last() == Some(&b'\r') {
+            line.truncate(line.len() - 1);
+        }
+        if line.len() > self.line_bytes_max {
+            let Oversize { head, peek } = Oversize::begin(&line);
+            return Some(Line::Oversize { head, id: peek.id() });
+        }
+        let is_blank = line.iter().all(u8::is_ascii_whitespace);
+        (!is_blank).then_some(Line::Message(line))
+    }
+
+    /// Keeps the beginning of a line, unless it is too long already.
+    fn keep(&mut self, part: &[u8]) {
+        if let Some(oversize) = &mut self.oversize {
+            oversize.peek.feed(part);
+            return;
+        }
+        self.line.extend_from_slice(part);
+        // One byte more may be a carriage return.
+        if self.line.len() > self.line_bytes_max.saturating_add(1) {
+            self.oversize = Some(Box::new(Oversize::begin(&self.line)));
+            self.line = BytesMut::new();
+        }
+    }
+}
+
+impl Oversize {
+    fn begin(line: &[u8]) -> Self {
+        let mut peek = Peek::default();
+        peek.feed(line);
+        Self { head: Bytes::copy_from_slice(line.get(..HEAD_BYTES_MAX).unwrap_or(line)), peek }
     }
 }
 
 impl Iterator for LineDecoder {
     type Item = Line;
+
     fn next(&mut self) -> Option<Line> {
+        while let Some(end) = memchr(b'\n', &self.chunk) {
+            let rest = self.chunk.split_off(end + 1);
+            let mut part = std::mem::replace(&mut self.chunk, rest);
+            part.truncate(end);
+            if let Some(line) = self.end_line(&mut part) {
+                return Some(line);
+            }
+        }
+        let part = std::mem::take(&mut self.chunk);
+        if !part.is_empty() {
+            self.keep(&part);
+        }
         None
     }
 }
 
-/// A message as one line, with its line break. Line breaks within the JSON become spaces.
+/// A message as one line, with its line break. Line breaks within it become spaces; valid JSON has them only between
+/// tokens. Large messages are not copied.
 pub fn encode_line(message: &Segments) -> Segments {
-    message.clone()
+    message.on_one_line(b"", b"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Decodes a stream cut into chunks of `size` bytes.
+    fn decode(stream: &[u8], size: usize, max: usize) -> Vec<Line> {
+        let mut decoder = LineDecoder::new(max);
+        let mut lines = Vec::new();
+        for chunk in stream.chunks(size) {
+            decoder.push(Bytes::copy_from_slice(chunk));
+            lines.extend(decoder.by_ref());
+        }
+        assert_eq!(decoder.has_partial(), !stream.ends_with(b"\n"));
+        lines.extend(decoder.finish());
+        assert!(!decoder.has_partial());
+        lines
+    }
+
+    #[test]
+    fn lines_come_whole_however_they_are_cut() {
+        let stream = b"{\"a\":1}\n\r\n  \n{\"b\":\"\xff\"}\r\n\n{\"c\":3}";
+        for size in 1..=stream.len() {
+            let lines = decode(stream, size, 10);
+            let expected = [&b"{\"a\":1}"[..], b"{\"b\":\"\xff\"}", b"{\"c\":3}"];
+            assert_eq!(
+                lines,
+                expected.map(|line| Line::Message(Bytes::from_static(line))),
+                "in chunks of {size}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_line_within_one_chunk_is_shared() {
+        let chunk = Bytes::from_static(b"one\ntwo\n");
+        let mut decoder = LineDecoder::new(100);
+        decoder.push(chunk.clone());
+        let Some(Line::Message(line)) = decoder.nth(1) else { panic!() };
+        assert!(chunk.as_ptr_range().contains(&line.as_ptr()));
+    }
+
+    #[test]
+    fn a_line_too_long_is_skipped_and_its_id_found() {
+        let stream = format!("{{\"result\":\"{}\",\"id\":7}}\n{{}}\n", "x".repeat(5000));
+        for size in [1, 9, 10, 11, 4096, stream.len()] {
+            let lines = decode(stream.as_bytes(), size, 10);
+            let [Line::Oversize { head, id }, Line::Message(next)] = lines.as_slice() else {
+                panic!("{lines:?}")
+            };
+            assert!(head.starts_with(b"{\"result\"") && head.len() <= HEAD_BYTES_MAX);
+            assert_eq!((id.as_deref(), &**next), (Some(&b"7"[..]), &b"{}"[..]));
+        }
+        assert_eq!(decode(b"0123456789\r\n", 3, 10).len(), 1);
+        assert!(matches!(decode(b"0123456789a\n", 3, 10).as_slice(), [Line::Oversize { id: None, .. }]));
+        assert!(matches!(
+            decode(b"{\"id\":1, \"jsonrpc", 3, 10).as_slice(),
+            [Line::Oversize { id: Some(_), .. }]
+        ));
+    }
+
+    #[test]
+    fn a_message_becomes_one_line() {
+        let message = Segments::from(Bytes::from_static(b"{\n\t\"a\": 1\r\n}"));
+        assert_eq!(encode_line(&message).into_bytes(), "{ \t\"a\": 1  }\n");
+    }
 }
