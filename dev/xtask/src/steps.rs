@@ -1,0 +1,141 @@
+//! Running programs one after the other, adding up what they say, and going on after a failure so that one run shows
+//! everything that is wrong.
+
+use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// What has been run so far.
+#[derive(Default)]
+pub(crate) struct Steps {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+    broken: Vec<String>,
+}
+
+/// A `cargo` command in the workspace.
+pub(crate) fn cargo<S: AsRef<OsStr>>(root: &Path, args: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root).args(args).stdin(Stdio::null());
+    command
+}
+
+/// Says something to whoever watches.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Says what went wrong.
+pub(crate) fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "xtask: {text}");
+}
+
+impl Steps {
+    /// Runs a program whose exit code is its answer.
+    pub(crate) fn run(&mut self, what: &str, mut command: Command) -> bool {
+        say(&format!("\n=== {what}"));
+        let start = Instant::now();
+        let worked = match command.status() {
+            Ok(status) => status.success(),
+            Err(error) => {
+                complain(&format!("{}: {error}", command.get_program().display()));
+                false
+            }
+        };
+        self.ended(what, worked, start);
+        worked
+    }
+
+    /// Runs `cargo test` and adds up its result lines.
+    pub(crate) fn tests(&mut self, what: &str, mut command: Command) {
+        say(&format!("\n=== {what}"));
+        let start = Instant::now();
+        let child = command.stdout(Stdio::piped()).spawn();
+        let (mut child, output) = match child.map(|mut child| (child.stdout.take(), child)) {
+            Ok((Some(output), child)) => (child, output),
+            Ok((None, _)) => return self.ended(what, false, start),
+            Err(error) => {
+                complain(&format!("{}: {error}", command.get_program().display()));
+                return self.ended(what, false, start);
+            }
+        };
+        for line in BufReader::new(output).split(b'\n') {
+            let Ok(line) = line else { break };
+            let line = String::from_utf8_lossy(&line);
+            say(&line);
+            if let Some(counts) = counts(&line) {
+                self.passed += counts.passed;
+                self.failed += counts.failed;
+                self.ignored += counts.ignored;
+            }
+        }
+        let worked = child.wait().is_ok_and(|status| status.success());
+        self.ended(what, worked, start);
+    }
+
+    fn ended(&mut self, what: &str, worked: bool, start: Instant) {
+        let seconds = start.elapsed().as_secs();
+        let how = if worked { "ok" } else { "FAILED" };
+        say(&format!("=== {what}: {how} ({seconds} s)"));
+        if !worked {
+            self.broken.push(what.to_owned());
+        }
+    }
+
+    /// Whether everything worked, without counts.
+    pub(crate) fn verdict(&self) -> Result<(), String> {
+        if self.broken.is_empty() { Ok(()) } else { Err(format!("failed: {}", self.broken.join(", "))) }
+    }
+
+    /// Prints the counts as the last line. A step that failed without a failed test (it did not compile, say) counts as
+    /// one failure, so that zero failures means that everything worked.
+    pub(crate) fn finish(self) -> Result<(), String> {
+        if self.ignored > 0 {
+            say(&format!("{} tests are marked as ignored", self.ignored));
+        }
+        let verdict = self.verdict();
+        if let Err(problem) = &verdict {
+            complain(problem);
+        }
+        let failed = if verdict.is_err() { self.failed.max(1) } else { self.failed };
+        say(&format!("{} passed, {failed} failed", self.passed));
+        if failed == 0 { Ok(()) } else { Err("not everything works".to_owned()) }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+/// Reads a result line of the test harness: `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
+fn counts(line: &str) -> Option<Counts> {
+    let (_, figures) = line.strip_prefix("test result: ")?.split_once(". ")?;
+    let figure = |what: &str| {
+        let part = figures.split(';').map(str::trim).find(|part| part.ends_with(what))?;
+        part.split_whitespace().next()?.parse().ok()
+    };
+    Some(Counts { passed: figure("passed")?, failed: figure("failed")?, ignored: figure("ignored")? })
+}
+
+#[cfg(test)]
+mod unit {
+    use super::{Counts, counts};
+
+    #[test]
+    fn result_lines_are_read() {
+        let line = "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 4 filtered out; finished in 0.52s";
+        assert_eq!(counts(line), Some(Counts { passed: 12, failed: 3, ignored: 1 }));
+    }
+
+    #[test]
+    fn other_lines_are_not_results() {
+        assert_eq!(counts("test names::stay ... ok"), None);
+        assert_eq!(counts("running 12 tests"), None);
+    }
+}
