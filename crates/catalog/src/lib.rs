@@ -3,6 +3,14 @@
 //!
 //! Nothing here does I/O. A [`Catalog`] is one immutable snapshot; a reload makes a new one.
 
+mod cursor;
+mod endpoint;
+mod list;
+pub mod names;
 mod settings;
+pub mod uris;
 
+pub use cursor::MergedCursor;
+pub use endpoint::{Catalog, CatalogError, Endpoint, Named, Shape};
+pub use list::{Exposure, Item, ListKind, NotAList, Page};
 pub use settings::{Pick, PromptChoice, ResourceChoice, ToolChoice, ToolsetSettings, UriPick};

@@ -1,5 +1,27 @@
 //! The life of a request: downstream transports, sessions, and the stages in order.
+//!
+//! [`serve_http`] and [`serve_stdio`] take clients' messages in. Each request goes through `life::answer`, which names
+//! the stages from top to bottom; each stage hands the next a value that only it can make.
 
+mod bridge;
+mod connections;
+mod downstream;
+mod gateway;
+mod hello;
+mod in_flight;
+mod inbound;
+mod index;
+mod life;
+mod lists;
+mod mailbox;
+mod refuse;
+mod reply;
+mod seal;
+mod session;
 mod settings;
+mod stages;
 
+pub use downstream::{Body, Peer, StdioError, serve_http, serve_stdio};
+pub use gateway::{Gateway, GatewayError, Overview};
+pub use seal::NoRandomness;
 pub use settings::{Cidr, ProxySettings};

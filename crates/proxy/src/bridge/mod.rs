@@ -1,0 +1,12 @@
+//! Between what the client speaks and what the server speaks.
+//!
+//! Each function takes a message of one side and gives the bytes for the other. Between two peers of one era they
+//! change only what the gateway itself owns: ids, progress tokens, names.
+
+mod notification;
+mod request;
+mod response;
+
+pub(crate) use notification::{Relay, relay};
+pub(crate) use request::{Target, own_request, request};
+pub(crate) use response::{Answered, array_of, response};

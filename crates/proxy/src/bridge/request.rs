@@ -1,0 +1,219 @@
+//! A client's request as the server gets it.
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use tollgate_mcp::{Change, Message, Segments, json, meta};
+use tollgate_model::{ClientProfile, Era, Revision};
+
+/// What is put in place of what the client wrote.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Target {
+    /// The member of `params` that names the thing, and the server's own name for it. Nested in `ref` for completion.
+    pub(crate) key: Option<(&'static str, String)>,
+    /// Arguments that every call gets, as raw JSON by name.
+    pub(crate) pinned: Vec<(String, Bytes)>,
+}
+
+/// The client's request for a server of `to`'s era: under a new id, with the native name, the pinned arguments, and
+/// the metadata of the server's era.
+pub(crate) fn request(
+    message: &Message,
+    client: &ClientProfile,
+    to: Era,
+    id: u64,
+    target: &Target,
+) -> Segments {
+    let mut edit = message.edit();
+    let raw_id = Bytes::from(id.to_string());
+    message.set_id(&mut edit, raw_id.clone());
+    if let Some((member, native)) = &target.key {
+        change_key(message, &mut edit, member, native);
+    }
+    if !target.pinned.is_empty() {
+        pin_arguments(message, &mut edit, &target.pinned);
+    }
+    let changes = meta_changes(message, client, to, raw_id);
+    if !changes.is_empty() {
+        message.change_meta(&mut edit, &changes);
+    }
+    edit.finish()
+}
+
+fn change_key(message: &Message, edit: &mut tollgate_mcp::Edit<'_>, member: &str, native: &str) {
+    // A completion names its prompt or template inside `ref`; everything else at the top of `params`.
+    let span = match message.member("ref") {
+        Some(reference) => json::find(message.bytes(), reference, member),
+        None => message.member(member),
+    };
+    if let Some(span) = span
+        && json::text(message.bytes(), span).is_none_or(|text| text != native)
+    {
+        edit.replace(span, json::quote(native));
+    }
+}
+
+fn pin_arguments(message: &Message, edit: &mut tollgate_mcp::Edit<'_>, pinned: &[(String, Bytes)]) {
+    let sets: Vec<Change<'_>> = pinned.iter().map(|(name, value)| Change::Set(name, value.clone())).collect();
+    match message.member("arguments") {
+        Some(arguments) if message.kind_of(arguments) == json::JsonKind::Object => {
+            edit.object(arguments, &sets)
+        }
+        _ => message.change_body(edit, &[Change::Set("arguments", object_of(pinned))]),
+    }
+}
+
+fn object_of(members: &[(String, Bytes)]) -> Bytes {
+    let mut object = vec![b'{'];
+    for (place, (name, value)) in members.iter().enumerate() {
+        if place > 0 {
+            object.push(b',');
+        }
+        object.extend_from_slice(&json::quote(name));
+        object.push(b':');
+        object.extend_from_slice(value);
+    }
+    object.push(b'}');
+    Bytes::from(object)
+}
+
+/// The members of `_meta` that the gateway owns: the progress token, which is minted anew since tokens are unique per
+/// sender, and the metadata that only one era has.
+fn meta_changes<'m>(
+    message: &Message,
+    client: &ClientProfile,
+    to: Era,
+    raw_id: Bytes,
+) -> SmallVec<[Change<'m>; 5]> {
+    let mut changes = SmallVec::new();
+    if message.meta_member(meta::PROGRESS_TOKEN).is_some() {
+        changes.push(Change::Set(meta::PROGRESS_TOKEN, raw_id));
+    }
+    match (client.revision.era(), to) {
+        (Era::Legacy, Era::Modern) => changes.extend(modern_metadata(client)),
+        (Era::Modern, Era::Legacy) => {
+            for key in [meta::PROTOCOL_VERSION, meta::CLIENT_CAPABILITIES, meta::CLIENT_INFO, meta::LOG_LEVEL]
+            {
+                if message.meta_member(key).is_some() {
+                    changes.push(Change::Remove(key));
+                }
+            }
+        }
+        _ => {}
+    }
+    changes
+}
+
+fn modern_metadata<'m>(client: &ClientProfile) -> impl Iterator<Item = Change<'m>> {
+    let version = Bytes::from(format!("\"{}\"", Revision::LATEST));
+    let info = client.info.clone().map(|info| Change::Set(meta::CLIENT_INFO, info));
+    [
+        Change::Set(meta::PROTOCOL_VERSION, version),
+        Change::Set(meta::CLIENT_CAPABILITIES, client.capabilities.clone()),
+    ]
+    .into_iter()
+    .chain(info)
+}
+
+/// A request of the gateway's own on behalf of a client: a list's page. `params` is raw JSON members without braces.
+pub(crate) fn own_request(id: u64, method: &str, params: &str, client: &ClientProfile, to: Era) -> Segments {
+    let mut body = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{method}\",\"params\":{{{params}")
+        .into_bytes();
+    if to == Era::Modern {
+        if !params.is_empty() {
+            body.push(b',');
+        }
+        body.extend_from_slice(b"\"_meta\":{");
+        let mut first = true;
+        for change in modern_metadata(client) {
+            let Change::Set(key, value) = change else { continue };
+            if !first {
+                body.push(b',');
+            }
+            first = false;
+            body.extend_from_slice(&json::quote(key));
+            body.push(b':');
+            body.extend_from_slice(&value);
+        }
+        body.push(b'}');
+    }
+    body.extend_from_slice(b"}}");
+    Segments::from(Bytes::from(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tollgate_mcp::Limits;
+
+    fn profile(revision: Revision) -> ClientProfile {
+        ClientProfile {
+            revision,
+            capabilities: Bytes::from_static(b"{\"roots\":{}}"),
+            info: Some(Bytes::from_static(b"{\"name\":\"c\",\"version\":\"1\"}")),
+        }
+    }
+
+    fn message(text: &'static str) -> Message {
+        Message::parse(Bytes::from_static(text.as_bytes()), &Limits::default()).expect("a message")
+    }
+
+    fn text(segments: Segments) -> String {
+        String::from_utf8(segments.into_bytes().to_vec()).expect("UTF-8")
+    }
+
+    fn key(native: &str) -> Target {
+        Target { key: Some(("name", native.to_owned())), pinned: vec![] }
+    }
+
+    #[test]
+    fn the_same_era_changes_only_what_the_gateway_owns() {
+        let call = message(
+            r#"{"x":1,"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"s__t","arguments":{"n":1.0e400},"_meta":{"progressToken":"p","v.example/k":[]}}}"#,
+        );
+        let sent = request(&call, &profile(Revision::V2025_11_25), Era::Legacy, 7, &key("t"));
+        assert_eq!(
+            text(sent),
+            r#"{"x":1,"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"t","arguments":{"n":1.0e400},"_meta":{"progressToken":7,"v.example/k":[]}}}"#
+        );
+    }
+
+    #[test]
+    fn a_legacy_request_gets_the_metadata_of_the_modern_era() {
+        let call = message(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"s__t"}}"#);
+        let sent = text(request(&call, &profile(Revision::V2025_06_18), Era::Modern, 7, &key("t")));
+        let sent = message(Box::leak(sent.into_boxed_str()));
+        assert_eq!(sent.meta_text(meta::PROTOCOL_VERSION).as_deref(), Some("2026-07-28"));
+        assert_eq!(
+            sent.meta_member(meta::CLIENT_CAPABILITIES).map(|s| sent.raw(s)).as_deref(),
+            Some(&b"{\"roots\":{}}"[..])
+        );
+        assert!(sent.meta_member(meta::CLIENT_INFO).is_some());
+        assert_eq!(sent.text("name").as_deref(), Some("t"));
+    }
+
+    #[test]
+    fn a_modern_request_leaves_its_metadata_behind() {
+        let call = message(
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"k":1}}}"#,
+        );
+        let sent = text(request(&call, &profile(Revision::V2026_07_28), Era::Legacy, 7, &key("t")));
+        assert_eq!(
+            sent,
+            r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"t","_meta":{"k":1}}}"#
+        );
+    }
+
+    #[test]
+    fn pinned_arguments_win() {
+        let call = message(
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","arguments":{"path":"/etc","n":1}}}"#,
+        );
+        let target =
+            Target { pinned: vec![("path".to_owned(), Bytes::from_static(b"\"/notes\""))], ..key("t") };
+        let sent = text(request(&call, &profile(Revision::V2025_11_25), Era::Legacy, 7, &target));
+        assert!(sent.contains(r#""arguments":{"path":"/notes","n":1}"#), "{sent}");
+        let bare = message(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t"}}"#);
+        let sent = text(request(&bare, &profile(Revision::V2025_11_25), Era::Legacy, 7, &target));
+        assert!(sent.contains(r#""arguments":{"path":"/notes"}"#), "{sent}");
+    }
+}

@@ -1,0 +1,188 @@
+//! A server's response as the client gets it.
+
+use bytes::Bytes;
+use tollgate_catalog::{Exposure, ListKind, Page};
+use tollgate_mcp::JsonKind;
+use tollgate_mcp::{Change, Edit, Kind, Message, codes, meta, methods};
+use tollgate_model::{Code, Era, Refusal, Stage};
+use tollgate_upstream::Link;
+
+use crate::reply::Reply;
+
+/// A response, and what is needed to bring it to the client.
+pub(crate) struct Answered<'a> {
+    /// The response as the server sent it.
+    pub(crate) message: &'a Message,
+    /// Who sent it.
+    pub(crate) link: &'a Link,
+    /// The method of the request.
+    pub(crate) method: &'a str,
+    /// The id that the client gave the request.
+    pub(crate) client_id: &'a Bytes,
+    /// What the client speaks.
+    pub(crate) client_era: Era,
+}
+
+/// The response for the client: under its own id, and in the shape of its era.
+pub(crate) fn response(answered: &Answered<'_>) -> Result<Reply, Refusal> {
+    match answered.message.kind() {
+        Kind::Error => error(answered),
+        _ => result(answered),
+    }
+}
+
+fn result(answered: &Answered<'_>) -> Result<Reply, Refusal> {
+    let message = answered.message;
+    if answered.link.era() == Era::Modern {
+        check_result_type(message)?;
+    }
+    let mut edit = message.edit();
+    message.set_id(&mut edit, answered.client_id.clone());
+    match (answered.link.era(), answered.client_era) {
+        (Era::Legacy, Era::Modern) => to_modern(answered, &mut edit),
+        (Era::Modern, Era::Legacy) => to_legacy(answered, &mut edit),
+        _ => {}
+    }
+    Ok(Reply { status: 200, body: edit.finish() })
+}
+
+/// A result says of itself what it is. Anything but `complete` asks for more than is carried here.
+fn check_result_type(message: &Message) -> Result<(), Refusal> {
+    match message.text("resultType").as_deref() {
+        Some("complete") => Ok(()),
+        None if message.member("resultType").is_none() => Ok(()),
+        Some("input_required") => Err(Refusal::new(
+            Stage::Dispatch,
+            Code::UpstreamUnsupported,
+            "the server asks for input (sampling, elicitation or roots), which this gateway does not carry yet",
+        )),
+        Some("task") => Err(Refusal::new(
+            Stage::Dispatch,
+            Code::UpstreamUnsupported,
+            "the server answers with a task, which this gateway does not carry yet",
+        )),
+        _ => Err(Refusal::new(
+            Stage::Dispatch,
+            Code::UpstreamProtocol,
+            "the server sent a result of an unknown type",
+        )),
+    }
+}
+
+/// A modern result says that it is complete, for how long it may be kept, and who made it. What a legacy server says
+/// may depend on its session, so it may not be kept or shared.
+fn to_modern(answered: &Answered<'_>, edit: &mut Edit<'_>) {
+    let message = answered.message;
+    let mut changes = vec![Change::Set("resultType", Bytes::from_static(b"\"complete\""))];
+    if methods::is_cacheable(answered.method) {
+        changes.push(Change::Set("ttlMs", Bytes::from_static(b"0")));
+        changes.push(Change::Set("cacheScope", Bytes::from_static(b"\"private\"")));
+    }
+    match (&answered.link.hello().info, message.meta()) {
+        (Some(info), Some(_)) => message.change_meta(edit, &[Change::Set(meta::SERVER_INFO, info.clone())]),
+        (Some(info), None) => {
+            let mut object = format!("{{\"{}\":", meta::SERVER_INFO).into_bytes();
+            object.extend_from_slice(info);
+            object.push(b'}');
+            changes.push(Change::Set("_meta", Bytes::from(object)));
+        }
+        (None, _) => {}
+    }
+    message.change_body(edit, &changes);
+}
+
+/// A legacy client knows no result types and no caching hints, and takes only objects as structured content and
+/// output schemas (2025-11-25, tools).
+fn to_legacy(answered: &Answered<'_>, edit: &mut Edit<'_>) {
+    let message = answered.message;
+    let mut changes: Vec<Change<'_>> = ["resultType", "ttlMs", "cacheScope"]
+        .into_iter()
+        .filter(|member| message.member(member).is_some())
+        .map(Change::Remove)
+        .collect();
+    if let Some(content) = message.member("structuredContent")
+        && message.kind_of(content) != JsonKind::Object
+    {
+        changes.push(Change::Remove("structuredContent"));
+    }
+    if answered.method == methods::TOOLS_LIST
+        && let Ok(page) = Page::read(message, ListKind::Tools)
+    {
+        let exposure = Exposure { legacy_reader: true, ..Exposure::default() };
+        let items: Vec<Bytes> = page.items.iter().map(|item| item.expose(&exposure)).collect();
+        let altered = items.iter().zip(&page.items).any(|(shown, item)| shown != item.raw());
+        if altered {
+            changes.push(Change::Set("tools", Bytes::from(array_of(&items))));
+        }
+    }
+    if !changes.is_empty() {
+        message.change_body(edit, &changes);
+    }
+    if message.meta_member(meta::SERVER_INFO).is_some() {
+        message.change_meta(edit, &[Change::Remove(meta::SERVER_INFO)]);
+    }
+}
+
+/// An error keeps its code where that means the same to the client, since codes are bound to their era.
+fn error(answered: &Answered<'_>) -> Result<Reply, Refusal> {
+    let message = answered.message;
+    let code = message.error_code().unwrap_or(i64::from(codes::INTERNAL_ERROR));
+    let is_read = answered.method == methods::RESOURCES_READ;
+    let other = match (answered.link.era(), answered.client_era) {
+        // Faults between the gateway and the server: the client can mend nothing about them.
+        (Era::Modern, _) if code == i64::from(codes::HEADER_MISMATCH) => {
+            return Err(own_fault("the server and the gateway disagree about a request's headers"));
+        }
+        (Era::Modern, _) if code == i64::from(codes::UNSUPPORTED_PROTOCOL_VERSION) => {
+            return Err(own_fault("the server no longer speaks the protocol revision it was found with"));
+        }
+        (Era::Modern, Era::Legacy) if code == i64::from(codes::INVALID_PARAMS) && is_read => {
+            Some(codes::RESOURCE_NOT_FOUND)
+        }
+        (Era::Modern, Era::Legacy) if code == i64::from(codes::MISSING_REQUIRED_CLIENT_CAPABILITY) => {
+            Some(codes::INTERNAL_ERROR)
+        }
+        (Era::Legacy, Era::Modern) if code == i64::from(codes::RESOURCE_NOT_FOUND) => {
+            Some(codes::INVALID_PARAMS)
+        }
+        (Era::Legacy, Era::Modern) if code == i64::from(codes::URL_ELICITATION_REQUIRED) => {
+            return Err(Refusal::new(
+                Stage::Dispatch,
+                Code::UpstreamUnsupported,
+                "the server asks the user to open a URL, which this gateway does not carry yet",
+            ));
+        }
+        _ => None,
+    };
+    let mut edit = message.edit();
+    message.set_id(&mut edit, answered.client_id.clone());
+    if let (Some(other), Some(span)) = (other, message.member("code")) {
+        edit.replace(span, other.to_string());
+    }
+    let code = other.map_or(code, i64::from);
+    let status = match answered.client_era {
+        Era::Legacy => 200,
+        Era::Modern if code == i64::from(codes::METHOD_NOT_FOUND) => 404,
+        Era::Modern if code == i64::from(codes::MISSING_REQUIRED_CLIENT_CAPABILITY) => 400,
+        Era::Modern => 200,
+    };
+    Ok(Reply { status, body: edit.finish() })
+}
+
+fn own_fault(text: &'static str) -> Refusal {
+    Refusal::new(Stage::Dispatch, Code::UpstreamProtocol, text)
+}
+
+/// The array of raw items, for lists that the gateway puts together itself.
+pub(crate) fn array_of(items: &[Bytes]) -> Vec<u8> {
+    let mut array = Vec::with_capacity(items.iter().map(|item| item.len() + 1).sum::<usize>() + 2);
+    array.push(b'[');
+    for (place, item) in items.iter().enumerate() {
+        if place > 0 {
+            array.push(b',');
+        }
+        array.extend_from_slice(item);
+    }
+    array.push(b']');
+    array
+}

@@ -1,0 +1,146 @@
+//! One request being answered, apart from how its answer travels.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::Sleep;
+use tollgate_mcp::Segments;
+use tollgate_model::Era;
+
+use super::headers::Accepts;
+use crate::gateway::Gateway;
+use crate::in_flight::Place;
+use crate::inbound::Inbound;
+use crate::life;
+use crate::mailbox::Mailbox;
+use crate::reply::Reply;
+
+type Answering = Pin<Box<dyn Future<Output = Option<Reply>> + Send>>;
+
+/// A request being answered. It is driven by whoever waits for the answer; if that one leaves, a modern request is
+/// cancelled, and a legacy one goes on by itself (2025-11-25, transports; 2026-07-28, cancellation).
+pub(crate) struct Call {
+    gateway: Gateway,
+    answering: Option<Answering>,
+    outlet: Mailbox,
+    /// The reply, when it is known and notifications are still to go before it.
+    reply: Option<Reply>,
+    goes_on_alone: bool,
+}
+
+/// How an answer begins.
+pub(crate) enum First {
+    /// It is known whole.
+    Reply(Reply),
+    /// It begins with something else, or takes long: it has to be streamed.
+    Stream(Call),
+    /// The client cancelled it: there is no answer.
+    Cancelled,
+}
+
+impl Call {
+    pub(crate) fn new(gateway: Gateway, inbound: Inbound, place: Option<Place>) -> Self {
+        let outlet = inbound.outlet.clone();
+        let goes_on_alone = inbound.era() == Era::Legacy;
+        let answerer = gateway.clone();
+        let answering: Answering = match place {
+            None => Box::pin(async move { Some(life::answer(&answerer, &inbound).await) }),
+            Some(mut place) => Box::pin(async move {
+                tokio::select! {
+                    biased;
+                    reply = life::answer(&answerer, &inbound) => Some(reply),
+                    () = place.cancelled() => None,
+                }
+            }),
+        };
+        Self { gateway, answering: Some(answering), outlet, reply: None, goes_on_alone }
+    }
+
+    /// Waits for the reply alone; notifications go where the outlet leads.
+    pub(crate) async fn finish(mut self) -> Option<Reply> {
+        let reply = match &mut self.answering {
+            Some(answering) => answering.as_mut().await,
+            None => None,
+        };
+        self.answering = None;
+        reply
+    }
+
+    /// Waits until it is clear how the answer begins.
+    pub(crate) async fn first(mut self, accepts: Accepts, patience: Duration) -> First {
+        if !accepts.json {
+            return First::Stream(self);
+        }
+        let mut timer: Option<Pin<Box<Sleep>>> = None;
+        let begin = std::future::poll_fn(|cx| {
+            let polled = self.poll_reply(cx);
+            if !accepts.events {
+                while self.outlet.pop().is_some() {}
+                return polled.map(|reply| Some(reply.map(|reply| (reply, false))));
+            }
+            match polled {
+                Poll::Ready(reply) => {
+                    let streams = self.outlet.has_messages();
+                    Poll::Ready(Some(reply.map(|reply| (reply, streams))))
+                }
+                Poll::Pending if self.outlet.has_messages() => Poll::Ready(None),
+                Poll::Pending => {
+                    let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+                    timer.as_mut().poll(cx).map(|()| None)
+                }
+            }
+        })
+        .await;
+        match begin {
+            None => First::Stream(self),
+            Some(None) => First::Cancelled,
+            Some(Some((reply, false))) => First::Reply(reply),
+            Some(Some((reply, true))) => {
+                self.reply = Some(reply);
+                First::Stream(self)
+            }
+        }
+    }
+
+    /// The next message of the answer as a stream; none after the reply.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Segments>> {
+        if let Some(message) = self.outlet.pop() {
+            return Poll::Ready(Some(message));
+        }
+        if self.reply.is_none()
+            && self.answering.is_some()
+            && let Poll::Ready(reply) = self.poll_reply(cx)
+        {
+            self.reply = reply;
+        }
+        if let Some(message) = self.outlet.pop() {
+            return Poll::Ready(Some(message));
+        }
+        match (self.reply.take(), &self.answering) {
+            (Some(reply), _) => Poll::Ready(Some(reply.body)),
+            (None, None) => Poll::Ready(None),
+            (None, Some(_)) => Poll::Pending,
+        }
+    }
+
+    fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
+        let Some(answering) = &mut self.answering else { return Poll::Ready(None) };
+        let reply = std::task::ready!(answering.as_mut().poll(cx));
+        self.answering = None;
+        Poll::Ready(reply)
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if let Some(answering) = self.answering.take()
+            && self.goes_on_alone
+        {
+            self.outlet.close();
+            self.gateway.spawn(async move {
+                answering.await;
+            });
+        }
+    }
+}

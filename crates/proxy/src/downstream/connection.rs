@@ -1,0 +1,220 @@
+//! A client whose messages all come and go over one lasting connection: stdio, or HTTP+SSE.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use tollgate_catalog::Endpoint;
+use tollgate_mcp::{Kind, Message, Segments, methods};
+use tollgate_model::{Caller, Code, EndpointName, Era, Refusal, SessionId, Stage};
+
+use super::call::Call;
+use super::classify::{self, VersionHeader};
+use super::intake::{self, NotTaken};
+use crate::gateway::{Gateway, Snapshot};
+use crate::hello;
+use crate::in_flight::InFlight;
+use crate::inbound::Inbound;
+use crate::mailbox::Mailbox;
+use crate::refuse;
+use crate::reply::Reply;
+use crate::session::Session;
+
+/// One such client.
+pub(crate) struct Connection {
+    id: SessionId,
+    endpoint: Option<EndpointName>,
+    outbox: Mailbox,
+    /// Requests under way without a session: modern ones.
+    in_flight: InFlight,
+    session: OnceLock<Arc<Session>>,
+    /// Whether modern requests may come this way. HTTP+SSE belongs to 2024-11-05 alone.
+    modern: bool,
+}
+
+impl Connection {
+    pub(crate) fn new(id: SessionId, endpoint: Option<EndpointName>, queue_max: usize, modern: bool) -> Self {
+        Self {
+            id,
+            endpoint,
+            outbox: Mailbox::new(queue_max),
+            in_flight: InFlight::default(),
+            session: OnceLock::new(),
+            modern,
+        }
+    }
+
+    pub(crate) fn outbox(&self) -> &Mailbox {
+        &self.outbox
+    }
+
+    pub(crate) fn id(&self) -> &SessionId {
+        &self.id
+    }
+
+    /// The client has gone: what it asked for is cancelled, and its session ends.
+    pub(crate) fn close(&self, gateway: &Gateway) {
+        self.outbox.close();
+        self.in_flight.cancel_all();
+        gateway.connections().remove(&self.id);
+        if let Some(session) = self.session.get() {
+            session.stream_ended(&self.outbox);
+            gateway.end_session(session);
+        }
+    }
+
+    /// Ends the connection once nothing is under way.
+    pub(crate) fn close_when_idle(&self) {
+        match self.session.get() {
+            Some(session) => session.in_flight.close_when_idle(self.outbox.clone()),
+            None => self.in_flight.close_when_idle(self.outbox.clone()),
+        }
+    }
+
+    /// Takes a message in. Answers go to the outbox; an error says that the message was none.
+    pub(crate) fn receive(self: &Arc<Self>, gateway: &Gateway, bytes: Bytes) -> Result<(), NotTaken> {
+        let snapshot = gateway.snapshot();
+        let message = intake::parse(bytes, &snapshot.settings)?;
+        let era = if self.modern { classify::era(&message, VersionHeader::Absent) } else { Era::Legacy };
+        match message.kind() {
+            Kind::Request => {
+                let id = message.id_raw().unwrap_or_default();
+                self.request(gateway, snapshot, message, era)
+                    .map_err(|refusal| NotTaken { refusal, id: Some(id) })
+            }
+            Kind::Notification => {
+                if message.method() == methods::NOTIFICATIONS_CANCELLED
+                    && let Some(id) = message.member("requestId")
+                {
+                    let id = id.of(message.bytes());
+                    self.in_flight.cancel(id);
+                    if let Some(session) = self.session.get() {
+                        session.in_flight.cancel(id);
+                    }
+                }
+                Ok(())
+            }
+            // The gateway asks clients nothing yet, so an answer is to nothing.
+            Kind::Result | Kind::Error => Ok(()),
+        }
+    }
+
+    fn request(
+        self: &Arc<Self>,
+        gateway: &Gateway,
+        snapshot: Arc<Snapshot>,
+        message: Message,
+        era: Era,
+    ) -> Result<(), Refusal> {
+        let endpoint = snapshot.catalog.endpoint(self.endpoint.as_ref().map(EndpointName::as_str)).cloned();
+        let endpoint = endpoint.ok_or_else(|| {
+            Refusal::new(Stage::Transport, Code::UnknownEndpoint, "this endpoint is not served any more")
+        })?;
+        if era == Era::Modern {
+            let profile = classify::modern_profile(&message)?;
+            let (tenant, principal) = gateway.local_caller();
+            let caller = Caller { tenant, principal, session: None, client: Arc::new(profile) };
+            return self.start(gateway, snapshot, endpoint, message, caller, &self.in_flight);
+        }
+        if message.method() == methods::INITIALIZE {
+            return self.initialize(gateway, snapshot, endpoint, message);
+        }
+        match self.session.get() {
+            Some(session) => {
+                let caller = session.caller.clone();
+                self.start(gateway, snapshot, endpoint, message, caller, &session.in_flight)
+            }
+            // Before a session there is nothing a legacy client may ask but whether anyone is there.
+            None if message.method() == methods::PING => {
+                self.reply(gateway, Reply::result(&message.id_raw().unwrap_or_default(), b"{}"));
+                Ok(())
+            }
+            // A modern client that looks for the server's era sends this with its metadata: without, it is unknown.
+            None if message.method() == methods::SERVER_DISCOVER => {
+                Err(Refusal::new(Stage::Envelope, Code::MethodNotFound, "Method not found"))
+            }
+            None => {
+                let text = "the session is not open: send `initialize` first";
+                Err(Refusal::new(Stage::Session, Code::MissingSession, text))
+            }
+        }
+    }
+
+    fn start(
+        self: &Arc<Self>,
+        gateway: &Gateway,
+        snapshot: Arc<Snapshot>,
+        endpoint: Arc<Endpoint>,
+        message: Message,
+        caller: Caller,
+        in_flight: &InFlight,
+    ) -> Result<(), Refusal> {
+        let id = message.id_raw().unwrap_or_default();
+        let place = in_flight.enter(&id, snapshot.settings.in_flight_max)?;
+        let outlet = self.outbox.clone();
+        let inbound = Inbound { message, id, caller, endpoint, snapshot, param_headers: Vec::new(), outlet };
+        let call = Call::new(gateway.clone(), inbound, Some(place));
+        let (connection, replier) = (Arc::clone(self), gateway.clone());
+        gateway.spawn(async move {
+            if let Some(reply) = call.finish().await {
+                connection.reply(&replier, reply);
+            }
+        });
+        Ok(())
+    }
+
+    fn initialize(
+        self: &Arc<Self>,
+        gateway: &Gateway,
+        snapshot: Arc<Snapshot>,
+        endpoint: Arc<Endpoint>,
+        message: Message,
+    ) -> Result<(), Refusal> {
+        if self.session.get().is_some() {
+            let text = "this connection's session is open already";
+            return Err(Refusal::new(Stage::Session, Code::InvalidRequest, text));
+        }
+        let profile = classify::legacy_profile(&message)?;
+        let (tenant, principal) = gateway.local_caller();
+        let caller = Caller { tenant, principal, session: Some(self.id.clone()), client: Arc::new(profile) };
+        let id = message.id_raw().unwrap_or_default();
+        let place = self.in_flight.enter(&id, snapshot.settings.in_flight_max)?;
+        let (connection, gateway) = (Arc::clone(self), gateway.clone());
+        gateway.clone().spawn(async move {
+            let session = Arc::new(Session::new(caller, connection.endpoint.clone()));
+            let opened = match hello::initialize(&snapshot, &endpoint, &session.caller).await {
+                Ok(result) => connection.opened(&gateway, &snapshot, &session).map(|()| result),
+                Err(refusal) => Err(refusal),
+            };
+            let reply = match opened {
+                Ok(result) => Reply::result(&id, &result),
+                Err(refusal) => refuse::render(&gateway, &refusal, Era::Legacy, Some(&id)),
+            };
+            connection.reply(&gateway, reply);
+            drop(place);
+        });
+        Ok(())
+    }
+
+    fn opened(&self, gateway: &Gateway, snapshot: &Snapshot, session: &Arc<Session>) -> Result<(), Refusal> {
+        gateway.sessions().add(Arc::clone(session), snapshot.settings.sessions_max)?;
+        session.use_stream(self.outbox.clone());
+        if self.session.set(Arc::clone(session)).is_err() || self.outbox.is_closed() {
+            gateway.end_session(session);
+            let text = "this connection's session is open already";
+            return Err(Refusal::new(Stage::Session, Code::InvalidRequest, text));
+        }
+        Ok(())
+    }
+
+    /// Sends a reply. A client that lets replies pile up beyond the bound loses its connection.
+    pub(crate) fn reply(&self, gateway: &Gateway, reply: Reply) {
+        self.send(gateway, reply.body);
+    }
+
+    fn send(&self, gateway: &Gateway, message: Segments) {
+        let replies_max = gateway.snapshot().settings.in_flight_max;
+        if self.outbox.push_reply(message, replies_max).is_err() {
+            self.close(gateway);
+        }
+    }
+}

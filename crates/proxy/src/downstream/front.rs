@@ -1,0 +1,174 @@
+//! The data plane over HTTP: what comes before any message is read, and which handler an address leads to.
+
+use bytes::Bytes;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CONTENT_TYPE, VARY,
+};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use tollgate_model::{Code, Era, Refusal, Stage};
+
+use super::address::{Peer, client_address};
+use super::body::Body;
+use super::classify::VersionHeader;
+use super::{headers, sse, streamable};
+use crate::gateway::Gateway;
+use crate::refuse;
+use crate::reply::Reply;
+
+/// The path of the Streamable HTTP endpoints: `/mcp` and `/mcp/{endpoint}`.
+const MCP_PATH: &str = "/mcp";
+/// The path of the HTTP+SSE streams: `/sse` and `/sse/{endpoint}`.
+const SSE_PATH: &str = "/sse";
+/// The path to which HTTP+SSE clients post.
+pub(crate) const MESSAGES_PATH: &str = "/messages";
+
+/// Where an address leads.
+enum Place<'a> {
+    Mcp(Option<&'a str>),
+    Sse(Option<&'a str>),
+    Messages,
+    Nowhere,
+}
+
+/// Answers one HTTP request on the data plane. Never fails: what cannot be served is answered with an error.
+pub async fn serve_http<B>(gateway: Gateway, peer: Peer, request: Request<B>) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+{
+    let settings = &gateway.snapshot().settings;
+    let era = VersionHeader::read(request.headers()).era();
+    let checked = headers::check_host(request.uri(), request.headers(), settings)
+        .and_then(|host| headers::check_origin(request.headers(), &host, settings));
+    let origin = match checked {
+        Ok(origin) => origin,
+        Err(refusal) => {
+            let client = client_address(&peer, request.headers(), &settings.trusted_proxies);
+            tracing::warn!(%client, refusal = %refusal, "turned away");
+            return refused(&gateway, &refusal, era, None);
+        }
+    };
+    let mut response = if headers::is_preflight(request.method(), request.headers()) {
+        preflight()
+    } else if gateway.is_draining() {
+        let refusal = Refusal::new(Stage::Transport, Code::Draining, "the gateway is stopping");
+        refused(&gateway, &refusal, era, None)
+    } else {
+        route(&gateway, request, era).await
+    };
+    if let Some(origin) = origin {
+        let map = response.headers_mut();
+        map.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        map.insert(
+            ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("Mcp-Session-Id, MCP-Protocol-Version"),
+        );
+        map.append(VARY, HeaderValue::from_static("Origin"));
+    }
+    response
+}
+
+async fn route<B>(gateway: &Gateway, request: Request<B>, era: Era) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+{
+    let path = request.uri().path().to_owned();
+    let prefix = public_prefix(gateway);
+    let path = path.strip_prefix(prefix.as_str()).unwrap_or(&path);
+    match (place(path), request.method()) {
+        (Place::Mcp(name), &Method::POST) => streamable::post(gateway, name, request).await,
+        (Place::Mcp(name), &Method::GET) => streamable::get(gateway, name, &request),
+        (Place::Mcp(name), &Method::DELETE) => streamable::delete(gateway, name, &request),
+        (Place::Mcp(_), _) => not_allowed(gateway, era, "POST, GET, DELETE"),
+        (Place::Sse(name), &Method::GET) => sse::open(gateway, name, &prefix, &request),
+        (Place::Sse(_), _) => not_allowed(gateway, era, "GET"),
+        (Place::Messages, &Method::POST) => sse::post(gateway, request).await,
+        (Place::Messages, _) => not_allowed(gateway, era, "POST"),
+        (Place::Nowhere, _) => {
+            let text =
+                "nothing is served at this address; MCP endpoints are at /mcp and /mcp/{server or toolset}";
+            refused(gateway, &Refusal::new(Stage::Transport, Code::UnknownEndpoint, text), era, None)
+        }
+    }
+}
+
+/// The path under which the public URL puts this gateway. A reverse proxy may strip it or leave it.
+fn public_prefix(gateway: &Gateway) -> String {
+    let snapshot = gateway.snapshot();
+    let path =
+        snapshot.settings.public_url.as_deref().and_then(|url| url.split_once("://")?.1.split_once('/'));
+    path.map_or_else(String::new, |(_, path)| format!("/{}", path.trim_end_matches('/')))
+        .trim_end_matches('/')
+        .to_owned()
+}
+
+fn place(path: &str) -> Place<'_> {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let below = |root: &str| -> Option<Option<&str>> {
+        let rest = path.strip_prefix(root)?;
+        if rest.is_empty() {
+            return Some(None);
+        }
+        let name = rest.strip_prefix('/')?;
+        (!name.contains('/')).then_some(Some(name))
+    };
+    if let Some(name) = below(MCP_PATH) {
+        return Place::Mcp(name);
+    }
+    if let Some(name) = below(SSE_PATH) {
+        return Place::Sse(name);
+    }
+    if path == MESSAGES_PATH { Place::Messages } else { Place::Nowhere }
+}
+
+/// A refusal as a response.
+pub(crate) fn refused(gateway: &Gateway, refusal: &Refusal, era: Era, id: Option<&Bytes>) -> Response<Body> {
+    json(refuse::render(gateway, refusal, era, id))
+}
+
+/// A reply that travels alone.
+pub(crate) fn json(reply: Reply) -> Response<Body> {
+    let mut response = Response::new(Body::whole(reply.body));
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// A response without a body.
+pub(crate) fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// An event stream.
+pub(crate) fn events(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    let map = response.headers_mut();
+    map.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    map.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    map.insert(tollgate_mcp::headers::X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    response
+}
+
+/// The HTTP method is not served at this address.
+pub(crate) fn not_allowed(gateway: &Gateway, era: Era, allowed: &'static str) -> Response<Body> {
+    let text = format!("only {allowed} is served at this address");
+    let mut response = refused(gateway, &Refusal::new(Stage::Transport, Code::HttpMethod, text), era, None);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
+fn preflight() -> Response<Body> {
+    let mut response = empty(StatusCode::NO_CONTENT);
+    let map = response.headers_mut();
+    map.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, GET, DELETE"));
+    map.insert(
+        ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static(
+            "Content-Type, Accept, Authorization, Last-Event-ID, MCP-Protocol-Version, Mcp-Session-Id, Mcp-Method, Mcp-Name",
+        ),
+    );
+    map.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    response
+}

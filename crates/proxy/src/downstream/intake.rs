@@ -1,0 +1,95 @@
+//! Reading a request body, bounded in size and time, and making a message of it.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use tollgate_mcp::{Fault, Limits, Message, ScanError};
+use tollgate_model::{Code, Refusal, Stage};
+
+use crate::settings::ProxySettings;
+
+/// Why a message could not be taken in. The id is the request's, where it could still be read.
+pub(crate) struct NotTaken {
+    pub(crate) refusal: Refusal,
+    pub(crate) id: Option<Bytes>,
+}
+
+impl From<Refusal> for NotTaken {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, id: None }
+    }
+}
+
+/// Reads a whole body.
+pub(crate) async fn read<B>(body: B, settings: &ProxySettings) -> Result<Bytes, Refusal>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    let bytes_max = settings.body_bytes_max;
+    if body.size_hint().lower() > bytes_max as u64 {
+        return Err(too_large(bytes_max));
+    }
+    match tokio::time::timeout(settings.body_timeout, collect(body, bytes_max)).await {
+        Ok(read) => read,
+        Err(_) => Err(too_slow(settings.body_timeout)),
+    }
+}
+
+async fn collect<B>(body: B, bytes_max: usize) -> Result<Bytes, Refusal>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    let announced = usize::try_from(body.size_hint().exact().unwrap_or(0)).unwrap_or(0);
+    let mut body = std::pin::pin!(body);
+    let mut first = Bytes::new();
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            return Err(Refusal::new(Stage::Transport, Code::InvalidRequest, "the request body broke off"));
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len() + whole.len() + data.len() > bytes_max {
+            return Err(too_large(bytes_max));
+        }
+        // Most bodies come in one piece, which needs no copy.
+        if first.is_empty() && whole.is_empty() {
+            first = data;
+            continue;
+        }
+        if whole.is_empty() {
+            whole.reserve(announced.max(first.len() + data.len()));
+            whole.extend_from_slice(&std::mem::take(&mut first));
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(if whole.is_empty() { first } else { whole.freeze() })
+}
+
+fn too_large(bytes_max: usize) -> Refusal {
+    let text = format!("the request body has more than {bytes_max} bytes");
+    Refusal::new(Stage::Transport, Code::BodyTooLarge, text)
+}
+
+fn too_slow(timeout: Duration) -> Refusal {
+    let text = format!("the request body did not arrive within {} ms", timeout.as_millis());
+    Refusal::new(Stage::Transport, Code::BodyTimeout, text)
+}
+
+/// Makes a message of bytes, or says why they are none.
+pub(crate) fn parse(bytes: Bytes, settings: &ProxySettings) -> Result<Message, NotTaken> {
+    let limits = Limits { bytes_max: settings.body_bytes_max, ..Limits::default() };
+    Message::parse(bytes, &limits).map_err(|error| {
+        let ScanError { fault, offset, ref id, .. } = error;
+        let code = match fault {
+            Fault::TooLarge => Code::BodyTooLarge,
+            fault if fault.is_parse_error() => Code::ParseError,
+            _ => Code::InvalidRequest,
+        };
+        let text = match fault {
+            Fault::Batch => "batches are not served: send each message by itself".to_owned(),
+            fault => format!("{fault}, at byte {offset}"),
+        };
+        NotTaken { refusal: Refusal::new(Stage::Envelope, code, text), id: id.clone() }
+    })
+}

@@ -1,0 +1,87 @@
+//! HTTP+SSE (2024-11-05): a GET opens the stream, whose first event says where to post; every answer comes on it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use tollgate_mcp::encode_named;
+use tollgate_model::{Code, Era, Refusal, SessionId, Stage};
+
+use super::body::Body;
+use super::connection::Connection;
+use super::front::{MESSAGES_PATH, empty, events, refused};
+use super::headers;
+use super::intake::{self, NotTaken};
+use crate::gateway::Gateway;
+
+/// The query parameter that names the connection.
+const CONNECTION: &str = "sessionId";
+
+/// Opens a client's stream.
+pub(crate) fn open<B>(
+    gateway: &Gateway,
+    name: Option<&str>,
+    prefix: &str,
+    request: &Request<B>,
+) -> Response<Body> {
+    let snapshot = gateway.snapshot();
+    let opened = (|| {
+        let endpoint = snapshot.catalog.endpoint(name).ok_or_else(|| {
+            let text = "no server or toolset of this name is served here";
+            Refusal::new(Stage::Transport, Code::UnknownEndpoint, text)
+        })?;
+        if !headers::accepts(request.headers()).events {
+            let text = "`Accept` must list `text/event-stream`";
+            return Err(Refusal::new(Stage::Transport, Code::NotAcceptable, text));
+        }
+        let id = gateway.sealer().random_id().map_err(|error| {
+            Refusal::new(Stage::Session, Code::Internal, "no session id could be made")
+                .because(error.to_string())
+        })?;
+        let settings = &snapshot.settings;
+        let connection =
+            Connection::new(SessionId::new(&id), endpoint.name().cloned(), settings.stream_queue_max, false);
+        let connection = Arc::new(connection);
+        gateway.connections().add(Arc::clone(&connection), settings.sessions_max)?;
+        let first = encode_named("endpoint", &format!("{prefix}{MESSAGES_PATH}?{CONNECTION}={id}"));
+        Ok(events(Body::connection_stream(gateway.clone(), connection, first, settings.keep_alive)))
+    })();
+    opened.unwrap_or_else(|refusal| refused(gateway, &refusal, Era::Legacy, None))
+}
+
+/// Takes a client's message in; whatever there is to answer goes to its stream.
+pub(crate) async fn post<B>(gateway: &Gateway, request: Request<B>) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+{
+    let taken = async {
+        headers::check_content_type(request.headers())?;
+        let id = connection_id(request.uri().query()).ok_or_else(|| {
+            let text = format!("the `{CONNECTION}` parameter is missing");
+            Refusal::new(Stage::Session, Code::MissingSession, text)
+        })?;
+        let connection = gateway.connections().find(&id).ok_or_else(|| {
+            let text = "no such connection; it may have ended: open the stream again";
+            Refusal::new(Stage::Session, Code::UnknownSession, text)
+        })?;
+        let bytes = intake::read(request.into_body(), &gateway.snapshot().settings).await?;
+        match connection.receive(gateway, bytes) {
+            Ok(()) => Ok(()),
+            // The answer to a request that can be named belongs on the stream, like every answer.
+            Err(NotTaken { refusal, id: Some(id) }) => {
+                connection.reply(gateway, crate::refuse::render(gateway, &refusal, Era::Legacy, Some(&id)));
+                Ok(())
+            }
+            Err(not_taken) => Err(not_taken),
+        }
+    };
+    match taken.await {
+        Ok(()) => empty(StatusCode::ACCEPTED),
+        Err(NotTaken { refusal, id }) => refused(gateway, &refusal, Era::Legacy, id.as_ref()),
+    }
+}
+
+fn connection_id(query: Option<&str>) -> Option<String> {
+    let pairs = query?.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.into_iter().find(|(name, _)| *name == CONNECTION).map(|(_, id)| id.to_owned())
+}

@@ -1,0 +1,259 @@
+//! Streamable HTTP, every revision on one endpoint: legacy sessions (2025-03-26 to 2025-11-25) and stateless requests
+//! (2026-07-28) side by side. A request's own metadata decides which it is.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use tollgate_catalog::Endpoint;
+use tollgate_mcp::{Kind, Message, headers as names, methods};
+use tollgate_model::{Caller, Code, Era, Refusal, Revision, SessionId, Stage};
+
+use super::body::Body;
+use super::call::{Call, First};
+use super::classify::{self, VersionHeader};
+use super::front::{empty, events, json, not_allowed, refused};
+use super::headers::{self, Accepts};
+use super::intake::{self, NotTaken};
+use crate::gateway::{Gateway, Snapshot};
+use crate::hello;
+use crate::inbound::Inbound;
+use crate::mailbox::Mailbox;
+use crate::reply::Reply;
+use crate::session::Session;
+
+/// A message from a client.
+pub(crate) async fn post<B>(gateway: &Gateway, name: Option<&str>, request: Request<B>) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+{
+    let snapshot = gateway.snapshot();
+    let (parts, body) = request.into_parts();
+    let version = VersionHeader::read(&parts.headers);
+    let taken = async {
+        let endpoint = endpoint(&snapshot, name)?;
+        headers::check_content_type(&parts.headers)?;
+        let accepts = headers::check_accept(&parts.headers)?;
+        let bytes = intake::read(body, &snapshot.settings).await?;
+        let message = intake::parse(bytes, &snapshot.settings)?;
+        Ok::<_, NotTaken>((endpoint, accepts, message))
+    };
+    let (endpoint, accepts, message) = match taken.await {
+        Ok(taken) => taken,
+        Err(NotTaken { refusal, id }) => return refused(gateway, &refusal, version.era(), id.as_ref()),
+    };
+    let era = classify::era(&message, version);
+    let id = message.id_raw();
+    let post = Post { gateway, snapshot, endpoint, message, headers: &parts.headers, accepts, version };
+    let answered = match era {
+        Era::Modern => post.modern().await,
+        Era::Legacy => post.legacy().await,
+    };
+    answered.unwrap_or_else(|refusal| refused(gateway, &refusal, era, id.as_ref()))
+}
+
+fn endpoint(snapshot: &Snapshot, name: Option<&str>) -> Result<Arc<Endpoint>, Refusal> {
+    snapshot.catalog.endpoint(name).cloned().ok_or_else(|| {
+        Refusal::new(
+            Stage::Transport,
+            Code::UnknownEndpoint,
+            "no server or toolset of this name is served here",
+        )
+    })
+}
+
+struct Post<'a> {
+    gateway: &'a Gateway,
+    snapshot: Arc<Snapshot>,
+    endpoint: Arc<Endpoint>,
+    message: Message,
+    headers: &'a HeaderMap,
+    accepts: Accepts,
+    version: VersionHeader<'a>,
+}
+
+impl Post<'_> {
+    async fn modern(self) -> Result<Response<Body>, Refusal> {
+        match self.message.kind() {
+            Kind::Request => {}
+            // This revision defines no notification over HTTP; what a client sends all the same changes nothing.
+            Kind::Notification => return Ok(empty(StatusCode::ACCEPTED)),
+            Kind::Result | Kind::Error => {
+                let text = "a client sends requests and notifications, never responses";
+                return Err(Refusal::new(Stage::Envelope, Code::InvalidRequest, text));
+            }
+        }
+        // The two versions are compared first: which error a wrong one gets depends on whether they agree.
+        if !self.versions_differ() {
+            classify::modern_profile(&self.message)?;
+        }
+        classify::check_headers(&self.message, self.headers)?;
+        let profile = classify::modern_profile(&self.message)?;
+        let (tenant, principal) = self.gateway.local_caller();
+        let caller = Caller { tenant, principal, session: None, client: Arc::new(profile) };
+        let param_headers = param_headers(self.headers);
+        let gateway = self.gateway.clone();
+        let (accepts, snapshot) = (self.accepts, Arc::clone(&self.snapshot));
+        let inbound = self.inbound(caller, param_headers)?;
+        Ok(answer(gateway, &snapshot, inbound, None, accepts).await)
+    }
+
+    fn versions_differ(&self) -> bool {
+        let body = self.message.meta_text(tollgate_mcp::meta::PROTOCOL_VERSION);
+        let header = self.headers.get(names::MCP_PROTOCOL_VERSION).map(HeaderValue::as_bytes);
+        body.as_deref().map(str::as_bytes) != header
+    }
+
+    async fn legacy(self) -> Result<Response<Body>, Refusal> {
+        if let VersionHeader::Unknown(version) = self.version {
+            return Err(classify::unsupported(version));
+        }
+        if self.message.kind() == Kind::Request && self.message.method() == methods::INITIALIZE {
+            return self.initialize().await;
+        }
+        let session = find_session(self.gateway, self.headers, &self.endpoint)?;
+        match self.message.kind() {
+            Kind::Request => {
+                let in_flight_max = self.snapshot.settings.in_flight_max;
+                let id = self.message.id_raw().unwrap_or_default();
+                let place = session.in_flight.enter(&id, in_flight_max)?;
+                let gateway = self.gateway.clone();
+                let (accepts, snapshot) = (self.accepts, Arc::clone(&self.snapshot));
+                let inbound = self.inbound(session.caller.clone(), Vec::new())?;
+                Ok(answer(gateway, &snapshot, inbound, Some(place), accepts).await)
+            }
+            Kind::Notification => {
+                if self.message.method() == methods::NOTIFICATIONS_CANCELLED
+                    && let Some(id) = self.message.member("requestId")
+                {
+                    session.in_flight.cancel(id.of(self.message.bytes()));
+                }
+                Ok(empty(StatusCode::ACCEPTED))
+            }
+            // The gateway asks clients nothing yet, so an answer is to nothing.
+            Kind::Result | Kind::Error => Ok(empty(StatusCode::ACCEPTED)),
+        }
+    }
+
+    async fn initialize(self) -> Result<Response<Body>, Refusal> {
+        let profile = classify::legacy_profile(&self.message)?;
+        let (tenant, principal) = self.gateway.local_caller();
+        let id = self.gateway.sealer().random_id().map_err(|error| {
+            Refusal::new(Stage::Session, Code::Internal, "no session id could be made")
+                .because(error.to_string())
+        })?;
+        let caller =
+            Caller { tenant, principal, session: Some(SessionId::new(&id)), client: Arc::new(profile) };
+        let session = Arc::new(Session::new(caller, self.endpoint.name().cloned()));
+        let result = hello::initialize(&self.snapshot, &self.endpoint, &session.caller).await?;
+        self.gateway.sessions().add(Arc::clone(&session), self.snapshot.settings.sessions_max)?;
+        let request_id = self.message.id_raw().unwrap_or_default();
+        let reply = Reply::result(&request_id, &result);
+        let mut response = match self.accepts.json {
+            true => json(reply),
+            false => events(Body::whole(tollgate_mcp::encode_event(&reply.body, None))),
+        };
+        let value = HeaderValue::from_str(&id)
+            .map_err(|_| Refusal::new(Stage::Session, Code::Internal, "the session id is no header value"))?;
+        response.headers_mut().insert(names::MCP_SESSION_ID, value);
+        Ok(response)
+    }
+
+    fn inbound(
+        self,
+        caller: Caller,
+        param_headers: Vec<(HeaderName, HeaderValue)>,
+    ) -> Result<Inbound, Refusal> {
+        let id = self
+            .message
+            .id_raw()
+            .ok_or_else(|| Refusal::new(Stage::Envelope, Code::InvalidRequest, "a request needs an id"))?;
+        Ok(Inbound {
+            id,
+            message: self.message,
+            caller,
+            endpoint: self.endpoint,
+            outlet: Mailbox::new(self.snapshot.settings.stream_queue_max),
+            snapshot: self.snapshot,
+            param_headers,
+        })
+    }
+}
+
+/// Sees a request through: as one JSON message if it can be, else as a stream.
+async fn answer(
+    gateway: Gateway,
+    snapshot: &Snapshot,
+    inbound: Inbound,
+    place: Option<crate::in_flight::Place>,
+    accepts: Accepts,
+) -> Response<Body> {
+    let keep_alive = snapshot.settings.keep_alive;
+    match Call::new(gateway, inbound, place).first(accepts, keep_alive).await {
+        First::Reply(reply) => json(reply),
+        First::Stream(call) => events(Body::call(call, keep_alive)),
+        // The client has cancelled the request and waits for nothing: an empty stream.
+        First::Cancelled => events(Body::empty()),
+    }
+}
+
+fn param_headers(map: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+    map.iter()
+        .filter(|(name, _)| name.as_str().starts_with(names::MCP_PARAM_PREFIX))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+/// The caller's session at this endpoint. Missing is 400, unknown is 404 (2025-11-25, transports, session management).
+fn find_session(gateway: &Gateway, map: &HeaderMap, endpoint: &Endpoint) -> Result<Arc<Session>, Refusal> {
+    let Some(value) = map.get(names::MCP_SESSION_ID) else {
+        let text = "the `Mcp-Session-Id` header is missing; send `initialize` first";
+        return Err(Refusal::new(Stage::Session, Code::MissingSession, text));
+    };
+    let (tenant, principal) = gateway.local_caller();
+    let id = value.to_str().unwrap_or_default();
+    gateway.sessions().find(id, &tenant, &principal, endpoint.name()).ok_or_else(|| {
+        let text = "no such session; it may have ended: send `initialize` again";
+        Refusal::new(Stage::Session, Code::UnknownSession, text)
+    })
+}
+
+/// A legacy client opens the stream for what belongs to no request.
+pub(crate) fn get<B>(gateway: &Gateway, name: Option<&str>, request: &Request<B>) -> Response<Body> {
+    let snapshot = gateway.snapshot();
+    let opened = (|| {
+        let endpoint = endpoint(&snapshot, name)?;
+        let version = VersionHeader::read(request.headers());
+        let is_modern = matches!(version, VersionHeader::Known(Revision::V2026_07_28));
+        let has_session = request.headers().contains_key(names::MCP_SESSION_ID);
+        if is_modern || (!has_session && version == VersionHeader::Absent) {
+            return Ok(not_allowed(gateway, version.era(), "POST"));
+        }
+        if !headers::accepts(request.headers()).events {
+            let text = "`Accept` must list `text/event-stream`";
+            return Err(Refusal::new(Stage::Transport, Code::NotAcceptable, text));
+        }
+        let session = find_session(gateway, request.headers(), &endpoint)?;
+        let mailbox = session.open_stream(snapshot.settings.stream_queue_max);
+        Ok(events(Body::session_stream(session, mailbox, snapshot.settings.keep_alive)))
+    })();
+    opened.unwrap_or_else(|refusal| refused(gateway, &refusal, Era::Legacy, None))
+}
+
+/// A legacy client ends its session.
+pub(crate) fn delete<B>(gateway: &Gateway, name: Option<&str>, request: &Request<B>) -> Response<Body> {
+    let snapshot = gateway.snapshot();
+    let ended = (|| {
+        let endpoint = endpoint(&snapshot, name)?;
+        let version = VersionHeader::read(request.headers());
+        let is_modern = matches!(version, VersionHeader::Known(Revision::V2026_07_28));
+        let has_session = request.headers().contains_key(names::MCP_SESSION_ID);
+        if is_modern || (!has_session && version == VersionHeader::Absent) {
+            return Ok(not_allowed(gateway, version.era(), "POST"));
+        }
+        let session = find_session(gateway, request.headers(), &endpoint)?;
+        gateway.end_session(&session);
+        Ok(empty(StatusCode::NO_CONTENT))
+    })();
+    ended.unwrap_or_else(|refusal| refused(gateway, &refusal, Era::Legacy, None))
+}

@@ -1,0 +1,342 @@
+//! The gateway: what is configured now, and what it remembers.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+use tollgate_catalog::{Catalog, CatalogError, Endpoint, ListKind, ToolsetSettings};
+use tollgate_mcp::{Segments, methods};
+use tollgate_model::{PrincipalId, ServerName, TenantId};
+use tollgate_upstream::{
+    Audience, EventKind, Server, ServerEvent, ServerSettings, ServerStatus, SettingsError,
+};
+
+use crate::connections::Connections;
+use crate::index::{CutNames, UriIndexes};
+use crate::seal::{NoRandomness, Sealer};
+use crate::session::{Session, Sessions};
+use crate::settings::ProxySettings;
+
+/// How many unread events of all servers together may wait.
+const EVENTS_MAX: usize = 1024;
+/// How often idle sessions are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+
+/// The gateway. Cheap to clone; all clones are the same.
+#[derive(Clone)]
+pub struct Gateway(Arc<Inner>);
+
+struct Inner {
+    snapshot: ArcSwap<Snapshot>,
+    sessions: Sessions,
+    connections: Connections,
+    sealer: Sealer,
+    cut_names: CutNames,
+    uri_indexes: UriIndexes,
+    events: mpsc::Sender<ServerEvent>,
+    tasks: TaskTracker,
+    draining: AtomicBool,
+    local: (TenantId, PrincipalId),
+}
+
+/// What is configured at one moment.
+pub(crate) struct Snapshot {
+    pub(crate) settings: ProxySettings,
+    pub(crate) catalog: Catalog,
+    pub(crate) servers: HashMap<ServerName, Server>,
+}
+
+/// Why a configuration cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// A server's settings do not fit together.
+    #[error("server `{server}`: {error}")]
+    Server {
+        /// Which server.
+        server: ServerName,
+        /// What is wrong.
+        error: SettingsError,
+    },
+    /// Names collide, or a toolset names a server that is not there.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The operating system gives no random bytes.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+}
+
+/// What operators see of a running gateway.
+#[derive(Debug, Clone)]
+pub struct Overview {
+    /// How many legacy sessions are open.
+    pub sessions: usize,
+    /// Whether the gateway is stopping.
+    pub draining: bool,
+    /// Each server in the order of the configuration.
+    pub servers: Vec<(ServerName, ServerStatus)>,
+}
+
+impl Gateway {
+    /// A gateway that serves this configuration. No server is reached yet. Must be called within a tokio runtime.
+    pub fn new(
+        settings: ProxySettings,
+        servers: Vec<ServerSettings>,
+        toolsets: &[ToolsetSettings],
+    ) -> Result<Self, GatewayError> {
+        let (events, inbox) = mpsc::channel(EVENTS_MAX);
+        let snapshot = Snapshot::new(settings, servers, toolsets, &HashMap::new(), &events)?;
+        let gateway = Self(Arc::new(Inner {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            sessions: Sessions::new(),
+            connections: Connections::default(),
+            sealer: Sealer::new()?,
+            cut_names: CutNames::default(),
+            uri_indexes: UriIndexes::default(),
+            events,
+            tasks: TaskTracker::new(),
+            draining: AtomicBool::new(false),
+            local: (TenantId::default(), PrincipalId::local()),
+        }));
+        tokio::spawn(follow_events(Arc::downgrade(&gateway.0), inbox));
+        tokio::spawn(sweep(Arc::downgrade(&gateway.0)));
+        Ok(gateway)
+    }
+
+    /// Serves another configuration from now on. Servers whose settings did not change keep their sessions and
+    /// processes; requests under way on the others may end within `grace`. On an error nothing changes.
+    pub fn apply(
+        &self,
+        settings: ProxySettings,
+        servers: Vec<ServerSettings>,
+        toolsets: &[ToolsetSettings],
+        grace: Duration,
+    ) -> Result<(), GatewayError> {
+        let before = self.snapshot();
+        let after = Snapshot::new(settings, servers, toolsets, &before.servers, &self.0.events)?;
+        let gone: Vec<Server> = before
+            .servers
+            .iter()
+            .filter(|(name, server)| {
+                after.servers.get(*name).is_none_or(|kept| kept.settings() != server.settings())
+            })
+            .map(|(_, server)| server.clone())
+            .collect();
+        let after = Arc::new(after);
+        self.0.snapshot.store(Arc::clone(&after));
+        self.0.uri_indexes.clear();
+        for server in gone {
+            self.0.tasks.spawn(async move { server.stop(grace).await });
+        }
+        for session in self.0.sessions.all() {
+            let name = session.endpoint.as_ref().map(ServerName::as_str);
+            if sees_other_things(&before, &after, name) {
+                for kind in [EventKind::ToolsChanged, EventKind::PromptsChanged, EventKind::ResourcesChanged]
+                {
+                    session.send(list_changed(kind));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins to stop: new requests are refused, and streams that only wait are ended, so that connections can close.
+    pub fn begin_drain(&self) {
+        self.0.draining.store(true, Ordering::Release);
+        for session in self.0.sessions.all() {
+            session.close_when_idle();
+        }
+        for connection in self.0.connections.all() {
+            connection.close_when_idle();
+        }
+    }
+
+    /// Ends everything: requests under way get `grace`, then processes are stopped and reaped, and sessions with
+    /// servers are ended.
+    pub async fn stop(&self, grace: Duration) {
+        self.begin_drain();
+        self.0.tasks.close();
+        let started = tokio::time::Instant::now();
+        // What is not done by then is cut off below, when its server stops.
+        let _ = tokio::time::timeout(grace, self.0.tasks.wait()).await;
+        let left = grace.saturating_sub(started.elapsed());
+        let snapshot = self.snapshot();
+        futures_util::future::join_all(snapshot.servers.values().map(|server| server.stop(left))).await;
+    }
+
+    /// What operators see.
+    pub fn overview(&self) -> Overview {
+        let snapshot = self.snapshot();
+        let servers =
+            snapshot.servers_in_order().map(|server| (server.name().clone(), server.status())).collect();
+        Overview { sessions: self.0.sessions.count(), draining: self.is_draining(), servers }
+    }
+
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.0.snapshot.load_full()
+    }
+
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.0.sessions
+    }
+
+    pub(crate) fn connections(&self) -> &Connections {
+        &self.0.connections
+    }
+
+    pub(crate) fn sealer(&self) -> &Sealer {
+        &self.0.sealer
+    }
+
+    pub(crate) fn cut_names(&self) -> &CutNames {
+        &self.0.cut_names
+    }
+
+    pub(crate) fn uri_indexes(&self) -> &UriIndexes {
+        &self.0.uri_indexes
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.0.draining.load(Ordering::Acquire)
+    }
+
+    /// Runs a task that a stop waits for.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.tasks.spawn(task);
+    }
+
+    /// Whoever calls while no identity is configured.
+    pub(crate) fn local_caller(&self) -> (TenantId, PrincipalId) {
+        self.0.local.clone()
+    }
+
+    /// Ends a session, here and at the servers that kept something for it.
+    pub(crate) fn end_session(&self, session: &Arc<Session>) {
+        let Some(id) = &session.caller.session else { return };
+        if self.0.sessions.remove(id).is_some() {
+            self.forget(session);
+        }
+    }
+
+    fn forget(&self, session: &Arc<Session>) {
+        let Some(id) = session.caller.session.clone() else { return };
+        let servers: Vec<Server> = self.snapshot().servers.values().cloned().collect();
+        self.0.tasks.spawn(async move {
+            futures_util::future::join_all(servers.iter().map(|server| server.close_session(&id))).await;
+        });
+    }
+
+    /// A server told that one of its lists changed.
+    pub(crate) fn changed(&self, event: &ServerEvent) {
+        if event.kind == EventKind::ResourcesChanged {
+            self.0.uri_indexes.clear();
+        }
+        let snapshot = self.snapshot();
+        for session in self.0.sessions.all() {
+            let name = session.endpoint.as_ref().map(ServerName::as_str);
+            let shown = snapshot.catalog.endpoint(name).is_some_and(|endpoint| shows(endpoint, event));
+            if shown && concerns(&event.audience, &session) {
+                session.send(list_changed(event.kind));
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway").finish_non_exhaustive()
+    }
+}
+
+impl Snapshot {
+    fn new(
+        settings: ProxySettings,
+        servers: Vec<ServerSettings>,
+        toolsets: &[ToolsetSettings],
+        running: &HashMap<ServerName, Server>,
+        events: &mpsc::Sender<ServerEvent>,
+    ) -> Result<Self, GatewayError> {
+        let names: Vec<ServerName> = servers.iter().map(|server| server.name.clone()).collect();
+        let catalog = Catalog::new(&names, toolsets)?;
+        let mut by_name = HashMap::with_capacity(servers.len());
+        for server in servers {
+            let name = server.name.clone();
+            let server = match running.get(&name) {
+                Some(kept) if *kept.settings() == server => kept.clone(),
+                _ => Server::new(server, events.clone())
+                    .map_err(|error| GatewayError::Server { server: name.clone(), error })?,
+            };
+            by_name.insert(name, server);
+        }
+        Ok(Self { settings, catalog, servers: by_name })
+    }
+
+    fn servers_in_order(&self) -> impl Iterator<Item = &Server> {
+        let merged = self.catalog.endpoint(None);
+        merged.into_iter().flat_map(|endpoint| endpoint.servers()).filter_map(|name| self.servers.get(name))
+    }
+}
+
+/// The server's tasks end with the gateway: they hold it weakly.
+async fn follow_events(gateway: Weak<Inner>, mut inbox: mpsc::Receiver<ServerEvent>) {
+    while let Some(event) = inbox.recv().await {
+        let Some(inner) = gateway.upgrade() else { return };
+        Gateway(inner).changed(&event);
+    }
+}
+
+async fn sweep(gateway: Weak<Inner>) {
+    let mut ticks = tokio::time::interval(SWEEP_EVERY);
+    loop {
+        ticks.tick().await;
+        let Some(inner) = gateway.upgrade() else { return };
+        let gateway = Gateway(inner);
+        let idle = gateway.snapshot().settings.session_idle;
+        for session in gateway.sessions().expire(idle) {
+            gateway.forget(&session);
+        }
+    }
+}
+
+fn sees_other_things(before: &Snapshot, after: &Snapshot, endpoint: Option<&str>) -> bool {
+    match (before.catalog.endpoint(endpoint), after.catalog.endpoint(endpoint)) {
+        (Some(old), Some(new)) => {
+            let settings =
+                |snapshot: &Snapshot, name| snapshot.servers.get(name).map(|s| s.settings().clone());
+            old != new || new.servers().iter().any(|name| settings(before, name) != settings(after, name))
+        }
+        _ => true,
+    }
+}
+
+fn shows(endpoint: &Endpoint, event: &ServerEvent) -> bool {
+    let kind = match event.kind {
+        EventKind::ToolsChanged => ListKind::Tools,
+        EventKind::PromptsChanged => ListKind::Prompts,
+        EventKind::ResourcesChanged => ListKind::Resources,
+    };
+    endpoint.servers().contains(&event.server) && endpoint.lists(kind, &event.server)
+}
+
+fn concerns(audience: &Audience, session: &Session) -> bool {
+    let caller = &session.caller;
+    match audience {
+        Audience::Everyone => true,
+        Audience::Tenant(tenant) => *tenant == caller.tenant,
+        Audience::Principal(tenant, principal) => *tenant == caller.tenant && *principal == caller.principal,
+        Audience::Session(id) => caller.session.as_ref() == Some(id),
+    }
+}
+
+fn list_changed(kind: EventKind) -> Segments {
+    let method = match kind {
+        EventKind::ToolsChanged => methods::NOTIFICATIONS_TOOLS_LIST_CHANGED,
+        EventKind::PromptsChanged => methods::NOTIFICATIONS_PROMPTS_LIST_CHANGED,
+        EventKind::ResourcesChanged => methods::NOTIFICATIONS_RESOURCES_LIST_CHANGED,
+    };
+    Segments::from(Bytes::from(format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\"}}")))
+}

@@ -1,0 +1,197 @@
+//! What an endpoint says of itself: the answers to `initialize` (legacy) and `server/discover` (modern).
+//!
+//! An endpoint that serves one server says what that server says, less what the gateway cannot carry. Elsewhere the
+//! gateway speaks for itself: it serves tools, prompts, resources and completions whatever is behind it just now.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use tollgate_catalog::{Endpoint, Shape};
+use tollgate_mcp::{Change, Edit, JsonKind, Span, find, kind_of, meta, quote, text};
+use tollgate_model::{Caller, Era, Refusal, Revision, ServerName};
+use tollgate_upstream::Hello;
+
+use crate::gateway::{Gateway, Snapshot};
+use crate::inbound::Inbound;
+use crate::reply::Reply;
+use crate::stages::{policy, route};
+
+/// What the gateway says of itself, as raw JSON.
+pub(crate) const OWN_INFO: &str =
+    concat!("{\"name\":\"tollgate\",\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}");
+/// How long a merged endpoint waits for its servers' instructions. One that is slower goes without.
+const INSTRUCTIONS_WAIT: Duration = Duration::from_secs(3);
+/// The longest instructions of one server behind a merged endpoint, in bytes.
+const INSTRUCTIONS_BYTES_MAX: usize = 8 * 1024;
+
+/// The result of `initialize` for a client that will speak `revision`, as raw JSON.
+pub(crate) async fn initialize(
+    snapshot: &Snapshot,
+    endpoint: &Endpoint,
+    caller: &Caller,
+) -> Result<Vec<u8>, Refusal> {
+    let revision = caller.client.revision;
+    let (capabilities, info, instructions) = match endpoint.native_server() {
+        Some(server) => {
+            let hello = hello_of(snapshot, server, caller).await?;
+            let info = hello.info.unwrap_or_else(|| Bytes::from_static(OWN_INFO.as_bytes()));
+            (carried(&hello.capabilities, Era::Legacy), info, hello.instructions)
+        }
+        None => {
+            let info = Bytes::from_static(OWN_INFO.as_bytes());
+            (own_capabilities(Era::Legacy), info, merged_instructions(snapshot, endpoint, caller).await)
+        }
+    };
+    let mut result = format!("{{\"protocolVersion\":\"{revision}\",\"capabilities\":").into_bytes();
+    result.extend_from_slice(&capabilities);
+    result.extend_from_slice(b",\"serverInfo\":");
+    result.extend_from_slice(&info);
+    if let Some(instructions) = instructions {
+        result.extend_from_slice(b",\"instructions\":");
+        result.extend_from_slice(&instructions);
+    }
+    result.push(b'}');
+    Ok(result)
+}
+
+/// Answers `server/discover`.
+pub(crate) async fn discover(_gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
+    let (snapshot, endpoint, caller) = (&inbound.snapshot, &inbound.endpoint, &inbound.caller);
+    let (capabilities, info, instructions, caching) = match endpoint.native_server() {
+        Some(server) => {
+            let hello = hello_of(snapshot, server, caller).await?;
+            let info = hello.info.clone().unwrap_or_else(|| Bytes::from_static(OWN_INFO.as_bytes()));
+            (carried(&hello.capabilities, Era::Modern), info, hello.instructions.clone(), caching_of(&hello))
+        }
+        None => {
+            let info = Bytes::from_static(OWN_INFO.as_bytes());
+            let instructions = merged_instructions(snapshot, endpoint, caller).await;
+            (own_capabilities(Era::Modern), info, instructions, (0, "private"))
+        }
+    };
+    let mut result =
+        format!("{{\"resultType\":\"complete\",\"supportedVersions\":{},\"capabilities\":", supported())
+            .into_bytes();
+    result.extend_from_slice(&capabilities);
+    if let Some(instructions) = instructions {
+        result.extend_from_slice(b",\"instructions\":");
+        result.extend_from_slice(&instructions);
+    }
+    let (ttl_ms, scope) = caching;
+    result.extend_from_slice(
+        format!(",\"ttlMs\":{ttl_ms},\"cacheScope\":\"{scope}\",\"_meta\":{{\"{}\":", meta::SERVER_INFO)
+            .as_bytes(),
+    );
+    result.extend_from_slice(&info);
+    result.extend_from_slice(b"}}");
+    Ok(Reply::result(&inbound.id, &result))
+}
+
+/// Every revision that is spoken here, newest first, as a JSON array. Not the intersection of what the servers speak:
+/// each side's revision is chosen on its own.
+pub(crate) fn supported() -> String {
+    let versions: Vec<String> =
+        Revision::ALL.iter().rev().map(|revision| format!("\"{revision}\"")).collect();
+    format!("[{}]", versions.join(","))
+}
+
+async fn hello_of(snapshot: &Snapshot, server: &ServerName, caller: &Caller) -> Result<Hello, Refusal> {
+    let permit = policy::decide_list(caller)?;
+    let Some(server) = snapshot.servers.get(server) else {
+        let text = "the server is in the catalog but not running";
+        return Err(
+            Refusal::new(tollgate_model::Stage::Resolve, tollgate_model::Code::Internal, text).of(server)
+        );
+    };
+    let route = route::open(server, caller, &permit).await?;
+    Ok(route.link().hello().clone())
+}
+
+fn own_capabilities(era: Era) -> Bytes {
+    Bytes::from_static(match era {
+        Era::Legacy => {
+            br#"{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"listChanged":true},"completions":{}}"#
+        }
+        // Changes reach a modern client only by `subscriptions/listen`, which is not served yet.
+        Era::Modern => br#"{"tools":{},"prompts":{},"resources":{},"completions":{}}"#,
+    })
+}
+
+/// A server's capabilities, less what the gateway does not carry yet: logging levels, tasks and subscriptions.
+fn carried(capabilities: &Bytes, to: Era) -> Bytes {
+    let whole = Span::all(capabilities);
+    let mut edit = Edit::new(capabilities);
+    edit.object(whole, &[Change::Remove("logging"), Change::Remove("tasks")]);
+    let not_told: &[&str] = match to {
+        Era::Legacy => &["subscribe"],
+        Era::Modern => &["subscribe", "listChanged"],
+    };
+    for part in ["tools", "prompts", "resources"] {
+        if let Some(span) = find(capabilities, whole, part)
+            && kind_of(capabilities, span) == JsonKind::Object
+        {
+            let removals: Vec<_> = not_told.iter().map(|member| Change::Remove(member)).collect();
+            edit.object(span, &removals);
+        }
+    }
+    if let Some(extensions) = find(capabilities, whole, "extensions")
+        && kind_of(capabilities, extensions) == JsonKind::Object
+    {
+        edit.object(extensions, &[Change::Remove(meta::TASKS_EXTENSION)]);
+    }
+    edit.finish().into_bytes()
+}
+
+/// For how long a modern server lets its own discovery be kept. A legacy server's may depend on its session.
+fn caching_of(hello: &Hello) -> (u64, &'static str) {
+    let result = &hello.result;
+    let ttl_ms = find(result, Span::all(result), "ttlMs")
+        .and_then(|span| std::str::from_utf8(span.of(result)).ok()?.parse().ok())
+        .unwrap_or(0);
+    let scope = find(result, Span::all(result), "cacheScope").and_then(|span| text(result, span));
+    (ttl_ms, if scope.as_deref() == Some("public") { "public" } else { "private" })
+}
+
+/// The servers' instructions under their names, in order, as a raw JSON string. They are the servers' own words: a
+/// client must not trust them more than it trusts the servers.
+async fn merged_instructions(snapshot: &Snapshot, endpoint: &Endpoint, caller: &Caller) -> Option<Bytes> {
+    if let Shape::Toolset(toolset) = endpoint.shape() {
+        return toolset.description.as_deref().map(quote);
+    }
+    let parts = join_all(endpoint.servers().iter().map(|server| async move {
+        let hello =
+            tokio::time::timeout(INSTRUCTIONS_WAIT, hello_of(snapshot, server, caller)).await.ok()?.ok()?;
+        let raw = hello.instructions?;
+        let words = text(&raw, Span::all(&raw))?;
+        (!words.trim().is_empty()).then(|| format!("# {server}\n\n{}", cut(&words)))
+    }))
+    .await;
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| quote(&parts.join("\n\n")))
+}
+
+fn cut(words: &str) -> &str {
+    let end = words.floor_char_boundary(INSTRUCTIONS_BYTES_MAX);
+    &words[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_carried_is_not_promised() {
+        let server = Bytes::from_static(
+            br#"{"logging":{},"tools":{"listChanged":true},"resources":{"subscribe":true,"listChanged":true},"experimental":{"x":1},"extensions":{"io.modelcontextprotocol/tasks":{},"a.example/b":{}}}"#,
+        );
+        assert_eq!(
+            carried(&server, Era::Legacy),
+            r#"{"tools":{"listChanged":true},"resources":{"listChanged":true},"experimental":{"x":1},"extensions":{"a.example/b":{}}}"#
+        );
+        assert_eq!(
+            carried(&server, Era::Modern),
+            r#"{"tools":{},"resources":{},"experimental":{"x":1},"extensions":{"a.example/b":{}}}"#
+        );
+    }
+}

@@ -1,0 +1,59 @@
+//! A client's request, once its transport has found out who sent it and where to.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use tollgate_catalog::Endpoint;
+use tollgate_mcp::{Message, meta};
+use tollgate_model::{Caller, Code, Era, Refusal, Stage};
+use tollgate_upstream::Server;
+
+use crate::gateway::Snapshot;
+use crate::mailbox::Mailbox;
+use tollgate_model::ServerName;
+
+/// A request on its way through the stages.
+pub(crate) struct Inbound {
+    /// The message as the client sent it.
+    pub(crate) message: Message,
+    /// Its id, as raw JSON.
+    pub(crate) id: Bytes,
+    /// Who calls.
+    pub(crate) caller: Caller,
+    /// Where the client sent it.
+    pub(crate) endpoint: Arc<Endpoint>,
+    /// What was configured when the request came. It stays the same for the whole request.
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// `Mcp-Param-*` headers, which must be forwarded whether they are known or not (2026-07-28, Streamable HTTP).
+    pub(crate) param_headers: Vec<(HeaderName, HeaderValue)>,
+    /// Where notifications about this request go.
+    pub(crate) outlet: Mailbox,
+}
+
+impl Inbound {
+    /// What the client speaks.
+    pub(crate) fn era(&self) -> Era {
+        self.caller.client.revision.era()
+    }
+
+    /// The progress token that the client gave, as raw JSON.
+    pub(crate) fn progress_token(&self) -> Option<Bytes> {
+        self.message.meta_member(meta::PROGRESS_TOKEN).map(|span| self.message.raw(span))
+    }
+
+    /// A string parameter that the method requires.
+    pub(crate) fn required_text(&self, member: &'static str) -> Result<String, Refusal> {
+        self.message.text(member).map(std::borrow::Cow::into_owned).ok_or_else(|| {
+            Refusal::new(Stage::Envelope, Code::InvalidParams, format!("`params.{member}` must be a string"))
+        })
+    }
+
+    /// A server of this endpoint.
+    pub(crate) fn server(&self, name: &ServerName) -> Result<Server, Refusal> {
+        self.snapshot.servers.get(name).cloned().ok_or_else(|| {
+            Refusal::new(Stage::Resolve, Code::Internal, "the server is in the catalog but not running")
+                .of(name)
+        })
+    }
+}

@@ -1,0 +1,81 @@
+//! The life of a request, read top to bottom. The order is the security argument; `docs/REQUEST.md` draws it.
+
+use std::borrow::Cow;
+
+use tollgate_catalog::ListKind;
+use tollgate_mcp::methods;
+use tollgate_model::{Code, Era, Refusal, Stage};
+
+use crate::bridge::{self, Answered};
+use crate::gateway::Gateway;
+use crate::hello;
+use crate::inbound::Inbound;
+use crate::lists;
+use crate::refuse;
+use crate::reply::Reply;
+use crate::stages::dispatch::{self, Departure, Listener};
+use crate::stages::{policy, resolve, route};
+
+/// Answers a request: always with exactly one reply.
+pub(crate) async fn answer(gateway: &Gateway, inbound: &Inbound) -> Reply {
+    let outcome = match (inbound.message.method(), inbound.era()) {
+        (
+            methods::TOOLS_CALL
+            | methods::RESOURCES_READ
+            | methods::PROMPTS_GET
+            | methods::COMPLETION_COMPLETE,
+            _,
+        ) => carry(gateway, inbound).await,
+        (methods::PING, Era::Legacy) => Ok(Reply::result(&inbound.id, b"{}")),
+        (methods::SERVER_DISCOVER, Era::Modern) => hello::discover(gateway, inbound).await,
+        (method, _) => match ListKind::of_method(method) {
+            Some(kind) => lists::list(gateway, inbound, kind).await,
+            None => Err(Refusal::new(Stage::Envelope, Code::MethodNotFound, "Method not found")),
+        },
+    };
+    outcome.unwrap_or_else(|refusal| refuse::render(gateway, &refusal, inbound.era(), Some(&inbound.id)))
+}
+
+/// Carries one call, read, prompt or completion from admission to reply.
+async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
+    let resolved = resolve::resolve(gateway, inbound).await?; // what is really meant; pinned arguments put in
+    let permit = policy::decide(&inbound.caller, &resolved)?; // on exactly what will leave
+    let server = resolved.server();
+    let mut retried = false;
+    loop {
+        let route = route::open(server, &inbound.caller, &permit).await?; // which session or process
+        let departure = depart(inbound, &resolved, &route);
+        let listener =
+            Listener { outlet: &inbound.outlet, era: inbound.era(), token: inbound.progress_token() };
+        match dispatch::send(gateway, server.name(), &route, departure, Some(&listener)).await {
+            Ok(message) => {
+                return bridge::response(&Answered {
+                    message: &message,
+                    link: route.link(),
+                    method: inbound.message.method(),
+                    client_id: &inbound.id,
+                    client_era: inbound.era(),
+                })
+                .map_err(|refusal| refusal.of(server.name()));
+            }
+            // Nothing was carried out, since the server is not what it was found to be: look again, once.
+            Err(error) if error.is_stale() && !retried => retried = true,
+            Err(error) => return Err(error.refusal(server.name())),
+        }
+    }
+}
+
+fn depart(inbound: &Inbound, resolved: &resolve::Resolved, route: &route::Route) -> Departure {
+    let link = route.link();
+    let id = link.mint();
+    let body = bridge::request(&inbound.message, &inbound.caller.client, link.era(), id, resolved.target());
+    let method = inbound.message.method();
+    Departure {
+        id,
+        method: Cow::Owned(method.to_owned()),
+        native: methods::name_param(method).and(resolved.native()).map(str::to_owned),
+        param_headers: inbound.param_headers.clone(),
+        body,
+        timeout: None,
+    }
+}

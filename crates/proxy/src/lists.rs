@@ -1,0 +1,454 @@
+//! `tools/list`, `prompts/list`, `resources/list` and `resources/templates/list`.
+//!
+//! An endpoint that serves one server passes that server's own pages on. Elsewhere the servers' lists become one: all
+//! are asked at once, and one that is down, slow or talks nonsense only leaves a gap, which the result names.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use tollgate_catalog::{Exposure, Item, ListKind, MergedCursor, Page, Shape, names, uris};
+use tollgate_mcp::{JsonKind, Kind, Message, Span, codes, find, kind_of, meta, quote};
+use tollgate_model::{Code, Era, Refusal, ServerName, Stage};
+use tollgate_upstream::{Hello, Server};
+
+use crate::bridge::{self, Answered, array_of};
+use crate::gateway::Gateway;
+use crate::inbound::Inbound;
+use crate::index::{Key, UriIndex};
+use crate::reply::Reply;
+use crate::stages::dispatch::{self, Departure, Listener};
+use crate::stages::{Permit, policy, route};
+
+/// The `_meta` key under which a merged result names the servers that are missing from it, and why.
+pub(crate) const UNAVAILABLE_KEY: &str = "dev.tollgate/unavailable";
+/// What a merged cursor is sealed for.
+const CURSOR: &str = "list-cursor";
+
+/// Answers a list request.
+pub(crate) async fn list(gateway: &Gateway, inbound: &Inbound, kind: ListKind) -> Result<Reply, Refusal> {
+    let permit = policy::decide_list(&inbound.caller)?;
+    match inbound.endpoint.native_server() {
+        Some(server) => native(gateway, inbound, &permit, &inbound.server(server)?).await,
+        None => merged(gateway, inbound, &permit, kind).await,
+    }
+}
+
+/// One server's list as it is, page by page.
+async fn native(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    permit: &Permit,
+    server: &Server,
+) -> Result<Reply, Refusal> {
+    let mut retried = false;
+    loop {
+        let route = route::open(server, &inbound.caller, permit).await?;
+        let link = route.link();
+        let id = link.mint();
+        let body = bridge::request(
+            &inbound.message,
+            &inbound.caller.client,
+            link.era(),
+            id,
+            &bridge::Target::default(),
+        );
+        let departure = Departure {
+            id,
+            method: Cow::Owned(inbound.message.method().to_owned()),
+            native: None,
+            param_headers: Vec::new(),
+            body,
+            timeout: Some(server.settings().timeouts.list),
+        };
+        let listener =
+            Listener { outlet: &inbound.outlet, era: inbound.era(), token: inbound.progress_token() };
+        match dispatch::send(gateway, server.name(), &route, departure, Some(&listener)).await {
+            Ok(message) => {
+                let answered = Answered {
+                    message: &message,
+                    link,
+                    method: inbound.message.method(),
+                    client_id: &inbound.id,
+                    client_era: inbound.era(),
+                };
+                return bridge::response(&answered).map_err(|refusal| refusal.of(server.name()));
+            }
+            Err(error) if error.is_stale() && !retried => retried = true,
+            Err(error) => return Err(error.refusal(server.name())),
+        }
+    }
+}
+
+/// What one server gave for a merged page.
+struct Part {
+    server: ServerName,
+    items: Vec<Item>,
+    next_cursor: Option<String>,
+    ttl_ms: u64,
+    shared: bool,
+    missing: Option<Missing>,
+}
+
+/// Why a server's items are missing, or not all there.
+struct Missing {
+    code: &'static str,
+    reason: String,
+}
+
+impl From<Refusal> for Missing {
+    fn from(refusal: Refusal) -> Self {
+        Self { code: refusal.code.row().name, reason: refusal.public.into_owned() }
+    }
+}
+
+async fn merged(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    permit: &Permit,
+    kind: ListKind,
+) -> Result<Reply, Refusal> {
+    let starts = starts(gateway, inbound, kind)?;
+    // A toolset shows a few of many, in its own order, and a URI that two servers have can be seen only when both
+    // lists are whole: these lists come on one page.
+    let whole = matches!(inbound.endpoint.shape(), Shape::Toolset(_))
+        || matches!(kind, ListKind::Resources | ListKind::Templates);
+    let parts = join_all(starts.into_iter().map(|(server, cursor)| async move {
+        let part = read(gateway, inbound, permit, &server, kind, cursor, whole).await;
+        part.unwrap_or_else(|refusal| Part {
+            server,
+            items: Vec::new(),
+            next_cursor: None,
+            ttl_ms: 0,
+            shared: false,
+            missing: Some(refusal.into()),
+        })
+    }))
+    .await;
+    for part in &parts {
+        remember_cut_names(gateway, &part.server, kind, &part.items);
+    }
+    let index = match kind {
+        ListKind::Resources | ListKind::Templates => {
+            Some(index_for_list(gateway, inbound, kind, &parts).await?)
+        }
+        _ => None,
+    };
+    render(gateway, inbound, kind, &parts, index.as_deref())
+}
+
+/// Which servers to ask, and from where on.
+fn starts(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    kind: ListKind,
+) -> Result<Vec<(ServerName, Option<String>)>, Refusal> {
+    let endpoint = &inbound.endpoint;
+    let Some(cursor) = inbound.message.member("cursor") else {
+        let servers = endpoint.servers().iter().filter(|server| endpoint.lists(kind, server));
+        return Ok(servers.map(|server| (server.clone(), None)).collect());
+    };
+    let invalid = || {
+        let text = "the cursor is not one that this gateway gave for this list, or it has expired: list from the start";
+        Refusal::new(Stage::Resolve, Code::InvalidCursor, text)
+    };
+    let text = tollgate_mcp::text(inbound.message.bytes(), cursor).ok_or_else(invalid)?;
+    let sealed = gateway.sealer().open(&cursor_purpose(inbound, kind), &text).ok_or_else(invalid)?;
+    let cursor = MergedCursor::decode(&sealed).ok_or_else(invalid)?;
+    cursor
+        .rest
+        .into_iter()
+        .map(|(name, cursor)| {
+            // The server may have gone with a reload since.
+            let server = endpoint.servers().iter().find(|server| server.as_str() == name);
+            server.map(|server| (server.clone(), Some(cursor))).ok_or_else(invalid)
+        })
+        .collect()
+}
+
+/// A cursor is good for the same caller, list and endpoint only.
+fn cursor_purpose(inbound: &Inbound, kind: ListKind) -> String {
+    let endpoint = inbound.endpoint.name().map_or("", ServerName::as_str);
+    let caller = &inbound.caller;
+    format!("{CURSOR} {} {endpoint} {} {}", kind.method(), caller.tenant.as_str(), caller.principal.as_str())
+}
+
+/// Reads a server's list from a cursor on: one page, or all that are left.
+async fn read(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    permit: &Permit,
+    server: &ServerName,
+    kind: ListKind,
+    mut cursor: Option<String>,
+    whole: bool,
+) -> Result<Part, Refusal> {
+    let settings = &inbound.snapshot.settings;
+    let upstream = inbound.server(server)?;
+    let deadline = upstream.settings().timeouts.list;
+    let mut part = Part {
+        server: server.clone(),
+        items: Vec::new(),
+        next_cursor: None,
+        ttl_ms: u64::MAX,
+        shared: true,
+        missing: None,
+    };
+    let reading = async {
+        let mut pages = 0;
+        loop {
+            let page = page(gateway, inbound, permit, &upstream, kind, cursor.as_deref()).await?;
+            let Some(page) = page else { return Ok(()) };
+            pages += 1;
+            part.items.extend(page.items);
+            part.ttl_ms = part.ttl_ms.min(page.ttl_ms);
+            part.shared &= page.shared;
+            let too_many = part.items.len() > settings.list_items_max;
+            if too_many || (whole && pages >= settings.list_pages_max && page.next_cursor.is_some()) {
+                part.items.truncate(settings.list_items_max);
+                part.missing = Some(Missing {
+                    code: "list_too_long",
+                    reason: format!("only the first {} items are shown", part.items.len()),
+                });
+                return Ok(());
+            }
+            match page.next_cursor {
+                // A server that gives the same cursor again would be read for ever.
+                Some(next) if whole && cursor.as_ref() != Some(&next) => cursor = Some(next),
+                Some(next) if !whole => {
+                    part.next_cursor = Some(next);
+                    return Ok(());
+                }
+                _ => return Ok(()),
+            }
+        }
+    };
+    match tokio::time::timeout(deadline, reading).await {
+        Ok(Ok(())) => Ok(part),
+        Ok(Err(refusal)) => Err(refusal),
+        Err(_) => {
+            let text = format!("the server did not list within {} ms", deadline.as_millis());
+            Err(Refusal::new(Stage::Dispatch, Code::UpstreamTimeout, text).of(server))
+        }
+    }
+}
+
+/// One page; none if the server has no such list at all.
+async fn page(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    permit: &Permit,
+    server: &Server,
+    kind: ListKind,
+    cursor: Option<&str>,
+) -> Result<Option<Page>, Refusal> {
+    let params = cursor
+        .map_or_else(String::new, |cursor| format!("\"cursor\":{}", String::from_utf8_lossy(&quote(cursor))));
+    let mut retried = false;
+    let message = loop {
+        let route = route::open(server, &inbound.caller, permit).await?;
+        let link = route.link();
+        if !offers(link.hello(), kind) {
+            return Ok(None);
+        }
+        let id = link.mint();
+        let departure = Departure {
+            id,
+            method: Cow::Borrowed(kind.method()),
+            native: None,
+            param_headers: Vec::new(),
+            body: bridge::own_request(id, kind.method(), &params, &inbound.caller.client, link.era()),
+            timeout: Some(server.settings().timeouts.list),
+        };
+        match dispatch::send(gateway, server.name(), &route, departure, None).await {
+            Ok(message) => break message,
+            Err(error) if error.is_stale() && !retried => retried = true,
+            Err(error) => return Err(error.refusal(server.name())),
+        }
+    };
+    read_page(&message, server.name(), kind)
+}
+
+fn read_page(message: &Message, server: &ServerName, kind: ListKind) -> Result<Option<Page>, Refusal> {
+    if message.kind() == Kind::Error {
+        let code = message.error_code().unwrap_or_default();
+        if code == i64::from(codes::METHOD_NOT_FOUND) {
+            return Ok(None);
+        }
+        let text = format!("the server answered with error {code}");
+        return Err(Refusal::new(Stage::Dispatch, Code::UpstreamProtocol, text).of(server));
+    }
+    Page::read(message, kind).map(Some).map_err(|_| {
+        Refusal::new(Stage::Dispatch, Code::UpstreamProtocol, "the server's answer is no list").of(server)
+    })
+}
+
+/// Whether the server says that it has such a list.
+fn offers(hello: &Hello, kind: ListKind) -> bool {
+    let capabilities = &hello.capabilities;
+    find(capabilities, Span::all(capabilities), kind.capability())
+        .is_some_and(|span| kind_of(capabilities, span) == JsonKind::Object)
+}
+
+fn remember_cut_names(gateway: &Gateway, server: &ServerName, kind: ListKind, items: &[Item]) {
+    if !matches!(kind, ListKind::Tools | ListKind::Prompts) {
+        return;
+    }
+    for item in items {
+        let public = names::public_name(server, item.key());
+        if matches!(names::PublicName::read(&public), names::PublicName::Cut(_)) {
+            gateway.cut_names().remember(&public, item.key());
+        }
+    }
+}
+
+/// Reads a server's whole list, so that its cut names are known.
+pub(crate) async fn learn_names(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    server: &ServerName,
+    kind: ListKind,
+) -> Result<(), Refusal> {
+    let permit = policy::decide_list(&inbound.caller)?;
+    let part = read(gateway, inbound, &permit, server, kind, None, true).await?;
+    remember_cut_names(gateway, server, kind, &part.items);
+    Ok(())
+}
+
+/// Which server has which resource, as this caller sees it here: remembered for a while.
+pub(crate) async fn uri_index(gateway: &Gateway, inbound: &Inbound) -> Result<Arc<UriIndex>, Refusal> {
+    let key = Key::new(inbound.endpoint.name(), &inbound.caller);
+    if let Some(index) = gateway.uri_indexes().get(&key) {
+        return Ok(index);
+    }
+    let resources = read_everywhere(gateway, inbound, ListKind::Resources).await?;
+    let templates = read_everywhere(gateway, inbound, ListKind::Templates).await?;
+    Ok(make_index(gateway, key, &resources, &templates))
+}
+
+/// The index for a list of which one half has just been read.
+async fn index_for_list(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    kind: ListKind,
+    parts: &[Part],
+) -> Result<Arc<UriIndex>, Refusal> {
+    let key = Key::new(inbound.endpoint.name(), &inbound.caller);
+    if inbound.endpoint.servers().len() == 1 {
+        // One server cannot collide with another; the index is made when a read needs it.
+        return Ok(Arc::new(UriIndex::default()));
+    }
+    let (resources, templates);
+    let (resources, templates) = match kind {
+        ListKind::Resources => {
+            templates = read_everywhere(gateway, inbound, ListKind::Templates).await?;
+            (parts, templates.as_slice())
+        }
+        _ => {
+            resources = read_everywhere(gateway, inbound, ListKind::Resources).await?;
+            (resources.as_slice(), parts)
+        }
+    };
+    Ok(make_index(gateway, key, resources, templates))
+}
+
+async fn read_everywhere(gateway: &Gateway, inbound: &Inbound, kind: ListKind) -> Result<Vec<Part>, Refusal> {
+    let permit = &policy::decide_list(&inbound.caller)?;
+    let servers = inbound.endpoint.servers().iter().filter(|server| inbound.endpoint.lists(kind, server));
+    let parts =
+        join_all(servers.map(|server| read(gateway, inbound, permit, server, kind, None, true))).await;
+    // A server that does not answer owns nothing for now.
+    Ok(parts.into_iter().flatten().collect())
+}
+
+fn make_index(gateway: &Gateway, key: Key, resources: &[Part], templates: &[Part]) -> Arc<UriIndex> {
+    let mut index = UriIndex::default();
+    for part in resources {
+        part.items.iter().for_each(|item| index.add_resource(&part.server, item.key()));
+    }
+    for part in templates {
+        part.items.iter().for_each(|item| index.add_template(&part.server, item.key()));
+    }
+    let index = Arc::new(index);
+    gateway.uri_indexes().put(key, Arc::clone(&index));
+    index
+}
+
+/// Puts the parts together, in the order of the configuration, then of each server; a toolset has its own order.
+fn render(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    kind: ListKind,
+    parts: &[Part],
+    index: Option<&UriIndex>,
+) -> Result<Reply, Refusal> {
+    let legacy_reader = inbound.era() == Era::Legacy;
+    let mut shown: Vec<(usize, Bytes)> = Vec::new();
+    for part in parts {
+        for item in &part.items {
+            for (place, exposure) in inbound.endpoint.exposures(kind, &part.server, item.key()) {
+                let key = match index {
+                    Some(index) if index.collides(item.key()) => {
+                        Some(Cow::Owned(uris::rewrite(&part.server, item.key())))
+                    }
+                    _ => exposure.key.clone(),
+                };
+                let legacy_reader = legacy_reader && kind == ListKind::Tools;
+                shown.push((place, item.expose(&Exposure { key, legacy_reader, ..exposure })));
+            }
+        }
+    }
+    shown.sort_by_key(|(place, _)| *place);
+    let items: Vec<Bytes> = shown.into_iter().map(|(_, item)| item).collect();
+
+    let mut result = format!("{{\"{}\":", kind.items_member()).into_bytes();
+    result.extend_from_slice(&array_of(&items));
+    let rest: Vec<(String, String)> =
+        parts.iter().filter_map(|part| Some((part.server.to_string(), part.next_cursor.clone()?))).collect();
+    if !rest.is_empty() {
+        let cursor = MergedCursor { rest }.encode();
+        let sealed = gateway.sealer().seal(&cursor_purpose(inbound, kind), cursor).map_err(|error| {
+            Refusal::new(Stage::Resolve, Code::Internal, "the cursor could not be sealed")
+                .because(error.to_string())
+        })?;
+        result.extend_from_slice(format!(",\"nextCursor\":\"{sealed}\"").as_bytes());
+    }
+    if inbound.era() == Era::Modern {
+        result.extend_from_slice(caching(parts).as_bytes());
+    }
+    result.extend_from_slice(&result_meta(inbound.era(), parts));
+    result.push(b'}');
+    Ok(Reply::result(&inbound.id, &result))
+}
+
+/// The merged list may be kept as long as its shortest-lived part, and shared only if every part may be.
+fn caching(parts: &[Part]) -> String {
+    let ttl_ms = parts.iter().map(|part| part.ttl_ms).min().unwrap_or(0);
+    let ttl_ms = if ttl_ms == u64::MAX { 0 } else { ttl_ms };
+    let scope = if !parts.is_empty() && parts.iter().all(|part| part.shared) { "public" } else { "private" };
+    format!(",\"resultType\":\"complete\",\"ttlMs\":{ttl_ms},\"cacheScope\":\"{scope}\"")
+}
+
+fn result_meta(era: Era, parts: &[Part]) -> Vec<u8> {
+    let missing: Vec<String> = parts
+        .iter()
+        .filter_map(|part| {
+            let missing = part.missing.as_ref()?;
+            let reason = quote(&missing.reason);
+            let reason = String::from_utf8_lossy(&reason);
+            Some(format!(
+                "{{\"server\":\"{}\",\"code\":\"{}\",\"reason\":{reason}}}",
+                part.server, missing.code
+            ))
+        })
+        .collect();
+    let mut members = Vec::new();
+    if era == Era::Modern {
+        members.push(format!("\"{}\":{}", meta::SERVER_INFO, crate::hello::OWN_INFO));
+    }
+    if !missing.is_empty() {
+        members.push(format!("\"{UNAVAILABLE_KEY}\":[{}]", missing.join(",")));
+    }
+    if members.is_empty() { Vec::new() } else { format!(",\"_meta\":{{{}}}", members.join(",")).into_bytes() }
+}

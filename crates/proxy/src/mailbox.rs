@@ -1,0 +1,161 @@
+//! A bounded queue of messages on their way to one client stream.
+//!
+//! It is smaller than a channel: an idle session holds one for its whole life, so an empty one must cost next to
+//! nothing. There is one reader, and it may be polled from the same task as the writer.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use tollgate_mcp::Segments;
+
+/// Both ends of the queue. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Mailbox(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    messages: VecDeque<Segments>,
+    messages_max: usize,
+    closed: bool,
+    reader: Option<Waker>,
+}
+
+/// The message was not taken: the queue is full, or the stream has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NotTaken;
+
+impl Mailbox {
+    pub(crate) fn new(messages_max: usize) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            messages: VecDeque::new(),
+            messages_max,
+            closed: false,
+            reader: None,
+        })))
+    }
+
+    /// Puts a message last.
+    pub(crate) fn push(&self, message: Segments) -> Result<(), NotTaken> {
+        let reader = {
+            let mut state = self.lock();
+            if state.closed || state.messages.len() >= state.messages_max {
+                return Err(NotTaken);
+            }
+            state.messages.push_back(message);
+            state.reader.take()
+        };
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+        Ok(())
+    }
+
+    /// Puts a reply last. Replies may not be lost, so there is room for `replies_max` of them beyond the limit for
+    /// messages; a reader who leaves even more lying has its stream ended.
+    pub(crate) fn push_reply(&self, reply: Segments, replies_max: usize) -> Result<(), NotTaken> {
+        let (taken, reader) = {
+            let mut state = self.lock();
+            if state.closed {
+                return Err(NotTaken);
+            }
+            let taken = state.messages.len() < state.messages_max + replies_max;
+            if taken {
+                state.messages.push_back(reply);
+            } else {
+                state.closed = true;
+            }
+            (taken, state.reader.take())
+        };
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+        if taken { Ok(()) } else { Err(NotTaken) }
+    }
+
+    /// Ends the stream: the reader still gets what is queued.
+    pub(crate) fn close(&self) {
+        let reader = {
+            let mut state = self.lock();
+            state.closed = true;
+            state.reader.take()
+        };
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    /// Takes the first message without waiting.
+    pub(crate) fn pop(&self) -> Option<Segments> {
+        self.lock().messages.pop_front()
+    }
+
+    pub(crate) fn has_messages(&self) -> bool {
+        !self.lock().messages.is_empty()
+    }
+
+    /// Whether both are the same queue.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// The next message; `None` once the stream has ended.
+    pub(crate) fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Segments>> {
+        let mut state = self.lock();
+        if let Some(message) = state.messages.pop_front() {
+            return Poll::Ready(Some(message));
+        }
+        if state.closed {
+            return Poll::Ready(None);
+        }
+        if !state.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
+            state.reader = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A poisoned queue is still a queue: nothing here panics between two consistent states.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use std::future::poll_fn;
+
+    fn message(text: &'static str) -> Segments {
+        Segments::from(Bytes::from_static(text.as_bytes()))
+    }
+
+    #[tokio::test]
+    async fn delivers_in_order_and_ends() {
+        let mailbox = Mailbox::new(2);
+        let reader = mailbox.clone();
+        let read = tokio::spawn(async move {
+            let mut seen = Vec::new();
+            while let Some(message) = poll_fn(|cx| reader.poll_next(cx)).await {
+                seen.push(message.into_bytes());
+            }
+            seen
+        });
+        mailbox.push(message("a")).expect("room");
+        mailbox.push(message("b")).expect("room");
+        mailbox.close();
+        assert_eq!(mailbox.push(message("c")), Err(NotTaken));
+        assert_eq!(read.await.expect("no panic"), ["a", "b"]);
+    }
+
+    #[test]
+    fn is_bounded() {
+        let mailbox = Mailbox::new(1);
+        assert_eq!(mailbox.push(message("a")), Ok(()));
+        assert_eq!(mailbox.push(message("b")), Err(NotTaken));
+    }
+}

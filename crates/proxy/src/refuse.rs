@@ -1,0 +1,70 @@
+//! Rendering a refusal: the one place where it becomes HTTP and JSON-RPC.
+
+use bytes::Bytes;
+use tollgate_mcp::{Segments, json};
+use tollgate_model::{Era, Refusal};
+
+use crate::gateway::Gateway;
+use crate::reply::Reply;
+
+/// The key of the gateway's own member in `error.data`.
+pub(crate) const REFUSAL_KEY: &str = "dev.tollgate/refusal";
+
+/// The refusal as the answer to the request of this id, and a line in the log under the same request id. Without an
+/// id, a legacy client gets `"id":null` (JSON-RPC 2.0, section 5), a modern one none (2026-07-28, base protocol).
+pub(crate) fn render(gateway: &Gateway, refusal: &Refusal, era: Era, id: Option<&Bytes>) -> Reply {
+    let row = refusal.code.row();
+    let request_id = gateway.sealer().random_id().unwrap_or_default();
+    tracing::info!(
+        request_id,
+        code = row.name,
+        stage = refusal.stage.as_str(),
+        source = row.source.as_str(),
+        server = refusal.server.as_ref().map(tracing::field::display),
+        public = %refusal.public,
+        internal = refusal.internal.as_deref(),
+        "refused"
+    );
+    let mut body = Vec::with_capacity(320);
+    body.extend_from_slice(b"{\"jsonrpc\":\"2.0\",");
+    match (id, era) {
+        (Some(id), _) => {
+            body.extend_from_slice(b"\"id\":");
+            body.extend_from_slice(id);
+            body.push(b',');
+        }
+        (None, Era::Legacy) => body.extend_from_slice(b"\"id\":null,"),
+        (None, Era::Modern) => {}
+    }
+    body.extend_from_slice(b"\"error\":{\"code\":");
+    body.extend_from_slice(row.rpc(era).to_string().as_bytes());
+    body.extend_from_slice(b",\"message\":");
+    body.extend_from_slice(&json::quote(&message(refusal)));
+    body.extend_from_slice(b",\"data\":{");
+    if let Some(data) = &refusal.data {
+        body.extend_from_slice(data.as_bytes());
+        body.push(b',');
+    }
+    let server = match &refusal.server {
+        Some(server) => format!(",\"server\":\"{server}\""),
+        None => String::new(),
+    };
+    body.extend_from_slice(
+        format!(
+            "\"{REFUSAL_KEY}\":{{\"code\":\"{}\",\"stage\":\"{}\",\"source\":\"{}\",\"retry\":\"{}\"{server},\"requestId\":\"{request_id}\"}}}}}}}}",
+            row.name,
+            refusal.stage.as_str(),
+            row.source.as_str(),
+            row.retry.as_str(),
+        )
+        .as_bytes(),
+    );
+    Reply { status: row.http(era), body: Segments::from(Bytes::from(body)) }
+}
+
+fn message(refusal: &Refusal) -> String {
+    match &refusal.server {
+        Some(server) => format!("{server}: {}", refusal.public),
+        None => refusal.public.to_string(),
+    }
+}

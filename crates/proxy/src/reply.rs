@@ -1,0 +1,26 @@
+//! What a request comes to: one response message, and how it looks in HTTP.
+
+use bytes::Bytes;
+use tollgate_mcp::Segments;
+
+/// The response to one request, with the client's own id in place.
+#[derive(Debug, Clone)]
+pub(crate) struct Reply {
+    /// The HTTP status, where the response travels alone over HTTP.
+    pub(crate) status: u16,
+    /// The JSON-RPC response.
+    pub(crate) body: Segments,
+}
+
+impl Reply {
+    /// A result made by the gateway itself.
+    pub(crate) fn result(id: &Bytes, result: &[u8]) -> Self {
+        let mut body = Vec::with_capacity(result.len() + id.len() + 40);
+        body.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
+        body.extend_from_slice(id);
+        body.extend_from_slice(b",\"result\":");
+        body.extend_from_slice(result);
+        body.push(b'}');
+        Self { status: 200, body: Segments::from(Bytes::from(body)) }
+    }
+}

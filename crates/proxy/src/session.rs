@@ -1,0 +1,235 @@
+//! Legacy sessions: what the gateway remembers of a client that said `initialize`.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use tollgate_mcp::Segments;
+use tollgate_model::{Caller, Code, EndpointName, PrincipalId, Refusal, SessionId, Stage, TenantId};
+
+use crate::in_flight::InFlight;
+use crate::mailbox::Mailbox;
+
+/// One client's session at one endpoint.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// The caller; its `session` is this session's id.
+    pub(crate) caller: Caller,
+    /// The endpoint that the session was opened at; none for the merged one.
+    pub(crate) endpoint: Option<EndpointName>,
+    /// The requests under way.
+    pub(crate) in_flight: InFlight,
+    /// Where messages go that belong to no request: the GET stream, or the stream of HTTP+SSE.
+    stream: Mutex<Option<Mailbox>>,
+    streams_open: AtomicU32,
+    last_used_ms: AtomicU64,
+}
+
+impl Session {
+    pub(crate) fn new(caller: Caller, endpoint: Option<EndpointName>) -> Self {
+        Self {
+            caller,
+            endpoint,
+            in_flight: InFlight::default(),
+            stream: Mutex::new(None),
+            streams_open: AtomicU32::new(0),
+            last_used_ms: AtomicU64::new(0),
+        }
+    }
+
+    /// Opens the stream for messages that belong to no request. An older one ends: a client that comes back after a
+    /// broken connection must not be kept out by what is left of it.
+    pub(crate) fn open_stream(&self, messages_max: usize) -> Mailbox {
+        let mailbox = Mailbox::new(messages_max);
+        let older = self.lock_stream().replace(mailbox.clone());
+        if let Some(older) = older {
+            older.close();
+        }
+        self.streams_open.fetch_add(1, Ordering::Relaxed);
+        mailbox
+    }
+
+    /// Sends over a stream that is open already: the session's whole connection.
+    pub(crate) fn use_stream(&self, mailbox: Mailbox) {
+        *self.lock_stream() = Some(mailbox);
+        self.streams_open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The reader of a stream has gone.
+    pub(crate) fn stream_ended(&self, mailbox: &Mailbox) {
+        mailbox.close();
+        let mut stream = self.lock_stream();
+        if stream.as_ref().is_some_and(|current| current.is_same(mailbox)) {
+            *stream = None;
+        }
+        self.streams_open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Sends a message that belongs to no request, if the client listens.
+    pub(crate) fn send(&self, message: Segments) {
+        if let Some(stream) = self.lock_stream().as_ref() {
+            // A client that reads too slowly loses hints such as list_changed, never a reply.
+            let _ = stream.push(message);
+        }
+    }
+
+    /// Ends the session's stream once its requests are done.
+    pub(crate) fn close_when_idle(&self) {
+        if let Some(stream) = self.lock_stream().clone() {
+            self.in_flight.close_when_idle(stream);
+        }
+    }
+
+    fn lock_stream(&self) -> std::sync::MutexGuard<'_, Option<Mailbox>> {
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.streams_open.load(Ordering::Relaxed) == 0 && self.in_flight.is_empty()
+    }
+}
+
+/// All sessions.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    by_id: RwLock<HashMap<SessionId, Arc<Session>>>,
+    started: Instant,
+}
+
+impl Sessions {
+    pub(crate) fn new() -> Self {
+        Self { by_id: RwLock::new(HashMap::new()), started: Instant::now() }
+    }
+
+    /// Adds a session, if there is room.
+    pub(crate) fn add(&self, session: Arc<Session>, sessions_max: usize) -> Result<(), Refusal> {
+        let Some(id) = session.caller.session.clone() else {
+            return Err(Refusal::new(Stage::Session, Code::Internal, "the session has no id"));
+        };
+        self.touch(&session);
+        let mut by_id = self.write();
+        if by_id.len() >= sessions_max {
+            return Err(Refusal::new(Stage::Session, Code::Capacity, "as many sessions as allowed are open"));
+        }
+        by_id.insert(id, session);
+        Ok(())
+    }
+
+    /// Finds a session for the caller who may use it at this endpoint. Anyone else's is as good as unknown.
+    pub(crate) fn find(
+        &self,
+        id: &str,
+        tenant: &TenantId,
+        principal: &PrincipalId,
+        endpoint: Option<&EndpointName>,
+    ) -> Option<Arc<Session>> {
+        let by_id = self.by_id.read().unwrap_or_else(PoisonError::into_inner);
+        let session = by_id.get(&SessionId::new(id))?;
+        let own = session.caller.tenant == *tenant && session.caller.principal == *principal;
+        if !own || session.endpoint.as_ref() != endpoint {
+            return None;
+        }
+        self.touch(session);
+        Some(Arc::clone(session))
+    }
+
+    /// Ends a session. Its requests are cancelled and its stream ends.
+    pub(crate) fn remove(&self, id: &SessionId) -> Option<Arc<Session>> {
+        let session = self.write().remove(id)?;
+        session.in_flight.cancel_all();
+        session.close_when_idle();
+        Some(session)
+    }
+
+    /// Ends the sessions that nobody has used for so long, and gives them back.
+    pub(crate) fn expire(&self, idle: Duration) -> Vec<Arc<Session>> {
+        let now = self.now_ms();
+        let idle = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
+        let mut expired = Vec::new();
+        self.write().retain(|_, session| {
+            if !session.is_idle() {
+                session.last_used_ms.store(now, Ordering::Relaxed);
+            }
+            let keep = now.saturating_sub(session.last_used_ms.load(Ordering::Relaxed)) <= idle;
+            if !keep {
+                expired.push(Arc::clone(session));
+            }
+            keep
+        });
+        expired
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Session>> {
+        self.by_id.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.by_id.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    fn touch(&self, session: &Session) {
+        session.last_used_ms.store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<SessionId, Arc<Session>>> {
+        self.by_id.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use tollgate_model::{ClientProfile, Revision};
+
+    fn session(id: &str, principal: &str) -> Arc<Session> {
+        let client = ClientProfile {
+            revision: Revision::V2025_11_25,
+            capabilities: Bytes::from_static(b"{}"),
+            info: None,
+        };
+        let caller = Caller {
+            tenant: TenantId::default(),
+            principal: PrincipalId::new(principal),
+            session: Some(SessionId::new(id)),
+            client: Arc::new(client),
+        };
+        Arc::new(Session::new(caller, None))
+    }
+
+    #[test]
+    fn another_principals_session_is_as_good_as_unknown() {
+        let sessions = Sessions::new();
+        sessions.add(session("a", "alice"), 10).expect("room");
+        let find = |principal: &str| {
+            sessions.find("a", &TenantId::default(), &PrincipalId::new(principal), None).is_some()
+        };
+        assert!(find("alice"));
+        assert!(!find("mallory"));
+        let elsewhere = EndpointName::new("files").expect("a name");
+        let found = sessions.find("a", &TenantId::default(), &PrincipalId::new("alice"), Some(&elsewhere));
+        assert!(found.is_none(), "a session belongs to the endpoint that it was opened at");
+    }
+
+    #[test]
+    fn sessions_are_bounded_and_expire() {
+        let sessions = Sessions::new();
+        sessions.add(session("a", "p"), 1).expect("room");
+        assert!(sessions.add(session("b", "p"), 1).is_err());
+        assert!(sessions.expire(Duration::from_secs(3600)).is_empty());
+        let open = sessions.all().remove(0);
+        let stream = open.open_stream(1);
+        std::thread::yield_now();
+        assert!(sessions.expire(Duration::ZERO).is_empty(), "an open stream keeps its session");
+        open.stream_ended(&stream);
+        while sessions.expire(Duration::ZERO).is_empty() {
+            std::thread::yield_now();
+        }
+        assert_eq!(sessions.count(), 0);
+    }
+}

@@ -1,0 +1,11 @@
+//! The stages of a request's life, one module each. Each gives the next a value that only it can make, so that a
+//! stage left out does not compile.
+
+pub(crate) mod dispatch;
+pub(crate) mod policy;
+pub(crate) mod resolve;
+pub(crate) mod route;
+
+pub(crate) use policy::Permit;
+pub(crate) use resolve::Resolved;
+pub(crate) use route::Route;

@@ -1,0 +1,170 @@
+//! Which server's tool, prompt or resource is really meant, and what is put in place of what the client wrote.
+
+use tollgate_catalog::{ListKind, Named, Shape};
+use tollgate_mcp::{json, methods};
+use tollgate_model::{Code, Refusal, ServerName, Stage};
+use tollgate_upstream::Server;
+
+use crate::bridge::Target;
+use crate::gateway::Gateway;
+use crate::inbound::Inbound;
+use crate::index::UriIndex;
+use crate::lists;
+
+/// What a request means. Only [`resolve`] makes one.
+pub(crate) struct Resolved {
+    server: Server,
+    target: Target,
+}
+
+impl Resolved {
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// What the server's request says instead of the client's.
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The server's own name or URI of what is meant.
+    pub(crate) fn native(&self) -> Option<&str> {
+        self.target.key.as_ref().map(|(_, native)| native.as_str())
+    }
+}
+
+/// Finds out what a call, a read, a prompt or a completion means at its endpoint.
+pub(crate) async fn resolve(gateway: &Gateway, inbound: &Inbound) -> Result<Resolved, Refusal> {
+    match inbound.message.method() {
+        methods::TOOLS_CALL => tool(gateway, inbound).await,
+        methods::PROMPTS_GET => {
+            let prompt = inbound.required_text("name")?;
+            named_prompt(gateway, inbound, &prompt).await
+        }
+        methods::RESOURCES_READ => {
+            let uri = inbound.required_text("uri")?;
+            resource(gateway, inbound, "uri", &uri).await
+        }
+        methods::COMPLETION_COMPLETE => completion(gateway, inbound).await,
+        _ => Err(Refusal::new(Stage::Envelope, Code::MethodNotFound, "this method is not served here")),
+    }
+}
+
+async fn tool(gateway: &Gateway, inbound: &Inbound) -> Result<Resolved, Refusal> {
+    let public = inbound.required_text("name")?;
+    if let Some(arguments) = inbound.message.member("arguments")
+        && inbound.message.kind_of(arguments) != json::JsonKind::Object
+    {
+        return Err(Refusal::new(
+            Stage::Envelope,
+            Code::InvalidParams,
+            "`params.arguments` must be an object",
+        ));
+    }
+    let unknown = || Refusal::new(Stage::Resolve, Code::UnknownTool, format!("Unknown tool: {public}"));
+    let (server, native, pinned) = match inbound.endpoint.tool(&public) {
+        Named::Known { server, native, choice } => {
+            let pinned = choice.map(|choice| choice.pinned.clone()).unwrap_or_default();
+            (server, native.into_owned(), pinned)
+        }
+        Named::Cut { server } => {
+            let native =
+                uncut(gateway, inbound, server, ListKind::Tools, &public).await?.ok_or_else(unknown)?;
+            (server, native, Vec::new())
+        }
+        Named::Unknown => return Err(unknown()),
+    };
+    Ok(Resolved { server: inbound.server(server)?, target: Target { key: Some(("name", native)), pinned } })
+}
+
+async fn named_prompt(gateway: &Gateway, inbound: &Inbound, public: &str) -> Result<Resolved, Refusal> {
+    let unknown = || Refusal::new(Stage::Resolve, Code::UnknownPrompt, format!("Unknown prompt: {public}"));
+    let (server, native) = match inbound.endpoint.prompt(public) {
+        Named::Known { server, native, .. } => (server, native.into_owned()),
+        Named::Cut { server } => {
+            let native =
+                uncut(gateway, inbound, server, ListKind::Prompts, public).await?.ok_or_else(unknown)?;
+            (server, native)
+        }
+        Named::Unknown => return Err(unknown()),
+    };
+    Ok(Resolved {
+        server: inbound.server(server)?,
+        target: Target { key: Some(("name", native)), pinned: vec![] },
+    })
+}
+
+/// The native name behind a cut one: remembered from an earlier list, or looked up in the server's list now.
+async fn uncut(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    server: &ServerName,
+    kind: ListKind,
+    public: &str,
+) -> Result<Option<String>, Refusal> {
+    if let Some(native) = gateway.cut_names().native(public) {
+        return Ok(Some(native));
+    }
+    lists::learn_names(gateway, inbound, server, kind).await?;
+    Ok(gateway.cut_names().native(public))
+}
+
+async fn completion(gateway: &Gateway, inbound: &Inbound) -> Result<Resolved, Refusal> {
+    let invalid = || {
+        let text = "`params.ref` must be {\"type\":\"ref/prompt\",\"name\":…} or {\"type\":\"ref/resource\",\"uri\":…}";
+        Refusal::new(Stage::Envelope, Code::InvalidParams, text)
+    };
+    let bytes = inbound.message.bytes();
+    let reference = inbound.message.member("ref").ok_or_else(invalid)?;
+    let text = |member: &str| json::text(bytes, json::find(bytes, reference, member)?);
+    match text("type").as_deref() {
+        Some("ref/prompt") => named_prompt(gateway, inbound, &text("name").ok_or_else(invalid)?).await,
+        Some("ref/resource") => resource(gateway, inbound, "uri", &text("uri").ok_or_else(invalid)?).await,
+        _ => Err(invalid()),
+    }
+}
+
+/// Exact URI, then template, then the only server that uses the scheme.
+async fn resource(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    member: &'static str,
+    uri: &str,
+) -> Result<Resolved, Refusal> {
+    let endpoint = &inbound.endpoint;
+    let found = |server: &ServerName, native: &str| {
+        let target = Target { key: Some((member, native.to_owned())), pinned: vec![] };
+        Ok(Resolved { server: inbound.server(server)?, target })
+    };
+    if let Some(server) = endpoint.native_server() {
+        return found(server, uri);
+    }
+    if let Some((server, native)) = endpoint.rewritten_uri(uri) {
+        let index = lists::uri_index(gateway, inbound).await?;
+        if lets_through(inbound, &index, server, native) {
+            return found(server, native);
+        }
+    } else {
+        let index = lists::uri_index(gateway, inbound).await?;
+        let exact = index.exact(uri).iter();
+        let templates = index.templates_for(uri).map(|(_, server)| server);
+        let owner = index.scheme_owner(uri).into_iter();
+        for server in exact.chain(templates).chain(owner) {
+            if lets_through(inbound, &index, server, uri) {
+                return found(server, uri);
+            }
+        }
+    }
+    Err(Refusal::new(Stage::Resolve, Code::UnknownResource, format!("Resource not found: {uri}"))
+        .with_data(format!("\"uri\":{}", String::from_utf8_lossy(&json::quote(uri)))))
+}
+
+/// Whether the endpoint gives access: a toolset only to what it chose, by URI or by a template that makes the URI.
+fn lets_through(inbound: &Inbound, index: &UriIndex, server: &ServerName, uri: &str) -> bool {
+    let endpoint = &inbound.endpoint;
+    endpoint.takes_uri(server, uri)
+        || (matches!(endpoint.shape(), Shape::Toolset(_))
+            && index
+                .templates_for(uri)
+                .any(|(template, owner)| owner == server && endpoint.takes_uri(server, template)))
+}

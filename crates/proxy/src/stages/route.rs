@@ -1,0 +1,25 @@
+//! Which session or process of the server carries the request.
+
+use tollgate_model::{Caller, Refusal};
+use tollgate_upstream::{Link, Server};
+
+use super::Permit;
+
+/// An open way to a server, for a request that policy has allowed. Only [`open`] makes one.
+pub(crate) struct Route {
+    link: Link,
+}
+
+impl Route {
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
+    }
+}
+
+/// Finds or opens the way. May start a process, or a session with the server.
+pub(crate) async fn open(server: &Server, caller: &Caller, _permit: &Permit) -> Result<Route, Refusal> {
+    match server.open(caller).await {
+        Ok(link) => Ok(Route { link }),
+        Err(error) => Err(error.refusal(server.name())),
+    }
+}
