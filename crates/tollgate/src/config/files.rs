@@ -1,0 +1,127 @@
+//! The files that a configuration refers to: secrets, certificates, environment files.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use tollgate_model::Secret;
+
+/// The largest secret or environment file, in bytes.
+const SECRET_BYTES_MAX: u64 = 64 * 1024;
+
+/// Reads files beside the configuration and remembers which, so that they can be watched.
+#[derive(Debug)]
+pub(super) struct Files {
+    folder: PathBuf,
+    seen: RefCell<Vec<PathBuf>>,
+}
+
+impl Files {
+    /// For a configuration in this folder.
+    pub(super) fn beside(folder: PathBuf) -> Self {
+        Self { folder, seen: RefCell::default() }
+    }
+
+    /// The path as meant: relative to the configuration's folder.
+    pub(super) fn path(&self, path: &str) -> PathBuf {
+        self.folder.join(path)
+    }
+
+    /// The files asked for so far, each once.
+    pub(super) fn seen(self) -> Vec<PathBuf> {
+        let mut seen = self.seen.into_inner();
+        seen.sort();
+        seen.dedup();
+        seen
+    }
+
+    /// The path, if a file is there that can be opened.
+    pub(super) fn readable(&self, path: &str) -> Result<PathBuf, String> {
+        let path = self.note(path);
+        self.open(&path)?;
+        Ok(path)
+    }
+
+    /// The content of a file, without one line break at its end.
+    pub(super) fn secret(&self, path: &str) -> Result<Secret, String> {
+        let path = self.note(path);
+        let mut text = self.text(&path)?;
+        if text.ends_with('\n') {
+            text.pop();
+            if text.ends_with('\r') {
+                text.pop();
+            }
+        }
+        if text.is_empty() {
+            return Err(format!("{} is empty", path.display()));
+        }
+        Ok(Secret::new(text))
+    }
+
+    /// The variables of an environment file, in its order.
+    pub(super) fn variables(&self, path: &str) -> Result<Vec<(String, Secret)>, String> {
+        let path = self.note(path);
+        let text = Secret::new(self.text(&path)?);
+        let mut variables = Vec::new();
+        for (index, line) in text.expose().lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let line = line.strip_prefix("export ").unwrap_or(line);
+            let Some((name, value)) = line.split_once('=') else {
+                return Err(format!("line {} of {} is not `NAME=value`", index + 1, path.display()));
+            };
+            variables.push((name.trim().to_owned(), Secret::new(unquoted(value.trim()))));
+        }
+        Ok(variables)
+    }
+
+    fn note(&self, path: &str) -> PathBuf {
+        let path = self.path(path);
+        self.seen.borrow_mut().push(path.clone());
+        path
+    }
+
+    fn open(&self, path: &Path) -> Result<File, String> {
+        let shown = path.display();
+        let file = File::open(path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => format!("{shown} does not exist"),
+            ErrorKind::PermissionDenied => format!("{shown} may not be read by this user"),
+            _ => format!("{shown} cannot be read: {error}"),
+        })?;
+        match file.metadata() {
+            Ok(metadata) if metadata.is_dir() => Err(format!("{shown} is a directory")),
+            _ => Ok(file),
+        }
+    }
+
+    fn text(&self, path: &Path) -> Result<String, String> {
+        let shown = path.display();
+        let mut bytes = Vec::new();
+        self.open(path)?
+            .take(SECRET_BYTES_MAX + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| format!("{shown} cannot be read: {error}"))?;
+        if bytes.len() as u64 > SECRET_BYTES_MAX {
+            return Err(format!("{shown} is larger than {SECRET_BYTES_MAX} bytes"));
+        }
+        String::from_utf8(bytes).map_err(|_| format!("{shown} is not UTF-8"))
+    }
+}
+
+/// The value of an environment file's line: quotes around it are taken off, `\n`, `\"` and `\\` read inside double quotes.
+fn unquoted(value: &str) -> String {
+    let inside = |quote: char| value.len() >= 2 && value.starts_with(quote) && value.ends_with(quote);
+    if inside('\'') {
+        return value[1..value.len() - 1].to_owned();
+    }
+    if inside('"') {
+        return value[1..value.len() - 1].replace("\\n", "\n").replace("\\\"", "\"").replace("\\\\", "\\");
+    }
+    match value.find(" #") {
+        Some(comment) => value[..comment].trim_end().to_owned(),
+        None => value.to_owned(),
+    }
+}

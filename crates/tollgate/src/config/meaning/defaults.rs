@@ -1,0 +1,29 @@
+//! What holds where a configuration is silent. The crates that use the settings own their defaults; here they are only
+//! named, so that the schema shows the same ones.
+
+use std::time::Duration;
+
+use tollgate_proxy::ProxySettings;
+use tollgate_upstream::{Limits, Timeouts};
+
+/// Where the data plane listens.
+pub(in crate::config) const LISTEN: &str = "127.0.0.1:8080";
+/// Where the admin listener listens.
+pub(in crate::config) const ADMIN_LISTEN: &str = "127.0.0.1:8081";
+
+pub(in crate::config) fn proxy() -> ProxySettings {
+    ProxySettings::default()
+}
+
+pub(in crate::config) fn timeouts() -> Timeouts {
+    Timeouts::default()
+}
+
+pub(in crate::config) fn server_limits() -> Limits {
+    Limits::for_sessions()
+}
+
+/// A wait in milliseconds.
+pub(in crate::config) fn ms(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,372 @@
+//! What a configuration means: the settings of the crates that use them, with everything checked that a schema cannot.
+
+pub(super) mod defaults;
+mod server;
+mod toolset;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tollgate_catalog::ToolsetSettings;
+use tollgate_model::ServerName;
+use tollgate_proxy::{Cidr, ProxySettings};
+use tollgate_upstream::ServerSettings;
+use url::{Host, Url};
+
+use super::client::Format;
+use super::expand::Env;
+use super::files::Files;
+use super::node::{Place, Value};
+use super::problem::{Problem, Problems, closest};
+use super::section::{ConfigSection, Items, Keyed, LimitsSection, TlsSection};
+
+/// A configuration that can be served.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The file that it was read from, as it was given.
+    pub file: PathBuf,
+    /// What kind of file it is.
+    pub format: Format,
+    /// Where the data plane listens. A loopback address ([`check_listen`]).
+    pub listen: SocketAddr,
+    /// Where the admin listener listens.
+    pub admin_listen: SocketAddr,
+    /// The data plane's certificate, if it serves TLS.
+    pub tls: Option<TlsFiles>,
+    /// The admin listener's certificate, if it serves TLS.
+    pub admin_tls: Option<TlsFiles>,
+    /// How the data plane behaves.
+    pub proxy: ProxySettings,
+    /// The servers, in the order of the file, without those that are disabled.
+    pub servers: Vec<ServerSettings>,
+    /// The toolsets, in the order of the file.
+    pub toolsets: Vec<ToolsetSettings>,
+    /// The files that the configuration refers to, absolute: secrets, certificates, certificate authorities. They can be
+    /// read now; a change of one is a change of the configuration.
+    pub files: Vec<PathBuf>,
+    /// What has no effect, or perhaps not the expected one.
+    pub warnings: Vec<Problem>,
+}
+
+/// A certificate and its key, as PEM files that can be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate chain, the server's own first.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// The data plane was asked to listen where others could reach it, while nothing says who may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenListen {
+    /// The address that was asked for.
+    pub listen: SocketAddr,
+}
+
+impl OpenListen {
+    /// What to do about it.
+    pub fn suggestion(&self) -> String {
+        let port = self.listen.port();
+        format!("listen on 127.0.0.1:{port} and put a reverse proxy that authenticates callers in front")
+    }
+}
+
+impl fmt::Display for OpenListen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} is no loopback address: with no identity configured, everyone who reaches it could use every server",
+            self.listen
+        )
+    }
+}
+
+impl std::error::Error for OpenListen {}
+
+/// Whether the data plane may listen here: on loopback only, as long as no identity is configured. Holds for the
+/// configuration as for whatever overrides it.
+///
+/// # Errors
+/// [`OpenListen`] says why not.
+pub fn check_listen(listen: SocketAddr) -> Result<(), OpenListen> {
+    if listen.ip().to_canonical().is_loopback() { Ok(()) } else { Err(OpenListen { listen }) }
+}
+
+/// Finds out what sections mean.
+pub(super) struct Meaning<'a> {
+    pub(super) env: &'a dyn Env,
+    pub(super) files: &'a Files,
+    pub(super) problems: &'a mut Problems,
+    pub(super) format: Format,
+}
+
+/// The servers of a configuration, for those who refer to them.
+struct Servers {
+    settings: Vec<ServerSettings>,
+    /// Every name that a server has: also of those left out, and of those that were refused.
+    names: HashMap<ServerName, Standing>,
+}
+
+/// What became of a server that the file names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Standing {
+    label: String,
+    disabled: bool,
+}
+
+impl Meaning<'_> {
+    pub(super) fn config(&mut self, file: &Path, section: &ConfigSection, root: &Place<'_>) -> Config {
+        let listen = self.listen(section.listen.as_deref(), defaults::LISTEN, &root.key("listen"));
+        let admin_place = root.key("admin_listen");
+        let admin_listen = self.listen(section.admin_listen.as_deref(), defaults::ADMIN_LISTEN, &admin_place);
+        if let Err(open) = check_listen(listen) {
+            self.problems.error_with(&root.key("listen"), open.to_string(), open.suggestion());
+        }
+        if listen == admin_listen && listen.port() != 0 {
+            self.problems.error(&admin_place, "the same address as `listen`");
+        }
+        let tls = section.tls.as_ref().and_then(|tls| self.tls(tls, &root.key("tls")));
+        let admin_tls = section.admin_tls.as_ref().and_then(|tls| self.tls(tls, &root.key("admin_tls")));
+        let proxy = self.proxy(section, root);
+        let message_bytes_max = section.limits.as_ref().and_then(|limits| limits.message_bytes_max);
+        let servers = self.servers(section, root, message_bytes_max);
+        let toolsets = self.toolsets(section, &root.key("toolsets"), &servers);
+        if servers.names.is_empty() && !self.problems.below("servers") {
+            let suggestion = Some("name at least one MCP server under `servers`".to_owned());
+            self.problems.warning(&root.key("servers"), "no servers: clients will find nothing here", suggestion);
+        }
+        Config {
+            file: file.to_owned(),
+            format: self.format,
+            listen,
+            admin_listen,
+            tls,
+            admin_tls,
+            proxy,
+            servers: servers.settings,
+            toolsets,
+            files: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    fn listen(&mut self, written: Option<&str>, default: &str, place: &Place<'_>) -> SocketAddr {
+        let fallback = SocketAddr::from(([127, 0, 0, 1], 0));
+        let text = written.unwrap_or(default);
+        let numeric = match text.strip_prefix("localhost:") {
+            Some(port) => format!("127.0.0.1:{port}"),
+            None => text.to_owned(),
+        };
+        if let Ok(address) = numeric.parse() {
+            return address;
+        }
+        let port = text.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
+        let suggestion = match (port, text.contains("://")) {
+            (Some(port), _) => format!("write `127.0.0.1:{port}`"),
+            (None, true) => "an address has no scheme: write `127.0.0.1:8080`".to_owned(),
+            (None, false) => "write an IP address or `localhost`, and a port: `127.0.0.1:8080`".to_owned(),
+        };
+        let shown = shown(place, text);
+        self.problems.error_with(place, format!("{shown} is no address with a port"), suggestion);
+        fallback
+    }
+
+    fn tls(&mut self, section: &TlsSection, place: &Place<'_>) -> Option<TlsFiles> {
+        let (Some(certificate), Some(key)) = (&section.certificate, &section.key) else {
+            if !self.problems.below(&place.path) {
+                self.problems.error(place, "TLS needs both `certificate` and `key`");
+            }
+            return None;
+        };
+        let certificate = self.readable(certificate, &place.key("certificate"));
+        let key = self.readable(key, &place.key("key"));
+        Some(TlsFiles { certificate: certificate?, key: key? })
+    }
+
+    /// The path of a file that has to be there.
+    fn readable(&mut self, path: &str, place: &Place<'_>) -> Option<PathBuf> {
+        self.files.readable(path).map_err(|reason| self.problems.error(place, reason)).ok()
+    }
+
+    fn proxy(&mut self, section: &ConfigSection, root: &Place<'_>) -> ProxySettings {
+        let mut proxy = ProxySettings::default();
+        if let Some(url) = &section.public_url {
+            proxy.public_url = self.public_url(url, &root.key("public_url"));
+        }
+        let place = root.key("allowed_hosts");
+        for (index, host) in Items::iter(section.allowed_hosts.as_ref()) {
+            match format!("http://{host}/").parse::<http::Uri>() {
+                Ok(uri) if uri.authority().is_some_and(|authority| authority == host.as_str()) && !host.contains('@') => {
+                    proxy.allowed_hosts.push(host.to_ascii_lowercase());
+                }
+                _ => {
+                    let shown = shown(&place.item(index), host);
+                    self.problems.error_with(
+                        &place.item(index),
+                        format!("{shown} is no value of `Host`"),
+                        "write `tools.example.com` or `tools.example.com:8443`",
+                    );
+                }
+            }
+        }
+        let place = root.key("allowed_origins");
+        for (index, origin) in Items::iter(section.allowed_origins.as_ref()) {
+            match Url::parse(origin) {
+                Ok(url) if url.origin().is_tuple() && is_bare(&url) && !origin.ends_with('/') => {
+                    proxy.allowed_origins.push(url.origin().ascii_serialization());
+                }
+                _ => {
+                    let shown = shown(&place.item(index), origin);
+                    self.problems.error_with(
+                        &place.item(index),
+                        format!("{shown} is no web origin"),
+                        "write scheme, host and port only: `https://app.example.com`",
+                    );
+                }
+            }
+        }
+        let place = root.key("trusted_proxies");
+        for (index, block) in Items::iter(section.trusted_proxies.as_ref()) {
+            match Cidr::parse(block) {
+                Some(block) => proxy.trusted_proxies.push(block),
+                None => {
+                    let shown = shown(&place.item(index), block);
+                    self.problems.error_with(
+                        &place.item(index),
+                        format!("{shown} is no address and no block of addresses"),
+                        "write `10.0.0.7` or `10.0.0.0/8`",
+                    );
+                }
+            }
+        }
+        if let Some(limits) = &section.limits {
+            bound(&mut proxy, limits);
+        }
+        proxy
+    }
+
+    fn public_url(&mut self, text: &str, place: &Place<'_>) -> Option<String> {
+        let url = match Url::parse(text) {
+            Ok(url) if url.has_host() && matches!(url.scheme(), "http" | "https") => url,
+            _ => {
+                let shown = shown(place, text);
+                let suggestion = "write it whole: `https://tools.example.com`";
+                self.problems.error_with(place, format!("{shown} is no http or https URL"), suggestion);
+                return None;
+            }
+        };
+        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+            self.problems.error(place, "a public URL has no user name, password, query or fragment");
+            return None;
+        }
+        if url.scheme() == "http" && !is_loopback(&url) {
+            let suggestion = "clients send their credentials there: use https";
+            self.problems.error_with(place, "http is only for loopback addresses", suggestion);
+            return None;
+        }
+        Some(url.as_str().trim_end_matches('/').to_owned())
+    }
+
+    fn servers(&mut self, section: &ConfigSection, root: &Place<'_>, message_bytes_max: Option<usize>) -> Servers {
+        let place = root.key("servers");
+        let mut servers = Servers { settings: Vec::new(), names: HashMap::new() };
+        for (label, section) in Keyed::iter(section.servers.as_ref()) {
+            let place = place.key(label);
+            let Some(name) = self.name(label, &place) else { continue };
+            if let Some(other) = servers.names.get(&name) {
+                let message = if other.label == label {
+                    format!("`{label}` is already the name of another server")
+                } else {
+                    format!("`{}` and `{label}` both become `{name}`", other.label)
+                };
+                self.problems.error_with(&place, message, "rename one of them");
+                continue;
+            }
+            let disabled = section.disabled == Some(true);
+            servers.names.insert(name.clone(), Standing { label: label.to_owned(), disabled });
+            if !disabled && let Some(settings) = self.server(name, section, &place, message_bytes_max) {
+                servers.settings.push(settings);
+            }
+        }
+        servers
+    }
+
+    /// The name that a key stands for. A client's file has free texts for keys, our own has names.
+    fn name(&mut self, label: &str, place: &Place<'_>) -> Option<ServerName> {
+        let made = ServerName::from_label(label);
+        let (name, suggestion) = match self.format {
+            Format::Tollgate => (ServerName::new(label), made.ok().map(|name| format!("write `{name}`"))),
+            Format::McpServers | Format::VsCode => (made, Some("rename the server".to_owned())),
+        };
+        name.map_err(|reason| {
+            let message = format!("{label:?} cannot be a name: {reason}");
+            match suggestion {
+                Some(suggestion) => self.problems.error_with(place, message, suggestion),
+                None => self.problems.error(place, message),
+            }
+        })
+        .ok()
+    }
+
+    /// The server that something refers to; `None` if there is none, which is reported, or if it is disabled, which is
+    /// a warning.
+    fn known(&mut self, text: &str, servers: &Servers, place: &Place<'_>) -> Option<ServerName> {
+        let found = ServerName::new(text).ok().filter(|name| servers.names.contains_key(name));
+        let Some(name) = found else {
+            let message = format!("there is no server `{text}`");
+            match closest(text, servers.names.keys().map(ServerName::as_str)) {
+                Some(meant) => self.problems.error_with(place, message, format!("did you mean `{meant}`?")),
+                None => self.problems.error(place, message),
+            }
+            return None;
+        };
+        if servers.names.get(&name).is_some_and(|standing| standing.disabled) {
+            self.problems.warning(place, format!("left out: the server `{name}` is disabled"), None);
+            return None;
+        }
+        Some(name)
+    }
+}
+
+fn bound(proxy: &mut ProxySettings, limits: &LimitsSection) {
+    let set = |target: &mut usize, value: Option<usize>| *target = value.unwrap_or(*target);
+    let wait = |target: &mut Duration, ms: Option<u64>| *target = ms.map_or(*target, Duration::from_millis);
+    set(&mut proxy.body_bytes_max, limits.body_bytes_max);
+    wait(&mut proxy.body_timeout, limits.body_timeout_ms);
+    set(&mut proxy.sessions_max, limits.sessions_max);
+    wait(&mut proxy.session_idle, limits.session_idle_ms);
+    set(&mut proxy.in_flight_max, limits.in_flight_max);
+    set(&mut proxy.stream_queue_max, limits.stream_queue_max);
+    wait(&mut proxy.keep_alive, limits.keep_alive_ms);
+    set(&mut proxy.list_pages_max, limits.list_pages_max);
+    set(&mut proxy.list_items_max, limits.list_items_max);
+}
+
+/// A value in a message: as it is, unless something from outside the file was put in.
+fn shown(place: &Place<'_>, text: &str) -> String {
+    match place.node.map(|node| &node.value) {
+        Some(Value::Text(written)) if written.expanded => "the value".to_owned(),
+        _ => format!("`{text}`"),
+    }
+}
+
+fn is_bare(url: &Url) -> bool {
+    url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && matches!(url.path(), "" | "/")
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(domain)) => domain == "localhost" || domain.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.to_canonical().is_loopback(),
+        None => false,
+    }
+}

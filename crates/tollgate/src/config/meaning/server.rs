@@ -1,0 +1,287 @@
+//! One server: how it is reached.
+
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Uri};
+use tollgate_model::{Secret, ServerName};
+use tollgate_upstream::{
+    EraChoice, HttpSettings, HttpVersion, Isolation, ServerSettings, StdioSettings, Transport,
+};
+use url::Url;
+
+use super::{Meaning, shown};
+use crate::config::client::Format;
+use crate::config::node::Place;
+use crate::config::section::{
+    Scalar,
+    EraSection, HttpVersionSection, IsolationSection, Items, Keyed, SecretSection, ServerSection, Short,
+    TransportSection,
+};
+
+/// Keys that only a server with a `command` has, and those that only one with a `url` has.
+const COMMAND_KEYS: [&str; 4] = ["args", "env", "env_file", "cwd"];
+const URL_KEYS: [&str; 3] = ["headers", "ca_file", "http_version"];
+/// Headers that the gateway sets itself, beside all that begin with `mcp-`.
+const OWN_HEADERS: [&str; 10] = [
+    "accept",
+    "connection",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "last-event-id",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
+
+impl Meaning<'_> {
+    /// What the section of a server means; `None` if something is wrong with it, which is then reported.
+    pub(super) fn server(
+        &mut self,
+        name: ServerName,
+        section: &ServerSection,
+        place: &Place<'_>,
+        message_bytes_max: Option<usize>,
+    ) -> Option<ServerSettings> {
+        let transport = self.transport(section, place)?;
+        let mut settings = ServerSettings::new(name, transport);
+        settings.era = match section.era {
+            None | Some(EraSection::Auto) => EraChoice::Auto,
+            Some(EraSection::Legacy) => EraChoice::Legacy,
+            Some(EraSection::Modern) => EraChoice::Modern,
+        };
+        settings.isolation = section.isolation.map(|isolation| match isolation {
+            IsolationSection::Shared => Isolation::Shared,
+            IsolationSection::Tenant => Isolation::Tenant,
+            IsolationSection::Principal => Isolation::Principal,
+            IsolationSection::Session => Isolation::Session,
+        });
+        let wait = |target: &mut Duration, ms: Option<u64>| *target = ms.map_or(*target, Duration::from_millis);
+        let timeouts = &mut settings.timeouts;
+        wait(&mut timeouts.connect, section.connect_timeout_ms);
+        wait(&mut timeouts.probe, section.probe_timeout_ms);
+        wait(&mut timeouts.request, section.request_timeout_ms);
+        wait(&mut timeouts.list, section.list_timeout_ms);
+        wait(&mut timeouts.idle, section.idle_ms);
+        wait(&mut timeouts.stop, section.stop_timeout_ms);
+        wait(&mut timeouts.backoff_min, section.backoff_ms_min);
+        wait(&mut timeouts.backoff_max, section.backoff_ms_max);
+        if timeouts.backoff_min > timeouts.backoff_max {
+            let key = if section.backoff_ms_min.is_some() { "backoff_ms_min" } else { "backoff_ms_max" };
+            self.problems.error(&place.key(key), "`backoff_ms_min` is longer than `backoff_ms_max`");
+        }
+        let limits = &mut settings.limits;
+        limits.instances_max = section.instances_max.unwrap_or(limits.instances_max);
+        limits.message_bytes_max =
+            section.message_bytes_max.or(message_bytes_max).unwrap_or(limits.message_bytes_max);
+        Some(settings)
+    }
+
+    fn transport(&mut self, section: &ServerSection, place: &Place<'_>) -> Option<Transport> {
+        match (&section.command, &section.url) {
+            (Some(command), None) => {
+                if let Some(TransportSection::Http | TransportSection::Sse) = section.transport {
+                    self.problems.error(&place.key("transport"), "this transport needs a `url`, not a `command`");
+                }
+                self.without_effect(&URL_KEYS, "command", place);
+                self.stdio(command, section, place)
+            }
+            (None, Some(url)) => {
+                if section.transport == Some(TransportSection::Stdio) {
+                    self.problems.error(&place.key("transport"), "stdio needs a `command`, not a `url`");
+                }
+                self.without_effect(&COMMAND_KEYS, "url", place);
+                let http = self.http(url, section, place)?;
+                Some(match section.transport {
+                    Some(TransportSection::Sse) => Transport::Sse(http),
+                    _ => Transport::Http(http),
+                })
+            }
+            (Some(_), Some(_)) => {
+                let message = "either `command` or `url`: a server is started or reached, not both";
+                self.problems.error(&place.key("url"), message);
+                None
+            }
+            (None, None) => {
+                // If a key was refused it may have been meant as one of the two.
+                if !self.problems.below(&place.path) {
+                    self.problems.error(place, "needs a `command` to start or a `url` to reach");
+                }
+                None
+            }
+        }
+    }
+
+    /// Keys that do not go with how the server is reached: a mistake in our own file, idle words in a client's.
+    fn without_effect(&mut self, keys: &[&str], because: &str, place: &Place<'_>) {
+        for key in keys {
+            let place = place.key(key);
+            if place.node.is_none() {
+                continue;
+            }
+            let message = format!("has no meaning for a server with a `{because}`");
+            match self.format {
+                Format::Tollgate => self.problems.error(&place, message),
+                Format::McpServers | Format::VsCode => self.problems.warning(&place, message, None),
+            }
+        }
+    }
+
+    fn stdio(&mut self, command: &str, section: &ServerSection, place: &Place<'_>) -> Option<Transport> {
+        let command_place = place.key("command");
+        if command.trim().is_empty() || command.contains('\0') {
+            self.problems.error(&command_place, "is empty, or holds a character that no command has");
+            return None;
+        }
+        let mut stdio = StdioSettings::new(self.command(command, &command_place));
+        for (index, Scalar(argument)) in Items::iter(section.args.as_ref()) {
+            if argument.contains('\0') {
+                self.problems.error(&place.key("args").item(index), "holds a NUL character");
+            }
+            stdio.args.push(argument.clone());
+        }
+        if let Some(path) = &section.env_file {
+            match self.files.variables(path) {
+                Ok(variables) => stdio.env = variables,
+                Err(reason) => self.problems.error(&place.key("env_file"), reason),
+            }
+        }
+        let env_place = place.key("env");
+        for (name, Short(value)) in Keyed::iter(section.env.as_ref()) {
+            let place = env_place.key(name);
+            if name.is_empty() || name.contains(['=', '\0']) {
+                self.problems.error(&place, "cannot be the name of an environment variable");
+                continue;
+            }
+            let Some(value) = self.secret(value, &place) else { continue };
+            if value.expose().contains('\0') {
+                self.problems.error(&place, "the value holds a NUL character");
+            }
+            stdio.env.retain(|(earlier, _)| earlier != name);
+            stdio.env.push((name.to_owned(), value));
+        }
+        if let Some(cwd) = &section.cwd {
+            let cwd = self.files.path(cwd);
+            if !cwd.is_dir() {
+                self.problems.warning(&place.key("cwd"), format!("{} is no directory", cwd.display()), None);
+            }
+            stdio.cwd = Some(cwd);
+        }
+        Some(Transport::Stdio(stdio))
+    }
+
+    /// The program as it can be started: a path becomes absolute, a bare name is left for the search in `PATH`.
+    fn command(&mut self, command: &str, place: &Place<'_>) -> String {
+        let path = Path::new(command);
+        let is_bare = matches!(path.components().collect::<Vec<_>>()[..], [Component::Normal(_)])
+            && !command.contains(std::path::MAIN_SEPARATOR);
+        if !is_bare {
+            let path = self.files.path(command);
+            if !path.exists() {
+                self.problems.warning(place, format!("{} does not exist", shown_path(place, &path)), None);
+            }
+            return path.to_string_lossy().into_owned();
+        }
+        if let Some(folders) = self.env.var("PATH")
+            && !std::env::split_paths(&folders).any(|folder| folder.join(command).is_file())
+        {
+            let message = format!("{} is not found in `PATH`", shown(place, command));
+            self.problems.warning(place, message, Some("install it, or write its whole path".to_owned()));
+        }
+        command.to_owned()
+    }
+
+    fn http(&mut self, text: &str, section: &ServerSection, place: &Place<'_>) -> Option<HttpSettings> {
+        let url = self.server_url(text, &place.key("url"));
+        let headers = self.headers(section, &place.key("headers"));
+        let ca_file = match &section.ca_file {
+            Some(path) => Some(self.readable(path, &place.key("ca_file"))?),
+            None => None,
+        };
+        let mut http = HttpSettings::new(url?);
+        http.headers = headers;
+        http.ca_file = ca_file;
+        http.version = match section.http_version {
+            None | Some(HttpVersionSection::Auto) => HttpVersion::Auto,
+            Some(HttpVersionSection::Http1) => HttpVersion::Http1,
+            Some(HttpVersionSection::Http2) => HttpVersion::Http2,
+        };
+        Some(http)
+    }
+
+    fn server_url(&mut self, text: &str, place: &Place<'_>) -> Option<Uri> {
+        let url = match Url::parse(text) {
+            Ok(url) if url.has_host() && matches!(url.scheme(), "http" | "https") => url,
+            parsed => {
+                let message = format!("{} is no http or https URL", shown(place, text));
+                let bare = parsed.is_err() && !text.contains("://") && !text.trim().is_empty();
+                if bare && !text.contains(char::is_whitespace) && shown(place, text) != "the value" {
+                    self.problems.error_with(place, message, format!("did you mean `https://{text}`?"));
+                } else {
+                    self.problems.error(place, message);
+                }
+                return None;
+            }
+        };
+        if !url.username().is_empty() || url.password().is_some() {
+            let suggestion = "put the credential into `headers`: `Authorization: \"Bearer ${TOKEN}\"`";
+            self.problems.error_with(place, "a URL must not carry a user name or password", suggestion);
+            return None;
+        }
+        if url.fragment().is_some() {
+            self.problems.error(place, "a fragment (`#…`) is never sent to a server");
+            return None;
+        }
+        match url.as_str().parse() {
+            Ok(uri) => Some(uri),
+            Err(_) => {
+                self.problems.error(place, "has characters that a URL may not have");
+                None
+            }
+        }
+    }
+
+    fn headers(&mut self, section: &ServerSection, place: &Place<'_>) -> Vec<(HeaderName, Secret)> {
+        let mut headers: Vec<(HeaderName, Secret)> = Vec::new();
+        for (label, Short(value)) in Keyed::iter(section.headers.as_ref()) {
+            let place = place.key(label);
+            let Ok(name) = HeaderName::from_bytes(label.as_bytes()) else {
+                self.problems.error(&place, "cannot be the name of a header");
+                continue;
+            };
+            if headers.iter().any(|(earlier, _)| *earlier == name) {
+                self.problems.error(&place, "the same header twice: upper and lower case do not count");
+                continue;
+            }
+            if OWN_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("mcp-") {
+                self.problems.error(&place, "the gateway sets this header itself");
+                continue;
+            }
+            let Some(value) = self.secret(value, &place) else { continue };
+            if HeaderValue::from_str(value.expose()).is_err() {
+                self.problems.error(&place, "the value has characters that HTTP does not allow in a header");
+                continue;
+            }
+            headers.push((name, value));
+        }
+        headers
+    }
+
+    fn secret(&mut self, section: &SecretSection, place: &Place<'_>) -> Option<Secret> {
+        match (&section.text, &section.file) {
+            (Some(text), _) => Some(Secret::new(text.clone())),
+            (None, Some(path)) => {
+                let read = self.files.secret(path);
+                read.map_err(|reason| self.problems.error(&place.key("file"), reason)).ok()
+            }
+            // A mapping without `file` has been reported.
+            (None, None) => None,
+        }
+    }
+}
+
+fn shown_path(place: &Place<'_>, path: &PathBuf) -> String {
+    shown(place, &path.display().to_string())
+}

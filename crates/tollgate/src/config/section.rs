@@ -1,0 +1,507 @@
+//! `tollgate.yaml` as it is written. These types are the one source of the JSON Schema, of the reference page and of the
+//! check of every file; what the values mean is decided in `meaning`.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde::de::value::{self, MapAccessDeserializer};
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+
+use super::meaning::defaults;
+
+/// Tollgate's configuration: where it listens, the servers behind it, and the toolsets that it serves.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(title = "tollgate.yaml")]
+#[schemars(extend("x-order" = keys::<ConfigSection>()))]
+pub(super) struct ConfigSection {
+    /// The address of the data plane, where MCP clients connect: an IP address or `localhost`, and a port (0 for any
+    /// free one). While no identity is configured it has to be a loopback address.
+    #[schemars(extend("default" = defaults::LISTEN))]
+    pub(super) listen: Option<String>,
+    /// The address of the admin listener: health, metrics and administration.
+    #[schemars(extend("default" = defaults::ADMIN_LISTEN))]
+    pub(super) admin_listen: Option<String>,
+    /// The URL by which clients know this gateway, with the path prefix if there is one. `https`, or `http` on a
+    /// loopback address. Never taken from the `Host` header.
+    pub(super) public_url: Option<String>,
+    /// Further values of the `Host` header by which this gateway is known: `host` for any port, or `host:port`. Loopback
+    /// names and the host of `public_url` always are.
+    pub(super) allowed_hosts: Option<Items<String>>,
+    /// Web origins whose pages may call from a browser, such as `https://app.example.com`. The origin of `public_url`
+    /// always is one.
+    pub(super) allowed_origins: Option<Items<String>>,
+    /// Addresses or blocks (`10.0.0.0/8`) of reverse proxies whose forwarding headers name the client's address.
+    pub(super) trusted_proxies: Option<Items<String>>,
+    /// Serves the data plane over TLS.
+    pub(super) tls: Option<TlsSection>,
+    /// Serves the admin listener over TLS.
+    pub(super) admin_tls: Option<TlsSection>,
+    /// Bounds of the gateway itself.
+    pub(super) limits: Option<LimitsSection>,
+    /// The MCP servers behind the gateway, each under its name: letters, digits, `-` and single `_`, at most 32
+    /// characters. Clients see a tool as `server__tool`; `/mcp/NAME` serves one server alone.
+    pub(super) servers: Option<Keyed<ServerSection>>,
+    /// Named choices of tools, resources and prompts from several servers, each served at `/mcp/NAME`. Servers and
+    /// toolsets share one set of names.
+    pub(super) toolsets: Option<Keyed<ToolsetSection>>,
+}
+
+/// A certificate and its key. Both files are read again when they change.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-order" = keys::<TlsSection>()))]
+pub(super) struct TlsSection {
+    /// PEM file with the certificate chain, the server's own first. Relative to this file.
+    pub(super) certificate: Option<String>,
+    /// PEM file with the private key. Relative to this file.
+    pub(super) key: Option<String>,
+}
+
+/// Bounds of the gateway itself.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-order" = keys::<LimitsSection>()))]
+pub(super) struct LimitsSection {
+    /// The largest request body, in bytes. Larger ones are refused with 413.
+    #[schemars(range(min = 1024, max = 1_073_741_824), extend("default" = defaults::proxy().body_bytes_max))]
+    pub(super) body_bytes_max: Option<usize>,
+    /// How long a request body may take to arrive in whole, in milliseconds. Slower ones are refused with 408.
+    #[schemars(range(min = 1, max = 3_600_000), extend("default" = defaults::ms(defaults::proxy().body_timeout)))]
+    pub(super) body_timeout_ms: Option<u64>,
+    /// The largest message that a server may send, in bytes, for servers that do not say otherwise.
+    #[schemars(range(min = 1024, max = 1_073_741_824), extend("default" = defaults::server_limits().message_bytes_max))]
+    pub(super) message_bytes_max: Option<usize>,
+    /// How many sessions of legacy clients may exist at once. When full, a new one is refused.
+    #[schemars(range(min = 1, max = 10_000_000), extend("default" = defaults::proxy().sessions_max))]
+    pub(super) sessions_max: Option<usize>,
+    /// How long a session without any request or open stream lives, in milliseconds.
+    #[schemars(range(min = 1000, max = 604_800_000), extend("default" = defaults::ms(defaults::proxy().session_idle)))]
+    pub(super) session_idle_ms: Option<u64>,
+    /// How many requests may be under way at once in one session, or over one stdio connection.
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = defaults::proxy().in_flight_max))]
+    pub(super) in_flight_max: Option<usize>,
+    /// How many messages may wait for a client that reads its stream slowly. Progress and log messages beyond it are
+    /// dropped; the reply to a request never is.
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = defaults::proxy().stream_queue_max))]
+    pub(super) stream_queue_max: Option<usize>,
+    /// After how much silence a stream gets a comment that keeps it open, in milliseconds.
+    #[schemars(range(min = 100, max = 3_600_000), extend("default" = defaults::ms(defaults::proxy().keep_alive)))]
+    pub(super) keep_alive_ms: Option<u64>,
+    /// How many pages of one server's list are read.
+    #[schemars(range(min = 1, max = 100_000), extend("default" = defaults::proxy().list_pages_max))]
+    pub(super) list_pages_max: Option<usize>,
+    /// How many items one server's list may have; the rest is left out and named as missing.
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = defaults::proxy().list_items_max))]
+    pub(super) list_items_max: Option<usize>,
+}
+
+/// One MCP server: a `command` that the gateway starts, or a `url`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-order" = keys::<ServerSection>()))]
+pub(super) struct ServerSection {
+    /// Leaves the server out, as if it were not here.
+    #[schemars(extend("default" = false))]
+    pub(super) disabled: Option<bool>,
+    /// The program to start: a name looked up in `PATH`, or a path (relative to this file).
+    pub(super) command: Option<String>,
+    /// The program's arguments.
+    pub(super) args: Option<Items<Scalar>>,
+    /// The program's environment. Beside it the program gets `PATH`, `HOME` and the locale, and nothing else.
+    pub(super) env: Option<Keyed<Short<SecretSection>>>,
+    /// A file of `NAME=value` lines that are added to the environment; `env` wins. Relative to this file.
+    pub(super) env_file: Option<String>,
+    /// The program's working directory, relative to this file. The gateway's own if absent.
+    pub(super) cwd: Option<String>,
+    /// The URL of the server's MCP endpoint, `http` or `https`.
+    pub(super) url: Option<String>,
+    /// How the server is spoken with. `http` is Streamable HTTP and falls back to `sse` (HTTP+SSE of 2024-11-05) by the
+    /// specification's rules; `stdio` goes without saying where there is a `command`.
+    pub(super) transport: Option<TransportSection>,
+    /// Headers put on every request to the server.
+    pub(super) headers: Option<Keyed<Short<SecretSection>>>,
+    /// PEM file with the certificate authorities to trust instead of the platform's. Relative to this file.
+    pub(super) ca_file: Option<String>,
+    /// Which HTTP version to speak with the server.
+    pub(super) http_version: Option<HttpVersionSection>,
+    /// Which era of the protocol the server speaks. `auto` finds out.
+    pub(super) era: Option<EraSection>,
+    /// Who may share one process of, or one session with, the server. Without it: everyone shares a server of the modern
+    /// era, which is stateless; a server of the legacy era gets one per client session.
+    pub(super) isolation: Option<IsolationSection>,
+    /// How many processes or sessions there may be at once. Default: 32 processes, 10000 sessions.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub(super) instances_max: Option<usize>,
+    /// The largest message that the server may send, in bytes. Default: `limits.message_bytes_max`.
+    #[schemars(range(min = 1024, max = 1_073_741_824))]
+    pub(super) message_bytes_max: Option<usize>,
+    /// How long a connection and its TLS handshake may take, in milliseconds.
+    #[schemars(range(min = 1, max = 3_600_000), extend("default" = defaults::ms(defaults::timeouts().connect)))]
+    pub(super) connect_timeout_ms: Option<u64>,
+    /// How long the server may take to answer the first question, in milliseconds.
+    #[schemars(range(min = 1, max = 3_600_000), extend("default" = defaults::ms(defaults::timeouts().probe)))]
+    pub(super) probe_timeout_ms: Option<u64>,
+    /// How long a request may take from start to response, whatever progress arrives meanwhile, in milliseconds.
+    #[schemars(range(min = 1, max = 86_400_000), extend("default" = defaults::ms(defaults::timeouts().request)))]
+    pub(super) request_timeout_ms: Option<u64>,
+    /// How long one page of a list may take, in milliseconds.
+    #[schemars(range(min = 1, max = 3_600_000), extend("default" = defaults::ms(defaults::timeouts().list)))]
+    pub(super) list_timeout_ms: Option<u64>,
+    /// How long a process or session may be unused before it is stopped, in milliseconds.
+    #[schemars(range(min = 1000, max = 604_800_000), extend("default" = defaults::ms(defaults::timeouts().idle)))]
+    pub(super) idle_ms: Option<u64>,
+    /// How long a process may take to stop when its input is closed, and again after SIGTERM, in milliseconds.
+    #[schemars(range(min = 1, max = 600_000), extend("default" = defaults::ms(defaults::timeouts().stop)))]
+    pub(super) stop_timeout_ms: Option<u64>,
+    /// The wait after the first failed start, in milliseconds; each further one is twice as long.
+    #[schemars(range(min = 1, max = 3_600_000), extend("default" = defaults::ms(defaults::timeouts().backoff_min)))]
+    pub(super) backoff_ms_min: Option<u64>,
+    /// The longest wait after a failed start, in milliseconds.
+    #[schemars(range(min = 1, max = 3_600_000), extend("default" = defaults::ms(defaults::timeouts().backoff_max)))]
+    pub(super) backoff_ms_max: Option<u64>,
+}
+
+/// How a server is spoken with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum TransportSection {
+    Http,
+    Sse,
+    Stdio,
+}
+
+/// Which HTTP version to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(extend("default" = "auto"))]
+pub(super) enum HttpVersionSection {
+    Auto,
+    Http1,
+    Http2,
+}
+
+/// Which era a server speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(extend("default" = "auto"))]
+pub(super) enum EraSection {
+    Auto,
+    Legacy,
+    Modern,
+}
+
+/// Who shares a process or session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum IsolationSection {
+    Shared,
+    Tenant,
+    Principal,
+    Session,
+}
+
+/// A named choice of what several servers offer.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-order" = keys::<ToolsetSection>()))]
+pub(super) struct ToolsetSection {
+    /// What the toolset is for. Clients see it as the endpoint's instructions.
+    pub(super) description: Option<String>,
+    /// The chosen tools, in the order in which they are listed.
+    pub(super) tools: Option<Items<Short<ToolSection>>>,
+    /// The chosen resources and resource templates.
+    pub(super) resources: Option<Items<ResourceSection>>,
+    /// The chosen prompts, in the order in which they are listed.
+    pub(super) prompts: Option<Items<Short<PromptSection>>>,
+}
+
+/// A tool of a toolset. A text alone is its `tool`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-order" = keys::<ToolSection>()))]
+pub(super) struct ToolSection {
+    /// The public name (`server__tool`) or, beside `server`, the server's own name of the tool; `*` for all tools of
+    /// `server`.
+    pub(super) tool: Option<String>,
+    /// The server that has the tool. Needed where a public name is too long to hold the server's own.
+    pub(super) server: Option<String>,
+    /// The name in this toolset: 1 to 64 of `A-Z a-z 0-9 _ . -`. Default: the public name.
+    #[schemars(length(min = 1, max = 64))]
+    pub(super) rename: Option<String>,
+    /// The description in this toolset. Default: the server's own.
+    pub(super) description: Option<String>,
+    /// Arguments that every call gets, whatever the client says. They are removed from the tool's input schema.
+    pub(super) arguments: Option<BTreeMap<String, AnyJson>>,
+}
+
+/// Resources of a toolset.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-order" = keys::<ResourceSection>()))]
+pub(super) struct ResourceSection {
+    /// The server that has the resources.
+    pub(super) server: Option<String>,
+    /// The URI of a resource or resource template; with `*` at its end, all that begin so. Default: all of them.
+    pub(super) uri: Option<String>,
+}
+
+/// A prompt of a toolset. A text alone is its `prompt`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-order" = keys::<PromptSection>()))]
+pub(super) struct PromptSection {
+    /// The public name (`server__prompt`) or, beside `server`, the server's own name of the prompt; `*` for all prompts
+    /// of `server`.
+    pub(super) prompt: Option<String>,
+    /// The server that has the prompt.
+    pub(super) server: Option<String>,
+    /// The name in this toolset: 1 to 64 of `A-Z a-z 0-9 _ . -`. Default: the public name.
+    #[schemars(length(min = 1, max = 64))]
+    pub(super) rename: Option<String>,
+    /// The description in this toolset. Default: the server's own.
+    pub(super) description: Option<String>,
+}
+
+/// The file that holds a secret. A text alone is the value itself.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct SecretSection {
+    /// The value itself.
+    #[serde(skip)]
+    pub(super) text: Option<String>,
+    /// The file whose content is the value, without one line break at its end. Relative to this file; at most 64 KiB.
+    #[schemars(required)]
+    pub(super) file: Option<String>,
+}
+
+impl fmt::Debug for SecretSection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretSection").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+/// What can be said by a text alone.
+pub(super) trait FromText {
+    /// The JSON types that stand for the text.
+    const TYPES: &'static [&'static str] = &["string"];
+
+    fn from_text(text: String) -> Self;
+}
+
+impl FromText for ToolSection {
+    fn from_text(text: String) -> Self {
+        Self { tool: Some(text), ..Self::default() }
+    }
+}
+
+impl FromText for PromptSection {
+    fn from_text(text: String) -> Self {
+        Self { prompt: Some(text), ..Self::default() }
+    }
+}
+
+impl FromText for SecretSection {
+    const TYPES: &'static [&'static str] = &["string", "number", "boolean"];
+
+    fn from_text(text: String) -> Self {
+        Self { text: Some(text), file: None }
+    }
+}
+
+/// A section, or the text that says the same in short.
+#[derive(Debug)]
+pub(super) struct Short<T>(pub(super) T);
+
+impl<T: JsonSchema + FromText> JsonSchema for Short<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let types = match T::TYPES {
+            [one] => serde_json::json!(one),
+            several => serde_json::json!(several),
+        };
+        json_schema!({ "anyOf": [{ "type": types }, generator.subschema_for::<T>()] })
+    }
+}
+
+impl<'de, T: Deserialize<'de> + FromText> Deserialize<'de> for Short<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de> + FromText> Visitor<'de> for Either<T> {
+            type Value = Short<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text or a mapping")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Short(T::from_text(text.to_owned())))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Short)
+            }
+        }
+
+        deserializer.deserialize_any(Either(PhantomData))
+    }
+}
+
+/// Any JSON; read from the tree itself, where numbers keep their digits.
+#[derive(Debug, Deserialize)]
+pub(super) struct AnyJson(IgnoredAny);
+
+impl JsonSchema for AnyJson {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "AnyJson".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        true.into()
+    }
+}
+
+/// A text that may be written as a number or a truth value.
+#[derive(Debug, Deserialize)]
+pub(super) struct Scalar(pub(super) String);
+
+impl JsonSchema for Scalar {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Scalar".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "number", "boolean"] })
+    }
+}
+
+/// A list in which a refused item has left its place empty, so that the others keep their numbers.
+#[derive(Debug, Deserialize)]
+pub(super) struct Items<T>(Vec<Option<T>>);
+
+impl<T> Items<T> {
+    /// The items and their numbers.
+    pub(super) fn iter(list: Option<&Self>) -> impl Iterator<Item = (usize, &T)> {
+        list.into_iter()
+            .flat_map(|list| list.0.iter().enumerate())
+            .filter_map(|(index, item)| Some((index, item.as_ref()?)))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Items<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        Vec::<T>::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Vec::<T>::json_schema(generator)
+    }
+}
+
+/// A mapping with free keys, in the order of the file.
+#[derive(Debug)]
+pub(super) struct Keyed<T>(Vec<(String, T)>);
+
+impl<T> Keyed<T> {
+    pub(super) fn iter(map: Option<&Self>) -> impl Iterator<Item = (&str, &T)> {
+        map.into_iter().flat_map(|map| map.0.iter()).map(|(key, value)| (key.as_str(), value))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Keyed<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        BTreeMap::<String, T>::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        BTreeMap::<String, T>::json_schema(generator)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Keyed<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Entries<T> {
+            type Value = Keyed<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a mapping")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Keyed(entries))
+            }
+        }
+
+        deserializer.deserialize_map(Entries(PhantomData))
+    }
+}
+
+/// Under which key a schema lists its keys in the order of the type. JSON objects have none of their own.
+pub(super) const ORDER_KEY: &str = "x-order";
+
+/// The keys of a section in the order of its type, as serde knows them.
+fn keys<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
+    struct Listener<'l>(&'l mut &'static [&'static str]);
+
+    impl<'de> Deserializer<'de> for Listener<'_> {
+        type Error = value::Error;
+
+        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+            Err(value::Error::custom("only listens"))
+        }
+
+        fn deserialize_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            fields: &'static [&'static str],
+            visitor: V,
+        ) -> Result<V::Value, Self::Error> {
+            *self.0 = fields;
+            self.deserialize_any(visitor)
+        }
+
+        serde::forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
+            unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        }
+    }
+
+    let mut fields: &'static [&'static str] = &[];
+    // It always fails: only what serde asks for is of interest.
+    let _ = T::deserialize(Listener(&mut fields));
+    fields
+}
