@@ -5,6 +5,7 @@
 
 mod client;
 mod figures;
+mod hop;
 mod idle;
 mod load;
 mod machine;
@@ -54,7 +55,7 @@ struct Arguments {
     /// Only this row; may be given several times.
     #[arg(long = "row", value_name = "NAME", value_parser = row_names())]
     rows: Vec<String>,
-    /// Which targets to measure.
+    /// Which targets to measure; `hop` is a bare hop on the HTTP library that Tollgate uses, the floor of its stack.
     #[arg(long, value_delimiter = ',', value_enum, default_values_t = [Target::Direct, Target::Nginx, Target::Tollgate])]
     targets: Vec<Target>,
     /// The gateway's binary; built with the profile `dist` when not given.
@@ -82,6 +83,9 @@ enum Mode {
     /// Runs the mock upstream until it is stopped.
     #[command(hide = true)]
     Mock,
+    /// Runs a bare hop in front of these addresses until it is stopped.
+    #[command(hide = true)]
+    Hop { upstreams: Vec<std::net::SocketAddr> },
     /// Stops the processes noted on standard input when that ends.
     #[command(hide = true)]
     Keep,
@@ -93,8 +97,9 @@ fn row_names() -> clap::builder::PossibleValuesParser {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let done = match arguments.mode {
+    let done = match &arguments.mode {
         Some(Mode::Mock) => serve_mock(),
+        Some(Mode::Hop { upstreams }) => hop::serve(upstreams),
         Some(Mode::Keep) => {
             process::keep(std::io::stdin().lock(), process::GRACE);
             Ok(())

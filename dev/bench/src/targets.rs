@@ -24,6 +24,7 @@ pub(crate) const MANY: usize = 20;
 pub(crate) enum Target {
     Direct,
     Nginx,
+    Hop,
     Tollgate,
 }
 
@@ -32,6 +33,7 @@ impl Target {
         match self {
             Target::Direct => "direct",
             Target::Nginx => "nginx",
+            Target::Hop => "bare hop",
             Target::Tollgate => "Tollgate",
         }
     }
@@ -67,6 +69,7 @@ pub(crate) struct Site {
 pub(crate) struct World {
     tollgates: Option<Tollgates>,
     nginx: Option<Nginx>,
+    hop: Option<Hop>,
     mock: Mock,
     _folder: TempDir,
 }
@@ -77,6 +80,13 @@ struct Mock {
 }
 
 struct Nginx {
+    process: Running,
+    modern: SocketAddr,
+    legacy: SocketAddr,
+}
+
+/// A bare hop in front of each era.
+struct Hop {
     process: Running,
     modern: SocketAddr,
     legacy: SocketAddr,
@@ -112,18 +122,25 @@ impl World {
             .contains(&Target::Nginx)
             .then(|| Nginx::start(folder.path(), addresses, &keeper))
             .transpose()?;
+        let hop = targets.contains(&Target::Hop).then(|| Hop::start(addresses, &keeper)).transpose()?;
         let tollgates = match tollgate.filter(|_| targets.contains(&Target::Tollgate)) {
             Some(binary) => Some(Tollgates::start(binary, folder.path(), addresses, &keeper)?),
             None => None,
         };
-        Ok(World { tollgates, nginx, mock: Mock { addresses, _process: Some(process) }, _folder: folder })
+        Ok(World {
+            tollgates,
+            nginx,
+            hop,
+            mock: Mock { addresses, _process: Some(process) },
+            _folder: folder,
+        })
     }
 
     /// A world of a mock alone, which runs elsewhere.
     #[cfg(test)]
     pub(crate) fn of_mock(addresses: Addresses) -> Result<World> {
         let mock = Mock { addresses, _process: None };
-        Ok(World { tollgates: None, nginx: None, mock, _folder: TempDir::new()? })
+        Ok(World { tollgates: None, nginx: None, hop: None, mock, _folder: TempDir::new()? })
     }
 
     /// The address for a row; none if the target does not run.
@@ -140,6 +157,10 @@ impl World {
                 let path =
                     if matches!(setup, Setup::ModernStream | Setup::Held) { "/stream" } else { "/mcp" };
                 site(if legacy { nginx.legacy } else { nginx.modern }, path, "", nginx.process.family())
+            }
+            Target::Hop => {
+                let hop = self.hop.as_ref()?;
+                site(if legacy { hop.legacy } else { hop.modern }, "/mcp", "", hop.process.family())
             }
             Target::Tollgate => {
                 let tollgates = self.tollgates.as_ref()?;
@@ -238,6 +259,17 @@ http {{
         server(modern, "modern"),
         server(legacy, "legacy"),
     )
+}
+
+impl Hop {
+    fn start(mock: Addresses, keeper: &Arc<Keeper>) -> Result<Hop> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("hop").args([mock.modern.to_string(), mock.legacy.to_string()]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut process = Running::start(&mut command, Some(keeper))?;
+        let [modern, legacy] = serde_json::from_str(&process.first_line()?)?;
+        Ok(Hop { process, modern, legacy })
+    }
 }
 
 impl Tollgates {
