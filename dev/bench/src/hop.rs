@@ -62,7 +62,8 @@ async fn accept(listener: TcpListener, pool: Arc<Pool>) -> Result<()> {
 struct Pool {
     upstream: SocketAddr,
     host: HeaderValue,
-    idle: Mutex<Vec<Connection>>,
+    #[expect(clippy::vec_box, reason = "a connection is large and moves at every call")]
+    idle: Mutex<Vec<Box<Connection>>>,
 }
 
 struct Connection {
@@ -114,19 +115,19 @@ impl Pool {
         Ok(Response::from_parts(head, passing))
     }
 
-    fn take(&self) -> Option<Connection> {
+    fn take(&self) -> Option<Box<Connection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
-    async fn connect(&self) -> Result<Connection> {
+    async fn connect(&self) -> Result<Box<Connection>> {
         let stream = TcpStream::connect(self.upstream).await?;
         stream.set_nodelay(true)?;
         let (sender, driver) = client::Builder::new().handshake(TokioIo::new(stream)).await?;
-        Ok(Connection { driver, sender })
+        Ok(Box::new(Connection { driver, sender }))
     }
 
     /// Keeps a connection whose response is read, if it is still usable.
-    fn put_back(&self, mut connection: Connection) {
+    fn put_back(&self, mut connection: Box<Connection>) {
         let mut nobody = Context::from_waker(Waker::noop());
         if Pin::new(&mut connection.driver).poll(&mut nobody).is_pending() && connection.sender.is_ready() {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
@@ -137,7 +138,7 @@ impl Pool {
 /// A response's body on its way, and the connection that it comes by.
 enum Passing {
     Nothing,
-    Body { body: Incoming, connection: Option<Connection>, pool: Arc<Pool> },
+    Body { body: Incoming, connection: Option<Box<Connection>>, pool: Arc<Pool> },
 }
 
 impl Body for Passing {
