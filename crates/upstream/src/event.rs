@@ -1,5 +1,6 @@
 //! What servers say unasked that concerns more than one call.
 
+use tollgate_mcp::methods;
 use tollgate_model::{PrincipalId, ServerName, SessionId, TenantId};
 
 /// A server said that something changed.
@@ -35,4 +36,16 @@ pub enum Audience {
     Principal(TenantId, PrincipalId),
     /// This client session.
     Session(SessionId),
+}
+
+impl EventKind {
+    /// The event that a notification of this method is.
+    pub(crate) fn of(method: &str) -> Option<Self> {
+        match method {
+            methods::NOTIFICATIONS_TOOLS_LIST_CHANGED => Some(Self::ToolsChanged),
+            methods::NOTIFICATIONS_PROMPTS_LIST_CHANGED => Some(Self::PromptsChanged),
+            methods::NOTIFICATIONS_RESOURCES_LIST_CHANGED => Some(Self::ResourcesChanged),
+            _ => None,
+        }
+    }
 }

@@ -1,16 +1,40 @@
 //! How a server is reached: Streamable HTTP of every revision, HTTP+SSE, and stdio children.
+//!
+//! A [`Server`] is one configured server. [`Server::open`] gives a caller a [`Link`]: the session, process or
+//! stateless origin that may serve it. [`Link::request`] gives an [`Exchange`], whose messages are read one by one and
+//! which cancels its request when it is dropped early. All bytes pass as they are; who sends a request has put the
+//! link's id into it.
 
+mod backoff;
+mod conversation;
 mod error;
 mod event;
+mod exchange;
+mod greet;
 pub mod guard;
+mod hello;
+mod http;
+mod key;
 mod link;
+mod listener;
+mod mux;
+mod registry;
 mod server;
+mod session;
 mod settings;
+mod shared;
+mod site;
+mod slot;
+mod sse;
 mod status;
+mod stdio;
+mod stream;
 
 pub use error::UpstreamError;
 pub use event::{Audience, EventKind, ServerEvent};
-pub use link::{Exchange, Hello, Incoming, Link, Outbound};
+pub use exchange::{Exchange, Incoming};
+pub use hello::Hello;
+pub use link::{Link, Outbound};
 pub use server::Server;
 pub use settings::{
     EraChoice, HttpSettings, HttpVersion, Isolation, Limits, ServerSettings, SettingsError, StdioSettings,

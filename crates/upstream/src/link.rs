@@ -1,67 +1,28 @@
-//! A link: the session, process or stateless origin that serves one caller, and one request on it.
+//! A link: the session, process or stateless origin that serves one caller.
 
 use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
-use tollgate_mcp::{Message, Segments};
+use http::{HeaderName, HeaderValue, StatusCode};
+use tokio::time::{Instant, timeout_at};
+use tollgate_mcp::{Segments, codes, methods};
 use tollgate_model::{Era, Revision};
 
-use crate::UpstreamError;
-
-/// What a server said of itself in its answer to `server/discover` or `initialize`. All of it is raw JSON as the
-/// server wrote it, and untrusted.
-#[derive(Debug, Clone)]
-pub struct Hello {
-    /// The `capabilities` object.
-    pub capabilities: Bytes,
-    /// The `serverInfo` object (in `_meta` of a modern result).
-    pub info: Option<Bytes>,
-    /// The `instructions` string, with its quotes.
-    pub instructions: Option<Bytes>,
-    /// The whole result.
-    pub result: Bytes,
-}
+use crate::conversation::Conversation;
+use crate::exchange::{Exchange, Ticket};
+use crate::hello::{self, Hello};
+use crate::http::HttpError;
+use crate::session::{Current, Session};
+use crate::shared::Shared;
+use crate::site::{Rejection, Site};
+use crate::stream::Stream;
+use crate::{Audience, UpstreamError};
 
 /// A session, process or stateless origin. Cheap to clone; all clones are the same.
 #[derive(Clone, Debug)]
-pub struct Link {}
-
-impl Link {
-    /// The server's era.
-    pub fn era(&self) -> Era {
-        self.revision().era()
-    }
-
-    /// The revision spoken with the server.
-    pub fn revision(&self) -> Revision {
-        Revision::LATEST
-    }
-
-    /// What the server said of itself.
-    pub fn hello(&self) -> &Hello {
-        unreachable!()
-    }
-
-    /// The next request id on this link; it serves as the progress token too.
-    pub fn mint(&self) -> u64 {
-        0
-    }
-
-    /// Sends a request. An error of [`UpstreamError::is_stale`] says that nothing was carried out and another link
-    /// may do better.
-    #[allow(clippy::unused_async, reason = "skeleton")]
-    pub async fn request(&self, _request: Outbound) -> Result<Exchange, UpstreamError> {
-        Err(UpstreamError::unavailable("the server cannot be reached", "not built"))
-    }
-
-    /// Sends a notification, or the response to a server's request.
-    #[allow(clippy::unused_async, reason = "skeleton")]
-    pub async fn notify(&self, _message: Segments) -> Result<(), UpstreamError> {
-        Err(UpstreamError::unavailable("the server cannot be reached", "not built"))
-    }
-}
+pub struct Link(pub(crate) Arc<Instance>);
 
 /// A request to send. Its body is sent as it is: the id (from [`Link::mint`]), the progress token (the same number)
 /// and a modern request's `_meta` are already in it.
@@ -81,27 +42,357 @@ pub struct Outbound {
     pub timeout: Option<Duration>,
 }
 
-/// One request under way. Dropping it before its response cancels it: the response stream is closed (modern HTTP), or
-/// `notifications/cancelled` is sent (stdio, and every legacy transport).
-#[derive(Debug)]
-pub struct Exchange {}
+impl Link {
+    /// The server's era.
+    pub fn era(&self) -> Era {
+        self.0.revision.era()
+    }
 
-impl Exchange {
-    /// The next message that belongs to this request. After [`Incoming::Response`] or an error there is nothing more.
-    /// Dropping the future of this function loses nothing.
-    #[allow(clippy::unused_async, reason = "skeleton")]
-    pub async fn next(&mut self) -> Result<Incoming, UpstreamError> {
-        Err(UpstreamError::unavailable("the server cannot be reached", "not built"))
+    /// The revision spoken with the server.
+    pub fn revision(&self) -> Revision {
+        self.0.revision
+    }
+
+    /// What the server said of itself.
+    pub fn hello(&self) -> &Hello {
+        &self.0.hello
+    }
+
+    /// The next request id on this link; it serves as the progress token too.
+    pub fn mint(&self) -> u64 {
+        self.0.mint()
+    }
+
+    /// Whether two links are the same session, process or origin.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Sends a request. An error of [`UpstreamError::is_stale`] says that nothing was carried out and that another
+    /// link may do better. Dropping the future cancels the request, as dropping the [`Exchange`] does.
+    pub async fn request(&self, request: Outbound) -> Result<Exchange, UpstreamError> {
+        if !self.0.is_usable() {
+            return Err(UpstreamError::stale("the link was given up"));
+        }
+        let ticket = Ticket::new(&self.0, request.id);
+        let longest = self.0.shared.settings.timeouts.request;
+        let wait = request.timeout.unwrap_or(longest).min(longest);
+        let deadline = Instant::now() + wait;
+        let sending = self.0.send(request, ticket, deadline, wait);
+        timeout_at(deadline, sending)
+            .await
+            .unwrap_or(Err(UpstreamError::Timeout { what: "the request", after: wait }))
+    }
+
+    /// Sends a notification, or the response to a server's request. Over HTTP a modern server takes neither (closing
+    /// the stream is cancellation there), so nothing is sent.
+    pub async fn notify(&self, message: Segments) -> Result<(), UpstreamError> {
+        self.0.touch();
+        match &self.0.wire {
+            Wire::Modern(_) => Ok(()),
+            Wire::Session(session) => session.tell(message).await,
+            Wire::Shared(conversation) => conversation.send(message).await,
+        }
     }
 }
 
-/// A message that belongs to a request.
+/// What is behind a link.
 #[derive(Debug)]
-pub enum Incoming {
-    /// A notification: progress with this request's token, or another that belongs to it.
-    Notification(Message),
-    /// A request of a legacy server, to be answered through [`Link::notify`].
-    Request(Message),
-    /// The response, with the id that the request had upstream.
-    Response(Message),
+pub(crate) struct Instance {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) hello: Hello,
+    pub(crate) revision: Revision,
+    pub(crate) audience: Audience,
+    pub(crate) wire: Wire,
+    next_id: AtomicU64,
+    in_flight: AtomicUsize,
+    last_used_ms: AtomicU64,
+    gone: AtomicBool,
+}
+
+/// How messages travel.
+#[derive(Debug)]
+pub(crate) enum Wire {
+    /// Streamable HTTP of the modern era: no state at all.
+    Modern(Arc<Site>),
+    /// Streamable HTTP of the legacy era.
+    Session(Box<Session>),
+    /// A stream that all calls share: a child, or HTTP+SSE.
+    Shared(Conversation),
+}
+
+/// Ids below this are the gateway's own: the greetings.
+pub(crate) const FIRST_ID: u64 = 16;
+
+impl Instance {
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        hello: Hello,
+        revision: Revision,
+        audience: Audience,
+        wire: Wire,
+    ) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            hello,
+            revision,
+            audience,
+            wire,
+            next_id: AtomicU64::new(FIRST_ID),
+            in_flight: AtomicUsize::new(0),
+            last_used_ms: AtomicU64::new(shared.now_ms()),
+            gone: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn mint(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether it can still serve.
+    pub(crate) fn is_usable(&self) -> bool {
+        if self.gone.load(Ordering::Relaxed) {
+            return false;
+        }
+        match &self.wire {
+            Wire::Modern(_) | Wire::Session(_) => true,
+            Wire::Shared(conversation) => !conversation.has_ended(),
+        }
+    }
+
+    /// It does not fit any more: the next to open gets another.
+    pub(crate) fn retire(&self) {
+        self.gone.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn seen_up(&self) {
+        self.shared.seen_up(self.revision);
+    }
+
+    pub(crate) fn touch(&self) {
+        self.last_used_ms.store(self.shared.now_ms(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn begin_call(&self) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.touch();
+    }
+
+    pub(crate) fn end_call(&self) {
+        self.touch();
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_busy(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) > 0
+    }
+
+    pub(crate) fn last_used_ms(&self) -> u64 {
+        self.last_used_ms.load(Ordering::Relaxed)
+    }
+
+    /// Tells the server that nobody waits for this request any more. Does not wait.
+    pub(crate) fn cancel(self: &Arc<Self>, id: u64) {
+        match &self.wire {
+            // Whoever held the response stream has closed it, which is all there is to say.
+            Wire::Modern(_) => {}
+            Wire::Session(_) => {
+                // Closing the stream says nothing to a legacy server.
+                let instance = Arc::clone(self);
+                if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                    runtime.spawn(async move {
+                        if let Wire::Session(session) = &instance.wire {
+                            let _ = session.tell(hello::cancelled(id)).await;
+                        }
+                    });
+                }
+            }
+            Wire::Shared(conversation) => conversation.leave(id, true),
+        }
+    }
+
+    /// Ends what is behind it. The owning tasks do the rest.
+    pub(crate) async fn end(&self) {
+        self.retire();
+        match &self.wire {
+            Wire::Modern(_) => {}
+            Wire::Session(session) => session.end().await,
+            Wire::Shared(conversation) => conversation.stop.cancel(),
+        }
+    }
+
+    async fn send(
+        &self,
+        request: Outbound,
+        ticket: Ticket,
+        deadline: Instant,
+        wait: Duration,
+    ) -> Result<Exchange, UpstreamError> {
+        match &self.wire {
+            Wire::Modern(site) => self.send_modern(site, request, ticket, deadline, wait).await,
+            Wire::Session(session) => self.send_in_session(session, request, ticket, deadline, wait).await,
+            Wire::Shared(conversation) => {
+                let receiver = conversation.call(request.id, request.body).await?;
+                Ok(Exchange::routed(ticket, receiver, deadline, wait))
+            }
+        }
+    }
+
+    async fn send_modern(
+        &self,
+        site: &Arc<Site>,
+        mut request: Outbound,
+        mut ticket: Ticket,
+        deadline: Instant,
+        wait: Duration,
+    ) -> Result<Exchange, UpstreamError> {
+        let mut headers = site.post_headers(Some(self.revision), None);
+        Site::mirror(&mut headers, &request)?;
+        let body = std::mem::take(&mut request.body);
+        let again = is_repeatable(&request.method).then(|| body.clone());
+        let mut sent = site.post(&site.target, headers, body).await;
+        if let (Err(HttpError::Closed(_)), Some(body)) = (&sent, again) {
+            let mut headers = site.post_headers(Some(self.revision), None);
+            Site::mirror(&mut headers, &request)?;
+            sent = site.post(&site.target, headers, body).await;
+        }
+        let reply = sent.map_err(|error| site.error(error))?;
+        if reply.status() == StatusCode::OK {
+            self.seen_up();
+            let stream = Stream::new(reply, Arc::clone(&self.shared))?;
+            return Ok(Exchange::http(ticket, stream, deadline, wait));
+        }
+        let rejection = Rejection::read(reply, &self.shared.message_limits()).await;
+        ticket.settle();
+        if is_auth(rejection.status) {
+            return Err(rejection.error());
+        }
+        let misfits = matches!(
+            rejection.status,
+            StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED
+        );
+        if misfits && !rejection.answers(request.id) && !rejection.is_modern() {
+            // No modern server says that (2026-07-28, Streamable HTTP, backward compatibility).
+            self.retire();
+            self.shared.forget_era("a modern request was refused without a modern error");
+            return Err(UpstreamError::stale(format!("status {}", rejection.status.as_u16())));
+        }
+        if self.lost_its_methods(&request.method, &rejection) {
+            self.retire();
+            self.shared.forget_era("the server no longer knows a method that it declared");
+        }
+        match rejection.message {
+            Some(message) => Ok(Exchange::answered(ticket, message, deadline, wait)),
+            None => Err(rejection.error()),
+        }
+    }
+
+    async fn send_in_session(
+        &self,
+        session: &Session,
+        request: Outbound,
+        mut ticket: Ticket,
+        deadline: Instant,
+        wait: Duration,
+    ) -> Result<Exchange, UpstreamError> {
+        let site = &session.site;
+        let mut current = session.current();
+        if current.is_forgotten() {
+            current = self.renewed(session, &current).await?;
+        }
+        let mut renewed = false;
+        let mut repeated = !is_repeatable(&request.method);
+        loop {
+            let sent = site.post(&site.target, session.headers(&current), request.body.clone()).await;
+            let reply = match sent {
+                Err(HttpError::Closed(_)) if !repeated => {
+                    repeated = true;
+                    continue;
+                }
+                Err(error) => {
+                    if !matches!(error, HttpError::Closed(_)) {
+                        ticket.settle();
+                    }
+                    return Err(site.error(error));
+                }
+                Ok(reply) => reply,
+            };
+            if reply.status().is_success() {
+                self.seen_up();
+                let stream = Stream::new(reply, Arc::clone(&self.shared))?;
+                return Ok(Exchange::http(ticket, stream, deadline, wait));
+            }
+            let rejection = Rejection::read(reply, &self.shared.message_limits()).await;
+            ticket.settle();
+            if is_auth(rejection.status) {
+                return Err(rejection.error());
+            }
+            if forgets_session(&rejection, &current, request.id) && !renewed {
+                renewed = true;
+                ticket.reopen();
+                current = self.renewed(session, &current).await?;
+                continue;
+            }
+            let gone = matches!(rejection.status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
+            if gone && rejection.message.is_none() {
+                self.retire();
+                self.shared.forget_era("a legacy request was refused without an answer");
+                return Err(UpstreamError::stale(format!("status {}", rejection.status.as_u16())));
+            }
+            return match rejection.message {
+                Some(message) => Ok(Exchange::answered(ticket, message, deadline, wait)),
+                None => Err(rejection.error()),
+            };
+        }
+    }
+
+    async fn renewed(&self, session: &Session, stale: &Arc<Current>) -> Result<Arc<Current>, UpstreamError> {
+        session.renew(stale).await.inspect_err(|error| {
+            self.retire();
+            if error.is_stale() {
+                self.shared.forget_era("the session could not be begun again");
+            }
+        })
+    }
+
+    /// Whether the server refuses a method of a capability that it declared.
+    fn lost_its_methods(&self, method: &str, rejection: &Rejection) -> bool {
+        let code = rejection.message.as_ref().and_then(tollgate_mcp::Message::error_code);
+        let part = match method {
+            methods::TOOLS_LIST | methods::TOOLS_CALL => "tools",
+            methods::PROMPTS_LIST | methods::PROMPTS_GET => "prompts",
+            methods::RESOURCES_LIST | methods::RESOURCES_READ => "resources",
+            _ => return false,
+        };
+        code == Some(i64::from(codes::METHOD_NOT_FOUND)) && self.hello.declares(part)
+    }
+}
+
+/// Whether a response says that the session is not known any more: 404 (2025-03-26 and later), or, as many servers do
+/// it, 400 with an error that answers no request in particular.
+fn forgets_session(rejection: &Rejection, current: &Current, id: u64) -> bool {
+    current.id.is_some()
+        && match rejection.status {
+            StatusCode::NOT_FOUND => true,
+            StatusCode::BAD_REQUEST => !rejection.answers(id),
+            _ => false,
+        }
+}
+
+fn is_auth(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+}
+
+/// Whether sending the request twice does no harm, if the connection broke before its response.
+fn is_repeatable(method: &str) -> bool {
+    method != methods::TOOLS_CALL && !method.starts_with("tasks/")
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        // A conversation ends with its last handle; what listens for a session must be told.
+        if let Wire::Session(session) = &self.wire {
+            session.abandon();
+        }
+    }
 }

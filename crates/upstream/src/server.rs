@@ -1,54 +1,92 @@
-//! One configured server and its instances.
+//! One configured server, as the rest of the gateway sees it.
 
+use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tollgate_model::{Caller, ServerName, SessionId};
 
-use crate::{Counters, Link, Reach, ServerEvent, ServerSettings, ServerStatus, SettingsError, UpstreamError};
+use crate::registry::Registry;
+use crate::shared::Shared;
+use crate::{
+    Link, Reach, ServerEvent, ServerSettings, ServerStatus, SettingsError, Transport, UpstreamError,
+};
+
+/// How often what is found out on the way may change which instance is meant.
+const TURNS_MAX: usize = 3;
 
 /// One configured server. Cheap to clone; all clones are the same. Dropping the last one stops its instances without
 /// waiting for them; [`Server::stop`] waits.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Server {
-    settings: Arc<ServerSettings>,
+    registry: Arc<Registry>,
 }
 
 impl Server {
-    /// Takes the settings, and does nothing else yet: the server is reached when it is first asked for.
-    pub fn new(settings: ServerSettings, _events: mpsc::Sender<ServerEvent>) -> Result<Self, SettingsError> {
-        Ok(Self { settings: Arc::new(settings) })
+    /// Takes the settings, and does nothing else yet: the server is reached when it is first asked for. Needs no
+    /// runtime; every other function does.
+    pub fn new(settings: ServerSettings, events: mpsc::Sender<ServerEvent>) -> Result<Self, SettingsError> {
+        settings.check()?;
+        let shared = Arc::new(Shared::new(Arc::new(settings), events));
+        Ok(Self { registry: Arc::new(Registry::new(shared)?) })
     }
 
     /// The server's name.
     pub fn name(&self) -> &ServerName {
-        &self.settings.name
+        &self.settings().name
     }
 
     /// The settings it was made from.
     pub fn settings(&self) -> &ServerSettings {
-        &self.settings
+        &self.registry.shared().settings
     }
 
     /// What can be said of it without asking it.
     pub fn status(&self) -> ServerStatus {
-        ServerStatus { transport: "http", reach: Reach::Unknown, instances: 0, counters: Counters::default() }
+        let shared = self.registry.shared();
+        let mut reach = shared.reach();
+        if let Reach::Down { retry_at, .. } = &mut reach {
+            let wait = self.registry.next_try().map(|at| at.saturating_duration_since(Instant::now()));
+            *retry_at = wait.map(|wait| SystemTime::now() + wait);
+        }
+        let transport = match &shared.settings.transport {
+            Transport::Http(_) => "http",
+            Transport::Sse(_) => "sse",
+            Transport::Stdio(_) => "stdio",
+        };
+        ServerStatus { transport, reach, instances: self.registry.live(), counters: shared.counters() }
     }
 
     /// Finds the session or process that may serve this caller, or starts one. Concurrent calls for the same one wait
-    /// for one start; a failed start is remembered until its backoff is over, and fails at once until then.
-    #[allow(clippy::unused_async, reason = "skeleton")]
-    pub async fn open(&self, _caller: &Caller) -> Result<Link, UpstreamError> {
-        Err(UpstreamError::unavailable("the server cannot be reached", "not built"))
+    /// for one start, which goes on when they leave; a failed start is remembered until its backoff is over, and
+    /// fails at once until then.
+    pub async fn open(&self, caller: &Caller) -> Result<Link, UpstreamError> {
+        let mut turns = 1;
+        loop {
+            match self.registry.open(caller).await {
+                Err(error) if error.is_stale() && turns < TURNS_MAX => turns += 1,
+                outcome => return outcome.map(Link),
+            }
+        }
     }
 
-    /// A client's session ended: what was kept for it alone is stopped.
-    #[allow(clippy::unused_async, reason = "skeleton")]
-    pub async fn close_session(&self, _session: &SessionId) {}
+    /// A client's session ended: what was kept for it alone is stopped, in the background.
+    #[allow(clippy::unused_async, reason = "part of the interface: it may come to wait")]
+    pub async fn close_session(&self, session: &SessionId) {
+        self.registry.close_session(session);
+    }
 
     /// Stops everything: calls under way get `grace` to end, then processes are stopped and reaped and sessions are
     /// deleted. [`Server::open`] refuses from the first moment on.
-    #[allow(clippy::unused_async, reason = "skeleton")]
-    pub async fn stop(&self, _grace: Duration) {}
+    pub async fn stop(&self, grace: Duration) {
+        self.registry.stop(grace).await;
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("name", self.name()).finish_non_exhaustive()
+    }
 }

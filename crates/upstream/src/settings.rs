@@ -33,6 +33,34 @@ impl ServerSettings {
         };
         Self { name, transport, era: EraChoice::Auto, isolation: None, timeouts: Timeouts::default(), limits }
     }
+
+    /// What no type says: bounds that must not be zero, and a command that must not be empty.
+    pub(crate) fn check(&self) -> Result<(), SettingsError> {
+        if let Transport::Stdio(stdio) = &self.transport
+            && stdio.command.is_empty()
+        {
+            return Err(SettingsError::Command);
+        }
+        let (timeouts, limits) = (&self.timeouts, &self.limits);
+        let zero = [
+            ("connect_timeout", timeouts.connect.is_zero()),
+            ("probe_timeout", timeouts.probe.is_zero()),
+            ("request_timeout", timeouts.request.is_zero()),
+            ("list_timeout", timeouts.list.is_zero()),
+            ("idle", timeouts.idle.is_zero()),
+            ("instances_max", limits.instances_max == 0),
+            ("message_bytes_max", limits.message_bytes_max == 0),
+            ("message_depth_max", limits.message_depth_max == 0),
+            ("call_queue_max", limits.call_queue_max == 0),
+            ("send_queue_max", limits.send_queue_max == 0),
+            ("calls_max", limits.calls_max == 0),
+            ("connections_max", limits.connections_max == 0),
+        ];
+        match zero.into_iter().find(|(_, zero)| *zero) {
+            Some((what, _)) => Err(SettingsError::Zero(what)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Where a server is.

@@ -1,0 +1,122 @@
+//! A conversation on a stream that all calls share: the handle to the task that owns it.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tollgate_mcp::{Message, Segments};
+use tollgate_model::Revision;
+
+use crate::hello;
+use crate::http::Target;
+use crate::mux::CallSender;
+use crate::shared::Shared;
+use crate::site::{Site, status_error};
+use crate::{Audience, Incoming, UpstreamError};
+
+/// What the owning task is told.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Enter a call, and send its request if the stream is written by the task.
+    Call { id: u64, sender: CallSender, body: Option<Segments> },
+    /// Send a message that has no answer.
+    Send(Segments),
+    /// The caller of this request has left; tell the server if it was still under way and `tell` says so.
+    Leave { id: u64, tell: bool },
+    /// From now on the revision is known, and whom the server's events concern.
+    Settled(Revision, Audience),
+}
+
+/// How messages reach the server.
+#[derive(Debug, Clone)]
+pub(crate) enum Outlet {
+    /// Through the owning task.
+    Pipe,
+    /// By POST, beside it.
+    Post(Arc<Site>, Target),
+}
+
+/// A handle to a conversation; the conversation ends with the last one, or when it is stopped.
+#[derive(Debug, Clone)]
+pub(crate) struct Conversation {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) outlet: Outlet,
+    pub(crate) stop: CancellationToken,
+}
+
+/// Where the messages of one call arrive.
+pub(crate) type CallReceiver = mpsc::Receiver<Result<Incoming, UpstreamError>>;
+
+impl Conversation {
+    pub(crate) fn has_ended(&self) -> bool {
+        self.commands.is_closed()
+    }
+
+    /// Sends a request.
+    pub(crate) async fn call(&self, id: u64, body: Segments) -> Result<CallReceiver, UpstreamError> {
+        let (sender, receiver) = mpsc::channel(self.shared.settings.limits.call_queue_max + 1);
+        match &self.outlet {
+            Outlet::Pipe => self.command(Command::Call { id, sender, body: Some(body) }).await?,
+            Outlet::Post(site, target) => {
+                self.command(Command::Call { id, sender, body: None }).await?;
+                if let Err(error) = Self::post(site, target, body).await {
+                    self.leave(id, false);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(receiver)
+    }
+
+    /// Sends what has no answer.
+    pub(crate) async fn send(&self, body: Segments) -> Result<(), UpstreamError> {
+        match &self.outlet {
+            Outlet::Pipe => self.command(Command::Send(body)).await,
+            Outlet::Post(site, target) => Self::post(site, target, body).await,
+        }
+    }
+
+    /// The caller no longer waits. Does not wait itself, so that it can be used on drop.
+    pub(crate) fn leave(&self, id: u64, tell: bool) {
+        if let Err(mpsc::error::TrySendError::Full(command)) =
+            self.commands.try_send(Command::Leave { id, tell })
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let commands = self.commands.clone();
+            runtime.spawn(async move { commands.send(command).await });
+        }
+    }
+
+    pub(crate) async fn command(&self, command: Command) -> Result<(), UpstreamError> {
+        self.commands
+            .send(command)
+            .await
+            .map_err(|_| UpstreamError::stale("the server ended before the request left"))
+    }
+
+    async fn post(site: &Site, target: &Target, body: Segments) -> Result<(), UpstreamError> {
+        let status = site.tell(target, site.post_headers(None, None), body).await?;
+        if status.is_success() { Ok(()) } else { Err(status_error(status)) }
+    }
+}
+
+/// Waits for the response among what arrives for a call of the gateway's own.
+pub(crate) async fn response(
+    conversation: &Conversation,
+    receiver: &mut CallReceiver,
+) -> Result<Message, UpstreamError> {
+    loop {
+        match receiver.recv().await {
+            Some(Ok(Incoming::Response(message))) => return Ok(message),
+            Some(Ok(Incoming::Notification(_))) => {}
+            Some(Ok(Incoming::Request(request))) => {
+                if let Some(raw_id) = request.id_raw() {
+                    conversation.send(hello::nobody(&raw_id)).await?;
+                }
+            }
+            Some(Err(error)) => return Err(error),
+            None => return Err(UpstreamError::closed("the conversation ended")),
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! One request under way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+use tollgate_mcp::{Kind, Message, methods};
+use tollgate_model::Era;
+
+use crate::conversation::CallReceiver;
+use crate::hello;
+use crate::link::{Instance, Wire};
+use crate::stream::Stream;
+use crate::{EventKind, UpstreamError};
+
+/// One request under way. Dropping it before its response cancels it: the response stream is closed (modern HTTP), or
+/// `notifications/cancelled` is sent (stdio, and every legacy transport).
+#[derive(Debug)]
+pub struct Exchange {
+    // Before the ticket: the stream is closed first, then the server is told, where it must be told.
+    source: SourceOf,
+    ticket: Ticket,
+    deadline: Instant,
+    wait: Duration,
+}
+
+/// A message that belongs to a request.
+#[derive(Debug)]
+pub enum Incoming {
+    /// A notification: progress with this request's token, or another that belongs to it.
+    Notification(Message),
+    /// A request of a legacy server, to be answered through [`crate::Link::notify`].
+    Request(Message),
+    /// The response, with the id that the request had upstream. An error response may have the id `null` or none.
+    Response(Message),
+}
+
+#[derive(Debug)]
+enum SourceOf {
+    Http(Box<Stream>),
+    Routed(CallReceiver),
+    Answer(Message),
+    Nothing,
+}
+
+impl Exchange {
+    pub(crate) fn http(ticket: Ticket, stream: Stream, deadline: Instant, wait: Duration) -> Self {
+        Self { source: SourceOf::Http(Box::new(stream)), ticket, deadline, wait }
+    }
+
+    pub(crate) fn routed(ticket: Ticket, receiver: CallReceiver, deadline: Instant, wait: Duration) -> Self {
+        Self { source: SourceOf::Routed(receiver), ticket, deadline, wait }
+    }
+
+    pub(crate) fn answered(ticket: Ticket, message: Message, deadline: Instant, wait: Duration) -> Self {
+        Self { source: SourceOf::Answer(message), ticket, deadline, wait }
+    }
+
+    /// The next message that belongs to this request. After [`Incoming::Response`] or an error there is nothing more.
+    /// Dropping the future of this function loses nothing.
+    pub async fn next(&mut self) -> Result<Incoming, UpstreamError> {
+        let (deadline, wait) = (self.deadline, self.wait);
+        let next = match timeout_at(deadline, self.receive()).await {
+            Ok(next) => next,
+            // The server may still be at it: the ticket stays open, so that it is told.
+            Err(_) => return Err(UpstreamError::Timeout { what: "the request", after: wait }),
+        };
+        if matches!(next, Ok(Incoming::Response(_))) {
+            self.ticket.settle();
+        }
+        next
+    }
+
+    async fn receive(&mut self) -> Result<Incoming, UpstreamError> {
+        match &mut self.source {
+            SourceOf::Http(stream) => {
+                let incoming = from_stream(stream, &self.ticket).await;
+                match &incoming {
+                    Ok(Incoming::Response(_)) => {
+                        if let SourceOf::Http(stream) = std::mem::replace(&mut self.source, SourceOf::Nothing)
+                        {
+                            stream.finish();
+                        }
+                    }
+                    Err(error) => self.ticket.settle_by(error),
+                    Ok(_) => {}
+                }
+                incoming
+            }
+            SourceOf::Routed(receiver) => {
+                let incoming = receiver
+                    .recv()
+                    .await
+                    .unwrap_or_else(|| Err(UpstreamError::closed("the conversation ended")));
+                match &incoming {
+                    Ok(Incoming::Response(_)) => self.ticket.instance.seen_up(),
+                    Ok(_) => {}
+                    Err(_) => self.ticket.settle(),
+                }
+                incoming
+            }
+            SourceOf::Answer(_) => match std::mem::replace(&mut self.source, SourceOf::Nothing) {
+                SourceOf::Answer(message) => Ok(Incoming::Response(message)),
+                _ => Err(UpstreamError::closed("the response has been read")),
+            },
+            SourceOf::Nothing => Err(UpstreamError::closed("the response has been read")),
+        }
+    }
+}
+
+/// The next message of a POST's response that concerns its caller.
+async fn from_stream(stream: &mut Stream, ticket: &Ticket) -> Result<Incoming, UpstreamError> {
+    let instance = &ticket.instance;
+    loop {
+        let message = stream.message().await?;
+        match message.kind() {
+            Kind::Result | Kind::Error => {
+                // An error that answers nothing in particular can, on this stream, only answer this request.
+                let addressed = message.id_u64() == Some(ticket.id)
+                    || (message.kind() == Kind::Error
+                        && message.id().is_none_or(|id| id.of(message.bytes()) == b"null"));
+                if addressed {
+                    return Ok(Incoming::Response(message));
+                }
+                instance.shared.protocol_error("an answer with another id", stream.is_single());
+                if stream.is_single() {
+                    return Err(UpstreamError::protocol(
+                        "the server's answer carries another id",
+                        "wrong id",
+                    ));
+                }
+            }
+            Kind::Notification => match EventKind::of(message.method()) {
+                Some(kind) => instance.shared.event(kind, &instance.audience),
+                None => return Ok(Incoming::Notification(message)),
+            },
+            Kind::Request if instance.revision.era() == Era::Modern => {
+                instance.shared.protocol_error("a request, which a modern server does not send", false);
+            }
+            Kind::Request if message.method() == methods::PING => pong(instance, &message),
+            Kind::Request => return Ok(Incoming::Request(message)),
+        }
+        if stream.is_single() {
+            return Err(UpstreamError::protocol(
+                "the server answered with something that is not a response",
+                "no response",
+            ));
+        }
+    }
+}
+
+fn pong(instance: &Arc<Instance>, ping: &Message) {
+    let Some(raw_id) = ping.id_raw() else { return };
+    let instance = Arc::clone(instance);
+    tokio::spawn(async move {
+        if let Wire::Session(session) = &instance.wire {
+            let _ = session.tell(hello::pong(&raw_id)).await;
+        }
+    });
+}
+
+/// A request's place in its instance's books. Dropped while still open, it cancels the request.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    instance: Arc<Instance>,
+    id: u64,
+    settled: bool,
+}
+
+impl Ticket {
+    pub(crate) fn new(instance: &Arc<Instance>, id: u64) -> Self {
+        instance.begin_call();
+        Self { instance: Arc::clone(instance), id, settled: false }
+    }
+
+    /// The server is done with the request.
+    pub(crate) fn settle(&mut self) {
+        self.settled = true;
+    }
+
+    /// The request is sent once more.
+    pub(crate) fn reopen(&mut self) {
+        self.settled = false;
+    }
+
+    /// After a broken stream a legacy server may still be at work; after an answer that cannot be read it is not.
+    fn settle_by(&mut self, error: &UpstreamError) {
+        self.settled = !matches!(error, UpstreamError::Closed { .. } | UpstreamError::TooLarge { .. });
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.instance.cancel(self.id);
+        }
+        self.instance.end_call();
+    }
+}

@@ -1,0 +1,117 @@
+//! Which instance may serve a caller.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use tollgate_mcp::{JsonKind, Span, elements, kind_of, members, quote, text};
+use tollgate_model::{Caller, PrincipalId, SessionId, TenantId};
+
+use crate::{Audience, Isolation};
+
+/// Whoever has the same key shares an instance.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    pub(crate) scope: Scope,
+    /// The canonical capabilities of the clients served; none where they travel with each request.
+    pub(crate) capabilities: Option<Bytes>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Scope {
+    Shared,
+    Tenant(TenantId),
+    Principal(TenantId, PrincipalId),
+    /// With the caller: a session id is a handle and proves nothing.
+    Session(TenantId, PrincipalId, SessionId),
+}
+
+impl Scope {
+    /// A caller without a session (a modern client) falls to its principal's scope.
+    pub(crate) fn of(caller: &Caller, isolation: Isolation) -> Self {
+        let tenant = || caller.tenant.clone();
+        let principal = || caller.principal.clone();
+        match (isolation, &caller.session) {
+            (Isolation::Shared, _) => Self::Shared,
+            (Isolation::Tenant, _) => Self::Tenant(tenant()),
+            (Isolation::Session, Some(session)) => Self::Session(tenant(), principal(), session.clone()),
+            (Isolation::Session, None) | (Isolation::Principal, _) => Self::Principal(tenant(), principal()),
+        }
+    }
+
+    pub(crate) fn audience(&self) -> Audience {
+        match self {
+            Self::Shared => Audience::Everyone,
+            Self::Tenant(tenant) => Audience::Tenant(tenant.clone()),
+            Self::Principal(tenant, principal) => Audience::Principal(tenant.clone(), principal.clone()),
+            Self::Session(_, _, session) => Audience::Session(session.clone()),
+        }
+    }
+
+    pub(crate) fn is_session(&self, session: &SessionId) -> bool {
+        matches!(self, Self::Session(_, _, own) if own == session)
+    }
+}
+
+/// How many different capability texts are remembered.
+const REMEMBERED_MAX: usize = 1024;
+
+/// Canonical forms of capabilities: clients that write the same object differently are the same.
+#[derive(Debug, Default)]
+pub(crate) struct Canonical {
+    known: Mutex<HashMap<Bytes, Bytes>>,
+}
+
+impl Canonical {
+    /// The canonical form: no whitespace, members ordered by name, strings escaped one way.
+    pub(crate) fn of(&self, capabilities: &Bytes) -> Bytes {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(canonical) = known.get(capabilities) {
+            return canonical.clone();
+        }
+        let mut canonical = Vec::with_capacity(capabilities.len());
+        write(capabilities, Span::all(capabilities), &mut canonical);
+        let canonical = Bytes::from(canonical);
+        if known.len() >= REMEMBERED_MAX {
+            known.clear();
+        }
+        // A copy, since the text may be a part of a much larger message.
+        known.insert(Bytes::copy_from_slice(capabilities), canonical.clone());
+        canonical
+    }
+}
+
+fn write(bytes: &[u8], value: Span, out: &mut Vec<u8>) {
+    match kind_of(bytes, value) {
+        JsonKind::Object => {
+            let mut sorted: Vec<_> =
+                members(bytes, value).map(|member| (member.key(bytes), member.value)).collect();
+            sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
+            out.push(b'{');
+            for (index, (key, value)) in sorted.into_iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                out.extend_from_slice(&quote(&key));
+                out.push(b':');
+                write(bytes, value, out);
+            }
+            out.push(b'}');
+        }
+        JsonKind::Array => {
+            out.push(b'[');
+            for (index, element) in elements(bytes, value).enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                write(bytes, element, out);
+            }
+            out.push(b']');
+        }
+        JsonKind::String => match text(bytes, value) {
+            Some(text) => out.extend_from_slice(&quote(&text)),
+            None => out.extend_from_slice(value.of(bytes)),
+        },
+        JsonKind::Number | JsonKind::Bool | JsonKind::Null => out.extend_from_slice(value.of(bytes)),
+    }
+}

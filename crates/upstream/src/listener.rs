@@ -1,0 +1,137 @@
+//! The GET stream of a legacy session over Streamable HTTP: what the server says unasked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, StatusCode};
+use tollgate_mcp::{Kind, Message, SseDecoder, headers, methods};
+use tollgate_model::Revision;
+
+use crate::backoff::Backoff;
+use crate::hello;
+use crate::http::Reply;
+use crate::session::Current;
+use crate::site::{LAST_EVENT_ID, Site};
+use crate::{Audience, EventKind};
+
+/// The longest reconnection time that a server may ask for.
+const RETRY_MAX: Duration = Duration::from_secs(300);
+
+/// Holds the stream of one session.
+pub(crate) struct Listener {
+    pub(crate) site: Arc<Site>,
+    pub(crate) revision: Revision,
+    pub(crate) session: Arc<Current>,
+    pub(crate) audience: Audience,
+}
+
+/// What came of one stream.
+enum Held {
+    /// It ended; it may be opened again, after this wait if the server gave one.
+    Ended { spoke: bool, retry: Option<Duration> },
+    /// The server offers none, or not to us.
+    Refused,
+}
+
+impl Listener {
+    /// Opens the stream, and opens it again when it ends, until the server refuses it.
+    pub(crate) async fn listen(self) {
+        let timeouts = &self.site.shared.settings.timeouts;
+        let backoff = Backoff { min: timeouts.backoff_min, max: timeouts.backoff_max };
+        let mut last_id = None;
+        let mut failures = 0;
+        loop {
+            let (spoke, retry) = match self.hold(&mut last_id).await {
+                Held::Refused => return,
+                Held::Ended { spoke, retry } => (spoke, retry),
+            };
+            failures = if spoke { 1 } else { failures + 1 };
+            let wait = retry.map_or_else(|| backoff.after(failures), |retry| retry.min(RETRY_MAX));
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn hold(&self, last_id: &mut Option<String>) -> Held {
+        let mut map = self.site.get_headers(Some(self.revision), self.session.id.as_ref());
+        if let Some(id) = last_id.as_ref().and_then(|id| HeaderValue::try_from(id).ok()) {
+            map.insert(LAST_EVENT_ID, id);
+        }
+        let reply = match self.site.get(map).await {
+            Ok(reply) => reply,
+            Err(error) => {
+                tracing::debug!(server = %self.site.shared.settings.name, ?error, "no event stream");
+                return Held::Ended { spoke: false, retry: None };
+            }
+        };
+        match reply.status() {
+            StatusCode::OK if reply.is_of_type(headers::TEXT_EVENT_STREAM) => self.read(reply, last_id).await,
+            status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+                Held::Ended { spoke: false, retry: None }
+            }
+            status => {
+                if status == StatusCode::NOT_FOUND && self.session.id.is_some() {
+                    self.session.forget();
+                }
+                Held::Refused
+            }
+        }
+    }
+
+    async fn read(&self, mut reply: Reply, last_id: &mut Option<String>) -> Held {
+        let limits = self.site.shared.message_limits();
+        let mut decoder = SseDecoder::new(limits.bytes_max);
+        let mut retry = None;
+        let mut spoke = false;
+        loop {
+            while let Some(event) = decoder.next() {
+                let Ok(event) = event else {
+                    self.site.shared.protocol_error("an event larger than allowed", false);
+                    continue;
+                };
+                spoke = true;
+                retry = event.retry.map(Duration::from_millis).or(retry);
+                if event.data.is_empty() || event.event_type() != "message" {
+                    continue;
+                }
+                match Message::parse(event.data, &limits) {
+                    Ok(message) => self.take(&message).await,
+                    Err(_) => {
+                        self.site.shared.protocol_error("something that is not a JSON-RPC message", false)
+                    }
+                }
+            }
+            if let Some(id) = decoder.last_event_id() {
+                *last_id = Some(id.to_owned());
+            }
+            match reply.chunk().await {
+                Some(Ok(chunk)) => decoder.push(chunk),
+                Some(Err(_)) | None => return Held::Ended { spoke, retry },
+            }
+        }
+    }
+
+    async fn take(&self, message: &Message) {
+        let shared = &self.site.shared;
+        match message.kind() {
+            Kind::Notification => match EventKind::of(message.method()) {
+                Some(kind) => shared.event(kind, &self.audience),
+                None => {
+                    shared.counters.messages_dropped.add();
+                }
+            },
+            Kind::Request => {
+                let Some(raw_id) = message.id_raw() else { return };
+                // Nothing else can be associated with a call from here.
+                let is_ping = message.method() == methods::PING;
+                let body = if is_ping { hello::pong(&raw_id) } else { hello::nobody(&raw_id) };
+                let headers = self.site.post_headers(Some(self.revision), self.session.id.as_ref());
+                if let Err(error) = self.site.tell(&self.site.target, headers, body).await {
+                    tracing::debug!(server = %shared.settings.name, %error, "an answer was not accepted");
+                }
+            }
+            Kind::Result | Kind::Error => {
+                shared.protocol_error("an answer on a stream that carries none", false)
+            }
+        }
+    }
+}

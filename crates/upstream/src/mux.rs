@@ -1,0 +1,208 @@
+//! Whose is this message? The calls in flight on one shared stream (a child's output, an HTTP+SSE session), owned by
+//! the one task that reads it. No I/O.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tollgate_mcp::{Fault, Kind, Limits, Message, Segments, meta, methods};
+use tollgate_model::Era;
+
+use crate::hello;
+use crate::shared::Shared;
+use crate::{EventKind, Incoming, UpstreamError};
+
+/// How many answered or cancelled ids are remembered, to tell a late answer from a wrong one.
+const ENDED_MAX: usize = 256;
+
+pub(crate) type CallSender = mpsc::Sender<Result<Incoming, UpstreamError>>;
+
+/// What must be done after a message.
+#[derive(Debug)]
+pub(crate) enum Action {
+    Nothing,
+    /// Send this to the server.
+    Answer(Segments),
+    /// Tell whom it concerns.
+    Event(EventKind),
+}
+
+/// The calls in flight.
+pub(crate) struct Mux {
+    shared: Arc<Shared>,
+    limits: Limits,
+    calls: HashMap<u64, CallSender>,
+    cancelled: VecDeque<u64>,
+    answered: VecDeque<u64>,
+}
+
+impl Mux {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let limits = shared.message_limits();
+        Self { shared, limits, calls: HashMap::new(), cancelled: VecDeque::new(), answered: VecDeque::new() }
+    }
+
+    /// Enters a call. Its channel must have room for the whole queue and the response.
+    pub(crate) fn enter(&mut self, id: u64, sender: CallSender) -> bool {
+        let calls_max = self.shared.settings.limits.calls_max;
+        if self.calls.len() >= calls_max {
+            let error = UpstreamError::Capacity {
+                what: "too many requests are under way on this server",
+                max: calls_max,
+            };
+            // The channel is new, so it has room.
+            let _ = sender.try_send(Err(error));
+            return false;
+        }
+        self.calls.insert(id, sender);
+        true
+    }
+
+    /// Removes a call whose caller has left; false if it had ended before.
+    pub(crate) fn leave(&mut self, id: u64) -> bool {
+        let was = self.calls.remove(&id).is_some();
+        if was {
+            remember(&mut self.cancelled, id);
+        }
+        was
+    }
+
+    /// Every call gets this error.
+    pub(crate) fn fail_all(&mut self, error: &UpstreamError) {
+        for (_, sender) in self.calls.drain() {
+            let _ = sender.try_send(Err(error.clone()));
+        }
+    }
+
+    /// One call gets this error.
+    fn fail(&mut self, id: u64, error: UpstreamError) -> bool {
+        let Some(sender) = self.calls.remove(&id) else { return false };
+        remember(&mut self.answered, id);
+        let _ = sender.try_send(Err(error));
+        true
+    }
+
+    /// A message too large to be read; `raw_id` is the id of the response it began with, if it did.
+    pub(crate) fn oversize(&mut self, raw_id: Option<&[u8]>) {
+        let bytes_max = self.limits.bytes_max;
+        let known =
+            raw_id.and_then(plain_id).is_some_and(|id| self.fail(id, UpstreamError::TooLarge { bytes_max }));
+        self.shared.protocol_error("a message larger than allowed", known);
+    }
+
+    /// Bytes that should be one message. `era` is what is known of the server by now.
+    pub(crate) fn receive(&mut self, bytes: Bytes, era: Option<Era>) -> Action {
+        if !bytes.trim_ascii_start().starts_with(b"{") {
+            // A stray print of the server's. It cannot be anybody's answer, so nobody's call ends with it.
+            self.shared.protocol_error("something that is not JSON", false);
+            return Action::Nothing;
+        }
+        let message = match Message::parse(bytes, &self.limits) {
+            Ok(message) => message,
+            Err(error) => {
+                self.malformed(error.fault, error.response_id.as_deref());
+                return Action::Nothing;
+            }
+        };
+        match message.kind() {
+            Kind::Result | Kind::Error => self.response(message),
+            Kind::Notification => self.notification(message),
+            Kind::Request => self.request(message, era),
+        }
+    }
+
+    fn malformed(&mut self, fault: Fault, raw_id: Option<&[u8]>) {
+        let error = || {
+            UpstreamError::protocol(
+                "the server sent an answer that cannot be read",
+                format!("malformed message: {fault}"),
+            )
+        };
+        let named = raw_id.and_then(plain_id).filter(|id| self.calls.contains_key(id));
+        // With one call in flight it can only be the answer to that, or noise that its author takes for one.
+        let id =
+            named.or_else(|| if self.calls.len() == 1 { self.calls.keys().next().copied() } else { None });
+        let known = id.is_some_and(|id| self.fail(id, error()));
+        self.shared.protocol_error(fault_text(fault), known);
+    }
+
+    fn response(&mut self, message: Message) -> Action {
+        let Some(id) = message.id_u64() else {
+            self.shared.protocol_error("an answer with an id that was never used", false);
+            return Action::Nothing;
+        };
+        if let Some(sender) = self.calls.remove(&id) {
+            remember(&mut self.answered, id);
+            // There is always room left for the response. An error means that the caller has left just now.
+            let _ = sender.try_send(Ok(Incoming::Response(message)));
+        } else if self.cancelled.contains(&id) {
+            // Answers to cancelled requests are to be ignored (2025-11-25 and 2026-07-28, cancellation).
+        } else if self.answered.contains(&id) {
+            self.shared.protocol_error("a second answer to the same request", false);
+        } else {
+            self.shared.protocol_error("an answer to nothing", false);
+        }
+        Action::Nothing
+    }
+
+    fn notification(&mut self, message: Message) -> Action {
+        if let Some(kind) = EventKind::of(message.method()) {
+            return Action::Event(kind);
+        }
+        let call = if message.method() == methods::NOTIFICATIONS_PROGRESS {
+            message.member(meta::PROGRESS_TOKEN).and_then(|token| plain_id(token.of(message.bytes())))
+        } else {
+            self.only_call()
+        };
+        let delivered = call.and_then(|id| self.calls.get(&id)).is_some_and(|sender| {
+            // One place is kept for the response.
+            sender.capacity() > 1 && sender.try_send(Ok(Incoming::Notification(message))).is_ok()
+        });
+        if !delivered {
+            self.shared.counters.messages_dropped.add();
+        }
+        Action::Nothing
+    }
+
+    fn request(&mut self, message: Message, era: Option<Era>) -> Action {
+        let Some(raw_id) = message.id_raw() else { return Action::Nothing };
+        if era == Some(Era::Modern) {
+            // Modern servers never send requests, and modern clients never send responses.
+            self.shared.protocol_error("a request, which a modern server does not send", false);
+            return Action::Nothing;
+        }
+        if message.method() == methods::PING {
+            return Action::Answer(hello::pong(&raw_id));
+        }
+        let delivered = self.only_call().and_then(|id| self.calls.get(&id)).is_some_and(|sender| {
+            sender.capacity() > 1 && sender.try_send(Ok(Incoming::Request(message))).is_ok()
+        });
+        if delivered { Action::Nothing } else { Action::Answer(hello::nobody(&raw_id)) }
+    }
+
+    /// The call that an unaddressed message can only belong to.
+    fn only_call(&self) -> Option<u64> {
+        if self.calls.len() == 1 { self.calls.keys().next().copied() } else { None }
+    }
+}
+
+/// Ids are minted as plain unsigned integers.
+fn plain_id(raw: &[u8]) -> Option<u64> {
+    std::str::from_utf8(raw).ok()?.parse().ok()
+}
+
+fn remember(ids: &mut VecDeque<u64>, id: u64) {
+    if ids.len() == ENDED_MAX {
+        ids.pop_front();
+    }
+    ids.push_back(id);
+}
+
+fn fault_text(fault: Fault) -> &'static str {
+    if fault.is_parse_error() {
+        "something that is not JSON"
+    } else {
+        "something that is not a JSON-RPC message"
+    }
+}

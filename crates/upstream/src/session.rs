@@ -1,0 +1,236 @@
+//! A legacy session over Streamable HTTP (2025-03-26 to 2025-11-25): begun with `initialize`, carried by
+//! `Mcp-Session-Id` if the server gives one, begun again when the server forgets it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tollgate_mcp::{Kind, Message, Segments};
+use tollgate_model::Revision;
+
+use crate::hello::{self, Hello, read_initialize};
+use crate::listener;
+use crate::site::{Rejection, Site, session_of, status_error};
+use crate::stream::Stream;
+use crate::{Audience, UpstreamError};
+
+/// What `initialize` says of the client.
+#[derive(Debug, Clone)]
+pub(crate) struct Introduction {
+    pub(crate) capabilities: Bytes,
+    pub(crate) info: Option<Bytes>,
+}
+
+/// A session with a server that has a URL.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) site: Arc<Site>,
+    pub(crate) revision: Revision,
+    introduction: Introduction,
+    audience: Audience,
+    current: ArcSwap<Current>,
+    renewal: Mutex<()>,
+    listens: bool,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// The session as the server knows it now.
+#[derive(Debug)]
+pub(crate) struct Current {
+    pub(crate) id: Option<HeaderValue>,
+    /// Set when the server no longer knows it.
+    forgotten: AtomicBool,
+    stop: CancellationToken,
+}
+
+impl Current {
+    pub(crate) fn is_forgotten(&self) -> bool {
+        self.forgotten.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn forget(&self) {
+        self.forgotten.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What came of `initialize`.
+pub(crate) enum Begun {
+    Session(Box<Session>, Hello),
+    /// The status says that no such thing is here: it may be an HTTP+SSE server.
+    NotHere(StatusCode),
+}
+
+impl Session {
+    /// Begins a session.
+    pub(crate) async fn begin(
+        site: &Arc<Site>,
+        introduction: Introduction,
+        audience: Audience,
+        tasks: &TaskTracker,
+        stop: CancellationToken,
+    ) -> Result<Begun, UpstreamError> {
+        let (revision, hello, id) = match initialize(site, &introduction).await? {
+            Initialized::Done { revision, hello, id } => (revision, hello, id),
+            Initialized::NotHere(status) => return Ok(Begun::NotHere(status)),
+        };
+        let current = Current { id, forgotten: AtomicBool::new(false), stop: stop.child_token() };
+        let session = Self {
+            site: Arc::clone(site),
+            revision,
+            introduction,
+            audience,
+            current: ArcSwap::from_pointee(current),
+            renewal: Mutex::new(()),
+            listens: hello.may_speak_unasked(),
+            stop,
+            tasks: tasks.clone(),
+        };
+        session.welcome().await;
+        Ok(Begun::Session(Box::new(session), hello))
+    }
+
+    pub(crate) fn current(&self) -> Arc<Current> {
+        self.current.load_full()
+    }
+
+    pub(crate) fn headers(&self, current: &Current) -> HeaderMap {
+        self.site.post_headers(Some(self.revision), current.id.as_ref())
+    }
+
+    /// Begins again, once for everyone who noticed that `stale` is forgotten.
+    pub(crate) async fn renew(&self, stale: &Arc<Current>) -> Result<Arc<Current>, UpstreamError> {
+        let _one_at_a_time = self.renewal.lock().await;
+        let current = self.current();
+        if !Arc::ptr_eq(&current, stale) {
+            return Ok(current);
+        }
+        stale.stop.cancel();
+        match initialize(&self.site, &self.introduction).await? {
+            Initialized::Done { revision, id, .. } if revision == self.revision => {
+                let fresh = Current { id, forgotten: AtomicBool::new(false), stop: self.stop.child_token() };
+                self.current.store(Arc::new(fresh));
+                self.site.shared.counters.restarts.add();
+                tracing::info!(server = %self.site.shared.settings.name, "the server forgot a session; a new one is begun");
+                self.welcome().await;
+                Ok(self.current())
+            }
+            Initialized::Done { revision, .. } => Err(UpstreamError::stale(format!(
+                "its revision changed from {} to {revision}",
+                self.revision
+            ))),
+            Initialized::NotHere(status) => Err(UpstreamError::stale(format!("initialize: status {status}"))),
+        }
+    }
+
+    /// Sends `notifications/initialized` and opens the GET stream if the server declares anything that needs one.
+    async fn welcome(&self) {
+        let current = self.current();
+        let told = self.site.tell(&self.site.target, self.headers(&current), hello::initialized()).await;
+        if let Err(error) = told {
+            tracing::debug!(server = %self.site.shared.settings.name, %error, "initialized was not accepted");
+        }
+        if self.listens {
+            let listener = listener::Listener {
+                site: Arc::clone(&self.site),
+                revision: self.revision,
+                session: Arc::clone(&current),
+                audience: self.audience.clone(),
+            };
+            let stop = current.stop.clone();
+            self.tasks.spawn(async move {
+                let _ = stop.run_until_cancelled(listener.listen()).await;
+            });
+        }
+    }
+
+    /// Sends what has no answer.
+    pub(crate) async fn tell(&self, body: Segments) -> Result<(), UpstreamError> {
+        let current = self.current();
+        let status = self.site.tell(&self.site.target, self.headers(&current), body).await?;
+        if status == StatusCode::NOT_FOUND && current.id.is_some() {
+            current.forget();
+            return Err(UpstreamError::stale("the server forgot the session"));
+        }
+        if status.is_success() { Ok(()) } else { Err(status_error(status)) }
+    }
+
+    /// Ends what belongs to the session on this side.
+    pub(crate) fn abandon(&self) {
+        self.stop.cancel();
+    }
+
+    /// Ends the session on the server's side too, if it has an id there.
+    pub(crate) async fn end(&self) {
+        let current = self.current();
+        self.stop.cancel();
+        if current.id.is_none() || current.is_forgotten() {
+            return;
+        }
+        let headers = self.site.get_headers(Some(self.revision), current.id.as_ref());
+        let wait = self.site.shared.settings.timeouts.stop;
+        // 405 says that the server keeps its sessions to itself; nothing else can be done either way.
+        if let Ok(Ok(mut reply)) = tokio::time::timeout(wait, self.site.delete(headers)).await {
+            let _ = tokio::time::timeout(wait, reply.collect(4096)).await;
+        }
+    }
+}
+
+enum Initialized {
+    Done { revision: Revision, hello: Hello, id: Option<HeaderValue> },
+    NotHere(StatusCode),
+}
+
+async fn initialize(site: &Site, introduction: &Introduction) -> Result<Initialized, UpstreamError> {
+    let wait = site.shared.settings.timeouts.probe;
+    tokio::time::timeout(wait, exchange(site, introduction))
+        .await
+        .unwrap_or(Err(UpstreamError::Timeout { what: "initialize", after: wait }))
+}
+
+async fn exchange(site: &Site, introduction: &Introduction) -> Result<Initialized, UpstreamError> {
+    const ID: u64 = 0;
+    let body = hello::initialize(ID, &introduction.capabilities, introduction.info.as_ref());
+    let reply = site
+        .post(&site.target, site.post_headers(None, None), body)
+        .await
+        .map_err(|error| site.error(error))?;
+    if !reply.status().is_success() {
+        let rejection = Rejection::read(reply, &site.shared.message_limits()).await;
+        return match (rejection.status, &rejection.message) {
+            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => Err(rejection.error()),
+            (_, Some(message)) => read_initialize(message).and(Err(rejection.error())),
+            (StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED, None) => {
+                Ok(Initialized::NotHere(rejection.status))
+            }
+            _ => Err(rejection.error()),
+        };
+    }
+    let id = session_of(&reply)?;
+    let mut stream = Stream::new(reply, Arc::clone(&site.shared))?;
+    let answer = answer(&mut stream, ID).await?;
+    stream.finish();
+    let (revision, hello) = read_initialize(&answer)?;
+    Ok(Initialized::Done { revision, hello, id })
+}
+
+/// The answer to a request of the gateway's own; whatever else the stream carries is passed over.
+pub(crate) async fn answer(stream: &mut Stream, id: u64) -> Result<Message, UpstreamError> {
+    loop {
+        let message = stream.message().await?;
+        match message.kind() {
+            Kind::Result | Kind::Error if message.id_u64() == Some(id) || message.kind() == Kind::Error => {
+                return Ok(message);
+            }
+            Kind::Result | Kind::Error if stream.is_single() => {
+                return Err(UpstreamError::protocol("the server's answer carries another id", "wrong id"));
+            }
+            _ => {}
+        }
+    }
+}

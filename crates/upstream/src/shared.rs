@@ -1,0 +1,165 @@
+//! What every part of one server's machinery needs: settings, counters, status, events.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tollgate_mcp::Limits;
+use tollgate_model::Revision;
+
+use crate::{Audience, Counters, EventKind, Reach, ServerEvent, ServerSettings, UpstreamError};
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// [`Counters`], while they are counted.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) starts: Counter,
+    pub(crate) restarts: Counter,
+    pub(crate) start_failures: Counter,
+    pub(crate) protocol_errors: Counter,
+    pub(crate) messages_dropped: Counter,
+    pub(crate) stderr_lines_dropped: Counter,
+    pub(crate) evictions: Counter,
+}
+
+/// What is known of a server's era. It may be forgotten at any time; it is found again when it is next needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EraFact {
+    Unknown,
+    Modern,
+    /// `server/discover` found no modern server; over HTTP, Streamable HTTP is tried first.
+    Legacy,
+    /// The same, and HTTP+SSE is what it speaks.
+    LegacySse,
+}
+
+/// Shared by all instances of one server.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) settings: Arc<ServerSettings>,
+    pub(crate) counters: Tally,
+    events: mpsc::Sender<ServerEvent>,
+    reach: Mutex<Reach>,
+    era: Mutex<EraFact>,
+    /// Whether `reach` says anything but up: spares every call the lock.
+    not_up: AtomicBool,
+    born: Instant,
+}
+
+impl Shared {
+    pub(crate) fn new(settings: Arc<ServerSettings>, events: mpsc::Sender<ServerEvent>) -> Self {
+        Self {
+            settings,
+            counters: Tally::default(),
+            events,
+            reach: Mutex::new(Reach::Unknown),
+            era: Mutex::new(EraFact::Unknown),
+            not_up: AtomicBool::new(true),
+            born: Instant::now(),
+        }
+    }
+
+    pub(crate) fn message_limits(&self) -> Limits {
+        let limits = &self.settings.limits;
+        Limits { depth_max: limits.message_depth_max, bytes_max: limits.message_bytes_max }
+    }
+
+    /// Milliseconds since this was made: a clock that fits into an atomic.
+    pub(crate) fn now_ms(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn era(&self) -> EraFact {
+        *self.era.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn learn_era(&self, era: EraFact) {
+        *self.era.lock().unwrap_or_else(PoisonError::into_inner) = era;
+    }
+
+    /// What was believed of the era does not fit any more.
+    pub(crate) fn forget_era(&self, why: &str) {
+        tracing::info!(server = %self.settings.name, why, "the server's era is probed again");
+        self.learn_era(EraFact::Unknown);
+    }
+
+    /// A call was answered.
+    pub(crate) fn seen_up(&self, revision: Revision) {
+        if self.not_up.load(Ordering::Relaxed) {
+            self.is_up(revision);
+        }
+    }
+
+    pub(crate) fn is_up(&self, revision: Revision) {
+        let mut reach = self.reach.lock().unwrap_or_else(PoisonError::into_inner);
+        let era = revision.era();
+        self.not_up.store(false, Ordering::Relaxed);
+        if !matches!(&*reach, Reach::Up { revision: known, .. } if *known == revision) {
+            tracing::info!(server = %self.settings.name, %revision, "the server is up");
+            *reach = Reach::Up { era, revision, since: SystemTime::now() };
+        }
+    }
+
+    pub(crate) fn is_down(&self, error: &UpstreamError) {
+        let now = SystemTime::now();
+        let mut reach = self.reach.lock().unwrap_or_else(PoisonError::into_inner);
+        self.not_up.store(true, Ordering::Relaxed);
+        let since = match &*reach {
+            Reach::Down { since, .. } => *since,
+            _ => now,
+        };
+        if !matches!(&*reach, Reach::Down { .. }) {
+            tracing::warn!(server = %self.settings.name, %error, "the server is down");
+        }
+        *reach = Reach::Down { code: error.code(), reason: error.public(), since, retry_at: None };
+    }
+
+    pub(crate) fn reach(&self) -> Reach {
+        self.reach.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The server sent something it should not have. The first of a kind of trouble is worth a warning, a flood of
+    /// them is not: every power of two is logged.
+    pub(crate) fn protocol_error(&self, what: &'static str, failed_a_call: bool) {
+        let count = self.counters.protocol_errors.add() + 1;
+        if count.is_power_of_two() {
+            tracing::warn!(server = %self.settings.name, what, failed_a_call, count, "the server sent what is not MCP");
+        }
+    }
+
+    /// Tells whom it concerns. If nobody keeps up, an event is lost: whoever lists again sees the change.
+    pub(crate) fn event(&self, kind: EventKind, audience: &Audience) {
+        let event = ServerEvent { server: self.settings.name.clone(), kind, audience: audience.clone() };
+        if self.events.try_send(event).is_err() {
+            self.counters.messages_dropped.add();
+        }
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        let tally = &self.counters;
+        Counters {
+            starts: tally.starts.get(),
+            restarts: tally.restarts.get(),
+            start_failures: tally.start_failures.get(),
+            protocol_errors: tally.protocol_errors.get(),
+            messages_dropped: tally.messages_dropped.get(),
+            stderr_lines_dropped: tally.stderr_lines_dropped.get(),
+            evictions: tally.evictions.get(),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! HTTP+SSE of 2024-11-05: one stream of events carries all answers, and its first event says where to POST.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tollgate_mcp::{Segments, SseDecoder, SseError, headers};
+use tollgate_model::Era;
+
+use crate::conversation::{Command, Conversation, Outlet};
+use crate::hello;
+use crate::http::{Reply, Target};
+use crate::mux::{Action, Mux};
+use crate::shared::Shared;
+use crate::site::{Site, encoded, status_error};
+use crate::{Audience, UpstreamError};
+
+/// Opens the stream and waits for its `endpoint` event. [`crate::UpstreamError::Protocol`] if this is no such server.
+pub(crate) async fn start(
+    site: &Arc<Site>,
+    audience: Audience,
+    tasks: &TaskTracker,
+    stop: CancellationToken,
+) -> Result<Conversation, UpstreamError> {
+    let shared = &site.shared;
+    let wait = shared.settings.timeouts.probe;
+    let opening = open(site);
+    let (reply, decoder, target) = tokio::time::timeout(wait, opening)
+        .await
+        .unwrap_or(Err(UpstreamError::Timeout { what: "the opening of its event stream", after: wait }))?;
+    let (commands, inbox) = mpsc::channel(shared.settings.limits.send_queue_max);
+    let owner = Owner {
+        mux: Mux::new(Arc::clone(shared)),
+        shared: Arc::clone(shared),
+        site: Arc::clone(site),
+        target: target.clone(),
+        audience,
+        inbox,
+        stop: stop.clone(),
+    };
+    tasks.spawn(owner.run(reply, decoder));
+    let outlet = Outlet::Post(Arc::clone(site), target);
+    Ok(Conversation { shared: Arc::clone(shared), commands, outlet, stop })
+}
+
+async fn open(site: &Site) -> Result<(Reply, SseDecoder, Target), UpstreamError> {
+    let mut reply = site.get(site.get_headers(None, None)).await.map_err(|error| site.error(error))?;
+    if reply.status() != StatusCode::OK {
+        return Err(status_error(reply.status()));
+    }
+    if !reply.is_of_type(headers::TEXT_EVENT_STREAM) {
+        return Err(UpstreamError::protocol(
+            "the server offers neither Streamable HTTP nor a stream of events",
+            format!("type {:?}", reply.media_type()),
+        ));
+    }
+    if let Some(error) = encoded(&reply) {
+        return Err(error);
+    }
+    let mut decoder = SseDecoder::new(site.shared.settings.limits.message_bytes_max);
+    loop {
+        match decoder.next() {
+            Some(Ok(event)) if event.event_type() == "endpoint" => {
+                let reference = String::from_utf8_lossy(&event.data);
+                let target = site.endpoint(&reference).ok_or_else(|| {
+                    UpstreamError::protocol(
+                        "the server names an endpoint of another origin",
+                        "an endpoint event that is not of the same origin",
+                    )
+                })?;
+                return Ok((reply, decoder, target));
+            }
+            Some(Ok(_)) => {}
+            Some(Err(_)) => {
+                return Err(UpstreamError::protocol("the server's first event is too large", "endpoint"));
+            }
+            None => match reply.chunk().await {
+                Some(Ok(chunk)) => decoder.push(chunk),
+                Some(Err(error)) => return Err(site.error(error)),
+                None => return Err(UpstreamError::closed("the event stream ended before its first event")),
+            },
+        }
+    }
+}
+
+struct Owner {
+    shared: Arc<Shared>,
+    site: Arc<Site>,
+    target: Target,
+    mux: Mux,
+    audience: Audience,
+    inbox: mpsc::Receiver<Command>,
+    stop: CancellationToken,
+}
+
+impl Owner {
+    async fn run(mut self, reply: Reply, decoder: SseDecoder) {
+        let why = self.converse(reply, decoder).await;
+        self.inbox.close();
+        self.mux.fail_all(&UpstreamError::closed(&why));
+        while let Ok(command) = self.inbox.try_recv() {
+            if let Command::Call { sender, .. } = command {
+                let _ =
+                    sender.try_send(Err(UpstreamError::stale("the server ended before the request left")));
+            }
+        }
+        tracing::debug!(server = %self.shared.settings.name, why, "an HTTP+SSE session ended");
+    }
+
+    async fn converse(&mut self, mut reply: Reply, mut decoder: SseDecoder) -> String {
+        loop {
+            // Commands first: the answer to a call that was just posted must find its entry.
+            while let Ok(command) = self.inbox.try_recv() {
+                self.obey(command);
+            }
+            match decoder.next() {
+                Some(Ok(event)) if event.data.is_empty() || event.event_type() != "message" => continue,
+                Some(Ok(event)) => {
+                    match self.mux.receive(event.data, Some(Era::Legacy)) {
+                        Action::Nothing => {}
+                        Action::Answer(body) => self.post(body),
+                        Action::Event(kind) => self.shared.event(kind, &self.audience),
+                    }
+                    continue;
+                }
+                Some(Err(SseError::TooLarge { id, .. })) => {
+                    self.mux.oversize(id.as_deref());
+                    continue;
+                }
+                None => {}
+            }
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return "the session was stopped".to_owned(),
+                command = self.inbox.recv() => match command {
+                    Some(command) => self.obey(command),
+                    None => return "nobody uses the session any more".to_owned(),
+                },
+                chunk = reply.chunk() => match chunk {
+                    Some(Ok(chunk)) => decoder.push(chunk),
+                    Some(Err(error)) => return format!("the event stream broke: {error:?}"),
+                    None => return "the server ended the event stream".to_owned(),
+                },
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Call { id, sender, .. } => {
+                self.mux.enter(id, sender);
+            }
+            Command::Send(body) => self.post(body),
+            Command::Leave { id, tell } => {
+                if self.mux.leave(id) && tell {
+                    self.post(hello::cancelled(id));
+                }
+            }
+            Command::Settled(..) => {}
+        }
+    }
+
+    /// Posts from a task of its own: the stream must go on being read.
+    fn post(&self, body: Segments) {
+        let (site, target) = (Arc::clone(&self.site), self.target.clone());
+        tokio::spawn(async move {
+            let headers = site.post_headers(None, None);
+            if let Err(error) = site.tell(&target, headers, body).await {
+                tracing::debug!(server = %site.shared.settings.name, %error, "a message could not be posted");
+            }
+        });
+    }
+}
+
+/// A longer wait than for a probe is given where a server may first have to be downloaded.
+pub(crate) const SLOW_START: u32 = 3;
+
+/// How long `initialize` may take.
+pub(crate) fn initialize_wait(shared: &Shared, is_child: bool) -> Duration {
+    let probe = shared.settings.timeouts.probe;
+    if is_child { probe * SLOW_START } else { probe }
+}
