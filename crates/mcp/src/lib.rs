@@ -16,6 +16,8 @@ mod message;
 pub mod meta;
 pub mod methods;
 mod peek;
+#[cfg(test)]
+mod properties;
 mod segments;
 pub mod sse;
 

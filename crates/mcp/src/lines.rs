@@ -4,10 +4,7 @@ use bytes::{Bytes, BytesMut};
 use memchr::memchr;
 
 use crate::Segments;
-use crate::peek::Peek;
-
-/// How much of a line that is too long is kept.
-const HEAD_BYTES_MAX: usize = 4096;
+use crate::peek::Oversize;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,14 +32,8 @@ pub struct LineDecoder {
     chunk: Bytes,
     /// The beginning of a line whose end has not come yet.
     line: BytesMut,
+    /// A line that is too long, being skipped.
     oversize: Option<Box<Oversize>>,
-}
-
-/// A line that is too long, being skipped.
-#[derive(Debug, Default)]
-struct Oversize {
-    head: Bytes,
-    peek: Peek,
 }
 
 impl LineDecoder {
@@ -76,8 +67,8 @@ impl LineDecoder {
     /// Ends a line of which `part` is the last part.
     fn end_line(&mut self, part: &mut Bytes) -> Option<Line> {
         if let Some(mut oversize) = self.oversize.take() {
-            oversize.peek.feed(part);
-            return Some(Line::Oversize { head: oversize.head, id: oversize.peek.id() });
+            oversize.feed(part);
+            return Some(Line::oversize(*oversize));
         }
         let mut line = if self.line.is_empty() {
             std::mem::take(part)
@@ -85,13 +76,13 @@ impl LineDecoder {
             self.line.extend_from_slice(part);
             std::mem::take(&mut self.line).freeze()
         };
-        if line.last() == Some(&b'\r') {
-            line.truncate(line.len() - 1);
+        let length = line.strip_suffix(b"\r").unwrap_or(&line).len();
+        if length > self.line_bytes_max {
+            let mut oversize = Oversize::default();
+            oversize.feed(&line);
+            return Some(Line::oversize(oversize));
         }
-        if line.len() > self.line_bytes_max {
-            let Oversize { head, peek } = Oversize::begin(&line);
-            return Some(Line::Oversize { head, id: peek.id() });
-        }
+        line.truncate(length);
         let is_blank = line.iter().all(u8::is_ascii_whitespace);
         (!is_blank).then_some(Line::Message(line))
     }
@@ -99,23 +90,22 @@ impl LineDecoder {
     /// Keeps the beginning of a line, unless it is too long already.
     fn keep(&mut self, part: &[u8]) {
         if let Some(oversize) = &mut self.oversize {
-            oversize.peek.feed(part);
+            oversize.feed(part);
             return;
         }
         self.line.extend_from_slice(part);
         // One byte more may be a carriage return.
         if self.line.len() > self.line_bytes_max.saturating_add(1) {
-            self.oversize = Some(Box::new(Oversize::begin(&self.line)));
-            self.line = BytesMut::new();
+            let line = std::mem::take(&mut self.line);
+            self.oversize.get_or_insert_default().feed(&line);
         }
     }
 }
 
-impl Oversize {
-    fn begin(line: &[u8]) -> Self {
-        let mut peek = Peek::default();
-        peek.feed(line);
-        Self { head: Bytes::copy_from_slice(line.get(..HEAD_BYTES_MAX).unwrap_or(line)), peek }
+impl Line {
+    fn oversize(oversize: Oversize) -> Self {
+        let (head, id) = oversize.end();
+        Self::Oversize { head, id }
     }
 }
 
@@ -194,7 +184,7 @@ mod tests {
             let [Line::Oversize { head, id }, Line::Message(next)] = lines.as_slice() else {
                 panic!("{lines:?}")
             };
-            assert!(head.starts_with(b"{\"result\"") && head.len() <= HEAD_BYTES_MAX);
+            assert!(head.starts_with(b"{\"result\"") && head.len() <= 4096);
             assert_eq!((id.as_deref(), &**next), (Some(&b"7"[..]), &b"{}"[..]));
         }
         assert_eq!(decode(b"0123456789\r\n", 3, 10).len(), 1);

@@ -3,7 +3,7 @@
 //! An error that names its request ends a wait; one that does not leaves it hanging. This reader takes a message piece
 //! by piece, keeps only what could be the id, and validates nothing but the id itself.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use memchr::memchr2;
 
 use crate::json::{self, JsonKind, Limits, Span};
@@ -210,6 +210,36 @@ impl Peek {
     pub(crate) fn whole_id(&self) -> Option<(Bytes, Role)> {
         let role = if self.has_answer && !self.has_method { Role::Response } else { Role::Other };
         self.is_closed.then(|| self.id()).flatten().map(|id| (id, role))
+    }
+}
+
+/// How much of a message that is too large is kept.
+const HEAD_BYTES_MAX: usize = 4096;
+
+/// What is kept of a message that is too large, while it is skipped.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Oversize {
+    head: BytesMut,
+    peek: Peek,
+}
+
+impl Oversize {
+    /// Takes in the next part.
+    pub(crate) fn feed(&mut self, part: &[u8]) {
+        let room = HEAD_BYTES_MAX.saturating_sub(self.head.len());
+        self.head.extend_from_slice(part.get(..room).unwrap_or(part));
+        self.peek.feed(part);
+    }
+
+    /// Whether nothing was taken in yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head.is_empty()
+    }
+
+    /// The first bytes, and the id if one was found.
+    pub(crate) fn end(self) -> (Bytes, Option<Bytes>) {
+        let id = self.peek.id();
+        (self.head.freeze(), id)
     }
 }
 

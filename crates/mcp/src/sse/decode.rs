@@ -5,11 +5,13 @@ use std::borrow::Cow;
 use bytes::{BufMut, Bytes, BytesMut};
 use memchr::{memchr, memchr2};
 
-use crate::peek::Peek;
+use crate::peek::Oversize;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
-/// How much of an event that is too large is kept.
-const HEAD_BYTES_MAX: usize = 4096;
+/// What a line may have beyond what is kept of it: a field's name, or all of a reconnection time.
+const FIELD_BYTES_MAX: usize = 32;
+/// As many as any 64-bit number has.
+const DIGITS_MAX: usize = 20;
 
 /// One event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,21 +84,6 @@ enum Data {
     None,
     OneLine(Bytes),
     Joined(BytesMut),
-}
-
-/// What is kept of an event that is too large.
-#[derive(Debug, Default)]
-struct Oversize {
-    head: BytesMut,
-    peek: Peek,
-}
-
-impl Oversize {
-    fn feed(&mut self, data: &[u8]) {
-        let room = HEAD_BYTES_MAX.saturating_sub(self.head.len());
-        self.head.extend_from_slice(data.get(..room).unwrap_or(data));
-        self.peek.feed(data);
-    }
 }
 
 impl SseDecoder {
@@ -197,8 +184,7 @@ impl SseDecoder {
             return;
         }
         self.line.extend_from_slice(part);
-        // The allowance is for the field's name.
-        if self.block.size() + self.line.len() > self.event_bytes_max.saturating_add(16) {
+        if self.block.size() + self.line.len() > self.event_bytes_max.saturating_add(FIELD_BYTES_MAX) {
             let line = std::mem::take(&mut self.line).freeze();
             let (field, value) = split_field(&line);
             if field == b"data" {
@@ -228,7 +214,7 @@ impl SseDecoder {
             b"id" if fits && memchr(0, value).is_none() => {
                 self.block.id = Some(String::from_utf8_lossy(value).into_owned());
             }
-            b"retry" if !value.is_empty() && value.iter().all(u8::is_ascii_digit) => {
+            b"retry" if (1..=DIGITS_MAX).contains(&value.len()) && value.iter().all(u8::is_ascii_digit) => {
                 self.block.retry = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
             }
             _ => {}
@@ -242,8 +228,8 @@ impl SseDecoder {
             self.last_event_id = Some(id.clone());
         }
         if let Some(oversize) = oversize {
-            let id = oversize.peek.id();
-            return Some(Err(SseError::TooLarge { head: oversize.head.freeze(), id }));
+            let (head, id) = oversize.end();
+            return Some(Err(SseError::TooLarge { head, id }));
         }
         let data = match data {
             Data::None if id.is_none() && retry.is_none() => return None,
@@ -301,7 +287,7 @@ impl Block {
             Data::OneLine(line) => oversize.feed(&line),
             Data::Joined(lines) => oversize.feed(&lines),
         }
-        if !oversize.head.is_empty() {
+        if !oversize.is_empty() {
             oversize.feed(b"\n");
         }
         oversize.feed(value);
