@@ -264,8 +264,9 @@ impl Block {
     fn size(&self) -> usize {
         let data = match &self.data {
             Data::None => 0,
-            Data::OneLine(line) => line.len(),
-            Data::Joined(lines) => lines.len(),
+            // And the line feed before the next line.
+            Data::OneLine(line) => line.len() + 1,
+            Data::Joined(lines) => lines.len() + 1,
         };
         data + self.event.as_ref().map_or(0, |event| event.len()) + self.id.as_ref().map_or(0, String::len)
     }
