@@ -42,7 +42,10 @@ pub fn stdio(fake: &str, stage: &Stage) -> Value {
 }
 
 fn patient(server: &Value) -> Value {
-    with(server, json!({ "connect_timeout_ms": 2000, "request_timeout_ms": 3000, "list_timeout_ms": 2000 }))
+    with(
+        server,
+        json!({ "connect_timeout_ms": 3000, "probe_timeout_ms": 3000, "request_timeout_ms": 10_000, "list_timeout_ms": 5000, "backoff_ms_min": 50, "backoff_ms_max": 500 }),
+    )
 }
 
 /// The same entry with further members.

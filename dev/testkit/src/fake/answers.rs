@@ -28,6 +28,10 @@ pub(super) fn answer(script: &mut Script, memory: &mut Memory, message: &str) ->
     if let Some(error) = wrong_era(script, message, modern) {
         return Said { answer: format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#), push: None };
     }
+    if json::text_at(message, &["params", "name"]).as_deref() == Some("raise") {
+        let error = json::find(message, &["params", "arguments", "error"]).unwrap_or_else(|| "{}".to_owned());
+        return Said { answer: format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#), push: None };
+    }
     let mut push = None;
     let outcome = result(script, memory, message, &mut push);
     let answer = match outcome {

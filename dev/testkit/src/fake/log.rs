@@ -53,6 +53,11 @@ pub enum Entry {
         /// The request's number.
         seq: usize,
     },
+    /// Request `seq` was answered to its end.
+    Answered {
+        /// The request's number.
+        seq: usize,
+    },
     /// A GET stream ended because the peer closed it.
     StreamClosed {
         /// The number of the GET request.
@@ -137,12 +142,26 @@ impl Log {
         self.wait(&what, |_| self.of_method(method).into_iter().nth(nth - 1)).await
     }
 
-    /// Waits until the peer has closed the connection on request `seq` before its answer was complete.
-    pub async fn wait_left(&self, seq: usize) {
-        let what = format!("the peer leaving request {seq}");
+    /// Waits until request `seq` was answered to its end.
+    ///
+    /// # Panics
+    /// If the peer leaves before, or it does not happen in time.
+    pub async fn wait_answered(&self, seq: usize) {
+        let what = format!("the answer to request {seq}");
         self.wait(&what, |entries| {
-            entries.iter().any(|entry| matches!(entry, Entry::Left { seq: s } if *s == seq)).then_some(())
+            assert!(!left(entries, seq), "the peer left request {seq} before its answer");
+            entries.iter().any(|entry| matches!(entry, Entry::Answered { seq: s } if *s == seq)).then_some(())
         })
         .await;
     }
+
+    /// Waits until the peer has closed the connection on request `seq` before its answer was complete.
+    pub async fn wait_left(&self, seq: usize) {
+        let what = format!("the peer leaving request {seq}");
+        self.wait(&what, |entries| left(entries, seq).then_some(())).await;
+    }
+}
+
+fn left(entries: &[Entry], seq: usize) -> bool {
+    entries.iter().any(|entry| matches!(entry, Entry::Left { seq: s } if *s == seq))
 }

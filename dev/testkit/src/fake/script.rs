@@ -64,7 +64,7 @@ impl Default for Script {
             revision: "2025-11-25".to_owned(),
             sse_replies: false,
             sessions: true,
-            tools: ["echo", "return", "count", "pid", "env", "big", "grow", "hang", "progress", "gate"]
+            tools: ["echo", "return", "raise", "count", "pid", "env", "big", "grow", "hang", "progress", "gate"]
                 .map(Self::tool)
                 .to_vec(),
             prompts: ["greet", "part"].map(Self::prompt).to_vec(),

@@ -175,7 +175,7 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>) {
         let Ok(body) = reader.body(Framing::of_request(&head)).await else { return };
         let received = shared.log.request(head.word(0), head.word(1), head.headers.clone(), body);
         match serve(&shared, &received, &mut reader, &mut writer).await {
-            Ok(true) => {}
+            Ok(true) => shared.log.note(Entry::Answered { seq: received.seq }),
             Ok(false) => return,
             Err(_) => {
                 shared.log.note(Entry::Left { seq: received.seq });
@@ -242,22 +242,8 @@ async fn post(
     }
     let session = received.header("mcp-session-id").map(str::to_owned);
     let (act, steps) = shared.perform(message, session.as_deref());
-    match act {
-        Act::Unauthorized | Act::Forbidden => {
-            let status = if act == Act::Unauthorized { 401 } else { 403 };
-            let challenge = format!(
-                r#"Bearer realm="{LEAK}", resource_metadata="https://{LEAK}.example/.well-known/x", scope="{LEAK}""#
-            );
-            return plain(writer, status, &[("www-authenticate", &challenge), ("x-secret", LEAK)], LEAK)
-                .await;
-        }
-        Act::NotFound => return plain(writer, 404, &[("content-type", "text/plain")], LEAK).await,
-        Act::ServerError => return plain(writer, 500, &[("content-type", "text/html")], LEAK).await,
-        Act::Redirect => {
-            let to = format!("http://127.0.0.1:9/{LEAK}");
-            return plain(writer, 307, &[("location", &to)], LEAK).await;
-        }
-        _ => {}
+    if let Some(done) = status_act(writer, &act).await? {
+        return Ok(done);
     }
     let mut extra = String::new();
     if method == "initialize" {
@@ -279,6 +265,26 @@ async fn post(
         }
     }
     respond(shared, received, &act, steps, &extra, reader, writer).await
+}
+
+/// Performs the acts that are an HTTP status and nothing else.
+pub(super) async fn status_act(writer: &mut Writer, act: &Act) -> io::Result<Option<bool>> {
+    let done = match act {
+        Act::Unauthorized | Act::Forbidden => {
+            let status = if *act == Act::Unauthorized { 401 } else { 403 };
+            let challenge = format!(
+                r#"Bearer realm="{LEAK}", resource_metadata="https://{LEAK}.example/.well-known/x", scope="{LEAK}""#
+            );
+            plain(writer, status, &[("www-authenticate", &challenge), ("x-secret", LEAK)], LEAK).await?
+        }
+        Act::NotFound => plain(writer, 404, &[("content-type", "text/plain")], LEAK).await?,
+        Act::ServerError => plain(writer, 500, &[("content-type", "text/html")], LEAK).await?,
+        Act::Redirect => {
+            plain(writer, 307, &[("location", &format!("http://127.0.0.1:9/{LEAK}"))], LEAK).await?
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(done))
 }
 
 /// What a proper server of the script's era refuses: status and body.

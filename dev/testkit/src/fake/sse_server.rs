@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::act::Step;
 use super::json;
 use super::log::{Entry, Received};
-use super::server::{Shared, event, plain};
+use super::server::{Shared, event, plain, status_act};
 use super::wire::{Reader, Writer};
 
 /// Serves `GET /sse`.
@@ -96,7 +96,10 @@ pub(super) async fn post(shared: &Arc<Shared>, received: &Received, writer: &mut
     let message = received.text().to_owned();
     let asks = !received.rpc_method().is_empty() && json::find(&message, &["id"]).is_some();
     if asks {
-        let (_, steps) = shared.perform(&message, Some(&session));
+        let (act, steps) = shared.perform(&message, Some(&session));
+        if let Some(done) = status_act(writer, &act).await? {
+            return Ok(done);
+        }
         let shared = Arc::clone(shared);
         tokio::spawn(async move {
             let mut part = Vec::new();
