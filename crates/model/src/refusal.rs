@@ -106,6 +106,8 @@ pub struct CodeRow {
     pub source: Source,
     /// Whether a retry can help.
     pub retry: Retry,
+    /// What it says, for the reference.
+    pub meaning: &'static str,
 }
 
 impl CodeRow {
@@ -127,10 +129,10 @@ impl CodeRow {
 }
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal, rpc $modern:literal / $legacy:literal, http $hm:literal / $hl:literal, $source:ident, $retry:ident;)*) => {
+    ($($(#[doc = $meaning:literal])+ $variant:ident = $name:literal, rpc $modern:literal / $legacy:literal, http $hm:literal / $hl:literal, $source:ident, $retry:ident;)*) => {
         /// The stable refusal codes.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Code { $($(#[$doc])* $variant,)* }
+        pub enum Code { $($(#[doc = $meaning])+ $variant,)* }
 
         impl Code {
             /// Every code, in the order of the table.
@@ -142,6 +144,7 @@ macro_rules! codes {
                     $(Self::$variant => CodeRow {
                         name: $name, rpc_modern: $modern, rpc_legacy: $legacy, http_modern: $hm, http_legacy: $hl,
                         source: Source::$source, retry: Retry::$retry,
+                        meaning: concat!($($meaning),+).trim_ascii(),
                     },)*
                 }
             }
