@@ -242,11 +242,12 @@ impl Endpoint {
     ) -> Vec<(usize, Exposure<'a>)> {
         let named = |key: String| Exposure { key: Some(Cow::Owned(key)), ..Exposure::default() };
         match (&self.shape, kind) {
-            (Shape::Native, _) => vec![(0, Exposure::default())],
+            (Shape::Native, _) | (Shape::Merged, ListKind::Resources | ListKind::Templates) => {
+                vec![(0, Exposure::default())]
+            }
             (Shape::Merged, ListKind::Tools | ListKind::Prompts) => {
                 vec![(0, named(public_name(server, native)))]
             }
-            (Shape::Merged, ListKind::Resources | ListKind::Templates) => vec![(0, Exposure::default())],
             (Shape::Toolset(_), ListKind::Resources | ListKind::Templates) => {
                 if self.takes_uri(server, native) { vec![(0, Exposure::default())] } else { Vec::new() }
             }

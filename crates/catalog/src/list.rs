@@ -163,7 +163,7 @@ impl Item {
             edit.replace(self.key_span, json::quote(key));
         }
         if let Some(description) = exposure.description {
-            changes.push(Change::Set("description", json::quote(description).into()));
+            changes.push(Change::Set("description", json::quote(description)));
         }
         if exposure.legacy_reader && !self.output_schema_is_legacy() {
             changes.push(Change::Remove("outputSchema"));

@@ -93,7 +93,10 @@ mod tests {
     #[test]
     fn cut_names_are_stable() {
         let long = "a_tool_whose_name_goes_on_and_on_until_no_model_api_would_take_it_any_more";
-        assert_eq!(public_name(&server("files"), long), "files__a_tool_whose_name_goes_on_and_on_until_no_mode_184b6bcec4");
+        assert_eq!(
+            public_name(&server("files"), long),
+            "files__a_tool_whose_name_goes_on_and_on_until_no_mode_184b6bcec4"
+        );
         assert_eq!(public_name(&server("s"), "a/b"), "s__a_b_c14cddc033");
     }
 

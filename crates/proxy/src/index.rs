@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
+use tollgate_catalog::ListKind;
 use tollgate_catalog::uris::{may_rewrite, scheme, template_takes};
 use tollgate_model::{Caller, EndpointName, PrincipalId, ServerName, SessionId, TenantId};
 
 const CUT_NAMES_MAX: usize = 50_000;
 const URI_INDEXES_MAX: usize = 256;
 /// For how long an index of resources is believed. A server that announces changes ends it earlier.
-const URI_INDEX_AGE: Duration = Duration::from_secs(60);
+const URI_INDEX_AGE: Duration = Duration::from_mins(1);
 
 /// Cut public names and what they stand for. A name depends on server and native name alone, so that one table serves
 /// every caller.
@@ -34,62 +35,56 @@ impl CutNames {
     }
 }
 
-/// Which server has which resource, as one caller sees it at one endpoint.
+/// Which server has which resource (or which template), as one caller sees it at one endpoint.
 #[derive(Debug, Default)]
 pub(crate) struct UriIndex {
     /// The servers that list a URI or a template, in the order of the configuration.
     owners: HashMap<String, Vec<ServerName>>,
-    templates: Vec<(String, ServerName)>,
+    collisions: usize,
 }
 
 impl UriIndex {
-    pub(crate) fn add_resource(&mut self, server: &ServerName, uri: &str) {
-        self.add(server, uri);
-    }
-
-    pub(crate) fn add_template(&mut self, server: &ServerName, template: &str) {
-        self.add(server, template);
-        self.templates.push((template.to_owned(), server.clone()));
-    }
-
-    fn add(&mut self, server: &ServerName, uri: &str) {
+    pub(crate) fn add(&mut self, server: &ServerName, uri: &str) {
         let owners = self.owners.entry(uri.to_owned()).or_default();
         if !owners.contains(server) {
             owners.push(server.clone());
+            self.collisions += usize::from(owners.len() == 2 && may_rewrite(uri));
         }
+    }
+
+    /// Whether any URI has to be rewritten.
+    pub(crate) fn has_collisions(&self) -> bool {
+        self.collisions > 0
     }
 
     /// Whether a server's URI must be rewritten, since another server has the same one.
     pub(crate) fn collides(&self, uri: &str) -> bool {
-        may_rewrite(uri) && self.owners.get(uri).is_some_and(|owners| owners.len() > 1)
+        may_rewrite(uri) && self.exact(uri).len() > 1
     }
 
-    /// The servers that list exactly this URI or template.
+    /// The servers that list exactly this.
     pub(crate) fn exact(&self, uri: &str) -> &[ServerName] {
         self.owners.get(uri).map_or(&[], Vec::as_slice)
     }
 
-    /// The templates that could have made this URI.
+    /// The templates in this index that could have made a URI, with their servers.
     pub(crate) fn templates_for<'a>(
         &'a self,
         uri: &'a str,
     ) -> impl Iterator<Item = (&'a str, &'a ServerName)> {
-        self.templates
+        self.owners
             .iter()
             .filter(move |(template, _)| template_takes(template, uri))
-            .map(|(template, server)| (template.as_str(), server))
+            .flat_map(|(template, owners)| owners.iter().map(move |owner| (template.as_str(), owner)))
     }
 
-    /// The only server that uses the scheme of this URI, if there is just one.
-    pub(crate) fn scheme_owner(&self, uri: &str) -> Option<&ServerName> {
-        let wanted = scheme(uri)?;
-        let mut owners = self
-            .owners
+    /// The servers that use the scheme of a URI.
+    pub(crate) fn scheme_owners<'a>(&'a self, uri: &'a str) -> impl Iterator<Item = &'a ServerName> {
+        let wanted = scheme(uri).unwrap_or_default();
+        self.owners
             .iter()
-            .filter(|(known, _)| scheme(known).is_some_and(|scheme| scheme.eq_ignore_ascii_case(wanted)))
-            .flat_map(|(_, owners)| owners);
-        let first = owners.next()?;
-        owners.all(|other| other == first).then_some(first)
+            .filter(move |(known, _)| scheme(known).is_some_and(|scheme| scheme.eq_ignore_ascii_case(wanted)))
+            .flat_map(|(_, owners)| owners)
     }
 }
 
@@ -100,6 +95,7 @@ pub(crate) struct UriIndexes(Mutex<HashMap<Key, (Instant, Arc<UriIndex>)>>);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
+    kind: ListKind,
     endpoint: Option<EndpointName>,
     tenant: TenantId,
     principal: PrincipalId,
@@ -108,8 +104,9 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    pub(crate) fn new(endpoint: Option<&EndpointName>, caller: &Caller) -> Self {
+    pub(crate) fn new(kind: ListKind, endpoint: Option<&EndpointName>, caller: &Caller) -> Self {
         Self {
+            kind,
             endpoint: endpoint.cloned(),
             tenant: caller.tenant.clone(),
             principal: caller.principal.clone(),
@@ -151,17 +148,22 @@ mod tests {
     fn a_uri_finds_its_server() {
         let (a, b) = (ServerName::new("a").expect("a name"), ServerName::new("b").expect("a name"));
         let mut index = UriIndex::default();
-        index.add_resource(&a, "file:///x");
-        index.add_resource(&b, "file:///x");
-        index.add_resource(&b, "memo:///y");
-        index.add_resource(&a, "https://example.com/");
-        index.add_resource(&b, "https://example.com/");
-        index.add_template(&a, "demo://{id}");
+        for (server, uri) in [
+            (&a, "file:///x"),
+            (&b, "file:///x"),
+            (&b, "memo:///y"),
+            (&a, "https://example.com/"),
+            (&b, "https://example.com/"),
+            (&a, "demo://{id}"),
+        ] {
+            index.add(server, uri);
+        }
+        assert!(index.has_collisions());
         assert!(index.collides("file:///x"));
         assert!(!index.collides("memo:///y"));
         assert!(!index.collides("https://example.com/"), "clients may fetch these directly");
         assert_eq!(index.templates_for("demo://7").next(), Some(("demo://{id}", &a)));
-        assert_eq!(index.scheme_owner("memo:///z"), Some(&b));
-        assert_eq!(index.scheme_owner("file:///z"), None, "two servers use it");
+        assert!(index.scheme_owners("memo:///z").eq([&b]));
+        assert_eq!(index.scheme_owners("file:///z").count(), 2);
     }
 }

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use tollgate_catalog::ListKind;
-use tollgate_mcp::methods;
-use tollgate_model::{Code, Era, Refusal, Stage};
+use tollgate_catalog::{ListKind, uris};
+use tollgate_mcp::{Message, Span, methods};
+use tollgate_model::{Code, Era, Refusal, ServerName, Stage};
+use tollgate_telemetry::counters::{self, Outcome};
 
 use crate::bridge::{self, Answered};
 use crate::gateway::Gateway;
@@ -33,7 +34,13 @@ pub(crate) async fn answer(gateway: &Gateway, inbound: &Inbound) -> Reply {
             None => Err(Refusal::new(Stage::Envelope, Code::MethodNotFound, "Method not found")),
         },
     };
-    outcome.unwrap_or_else(|refusal| refuse::render(gateway, &refusal, inbound.era(), Some(&inbound.id)))
+    match outcome {
+        Ok(reply) => {
+            counters::request(Outcome::Answered);
+            reply
+        }
+        Err(refusal) => refuse::render(gateway, &refusal, inbound.era(), Some(&inbound.id)),
+    }
 }
 
 /// Carries one call, read, prompt or completion from admission to reply.
@@ -55,6 +62,7 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
                     method: inbound.message.method(),
                     client_id: &inbound.id,
                     client_era: inbound.era(),
+                    uris: stand_ins(gateway, inbound, server.name(), &message),
                 })
                 .map_err(|refusal| refusal.of(server.name()));
             }
@@ -63,6 +71,30 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
             Err(error) => return Err(error.refusal(server.name())),
         }
     }
+}
+
+/// The URIs in a result that must not be used here as they are, since another server behind this endpoint has the same.
+fn stand_ins(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    server: &ServerName,
+    message: &Message,
+) -> Vec<(Span, String)> {
+    if inbound.endpoint.native_server().is_some() {
+        return Vec::new();
+    }
+    // Only what a list has shown can collide; without a list the client knows no stand-ins either.
+    let Some(index) = lists::known_uri_index(gateway, inbound, ListKind::Resources) else {
+        return Vec::new();
+    };
+    if !index.has_collisions() {
+        return Vec::new();
+    }
+    bridge::resource_uris(message)
+        .into_iter()
+        .filter(|(_, uri)| index.collides(uri))
+        .map(|(place, uri)| (place, uris::rewrite(server, &uri)))
+        .collect()
 }
 
 fn depart(inbound: &Inbound, resolved: &resolve::Resolved, route: &route::Route) -> Departure {
@@ -74,7 +106,12 @@ fn depart(inbound: &Inbound, resolved: &resolve::Resolved, route: &route::Route)
         id,
         method: Cow::Owned(method.to_owned()),
         native: methods::name_param(method).and(resolved.native()).map(str::to_owned),
-        param_headers: inbound.param_headers.clone(),
+        // They mirror the arguments that the client sent; pinned arguments have made others of them.
+        param_headers: if resolved.target().pinned.is_empty() {
+            inbound.param_headers.clone()
+        } else {
+            Vec::new()
+        },
         body,
         timeout: None,
     }

@@ -72,6 +72,7 @@ async fn native(
                     method: inbound.message.method(),
                     client_id: &inbound.id,
                     client_era: inbound.era(),
+                    uris: Vec::new(),
                 };
                 return bridge::response(&answered).map_err(|refusal| refusal.of(server.name()));
             }
@@ -130,9 +131,7 @@ async fn merged(
         remember_cut_names(gateway, &part.server, kind, &part.items);
     }
     let index = match kind {
-        ListKind::Resources | ListKind::Templates => {
-            Some(index_for_list(gateway, inbound, kind, &parts).await?)
-        }
+        ListKind::Resources | ListKind::Templates => Some(remember_uris(gateway, inbound, kind, &parts)),
         _ => None,
     };
     render(gateway, inbound, kind, &parts, index.as_deref())
@@ -316,61 +315,38 @@ pub(crate) async fn learn_names(
     Ok(())
 }
 
-/// Which server has which resource, as this caller sees it here: remembered for a while.
-pub(crate) async fn uri_index(gateway: &Gateway, inbound: &Inbound) -> Result<Arc<UriIndex>, Refusal> {
-    let key = Key::new(inbound.endpoint.name(), &inbound.caller);
-    if let Some(index) = gateway.uri_indexes().get(&key) {
-        return Ok(index);
-    }
-    let resources = read_everywhere(gateway, inbound, ListKind::Resources).await?;
-    let templates = read_everywhere(gateway, inbound, ListKind::Templates).await?;
-    Ok(make_index(gateway, key, &resources, &templates))
-}
-
-/// The index for a list of which one half has just been read.
-async fn index_for_list(
+/// Which server has which resource or template, as this caller sees it here: remembered for a while.
+pub(crate) async fn uri_index(
     gateway: &Gateway,
     inbound: &Inbound,
     kind: ListKind,
-    parts: &[Part],
 ) -> Result<Arc<UriIndex>, Refusal> {
-    let key = Key::new(inbound.endpoint.name(), &inbound.caller);
-    if inbound.endpoint.servers().len() == 1 {
-        // One server cannot collide with another; the index is made when a read needs it.
-        return Ok(Arc::new(UriIndex::default()));
+    if let Some(index) = known_uri_index(gateway, inbound, kind) {
+        return Ok(index);
     }
-    let (resources, templates);
-    let (resources, templates) = match kind {
-        ListKind::Resources => {
-            templates = read_everywhere(gateway, inbound, ListKind::Templates).await?;
-            (parts, templates.as_slice())
-        }
-        _ => {
-            resources = read_everywhere(gateway, inbound, ListKind::Resources).await?;
-            (resources.as_slice(), parts)
-        }
-    };
-    Ok(make_index(gateway, key, resources, templates))
-}
-
-async fn read_everywhere(gateway: &Gateway, inbound: &Inbound, kind: ListKind) -> Result<Vec<Part>, Refusal> {
     let permit = &policy::decide_list(&inbound.caller)?;
     let servers = inbound.endpoint.servers().iter().filter(|server| inbound.endpoint.lists(kind, server));
     let parts =
         join_all(servers.map(|server| read(gateway, inbound, permit, server, kind, None, true))).await;
     // A server that does not answer owns nothing for now.
-    Ok(parts.into_iter().flatten().collect())
+    let parts: Vec<Part> = parts.into_iter().flatten().collect();
+    Ok(remember_uris(gateway, inbound, kind, &parts))
 }
 
-fn make_index(gateway: &Gateway, key: Key, resources: &[Part], templates: &[Part]) -> Arc<UriIndex> {
+/// The index, if it is remembered.
+pub(crate) fn known_uri_index(gateway: &Gateway, inbound: &Inbound, kind: ListKind) -> Option<Arc<UriIndex>> {
+    gateway.uri_indexes().get(&Key::new(kind, inbound.endpoint.name(), &inbound.caller))
+}
+
+fn remember_uris(gateway: &Gateway, inbound: &Inbound, kind: ListKind, parts: &[Part]) -> Arc<UriIndex> {
     let mut index = UriIndex::default();
-    for part in resources {
-        part.items.iter().for_each(|item| index.add_resource(&part.server, item.key()));
-    }
-    for part in templates {
-        part.items.iter().for_each(|item| index.add_template(&part.server, item.key()));
+    for part in parts {
+        for item in &part.items {
+            index.add(&part.server, item.key());
+        }
     }
     let index = Arc::new(index);
+    let key = Key::new(kind, inbound.endpoint.name(), &inbound.caller);
     gateway.uri_indexes().put(key, Arc::clone(&index));
     index
 }

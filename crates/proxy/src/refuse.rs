@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use tollgate_mcp::{Segments, json};
 use tollgate_model::{Era, Refusal};
+use tollgate_telemetry::events::Refused;
 
 use crate::gateway::Gateway;
 use crate::reply::Reply;
@@ -15,16 +16,7 @@ pub(crate) const REFUSAL_KEY: &str = "dev.tollgate/refusal";
 pub(crate) fn render(gateway: &Gateway, refusal: &Refusal, era: Era, id: Option<&Bytes>) -> Reply {
     let row = refusal.code.row();
     let request_id = gateway.sealer().random_id().unwrap_or_default();
-    tracing::info!(
-        request_id,
-        code = row.name,
-        stage = refusal.stage.as_str(),
-        source = row.source.as_str(),
-        server = refusal.server.as_ref().map(tracing::field::display),
-        public = %refusal.public,
-        internal = refusal.internal.as_deref(),
-        "refused"
-    );
+    Refused { refusal, request_id: &request_id }.emit();
     let mut body = Vec::with_capacity(320);
     body.extend_from_slice(b"{\"jsonrpc\":\"2.0\",");
     match (id, era) {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tollgate_mcp::Segments;
 use tollgate_model::{Caller, Code, EndpointName, PrincipalId, Refusal, SessionId, Stage, TenantId};
+use tollgate_telemetry::counters;
 
 use crate::in_flight::InFlight;
 use crate::mailbox::Mailbox;
@@ -113,6 +114,7 @@ impl Sessions {
             return Err(Refusal::new(Stage::Session, Code::Capacity, "as many sessions as allowed are open"));
         }
         by_id.insert(id, session);
+        counters::session_opened();
         Ok(())
     }
 
@@ -137,6 +139,7 @@ impl Sessions {
     /// Ends a session. Its requests are cancelled and its stream ends.
     pub(crate) fn remove(&self, id: &SessionId) -> Option<Arc<Session>> {
         let session = self.write().remove(id)?;
+        counters::session_closed();
         session.in_flight.cancel_all();
         session.close_when_idle();
         Some(session)
@@ -153,6 +156,7 @@ impl Sessions {
             }
             let keep = now.saturating_sub(session.last_used_ms.load(Ordering::Relaxed)) <= idle;
             if !keep {
+                counters::session_closed();
                 expired.push(Arc::clone(session));
             }
             keep
@@ -221,7 +225,7 @@ mod tests {
         let sessions = Sessions::new();
         sessions.add(session("a", "p"), 1).expect("room");
         assert!(sessions.add(session("b", "p"), 1).is_err());
-        assert!(sessions.expire(Duration::from_secs(3600)).is_empty());
+        assert!(sessions.expire(Duration::from_hours(1)).is_empty());
         let open = sessions.all().remove(0);
         let stream = open.open_stream(1);
         std::thread::yield_now();

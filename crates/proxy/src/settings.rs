@@ -49,7 +49,7 @@ impl Default for ProxySettings {
             body_bytes_max: 16 * 1024 * 1024,
             body_timeout: Duration::from_secs(30),
             sessions_max: 10_000,
-            session_idle: Duration::from_secs(30 * 60),
+            session_idle: Duration::from_mins(30),
             stream_queue_max: 256,
             keep_alive: Duration::from_secs(15),
             in_flight_max: 256,

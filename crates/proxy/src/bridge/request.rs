@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use tollgate_mcp::{Change, Message, Segments, json, meta};
+use tollgate_mcp::{Change, Message, Segments, json, meta, methods};
 use tollgate_model::{ClientProfile, Era, Revision};
 
 /// What is put in place of what the client wrote.
@@ -41,9 +41,10 @@ pub(crate) fn request(
 
 fn change_key(message: &Message, edit: &mut tollgate_mcp::Edit<'_>, member: &str, native: &str) {
     // A completion names its prompt or template inside `ref`; everything else at the top of `params`.
-    let span = match message.member("ref") {
-        Some(reference) => json::find(message.bytes(), reference, member),
-        None => message.member(member),
+    let span = if message.method() == methods::COMPLETION_COMPLETE {
+        message.member("ref").and_then(|reference| json::find(message.bytes(), reference, member))
+    } else {
+        message.member(member)
     };
     if let Some(span) = span
         && json::text(message.bytes(), span).is_none_or(|text| text != native)
@@ -56,7 +57,7 @@ fn pin_arguments(message: &Message, edit: &mut tollgate_mcp::Edit<'_>, pinned: &
     let sets: Vec<Change<'_>> = pinned.iter().map(|(name, value)| Change::Set(name, value.clone())).collect();
     match message.member("arguments") {
         Some(arguments) if message.kind_of(arguments) == json::JsonKind::Object => {
-            edit.object(arguments, &sets)
+            edit.object(arguments, &sets);
         }
         _ => message.change_body(edit, &[Change::Set("arguments", object_of(pinned))]),
     }
@@ -201,6 +202,15 @@ mod tests {
             sent,
             r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"t","_meta":{"k":1}}}"#
         );
+    }
+
+    #[test]
+    fn the_name_that_was_judged_is_the_name_that_leaves() {
+        let call = message(
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"ref":{"name":"decoy"},"name":"s__t"}}"#,
+        );
+        let sent = text(request(&call, &profile(Revision::V2025_11_25), Era::Legacy, 7, &key("t")));
+        assert!(sent.contains(r#""ref":{"name":"decoy"},"name":"t""#), "{sent}");
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use tollgate_catalog::{Exposure, ListKind, Page};
-use tollgate_mcp::JsonKind;
-use tollgate_mcp::{Change, Edit, Kind, Message, codes, meta, methods};
+use tollgate_mcp::{
+    Change, Edit, JsonKind, Kind, Message, Span, codes, elements, find, kind_of, meta, methods, quote, text,
+};
 use tollgate_model::{Code, Era, Refusal, Stage};
 use tollgate_upstream::Link;
 
@@ -21,6 +22,8 @@ pub(crate) struct Answered<'a> {
     pub(crate) client_id: &'a Bytes,
     /// What the client speaks.
     pub(crate) client_era: Era,
+    /// URIs in the result that stand for others at this endpoint: each place, and what stands there instead.
+    pub(crate) uris: Vec<(Span, String)>,
 }
 
 /// The response for the client: under its own id, and in the shape of its era.
@@ -38,6 +41,9 @@ fn result(answered: &Answered<'_>) -> Result<Reply, Refusal> {
     }
     let mut edit = message.edit();
     message.set_id(&mut edit, answered.client_id.clone());
+    for (place, uri) in &answered.uris {
+        edit.replace(*place, quote(uri));
+    }
     match (answered.link.era(), answered.client_era) {
         (Era::Legacy, Era::Modern) => to_modern(answered, &mut edit),
         (Era::Modern, Era::Legacy) => to_legacy(answered, &mut edit),
@@ -161,16 +167,46 @@ fn error(answered: &Answered<'_>) -> Result<Reply, Refusal> {
     }
     let code = other.map_or(code, i64::from);
     let status = match answered.client_era {
-        Era::Legacy => 200,
         Era::Modern if code == i64::from(codes::METHOD_NOT_FOUND) => 404,
         Era::Modern if code == i64::from(codes::MISSING_REQUIRED_CLIENT_CAPABILITY) => 400,
-        Era::Modern => 200,
+        Era::Legacy | Era::Modern => 200,
     };
     Ok(Reply { status, body: edit.finish() })
 }
 
 fn own_fault(text: &'static str) -> Refusal {
     Refusal::new(Stage::Dispatch, Code::UpstreamProtocol, text)
+}
+
+/// Every URI in a result that names a resource: contents, links to resources, and embedded resources. URIs in prose
+/// or in structured content are not told apart from other text, so they are left alone.
+pub(crate) fn resource_uris(message: &Message) -> Vec<(Span, String)> {
+    let bytes = message.bytes();
+    let mut places = Vec::new();
+    let mut see = |object: Span| {
+        if let Some(span) = find(bytes, object, "uri")
+            && let Some(uri) = text(bytes, span)
+        {
+            places.push((span, uri.into_owned()));
+        }
+    };
+    for contents in message.member("contents").into_iter().flat_map(|span| elements(bytes, span)) {
+        see(contents);
+    }
+    let content = message.member("content").into_iter().flat_map(|span| elements(bytes, span));
+    let messages = message.member("messages").into_iter().flat_map(|span| elements(bytes, span));
+    let of_messages = messages.filter_map(|message| find(bytes, message, "content"));
+    for block in content.chain(of_messages) {
+        if kind_of(bytes, block) != JsonKind::Object {
+            continue;
+        }
+        match find(bytes, block, "type").and_then(|span| text(bytes, span)).as_deref() {
+            Some("resource_link") => see(block),
+            Some("resource") => find(bytes, block, "resource").into_iter().for_each(&mut see),
+            _ => {}
+        }
+    }
+    places
 }
 
 /// The array of raw items, for lists that the gateway puts together itself.

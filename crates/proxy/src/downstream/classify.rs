@@ -87,13 +87,12 @@ pub(crate) fn check_headers(message: &Message, map: &HeaderMap) -> Result<(), Re
             }
         }
     };
-    if let Some(version) = message.meta_text(meta::PROTOCOL_VERSION) {
-        if required(headers::MCP_PROTOCOL_VERSION)? != version.as_bytes() {
-            return Err(mismatch(
-                "Header mismatch: `mcp-protocol-version` differs from the protocol version in `_meta`"
-                    .to_owned(),
-            ));
-        }
+    if let Some(version) = message.meta_text(meta::PROTOCOL_VERSION)
+        && required(headers::MCP_PROTOCOL_VERSION)? != version.as_bytes()
+    {
+        return Err(mismatch(
+            "Header mismatch: `mcp-protocol-version` differs from the protocol version in `_meta`".to_owned(),
+        ));
     }
     if required(headers::MCP_METHOD)? != message.method().as_bytes() {
         return Err(mismatch("Header mismatch: `mcp-method` differs from the method in the body".to_owned()));

@@ -79,7 +79,7 @@ impl Connection {
             Kind::Request => {
                 let id = message.id_raw().unwrap_or_default();
                 self.request(gateway, snapshot, message, era)
-                    .map_err(|refusal| NotTaken { refusal, id: Some(id) })
+                    .map_err(|refusal| NotTaken::new(refusal, Some(id)))
             }
             Kind::Notification => {
                 if message.method() == methods::NOTIFICATIONS_CANCELLED
@@ -116,7 +116,7 @@ impl Connection {
             return self.start(gateway, snapshot, endpoint, message, caller, &self.in_flight);
         }
         if message.method() == methods::INITIALIZE {
-            return self.initialize(gateway, snapshot, endpoint, message);
+            return self.initialize(gateway, snapshot, endpoint, &message);
         }
         match self.session.get() {
             Some(session) => {
@@ -167,13 +167,13 @@ impl Connection {
         gateway: &Gateway,
         snapshot: Arc<Snapshot>,
         endpoint: Arc<Endpoint>,
-        message: Message,
+        message: &Message,
     ) -> Result<(), Refusal> {
         if self.session.get().is_some() {
             let text = "this connection's session is open already";
             return Err(Refusal::new(Stage::Session, Code::InvalidRequest, text));
         }
-        let profile = classify::legacy_profile(&message)?;
+        let profile = classify::legacy_profile(message)?;
         let (tenant, principal) = gateway.local_caller();
         let caller = Caller { tenant, principal, session: Some(self.id.clone()), client: Arc::new(profile) };
         let id = message.id_raw().unwrap_or_default();

@@ -32,7 +32,7 @@ enum Place<'a> {
 }
 
 /// Answers one HTTP request on the data plane. Never fails: what cannot be served is answered with an error.
-pub async fn serve_http<B>(gateway: Gateway, peer: Peer, request: Request<B>) -> Response<Body>
+pub async fn serve_http<B>(gateway: &Gateway, peer: Peer, request: Request<B>) -> Response<Body>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
 {
@@ -45,16 +45,16 @@ where
         Err(refusal) => {
             let client = client_address(&peer, request.headers(), &settings.trusted_proxies);
             tracing::warn!(%client, refusal = %refusal, "turned away");
-            return refused(&gateway, &refusal, era, None);
+            return refused(gateway, &refusal, era, None);
         }
     };
     let mut response = if headers::is_preflight(request.method(), request.headers()) {
         preflight()
     } else if gateway.is_draining() {
         let refusal = Refusal::new(Stage::Transport, Code::Draining, "the gateway is stopping");
-        refused(&gateway, &refusal, era, None)
+        refused(gateway, &refusal, era, None)
     } else {
-        route(&gateway, request, era).await
+        route(gateway, request, era).await
     };
     if let Some(origin) = origin {
         let map = response.headers_mut();

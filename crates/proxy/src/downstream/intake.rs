@@ -11,13 +11,19 @@ use crate::settings::ProxySettings;
 
 /// Why a message could not be taken in. The id is the request's, where it could still be read.
 pub(crate) struct NotTaken {
-    pub(crate) refusal: Refusal,
+    pub(crate) refusal: Box<Refusal>,
     pub(crate) id: Option<Bytes>,
+}
+
+impl NotTaken {
+    pub(crate) fn new(refusal: Refusal, id: Option<Bytes>) -> Self {
+        Self { refusal: Box::new(refusal), id }
+    }
 }
 
 impl From<Refusal> for NotTaken {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, id: None }
+        Self::new(refusal, None)
     }
 }
 
@@ -90,6 +96,6 @@ pub(crate) fn parse(bytes: Bytes, settings: &ProxySettings) -> Result<Message, N
             Fault::Batch => "batches are not served: send each message by itself".to_owned(),
             fault => format!("{fault}, at byte {offset}"),
         };
-        NotTaken { refusal: Refusal::new(Stage::Envelope, code, text), id: id.clone() }
+        NotTaken::new(Refusal::new(Stage::Envelope, code, text), id.clone())
     })
 }

@@ -49,7 +49,7 @@ pub async fn serve_stdio(
             break;
         }
         decoder.push(chunk.split().freeze());
-        while let Some(line) = decoder.next() {
+        for line in decoder.by_ref() {
             take(&gateway, &connection, line);
         }
     }
@@ -72,7 +72,7 @@ fn take(gateway: &Gateway, connection: &Arc<Connection>, line: Line) {
         Line::Oversize { head, .. } => {
             let refusal =
                 Refusal::new(Stage::Transport, Code::BodyTooLarge, "the message is larger than allowed");
-            Err(NotTaken { refusal, id: peek_id(&head) })
+            Err(NotTaken::new(refusal, peek_id(&head)))
         }
     };
     if let Err(NotTaken { refusal, id }) = taken {

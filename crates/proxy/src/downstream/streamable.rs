@@ -83,12 +83,12 @@ impl Post<'_> {
                 return Err(Refusal::new(Stage::Envelope, Code::InvalidRequest, text));
             }
         }
-        // The two versions are compared first: which error a wrong one gets depends on whether they agree.
-        if !self.versions_differ() {
-            classify::modern_profile(&self.message)?;
+        // A version that header and body do not agree on is a mismatch, whatever else is wrong with it.
+        if self.versions_differ() {
+            classify::check_headers(&self.message, self.headers)?;
         }
-        classify::check_headers(&self.message, self.headers)?;
         let profile = classify::modern_profile(&self.message)?;
+        classify::check_headers(&self.message, self.headers)?;
         let (tenant, principal) = self.gateway.local_caller();
         let caller = Caller { tenant, principal, session: None, client: Arc::new(profile) };
         let param_headers = param_headers(self.headers);
@@ -149,9 +149,10 @@ impl Post<'_> {
         self.gateway.sessions().add(Arc::clone(&session), self.snapshot.settings.sessions_max)?;
         let request_id = self.message.id_raw().unwrap_or_default();
         let reply = Reply::result(&request_id, &result);
-        let mut response = match self.accepts.json {
-            true => json(reply),
-            false => events(Body::whole(tollgate_mcp::encode_event(&reply.body, None))),
+        let mut response = if self.accepts.json {
+            json(reply)
+        } else {
+            events(Body::whole(tollgate_mcp::encode_event(&reply.body, None)))
         };
         let value = HeaderValue::from_str(&id)
             .map_err(|_| Refusal::new(Stage::Session, Code::Internal, "the session id is no header value"))?;

@@ -8,7 +8,6 @@ use tollgate_upstream::Server;
 use crate::bridge::Target;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
-use crate::index::UriIndex;
 use crate::lists;
 
 /// What a request means. Only [`resolve`] makes one.
@@ -140,18 +139,13 @@ async fn resource(
         return found(server, uri);
     }
     if let Some((server, native)) = endpoint.rewritten_uri(uri) {
-        let index = lists::uri_index(gateway, inbound).await?;
-        if lets_through(inbound, &index, server, native) {
+        if lets_through(gateway, inbound, server, native).await? {
             return found(server, native);
         }
     } else {
-        let index = lists::uri_index(gateway, inbound).await?;
-        let exact = index.exact(uri).iter();
-        let templates = index.templates_for(uri).map(|(_, server)| server);
-        let owner = index.scheme_owner(uri).into_iter();
-        for server in exact.chain(templates).chain(owner) {
-            if lets_through(inbound, &index, server, uri) {
-                return found(server, uri);
+        for server in owners(gateway, inbound, uri).await? {
+            if lets_through(gateway, inbound, &server, uri).await? {
+                return found(&server, uri);
             }
         }
     }
@@ -159,12 +153,46 @@ async fn resource(
         .with_data(format!("\"uri\":{}", String::from_utf8_lossy(&json::quote(uri)))))
 }
 
+/// The servers that may have a resource, the likeliest first.
+async fn owners(gateway: &Gateway, inbound: &Inbound, uri: &str) -> Result<Vec<ServerName>, Refusal> {
+    let resources = lists::uri_index(gateway, inbound, ListKind::Resources).await?;
+    if !resources.exact(uri).is_empty() {
+        return Ok(resources.exact(uri).to_vec());
+    }
+    let templates = lists::uri_index(gateway, inbound, ListKind::Templates).await?;
+    // A completion names the template itself.
+    let mut owners = templates.exact(uri).to_vec();
+    let made_it: Vec<&ServerName> = templates.templates_for(uri).map(|(_, server)| server).collect();
+    // Templates come in no order of their own, so the configuration's is taken.
+    owners.extend(inbound.endpoint.servers().iter().filter(|server| made_it.contains(server)).cloned());
+    if owners.is_empty() {
+        let mut users = resources.scheme_owners(uri).chain(templates.scheme_owners(uri));
+        if let Some(first) = users.next()
+            && users.all(|other| other == first)
+        {
+            owners.push(first.clone());
+        }
+    }
+    Ok(owners)
+}
+
 /// Whether the endpoint gives access: a toolset only to what it chose, by URI or by a template that makes the URI.
-fn lets_through(inbound: &Inbound, index: &UriIndex, server: &ServerName, uri: &str) -> bool {
+async fn lets_through(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    server: &ServerName,
+    uri: &str,
+) -> Result<bool, Refusal> {
     let endpoint = &inbound.endpoint;
-    endpoint.takes_uri(server, uri)
-        || (matches!(endpoint.shape(), Shape::Toolset(_))
-            && index
-                .templates_for(uri)
-                .any(|(template, owner)| owner == server && endpoint.takes_uri(server, template)))
+    if endpoint.takes_uri(server, uri) {
+        return Ok(true);
+    }
+    if !matches!(endpoint.shape(), Shape::Toolset(_)) {
+        return Ok(false);
+    }
+    let templates = lists::uri_index(gateway, inbound, ListKind::Templates).await?;
+    let made_by_chosen = templates
+        .templates_for(uri)
+        .any(|(template, owner)| owner == server && endpoint.takes_uri(server, template));
+    Ok(made_by_chosen)
 }
