@@ -1,5 +1,7 @@
 //! The release binary under test: started on free ports with a configuration of its own, and killed when it is dropped.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test fails loudly")]
+
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

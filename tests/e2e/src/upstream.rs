@@ -1,5 +1,7 @@
 //! One fake server behind the gateway, whatever its transport.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails loudly")]
+
 use std::path::PathBuf;
 
 use serde_json::Value;

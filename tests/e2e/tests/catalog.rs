@@ -1,5 +1,7 @@
 //! What clients see: many servers as one, names that stay, pages that fit together, choices that cannot be overridden.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails loudly")]
+
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 

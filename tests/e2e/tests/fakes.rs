@@ -1,5 +1,7 @@
 //! The fakes, spoken to directly: what they are told to do, they do. Otherwise the tests of the gateway prove nothing.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails loudly")]
+
 use tollgate_testkit::fake::stdio::{Stage, alive};
 use tollgate_testkit::fake::{
     Act, Call, Dialect, FakeServer, Http, HttpPeer, LEAK, Peer, Script, SsePeer, StdioPeer, json, until,

@@ -1,6 +1,8 @@
 //! Clients that say what they must not say: each gets the status and code that the specification or the gateway's own
 //! table of refusals demands, and nobody else notices.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails loudly")]
+
 use std::io;
 use std::time::Duration;
 

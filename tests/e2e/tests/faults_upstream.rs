@@ -1,6 +1,8 @@
 //! Servers that fail in every way: whoever called is told so with the right code and nothing of the server's own words,
 //! nothing hangs, the same server works again afterwards, and the other servers notice nothing.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails loudly")]
+
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -48,11 +50,10 @@ fn want(tool: &str, kind: Kind) -> Option<Want> {
         "malformed" | "invalid_utf8" | "not_json_rpc" if shared => LOST,
         "malformed" | "invalid_utf8" | "not_json_rpc" => PROTOCOL,
         "wrong_id" if shared => TIMEOUT,
-        "wrong_id" => PROTOCOL_OR_CLOSED,
+        "wrong_id" | "half_event" => PROTOCOL_OR_CLOSED,
         "two_answers" | "unasked" if json => PROTOCOL,
         "two_answers" | "unasked" => return Some(Want::Answer),
         "flood" => TOO_LARGE,
-        "half_event" => PROTOCOL_OR_CLOSED,
         _ if kind.is_stdio() => return None,
         "unauthorized" | "forbidden" => AUTH,
         "not_found" | "server_error" | "redirect" => ANY,

@@ -1,5 +1,7 @@
 //! Starting, reloading, draining and ending: no call is dropped, no process stays behind, nobody's state is another's.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails loudly")]
+
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::time::{Duration, Instant};

@@ -1,6 +1,8 @@
 //! What the gateway does not know, it leaves alone: random JSON in either direction on every path between peers of the
 //! same era comes out byte for byte as it went in.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails loudly")]
+
 use std::cell::RefCell;
 use std::fmt::Write as _;
 

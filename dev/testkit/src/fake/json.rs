@@ -50,7 +50,8 @@ pub fn members(raw: &str) -> Members {
 pub fn find(raw: &str, path: &[&str]) -> Option<String> {
     let mut here = raw.to_owned();
     for key in path {
-        here = members(&here).get(key)?.to_owned();
+        let inner = members(&here).get(key)?.to_owned();
+        here = inner;
     }
     Some(here)
 }

@@ -40,10 +40,8 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// # Panics
 /// After [`PATIENCE`], naming `what` did not happen.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
-        Ok(value) => value,
-        Err(_) => panic!("{what}: not within {PATIENCE:?}"),
-    }
+    let outcome = tokio::time::timeout(PATIENCE, future).await;
+    outcome.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
 }
 
 /// Asks `probe` again and again until it gives something, but not longer than [`PATIENCE`].

@@ -1,6 +1,7 @@
 //! A fake server over HTTP in this process: Streamable HTTP of either era, and HTTP+SSE.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -217,9 +218,9 @@ pub(super) async fn plain(
 ) -> io::Result<bool> {
     let mut text = format!("HTTP/1.1 {status} {LEAK}\r\n");
     for (name, value) in headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
+        let _ = write!(text, "{name}: {value}\r\n");
     }
-    text.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+    let _ = write!(text, "content-length: {}\r\n\r\n{body}", body.len());
     writer.all(text.as_bytes()).await?;
     Ok(true)
 }
@@ -261,7 +262,7 @@ async fn post(
     }
     if act == Act::HugeHeaders {
         for n in 0..2048 {
-            extra.push_str(&format!("x-{n}: {LEAK}{}\r\n", "h".repeat(1000)));
+            let _ = write!(extra, "x-{n}: {LEAK}{}\r\n", "h".repeat(1000));
         }
     }
     respond(shared, received, &act, steps, &extra, reader, writer).await

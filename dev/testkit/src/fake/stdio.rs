@@ -176,6 +176,7 @@ async fn live(child: Arc<Child>) {
         let _ = writeln!(err, "{line}");
     }
     if script.grandchild {
+        #[expect(clippy::zombie_processes, reason = "whoever ends this process must end that one too")]
         let spawned = std::process::Command::new("sleep")
             .arg("100000")
             .stdin(Stdio::null())
