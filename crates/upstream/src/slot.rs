@@ -90,50 +90,59 @@ impl<T: Clone + Send + Sync + 'static> Slot<T> {
     where
         F: Future<Output = Outcome<T>> + Send + 'static,
     {
-        let outcome = {
-            let mut state = self.state();
-            let now = Instant::now();
-            let (failures, again) = match &*state {
-                State::Ready { value, .. } if usable(value) => return Ok(value.clone()),
-                State::Starting(outcome) => {
-                    let outcome = outcome.clone();
-                    drop(state);
-                    return Self::wait(outcome).await;
+        match self.enter(backoff, usable, start) {
+            Ok(value) => value,
+            Err(starting) => Self::wait(starting).await,
+        }
+    }
+
+    /// What is there, or the start to wait for.
+    fn enter<F>(
+        self: &Arc<Self>,
+        backoff: Backoff,
+        usable: impl Fn(&T) -> bool,
+        start: impl FnOnce(bool) -> F,
+    ) -> Result<Outcome<T>, watch::Receiver<Option<Outcome<T>>>>
+    where
+        F: Future<Output = Outcome<T>> + Send + 'static,
+    {
+        let mut state = self.state();
+        let now = Instant::now();
+        let (failures, again) = match &*state {
+            State::Ready { value, .. } if usable(value) => return Ok(Ok(value.clone())),
+            State::Starting(outcome) => return Err(outcome.clone()),
+            State::Failed { error, until, .. } if now < *until => return Ok(Err(error.clone())),
+            State::Failed { failures, .. } => (*failures, false),
+            State::Empty { failures } => (*failures, false),
+            // The first early end is forgiven: a server that dies of one request is there for the next.
+            State::Ready { since, failures, .. } if since.elapsed() < SHORT_LIFE => {
+                let failures = failures + 1;
+                let until = now + backoff.after(failures - 1);
+                if now < until {
+                    let error = UpstreamError::unavailable(
+                        "the server ended soon after its start; it is started again after a pause",
+                        "died early",
+                    );
+                    *state = State::Failed { error: error.clone(), until, failures };
+                    return Ok(Err(error));
                 }
-                State::Failed { error, until, .. } if now < *until => return Err(error.clone()),
-                State::Failed { failures, .. } => (*failures, false),
-                State::Empty { failures } => (*failures, false),
-                // The first early end is forgiven: a server that dies of one request is there for the next.
-                State::Ready { since, failures, .. } if since.elapsed() < SHORT_LIFE => {
-                    let failures = failures + 1;
-                    let until = now + backoff.after(failures - 1);
-                    if now < until {
-                        let error = UpstreamError::unavailable(
-                            "the server ended soon after its start; it is started again after a pause",
-                            "died early",
-                        );
-                        *state = State::Failed { error: error.clone(), until, failures };
-                        return Err(error);
-                    }
-                    (failures, true)
-                }
-                State::Ready { .. } => (0, true),
-            };
-            let (sender, outcome) = watch::channel(None);
-            *state = State::Starting(outcome.clone());
-            let starting = start(again);
-            let slot = Arc::clone(self);
-            tokio::spawn(async move {
-                // If the start panics, the slot must not stay in that state for ever.
-                let reset = ResetOnDrop(&slot, failures);
-                let result = starting.await;
-                slot.settle(backoff, failures, &result);
-                std::mem::forget(reset);
-                sender.send_replace(Some(result));
-            });
-            outcome
+                (failures, true)
+            }
+            State::Ready { .. } => (0, true),
         };
-        Self::wait(outcome).await
+        let (sender, outcome) = watch::channel(None);
+        *state = State::Starting(outcome.clone());
+        let starting = start(again);
+        let slot = Arc::clone(self);
+        tokio::spawn(async move {
+            // If the start panics, the slot must not stay in that state for ever.
+            let reset = ResetOnDrop(&slot, failures);
+            let result = starting.await;
+            slot.settle(backoff, failures, &result);
+            std::mem::forget(reset);
+            sender.send_replace(Some(result));
+        });
+        Err(outcome)
     }
 
     async fn wait(mut outcome: watch::Receiver<Option<Outcome<T>>>) -> Outcome<T> {
