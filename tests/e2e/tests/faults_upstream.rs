@@ -166,9 +166,8 @@ async fn works_soon(caller: &mut Peer, what: &str) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    if tokio::time::timeout(Duration::from_secs(10), works).await.is_err() {
-        panic!("{what}: the server does not work; last: {last}");
-    }
+    let in_time = tokio::time::timeout(Duration::from_secs(10), works).await.is_ok();
+    assert!(in_time, "{what}: the server does not work; last: {last}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

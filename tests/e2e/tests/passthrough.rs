@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestError, TestRunner};
 use tollgate_e2e::gateway::{Gateway, servers};
-use tollgate_e2e::upstream::{Kind, Upstream};
-use tollgate_testkit::fake::{Call, Dialect, Peer, Script, json};
+use tollgate_e2e::upstream::{Kind, Upstream, fake_child};
+use tollgate_testkit::fake::{Call, Dialect, HttpPeer, Peer, Script, SsePeer, StdioPeer, json};
 
 /// How a client reaches the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -234,6 +234,42 @@ fn calls_and_results_pass_unchanged_at_a_servers_own_endpoint() {
 #[test]
 fn calls_and_results_pass_unchanged_at_the_merged_endpoint() {
     all_paths(true);
+}
+
+/// Without this the property would say as much about the fakes as about the gateway.
+#[test]
+fn the_peers_of_these_tests_change_nothing_themselves() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    for kind in Kind::ALL {
+        let upstream = runtime.block_on(Upstream::start(kind, Script::legacy()));
+        let peer = RefCell::new(runtime.block_on(async {
+            match kind {
+                _ if kind.is_stdio() => {
+                    let args = [upstream.stage().path()];
+                    Peer::from(StdioPeer::start(fake_child().as_ref(), args, &[], kind.dialect()).await)
+                }
+                Kind::LegacySse => SsePeer::connect(upstream.server().addr(), "/sse").await.into(),
+                _ if kind.dialect() == Dialect::Modern => {
+                    HttpPeer::modern(upstream.server().addr(), "/mcp").into()
+                }
+                _ => HttpPeer::legacy(upstream.server().addr(), "/mcp").await.into(),
+            }
+        }));
+        let mut runner =
+            TestRunner::new(Config { cases: cases(), failure_persistence: None, ..Config::default() });
+        let outcome = runner.run(&case(), |case| {
+            let call = case.call("return", kind.dialect());
+            let answer = runtime.block_on(peer.borrow_mut().request(&call));
+            prop_assert_eq!(json::find(&answer.message, &["result"]), Some(case.result(kind.dialect())));
+            let received = upstream.of_method("tools/call").pop().unwrap();
+            prop_assert_eq!(received.at(&["params", "arguments"]), Some(case.arguments(kind.dialect())));
+            Ok(())
+        });
+        if let Err(error) = outcome {
+            panic!("{kind:?}: {error}");
+        }
+    }
 }
 
 /// Definitions of tools, and what stands beside them in a list.
