@@ -160,7 +160,9 @@ impl<'a> Edit<'a> {
             .sort_by_key(|splice| (splice.span.start, !splice.span.is_empty(), Reverse(splice.span.end)));
 
         let grown: usize = self.splices.iter().map(|splice| splice.with.len()).sum();
-        let mut gather = Gather::new(self.bytes.len() + grown);
+        let shrunk: usize = self.splices.iter().map(|splice| splice.span.len()).sum();
+        // Too little where splices overlap, which is rare; then the buffer grows.
+        let mut gather = Gather::new((self.bytes.len() + grown).saturating_sub(shrunk));
         let mut at = 0;
         for Splice { span, with } in self.splices {
             if span.start < at || span.end < span.start || span.end as usize > self.bytes.len() {

@@ -22,7 +22,7 @@ pub use number::numbers_equal;
 pub(crate) use plain::skip_plain;
 pub use scan::validate;
 pub(crate) use scan::{Scanner, Stop, whole};
-pub(crate) use string::key_is;
+pub(crate) use string::{key_is, name};
 pub use string::{quote, text};
 
 /// A half-open range of bytes. Offsets are 32 bits wide, so inputs are at most 4 GiB.

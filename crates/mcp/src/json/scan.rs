@@ -340,11 +340,21 @@ impl<'a> Scanner<'a> {
 /// A summary of a key that is quick to make and to compare.
 #[inline]
 fn print(key: &[u8]) -> u32 {
-    let ends = match (key.first_chunk::<4>(), key.last_chunk::<4>()) {
-        (Some(first), Some(last)) => u32::from_le_bytes(*first) ^ u32::from_le_bytes(*last).rotate_left(13),
-        _ => key.iter().fold(0, |packed, &byte| (packed << 8) | u32::from(byte)),
+    const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
+    let mix = |print: u64, word: u64| (print ^ word).wrapping_mul(ODD).rotate_left(29);
+    let mut print = key.len() as u64;
+    let words = key.chunks_exact(8);
+    let rest = words.remainder();
+    for word in words {
+        print = mix(print, word.first_chunk().map_or(0, |word| u64::from_le_bytes(*word)));
+    }
+    let rest = match (key.last_chunk::<8>(), rest) {
+        (_, []) => 0,
+        // Some bytes are taken twice, which does no harm.
+        (Some(word), _) => u64::from_le_bytes(*word),
+        (None, rest) => rest.iter().fold(0, |packed, &byte| (packed << 8) | u64::from(byte)),
     };
-    narrow(key.len()).wrapping_mul(0x9E37_79B1) ^ ends
+    (mix(print, rest) >> 32) as u32
 }
 
 /// Finds a key that is there twice, comparing each with each.

@@ -21,6 +21,16 @@ pub(crate) fn content(bytes: &[u8], value: Span) -> Option<&[u8]> {
     value.of(bytes).strip_prefix(b"\"")?.strip_suffix(b"\"")
 }
 
+/// What the JSON string at `key` says, as bytes.
+#[inline]
+pub(crate) fn name(bytes: &[u8], key: Span) -> Cow<'_, [u8]> {
+    let content = content(bytes, key).unwrap_or_default();
+    if memchr(b'\\', content).is_none() {
+        return Cow::Borrowed(content);
+    }
+    Cow::Owned(text(bytes, key).unwrap_or_default().into_owned().into_bytes())
+}
+
 /// Whether the JSON string at `key` says `name`.
 #[inline]
 pub(crate) fn key_is(bytes: &[u8], key: Span, name: &str) -> bool {

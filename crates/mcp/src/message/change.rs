@@ -16,7 +16,7 @@ impl Message {
 
     /// Gives the message this id (raw JSON), replacing the one it has.
     pub fn set_id(&self, edit: &mut Edit<'_>, raw_id: impl Into<Bytes>) {
-        match self.id {
+        match self.reading.id {
             Some(id) => edit.replace(id, raw_id),
             None => self.change_envelope(edit, &[Change::Set("id", raw_id.into())]),
         }
@@ -24,32 +24,33 @@ impl Message {
 
     /// Gives a request or notification another method.
     pub fn set_method(&self, edit: &mut Edit<'_>, method: &str) {
-        if !self.kind.is_response() {
+        if !self.reading.kind.is_response() {
             self.change_envelope(edit, &[Change::Set("method", json::quote(method))]);
         }
     }
 
     /// Changes members of the envelope.
     pub fn change_envelope(&self, edit: &mut Edit<'_>, changes: &[Change<'_>]) {
-        edit.members(self.whole, &self.envelope, changes);
+        edit.members(self.parts.whole, &self.parts.envelope, changes);
     }
 
     /// Changes members of the body. A request without `params` gets them.
     pub fn change_body(&self, edit: &mut Edit<'_>, changes: &[Change<'_>]) {
-        match self.body {
-            Some(body) => edit.members(body, &self.members, changes),
-            None => edit.nested(self.whole, &self.envelope, "params", changes),
+        match self.reading.body {
+            Some(body) => edit.members(body, &self.parts.members, changes),
+            None => edit.nested(self.parts.whole, &self.parts.envelope, "params", changes),
         }
     }
 
     /// Changes members of the body's `_meta`, which is added (also in place of something that is no object) where it
     /// is missing.
     pub fn change_meta(&self, edit: &mut Edit<'_>, changes: &[Change<'_>]) {
-        match (self.meta, self.body) {
-            (Some(meta), _) => edit.members(meta, &self.meta_members, changes),
-            (None, Some(body)) => edit.nested(body, &self.members, "_meta", changes),
+        match (self.parts.meta, self.reading.body) {
+            (Some(meta), _) => edit.members(meta, &self.parts.meta_members, changes),
+            (None, Some(body)) => edit.nested(body, &self.parts.members, "_meta", changes),
             (None, None) => {
-                let params = edit.pending(self.whole, None, "params").unwrap_or(Bytes::from_static(b"{}"));
+                let params =
+                    edit.pending(self.parts.whole, None, "params").unwrap_or(Bytes::from_static(b"{}"));
                 let body = json::whole(&params);
                 let members: SmallVec<[Member; 4]> = json::members(&params, body).collect();
                 let mut inner = Edit::new(&params);

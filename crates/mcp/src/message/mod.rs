@@ -8,10 +8,9 @@ mod tests;
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use smallvec::SmallVec;
 
 use crate::json::{self, JsonKind, Limits, Member, ScanError, Span};
-use read::{Draft, Judged};
+use read::{Parts, Reading};
 
 /// What a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,15 +39,8 @@ impl Kind {
 #[derive(Clone, Debug)]
 pub struct Message {
     bytes: Bytes,
-    kind: Kind,
-    id: Option<Span>,
-    method: Method,
-    body: Option<Span>,
-    meta: Option<Span>,
-    whole: Span,
-    envelope: SmallVec<[Member; 4]>,
-    members: SmallVec<[Member; 4]>,
-    meta_members: SmallVec<[Member; 4]>,
+    reading: Reading,
+    parts: Parts,
 }
 
 #[derive(Clone, Debug)]
@@ -69,26 +61,16 @@ impl Message {
     /// batches, and whoever takes them splits them with [`json::elements`] (after [`json::validate`]) and parses each
     /// element for itself.
     pub fn parse(bytes: Bytes, limits: &Limits) -> Result<Self, ScanError> {
-        match Draft::scan(&bytes, limits).and_then(|draft| draft.judge(&bytes)) {
-            Ok(Judged { kind, id, method, body, draft }) => Ok(Self {
-                kind,
-                id,
-                method,
-                body,
-                meta: draft.meta,
-                whole: draft.whole,
-                envelope: draft.envelope,
-                members: draft.members,
-                meta_members: draft.meta_members,
-                bytes,
-            }),
+        let mut parts = Parts::default();
+        match read::read(&bytes, limits, &mut parts) {
+            Ok(reading) => Ok(Self { bytes, reading, parts }),
             Err(stop) => Err(ScanError::new(stop, &bytes)),
         }
     }
 
     /// What it is.
     pub fn kind(&self) -> Kind {
-        self.kind
+        self.reading.kind
     }
 
     /// The whole message as it came.
@@ -103,22 +85,22 @@ impl Message {
 
     /// The id: a JSON string or an integer; `null` only in error responses, which may also have none.
     pub fn id(&self) -> Option<Span> {
-        self.id
+        self.reading.id
     }
 
     /// The id as raw JSON, sharing the message's bytes.
     pub fn id_raw(&self) -> Option<Bytes> {
-        self.id.map(|id| self.raw(id))
+        self.reading.id.map(|id| self.raw(id))
     }
 
     /// The id, if it is an unsigned integer that fits.
     pub fn id_u64(&self) -> Option<u64> {
-        self.integer(self.id?)
+        self.integer(self.reading.id?)
     }
 
     /// The method; empty for responses.
     pub fn method(&self) -> &str {
-        match &self.method {
+        match &self.reading.method {
             Method::None => "",
             Method::Plain(span) => std::str::from_utf8(span.of(&self.bytes)).unwrap_or_default(),
             Method::Unescaped(method) => method,
@@ -127,17 +109,17 @@ impl Message {
 
     /// The body: the value of `params`, `result` or `error`, always an object. A request may have none.
     pub fn body(&self) -> Option<Span> {
-        self.body
+        self.reading.body
     }
 
     /// The members of the body, in order.
     pub fn members(&self) -> &[Member] {
-        &self.members
+        &self.parts.members
     }
 
     /// The value of a member of the body.
     pub fn member(&self, key: &str) -> Option<Span> {
-        self.value_of(&self.members, key)
+        self.value_of(&self.parts.members, key)
     }
 
     /// The text of a member of the body, if it is a string.
@@ -147,17 +129,17 @@ impl Message {
 
     /// `_meta` of the body, if it is an object.
     pub fn meta(&self) -> Option<Span> {
-        self.meta
+        self.parts.meta
     }
 
     /// The members of `_meta`, in order; none if it is no object.
     pub fn meta_members(&self) -> &[Member] {
-        &self.meta_members
+        &self.parts.meta_members
     }
 
     /// The value of a member of `_meta`.
     pub fn meta_member(&self, key: &str) -> Option<Span> {
-        self.value_of(&self.meta_members, key)
+        self.value_of(&self.parts.meta_members, key)
     }
 
     /// The text of a member of `_meta`, if it is a string.
@@ -167,12 +149,12 @@ impl Message {
 
     /// The members of the envelope, in order.
     pub fn envelope(&self) -> &[Member] {
-        &self.envelope
+        &self.parts.envelope
     }
 
     /// The code of an error response, if it fits 64 bits.
     pub fn error_code(&self) -> Option<i64> {
-        (self.kind == Kind::Error).then(|| self.integer(self.member("code")?)).flatten()
+        (self.reading.kind == Kind::Error).then(|| self.integer(self.member("code")?)).flatten()
     }
 
     /// What the value at `span` is.

@@ -8,16 +8,10 @@ use super::{Kind, Method};
 use crate::json::{self, Fault, JsonKind, Limits, Member, Scanner, Span, Stop};
 use crate::peek::{is_id, is_integer};
 
-/// What the scan found, not yet judged by the rules of JSON-RPC.
-#[derive(Default)]
-pub(super) struct Draft {
+/// Where the parts of a message are.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Parts {
     pub(super) whole: Span,
-    jsonrpc: Option<Span>,
-    pub(super) id: Option<Span>,
-    pub(super) method: Option<Span>,
-    params: Option<Span>,
-    result: Option<Span>,
-    error: Option<Span>,
     pub(super) meta: Option<Span>,
     pub(super) envelope: SmallVec<[Member; 4]>,
     /// Members of params, result or error: of the last of them, but only one is legal.
@@ -25,52 +19,32 @@ pub(super) struct Draft {
     pub(super) meta_members: SmallVec<[Member; 4]>,
 }
 
-/// A message that keeps the rules.
-pub(super) struct Judged {
+/// What they make the message.
+#[derive(Clone, Debug)]
+pub(super) struct Reading {
     pub(super) kind: Kind,
     pub(super) id: Option<Span>,
     pub(super) method: Method,
     pub(super) body: Option<Span>,
-    pub(super) draft: Draft,
 }
 
-impl Draft {
-    pub(super) fn scan(bytes: &[u8], limits: &Limits) -> Result<Self, Stop> {
-        let mut scanner = Scanner::new(bytes, limits)?;
-        if scanner.peek() != Some(b'{') {
-            let is_array = scanner.peek() == Some(b'[');
-            scanner.value(0)?;
-            scanner.end()?;
-            let fault = if is_array { Fault::Batch } else { Fault::NotAnObject };
-            return Err(Stop { fault, offset: 0 });
-        }
-        let mut draft = Self::default();
-        draft.whole = scanner.object(0, |scanner, key| draft.member(scanner, bytes, key))?;
+/// Reads one message in one validating pass.
+pub(super) fn read(bytes: &[u8], limits: &Limits, parts: &mut Parts) -> Result<Reading, Stop> {
+    let mut scanner = Scanner::new(bytes, limits)?;
+    if scanner.peek() != Some(b'{') {
+        let is_array = scanner.peek() == Some(b'[');
+        scanner.value(0)?;
         scanner.end()?;
-        Ok(draft)
+        let fault = if is_array { Fault::Batch } else { Fault::NotAnObject };
+        return Err(Stop { fault, offset: 0 });
     }
+    let mut envelope = Envelope::default();
+    parts.whole = scanner.object(0, |scanner, key| envelope.member(scanner, bytes, key, parts))?;
+    scanner.end()?;
+    envelope.judge(bytes, parts)
+}
 
-    fn member(&mut self, scanner: &mut Scanner<'_>, bytes: &[u8], key: Span) -> Result<(), Stop> {
-        let name = json::text(bytes, key).unwrap_or_default();
-        let is_body = matches!(&*name, "params" | "result" | "error");
-        let value = if is_body && scanner.peek() == Some(b'{') {
-            self.body(scanner, bytes)?
-        } else {
-            scanner.value(1)?
-        };
-        match &*name {
-            "jsonrpc" => self.jsonrpc = Some(value),
-            "id" => self.id = Some(value),
-            "method" => self.method = Some(value),
-            "params" => self.params = Some(value),
-            "result" => self.result = Some(value),
-            "error" => self.error = Some(value),
-            _ => {}
-        }
-        self.envelope.push(Member { key, value });
-        Ok(())
-    }
-
+impl Parts {
     fn body(&mut self, scanner: &mut Scanner<'_>, bytes: &[u8]) -> Result<Span, Stop> {
         let Self { members, meta_members, meta, .. } = self;
         members.clear();
@@ -92,16 +66,57 @@ impl Draft {
             Ok(())
         })
     }
+}
+
+/// The members that JSON-RPC knows.
+#[derive(Default)]
+struct Envelope {
+    jsonrpc: Option<Span>,
+    id: Option<Span>,
+    method: Option<Span>,
+    params: Option<Span>,
+    result: Option<Span>,
+    error: Option<Span>,
+}
+
+impl Envelope {
+    fn member(
+        &mut self,
+        scanner: &mut Scanner<'_>,
+        bytes: &[u8],
+        key: Span,
+        parts: &mut Parts,
+    ) -> Result<(), Stop> {
+        let (slot, is_body) = match &*json::name(bytes, key) {
+            b"jsonrpc" => (Some(&mut self.jsonrpc), false),
+            b"id" => (Some(&mut self.id), false),
+            b"method" => (Some(&mut self.method), false),
+            b"params" => (Some(&mut self.params), true),
+            b"result" => (Some(&mut self.result), true),
+            b"error" => (Some(&mut self.error), true),
+            _ => (None, false),
+        };
+        let value = if is_body && scanner.peek() == Some(b'{') {
+            parts.body(scanner, bytes)?
+        } else {
+            scanner.value(1)?
+        };
+        if let Some(slot) = slot {
+            *slot = Some(value);
+        }
+        parts.envelope.push(Member { key, value });
+        Ok(())
+    }
 
     /// Holds the members against the rules.
-    pub(super) fn judge(self, bytes: &[u8]) -> Result<Judged, Stop> {
+    fn judge(&self, bytes: &[u8], parts: &Parts) -> Result<Reading, Stop> {
         let fault = |fault, at: Span| Stop { fault, offset: at.start as usize };
         let is_object = |value| json::kind_of(bytes, value) == JsonKind::Object;
 
         let is_version_2 = self.jsonrpc.is_some_and(|value| json::key_is(bytes, value, "2.0"));
         let bodies = [self.params, self.result, self.error].iter().flatten().count();
         if !is_version_2 || bodies > 1 {
-            return Err(fault(Fault::NotJsonRpc, self.whole));
+            return Err(fault(Fault::NotJsonRpc, parts.whole));
         }
         let bad_id = self.id.filter(|id| !is_id(id.of(bytes)));
         let (kind, body) = match (self.method, self.result, self.error) {
@@ -116,17 +131,17 @@ impl Draft {
                     return Err(fault(Fault::BadResponse, result));
                 }
                 if self.id.is_none() {
-                    return Err(fault(Fault::BadId, self.whole));
+                    return Err(fault(Fault::BadId, parts.whole));
                 }
                 (Kind::Result, Some(result))
             }
             (None, None, Some(error)) => {
-                if !is_object(error) || !self.is_error(bytes) {
+                if !is_object(error) || !parts.is_error(bytes) {
                     return Err(fault(Fault::BadResponse, error));
                 }
                 (Kind::Error, Some(error))
             }
-            _ => return Err(fault(Fault::NotJsonRpc, self.whole)),
+            _ => return Err(fault(Fault::NotJsonRpc, parts.whole)),
         };
         if let Some(id) = bad_id
             && !(kind == Kind::Error && id.of(bytes) == b"null")
@@ -137,9 +152,11 @@ impl Draft {
             None => Method::None,
             Some(method) => read_method(bytes, method).ok_or(fault(Fault::BadMethod, method))?,
         };
-        Ok(Judged { kind, id: self.id, method, body, draft: self })
+        Ok(Reading { kind, id: self.id, method, body })
     }
+}
 
+impl Parts {
     /// Whether the recorded members are those of a JSON-RPC error.
     fn is_error(&self, bytes: &[u8]) -> bool {
         let value = |key| {
