@@ -195,6 +195,17 @@ impl RestartNeeded {
     }
 }
 
+/// Nothing says who may call, so only this machine can.
+#[derive(Debug)]
+pub struct NoIdentity;
+
+impl NoIdentity {
+    /// Logs it.
+    pub fn emit(self) {
+        warn!("no identity is configured: serving this machine (loopback) only");
+    }
+}
+
 /// A request was refused, or answered for a server that could not.
 #[derive(Debug)]
 pub struct Refused<'a> {

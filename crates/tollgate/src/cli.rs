@@ -148,6 +148,13 @@ pub struct Remote {
     pub ca_file: Option<PathBuf>,
 }
 
+impl Remote {
+    /// Nothing is needed.
+    pub fn none() -> Self {
+        Self { headers: Vec::new(), ca_file: None }
+    }
+}
+
 /// Read a configuration as `serve` would, and say what would be served or everything that is wrong
 #[derive(Debug, Args)]
 pub struct Check {
@@ -165,8 +172,10 @@ pub enum Tools {
     /// List the tools of an MCP endpoint
     List(ToolsList),
     /// Call a tool of an MCP endpoint
-    #[command(after_help = "Example:\n  tollgate tools call http://127.0.0.1:8080/mcp calendar__days_between \
-        --args '{\"from\": \"2026-07-28\", \"to\": \"2026-12-31\"}'")]
+    #[command(
+        after_help = "Example:\n  tollgate tools call http://127.0.0.1:8080/mcp calendar__days_between \
+        --args '{\"from\": \"2026-07-28\", \"to\": \"2026-12-31\"}'"
+    )]
     Call(ToolsCall),
 }
 
@@ -212,7 +221,9 @@ pub struct Demo {
 
 /// Print the completion script of a shell
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  tollgate completions bash > ~/.local/share/bash-completion/completions/tollgate")]
+#[command(
+    after_help = "Example:\n  tollgate completions bash > ~/.local/share/bash-completion/completions/tollgate"
+)]
 pub struct Completions {
     /// The shell
     #[arg(value_enum)]
@@ -256,7 +267,11 @@ pub fn reference_md() -> String {
 fn section(page: &mut String, command: &mut clap::Command, path: &str, level: usize) {
     let help = command.render_long_help().to_string();
     let help: Vec<&str> = help.lines().map(str::trim_end).collect();
-    page.push_str(&format!("\n{} `{path}`\n\n```text\n{}\n```\n", "#".repeat(level), help.join("\n").trim_end()));
+    page.push_str(&format!(
+        "\n{} `{path}`\n\n```text\n{}\n```\n",
+        "#".repeat(level),
+        help.join("\n").trim_end()
+    ));
     for sub in command.get_subcommands_mut() {
         if !sub.is_hide_set() && sub.get_name() != "help" {
             let path = format!("{path} {}", sub.get_name());

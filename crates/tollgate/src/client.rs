@@ -82,7 +82,8 @@ impl Client {
     pub(crate) async fn open(url: &str, remote: &Remote, era: EraChoice) -> Result<Self, Failure> {
         let settings = settings(url, remote, era)?;
         let (events, heard) = mpsc::channel(16);
-        let server = Server::new(settings, events).map_err(|error| Failure::usage(format!("{url}: {error}")))?;
+        let server =
+            Server::new(settings, events).map_err(|error| Failure::usage(format!("{url}: {error}")))?;
         let caller = Caller {
             tenant: TenantId::default(),
             principal: PrincipalId::local(),
@@ -115,7 +116,10 @@ impl Client {
                 tools.extend(json::elements(bytes, list).map(|tool| page.raw(tool)));
             }
             on_page(tools.len());
-            cursor = page.member("nextCursor").filter(|at| json::text(bytes, *at).is_some()).map(|at| page.raw(at));
+            cursor = page
+                .member("nextCursor")
+                .filter(|at| json::text(bytes, *at).is_some())
+                .map(|at| page.raw(at));
             if cursor.is_none() {
                 return Ok(tools);
             }
@@ -136,7 +140,8 @@ impl Client {
         mut on_progress: impl FnMut(Progress),
     ) -> Result<Message, CallError> {
         let params = [("name", Bytes::from(json::quote(tool))), ("arguments", arguments.clone())];
-        let first = self.request(methods::TOOLS_CALL, &params, Some(tool), Vec::new(), &mut on_progress).await;
+        let first =
+            self.request(methods::TOOLS_CALL, &params, Some(tool), Vec::new(), &mut on_progress).await;
         match first {
             Err(CallError::Rpc(error)) if error.code == i64::from(codes::HEADER_MISMATCH) => {
                 let mirrored = self.mirrored(tool, arguments).await?;
@@ -150,7 +155,11 @@ impl Client {
     }
 
     /// The `Mcp-Param-*` headers that the tool's schema asks for (2026-07-28, Streamable HTTP): top-level properties.
-    async fn mirrored(&self, tool: &str, arguments: &Bytes) -> Result<Vec<(HeaderName, HeaderValue)>, CallError> {
+    async fn mirrored(
+        &self,
+        tool: &str,
+        arguments: &Bytes,
+    ) -> Result<Vec<(HeaderName, HeaderValue)>, CallError> {
         let tools = self.tools(|_| {}).await?;
         let named = |raw: &&Bytes| {
             let all = json::Span::all(raw);
@@ -165,7 +174,8 @@ impl Client {
             json::find(raw, all, "inputSchema").and_then(|schema| json::find(raw, schema, "properties"));
         let mut mirrored = Vec::new();
         for property in properties.into_iter().flat_map(|properties| json::members(raw, properties)) {
-            let asked = json::find(raw, property.value, "x-mcp-header").and_then(|name| json::text(raw, name));
+            let asked =
+                json::find(raw, property.value, "x-mcp-header").and_then(|name| json::text(raw, name));
             let argument = json::find(arguments, json::Span::all(arguments), &property.key(raw));
             let (Some(asked), Some(argument)) = (asked, argument) else { continue };
             let name = HeaderName::try_from(format!("{MCP_PARAM_PREFIX}{asked}"));
@@ -222,7 +232,9 @@ impl Client {
         let answer = if request.method() == methods::PING {
             format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#)
         } else {
-            format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":"Not offered by this client"}}}}"#)
+            format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":"Not offered by this client"}}}}"#
+            )
         };
         self.link.notify(Segments::from(Bytes::from(answer))).await
     }
@@ -265,7 +277,8 @@ fn body(id: u64, method: &str, params: &[(&str, Bytes)], era: Era) -> Segments {
     }
     text.push_str(&format!(r#""_meta":{{"{}":{id}"#, meta::PROGRESS_TOKEN));
     if era == Era::Modern {
-        let (version, capabilities, client) = (meta::PROTOCOL_VERSION, meta::CLIENT_CAPABILITIES, meta::CLIENT_INFO);
+        let (version, capabilities, client) =
+            (meta::PROTOCOL_VERSION, meta::CLIENT_CAPABILITIES, meta::CLIENT_INFO);
         let (revision, info) = (Revision::LATEST, info());
         text.push_str(&format!(r#","{version}":"{revision}","{capabilities}":{{}},"{client}":{info}"#));
     }
@@ -286,6 +299,7 @@ fn progress(message: &Message) -> Option<Progress> {
 }
 
 fn rpc_error(response: &Message) -> RpcError {
-    let text = response.text("message").map_or_else(|| "an error without a message".to_owned(), Cow::into_owned);
+    let text =
+        response.text("message").map_or_else(|| "an error without a message".to_owned(), Cow::into_owned);
     RpcError { code: response.error_code().unwrap_or_default(), text }
 }

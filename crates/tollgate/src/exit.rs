@@ -4,16 +4,16 @@ use std::process::ExitCode;
 
 /// Why a command failed, and the exit code that says so. `--help` lists the codes.
 #[derive(Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// The exit code.
-    pub code: Exit,
+    pub(crate) code: Exit,
     /// What to tell the person who typed the command; may have several lines.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 /// The exit codes other than success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// Something failed while running.
     Failed = 1,
     /// The command line is wrong.
@@ -34,27 +34,27 @@ impl From<Exit> for ExitCode {
 
 impl Failure {
     /// Something failed while running.
-    pub fn failed(text: impl Into<String>) -> Self {
+    pub(crate) fn failed(text: impl Into<String>) -> Self {
         Self { code: Exit::Failed, text: text.into() }
     }
 
     /// The command line is wrong.
-    pub fn usage(text: impl Into<String>) -> Self {
+    pub(crate) fn usage(text: impl Into<String>) -> Self {
         Self { code: Exit::Usage, text: text.into() }
     }
 
     /// The other side cannot be reached.
-    pub fn unavailable(text: impl Into<String>) -> Self {
+    pub(crate) fn unavailable(text: impl Into<String>) -> Self {
         Self { code: Exit::Unavailable, text: text.into() }
     }
 
     /// The tool said that it failed.
-    pub fn tool(text: impl Into<String>) -> Self {
+    pub(crate) fn tool(text: impl Into<String>) -> Self {
         Self { code: Exit::ToolFailed, text: text.into() }
     }
 
     /// The configuration is wrong.
-    pub fn config(text: impl Into<String>) -> Self {
+    pub(crate) fn config(text: impl Into<String>) -> Self {
         Self { code: Exit::Config, text: text.into() }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! A library only so that tests can reach what the command line is made from; nothing else may import it.
 
+mod check;
 pub mod cli;
 mod client;
 mod completions;
@@ -12,6 +13,8 @@ mod exit;
 mod listen;
 mod out;
 mod remote;
+mod running;
+mod serve;
 mod signals;
 mod tools;
 
@@ -32,7 +35,7 @@ pub fn run() -> ExitCode {
         return guard_child(guard);
     }
     let ended = start_log(&cli).and_then(|log| {
-        let ended = run_async(cli.command);
+        let ended = run_async(cli.command, cli.global.log_format);
         drop(log);
         ended
     });
@@ -64,7 +67,7 @@ fn start_log(cli: &Cli) -> Result<tollgate_telemetry::LogGuard, Failure> {
     tollgate_telemetry::init(&settings).map_err(|error| Failure::usage(error.to_string()))
 }
 
-fn run_async(command: Command) -> Result<(), Failure> {
+fn run_async(command: Command, log_format: LogFormat) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -81,10 +84,11 @@ fn run_async(command: Command) -> Result<(), Failure> {
                 Ok(())
             }
             Command::Connect(command) => connect::run(command).await,
-            Command::Serve(_)
-            | Command::Check(_)
-            | Command::Demo(_)
-            | Command::ChildGuard(_) => Err(Failure { code: Exit::Failed, text: "not here".to_owned() }),
+            Command::Serve(command) => serve::run(command, log_format).await,
+            Command::Check(command) => check::run(&command),
+            Command::Demo(command) => demo::run(command).await,
+            // Handled before there is a runtime.
+            Command::ChildGuard(_) => Ok(()),
         }
     });
     // A thread that waits for a line of standard input cannot be stopped, and must not be waited for.

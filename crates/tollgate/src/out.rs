@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 
 /// Where something is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum To {
+pub(crate) enum To {
     /// Standard output: results.
     Out,
     /// Standard error: everything else.
@@ -13,14 +13,14 @@ pub enum To {
 
 /// A stream with or without colours.
 #[derive(Debug, Clone, Copy)]
-pub struct Printer {
+pub(crate) struct Printer {
     to: To,
     colour: bool,
 }
 
 impl Printer {
     /// A printer for the stream; coloured on a terminal, unless `NO_COLOR` is set (<https://no-color.org>).
-    pub fn new(to: To) -> Self {
+    pub(crate) fn new(to: To) -> Self {
         let terminal = match to {
             To::Out => std::io::stdout().is_terminal(),
             To::Err => std::io::stderr().is_terminal(),
@@ -29,12 +29,12 @@ impl Printer {
     }
 
     /// Whether colours are used.
-    pub fn coloured(self) -> bool {
+    pub(crate) fn coloured(self) -> bool {
         self.colour
     }
 
     /// Prints one line. A reader that is gone is not an error: `tollgate … | head` ends quietly.
-    pub fn line(self, text: impl AsRef<str>) {
+    pub(crate) fn line(self, text: impl AsRef<str>) {
         let line = format!("{}\n", text.as_ref());
         drop(match self.to {
             To::Out => std::io::stdout().lock().write_all(line.as_bytes()),
@@ -46,7 +46,7 @@ impl Printer {
     }
 
     /// Prints text without a line end, as for a progress line that is written over.
-    pub fn raw(self, bytes: &[u8]) {
+    pub(crate) fn raw(self, bytes: &[u8]) {
         drop(match self.to {
             To::Out => std::io::stdout().lock().write_all(bytes).and_then(|()| std::io::stdout().flush()),
             To::Err => std::io::stderr().lock().write_all(bytes),
@@ -54,27 +54,27 @@ impl Printer {
     }
 
     /// Bold, where colours are used.
-    pub fn bold(self, text: &str) -> String {
+    pub(crate) fn bold(self, text: &str) -> String {
         self.paint("\x1b[1m", text)
     }
 
     /// Dim, where colours are used.
-    pub fn dim(self, text: &str) -> String {
+    pub(crate) fn dim(self, text: &str) -> String {
         self.paint("\x1b[2m", text)
     }
 
     /// Green, where colours are used.
-    pub fn green(self, text: &str) -> String {
+    pub(crate) fn green(self, text: &str) -> String {
         self.paint("\x1b[32m", text)
     }
 
     /// Red, where colours are used.
-    pub fn red(self, text: &str) -> String {
+    pub(crate) fn red(self, text: &str) -> String {
         self.paint("\x1b[31m", text)
     }
 
     /// Cyan, where colours are used.
-    pub fn cyan(self, text: &str) -> String {
+    pub(crate) fn cyan(self, text: &str) -> String {
         self.paint("\x1b[36m", text)
     }
 
@@ -84,12 +84,12 @@ impl Printer {
 }
 
 /// Whether the environment allows colours.
-pub fn colours_wanted() -> bool {
+pub(crate) fn colours_wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Text from outside, safe to print: control characters but line feed and tab are shown escaped.
-pub fn safe(text: &str) -> String {
+pub(crate) fn safe(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

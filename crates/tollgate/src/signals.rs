@@ -13,7 +13,8 @@ pub(crate) struct Signals {
 impl Signals {
     /// Starts to listen.
     pub(crate) fn new() -> Result<Self, Failure> {
-        let on = |kind| signal(kind).map_err(|error| Failure::failed(format!("cannot hear signals: {error}")));
+        let on =
+            |kind| signal(kind).map_err(|error| Failure::failed(format!("cannot hear signals: {error}")));
         Ok(Self { interrupt: on(SignalKind::interrupt())?, terminate: on(SignalKind::terminate())? })
     }
 

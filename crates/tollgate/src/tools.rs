@@ -65,7 +65,8 @@ fn describe(tool: &Bytes, out: Printer) -> String {
 
 /// The arguments as `(title: string, text?: string)`.
 fn arguments(schema: &Value) -> String {
-    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let required: Vec<&str> =
+        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let properties = schema["properties"].as_object().into_iter().flatten();
     let list: Vec<String> = properties
         .map(|(name, schema)| {
@@ -121,11 +122,10 @@ pub(crate) fn is_error(answer: &Message) -> bool {
 
 /// A result as a person reads it: texts as they are, other content named, structured content where there is no text.
 pub(crate) fn show_result(answer: &Message) -> String {
-    let result: Value = answer
-        .body()
-        .and_then(|body| serde_json::from_slice(&answer.raw(body)).ok())
-        .unwrap_or_default();
-    let mut lines: Vec<String> = result["content"].as_array().into_iter().flatten().map(show_content).collect();
+    let result: Value =
+        answer.body().and_then(|body| serde_json::from_slice(&answer.raw(body)).ok()).unwrap_or_default();
+    let mut lines: Vec<String> =
+        result["content"].as_array().into_iter().flatten().map(show_content).collect();
     if lines.is_empty() {
         let structured = result.get("structuredContent").map(|value| format!("{value:#}"));
         lines.push(safe(&structured.unwrap_or_else(|| format!("{result:#}"))));

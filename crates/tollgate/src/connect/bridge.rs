@@ -15,8 +15,8 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tollgate_mcp::headers::{
-    APPLICATION_JSON, LAST_EVENT_ID, MCP_METHOD, MCP_NAME, MCP_PROTOCOL_VERSION, MCP_SESSION_ID, TEXT_EVENT_STREAM,
-    encode_value,
+    APPLICATION_JSON, LAST_EVENT_ID, MCP_METHOD, MCP_NAME, MCP_PROTOCOL_VERSION, MCP_SESSION_ID,
+    TEXT_EVENT_STREAM, encode_value,
 };
 use tollgate_mcp::{Kind, Limits, Message, Segments, SseDecoder, encode_line, json, meta, methods};
 use tollgate_model::Revision;
@@ -107,7 +107,10 @@ impl Bridge {
     /// Waits for requests under way, but for those that would never end by themselves.
     pub(crate) async fn finish(&self, linger: Duration) {
         self.legacy.follow(None);
-        self.cancellable().values().filter(|request| request.is_endless).for_each(|request| request.task.abort());
+        self.cancellable()
+            .values()
+            .filter(|request| request.is_endless)
+            .for_each(|request| request.task.abort());
         self.tasks.close();
         drop(timeout(linger, self.tasks.wait()).await);
     }
@@ -234,10 +237,13 @@ impl Bridge {
         let (Some(initialize), initialized) = self.legacy.opening() else {
             return Err("there is no session".to_owned());
         };
-        let failed = |what: String| format!("the session with {} ended and could not be opened anew: {what}", self.url);
+        let failed = |what: String| {
+            format!("the session with {} ended and could not be opened anew: {what}", self.url)
+        };
         let limits = Limits::default();
         let id = Message::parse(initialize.clone(), &limits).ok().and_then(|message| message.id_raw());
-        let response = self.post(HeaderMap::new(), initialize).await.map_err(|error| failed(error.to_string()))?;
+        let response =
+            self.post(HeaderMap::new(), initialize).await.map_err(|error| failed(error.to_string()))?;
         let status = response.status();
         let session = response.headers().get(MCP_SESSION_ID).cloned();
         let (_, passed) = self.read_all(response, &id.unwrap_or_default()).await;
@@ -443,7 +449,8 @@ fn read_event(data: &Bytes) -> Option<Message> {
 }
 
 fn is_event_stream(response: &Response<Incoming>) -> bool {
-    let media_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type =
+        response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = media_type.split(';').next().unwrap_or_default().trim();
     response.status() == StatusCode::OK && essence.eq_ignore_ascii_case(TEXT_EVENT_STREAM)
 }

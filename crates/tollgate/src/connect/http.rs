@@ -82,7 +82,8 @@ impl HttpClient {
         };
         let mut headers = HeaderMap::new();
         for (name, value) in crate::remote::headers(&remote.headers)? {
-            let mut value = HeaderValue::from_str(value.expose()).map_err(|_| wrong("a header has a bad value"))?;
+            let mut value =
+                HeaderValue::from_str(value.expose()).map_err(|_| wrong("a header has a bad value"))?;
             value.set_sensitive(true);
             headers.append(name, value);
         }
@@ -198,7 +199,9 @@ fn tls_config(ca_file: Option<&Path>) -> Result<ClientConfig, Failure> {
     } else {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if roots.is_empty() {
-            return Err(Failure::failed("the system has no certificate authorities; name some with --ca-file"));
+            return Err(Failure::failed(
+                "the system has no certificate authorities; name some with --ca-file",
+            ));
         }
     }
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))

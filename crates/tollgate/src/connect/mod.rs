@@ -83,7 +83,8 @@ async fn take(bridge: &Arc<Bridge>, line: Line, limits: &Limits) {
         Line::Message(bytes) => match Message::parse(bytes, limits) {
             Ok(message) => bridge.take(message).await,
             Err(error) => {
-                let code = if error.fault.is_parse_error() { reply::PARSE_ERROR } else { reply::INVALID_REQUEST };
+                let code =
+                    if error.fault.is_parse_error() { reply::PARSE_ERROR } else { reply::INVALID_REQUEST };
                 bridge.answer(reply::error(error.id.as_ref(), code, &error.to_string())).await;
             }
         },

@@ -77,7 +77,8 @@ mod tests {
         let date = |text: &str| text.parse::<Date>();
         assert_eq!(date("2026-07-28").map(Date::weekday), Ok("Tuesday"));
         assert_eq!(date("2000-02-29").map(Date::weekday), Ok("Tuesday"));
-        let days = date("2027-01-01").map(Date::number).unwrap() - date("2026-01-01").map(Date::number).unwrap();
+        let days =
+            date("2027-01-01").map(Date::number).unwrap() - date("2026-01-01").map(Date::number).unwrap();
         assert_eq!(days, 365);
         for bad in ["", "2026", "2026-13-01", "2025-02-29", "2026-07-28-1", "x-y-z"] {
             assert_eq!(date(bad), Err(NotADate), "{bad}");

@@ -27,7 +27,8 @@ const SCHEME: &str = "notes://";
 /// Serves on standard input and output until the input ends.
 pub(crate) async fn serve_stdio() -> Result<(), Failure> {
     let failed = |error: String| Failure::failed(format!("the notes server: {error}"));
-    let service = Notes::new().serve(rmcp::transport::stdio()).await.map_err(|error| failed(error.to_string()))?;
+    let service =
+        Notes::new().serve(rmcp::transport::stdio()).await.map_err(|error| failed(error.to_string()))?;
     service.waiting().await.map_err(|error| failed(error.to_string()))?;
     Ok(())
 }
@@ -84,7 +85,9 @@ impl Notes {
     fn read(&self, Parameters(Titled { title }): Parameters<Titled>) -> CallToolResult {
         match self.with(|notes| notes.get(&title).cloned()) {
             Some(text) => CallToolResult::success(vec![ContentBlock::text(text)]),
-            None => CallToolResult::error(vec![ContentBlock::text(format!("There is no note titled {title:?}."))]),
+            None => {
+                CallToolResult::error(vec![ContentBlock::text(format!("There is no note titled {title:?}."))])
+            }
         }
     }
 

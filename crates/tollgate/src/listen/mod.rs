@@ -5,7 +5,7 @@
 //! one connection each, and there are many.
 
 mod stop;
-pub mod tls;
+pub(crate) mod tls;
 
 use std::error::Error;
 use std::future::Future;
@@ -27,25 +27,25 @@ use tokio_util::task::TaskTracker;
 use tollgate_telemetry::counters;
 use tollgate_telemetry::events::{AcceptFailed, ConnectionFailed, ListenerBound};
 
-pub use stop::{Stop, Stopper};
+pub(crate) use stop::{Stop, Stopper};
 use tls::Certificates;
 
 /// The bounds of one listener.
 #[derive(Debug, Clone)]
-pub struct Bounds {
+pub(crate) struct Bounds {
     /// Connections at once; further ones wait in the operating system's queue.
-    pub connections_max: usize,
+    pub(crate) connections_max: usize,
     /// How long a new connection may be silent, and how long its TLS handshake may take.
-    pub greeting: Duration,
+    pub(crate) greeting: Duration,
     /// How long the head of a request may take, and how long a kept-alive HTTP/1.1 connection may be idle. Longer than
     /// the 60 seconds for which nginx keeps idle connections, so that the proxy closes first and never sends a
     /// request into a closing connection.
-    pub head: Duration,
+    pub(crate) head: Duration,
     /// The largest head of a request in bytes, and the largest piece of a body that is read at once. Larger heads,
     /// and heads with more than 100 header lines, are answered with 431.
-    pub head_bytes_max: usize,
+    pub(crate) head_bytes_max: usize,
     /// Requests at once on one HTTP/2 connection.
-    pub streams_max: u32,
+    pub(crate) streams_max: u32,
 }
 
 impl Default for Bounds {
@@ -62,16 +62,16 @@ impl Default for Bounds {
 
 /// Where a request came from.
 #[derive(Debug, Clone, Copy)]
-pub struct Arrival {
+pub(crate) struct Arrival {
     /// The other end of the TCP connection.
-    pub peer: SocketAddr,
+    pub(crate) peer: SocketAddr,
     /// Whether the connection is TLS.
-    pub tls: bool,
+    pub(crate) tls: bool,
 }
 
 /// An open listener that accepts nothing yet.
 #[derive(Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     plane: &'static str,
     tcp: TcpListener,
     address: SocketAddr,
@@ -83,7 +83,7 @@ impl Listener {
     ///
     /// # Errors
     /// Whatever the operating system says, as when the address is in use.
-    pub async fn bind(
+    pub(crate) async fn bind(
         plane: &'static str,
         address: SocketAddr,
         certificates: Option<Arc<Certificates>>,
@@ -95,14 +95,14 @@ impl Listener {
     }
 
     /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Accepts connections and answers their requests with `answer`, until told to stop. Then nothing new is
     /// accepted, and connections end after the requests that they carry. Returns when the last one has ended, or when
     /// `stop` says that the time for it is over.
-    pub async fn serve<F, A, B>(self, bounds: Bounds, stop: Stop, answer: F)
+    pub(crate) async fn serve<F, A, B>(self, bounds: Bounds, stop: Stop, answer: F)
     where
         F: Fn(Arrival, Request<Incoming>) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Response<B>> + Send + 'static,

@@ -1,7 +1,5 @@
 //! How the parts of a running gateway are told to stop.
 
-use std::time::Duration;
-
 use tokio::sync::watch;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
@@ -13,50 +11,39 @@ enum Phase {
 
 /// Tells everyone who holds a [`Stop`]. Dropping it says that the time is over.
 #[derive(Debug)]
-pub struct Stopper(watch::Sender<Phase>);
+pub(crate) struct Stopper(watch::Sender<Phase>);
 
 /// Hears when to stop. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Stop(watch::Receiver<Phase>);
+pub(crate) struct Stop(watch::Receiver<Phase>);
 
 impl Stopper {
     /// A pair of which nobody was told anything yet.
-    pub fn new() -> (Self, Stop) {
+    pub(crate) fn new() -> (Self, Stop) {
         let (sender, receiver) = watch::channel(Phase::Running);
         (Self(sender), Stop(receiver))
     }
 
     /// Finish what is under way, begin nothing new.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.0.send_replace(Phase::Stopping);
     }
 
-    /// Leave what is not finished after `grace`.
-    pub async fn over_after(&self, grace: Duration) {
-        tokio::time::sleep(grace).await;
-        self.0.send_replace(Phase::Over);
-    }
-
     /// Leave what is not finished.
-    pub fn over(&self) {
+    pub(crate) fn over(&self) {
         self.0.send_replace(Phase::Over);
     }
 }
 
 impl Stop {
     /// Returns when nothing new may begin.
-    pub async fn requested(&self) {
+    pub(crate) async fn requested(&self) {
         self.reached(Phase::Stopping).await;
     }
 
     /// Returns when the time for what is under way is over.
-    pub async fn over(&self) {
+    pub(crate) async fn over(&self) {
         self.reached(Phase::Over).await;
-    }
-
-    /// Whether nothing new may begin.
-    pub fn is_requested(&self) -> bool {
-        *self.0.borrow() >= Phase::Stopping
     }
 
     async fn reached(&self, phase: Phase) {

@@ -19,7 +19,7 @@ use tollgate_telemetry::events::CertificateReloaded;
 use super::Stop;
 
 /// HTTP/2 as ALPN names it (RFC 9113, section 3.2).
-pub const ALPN_HTTP2: &[u8] = b"h2";
+pub(crate) const ALPN_HTTP2: &[u8] = b"h2";
 const ALPN_HTTP1: &[u8] = b"http/1.1";
 /// How often the files are looked at. Two calls of `stat` cost nothing, and see what notifications miss: network
 /// file systems, and the swapped symbolic links of mounted secrets.
@@ -27,16 +27,16 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// The files of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CertificateFiles {
+pub(crate) struct CertificateFiles {
     /// PEM: the certificate, then its intermediates.
-    pub certificate: PathBuf,
+    pub(crate) certificate: PathBuf,
     /// PEM: the private key.
-    pub key: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 /// Why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum CertificateError {
+pub(crate) enum CertificateError {
     /// A file cannot be read, or holds nothing fitting.
     #[error("{path}: {reason}")]
     File {
@@ -61,7 +61,7 @@ pub enum CertificateError {
 }
 
 /// The certificate of a listener.
-pub struct Certificates {
+pub(crate) struct Certificates {
     plane: &'static str,
     files: CertificateFiles,
     current: Arc<Current>,
@@ -89,7 +89,7 @@ impl Certificates {
     ///
     /// # Errors
     /// Files that cannot be read or do not belong together.
-    pub fn load(plane: &'static str, files: CertificateFiles) -> Result<Arc<Self>, CertificateError> {
+    pub(crate) fn load(plane: &'static str, files: CertificateFiles) -> Result<Arc<Self>, CertificateError> {
         let current = Arc::new(Current(ArcSwap::from_pointee(read(&files)?)));
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -102,12 +102,12 @@ impl Certificates {
     }
 
     /// Performs handshakes with the current certificate.
-    pub fn acceptor(&self) -> &TlsAcceptor {
+    pub(crate) fn acceptor(&self) -> &TlsAcceptor {
         &self.acceptor
     }
 
     /// Reads the files again. If they cannot be used, the old certificate stays and the log says why.
-    pub fn reload(&self) {
+    pub(crate) fn reload(&self) {
         match read(&self.files) {
             Ok(key) => {
                 self.current.0.store(Arc::new(key));
@@ -120,7 +120,7 @@ impl Certificates {
     }
 
     /// Reads the files again whenever they change, until told to stop.
-    pub async fn follow(self: Arc<Self>, stop: Stop) {
+    pub(crate) async fn follow(self: Arc<Self>, stop: Stop) {
         let mut seen = self.traces().await;
         let mut ticks = tokio::time::interval(LOOK);
         loop {
@@ -147,14 +147,16 @@ impl Certificates {
 }
 
 fn read(files: &CertificateFiles) -> Result<CertifiedKey, CertificateError> {
-    let wrong = |path: &Path, reason: String| CertificateError::File { path: path.display().to_string(), reason };
+    let wrong =
+        |path: &Path, reason: String| CertificateError::File { path: path.display().to_string(), reason };
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&files.certificate)
         .and_then(Iterator::collect)
         .map_err(|error| wrong(&files.certificate, error.to_string()))?;
     if chain.is_empty() {
         return Err(wrong(&files.certificate, "no certificate in it".to_owned()));
     }
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| wrong(&files.key, error.to_string()))?;
+    let key =
+        PrivateKeyDer::from_pem_file(&files.key).map_err(|error| wrong(&files.key, error.to_string()))?;
     CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|reason| CertificateError::Pair {
         certificate: files.certificate.display().to_string(),
         key: files.key.display().to_string(),

@@ -1,0 +1,144 @@
+//! A gateway that serves: its listeners, what they say of themselves, and the way they stop.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+use tollgate_admin::{Admin, ServerLine, ServerReach, Snapshot, Standing};
+use tollgate_model::ServerName;
+use tollgate_proxy::{Gateway, Peer, serve_http};
+use tollgate_telemetry::events::{DrainEnded, DrainStarted};
+use tollgate_upstream::{Reach, ServerStatus};
+
+use crate::listen::{Bounds, Listener, Stopper};
+
+/// How long requests under way may take when the gateway stops.
+pub(crate) const DRAIN: Duration = Duration::from_secs(20);
+/// How long servers get to end after their last request.
+const SERVER_STOP: Duration = Duration::from_secs(5);
+
+/// The admin listener answers short questions to few.
+fn admin_bounds() -> Bounds {
+    Bounds { connections_max: 256, head_bytes_max: 16 * 1024, streams_max: 16, ..Bounds::default() }
+}
+
+/// A gateway that serves.
+pub(crate) struct Running {
+    gateway: Gateway,
+    data: Plane,
+    admin: Option<Plane>,
+    draining: Arc<AtomicBool>,
+}
+
+struct Plane {
+    address: SocketAddr,
+    stopper: Stopper,
+    serving: JoinHandle<()>,
+}
+
+impl Running {
+    /// Serves the gateway on these listeners. `hosts` are further values of `Host` that the admin listener answers to.
+    pub(crate) fn start(gateway: Gateway, data: Listener, admin: Option<(Listener, Vec<String>)>) -> Self {
+        let draining = Arc::new(AtomicBool::new(false));
+        let admin = admin.map(|(listener, hosts)| {
+            let (gateway, draining) = (gateway.clone(), draining.clone());
+            let service = Admin::new(move || snapshot(&gateway, draining.load(Ordering::Acquire)), hosts);
+            let (stopper, stop) = Stopper::new();
+            let address = listener.address();
+            let answer = move |_, request| std::future::ready(service.answer(&request));
+            Plane { address, stopper, serving: tokio::spawn(listener.serve(admin_bounds(), stop, answer)) }
+        });
+
+        let (stopper, stop) = Stopper::new();
+        let address = data.address();
+        let serving = {
+            let gateway = gateway.clone();
+            tokio::spawn(data.serve(
+                Bounds::default(),
+                stop,
+                move |arrival: crate::listen::Arrival, request| {
+                    let gateway = gateway.clone();
+                    let peer = Peer { address: arrival.peer, tls: arrival.tls };
+                    // On the heap while it runs: a connection that only waits, or streams, does not carry its weight.
+                    Box::pin(async move { serve_http(&gateway, peer, request).await })
+                },
+            ))
+        };
+        Self { gateway, data: Plane { address, stopper, serving }, admin, draining }
+    }
+
+    /// Where clients connect.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.data.address
+    }
+
+    /// Where health and metrics are served.
+    pub(crate) fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|admin| admin.address)
+    }
+
+    /// Stops: nothing new is accepted, what is under way may finish within `grace`, then servers are ended. `hurry`
+    /// cuts the waiting short. The admin listener answers until the end, so that whoever balances the load sees why.
+    pub(crate) async fn drain(self, cause: &'static str, grace: Duration, hurry: impl Future<Output = ()>) {
+        let Self { gateway, data, admin, draining } = self;
+        DrainStarted { cause, grace }.emit();
+        let deadline = Instant::now() + grace;
+        draining.store(true, Ordering::Release);
+        gateway.begin_drain();
+        data.stopper.stop();
+        let mut serving = data.serving;
+        let orderly = async {
+            let is_complete = timeout_at(deadline, &mut serving).await.is_ok();
+            data.stopper.over();
+            let left = deadline.saturating_duration_since(Instant::now());
+            gateway
+                .stop(if is_complete {
+                    SERVER_STOP.min(left.max(Duration::from_secs(1)))
+                } else {
+                    Duration::ZERO
+                })
+                .await;
+            is_complete
+        };
+        let is_complete = tokio::select! {
+            is_complete = orderly => is_complete,
+            () = hurry => {
+                // Even then no process is left behind.
+                gateway.stop(Duration::ZERO).await;
+                false
+            }
+        };
+        if let Some(admin) = admin {
+            admin.stopper.over();
+        }
+        DrainEnded { complete: is_complete }.emit();
+    }
+}
+
+fn snapshot(gateway: &Gateway, is_draining: bool) -> Snapshot {
+    let overview = gateway.overview();
+    let standing = if is_draining || overview.draining { Standing::Draining } else { Standing::Serving };
+    let servers = overview.servers.into_iter().map(|(server, status)| server_line(server, status)).collect();
+    Snapshot { standing, servers }
+}
+
+fn server_line(server: ServerName, status: ServerStatus) -> ServerLine {
+    let reach = match status.reach {
+        Reach::Unknown => ServerReach::Unknown,
+        Reach::Up { revision, .. } => ServerReach::Up { revision: revision.as_str() },
+        Reach::Down { code, reason, .. } => ServerReach::Down { code: code.row().name, reason },
+    };
+    ServerLine {
+        server,
+        transport: status.transport,
+        reach,
+        instances: status.instances as u64,
+        starts: status.counters.starts,
+        restarts: status.counters.restarts,
+        start_failures: status.counters.start_failures,
+    }
+}

@@ -1,0 +1,247 @@
+//! `tollgate serve`: from a configuration to a running gateway, and back to nothing.
+
+use std::fs::DirBuilder;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use tollgate_proxy::Gateway;
+use tollgate_telemetry::events::{ConfigRejected, ConfigReloaded, NoIdentity, RestartNeeded};
+use tollgate_upstream::Transport;
+
+use crate::cli::{LogFormat, Serve};
+use crate::config::{self, Config, ProcessEnv, TlsFiles, Watcher};
+use crate::exit::Failure;
+use crate::listen::Listener;
+use crate::listen::tls::{CertificateFiles, Certificates};
+use crate::out::{Printer, To};
+use crate::running::{DRAIN, Running};
+use crate::signals::{self, Signals};
+
+/// Serves until told to stop.
+pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
+    let mut signals = Signals::new()?;
+    let mut watcher = Watcher::new(&command.config);
+    let config = load(&command)?;
+    warn_of(&config, log);
+    let gateway = build(&config)?;
+    if let Some(folder) = &command.data_dir {
+        make_private_folder(folder)?;
+    }
+    if command.stdio {
+        return serve_stdio(gateway, &mut signals).await;
+    }
+
+    let tls = certificates("data plane", config.tls.as_ref())?;
+    let admin_tls = certificates("admin", config.admin_tls.as_ref())?;
+    let data = bind("data plane", config.listen, tls.clone()).await?;
+    let admin = bind("admin", config.admin_listen, admin_tls.clone()).await?;
+    let running = Running::start(gateway.clone(), data, Some((admin, config.proxy.allowed_hosts.clone())));
+    NoIdentity.emit();
+    announce(&command, &config, &running, log);
+
+    let secured: Vec<Arc<Certificates>> = tls.into_iter().chain(admin_tls).collect();
+    let cause = tokio::select! {
+        cause = signals.stop() => cause,
+        () = follow(&command, &gateway, config, &mut watcher, &secured) => "end of the configuration",
+    };
+    running.drain(cause, DRAIN, async { _ = signals.stop().await }).await;
+    Ok(())
+}
+
+/// Reads the configuration and puts in what the command line says.
+fn load(command: &Serve) -> Result<Config, Failure> {
+    let mut config = read(&command.config).map_err(|error| {
+        let text = error.render(Printer::new(To::Err).coloured());
+        Failure::config(format!("{} cannot be served\n\n{}", command.config.display(), text.trim_end()))
+    })?;
+    override_listen(&mut config, command);
+    config::check_listen(config.listen)
+        .map_err(|open| Failure::config(format!("{open}\n  help: {}", open.suggestion())))?;
+    Ok(config)
+}
+
+/// Reads a configuration as this process serves it.
+pub(crate) fn read(file: &Path) -> Result<Config, config::ConfigError> {
+    let mut config = config::load(file, &ProcessEnv)?;
+    // The guard is this very program: it outlives the gateway by as long as it takes to end the server's processes.
+    let guard = std::env::current_exe().ok();
+    for server in &mut config.servers {
+        if let Transport::Stdio(stdio) = &mut server.transport {
+            stdio.guard.clone_from(&guard);
+        }
+    }
+    Ok(config)
+}
+
+/// Makes the gateway that a configuration describes. Must be called within a runtime.
+pub(crate) fn build(config: &Config) -> Result<Gateway, Failure> {
+    Gateway::new(config.proxy.clone(), config.servers.clone(), &config.toolsets)
+        .map_err(|error| Failure::config(format!("{}: {error}", config.file.display())))
+}
+
+fn override_listen(config: &mut Config, command: &Serve) {
+    config.listen = command.listen.unwrap_or(config.listen);
+    config.admin_listen = command.admin_listen.unwrap_or(config.admin_listen);
+}
+
+fn warn_of(config: &Config, log: LogFormat) {
+    let err = Printer::new(To::Err);
+    for problem in &config.warnings {
+        match log {
+            LogFormat::Human => err.line(problem.render(err.coloured()).trim_end()),
+            LogFormat::Json => tracing::warn!(%problem, "configuration"),
+        }
+    }
+}
+
+pub(crate) fn certificates(
+    plane: &'static str,
+    files: Option<&TlsFiles>,
+) -> Result<Option<Arc<Certificates>>, Failure> {
+    let load = |files: &TlsFiles| {
+        let files = CertificateFiles { certificate: files.certificate.clone(), key: files.key.clone() };
+        Certificates::load(plane, files).map_err(|error| Failure::config(error.to_string()))
+    };
+    files.map(load).transpose()
+}
+
+async fn bind(
+    plane: &'static str,
+    address: SocketAddr,
+    certificates: Option<Arc<Certificates>>,
+) -> Result<Listener, Failure> {
+    let failed = |error| Failure::failed(format!("the {plane} cannot listen on {address}: {error}"));
+    Listener::bind(plane, address, certificates).await.map_err(failed)
+}
+
+/// A folder that only its owner can look into.
+fn make_private_folder(folder: &Path) -> Result<(), Failure> {
+    let failed = |what: &str| Failure::failed(format!("--data-dir {}: {what}", folder.display()));
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|error| failed(&format!("cannot be created: {error}")))
+}
+
+/// Says where everything is.
+fn announce(command: &Serve, config: &Config, running: &Running, log: LogFormat) {
+    let (listen, admin) = (running.address(), running.admin_address());
+    if command.json {
+        let admin = admin.map(|address| address.to_string());
+        let line = serde_json::json!({ "listen": listen.to_string(), "adminListen": admin });
+        Printer::new(To::Out).line(line.to_string());
+    }
+    if command.json || log == LogFormat::Json {
+        return;
+    }
+    let err = Printer::new(To::Err);
+    let scheme = |tls: bool| if tls { "https" } else { "http" };
+    let base = match &config.proxy.public_url {
+        Some(url) => url.clone(),
+        None => format!("{}://{listen}", scheme(config.tls.is_some())),
+    };
+    let names = |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    err.line("");
+    err.line(format!("  {} {}", err.bold("Tollgate"), env!("CARGO_PKG_VERSION")));
+    err.line(format!("  endpoint   {}", err.cyan(&format!("{base}/mcp"))));
+    let servers = config.servers.iter().map(|server| server.name.as_str()).collect();
+    err.line(format!("  servers    {}  {}", names(servers), err.dim("(each also alone at /mcp/NAME)")));
+    if !config.toolsets.is_empty() {
+        let toolsets = config.toolsets.iter().map(|toolset| toolset.name.as_str()).collect();
+        err.line(format!("  toolsets   {}  {}", names(toolsets), err.dim("(at /mcp/NAME)")));
+    }
+    if let Some(admin) = admin {
+        let base = format!("{}://{admin}", scheme(config.admin_tls.is_some()));
+        err.line(format!("  health     {base}/readyz, {base}/metrics"));
+    }
+    err.line(format!(
+        "  {}",
+        err.dim("No identity is configured: whoever is on this machine may call; nobody else can.")
+    ));
+    err.line("");
+}
+
+/// Takes over every change of the configuration and of the certificates. Never returns.
+async fn follow(
+    command: &Serve,
+    gateway: &Gateway,
+    mut config: Config,
+    watcher: &mut Watcher,
+    secured: &[Arc<Certificates>],
+) {
+    let (_stopper, stop) = crate::listen::Stopper::new();
+    for certificates in secured {
+        tokio::spawn(certificates.clone().follow(stop.clone()));
+    }
+    // Without it only changes of the file are heard.
+    let mut hangup = signals::reload().ok();
+    loop {
+        watcher.follow(&config.files);
+        tokio::select! {
+            () = watcher.changed() => {}
+            () = next_hangup(hangup.as_mut()) => {
+                secured.iter().for_each(|certificates| certificates.reload());
+            }
+        }
+        if let Some(taken) = reload(command, gateway, &config) {
+            config = taken;
+        }
+    }
+}
+
+async fn next_hangup(hangup: Option<&mut tokio::signal::unix::Signal>) {
+    match hangup {
+        Some(hangup) => drop(hangup.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads the configuration again. What cannot be served leaves everything as it is, and the log says why.
+fn reload(command: &Serve, gateway: &Gateway, before: &Config) -> Option<Config> {
+    let path = command.config.display().to_string();
+    let reject = |reason: String| ConfigRejected { path: &path, reason: &reason }.emit();
+    let mut config = match read(&command.config) {
+        Ok(config) => config,
+        Err(error) => {
+            reject(error.to_string());
+            return None;
+        }
+    };
+    override_listen(&mut config, command);
+    if let Err(open) = config::check_listen(config.listen) {
+        reject(open.to_string());
+        return None;
+    }
+    let applied = gateway.apply(config.proxy.clone(), config.servers.clone(), &config.toolsets, DRAIN);
+    if let Err(error) = applied {
+        reject(error.to_string());
+        return None;
+    }
+    let restart: [(&'static str, bool); 4] = [
+        ("listen", config.listen != before.listen),
+        ("admin_listen", config.admin_listen != before.admin_listen),
+        ("tls", config.tls != before.tls),
+        ("admin_tls", config.admin_tls != before.admin_tls),
+    ];
+    for (setting, _) in restart.into_iter().filter(|(_, changed)| *changed) {
+        RestartNeeded { setting }.emit();
+    }
+    for problem in &config.warnings {
+        tracing::warn!(%problem, "configuration");
+    }
+    ConfigReloaded { path: &path, servers: config.servers.len() }.emit();
+    Some(config)
+}
+
+/// Serves one client on standard input and output, until its input ends or a signal.
+async fn serve_stdio(gateway: Gateway, signals: &mut Signals) -> Result<(), Failure> {
+    let ended = tokio::select! {
+        ended = tollgate_proxy::serve_stdio(gateway.clone(), tokio::io::stdin(), tokio::io::stdout()) => ended,
+        _ = signals.stop() => Ok(()),
+    };
+    gateway.stop(std::time::Duration::from_secs(1)).await;
+    ended.map_err(|error| Failure::failed(error.to_string()))
+}

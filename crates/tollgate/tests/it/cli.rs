@@ -1,0 +1,86 @@
+use crate::support::{Folder, notes_config, run, stderr, stdout};
+
+#[test]
+fn help_says_what_there_is_and_what_exit_codes_mean() {
+    let output = run(&["--help"]);
+    assert!(output.status.success());
+    let help = stdout(&output);
+    for word in ["serve", "connect", "check", "tools", "demo", "completions", "Exit codes", "78", "Examples"]
+    {
+        assert!(help.contains(word), "{word} is missing in:\n{help}");
+    }
+    assert!(!help.contains("child-guard") && !help.contains("demo-server"));
+    assert!(stdout(&run(&["--version"])).starts_with("tollgate "));
+}
+
+#[test]
+fn a_wrong_command_line_exits_with_2() {
+    for args in [&["nonsense"][..], &["serve"], &["tools", "list"], &["--log", "a=b=c", "check", "x"]] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", stderr(&output));
+        assert!(!stderr(&output).is_empty());
+    }
+    let output = run(&["tools", "call", "http://127.0.0.1:9/mcp", "x", "--args", "[1]"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("JSON object"), "{}", stderr(&output));
+}
+
+#[test]
+fn an_endpoint_that_is_not_there_exits_with_69() {
+    // Nothing listens on a port that was bound and left again.
+    let free =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
+    let output = run(&["tools", "list", &format!("http://{free}/mcp")]);
+    assert_eq!(output.status.code(), Some(69), "{}", stderr(&output));
+    assert!(stderr(&output).contains(&free.to_string()));
+}
+
+#[test]
+fn check_says_what_would_be_served() {
+    let folder = Folder::new();
+    let file = folder.write("tollgate.yaml", &notes_config("notes"));
+    let output = run(&["check", &file]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains("notes"), "{}", stdout(&output));
+    let output = run(&["check", &file, "--json"]);
+    let object: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+    assert_eq!(object["ok"], true);
+    assert_eq!(object["servers"][0]["server"], "notes");
+    assert_eq!(object["servers"][0]["transport"], "stdio");
+}
+
+#[test]
+fn check_tells_everything_that_is_wrong_and_exits_with_78() {
+    let folder = Folder::new();
+    let file = folder.write("tollgate.yaml", "servers:\n  a:\n    comand: x\n  b:\n    url: ftp://x\n");
+    let output = run(&["check", &file]);
+    assert_eq!(output.status.code(), Some(78));
+    let text = stderr(&output);
+    assert!(text.contains("comand") && text.contains(":3:") && text.contains(":5:"), "{text}");
+    assert!(!text.contains('\u{1b}'), "no colours into a pipe");
+    let output = run(&["check", &file, "--json"]);
+    assert_eq!(output.status.code(), Some(78));
+    let object: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+    assert_eq!(object["ok"], false);
+    assert!(object["problems"].as_array().is_some_and(|problems| problems.len() >= 2));
+}
+
+#[test]
+fn completions_are_printed_for_every_shell() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = run(&["completions", shell]);
+        assert!(output.status.success());
+        assert!(stdout(&output).contains("tollgate"), "{shell}");
+    }
+}
+
+#[test]
+fn the_reference_page_is_current() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/cli.md");
+    let made = tollgate::cli::reference_md();
+    if std::env::var_os("TOLLGATE_REGENERATE").is_some() {
+        std::fs::write(page, &made).expect("written");
+    }
+    let kept = std::fs::read_to_string(page).unwrap_or_default();
+    assert!(kept == made, "docs/reference/cli.md is stale: run the tests once with TOLLGATE_REGENERATE=1");
+}

@@ -1,0 +1,259 @@
+//! Starting the binary, and talking to it.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A test that waits longer than this has failed.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The binary under test, with nothing of this process's settings.
+pub fn tollgate() -> Command {
+    let mut command = Command::new(binary());
+    for name in ["TOLLGATE_LOG", "TOLLGATE_LOG_FORMAT", "TOLLGATE_CONFIG"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+pub fn binary() -> &'static str {
+    env!("CARGO_BIN_EXE_tollgate")
+}
+
+/// Runs a command to its end.
+pub fn run(args: &[&str]) -> Output {
+    tollgate().args(args).stdin(Stdio::null()).output().expect("the binary runs")
+}
+
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A running command whose output is read line by line. It is ended with the test.
+pub struct Running {
+    child: Child,
+    pub stdin: Option<ChildStdin>,
+    out: Receiver<String>,
+    err: Receiver<String>,
+    pub err_seen: VecDeque<String>,
+}
+
+impl Running {
+    pub fn start(mut command: Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let out = lines(child.stdout.take().expect("stdout"));
+        let err = lines(child.stderr.take().expect("stderr"));
+        Self { stdin: child.stdin.take(), child, out, err, err_seen: VecDeque::new() }
+    }
+
+    /// The next line of standard output.
+    pub fn line(&mut self) -> String {
+        self.out.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no line; stderr: {:#?}", self.all_err()))
+    }
+
+    /// The next line of standard output, as JSON.
+    pub fn json(&mut self) -> Value {
+        serde_json::from_str(&self.line()).expect("a JSON line")
+    }
+
+    /// Waits for a line on standard error that contains `text`.
+    pub fn wait_err(&mut self, text: &str) -> String {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.err.recv_timeout(left) {
+                Ok(line) => {
+                    self.err_seen.push_back(line.clone());
+                    if line.contains(text) {
+                        return line;
+                    }
+                }
+                Err(_) => panic!("no line with {text:?} on stderr: {:#?}", self.err_seen),
+            }
+        }
+    }
+
+    fn all_err(&mut self) -> Vec<String> {
+        self.err_seen.extend(self.err.try_iter());
+        self.err_seen.iter().cloned().collect()
+    }
+
+    /// Sends one line to standard input.
+    pub fn send(&mut self, message: &Value) {
+        let stdin = self.stdin.as_mut().expect("an open standard input");
+        writeln!(stdin, "{message}").expect("sent");
+        stdin.flush().expect("sent");
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("a signal");
+    }
+
+    /// Waits for the end.
+    pub fn end(&mut self) -> ExitStatus {
+        let until = Instant::now() + PATIENCE;
+        // Ends of output tell when the process ends, without polling it; reaping follows at once.
+        while let Some(left) = until.checked_duration_since(Instant::now()) {
+            if self.out.recv_timeout(left).is_err() {
+                break;
+            }
+        }
+        self.child.wait().expect("the process ended")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// A folder with files for one test.
+pub struct Folder(TempDir);
+
+impl Folder {
+    pub fn new() -> Self {
+        Self(TempDir::new().expect("a folder"))
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Puts a file in place at once, as editors do.
+    pub fn write(&self, name: &str, text: &str) -> String {
+        let path = self.path(name);
+        let fresh = self.path(&format!(".{name}.new"));
+        std::fs::write(&fresh, text).expect("a file");
+        std::fs::rename(&fresh, &path).expect("a file");
+        path.to_string_lossy().into_owned()
+    }
+}
+
+/// A configuration with the notes server under this name.
+pub fn notes_config(server: &str) -> String {
+    format!("servers:\n  {server}:\n    command: {}\n    args: [demo-server, stdio]\n", json!(binary()))
+}
+
+/// A gateway with its two addresses.
+pub struct Gateway {
+    pub process: Running,
+    pub listen: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+impl Gateway {
+    pub fn start(config: &str) -> Self {
+        let mut command = tollgate();
+        command.args(["serve", "--config", config, "--json"]);
+        command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        let mut process = Running::start(command);
+        let bound = process.json();
+        let address = |key: &str| bound[key].as_str().and_then(|text| text.parse().ok()).expect("an address");
+        Self { listen: address("listen"), admin: address("adminListen"), process }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/mcp", self.listen)
+    }
+}
+
+/// The calendar server, and its URL.
+pub fn calendar() -> (Running, String) {
+    let mut command = tollgate();
+    command.args(["demo-server", "http", "--until-stdin-ends"]);
+    let mut server = Running::start(command);
+    let url = server.line();
+    (server, url)
+}
+
+/// An HTTP answer.
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+/// One request on a connection of its own.
+pub fn http(address: SocketAddr, request: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.write_all(request.as_bytes()).expect("sent");
+    answer(stream)
+}
+
+/// Reads an answer to the end of its connection.
+pub fn answer(mut stream: impl Read) -> Answer {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).expect("an answer");
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
+    Answer { status, head: head.to_owned(), body: body.to_owned() }
+}
+
+pub fn get(address: SocketAddr, path: &str) -> Answer {
+    http(address, &format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"))
+}
+
+/// A request of a modern client.
+pub fn modern(id: u32, method: &str, params: Value) -> Value {
+    let mut params = params;
+    params["_meta"] = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+        "progressToken": id,
+    });
+    json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params })
+}
+
+/// A modern request as HTTP.
+pub fn modern_http(address: SocketAddr, message: &Value) -> String {
+    let method = message["method"].as_str().expect("a method");
+    let name =
+        message["params"]["name"].as_str().map(|name| format!("mcp-name: {name}\r\n")).unwrap_or_default();
+    let body = message.to_string();
+    format!(
+        "POST /mcp HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/json\r\n\
+         accept: application/json, text/event-stream\r\nmcp-protocol-version: 2026-07-28\r\n\
+         mcp-method: {method}\r\n{name}content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// `initialize` of a legacy client.
+pub fn initialize(id: u32) -> Value {
+    json!({ "jsonrpc": "2.0", "id": id, "method": "initialize", "params": {
+        "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "test", "version": "1" } } })
+}
