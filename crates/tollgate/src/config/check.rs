@@ -102,7 +102,8 @@ impl<'s> Checker<'s, '_> {
         });
         let required = schema.get("required").and_then(Schema::as_array).into_iter().flatten();
         for key in required.filter_map(Schema::as_str) {
-            if !entries.iter().any(|entry| entry.key == key) && !self.problems.below(&joined(place.path, key)) {
+            if !entries.iter().any(|entry| entry.key == key) && !self.problems.below(&joined(place.path, key))
+            {
                 self.fault(place, format!("`{key}` is missing"), None);
             }
         }
@@ -114,7 +115,8 @@ impl<'s> Checker<'s, '_> {
         properties: Option<&serde_json::Map<String, Schema>>,
         path: &str,
     ) {
-        let known: Vec<&str> = properties.into_iter().flat_map(|map| map.keys()).map(String::as_str).collect();
+        let known: Vec<&str> =
+            properties.into_iter().flat_map(|map| map.keys()).map(String::as_str).collect();
         let foreign = FOREIGN
             .iter()
             .find(|(word, meant)| *word == entry.key && known.contains(meant))
@@ -144,7 +146,9 @@ impl<'s> Checker<'s, '_> {
                     self.resolve(node, alternative).is_some_and(|alternative| {
                         let types = types(alternative);
                         let accepts = |kind: &str| types.contains(&kind);
-                        accepts(kind(node)) || (accepts("string") && is_scalar(node)) || self.words(alternative).is_some()
+                        accepts(kind(node))
+                            || (accepts("string") && is_scalar(node))
+                            || self.words(alternative).is_some()
                     })
                 })?;
             } else {
@@ -275,7 +279,9 @@ fn adapt(node: &mut Node, types: &[&str]) {
         {
             Value::Text(Text { text: written.clone(), expanded: false })
         }
-        Value::Text(Text { text, expanded: true }) if wants("integer") || (wants("boolean") && !wants("string")) => {
+        Value::Text(Text { text, expanded: true })
+            if wants("integer") || (wants("boolean") && !wants("string")) =>
+        {
             match plain(text) {
                 Some(value) => value,
                 None => return,

@@ -69,7 +69,11 @@ pub(super) fn format_of(root: &Node) -> Format {
         let entries = servers.entries().unwrap_or_default();
         entries.iter().any(|server| OWN_SERVER_KEYS.iter().any(|key| server.value.get(key).is_some()))
     };
-    if root.get("inputs").is_none() && (own_at_top || own_inside()) { Format::Tollgate } else { Format::VsCode }
+    if root.get("inputs").is_none() && (own_at_top || own_inside()) {
+        Format::Tollgate
+    } else {
+        Format::VsCode
+    }
 }
 
 /// Translates a client's file into the words of `tollgate.yaml`.
@@ -163,7 +167,9 @@ fn translate_server(server: &mut Entry, path: &str, problems: &mut Problems) {
         Value::Map(entries) => entries.is_empty(),
         _ => false,
     };
-    kept.retain(|entry| !(blank(entry) && matches!(entry.key.as_str(), "command" | "url" | "args" | "env" | "headers")));
+    kept.retain(|entry| {
+        !(blank(entry) && matches!(entry.key.as_str(), "command" | "url" | "args" | "env" | "headers"))
+    });
     *entries = kept;
     idle.warn(path, problems);
 }
@@ -171,7 +177,8 @@ fn translate_server(server: &mut Entry, path: &str, problems: &mut Problems) {
 /// Translates a client's name of a transport; `None` if it says nothing that the other keys do not say.
 fn translate_transport(value: &mut Node, has_command: bool) -> Option<()> {
     let Value::Text(text) = &mut value.value else { return Some(()) };
-    let word: String = text.text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
+    let word: String =
+        text.text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
     match word.as_str() {
         "stdio" | "local" if has_command => return None,
         "http" | "streamablehttp" | "remote" => "http".clone_into(&mut text.text),
@@ -200,7 +207,8 @@ impl Idle {
 
     fn warn(self, path: &str, problems: &mut Problems) {
         let Some(span) = self.first else { return };
-        let shown: Vec<String> = self.keys.iter().take(IDLE_KEYS_SHOWN_MAX).map(|key| format!("`{key}`")).collect();
+        let shown: Vec<String> =
+            self.keys.iter().take(IDLE_KEYS_SHOWN_MAX).map(|key| format!("`{key}`")).collect();
         let more = match self.keys.len() - shown.len() {
             0 => String::new(),
             more => format!(" and {more} more"),

@@ -63,7 +63,10 @@ impl Expander<'_> {
             Value::Map(entries) => {
                 for entry in entries {
                     let path = joined(path, entry.written.as_deref().unwrap_or(&entry.key));
-                    let left_out = matches!(entry.value.get("disabled").map(|node| &node.value), Some(Value::Bool(true, _)));
+                    let left_out = matches!(
+                        entry.value.get("disabled").map(|node| &node.value),
+                        Some(Value::Bool(true, _))
+                    );
                     if !left_out {
                         self.tree(&mut entry.value, &path);
                     }
@@ -119,7 +122,11 @@ impl Expander<'_> {
         if let Some((name, default)) = inner.split_once(":-") {
             let name = name.strip_prefix("env:").unwrap_or(name);
             check_name(name)?;
-            return Ok(self.env.var(name).filter(|value| !value.is_empty()).unwrap_or_else(|| default.to_owned()));
+            return Ok(self
+                .env
+                .var(name)
+                .filter(|value| !value.is_empty())
+                .unwrap_or_else(|| default.to_owned()));
         }
         if let Some(name) = inner.strip_prefix("env:") {
             return self.variable(name);
@@ -143,8 +150,10 @@ impl Expander<'_> {
 
     /// What VS Code asks its user for comes from the environment here.
     fn input(&self, id: &str) -> Result<String, Fault> {
-        let upper: String =
-            id.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
+        let upper: String = id
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' })
+            .collect();
         self.env.var(id).or_else(|| self.env.var(&upper)).ok_or_else(|| Fault {
             message: format!("an editor asks its user for `{id}`; a gateway has nobody to ask"),
             suggestion: format!("set the environment variable `{upper}`"),

@@ -23,9 +23,9 @@ impl Files {
         Self { folder, seen: RefCell::default() }
     }
 
-    /// The path as meant: relative to the configuration's folder.
+    /// The path as meant: relative to the configuration's folder, without idle dots.
     pub(super) fn path(&self, path: &str) -> PathBuf {
-        self.folder.join(path)
+        self.folder.join(path).components().collect()
     }
 
     /// The files asked for so far, each once.

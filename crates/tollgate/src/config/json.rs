@@ -187,7 +187,8 @@ impl Reader<'_> {
 
     fn hex(&mut self) -> Option<u32> {
         let digits = self.source.get(self.at..self.at + 4)?;
-        let code = digits.bytes().all(|b| b.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok())??;
+        let code =
+            digits.bytes().all(|b| b.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok())??;
         self.at += 4;
         Some(code)
     }
@@ -308,7 +309,8 @@ mod tests {
 
     #[test]
     fn comments_and_trailing_commas_are_fine() {
-        let node = read("// a\n{ /* b */ \"x\": [1, 2.50, ], \"y\": \"\\u00e9\\ud83d\\ude00\", }\n").expect("JSONC");
+        let node =
+            read("// a\n{ /* b */ \"x\": [1, 2.50, ], \"y\": \"\\u00e9\\ud83d\\ude00\", }\n").expect("JSONC");
         let mut out = String::new();
         node.write_json(&mut out);
         assert_eq!(out, r#"{"x":[1,2.50],"y":"é😀"}"#);

@@ -132,7 +132,8 @@ fn read_source(path: &Path) -> Result<String, Problem> {
         return Err(fail(format!("the file is larger than {FILE_BYTES_MAX} bytes"), None));
     }
     let text = String::from_utf8(bytes).map_err(|error| {
-        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
+        let line =
+            error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
         fail(format!("the file is not UTF-8 in line {line}"), Some("save it as UTF-8"))
     })?;
     Ok(text.strip_prefix('\u{feff}').map(ToOwned::to_owned).unwrap_or(text))
@@ -174,7 +175,8 @@ fn drop_duplicates(node: &mut Node, path: &str, source: &str, problems: &mut Pro
             entries.retain_mut(|entry| {
                 let path = joined(path, &entry.key);
                 if let Some(first) = seen.get(&entry.key) {
-                    let line = source[..(*first).min(source.len())].bytes().filter(|b| *b == b'\n').count() + 1;
+                    let line =
+                        source[..(*first).min(source.len())].bytes().filter(|b| *b == b'\n').count() + 1;
                     let message = format!("the key `{}` is already in line {line}", entry.key);
                     problems.add(Level::Error, entry.key_span, &path, message, None);
                     return false;

@@ -157,7 +157,11 @@ pub(super) struct Place<'a> {
 
 impl<'a> Place<'a> {
     pub(super) fn root(node: &'a Node) -> Self {
-        Self { path: String::new(), span: Span { start: node.span.start, end: node.span.start }, node: Some(node) }
+        Self {
+            path: String::new(),
+            span: Span { start: node.span.start, end: node.span.start },
+            node: Some(node),
+        }
     }
 
     /// The place of a key. If the key is not there, messages point at where it would belong.
@@ -181,7 +185,9 @@ impl<'a> Place<'a> {
         let node = items.get(index);
         Self {
             path: format!("{}[{index}]", self.path),
-            span: node.map_or(self.span, |node| pointed(node, Span { start: node.span.start, end: node.span.start })),
+            span: node.map_or(self.span, |node| {
+                pointed(node, Span { start: node.span.start, end: node.span.start })
+            }),
             node,
         }
     }

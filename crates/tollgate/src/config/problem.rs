@@ -78,8 +78,11 @@ impl Problem {
             Severity::Error => ("error", "1;31"),
             Severity::Warning => ("warning", "1;33"),
         };
-        let subject =
-            if self.path.is_empty() { self.message.clone() } else { format!("{}: {}", self.path, self.message) };
+        let subject = if self.path.is_empty() {
+            self.message.clone()
+        } else {
+            format!("{}: {}", self.path, self.message)
+        };
         let mut out = format!("{}: {}\n", paint(code, word), paint("1", &subject));
         if self.line == 0 {
             let _ = writeln!(out, " {} {}", paint("34", "-->"), self.file.display());
@@ -212,7 +215,12 @@ impl Problems {
         self.add(Severity::Error, place.span, &place.path, message.into(), Some(suggestion.into()));
     }
 
-    pub(super) fn warning(&mut self, place: &Place<'_>, message: impl Into<String>, suggestion: Option<String>) {
+    pub(super) fn warning(
+        &mut self,
+        place: &Place<'_>,
+        message: impl Into<String>,
+        suggestion: Option<String>,
+    ) {
         self.add(Severity::Warning, place.span, &place.path, message.into(), suggestion);
     }
 
@@ -231,12 +239,16 @@ impl Problems {
         }
     }
 
-    /// Whether a key at or below this path was refused.
+    /// Whether a key at or below this path was refused. When not all problems were kept, one of the others may be there.
     pub(super) fn below(&self, path: &str) -> bool {
-        self.found.iter().any(|found| {
-            found.severity == Severity::Error
-                && found.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-        })
+        self.left_out > 0
+            || self.found.iter().any(|found| {
+                found.severity == Severity::Error
+                    && found
+                        .path
+                        .strip_prefix(path)
+                        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            })
     }
 
     /// Blots this value out of every excerpt.

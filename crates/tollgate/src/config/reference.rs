@@ -83,7 +83,8 @@ fn order(schema: &Value) -> Vec<String> {
     let listed = schema.get(ORDER_KEY).and_then(Value::as_array).into_iter().flatten();
     let mut keys: Vec<String> = listed.filter_map(Value::as_str).map(ToOwned::to_owned).collect();
     let all = schema.get("properties").and_then(Value::as_object);
-    let mut rest: Vec<String> = all.into_iter().flat_map(Map::keys).filter(|key| !keys.contains(key)).cloned().collect();
+    let mut rest: Vec<String> =
+        all.into_iter().flat_map(Map::keys).filter(|key| !keys.contains(key)).cloned().collect();
     rest.sort();
     keys.append(&mut rest);
     keys
@@ -111,7 +112,8 @@ fn plain_kind<'v>(root: &'v Value, schema: &'v Value, found: &mut Vec<(String, &
     if let Some(name) = schema.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next()) {
         let target = target(root, schema);
         if let Some(words) = target.get("enum").and_then(Value::as_array) {
-            let words: Vec<String> = words.iter().filter_map(Value::as_str).map(|word| format!("`{word}`")).collect();
+            let words: Vec<String> =
+                words.iter().filter_map(Value::as_str).map(|word| format!("`{word}`")).collect();
             return words.join(", ");
         }
         let title = name.trim_end_matches("Section").to_owned();
@@ -121,7 +123,9 @@ fn plain_kind<'v>(root: &'v Value, schema: &'v Value, found: &mut Vec<(String, &
     }
     let types: Vec<&str> = match schema.get("type") {
         Some(Value::String(kind)) => vec![kind],
-        Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).filter(|kind| *kind != "null").collect(),
+        Some(Value::Array(kinds)) => {
+            kinds.iter().filter_map(Value::as_str).filter(|kind| *kind != "null").collect()
+        }
         _ => Vec::new(),
     };
     match types[..] {

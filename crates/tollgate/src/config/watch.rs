@@ -84,7 +84,9 @@ impl Watcher {
         loop {
             if timeout(LOOK_EVERY, self.told.recv()).await.is_ok() {
                 let latest = Instant::now() + UNREST_MAX;
-                while let Ok(Some(())) = timeout_at(latest.min(Instant::now() + QUIET), self.told.recv()).await {
+                while let Ok(Some(())) =
+                    timeout_at(latest.min(Instant::now() + QUIET), self.told.recv()).await
+                {
                     if Instant::now() >= latest {
                         break;
                     }

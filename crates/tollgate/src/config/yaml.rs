@@ -23,7 +23,11 @@ pub(super) fn read(source: &str) -> Result<Node, Syntax> {
         match event {
             Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
             Event::DocumentStart(..) if document.is_some() => {
-                return Err(fault(span, "a second YAML document begins here", "one file holds one configuration"));
+                return Err(fault(
+                    span,
+                    "a second YAML document begins here",
+                    "one file holds one configuration",
+                ));
             }
             Event::DocumentStart(..) => {
                 let (event, span) = reader.expect()?;
@@ -155,7 +159,9 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, span: Span) -> Resu
     let as_text = || Value::Text(Text { text: text.to_owned(), expanded: false });
     match tag {
         Some(tag) if tag.is_yaml_core_schema_tag("str") => Ok(as_text()),
-        Some(tag) if !["int", "float", "bool", "null"].iter().any(|kind| tag.is_yaml_core_schema_tag(kind)) => {
+        Some(tag)
+            if !["int", "float", "bool", "null"].iter().any(|kind| tag.is_yaml_core_schema_tag(kind)) =>
+        {
             Err(unknown_tag(tag, span))
         }
         None if style != ScalarStyle::Plain => Ok(as_text()),
@@ -175,7 +181,8 @@ pub(super) fn plain(text: &str) -> Option<Value> {
 
 /// The number as JSON writes it. Infinity and NaN, which JSON has not, stay texts.
 fn number(text: &str) -> Option<String> {
-    let based = |digits: &str, radix| u128::from_str_radix(digits, radix).ok().map(|number| number.to_string());
+    let based =
+        |digits: &str, radix| u128::from_str_radix(digits, radix).ok().map(|number| number.to_string());
     if let Some(digits) = text.strip_prefix("0o") {
         return based(digits, 8);
     }
@@ -250,7 +257,15 @@ mod tests {
 
     #[test]
     fn what_could_be_misread_is_refused() {
-        for yaml in ["a: 1\n---\nb: 2", "? [a]\n: 1", "!secret x", "a: [1", "a:\n\t- x", "&a [*a]", "%YAML 1.1\n---\na"] {
+        for yaml in [
+            "a: 1\n---\nb: 2",
+            "? [a]\n: 1",
+            "!secret x",
+            "a: [1",
+            "a:\n\t- x",
+            "&a [*a]",
+            "%YAML 1.1\n---\na",
+        ] {
             assert!(read(yaml).is_err(), "{yaml}");
         }
         let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();

@@ -135,9 +135,13 @@ impl Meaning<'_> {
         let message_bytes_max = section.limits.as_ref().and_then(|limits| limits.message_bytes_max);
         let servers = self.servers(section, root, message_bytes_max);
         let toolsets = self.toolsets(section, &root.key("toolsets"), &servers);
-        if servers.names.is_empty() && !self.problems.below("servers") {
+        if servers.names.is_empty() && !self.problems.is_fatal() {
             let suggestion = Some("name at least one MCP server under `servers`".to_owned());
-            self.problems.warning(&root.key("servers"), "no servers: clients will find nothing here", suggestion);
+            self.problems.warning(
+                &root.key("servers"),
+                "no servers: clients will find nothing here",
+                suggestion,
+            );
         }
         Config {
             file: file.to_owned(),
@@ -200,7 +204,10 @@ impl Meaning<'_> {
         let place = root.key("allowed_hosts");
         for (index, host) in Items::iter(section.allowed_hosts.as_ref()) {
             match format!("http://{host}/").parse::<http::Uri>() {
-                Ok(uri) if uri.authority().is_some_and(|authority| authority == host.as_str()) && !host.contains('@') => {
+                Ok(uri)
+                    if uri.authority().is_some_and(|authority| authority == host.as_str())
+                        && !host.contains('@') =>
+                {
                     proxy.allowed_hosts.push(host.to_ascii_lowercase());
                 }
                 _ => {
@@ -259,7 +266,11 @@ impl Meaning<'_> {
                 return None;
             }
         };
-        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        if !url.username().is_empty()
+            || url.password().is_some()
+            || url.query().is_some()
+            || url.fragment().is_some()
+        {
             self.problems.error(place, "a public URL has no user name, password, query or fragment");
             return None;
         }
@@ -271,7 +282,12 @@ impl Meaning<'_> {
         Some(url.as_str().trim_end_matches('/').to_owned())
     }
 
-    fn servers(&mut self, section: &ConfigSection, root: &Place<'_>, message_bytes_max: Option<usize>) -> Servers {
+    fn servers(
+        &mut self,
+        section: &ConfigSection,
+        root: &Place<'_>,
+        message_bytes_max: Option<usize>,
+    ) -> Servers {
         let place = root.key("servers");
         let mut servers = Servers { settings: Vec::new(), names: HashMap::new() };
         for (label, section) in Keyed::iter(section.servers.as_ref()) {

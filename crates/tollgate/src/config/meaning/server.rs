@@ -14,9 +14,8 @@ use super::{Meaning, shown};
 use crate::config::client::Format;
 use crate::config::node::Place;
 use crate::config::section::{
-    Scalar,
-    EraSection, HttpVersionSection, IsolationSection, Items, Keyed, SecretSection, ServerSection, Short,
-    TransportSection,
+    EraSection, HttpVersionSection, IsolationSection, Items, Keyed, Scalar, SecretSection, ServerSection,
+    Short, TransportSection,
 };
 
 /// Keys that only a server with a `command` has, and those that only one with a `url` has.
@@ -58,7 +57,8 @@ impl Meaning<'_> {
             IsolationSection::Principal => Isolation::Principal,
             IsolationSection::Session => Isolation::Session,
         });
-        let wait = |target: &mut Duration, ms: Option<u64>| *target = ms.map_or(*target, Duration::from_millis);
+        let wait =
+            |target: &mut Duration, ms: Option<u64>| *target = ms.map_or(*target, Duration::from_millis);
         let timeouts = &mut settings.timeouts;
         wait(&mut timeouts.connect, section.connect_timeout_ms);
         wait(&mut timeouts.probe, section.probe_timeout_ms);
@@ -83,7 +83,8 @@ impl Meaning<'_> {
         match (&section.command, &section.url) {
             (Some(command), None) => {
                 if let Some(TransportSection::Http | TransportSection::Sse) = section.transport {
-                    self.problems.error(&place.key("transport"), "this transport needs a `url`, not a `command`");
+                    self.problems
+                        .error(&place.key("transport"), "this transport needs a `url`, not a `command`");
                 }
                 self.without_effect(&URL_KEYS, "command", place);
                 self.stdio(command, section, place)

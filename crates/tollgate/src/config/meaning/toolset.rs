@@ -4,9 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use tollgate_catalog::names::{PublicName, public_name};
-use tollgate_catalog::{
-    Pick, PromptChoice, ResourceChoice, ToolChoice, ToolsetSettings, UriPick,
-};
+use tollgate_catalog::{Pick, PromptChoice, ResourceChoice, ToolChoice, ToolsetSettings, UriPick};
 use tollgate_model::ServerName;
 
 use super::{Meaning, Servers};
@@ -30,7 +28,8 @@ impl Meaning<'_> {
             let place = place.key(label);
             let Some(name) = self.name(label, &place) else { continue };
             if servers.names.contains_key(&name) {
-                let message = format!("`{name}` is a server already; servers and toolsets share one set of names");
+                let message =
+                    format!("`{name}` is a server already; servers and toolsets share one set of names");
                 self.problems.error_with(&place, message, "rename the toolset");
             }
             toolsets.push(self.toolset(name, section, &place, servers));
@@ -97,7 +96,12 @@ impl Meaning<'_> {
         Some(ToolChoice { server, pick, rename, description: section.description.clone(), pinned })
     }
 
-    fn prompt(&mut self, section: &PromptSection, place: &Place<'_>, servers: &Servers) -> Option<PromptChoice> {
+    fn prompt(
+        &mut self,
+        section: &PromptSection,
+        place: &Place<'_>,
+        servers: &Servers,
+    ) -> Option<PromptChoice> {
         let (server, pick) =
             self.pick(section.server.as_deref(), section.prompt.as_deref(), "prompt", place, servers)?;
         let rename = self.rename(section.rename.as_deref(), &pick, &place.key("rename"));
@@ -139,7 +143,8 @@ impl Meaning<'_> {
         place: &Place<'_>,
         servers: &Servers,
     ) -> Option<(ServerName, Pick)> {
-        let chosen_place = if place.node.and_then(Node::entries).is_some() { place.key(kind) } else { place.clone() };
+        let chosen_place =
+            if place.node.and_then(Node::entries).is_some() { place.key(kind) } else { place.clone() };
         let Some(chosen) = chosen else {
             if !self.problems.below(&place.path) {
                 let suggestion = format!("`{kind}: \"*\"` chooses all of them");
