@@ -153,9 +153,9 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The body is not JSON, or could be read two ways (duplicate members, lone surrogates, trailing bytes).
+    /// The body is not JSON, or could be read two ways: half of a surrogate pair, bytes after the message.
     ParseError = "parse_error", rpc -32700 / -32700, http 400 / 400, Client, Never;
-    /// The body is JSON but not a message that may be sent here.
+    /// The body is JSON but not a message that may be sent here. One in which a member stands twice is none either.
     InvalidRequest = "invalid_request", rpc -32600 / -32600, http 400 / 400, Client, Never;
     /// A method that the gateway does not serve on this endpoint.
     MethodNotFound = "method_not_found", rpc -32601 / -32601, http 404 / 200, Client, Never;
