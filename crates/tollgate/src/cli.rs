@@ -267,11 +267,8 @@ pub fn reference_md() -> String {
 fn section(page: &mut String, command: &mut clap::Command, path: &str, level: usize) {
     let help = command.render_long_help().to_string();
     let help: Vec<&str> = help.lines().map(str::trim_end).collect();
-    page.push_str(&format!(
-        "\n{} `{path}`\n\n```text\n{}\n```\n",
-        "#".repeat(level),
-        help.join("\n").trim_end()
-    ));
+    let (marks, text) = ("#".repeat(level), help.join("\n"));
+    page.extend(["\n", &marks, " `", path, "`\n\n```text\n", text.trim_end(), "\n```\n"]);
     for sub in command.get_subcommands_mut() {
         if !sub.is_hide_set() && sub.get_name() != "help" {
             let path = format!("{path} {}", sub.get_name());

@@ -139,7 +139,7 @@ impl Client {
         arguments: &Bytes,
         mut on_progress: impl FnMut(Progress),
     ) -> Result<Message, CallError> {
-        let params = [("name", Bytes::from(json::quote(tool))), ("arguments", arguments.clone())];
+        let params = [("name", json::quote(tool)), ("arguments", arguments.clone())];
         let first =
             self.request(methods::TOOLS_CALL, &params, Some(tool), Vec::new(), &mut on_progress).await;
         match first {
@@ -271,18 +271,22 @@ fn info() -> String {
 
 /// A request with its metadata. The id serves as the progress token.
 fn body(id: u64, method: &str, params: &[(&str, Bytes)], era: Era) -> Segments {
-    let mut text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{"#);
+    let mut members = String::new();
     for (key, value) in params {
-        text.push_str(&format!("\"{key}\":{},", String::from_utf8_lossy(value)));
+        members.extend(["\"", key, "\":", &String::from_utf8_lossy(value), ","]);
     }
-    text.push_str(&format!(r#""_meta":{{"{}":{id}"#, meta::PROGRESS_TOKEN));
-    if era == Era::Modern {
-        let (version, capabilities, client) =
-            (meta::PROTOCOL_VERSION, meta::CLIENT_CAPABILITIES, meta::CLIENT_INFO);
-        let (revision, info) = (Revision::LATEST, info());
-        text.push_str(&format!(r#","{version}":"{revision}","{capabilities}":{{}},"{client}":{info}"#));
-    }
-    text.push_str("}}}");
+    let token = meta::PROGRESS_TOKEN;
+    let request_meta = match era {
+        Era::Legacy => format!(r#""{token}":{id}"#),
+        Era::Modern => {
+            let (version, revision) = (meta::PROTOCOL_VERSION, Revision::LATEST);
+            let (capabilities, client) = (meta::CLIENT_CAPABILITIES, meta::CLIENT_INFO);
+            format!(r#""{token}":{id},"{version}":"{revision}","{capabilities}":{{}},"{client}":{}"#, info())
+        }
+    };
+    let text = format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{{members}"_meta":{{{request_meta}}}}}}}"#
+    );
     Segments::from(Bytes::from(text))
 }
 

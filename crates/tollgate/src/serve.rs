@@ -183,7 +183,9 @@ async fn follow(
         tokio::select! {
             () = watcher.changed() => {}
             () = next_hangup(hangup.as_mut()) => {
-                secured.iter().for_each(|certificates| certificates.reload());
+                for certificates in secured {
+                    certificates.reload();
+                }
             }
         }
         if let Some(taken) = reload(command, gateway, &config) {

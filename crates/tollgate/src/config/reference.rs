@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::schema;
 use super::section::ORDER_KEY;
@@ -11,7 +11,7 @@ use super::section::ORDER_KEY;
 /// `docs/reference/configuration.schema.json`.
 pub fn schema_json() -> String {
     // A value serialises unless a key is no text, which cannot be here.
-    let mut text = serde_json::to_string_pretty(&sorted(schema())).unwrap_or_default();
+    let mut text = serde_json::to_string_pretty(&published(schema())).unwrap_or_default();
     text.push('\n');
     text
 }
@@ -95,8 +95,8 @@ fn description(schema: &Value) -> &str {
 }
 
 fn default<'v>(root: &'v Value, schema: &'v Value) -> Option<&'v Value> {
-    let own = schema.get("default").filter(|value| !value.is_null());
-    own.or_else(|| alternatives(schema).find_map(|schema| target(root, schema).get("default")))
+    let known = |schema: &'v Value| schema.get("default").filter(|value| !value.is_null());
+    known(schema).or_else(|| alternatives(schema).find_map(|schema| known(target(root, schema))))
 }
 
 /// What values a key takes, in words. Sections that it leads to are added to `found`.
@@ -116,7 +116,7 @@ fn plain_kind<'v>(root: &'v Value, schema: &'v Value, found: &mut Vec<(String, &
                 words.iter().filter_map(Value::as_str).map(|word| format!("`{word}`")).collect();
             return words.join(", ");
         }
-        let title = name.trim_end_matches("Section").to_owned();
+        let title = name.to_owned();
         let link = format!("[{title}](#{})", title.to_lowercase());
         found.push((title, target));
         return link;
@@ -140,7 +140,7 @@ fn plain_kind<'v>(root: &'v Value, schema: &'v Value, found: &mut Vec<(String, &
         ["integer"] => {
             let bound = |key| schema.get(key).and_then(Value::as_u64);
             match (bound("minimum"), bound("maximum")) {
-                (Some(least), Some(most)) => format!("{least} to {most}"),
+                (Some(least), Some(most)) => format!("whole number, {least} to {most}"),
                 _ => "whole number".to_owned(),
             }
         }
@@ -161,16 +161,47 @@ fn target<'v>(root: &'v Value, schema: &'v Value) -> &'v Value {
     path.and_then(|path| root.pointer(path)).unwrap_or(schema)
 }
 
-/// The same with its keys in alphabetical order, whatever order the JSON library was built to keep, and without
-/// what only the reference page needs.
-fn sorted(value: &Value) -> Value {
-    match value {
+/// What of a schema's members is published: all but what only the reference page needs, or only Rust.
+fn is_published(key: &str, value: &Value) -> bool {
+    match key {
+        ORDER_KEY => false,
+        "default" => !value.is_null(),
+        "format" => !value.as_str().is_some_and(|format| format.starts_with("uint")),
+        _ => true,
+    }
+}
+
+/// A schema as editors shall see it: in alphabetical order, whatever order the JSON library was built to keep, and with
+/// `${NAME}` allowed where a number, a truth value or one of several words is wanted.
+fn published(schema: &Value) -> Value {
+    match schema {
         Value::Object(members) => {
-            let mut members: Vec<_> = members.iter().filter(|(key, _)| *key != ORDER_KEY).collect();
-            members.sort_by_key(|(key, _)| key.as_str());
-            Value::Object(members.into_iter().map(|(key, value)| (key.clone(), sorted(value))).collect())
+            let kept = members.iter().filter(|(key, value)| is_published(key, value));
+            let mut members: Vec<_> = kept.map(|(key, value)| (key.clone(), published(value))).collect();
+            members.sort_by(|(one, _), (other, _)| one.cmp(other));
+            allow_variable(Value::Object(members.into_iter().collect()))
         }
-        Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
+        Value::Array(items) => Value::Array(items.iter().map(published).collect()),
         other => other.clone(),
     }
+}
+
+fn allow_variable(schema: Value) -> Value {
+    let types = match schema.get("type") {
+        Some(Value::String(kind)) => vec![kind.as_str()],
+        Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let takes_text = types.contains(&"string") && schema.get("enum").is_none();
+    let is_scalar = ["integer", "boolean", "string"].iter().any(|kind| types.contains(kind));
+    let Value::Object(members) = schema else { return schema };
+    if takes_text || !is_scalar {
+        return Value::Object(members);
+    }
+    let (mut outer, inner): (Map<_, _>, Map<_, _>) =
+        members.into_iter().partition(|(key, _)| matches!(key.as_str(), "description" | "default"));
+    outer.insert("anyOf".to_owned(), json!([inner, { "type": "string", "pattern": r"\$\{.+\}" }]));
+    let mut outer: Vec<_> = outer.into_iter().collect();
+    outer.sort_by(|(one, _), (other, _)| one.cmp(other));
+    Value::Object(outer.into_iter().collect())
 }

@@ -55,6 +55,7 @@ pub(super) struct ConfigSection {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("x-order" = keys::<TlsSection>()))]
+#[schemars(rename = "Tls")]
 pub(super) struct TlsSection {
     /// PEM file with the certificate chain, the server's own first. Relative to this file.
     pub(super) certificate: Option<String>,
@@ -66,6 +67,7 @@ pub(super) struct TlsSection {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("x-order" = keys::<LimitsSection>()))]
+#[schemars(rename = "Limits")]
 pub(super) struct LimitsSection {
     /// The largest request body, in bytes. Larger ones are refused with 413.
     #[schemars(range(min = 1024, max = 1_073_741_824), extend("default" = defaults::proxy().body_bytes_max))]
@@ -104,6 +106,7 @@ pub(super) struct LimitsSection {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("x-order" = keys::<ServerSection>()))]
+#[schemars(rename = "Server")]
 pub(super) struct ServerSection {
     /// Leaves the server out, as if it were not here.
     #[schemars(extend("default" = false))]
@@ -169,6 +172,7 @@ pub(super) struct ServerSection {
 /// How a server is spoken with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "Transport")]
 pub(super) enum TransportSection {
     Http,
     Sse,
@@ -179,6 +183,7 @@ pub(super) enum TransportSection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(extend("default" = "auto"))]
+#[schemars(rename = "HttpVersion")]
 pub(super) enum HttpVersionSection {
     Auto,
     Http1,
@@ -189,6 +194,7 @@ pub(super) enum HttpVersionSection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(extend("default" = "auto"))]
+#[schemars(rename = "Era")]
 pub(super) enum EraSection {
     Auto,
     Legacy,
@@ -198,6 +204,7 @@ pub(super) enum EraSection {
 /// Who shares a process or session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "Isolation")]
 pub(super) enum IsolationSection {
     Shared,
     Tenant,
@@ -209,6 +216,7 @@ pub(super) enum IsolationSection {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("x-order" = keys::<ToolsetSection>()))]
+#[schemars(rename = "Toolset")]
 pub(super) struct ToolsetSection {
     /// What the toolset is for. Clients see it as the endpoint's instructions.
     pub(super) description: Option<String>,
@@ -224,6 +232,7 @@ pub(super) struct ToolsetSection {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("x-order" = keys::<ToolSection>()))]
+#[schemars(rename = "Tool")]
 pub(super) struct ToolSection {
     /// The public name (`server__tool`) or, beside `server`, the server's own name of the tool; `*` for all tools of
     /// `server`.
@@ -243,6 +252,7 @@ pub(super) struct ToolSection {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("x-order" = keys::<ResourceSection>()))]
+#[schemars(rename = "Resource")]
 pub(super) struct ResourceSection {
     /// The server that has the resources.
     pub(super) server: Option<String>,
@@ -254,6 +264,7 @@ pub(super) struct ResourceSection {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("x-order" = keys::<PromptSection>()))]
+#[schemars(rename = "Prompt")]
 pub(super) struct PromptSection {
     /// The public name (`server__prompt`) or, beside `server`, the server's own name of the prompt; `*` for all prompts
     /// of `server`.
@@ -270,6 +281,7 @@ pub(super) struct PromptSection {
 /// The file that holds a secret. A text alone is the value itself.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Secret")]
 pub(super) struct SecretSection {
     /// The value itself.
     #[serde(skip)]

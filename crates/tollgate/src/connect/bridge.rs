@@ -1,5 +1,6 @@
 //! What happens to each message.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,7 +30,7 @@ use crate::out::{Printer, To};
 /// Requests under way at once; further ones are refused.
 const REQUESTS_MAX: usize = 256;
 /// The longest wait for one answer. Clients give up long before.
-const ANSWER_WAIT_MAX: Duration = Duration::from_secs(3600);
+const ANSWER_WAIT_MAX: Duration = Duration::from_hours(1);
 /// The longest wait until a notification is taken.
 const NOTIFY_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Pauses between attempts to open the session's stream.
@@ -131,7 +132,7 @@ impl Bridge {
             self.legacy.begin(message.bytes().clone());
             return self.initialize(&message, &id).await;
         }
-        let revision = message.meta_text(meta::PROTOCOL_VERSION).map(|text| text.into_owned());
+        let revision = message.meta_text(meta::PROTOCOL_VERSION).map(Cow::into_owned);
         let bridge = self.clone();
         let key = id.clone();
         let is_modern = revision.is_some();
@@ -283,7 +284,7 @@ impl Bridge {
                     let mut body = response.into_body();
                     while let Some(Ok(frame)) = body.frame().await {
                         events.push(frame.into_data().unwrap_or_default());
-                        while let Some(event) = events.next() {
+                        for event in events.by_ref() {
                             if let Some(message) = event.ok().and_then(|event| read_event(&event.data)) {
                                 self.answer(message.into_bytes()).await;
                             }
@@ -346,7 +347,7 @@ impl Bridge {
         while !passed.answered {
             let Some(Ok(frame)) = body.frame().await else { break };
             events.push(frame.into_data().unwrap_or_default());
-            while let Some(event) = events.next() {
+            for event in events.by_ref() {
                 let Ok(event) = event else { continue };
                 if let Some(message) = read_event(&event.data) {
                     passed.see(&message, id);
@@ -420,7 +421,7 @@ impl Passed {
         if is_response && message.id_raw().as_ref() == Some(id) {
             self.answered = true;
             if message.kind() == Kind::Result {
-                self.revision = message.text("protocolVersion").map(|text| text.into_owned());
+                self.revision = message.text("protocolVersion").map(Cow::into_owned);
             }
         }
     }

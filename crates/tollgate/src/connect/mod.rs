@@ -66,7 +66,7 @@ async fn read(bridge: &Arc<Bridge>) {
         chunk.reserve(READ_BYTES);
         let is_end = stdin.read_buf(&mut chunk).await.map_or(true, |length| length == 0);
         lines.push(chunk.split().freeze());
-        while let Some(line) = lines.next() {
+        for line in lines.by_ref() {
             take(bridge, line, &limits).await;
         }
         if is_end {

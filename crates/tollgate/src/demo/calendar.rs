@@ -97,6 +97,7 @@ fn told(answer: Result<String, impl ToString>) -> CallToolResult {
 }
 
 #[tool_router]
+#[allow(clippy::unused_self, reason = "a tool is a method")]
 impl Calendar {
     #[tool(description = "The day of the week of a date", annotations(read_only_hint = true))]
     fn weekday(&self, Parameters(OneDay { date }): Parameters<OneDay>) -> CallToolResult {

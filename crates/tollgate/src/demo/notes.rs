@@ -35,7 +35,7 @@ pub(crate) async fn serve_stdio() -> Result<(), Failure> {
 
 #[derive(Debug, Clone)]
 struct Notes {
-    notes: Arc<Mutex<BTreeMap<String, String>>>,
+    by_title: Arc<Mutex<BTreeMap<String, String>>>,
     tool_router: ToolRouter<Self>,
     prompt_router: PromptRouter<Self>,
 }
@@ -62,14 +62,14 @@ impl Notes {
         ];
         let notes = first.map(|(title, text)| (title.to_owned(), text.to_owned())).into();
         Self {
-            notes: Arc::new(Mutex::new(notes)),
+            by_title: Arc::new(Mutex::new(notes)),
             tool_router: Self::tool_router(),
             prompt_router: Self::prompt_router(),
         }
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<String, String>) -> T) -> T {
-        work(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.by_title.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

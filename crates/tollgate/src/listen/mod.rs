@@ -313,7 +313,7 @@ impl Connection {
         }
     }
 
-    fn failed(&self, reason: impl ToString) {
+    fn failed(&self, reason: &(impl ToString + ?Sized)) {
         ConnectionFailed { plane: self.plane, peer: self.peer, reason: &reason.to_string() }.emit();
     }
 }

@@ -71,7 +71,7 @@ async fn heads_that_are_too_large_are_answered_with_431() {
     let served = serve(bounds, |_, _| async { text("hello") }).await;
     let long = format!("GET /x HTTP/1.1\r\nhost: x\r\nlong: {}\r\n\r\n", "x".repeat(20_000));
     assert!(talk(served.address, long.as_bytes()).await.starts_with("HTTP/1.1 431"));
-    let many: String = (0..200).map(|n| format!("h{n}: x\r\n")).collect();
+    let many = "h: x\r\n".repeat(200);
     let many = format!("GET /x HTTP/1.1\r\nhost: x\r\n{many}\r\n");
     assert!(talk(served.address, many.as_bytes()).await.starts_with("HTTP/1.1 431"));
 }
@@ -83,7 +83,7 @@ async fn what_is_under_way_finishes_and_nothing_new_begins() {
     let served = serve(Bounds::default(), move |_, _| {
         let (entered, mut released) = (entered.clone(), released.clone());
         async move {
-            drop(entered.send(()).await);
+            entered.send(()).await.expect("a listener");
             drop(released.wait_for(|released| *released).await);
             text("finished")
         }
@@ -107,7 +107,7 @@ async fn what_is_under_way_finishes_and_nothing_new_begins() {
 #[tokio::test]
 async fn what_does_not_finish_is_cut_off() {
     let (keep, frames) = mpsc::channel::<Result<Frame<Bytes>, Infallible>>(1);
-    let frames = std::sync::Arc::new(tokio::sync::Mutex::new(Some(frames)));
+    let frames = Arc::new(tokio::sync::Mutex::new(Some(frames)));
     let served = serve(Bounds::default(), move |_, _| {
         let frames = frames.clone();
         async move {

@@ -21,7 +21,7 @@ fn ask(process: &mut Running, message: &Value) -> Value {
     response(process, id, &mut Vec::new())
 }
 
-fn legacy_call(id: u32, tool: &str, arguments: Value) -> Value {
+fn legacy_call(id: u32, tool: &str, arguments: &Value) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call",
         "params": { "name": tool, "arguments": arguments, "_meta": { "progressToken": id } } })
 }
@@ -42,7 +42,7 @@ fn converse_legacy(process: &mut Running, tool: &str) {
     process.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
     let listed = ask(process, &json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/list" }));
     assert!(listed["result"]["tools"].as_array().is_some_and(|tools| tools.len() == 3), "{listed}");
-    let called = ask(process, &legacy_call(3, tool, json!({ "title": "groceries" })));
+    let called = ask(process, &legacy_call(3, tool, &json!({ "title": "groceries" })));
     assert_eq!(called["result"]["content"][0]["text"], "Milk, bread, coffee.", "{called}");
 }
 
@@ -138,7 +138,7 @@ fn a_gateway_that_was_restarted_is_found_again() {
     converse_legacy(&mut bridge, "notes__read");
     drop(first);
 
-    let refused = ask(&mut bridge, &legacy_call(10, "notes__read", json!({ "title": "groceries" })));
+    let refused = ask(&mut bridge, &legacy_call(10, "notes__read", &json!({ "title": "groceries" })));
     assert!(
         refused["error"]["message"].as_str().is_some_and(|text| text.contains("cannot be reached")),
         "{refused}"
@@ -150,7 +150,7 @@ fn a_gateway_that_was_restarted_is_found_again() {
     command.args(["--listen", &listen.to_string()]);
     let mut second = Running::start(command);
     second.json();
-    let called = ask(&mut bridge, &legacy_call(11, "notes__read", json!({ "title": "groceries" })));
+    let called = ask(&mut bridge, &legacy_call(11, "notes__read", &json!({ "title": "groceries" })));
     assert_eq!(called["result"]["content"][0]["text"], "Milk, bread, coffee.", "{called}");
 }
 

@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A test that waits longer than this has failed.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The binary under test, with nothing of this process's settings.
-pub fn tollgate() -> Command {
+pub(crate) fn tollgate() -> Command {
     let mut command = Command::new(binary());
     for name in ["TOLLGATE_LOG", "TOLLGATE_LOG_FORMAT", "TOLLGATE_CONFIG"] {
         command.env_remove(name);
@@ -23,34 +23,34 @@ pub fn tollgate() -> Command {
     command
 }
 
-pub fn binary() -> &'static str {
+pub(crate) fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_tollgate")
 }
 
 /// Runs a command to its end.
-pub fn run(args: &[&str]) -> Output {
+pub(crate) fn run(args: &[&str]) -> Output {
     tollgate().args(args).stdin(Stdio::null()).output().expect("the binary runs")
 }
 
-pub fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-pub fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// A running command whose output is read line by line. It is ended with the test.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
-    pub stdin: Option<ChildStdin>,
+    pub(crate) stdin: Option<ChildStdin>,
     out: Receiver<String>,
     err: Receiver<String>,
-    pub err_seen: VecDeque<String>,
+    pub(crate) err_seen: VecDeque<String>,
 }
 
 impl Running {
-    pub fn start(mut command: Command) -> Self {
+    pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -63,17 +63,17 @@ impl Running {
     }
 
     /// The next line of standard output.
-    pub fn line(&mut self) -> String {
+    pub(crate) fn line(&mut self) -> String {
         self.out.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no line; stderr: {:#?}", self.all_err()))
     }
 
     /// The next line of standard output, as JSON.
-    pub fn json(&mut self) -> Value {
+    pub(crate) fn json(&mut self) -> Value {
         serde_json::from_str(&self.line()).expect("a JSON line")
     }
 
     /// Waits for a line on standard error that contains `text`.
-    pub fn wait_err(&mut self, text: &str) -> String {
+    pub(crate) fn wait_err(&mut self, text: &str) -> String {
         let until = Instant::now() + PATIENCE;
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -95,19 +95,19 @@ impl Running {
     }
 
     /// Sends one line to standard input.
-    pub fn send(&mut self, message: &Value) {
+    pub(crate) fn send(&mut self, message: &Value) {
         let stdin = self.stdin.as_mut().expect("an open standard input");
         writeln!(stdin, "{message}").expect("sent");
         stdin.flush().expect("sent");
     }
 
-    pub fn signal(&self, signal: rustix::process::Signal) {
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).expect("a signal");
     }
 
     /// Waits for the end.
-    pub fn end(&mut self) -> ExitStatus {
+    pub(crate) fn end(&mut self) -> ExitStatus {
         let until = Instant::now() + PATIENCE;
         // Ends of output tell when the process ends, without polling it; reaping follows at once.
         while let Some(left) = until.checked_duration_since(Instant::now()) {
@@ -140,19 +140,19 @@ fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
 }
 
 /// A folder with files for one test.
-pub struct Folder(TempDir);
+pub(crate) struct Folder(TempDir);
 
 impl Folder {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(TempDir::new().expect("a folder"))
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
     /// Puts a file in place at once, as editors do.
-    pub fn write(&self, name: &str, text: &str) -> String {
+    pub(crate) fn write(&self, name: &str, text: &str) -> String {
         let path = self.path(name);
         let fresh = self.path(&format!(".{name}.new"));
         std::fs::write(&fresh, text).expect("a file");
@@ -162,19 +162,19 @@ impl Folder {
 }
 
 /// A configuration with the notes server under this name.
-pub fn notes_config(server: &str) -> String {
+pub(crate) fn notes_config(server: &str) -> String {
     format!("servers:\n  {server}:\n    command: {}\n    args: [demo-server, stdio]\n", json!(binary()))
 }
 
 /// A gateway with its two addresses.
-pub struct Gateway {
-    pub process: Running,
-    pub listen: SocketAddr,
-    pub admin: SocketAddr,
+pub(crate) struct Gateway {
+    pub(crate) process: Running,
+    pub(crate) listen: SocketAddr,
+    pub(crate) admin: SocketAddr,
 }
 
 impl Gateway {
-    pub fn start(config: &str) -> Self {
+    pub(crate) fn start(config: &str) -> Self {
         let mut command = tollgate();
         command.args(["serve", "--config", config, "--json"]);
         command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
@@ -184,13 +184,13 @@ impl Gateway {
         Self { listen: address("listen"), admin: address("adminListen"), process }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/mcp", self.listen)
     }
 }
 
 /// The calendar server, and its URL.
-pub fn calendar() -> (Running, String) {
+pub(crate) fn calendar() -> (Running, String) {
     let mut command = tollgate();
     command.args(["demo-server", "http", "--until-stdin-ends"]);
     let mut server = Running::start(command);
@@ -199,14 +199,14 @@ pub fn calendar() -> (Running, String) {
 }
 
 /// An HTTP answer.
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 /// One request on a connection of its own.
-pub fn http(address: SocketAddr, request: &str) -> Answer {
+pub(crate) fn http(address: SocketAddr, request: &str) -> Answer {
     let mut stream = TcpStream::connect(address).expect("a connection");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream.write_all(request.as_bytes()).expect("sent");
@@ -214,7 +214,7 @@ pub fn http(address: SocketAddr, request: &str) -> Answer {
 }
 
 /// Reads an answer to the end of its connection.
-pub fn answer(mut stream: impl Read) -> Answer {
+pub(crate) fn answer(mut stream: impl Read) -> Answer {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).expect("an answer");
     let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -223,12 +223,12 @@ pub fn answer(mut stream: impl Read) -> Answer {
     Answer { status, head: head.to_owned(), body: body.to_owned() }
 }
 
-pub fn get(address: SocketAddr, path: &str) -> Answer {
+pub(crate) fn get(address: SocketAddr, path: &str) -> Answer {
     http(address, &format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"))
 }
 
 /// A request of a modern client.
-pub fn modern(id: u32, method: &str, params: Value) -> Value {
+pub(crate) fn modern(id: u32, method: &str, params: Value) -> Value {
     let mut params = params;
     params["_meta"] = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -239,7 +239,7 @@ pub fn modern(id: u32, method: &str, params: Value) -> Value {
 }
 
 /// A modern request as HTTP.
-pub fn modern_http(address: SocketAddr, message: &Value) -> String {
+pub(crate) fn modern_http(address: SocketAddr, message: &Value) -> String {
     let method = message["method"].as_str().expect("a method");
     let name =
         message["params"]["name"].as_str().map(|name| format!("mcp-name: {name}\r\n")).unwrap_or_default();
@@ -253,7 +253,7 @@ pub fn modern_http(address: SocketAddr, message: &Value) -> String {
 }
 
 /// `initialize` of a legacy client.
-pub fn initialize(id: u32) -> Value {
+pub(crate) fn initialize(id: u32) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "method": "initialize", "params": {
         "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "test", "version": "1" } } })
 }
