@@ -1,6 +1,6 @@
 //! `docs/reference/errors.md` is made from the table of codes.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::path::Path;
 use std::{env, fs};
 
@@ -90,9 +90,8 @@ fn retry(retry: Retry) -> &'static str {
     }
 }
 
-fn pair(modern: impl ToString, legacy: impl ToString) -> String {
-    let (modern, legacy) = (modern.to_string(), legacy.to_string());
-    if modern == legacy { modern } else { format!("{modern} modern, {legacy} legacy") }
+fn pair<T: PartialEq + Display + Copy>(modern: T, legacy: T) -> String {
+    if modern == legacy { modern.to_string() } else { format!("{modern} modern, {legacy} legacy") }
 }
 
 fn page() -> Result<String, std::fmt::Error> {
