@@ -77,14 +77,12 @@ impl Running {
         let until = Instant::now() + PATIENCE;
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            match self.err.recv_timeout(left) {
-                Ok(line) => {
-                    self.err_seen.push_back(line.clone());
-                    if line.contains(text) {
-                        return line;
-                    }
-                }
-                Err(_) => panic!("no line with {text:?} on stderr: {:#?}", self.err_seen),
+            let Ok(line) = self.err.recv_timeout(left) else {
+                panic!("no line with {text:?} on stderr: {:#?}", self.err_seen);
+            };
+            self.err_seen.push_back(line.clone());
+            if line.contains(text) {
+                return line;
             }
         }
     }
