@@ -42,7 +42,7 @@ impl<'s> Checker<'s, '_> {
         let Some(schema) = self.resolve(node, whole) else {
             return self.wrong_kind(node, whole, place);
         };
-        if let Some(words) = self.words(schema) {
+        if let Some(words) = Self::words(schema) {
             return self.check_word(node, &words, place);
         }
         let types = types(schema);
@@ -85,12 +85,11 @@ impl<'s> Checker<'s, '_> {
             let path = joined(place.path, entry.written.as_deref().unwrap_or(&entry.key));
             let known = properties.and_then(|properties| properties.get(&entry.key));
             let schema = match (known, others) {
-                (Some(schema), _) => schema,
                 (None, Some(Schema::Bool(false))) => {
                     self.unknown_key(entry, properties, &path);
                     return false;
                 }
-                (None, Some(schema)) => schema,
+                (Some(schema), _) | (None, Some(schema)) => schema,
                 (None, None) => return true,
             };
             let span = pointed(&entry.value, entry.key_span);
@@ -148,7 +147,7 @@ impl<'s> Checker<'s, '_> {
                         let accepts = |kind: &str| types.contains(&kind);
                         accepts(kind(node))
                             || (accepts("string") && is_scalar(node))
-                            || self.words(alternative).is_some()
+                            || Self::words(alternative).is_some()
                     })
                 })?;
             } else {
@@ -158,7 +157,7 @@ impl<'s> Checker<'s, '_> {
     }
 
     /// The words among which a schema lets choose, if it does.
-    fn words(&self, schema: &'s Schema) -> Option<Vec<&'s str>> {
+    fn words(schema: &'s Schema) -> Option<Vec<&'s str>> {
         let list = schema.get("enum").or_else(|| schema.get("oneOf")).and_then(Schema::as_array)?;
         let word = |item: &'s Schema| item.as_str().or_else(|| item.get("const").and_then(Schema::as_str));
         Some(list.iter().filter_map(word).collect())

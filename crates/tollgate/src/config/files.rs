@@ -39,14 +39,14 @@ impl Files {
     /// The path, if a file is there that can be opened.
     pub(super) fn readable(&self, path: &str) -> Result<PathBuf, String> {
         let path = self.note(path);
-        self.open(&path)?;
+        open(&path)?;
         Ok(path)
     }
 
     /// The content of a file, without one line break at its end.
     pub(super) fn secret(&self, path: &str) -> Result<Secret, String> {
         let path = self.note(path);
-        let mut text = self.text(&path)?;
+        let mut text = Self::text(&path)?;
         if text.ends_with('\n') {
             text.pop();
             if text.ends_with('\r') {
@@ -62,7 +62,7 @@ impl Files {
     /// The variables of an environment file, in its order.
     pub(super) fn variables(&self, path: &str) -> Result<Vec<(String, Secret)>, String> {
         let path = self.note(path);
-        let text = Secret::new(self.text(&path)?);
+        let text = Secret::new(Self::text(&path)?);
         let mut variables = Vec::new();
         for (index, line) in text.expose().lines().enumerate() {
             let line = line.trim();
@@ -84,23 +84,10 @@ impl Files {
         path
     }
 
-    fn open(&self, path: &Path) -> Result<File, String> {
-        let shown = path.display();
-        let file = File::open(path).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => format!("{shown} does not exist"),
-            ErrorKind::PermissionDenied => format!("{shown} may not be read by this user"),
-            _ => format!("{shown} cannot be read: {error}"),
-        })?;
-        match file.metadata() {
-            Ok(metadata) if metadata.is_dir() => Err(format!("{shown} is a directory")),
-            _ => Ok(file),
-        }
-    }
-
-    fn text(&self, path: &Path) -> Result<String, String> {
+    fn text(path: &Path) -> Result<String, String> {
         let shown = path.display();
         let mut bytes = Vec::new();
-        self.open(path)?
+        open(path)?
             .take(SECRET_BYTES_MAX + 1)
             .read_to_end(&mut bytes)
             .map_err(|error| format!("{shown} cannot be read: {error}"))?;
@@ -108,6 +95,19 @@ impl Files {
             return Err(format!("{shown} is larger than {SECRET_BYTES_MAX} bytes"));
         }
         String::from_utf8(bytes).map_err(|_| format!("{shown} is not UTF-8"))
+    }
+}
+
+fn open(path: &Path) -> Result<File, String> {
+    let shown = path.display();
+    let file = File::open(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => format!("{shown} does not exist"),
+        ErrorKind::PermissionDenied => format!("{shown} may not be read by this user"),
+        _ => format!("{shown} cannot be read: {error}"),
+    })?;
+    match file.metadata() {
+        Ok(metadata) if metadata.is_dir() => Err(format!("{shown} is a directory")),
+        _ => Ok(file),
     }
 }
 

@@ -127,13 +127,13 @@ impl Reader<'_> {
         let mut text = String::new();
         loop {
             let Some(c) = self.peek() else {
-                return Err(self.open_text(start));
+                return Err(open_text(start));
             };
             let at = self.at;
             self.at += c.len_utf8();
             match c {
                 '"' => return Ok(text),
-                '\n' | '\r' => return Err(self.open_text(start)),
+                '\n' | '\r' => return Err(open_text(start)),
                 c if c < '\u{20}' => {
                     self.at = at;
                     return Err(self.fault(1, "a control character in a text has to be escaped".into()));
@@ -275,13 +275,13 @@ impl Reader<'_> {
             suggestion: Some(format!("a `{closing}` is missing")),
         }
     }
+}
 
-    fn open_text(&self, start: usize) -> Syntax {
-        Syntax {
-            span: Span { start, end: start + 1 },
-            message: "a text is not closed on its line".into(),
-            suggestion: Some("a double quote is missing".into()),
-        }
+fn open_text(start: usize) -> Syntax {
+    Syntax {
+        span: Span { start, end: start + 1 },
+        message: "a text is not closed on its line".into(),
+        suggestion: Some("a double quote is missing".into()),
     }
 }
 

@@ -53,7 +53,7 @@ pub const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// All problems that can be found at once: the file cannot be read, is no YAML or JSON, says what the schema does not
 /// know, names variables or files that are not there, or means something that cannot be served.
 pub fn load(path: &Path, env: &dyn Env) -> Result<Config, ConfigError> {
-    let source = read_source(path).map_err(ConfigError::one)?;
+    let source = read_source(path)?;
     let mut problems = Problems::default();
     let files = Files::beside(folder_of(path));
     let config = load_source(path, &source, env, &files, &mut problems);
@@ -120,9 +120,9 @@ fn load_source(
 }
 
 /// The text of the file, without a byte order mark.
-fn read_source(path: &Path) -> Result<String, Problem> {
+fn read_source(path: &Path) -> Result<String, ConfigError> {
     let fail = |message: String, suggestion: Option<&str>| {
-        Problem::of_file(path, message, suggestion.map(ToOwned::to_owned))
+        ConfigError::one(Problem::of_file(path, message, suggestion.map(ToOwned::to_owned)))
     };
     let mut bytes = Vec::new();
     File::open(path)
@@ -132,8 +132,7 @@ fn read_source(path: &Path) -> Result<String, Problem> {
         return Err(fail(format!("the file is larger than {FILE_BYTES_MAX} bytes"), None));
     }
     let text = String::from_utf8(bytes).map_err(|error| {
-        let line =
-            error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
+        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].split(|b| *b == b'\n').count();
         fail(format!("the file is not UTF-8 in line {line}"), Some("save it as UTF-8"))
     })?;
     Ok(text.strip_prefix('\u{feff}').map(ToOwned::to_owned).unwrap_or(text))

@@ -245,7 +245,7 @@ pub(super) struct ToolSection {
     /// The description in this toolset. Default: the server's own.
     pub(super) description: Option<String>,
     /// Arguments that every call gets, whatever the client says. They are removed from the tool's input schema.
-    pub(super) arguments: Option<BTreeMap<String, AnyJson>>,
+    pub(super) arguments: Option<Keyed<AnyJson>>,
 }
 
 /// Resources of a toolset.

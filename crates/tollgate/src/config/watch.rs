@@ -113,7 +113,7 @@ impl Watcher {
     /// Watches the folder of each file, and that of what it points to.
     fn watch_folders(&mut self) {
         let Some(system) = &mut self.system else { return };
-        let targets = self.files.iter().filter_map(|(_, print)| Some(&print.as_ref()?.target));
+        let targets = self.files.values().filter_map(|print| Some(&print.as_ref()?.target));
         let wanted: BTreeSet<PathBuf> =
             self.files.keys().chain(targets).filter_map(|file| existing_folder(file)).collect();
         for gone in self.folders.difference(&wanted) {

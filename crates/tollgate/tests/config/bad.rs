@@ -387,10 +387,8 @@ fn files_that_cannot_be_read_say_why() {
 
 #[test]
 fn a_file_full_of_problems_is_told_in_part() {
-    let mut content = "servers:\n".to_owned();
-    for n in 0..500 {
-        content += &format!("  s{n}: {{ comand: x }}\n");
-    }
+    let servers: Vec<String> = (0..500).map(|n| format!("  s{n}: {{ comand: x }}\n")).collect();
+    let content = format!("servers:\n{}", servers.concat());
     let error = yaml(&content).load("tollgate.yaml").expect_err("wrong");
     assert_eq!((error.problems.len(), error.left_out), (100, 400));
     assert!(error.to_string().ends_with("and 400 more"));

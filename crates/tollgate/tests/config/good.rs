@@ -10,14 +10,14 @@ use tollgate_upstream::{EraChoice, HttpSettings, HttpVersion, Isolation, StdioSe
 fn stdio<'c>(config: &'c Config, server: &str) -> &'c StdioSettings {
     match &config.servers.iter().find(|s| s.name.as_str() == server).expect("the server").transport {
         Transport::Stdio(stdio) => stdio,
-        other => panic!("{other:?}"),
+        other @ (Transport::Http(_) | Transport::Sse(_)) => panic!("{other:?}"),
     }
 }
 
 fn http<'c>(config: &'c Config, server: &str) -> &'c HttpSettings {
     match &config.servers.iter().find(|s| s.name.as_str() == server).expect("the server").transport {
         Transport::Http(http) | Transport::Sse(http) => http,
-        other => panic!("{other:?}"),
+        other @ Transport::Stdio(_) => panic!("{other:?}"),
     }
 }
 
@@ -223,7 +223,7 @@ fn client_files_are_accepted_as_they_are() {
   "mcpServers": {
     "filesystem": { "command": "npx", "args": ["-y", "x", 5], "env": { "DEBUG": true, "GONE": null, "H": "${HOME}" } },
     "My Search (prod)": { "type": "http", "url": "https://a.example.com/mcp", "headers": { "Authorization": "Bearer ${T:-none}" } },
-    "cursor": { "url": "https://b.example.com/mcp", "command": "" },
+    "cursor": { "url": "https://b.example.com/mcp", "command": "", "headers": { "Accept": "*/*", "X": "y" } },
     "windsurf": { "serverUrl": "https://c.example.com/sse", "disabled": false },
     "gemini": { "httpUrl": "https://d.example.com/mcp", "timeout": 5000, "trust": true },
     "streamable": { "type": "streamable-http", "url": "https://e.example.com/mcp" },
@@ -245,6 +245,7 @@ fn client_files_are_accepted_as_they_are() {
     assert_eq!(filesystem.args, ["-y", "x", "5"]);
     assert_eq!(env(filesystem), [("DEBUG", "true"), ("H", "/home/me")]);
     assert_eq!(headers(http(&config, "My-Search-prod")), [("authorization", "Bearer none")]);
+    assert_eq!(headers(http(&config, "cursor")), [("x", "y")]);
     assert_eq!(http(&config, "windsurf").url.to_string(), "https://c.example.com/sse");
     assert!(matches!(config.servers[6].transport, Transport::Sse(_)));
     assert_eq!(env(stdio(&config, "zed")), [("A", "1")]);
@@ -254,6 +255,7 @@ fn client_files_are_accepted_as_they_are() {
         warnings,
         [
             "claude_desktop_config.json:2:3: no effect in a gateway: `globalShortcut`",
+            "claude_desktop_config.json:6:91: mcpServers.cursor.headers.Accept: the gateway sets this header itself",
             "claude_desktop_config.json:8:57: mcpServers.gemini: no effect in a gateway: `timeout`, `trust`",
             "claude_desktop_config.json:11:50: mcpServers.cline: no effect in a gateway: `autoApprove`, `timeout`",
         ]

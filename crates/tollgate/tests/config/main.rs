@@ -1,5 +1,7 @@
 //! Configuration files as operators and clients write them: what they mean, and what is said of those that are wrong.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test's helpers may fail it")]
+
 mod bad;
 mod examples;
 mod good;

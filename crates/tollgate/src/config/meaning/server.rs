@@ -1,6 +1,6 @@
 //! One server: how it is reached.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Uri};
@@ -22,15 +22,17 @@ use crate::config::section::{
 const COMMAND_KEYS: [&str; 4] = ["args", "env", "env_file", "cwd"];
 const URL_KEYS: [&str; 3] = ["headers", "ca_file", "http_version"];
 /// Headers that the gateway sets itself, beside all that begin with `mcp-`.
-const OWN_HEADERS: [&str; 10] = [
+const OWN_HEADERS: [&str; 12] = [
     "accept",
     "connection",
     "content-length",
     "content-type",
     "expect",
     "host",
+    "keep-alive",
     "last-event-id",
     "te",
+    "trailer",
     "transfer-encoding",
     "upgrade",
 ];
@@ -115,18 +117,22 @@ impl Meaning<'_> {
         }
     }
 
-    /// Keys that do not go with how the server is reached: a mistake in our own file, idle words in a client's.
+    /// Keys that do not go with how the server is reached.
     fn without_effect(&mut self, keys: &[&str], because: &str, place: &Place<'_>) {
         for key in keys {
             let place = place.key(key);
             if place.node.is_none() {
                 continue;
             }
-            let message = format!("has no meaning for a server with a `{because}`");
-            match self.format {
-                Format::Tollgate => self.problems.error(&place, message),
-                Format::McpServers | Format::VsCode => self.problems.warning(&place, message, None),
-            }
+            self.idle(&place, format!("has no meaning for a server with a `{because}`"));
+        }
+    }
+
+    /// What has no effect is a mistake in our own file, and what some client needed in a client's.
+    fn idle(&mut self, place: &Place<'_>, message: impl Into<String>) {
+        match self.format {
+            Format::Tollgate => self.problems.error(place, message),
+            Format::McpServers | Format::VsCode => self.problems.warning(place, message, None),
         }
     }
 
@@ -253,11 +259,11 @@ impl Meaning<'_> {
                 continue;
             };
             if headers.iter().any(|(earlier, _)| *earlier == name) {
-                self.problems.error(&place, "the same header twice: upper and lower case do not count");
+                self.idle(&place, "the same header twice: upper and lower case do not count");
                 continue;
             }
             if OWN_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("mcp-") {
-                self.problems.error(&place, "the gateway sets this header itself");
+                self.idle(&place, "the gateway sets this header itself");
                 continue;
             }
             let Some(value) = self.secret(value, &place) else { continue };
@@ -283,6 +289,6 @@ impl Meaning<'_> {
     }
 }
 
-fn shown_path(place: &Place<'_>, path: &PathBuf) -> String {
+fn shown_path(place: &Place<'_>, path: &Path) -> String {
     shown(place, &path.display().to_string())
 }
