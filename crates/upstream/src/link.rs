@@ -108,6 +108,7 @@ pub(crate) struct Instance {
     in_flight: AtomicUsize,
     last_used_ms: AtomicU64,
     gone: AtomicBool,
+    ended: AtomicBool,
 }
 
 /// How messages travel.
@@ -142,6 +143,7 @@ impl Instance {
             in_flight: AtomicUsize::new(0),
             last_used_ms: AtomicU64::new(shared.now_ms()),
             gone: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
         }
     }
 
@@ -211,9 +213,12 @@ impl Instance {
         }
     }
 
-    /// Ends what is behind it. The owning tasks do the rest.
+    /// Ends what is behind it, once. The owning tasks do the rest.
     pub(crate) async fn end(&self) {
         self.retire();
+        if self.ended.swap(true, Ordering::Relaxed) {
+            return;
+        }
         match &self.wire {
             Wire::Modern(_) => {}
             Wire::Session(session) => session.end().await,

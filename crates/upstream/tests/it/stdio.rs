@@ -1,0 +1,264 @@
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tollgate_model::{Code, Era, Revision, Secret};
+use tollgate_upstream::{Audience, EventKind, Incoming, Reach, Server, Transport, UpstreamError};
+
+use crate::{anyone, call, caller, child, eventually, server, text_of, tool_call, value};
+
+/// Whether a process exists; a zombie does.
+pub(crate) fn exists(pid: i64) -> bool {
+    std::path::Path::new(&format!("/proc/{pid}")).exists()
+}
+
+pub(crate) async fn ends(pid: i64) {
+    eventually(|| (!exists(pid)).then_some(())).await;
+}
+
+async fn legacy() -> Server {
+    server(child("legacy")).0
+}
+
+#[tokio::test]
+async fn the_era_of_a_child_is_found_and_remembered() {
+    for (mode, era) in [("legacy", Era::Legacy), ("modern", Era::Modern), ("fragile", Era::Legacy)] {
+        let (server, _events) = server(child(mode));
+        let link = server.open(&anyone()).await.unwrap_or_else(|error| panic!("{mode}: {error}"));
+        assert_eq!(link.era(), era, "{mode}");
+        assert_eq!(text_of(&link, "echo", &json!({"a": 1})).await, r#"{"a": 1}"#);
+        assert!(matches!(server.status().reach, Reach::Up { era: known, .. } if known == era));
+        if era == Era::Legacy {
+            assert_eq!(link.revision(), Revision::V2025_06_18);
+            let said: Value = serde_json::from_str(&text_of(&link, "initialize", &json!({})).await).unwrap();
+            assert_eq!(said["protocolVersion"], "2025-11-25");
+            assert_eq!(said["capabilities"], json!({"roots": {}}));
+            assert_eq!(said["clientInfo"]["name"], "the-client");
+            assert_eq!(link.hello().instructions.as_deref(), Some(&br#""Be kind.""#[..]));
+        }
+        server.stop(Duration::ZERO).await;
+    }
+}
+
+#[tokio::test]
+async fn a_child_that_ignores_the_probe_is_initialized_after_a_while_and_the_next_at_once() {
+    let mut settings = child("silent");
+    settings.timeouts.probe = Duration::from_millis(600);
+    let (server, _events) = server(settings);
+    let link = server.open(&anyone()).await.unwrap();
+    assert_eq!(link.era(), Era::Legacy);
+    let begun = Instant::now();
+    let other = server.open(&caller("other", Some("other"), &json!({}))).await.unwrap();
+    assert!(!other.is_same(&link));
+    assert!(begun.elapsed() < Duration::from_millis(600), "the era is known");
+    server.stop(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn a_child_that_cannot_serve_says_why_without_its_own_words() {
+    for (mode, code) in [("refusing", Code::UpstreamUnavailable), ("strange", Code::UpstreamUnsupported)] {
+        let (server, _events) = server(child(mode));
+        let error = server.open(&anyone()).await.unwrap_err();
+        assert_eq!(error.code(), code, "{error:?}");
+        assert!(!error.public().contains("secret"));
+    }
+    let mut settings = child("legacy");
+    let Transport::Stdio(stdio) = &mut settings.transport else { unreachable!() };
+    stdio.command = "/nowhere/at-all".to_owned();
+    let (server, _events) = server(settings);
+    assert_eq!(server.open(&anyone()).await.unwrap_err().code(), Code::UpstreamUnavailable);
+    assert!(matches!(server.status().reach, Reach::Down { .. }));
+}
+
+#[tokio::test]
+async fn progress_goes_to_its_call_and_other_notifications_to_the_only_one() {
+    let server = legacy().await;
+    let link = server.open(&anyone()).await.unwrap();
+    let (before, _) = call(&link, "log", &json!({})).await.unwrap();
+    assert_eq!(before[0]["method"], "notifications/message");
+
+    // With another call in flight, nobody can say whose the message is; progress has its token.
+    let mut hanging = link.request(tool_call(&link, "hang", &json!({}))).await.unwrap();
+    let (before, _) = call(&link, "log", &json!({})).await.unwrap();
+    assert!(before.is_empty());
+    let (before, _) = call(&link, "progress", &json!({})).await.unwrap();
+    assert_eq!(before.len(), 3);
+    assert_eq!(server.status().counters.messages_dropped, 1);
+    call(&link, "release", &json!({})).await.unwrap();
+    let Incoming::Response(released) = hanging.next().await.unwrap() else { panic!("a response") };
+    assert_eq!(value(&released)["result"]["content"][0]["text"], "released");
+    server.stop(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn list_changes_are_events_and_requests_of_the_server_are_answered() {
+    let (server, mut events) = server(child("legacy"));
+    let link = server.open(&anyone()).await.unwrap();
+    call(&link, "change", &json!({})).await.unwrap();
+    let event = events.recv().await.unwrap();
+    assert_eq!(event.kind, EventKind::ToolsChanged);
+    assert!(matches!(event.audience, Audience::Session(_)));
+
+    // The only call gets the question; with two in flight it is refused.
+    let (before, _) = call(&link, "ask", &json!({})).await.unwrap();
+    assert_eq!(before[0]["method"], "roots/list");
+    let hanging = link.request(tool_call(&link, "hang", &json!({}))).await.unwrap();
+    let (before, _) = call(&link, "ask", &json!({})).await.unwrap();
+    assert!(before.is_empty());
+    let answers: Vec<Value> = serde_json::from_str(&text_of(&link, "answers", &json!({})).await).unwrap();
+    let pings =
+        answers.iter().filter(|answer| answer["id"] == "ping-1" && answer["result"] == json!({})).count();
+    let refusals = answers.iter().filter(|answer| answer["error"]["code"] == -32601).count();
+    assert_eq!((pings, refusals), (2, 1), "{answers:?}");
+    drop(hanging);
+    server.stop(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn a_dropped_call_is_cancelled_in_both_eras() {
+    for mode in ["legacy", "modern"] {
+        let (server, _events) = server(child(mode));
+        let link = server.open(&anyone()).await.unwrap();
+        let request = tool_call(&link, "hang", &json!({}));
+        let id = request.id;
+        drop(link.request(request).await.unwrap());
+        assert_eq!(text_of(&link, "cancelled", &json!({})).await, format!("[{id}]"), "{mode}");
+        // Its late answer is nobody's, and no fault either.
+        call(&link, "release", &json!({})).await.unwrap();
+        assert_eq!(server.status().counters.protocol_errors, 0);
+        server.stop(Duration::ZERO).await;
+    }
+}
+
+#[tokio::test]
+async fn a_child_that_dies_fails_its_calls_at_once_and_is_started_again() {
+    let server = legacy().await;
+    let link = server.open(&anyone()).await.unwrap();
+    let mut waiting = link.request(tool_call(&link, "hang", &json!({}))).await.unwrap();
+    let begun = Instant::now();
+    let error = call(&link, "die", &json!({})).await.unwrap_err();
+    assert!(matches!(error, UpstreamError::Closed { .. }), "{error:?}");
+    assert!(matches!(waiting.next().await, Err(UpstreamError::Closed { .. })));
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    let error = call(&link, "echo", &json!({})).await.unwrap_err();
+    assert!(error.is_stale(), "{error:?}");
+
+    let link = server.open(&anyone()).await.unwrap();
+    assert_eq!(text_of(&link, "echo", &json!({})).await, "{}");
+    assert_eq!(server.status().counters.restarts, 1);
+    server.stop(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn bad_output_fails_whom_it_concerns_and_nobody_else() {
+    let mut settings = child("legacy");
+    settings.limits.message_bytes_max = 100_000;
+    let (server, _events) = server(settings);
+    let link = server.open(&anyone()).await.unwrap();
+    assert_eq!(text_of(&link, "print", &json!({})).await, "done");
+    for (tool, code) in [
+        ("malformed", Code::UpstreamProtocol),
+        ("malformed-inside", Code::UpstreamProtocol),
+        ("not-utf8", Code::UpstreamProtocol),
+        ("huge", Code::UpstreamTooLarge),
+    ] {
+        let error = call(&link, tool, &json!({"bytes": 1_000_000})).await.unwrap_err();
+        assert_eq!(error.code(), code, "{tool}");
+    }
+    assert_eq!(text_of(&link, "strays", &json!({})).await, "first");
+
+    // The same with others under way: what is addressed still finds its call.
+    let mut hanging = link.request(tool_call(&link, "hang", &json!({}))).await.unwrap();
+    for (tool, code) in [("malformed-inside", Code::UpstreamProtocol), ("huge", Code::UpstreamTooLarge)] {
+        let error = call(&link, tool, &json!({"bytes": 1_000_000})).await.unwrap_err();
+        assert_eq!(error.code(), code, "{tool}");
+    }
+    call(&link, "release", &json!({})).await.unwrap();
+    assert!(matches!(hanging.next().await, Ok(Incoming::Response(_))));
+    // print, four faults, three strays (the second answer among them), two faults.
+    assert_eq!(server.status().counters.protocol_errors, 1 + 4 + 3 + 2);
+    server.stop(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn a_hanging_call_ends_in_time_and_the_child_is_told() {
+    let server = legacy().await;
+    let link = server.open(&anyone()).await.unwrap();
+    let mut request = tool_call(&link, "hang", &json!({}));
+    let id = request.id;
+    request.timeout = Some(Duration::from_millis(50));
+    let mut exchange = link.request(request).await.unwrap();
+    assert!(matches!(exchange.next().await, Err(UpstreamError::Timeout { .. })));
+    drop(exchange);
+    assert_eq!(text_of(&link, "cancelled", &json!({})).await, format!("[{id}]"));
+    server.stop(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn a_child_sees_nothing_of_the_environment_but_what_it_is_given() {
+    let mut settings = child("legacy");
+    let Transport::Stdio(stdio) = &mut settings.transport else { unreachable!() };
+    stdio.env = vec![("TOKEN".to_owned(), Secret::new("abc".to_owned()))];
+    let (server, _events) = server(settings);
+    let link = server.open(&anyone()).await.unwrap();
+    let seen: serde_json::Map<String, Value> =
+        serde_json::from_str(&text_of(&link, "environment", &json!({})).await).unwrap();
+    assert_eq!(seen["TOKEN"], "abc");
+    assert!(seen.contains_key("PATH"));
+    let others: Vec<_> = seen
+        .keys()
+        .filter(|name| {
+            !matches!(name.as_str(), "TOKEN" | "PATH" | "HOME" | "LANG") && !name.starts_with("LC_")
+        })
+        .collect();
+    assert!(others.is_empty(), "{others:?}");
+    assert!(std::env::var("CARGO_MANIFEST_DIR").is_ok(), "there is something to hide");
+    server.stop(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn stopping_leaves_neither_the_child_nor_its_group_behind() {
+    let server = legacy().await;
+    let link = server.open(&anyone()).await.unwrap();
+    let family: Vec<i64> = serde_json::from_str(&text_of(&link, "family", &json!({})).await).unwrap();
+    assert!(family.iter().all(|pid| exists(*pid)));
+    server.stop(Duration::ZERO).await;
+    assert!(!exists(family[0]), "reaped before stop returns");
+    ends(family[1]).await;
+    // What left the group is what the guard is for.
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(i32::try_from(family[2]).unwrap()).unwrap(),
+        rustix::process::Signal::KILL,
+    )
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_child_that_ignores_every_hint_is_killed() {
+    let server = legacy().await;
+    let link = server.open(&anyone()).await.unwrap();
+    let pid: i64 = text_of(&link, "pid", &json!({})).await.parse().unwrap();
+    call(&link, "stubborn", &json!({})).await.unwrap();
+    server.stop(Duration::ZERO).await;
+    assert!(!exists(pid));
+}
+
+#[tokio::test]
+async fn dropping_the_server_stops_its_children() {
+    let server = legacy().await;
+    let link = server.open(&anyone()).await.unwrap();
+    let pid: i64 = text_of(&link, "pid", &json!({})).await.parse().unwrap();
+    drop(link);
+    drop(server);
+    ends(pid).await;
+}
+
+#[tokio::test]
+async fn a_flood_on_standard_error_is_bounded() {
+    let mut settings = child("legacy");
+    settings.limits.stderr_lines_per_s = 1;
+    let (server, _events) = server(settings);
+    let link = server.open(&anyone()).await.unwrap();
+    call(&link, "stderr", &json!({"lines": 500})).await.unwrap();
+    eventually(|| (server.status().counters.stderr_lines_dropped > 400).then_some(())).await;
+    server.stop(Duration::ZERO).await;
+}
