@@ -19,6 +19,8 @@ struct State {
     messages_max: usize,
     closed: bool,
     reader: Option<Waker>,
+    /// Who waits for room.
+    writers: Vec<Waker>,
 }
 
 /// The message was not taken: the queue is full, or the stream has ended.
@@ -32,6 +34,7 @@ impl Mailbox {
             messages_max,
             closed: false,
             reader: None,
+            writers: Vec::new(),
         })))
     }
 
@@ -49,6 +52,32 @@ impl Mailbox {
             reader.wake();
         }
         Ok(())
+    }
+
+    /// Puts a message last, as soon as there is room: a reader that is slower than the server slows the server down.
+    pub(crate) async fn send(&self, message: Segments) -> Result<(), NotTaken> {
+        let mut message = Some(message);
+        std::future::poll_fn(|cx| {
+            let reader = {
+                let mut state = self.lock();
+                if state.closed {
+                    return Poll::Ready(Err(NotTaken));
+                }
+                if state.messages.len() >= state.messages_max {
+                    if !state.writers.iter().any(|writer| writer.will_wake(cx.waker())) {
+                        state.writers.push(cx.waker().clone());
+                    }
+                    return Poll::Pending;
+                }
+                state.messages.extend(message.take());
+                state.reader.take()
+            };
+            if let Some(reader) = reader {
+                reader.wake();
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
     }
 
     /// Puts a reply last. Replies may not be lost, so there is room for `replies_max` of them beyond the limit for
@@ -75,14 +104,14 @@ impl Mailbox {
 
     /// Ends the stream: the reader still gets what is queued.
     pub(crate) fn close(&self) {
-        let reader = {
+        let waiting = {
             let mut state = self.lock();
             state.closed = true;
-            state.reader.take()
+            let mut waiting = std::mem::take(&mut state.writers);
+            waiting.extend(state.reader.take());
+            waiting
         };
-        if let Some(reader) = reader {
-            reader.wake();
-        }
+        waiting.into_iter().for_each(Waker::wake);
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -91,7 +120,12 @@ impl Mailbox {
 
     /// Takes the first message without waiting.
     pub(crate) fn pop(&self) -> Option<Segments> {
-        self.lock().messages.pop_front()
+        let (message, writers) = {
+            let mut state = self.lock();
+            (state.messages.pop_front(), std::mem::take(&mut state.writers))
+        };
+        writers.into_iter().for_each(Waker::wake);
+        message
     }
 
     pub(crate) fn has_messages(&self) -> bool {
@@ -105,8 +139,12 @@ impl Mailbox {
 
     /// The next message; `None` once the stream has ended.
     pub(crate) fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Segments>> {
+        if let Some(message) = self.pop() {
+            return Poll::Ready(Some(message));
+        }
         let mut state = self.lock();
         if let Some(message) = state.messages.pop_front() {
+            // It came in between; whoever waits for room is woken by the next look.
             return Poll::Ready(Some(message));
         }
         if state.closed {
@@ -150,6 +188,24 @@ mod tests {
         mailbox.close();
         assert_eq!(mailbox.push(message("c")), Err(NotTaken));
         assert_eq!(read.await.expect("no panic"), ["a", "b"]);
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_slows_the_writer_down_and_loses_nothing() {
+        let mailbox = Mailbox::new(2);
+        let writer = mailbox.clone();
+        let write = tokio::spawn(async move {
+            for _ in 0..100 {
+                writer.send(message("a")).await.expect("open");
+            }
+            writer.close();
+        });
+        let mut read = 0;
+        while poll_fn(|cx| mailbox.poll_next(cx)).await.is_some() {
+            read += 1;
+        }
+        write.await.expect("no panic");
+        assert_eq!(read, 100);
     }
 
     #[test]

@@ -14,6 +14,9 @@ use crate::bridge::{self, Relay};
 use crate::gateway::Gateway;
 use crate::mailbox::Mailbox;
 
+/// How long a client that reads slowly may hold a server's notification up.
+const READER_PATIENCE: Duration = Duration::from_secs(30);
+
 /// A request as it leaves.
 pub(crate) struct Departure {
     /// The id that the body carries, minted by the route's link.
@@ -58,8 +61,10 @@ pub(crate) async fn send(
             Incoming::Notification(message) => {
                 let Some(listener) = listener else { continue };
                 match bridge::relay(&message, link.era(), listener.era, listener.token.as_ref()) {
-                    // A client that reads too slowly loses progress, never its reply.
-                    Relay::Send(message) => drop(listener.outlet.push(message)),
+                    // A client that reads nothing for so long loses the message, but never its reply.
+                    Relay::Send(message) => {
+                        drop(tokio::time::timeout(READER_PATIENCE, listener.outlet.send(message)).await);
+                    }
                     Relay::Changed(method) => gateway.changed(&event(server, method)),
                     Relay::Drop => {}
                 }
