@@ -49,6 +49,9 @@ pub(crate) struct Snapshot {
     pub(crate) settings: ProxySettings,
     pub(crate) catalog: Catalog,
     pub(crate) servers: HashMap<ServerName, Server>,
+    /// The path under which the public URL puts this gateway, without a slash at its end. A reverse proxy may strip it
+    /// or leave it.
+    pub(crate) public_prefix: String,
 }
 
 /// Why a configuration cannot be served.
@@ -272,13 +275,19 @@ impl Snapshot {
             };
             by_name.insert(name, server);
         }
-        Ok(Self { settings, catalog, servers: by_name })
+        let public_prefix = settings.public_url.as_deref().map(path_of).unwrap_or_default().to_owned();
+        Ok(Self { settings, catalog, servers: by_name, public_prefix })
     }
 
     fn servers_in_order(&self) -> impl Iterator<Item = &Server> {
         let merged = self.catalog.endpoint(None);
         merged.into_iter().flat_map(|endpoint| endpoint.servers()).filter_map(|name| self.servers.get(name))
     }
+}
+
+fn path_of(url: &str) -> &str {
+    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    after_scheme.find('/').map_or("", |slash| after_scheme[slash..].trim_end_matches('/'))
 }
 
 /// The server's tasks end with the gateway: they hold it weakly.

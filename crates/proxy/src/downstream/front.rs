@@ -1,18 +1,21 @@
 //! The data plane over HTTP: what comes before any message is read, and which handler an address leads to.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CONTENT_TYPE, VARY,
 };
 use http::{HeaderValue, Method, Request, Response, StatusCode};
+use tollgate_catalog::Endpoint;
 use tollgate_model::{Code, Era, Refusal, Stage};
 
 use super::address::{Peer, client_address};
 use super::body::Body;
 use super::classify::VersionHeader;
 use super::{headers, sse, streamable};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Snapshot};
 use crate::refuse;
 use crate::reply::Reply;
 
@@ -23,10 +26,10 @@ const SSE_PATH: &str = "/sse";
 /// The path to which HTTP+SSE clients post.
 pub(crate) const MESSAGES_PATH: &str = "/messages";
 
-/// Where an address leads.
-enum Place<'a> {
-    Mcp(Option<&'a str>),
-    Sse(Option<&'a str>),
+/// Where an address leads. An endpoint is absent if nothing of its name is served.
+enum Place {
+    Mcp(Option<Arc<Endpoint>>),
+    Sse(Option<Arc<Endpoint>>),
     Messages,
     Nowhere,
 }
@@ -36,10 +39,11 @@ pub async fn serve_http<B>(gateway: &Gateway, peer: Peer, request: Request<B>) -
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
 {
-    let settings = &gateway.snapshot().settings;
+    let snapshot = gateway.snapshot();
+    let settings = &snapshot.settings;
     let era = VersionHeader::read(request.headers()).era();
     let checked = headers::check_host(request.uri(), request.headers(), settings)
-        .and_then(|host| headers::check_origin(request.headers(), &host, settings));
+        .and_then(|host| headers::check_origin(request.headers(), host, settings));
     let origin = match checked {
         Ok(origin) => origin,
         Err(refusal) => {
@@ -54,7 +58,7 @@ where
         let refusal = Refusal::new(Stage::Transport, Code::Draining, "the gateway is stopping");
         refused(gateway, &refusal, era, None)
     } else {
-        route(gateway, request, era).await
+        route(gateway, snapshot, request, era).await
     };
     if let Some(origin) = origin {
         let map = response.headers_mut();
@@ -68,19 +72,18 @@ where
     response
 }
 
-async fn route<B>(gateway: &Gateway, request: Request<B>, era: Era) -> Response<Body>
+async fn route<B>(gateway: &Gateway, snapshot: Arc<Snapshot>, request: Request<B>, era: Era) -> Response<Body>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
 {
-    let path = request.uri().path().to_owned();
-    let prefix = public_prefix(gateway);
-    let path = path.strip_prefix(prefix.as_str()).unwrap_or(&path);
-    match (place(path), request.method()) {
-        (Place::Mcp(name), &Method::POST) => streamable::post(gateway, name, request).await,
-        (Place::Mcp(name), &Method::GET) => streamable::get(gateway, name, &request),
-        (Place::Mcp(name), &Method::DELETE) => streamable::delete(gateway, name, &request),
+    let path = request.uri().path();
+    let path = path.strip_prefix(snapshot.public_prefix.as_str()).unwrap_or(path);
+    match (place(&snapshot, path), request.method()) {
+        (Place::Mcp(endpoint), &Method::POST) => streamable::post(gateway, snapshot, endpoint, request).await,
+        (Place::Mcp(endpoint), &Method::GET) => streamable::get(gateway, &snapshot, endpoint, &request),
+        (Place::Mcp(endpoint), &Method::DELETE) => streamable::delete(gateway, endpoint, &request),
         (Place::Mcp(_), _) => not_allowed(gateway, era, "POST, GET, DELETE"),
-        (Place::Sse(name), &Method::GET) => sse::open(gateway, name, &prefix, &request),
+        (Place::Sse(endpoint), &Method::GET) => sse::open(gateway, &snapshot, endpoint, &request),
         (Place::Sse(_), _) => not_allowed(gateway, era, "GET"),
         (Place::Messages, &Method::POST) => sse::post(gateway, request).await,
         (Place::Messages, _) => not_allowed(gateway, era, "POST"),
@@ -92,33 +95,31 @@ where
     }
 }
 
-/// The path under which the public URL puts this gateway. A reverse proxy may strip it or leave it.
-fn public_prefix(gateway: &Gateway) -> String {
-    let snapshot = gateway.snapshot();
-    let path =
-        snapshot.settings.public_url.as_deref().and_then(|url| url.split_once("://")?.1.split_once('/'));
-    path.map_or_else(String::new, |(_, path)| format!("/{}", path.trim_end_matches('/')))
-        .trim_end_matches('/')
-        .to_owned()
-}
-
-fn place(path: &str) -> Place<'_> {
+fn place(snapshot: &Snapshot, path: &str) -> Place {
     let path = path.strip_suffix('/').unwrap_or(path);
-    let below = |root: &str| -> Option<Option<&str>> {
+    let below = |root: &str| -> Option<Option<Arc<Endpoint>>> {
         let rest = path.strip_prefix(root)?;
         if rest.is_empty() {
-            return Some(None);
+            return Some(snapshot.catalog.endpoint(None).cloned());
         }
         let name = rest.strip_prefix('/')?;
-        (!name.contains('/')).then_some(Some(name))
+        (!name.contains('/')).then(|| snapshot.catalog.endpoint(Some(name)).cloned())
     };
-    if let Some(name) = below(MCP_PATH) {
-        return Place::Mcp(name);
+    if let Some(endpoint) = below(MCP_PATH) {
+        return Place::Mcp(endpoint);
     }
-    if let Some(name) = below(SSE_PATH) {
-        return Place::Sse(name);
+    if let Some(endpoint) = below(SSE_PATH) {
+        return Place::Sse(endpoint);
     }
     if path == MESSAGES_PATH { Place::Messages } else { Place::Nowhere }
+}
+
+/// The endpoint of an address, which must be there.
+pub(crate) fn served(endpoint: Option<Arc<Endpoint>>) -> Result<Arc<Endpoint>, Refusal> {
+    endpoint.ok_or_else(|| {
+        let text = "no server or toolset of this name is served here";
+        Refusal::new(Stage::Transport, Code::UnknownEndpoint, text)
+    })
 }
 
 /// A refusal as a response.

@@ -12,11 +12,11 @@ fn refuse(code: Code, text: impl Into<std::borrow::Cow<'static, str>>) -> Refusa
 
 /// Refuses a `Host` that is not this gateway's. A web page that has pointed a name of its own at this address (DNS
 /// rebinding) is found out by it.
-pub(crate) fn check_host(
-    uri: &Uri,
-    headers: &HeaderMap,
+pub(crate) fn check_host<'a>(
+    uri: &'a Uri,
+    headers: &'a HeaderMap,
     settings: &ProxySettings,
-) -> Result<String, Refusal> {
+) -> Result<&'a str, Refusal> {
     // HTTP/2 carries it in `:authority`.
     let named = match uri.authority() {
         Some(authority) => authority.as_str(),
@@ -33,7 +33,7 @@ pub(crate) fn check_host(
         || public.is_some_and(|public| same_host(public, named))
         || settings.allowed_hosts.iter().any(|allowed| same_host(allowed, named));
     if is_known {
-        return Ok(named.to_owned());
+        return Ok(named);
     }
     Err(refuse(Code::Host, "this gateway is not known by the name in the `Host` header"))
 }

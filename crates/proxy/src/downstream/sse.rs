@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
+use tollgate_catalog::Endpoint;
 use tollgate_mcp::encode_named;
 use tollgate_model::{Code, Era, Refusal, SessionId, Stage};
 
 use super::body::Body;
 use super::connection::Connection;
-use super::front::{MESSAGES_PATH, empty, events, refused};
+use super::front::{MESSAGES_PATH, empty, events, refused, served};
 use super::headers;
 use super::intake::{self, NotTaken};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Snapshot};
 
 /// The query parameter that names the connection.
 const CONNECTION: &str = "sessionId";
@@ -20,16 +21,12 @@ const CONNECTION: &str = "sessionId";
 /// Opens a client's stream.
 pub(crate) fn open<B>(
     gateway: &Gateway,
-    name: Option<&str>,
-    prefix: &str,
+    snapshot: &Snapshot,
+    endpoint: Option<Arc<Endpoint>>,
     request: &Request<B>,
 ) -> Response<Body> {
-    let snapshot = gateway.snapshot();
     let opened = (|| {
-        let endpoint = snapshot.catalog.endpoint(name).ok_or_else(|| {
-            let text = "no server or toolset of this name is served here";
-            Refusal::new(Stage::Transport, Code::UnknownEndpoint, text)
-        })?;
+        let endpoint = served(endpoint)?;
         if !headers::accepts(request.headers()).events {
             let text = "`Accept` must list `text/event-stream`";
             return Err(Refusal::new(Stage::Transport, Code::NotAcceptable, text));
@@ -43,7 +40,8 @@ pub(crate) fn open<B>(
             Connection::new(SessionId::new(&id), endpoint.name().cloned(), settings.stream_queue_max, false);
         let connection = Arc::new(connection);
         gateway.connections().add(Arc::clone(&connection), settings.sessions_max)?;
-        let first = encode_named("endpoint", &format!("{prefix}{MESSAGES_PATH}?{CONNECTION}={id}"));
+        let first =
+            encode_named("endpoint", &format!("{}{MESSAGES_PATH}?{CONNECTION}={id}", snapshot.public_prefix));
         Ok(events(Body::connection_stream(gateway.clone(), connection, first, settings.keep_alive)))
     })();
     opened.unwrap_or_else(|refusal| refused(gateway, &refusal, Era::Legacy, None))

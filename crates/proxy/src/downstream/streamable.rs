@@ -12,7 +12,7 @@ use tollgate_model::{Caller, Code, Era, Refusal, Revision, SessionId, Stage};
 use super::body::Body;
 use super::call::{Call, First};
 use super::classify::{self, VersionHeader};
-use super::front::{empty, events, json, not_allowed, refused};
+use super::front::{empty, events, json, not_allowed, refused, served};
 use super::headers::{self, Accepts};
 use super::intake::{self, NotTaken};
 use crate::gateway::{Gateway, Snapshot};
@@ -23,15 +23,19 @@ use crate::reply::Reply;
 use crate::session::Session;
 
 /// A message from a client.
-pub(crate) async fn post<B>(gateway: &Gateway, name: Option<&str>, request: Request<B>) -> Response<Body>
+pub(crate) async fn post<B>(
+    gateway: &Gateway,
+    snapshot: Arc<Snapshot>,
+    endpoint: Option<Arc<Endpoint>>,
+    request: Request<B>,
+) -> Response<Body>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
 {
-    let snapshot = gateway.snapshot();
     let (parts, body) = request.into_parts();
     let version = VersionHeader::read(&parts.headers);
     let taken = async {
-        let endpoint = endpoint(&snapshot, name)?;
+        let endpoint = served(endpoint)?;
         headers::check_content_type(&parts.headers)?;
         let accepts = headers::check_accept(&parts.headers)?;
         let bytes = intake::read(body, &snapshot.settings).await?;
@@ -50,16 +54,6 @@ where
         Era::Legacy => post.legacy().await,
     };
     answered.unwrap_or_else(|refusal| refused(gateway, &refusal, era, id.as_ref()))
-}
-
-fn endpoint(snapshot: &Snapshot, name: Option<&str>) -> Result<Arc<Endpoint>, Refusal> {
-    snapshot.catalog.endpoint(name).cloned().ok_or_else(|| {
-        Refusal::new(
-            Stage::Transport,
-            Code::UnknownEndpoint,
-            "no server or toolset of this name is served here",
-        )
-    })
 }
 
 struct Post<'a> {
@@ -220,10 +214,14 @@ fn find_session(gateway: &Gateway, map: &HeaderMap, endpoint: &Endpoint) -> Resu
 }
 
 /// A legacy client opens the stream for what belongs to no request.
-pub(crate) fn get<B>(gateway: &Gateway, name: Option<&str>, request: &Request<B>) -> Response<Body> {
-    let snapshot = gateway.snapshot();
+pub(crate) fn get<B>(
+    gateway: &Gateway,
+    snapshot: &Snapshot,
+    endpoint: Option<Arc<Endpoint>>,
+    request: &Request<B>,
+) -> Response<Body> {
     let opened = (|| {
-        let endpoint = endpoint(&snapshot, name)?;
+        let endpoint = served(endpoint)?;
         let version = VersionHeader::read(request.headers());
         let is_modern = matches!(version, VersionHeader::Known(Revision::V2026_07_28));
         let has_session = request.headers().contains_key(names::MCP_SESSION_ID);
@@ -242,10 +240,13 @@ pub(crate) fn get<B>(gateway: &Gateway, name: Option<&str>, request: &Request<B>
 }
 
 /// A legacy client ends its session.
-pub(crate) fn delete<B>(gateway: &Gateway, name: Option<&str>, request: &Request<B>) -> Response<Body> {
-    let snapshot = gateway.snapshot();
+pub(crate) fn delete<B>(
+    gateway: &Gateway,
+    endpoint: Option<Arc<Endpoint>>,
+    request: &Request<B>,
+) -> Response<Body> {
     let ended = (|| {
-        let endpoint = endpoint(&snapshot, name)?;
+        let endpoint = served(endpoint)?;
         let version = VersionHeader::read(request.headers());
         let is_modern = matches!(version, VersionHeader::Known(Revision::V2026_07_28));
         let has_session = request.headers().contains_key(names::MCP_SESSION_ID);
