@@ -178,8 +178,8 @@ async fn follow(
     }
     // Without it only changes of the file are heard.
     let mut hangup = signals::reload().ok();
+    watcher.follow(&config.files);
     loop {
-        watcher.follow(&config.files);
         tokio::select! {
             () = watcher.changed() => {}
             () = next_hangup(hangup.as_mut()) => {
@@ -188,7 +188,8 @@ async fn follow(
                 }
             }
         }
-        if let Some(taken) = reload(command, gateway, &config) {
+        if let Some(taken) = reload(command, gateway, &config, watcher) {
+            watcher.follow(&taken.files);
             config = taken;
         }
     }
@@ -202,13 +203,15 @@ async fn next_hangup(hangup: Option<&mut tokio::signal::unix::Signal>) {
 }
 
 /// Reads the configuration again. What cannot be served leaves everything as it is, and the log says why.
-fn reload(command: &Serve, gateway: &Gateway, before: &Config) -> Option<Config> {
+fn reload(command: &Serve, gateway: &Gateway, before: &Config, watcher: &mut Watcher) -> Option<Config> {
     let path = command.config.display().to_string();
     let reject = |reason: String| ConfigRejected { path: &path, reason: &reason }.emit();
     let mut config = match read(&command.config) {
         Ok(config) => config,
         Err(error) => {
             reject(error.to_string());
+            // A file that it names and that is missing may still come.
+            watcher.follow(&[before.files.as_slice(), error.files.as_slice()].concat());
             return None;
         }
     };

@@ -311,7 +311,7 @@ fn tollgate_keys_in_a_clients_file_are_pointed_out() {
 
 #[test]
 fn commands_that_cannot_be_found_are_a_warning() {
-    let bench = yaml("servers:\n  a: { command: tool }\n  b: { command: nowhere }\n  c: { command: bin/nothing, cwd: nowhere }\n")
+    let bench = yaml("servers:\n  a: { command: tool }\n  b: { command: nowhere }\n  c: { command: bin/nothing, cwd: nowhere }\n  d: { command: tool -v }\n")
         .file("path/tool", "");
     let path = bench.folder.path().join("path").display().to_string();
     let bench = bench.var("PATH", &path);
@@ -324,6 +324,7 @@ fn commands_that_cannot_be_found_are_a_warning() {
             "tollgate.yaml:3:17: servers.b.command: `nowhere` is not found in `PATH` (install it, or write its whole path)",
             "tollgate.yaml:4:17: servers.c.command: `bin/nothing` does not exist",
             "tollgate.yaml:4:35: servers.c.cwd: nowhere is no directory",
+            "tollgate.yaml:5:17: servers.d.command: `tool -v` is not found in `PATH` (write the program alone, and its arguments under `args`)",
         ]
     );
 }

@@ -154,6 +154,19 @@ fn a_changed_configuration_is_taken_over_and_a_bad_one_is_not() {
 }
 
 #[test]
+fn a_missing_file_that_comes_mends_the_configuration() {
+    let folder = Folder::new();
+    let config = folder.write("tollgate.yaml", &notes_config("notes"));
+    let mut gateway = Gateway::start(&config);
+    let more = "  more: { url: 'http://127.0.0.1:1/mcp', headers: { X-Key: { file: key } } }\n";
+    folder.write("tollgate.yaml", &(notes_config("notes") + more));
+    let line = gateway.process.wait_err("the last good one stays");
+    assert!(line.contains("key does not exist"), "{line}");
+    folder.write("key", "k");
+    gateway.process.wait_err("configuration reloaded");
+}
+
+#[test]
 fn the_data_folder_is_private() {
     use std::os::unix::fs::PermissionsExt;
     let folder = Folder::new();

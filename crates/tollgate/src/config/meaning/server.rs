@@ -195,7 +195,12 @@ impl Meaning<'_> {
             && !std::env::split_paths(&folders).any(|folder| folder.join(command).is_file())
         {
             let message = format!("{} is not found in `PATH`", shown(place, command));
-            self.problems.warning(place, message, Some("install it, or write its whole path".to_owned()));
+            let suggestion = if command.contains(char::is_whitespace) {
+                "write the program alone, and its arguments under `args`"
+            } else {
+                "install it, or write its whole path"
+            };
+            self.problems.warning(place, message, Some(suggestion.to_owned()));
         }
         command.to_owned()
     }
