@@ -78,6 +78,7 @@ pub enum UpstreamError {
     Stopping,
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "errors and texts alike are handed over as they come")]
 impl UpstreamError {
     pub(crate) fn unavailable(what: &'static str, detail: impl ToString) -> Self {
         Self::Unavailable { what, detail: detail.to_string().into() }

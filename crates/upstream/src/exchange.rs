@@ -39,7 +39,7 @@ pub enum Incoming {
 enum SourceOf {
     Http(Box<Stream>),
     Routed(CallReceiver),
-    Answer(Message),
+    Answer(Box<Message>),
     Nothing,
 }
 
@@ -53,17 +53,16 @@ impl Exchange {
     }
 
     pub(crate) fn answered(ticket: Ticket, message: Message, deadline: Instant, wait: Duration) -> Self {
-        Self { source: SourceOf::Answer(message), ticket, deadline, wait }
+        Self { source: SourceOf::Answer(Box::new(message)), ticket, deadline, wait }
     }
 
     /// The next message that belongs to this request. After [`Incoming::Response`] or an error there is nothing more.
     /// Dropping the future of this function loses nothing.
     pub async fn next(&mut self) -> Result<Incoming, UpstreamError> {
         let (deadline, wait) = (self.deadline, self.wait);
-        let next = match timeout_at(deadline, self.receive()).await {
-            Ok(next) => next,
+        let Ok(next) = timeout_at(deadline, self.receive()).await else {
             // The server may still be at it: the ticket stays open, so that it is told.
-            Err(_) => return Err(UpstreamError::Timeout { what: "the request", after: wait }),
+            return Err(UpstreamError::Timeout { what: "the request", after: wait });
         };
         if matches!(next, Ok(Incoming::Response(_))) {
             self.ticket.settle();
@@ -100,7 +99,7 @@ impl Exchange {
                 incoming
             }
             SourceOf::Answer(_) => match std::mem::replace(&mut self.source, SourceOf::Nothing) {
-                SourceOf::Answer(message) => Ok(Incoming::Response(message)),
+                SourceOf::Answer(message) => Ok(Incoming::Response(*message)),
                 _ => Err(UpstreamError::closed("the response has been read")),
             },
             SourceOf::Nothing => Err(UpstreamError::closed("the response has been read")),

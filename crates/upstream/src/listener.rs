@@ -15,7 +15,7 @@ use crate::site::{LAST_EVENT_ID, Site};
 use crate::{Audience, EventKind};
 
 /// The longest reconnection time that a server may ask for.
-const RETRY_MAX: Duration = Duration::from_secs(300);
+const RETRY_MAX: Duration = Duration::from_mins(5);
 
 /// Holds the stream of one session.
 pub(crate) struct Listener {
@@ -83,7 +83,7 @@ impl Listener {
         let mut retry = None;
         let mut spoke = false;
         loop {
-            while let Some(event) = decoder.next() {
+            for event in decoder.by_ref() {
                 let Ok(event) = event else {
                     self.site.shared.protocol_error("an event larger than allowed", false);
                     continue;
@@ -96,7 +96,7 @@ impl Listener {
                 match Message::parse(event.data, &limits) {
                     Ok(message) => self.take(&message).await,
                     Err(_) => {
-                        self.site.shared.protocol_error("something that is not a JSON-RPC message", false)
+                        self.site.shared.protocol_error("something that is not a JSON-RPC message", false);
                     }
                 }
             }
@@ -130,7 +130,7 @@ impl Listener {
                 }
             }
             Kind::Result | Kind::Error => {
-                shared.protocol_error("an answer on a stream that carries none", false)
+                shared.protocol_error("an answer on a stream that carries none", false);
             }
         }
     }

@@ -190,9 +190,9 @@ impl Default for Timeouts {
         Self {
             connect: Duration::from_secs(10),
             probe: Duration::from_secs(10),
-            request: Duration::from_secs(300),
+            request: Duration::from_mins(5),
             list: Duration::from_secs(15),
-            idle: Duration::from_secs(600),
+            idle: Duration::from_mins(10),
             stop: Duration::from_secs(2),
             backoff_min: Duration::from_millis(500),
             backoff_max: Duration::from_secs(30),

@@ -112,8 +112,7 @@ impl<T: Clone + Send + Sync + 'static> Slot<T> {
             State::Ready { value, .. } if usable(value) => return Ok(Ok(value.clone())),
             State::Starting(outcome) => return Err(outcome.clone()),
             State::Failed { error, until, .. } if now < *until => return Ok(Err(error.clone())),
-            State::Failed { failures, .. } => (*failures, false),
-            State::Empty { failures } => (*failures, false),
+            State::Failed { failures, .. } | State::Empty { failures } => (*failures, false),
             // The first early end is forgiven: a server that dies of one request is there for the next.
             State::Ready { since, failures, .. } if since.elapsed() < SHORT_LIFE => {
                 let failures = failures + 1;

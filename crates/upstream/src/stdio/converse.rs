@@ -127,7 +127,7 @@ impl Owner {
                     }
                     Ok(_) => {
                         lines.push(buffer.split().freeze());
-                        while let Some(line) = lines.next() {
+                        for line in lines.by_ref() {
                             self.line(line);
                         }
                     }

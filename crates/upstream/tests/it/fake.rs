@@ -95,7 +95,11 @@ impl Fake {
                         let (handler, log) = (Arc::clone(&handler), Arc::clone(&log));
                         async move {
                             let (head, body) = request.into_parts();
-                            let body = body.collect().await.map(|b| b.to_bytes()).unwrap_or_default();
+                            let body = body
+                                .collect()
+                                .await
+                                .map(http_body_util::Collected::to_bytes)
+                                .unwrap_or_default();
                             let seen = Seen {
                                 method: head.method,
                                 path: head.uri.path_and_query().unwrap().to_string(),

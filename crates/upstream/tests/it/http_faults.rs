@@ -161,8 +161,8 @@ async fn a_server_that_is_down_at_first_is_found_when_it_is_up() {
 async fn a_failed_start_is_remembered_for_its_backoff() {
     let fake = Fake::start(|_| async { status(503) }).await;
     let mut settings = http(fake.url());
-    settings.timeouts.backoff_min = Duration::from_secs(60);
-    settings.timeouts.backoff_max = Duration::from_secs(60);
+    settings.timeouts.backoff_min = Duration::from_mins(1);
+    settings.timeouts.backoff_max = Duration::from_mins(1);
     let (server, _events) = server(settings);
     let first = server.open(&anyone()).await.unwrap_err();
     let asked = fake.seen.lock().unwrap().len();

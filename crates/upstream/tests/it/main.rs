@@ -1,5 +1,7 @@
 //! Servers of every era and transport, well and ill behaved, reached over real sockets and pipes.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
+
 mod fake;
 mod guard;
 mod http_faults;

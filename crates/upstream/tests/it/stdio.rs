@@ -15,7 +15,7 @@ pub(crate) async fn ends(pid: i64) {
     eventually(|| (!exists(pid)).then_some(())).await;
 }
 
-async fn legacy() -> Server {
+fn legacy() -> Server {
     server(child("legacy")).0
 }
 
@@ -71,7 +71,7 @@ async fn a_child_that_cannot_serve_says_why_without_its_own_words() {
 
 #[tokio::test]
 async fn progress_goes_to_its_call_and_other_notifications_to_the_only_one() {
-    let server = legacy().await;
+    let server = legacy();
     let link = server.open(&anyone()).await.unwrap();
     let (before, _) = call(&link, "log", &json!({})).await.unwrap();
     assert_eq!(before[0]["method"], "notifications/message");
@@ -131,7 +131,7 @@ async fn a_dropped_call_is_cancelled_in_both_eras() {
 
 #[tokio::test]
 async fn a_child_that_dies_fails_its_calls_at_once_and_is_started_again() {
-    let server = legacy().await;
+    let server = legacy();
     let link = server.open(&anyone()).await.unwrap();
     let mut waiting = link.request(tool_call(&link, "hang", &json!({}))).await.unwrap();
     let begun = Instant::now();
@@ -181,7 +181,7 @@ async fn bad_output_fails_whom_it_concerns_and_nobody_else() {
 
 #[tokio::test]
 async fn a_hanging_call_ends_in_time_and_the_child_is_told() {
-    let server = legacy().await;
+    let server = legacy();
     let link = server.open(&anyone()).await.unwrap();
     let mut request = tool_call(&link, "hang", &json!({}));
     let id = request.id;
@@ -217,7 +217,7 @@ async fn a_child_sees_nothing_of_the_environment_but_what_it_is_given() {
 
 #[tokio::test]
 async fn stopping_leaves_neither_the_child_nor_its_group_behind() {
-    let server = legacy().await;
+    let server = legacy();
     let link = server.open(&anyone()).await.unwrap();
     let family: Vec<i64> = serde_json::from_str(&text_of(&link, "family", &json!({})).await).unwrap();
     assert!(family.iter().all(|pid| exists(*pid)));
@@ -234,7 +234,7 @@ async fn stopping_leaves_neither_the_child_nor_its_group_behind() {
 
 #[tokio::test]
 async fn a_child_that_ignores_every_hint_is_killed() {
-    let server = legacy().await;
+    let server = legacy();
     let link = server.open(&anyone()).await.unwrap();
     let pid: i64 = text_of(&link, "pid", &json!({})).await.parse().unwrap();
     call(&link, "stubborn", &json!({})).await.unwrap();
@@ -244,7 +244,7 @@ async fn a_child_that_ignores_every_hint_is_killed() {
 
 #[tokio::test]
 async fn dropping_the_server_stops_its_children() {
-    let server = legacy().await;
+    let server = legacy();
     let link = server.open(&anyone()).await.unwrap();
     let pid: i64 = text_of(&link, "pid", &json!({})).await.parse().unwrap();
     drop(link);
