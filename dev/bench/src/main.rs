@@ -67,6 +67,9 @@ struct Arguments {
     /// Rounds in which the targets take turns.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=20))]
     rounds: Option<u32>,
+    /// Length of each closed loop and of each open one, in place of the usual ones: to profile while it runs.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=60))]
+    seconds: Option<u32>,
     /// Write the table to docs/reference/benchmark.md, if every answer was right.
     #[arg(long)]
     write: bool,
@@ -139,7 +142,13 @@ fn bench(arguments: &Arguments) -> Result<()> {
         let target = *wanted.last().ok_or("no target")?;
         return soak::soak(&world, target, minutes, arguments.seed, &stop);
     }
-    let report = run(arguments, &world, &wanted, machine, &stop)?;
+    let mut report = run(arguments, &world, &wanted, machine, &stop)?;
+    if arguments.rows.is_empty() || arguments.rows.iter().any(|row| row == IDLE) {
+        // New processes: what the rows have freed would hide what sessions take.
+        drop(world);
+        let world = World::start(&wanted, tollgate.as_deref())?;
+        report.idle = measure_idle(arguments, &world, &wanted, &stop)?;
+    }
     let markdown = report.markdown();
     say::line(&markdown);
     let failures = report.failures();
@@ -164,7 +173,7 @@ fn run(
 ) -> Result<Report> {
     let quick = arguments.quick;
     let rounds = arguments.rounds.map_or(if quick { 1 } else { 3 }, |rounds| rounds as usize);
-    let durations = if quick {
+    let mut durations = if quick {
         Durations {
             warm_up: Duration::from_millis(50),
             closed: Duration::from_millis(200),
@@ -177,6 +186,10 @@ fn run(
             fixed: Duration::from_secs(3),
         }
     };
+    if let Some(seconds) = arguments.seconds {
+        let seconds = Duration::from_secs(u64::from(seconds));
+        durations = Durations { closed: seconds, fixed: seconds, ..durations };
+    }
     let chosen = |id: &str| arguments.rows.is_empty() || arguments.rows.iter().any(|row| row == id);
     let mut rows = Vec::new();
     for row in ROWS.iter().filter(|row| chosen(row.id)) {
@@ -184,17 +197,27 @@ fn run(
         row.rate_per_s = arguments.rate.map_or(row.rate_per_s, f64::from);
         rows.push(measure_row(row, world, wanted, rounds, durations, stop)?);
     }
-    let mut idle = Vec::new();
-    if chosen(IDLE) {
-        for &target in wanted.iter().filter(|target| **target != Target::Direct) {
-            let Some(site) = world.site(target, targets::Setup::Held) else { continue };
-            let sessions = if quick { SESSIONS_QUICK } else { SESSIONS };
-            let found = idle::measure(&site, sessions, stop).map_err(|why| why.to_string());
-            say::note(&format!("{IDLE}  {}: {found:?}", target.label()));
-            idle.push((target, found));
+    Ok(Report { machine, durations, rounds, rows, idle: Vec::new() })
+}
+
+fn measure_idle(
+    arguments: &Arguments,
+    world: &World,
+    wanted: &[Target],
+    stop: &AtomicBool,
+) -> Result<Vec<(Target, std::result::Result<idle::Idle, String>)>> {
+    let sessions = if arguments.quick { SESSIONS_QUICK } else { SESSIONS };
+    let mut measured = Vec::new();
+    for &target in wanted.iter().filter(|target| **target != Target::Direct) {
+        let Some(site) = world.site(target, targets::Setup::Held) else { continue };
+        let found = idle::measure(&site, sessions, stop).map_err(|why| why.to_string());
+        if stop.load(Ordering::Relaxed) {
+            return Err("interrupted".into());
         }
+        say::note(&format!("{IDLE}  {}: {found:?}", target.label()));
+        measured.push((target, found));
     }
-    Ok(Report { machine, durations, rounds, rows, idle })
+    Ok(measured)
 }
 
 fn measure_row(
@@ -241,8 +264,9 @@ fn measure_row(
 /// The gateway as it is published: profile `dist`.
 fn gateway_binary(arguments: &Arguments) -> Result<PathBuf> {
     if let Some(path) = &arguments.tollgate {
-        let exists = path.is_file();
-        return exists.then(|| path.clone()).ok_or_else(|| format!("{} is no file", path.display()).into());
+        // Absolute, since it is started in a folder of its own.
+        let binary = path.is_file().then(|| path.canonicalize()).transpose()?;
+        return binary.ok_or_else(|| format!("{} is no file", path.display()).into());
     }
     say::note("building Tollgate with the profile dist");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
