@@ -96,5 +96,5 @@ fn a_slow_answer_makes_the_waiting_ones_late() {
 #[test]
 fn stops_when_told() {
     let mut load = load(serve(|_, _| Some(RIGHT.to_owned())), 1);
-    assert!(load.run(1, Pace::Closed, Duration::from_secs(60), &AtomicBool::new(true)).is_err());
+    assert!(load.run(1, Pace::Closed, Duration::from_mins(1), &AtomicBool::new(true)).is_err());
 }
