@@ -83,7 +83,7 @@ pub struct ScanError {
 impl ScanError {
     /// An error about `message`. Only on this path are the bytes read again, to find whom to tell.
     pub(crate) fn new(stop: Stop, message: &[u8]) -> Self {
-        let mut error = Self { fault: stop.fault, offset: stop.offset, id: None, response_id: None };
+        let mut error = Self { fault: stop.fault, offset: stop.offset as usize, id: None, response_id: None };
         let unreadable =
             matches!(stop.fault, Fault::NotUtf8 | Fault::Syntax | Fault::Trailing | Fault::TooLarge);
         if !unreadable {

@@ -51,8 +51,9 @@ fn skip_tail(bytes: &[u8], at: usize) -> usize {
     plain.map_or(bytes.len(), |plain| at + plain)
 }
 
+/// The eight bytes at `at`, the first in the lowest place.
 #[inline]
-fn word_at(bytes: &[u8], at: usize) -> Option<u64> {
+pub(super) fn word_at(bytes: &[u8], at: usize) -> Option<u64> {
     bytes.get(at..)?.first_chunk::<WORD>().map(|word| u64::from_le_bytes(*word))
 }
 

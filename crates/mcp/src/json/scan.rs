@@ -8,6 +8,7 @@ use std::collections::HashSet;
 
 use smallvec::SmallVec;
 
+use super::plain::word_at;
 use super::{Fault, Limits, ScanError, Span, narrow, skip_plain, string};
 
 /// Objects with more members are checked for duplicates with a hash table (SipHash, randomly keyed) instead of by
@@ -21,7 +22,8 @@ const ARRAY: u32 = u32::MAX;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stop {
     pub(crate) fault: Fault,
-    pub(crate) offset: usize,
+    /// In bytes. Narrow, so that results fit into registers.
+    pub(crate) offset: u32,
 }
 
 /// A key of an object that is still open.
@@ -46,7 +48,7 @@ pub fn validate(bytes: &[u8], limits: &Limits) -> Result<Span, ScanError> {
     };
     check().map_err(|stop: Stop| ScanError {
         fault: stop.fault,
-        offset: stop.offset,
+        offset: stop.offset as usize,
         id: None,
         response_id: None,
     })
@@ -75,10 +77,10 @@ impl<'a> Scanner<'a> {
     /// Begins at the first byte that is not whitespace. Checks size and UTF-8.
     pub(crate) fn new(bytes: &'a [u8], limits: &Limits) -> Result<Self, Stop> {
         if bytes.len() > limits.bytes_max.min(u32::MAX as usize) {
-            return Err(Stop { fault: Fault::TooLarge, offset: limits.bytes_max });
+            return Err(Stop { fault: Fault::TooLarge, offset: narrow(limits.bytes_max) });
         }
         if let Err(error) = std::str::from_utf8(bytes) {
-            return Err(Stop { fault: Fault::NotUtf8, offset: error.valid_up_to() });
+            return Err(Stop { fault: Fault::NotUtf8, offset: narrow(error.valid_up_to()) });
         }
         let mut scanner =
             Self { bytes, at: 0, depth_max: limits.depth_max, keys: SmallVec::new(), open: SmallVec::new() };
@@ -95,7 +97,7 @@ impl<'a> Scanner<'a> {
     /// A fault at the cursor.
     #[cold]
     fn stop<T>(&self, fault: Fault) -> Result<T, Stop> {
-        Err(Stop { fault, offset: self.at })
+        Err(Stop { fault, offset: narrow(self.at) })
     }
 
     /// Nothing but whitespace may be left.
@@ -211,7 +213,9 @@ impl<'a> Scanner<'a> {
         if self.peek() != Some(b'"') {
             return self.stop(Fault::Syntax);
         }
-        let (span, escaped) = self.string()?;
+        let start = self.at;
+        let escaped = self.string()?;
+        let span = Span::new(start, self.at);
         self.blank();
         if self.peek() != Some(b':') {
             return self.stop(Fault::Syntax);
@@ -219,9 +223,10 @@ impl<'a> Scanner<'a> {
         self.at += 1;
         self.blank();
         let print = if escaped {
-            print(string::text(self.bytes, span).unwrap_or_default().as_bytes())
+            let name = string::name(self.bytes, span);
+            print(&name, 0, name.len())
         } else {
-            print(string::content(self.bytes, span).unwrap_or_default())
+            print(self.bytes, start + 1, span.len() - 2)
         };
         self.keys.push(Key { span, print, escaped });
         Ok(span)
@@ -229,8 +234,7 @@ impl<'a> Scanner<'a> {
 
     /// Validates the string at the cursor; says whether it contains escapes.
     #[inline]
-    fn string(&mut self) -> Result<(Span, bool), Stop> {
-        let start = self.at;
+    fn string(&mut self) -> Result<bool, Stop> {
         let mut escaped = false;
         self.at += 1;
         loop {
@@ -238,7 +242,7 @@ impl<'a> Scanner<'a> {
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok((Span::new(start, self.at), escaped));
+                    return Ok(escaped);
                 }
                 Some(b'\\') => {
                     escaped = true;
@@ -330,31 +334,33 @@ impl<'a> Scanner<'a> {
             hashed(self.bytes, keys)
         };
         if let Some(key) = twice {
-            return Err(Stop { fault: Fault::Duplicate, offset: key.start as usize });
+            return Err(Stop { fault: Fault::Duplicate, offset: key.start });
         }
         self.keys.truncate(from);
         Ok(())
     }
 }
 
-/// A summary of a key that is quick to make and to compare.
+/// A summary of the key that begins at `at` and has `length` bytes: quick to make and to compare.
 #[inline]
-fn print(key: &[u8]) -> u32 {
+fn print(bytes: &[u8], mut at: usize, length: usize) -> u32 {
     const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
     let mix = |print: u64, word: u64| (print ^ word).wrapping_mul(ODD).rotate_left(29);
-    let mut print = key.len() as u64;
-    let words = key.chunks_exact(8);
-    let rest = words.remainder();
-    for word in words {
-        print = mix(print, word.first_chunk().map_or(0, |word| u64::from_le_bytes(*word)));
+    let mut print = length as u64;
+    let end = at + length;
+    while at + 8 <= end {
+        print = mix(print, word_at(bytes, at).unwrap_or(0));
+        at += 8;
     }
-    let rest = match (key.last_chunk::<8>(), rest) {
-        (_, []) => 0,
-        // Some bytes are taken twice, which does no harm.
-        (Some(word), _) => u64::from_le_bytes(*word),
-        (None, rest) => rest.iter().fold(0, |packed, &byte| (packed << 8) | u64::from(byte)),
-    };
-    (mix(print, rest) >> 32) as u32
+    if at < end {
+        // What follows the key is masked off.
+        let word = word_at(bytes, at).unwrap_or_else(|| {
+            let rest = bytes.get(at..end).unwrap_or_default();
+            rest.iter().rev().fold(0, |word, &byte| (word << 8) | u64::from(byte))
+        });
+        print = mix(print, word & ((1 << (8 * (end - at))) - 1));
+    }
+    (print >> 32) as u32
 }
 
 /// Finds a key that is there twice, comparing each with each.

@@ -110,7 +110,7 @@ impl Envelope {
 
     /// Holds the members against the rules.
     fn judge(&self, bytes: &[u8], parts: &Parts) -> Result<Reading, Stop> {
-        let fault = |fault, at: Span| Stop { fault, offset: at.start as usize };
+        let fault = |fault, at: Span| Stop { fault, offset: at.start };
         let is_object = |value| json::kind_of(bytes, value) == JsonKind::Object;
 
         let is_version_2 = self.jsonrpc.is_some_and(|value| json::key_is(bytes, value, "2.0"));
