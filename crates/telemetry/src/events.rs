@@ -100,33 +100,14 @@ impl ServerUp<'_> {
 pub struct ServerDown<'a> {
     /// Which server.
     pub server: &'a ServerName,
-    /// Why.
+    /// Why, with the detail that callers are not told.
     pub reason: &'a str,
-    /// When it is tried again at the earliest.
-    pub retry_in: Option<Duration>,
 }
 
 impl ServerDown<'_> {
     /// Logs it.
     pub fn emit(self) {
-        let retry_in_ms = self.retry_in.map_or(0, |wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-        warn!(server = %self.server, reason = %Clean(self.reason), retry_in_ms, "server is down");
-    }
-}
-
-/// A server's process was started again after it died.
-#[derive(Debug)]
-pub struct ServerRestarted<'a> {
-    /// Which server.
-    pub server: &'a ServerName,
-    /// How often in a row.
-    pub attempt: u32,
-}
-
-impl ServerRestarted<'_> {
-    /// Logs it.
-    pub fn emit(self) {
-        info!(server = %self.server, attempt = self.attempt, "server is started again");
+        warn!(server = %self.server, reason = %Clean(self.reason), "server is down");
     }
 }
 
@@ -135,14 +116,19 @@ impl ServerRestarted<'_> {
 pub struct ChildStderr<'a> {
     /// Which server.
     pub server: &'a ServerName,
+    /// Which of its processes.
+    pub process: i32,
     /// The line, without its end.
     pub line: &'a str,
+    /// Whether the line was longer.
+    pub cut: bool,
 }
 
 impl ChildStderr<'_> {
     /// Logs it.
     pub fn emit(self) {
-        info!(target: "tollgate::child", server = %self.server, "{}", Clean(self.line));
+        let (server, process, cut) = (self.server, self.process, self.cut);
+        info!(target: "tollgate::stderr", %server, process, cut, "{}", Clean(self.line));
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tollgate_mcp::Limits;
 use tollgate_model::Revision;
+use tollgate_telemetry::events::{ServerDown, ServerUp};
 
 use crate::{Audience, Counters, EventKind, Reach, ServerEvent, ServerSettings, UpstreamError};
 
@@ -110,7 +111,7 @@ impl Shared {
         let era = revision.era();
         self.not_up.store(false, Ordering::Relaxed);
         if !matches!(&*reach, Reach::Up { revision: known, .. } if *known == revision) {
-            tracing::info!(server = %self.settings.name, %revision, "the server is up");
+            ServerUp { server: &self.settings.name, revision }.emit();
             *reach = Reach::Up { era, revision, since: SystemTime::now() };
         }
     }
@@ -124,7 +125,7 @@ impl Shared {
             _ => now,
         };
         if !matches!(&*reach, Reach::Down { .. }) {
-            tracing::warn!(server = %self.settings.name, %error, "the server is down");
+            ServerDown { server: &self.settings.name, reason: &error.to_string() }.emit();
         }
         *reach = Reach::Down { code: error.code(), reason: error.public(), since, retry_at: None };
     }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use tokio::io::AsyncReadExt as _;
-use tokio::process::ChildStderr;
+use tokio::process::ChildStderr as Pipe;
 use tokio::time::Instant;
+use tollgate_telemetry::events::ChildStderr;
 
 use crate::shared::Shared;
 
@@ -14,7 +15,7 @@ const READ_BYTES: usize = 4096;
 const BURST_SECONDS: f64 = 10.0;
 
 /// Logs lines until the pipe is closed.
-pub(super) async fn log(mut stderr: ChildStderr, shared: Arc<Shared>, process: i32) {
+pub(super) async fn log(mut stderr: Pipe, shared: Arc<Shared>, process: i32) {
     let limits = &shared.settings.limits;
     let line_bytes_max = limits.stderr_line_bytes_max;
     let mut allowance = Allowance::new(f64::from(limits.stderr_lines_per_s));
@@ -56,10 +57,7 @@ fn emit(shared: &Shared, process: i32, line: &[u8], cut: bool, allowance: &mut A
         shared.counters.stderr_lines_dropped.add();
         return;
     }
-    // Control characters could rewrite what an operator sees on a terminal.
-    let clean: String =
-        text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
-    tracing::info!(target: "tollgate::stderr", server = %shared.settings.name, process, cut, "{clean}");
+    ChildStderr { server: &shared.settings.name, process, line: text, cut }.emit();
 }
 
 /// A token bucket.
