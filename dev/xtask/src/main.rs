@@ -21,6 +21,9 @@ use steps::{Steps, cargo};
 const USAGE: &str =
     "usage: cargo xtask setup | test [FILTER] | check [CRATE] | gen | bench [ARGS] | soak [ARGS]";
 
+/// How long the load of `soak` lasts unless its arguments say otherwise.
+const SOAK_MINUTES: &str = "10";
+
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let chore = args.next().unwrap_or_default();
@@ -65,10 +68,9 @@ fn generate(root: &Path) -> Result<(), String> {
     steps.finish()
 }
 
-/// Measurements are taken of the binary as it is published.
+/// The measuring program builds the gateway itself, with the profile of published binaries.
 fn bench(root: &Path, rest: &[String]) -> Result<(), String> {
     let mut steps = Steps::default();
-    steps.run("the published binary", cargo(root, ["build", "--profile", "dist", "-p", "tollgate"]));
     let mut run = cargo(root, ["run", "--profile", "dist", "-p", "tollgate-bench", "--"]);
     run.args(rest);
     steps.run("the measurement", run);
@@ -87,9 +89,12 @@ fn soak(root: &Path, rest: &[String]) -> Result<(), String> {
     let mut tests = cargo(root, ["test", "--workspace", "--no-fail-fast", "soak"]);
     tests.env("TOLLGATE_SOAK", "1");
     steps.tests("the long tests", tests);
-    steps.run("the published binary", cargo(root, ["build", "--profile", "dist", "-p", "tollgate"]));
-    let mut load = cargo(root, ["run", "--profile", "dist", "-p", "tollgate-bench", "--", "soak"]);
-    load.args(rest);
+    let mut load = cargo(root, ["run", "--profile", "dist", "-p", "tollgate-bench", "--"]);
+    if rest.is_empty() {
+        load.args(["--soak", SOAK_MINUTES]);
+    } else {
+        load.args(rest);
+    }
     steps.run("the long load", load);
     steps.finish()
 }

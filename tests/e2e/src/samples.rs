@@ -118,8 +118,8 @@ impl Sample {
                 fine &= answer["isError"] == (step == "toolError");
             }
             if step == "progress" {
-                fine &= answer["notifications"] == self.steps["progress"]["atLeast"]
-                    && answer["increasing"] == true;
+                let enough = answer["notifications"].as_u64() >= self.steps["progress"]["atLeast"].as_u64();
+                fine &= enough && answer["increasing"] == true;
             }
             if !fine {
                 wrong.push(format!("{step}: {wanted} was expected, and this came: {}", part[step]));
@@ -205,10 +205,12 @@ impl Samples {
                         "ref": { "type": "ref/prompt", "name": "completable-prompt" },
                         "argument": { "name": "department", "value": "E" },
                     },
+                    // The server sends the third with the answer, and the TypeScript clients forget a call's
+                    // notifications once it is answered.
                     "progress": {
                         "name": "trigger-long-running-operation",
                         "arguments": { "duration": 0.3, "steps": 3 },
-                        "atLeast": 3,
+                        "atLeast": 2,
                     },
                 }),
                 expect: json!({

@@ -20,7 +20,8 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 /// What a step came to: the answer's JSON, or the error's code and text.
 type Outcome = Result<Value, (Option<i32>, String)>;
 
-#[tokio::main]
+/// One thread: the SDK handles each notification in a task of its own, and only so do they stay in order.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     // The SDK's HTTP client wants to know its cryptography, also where it only speaks plain HTTP.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
