@@ -14,7 +14,7 @@ use tollgate_proxy::{Gateway, Peer, serve_http};
 use tollgate_telemetry::events::{DrainEnded, DrainStarted};
 use tollgate_upstream::{Reach, ServerStatus};
 
-use crate::listen::{Bounds, Listener, Stopper};
+use crate::listen::{Bounds, Listener, Stopper, Workers};
 
 /// How long requests under way may take when the gateway stops.
 pub(crate) const DRAIN: Duration = Duration::from_secs(20);
@@ -32,6 +32,8 @@ pub(crate) struct Running {
     data: Plane,
     admin: Option<Plane>,
     draining: Arc<AtomicBool>,
+    /// Last: everything that runs on them has ended by then.
+    workers: Arc<Workers>,
 }
 
 struct Plane {
@@ -42,7 +44,16 @@ struct Plane {
 
 impl Running {
     /// Serves the gateway on these listeners. `hosts` are further values of `Host` that the admin listener answers to.
-    pub(crate) fn start(gateway: Gateway, data: Listener, admin: Option<(Listener, Vec<String>)>) -> Self {
+    ///
+    /// # Errors
+    /// Whatever the operating system says when no threads can be had.
+    pub(crate) fn start(
+        gateway: Gateway,
+        data: Listener,
+        admin: Option<(Listener, Vec<String>)>,
+    ) -> std::io::Result<Self> {
+        let workers = Workers::start()?;
+        let data = data.on(Arc::clone(&workers));
         let draining = Arc::new(AtomicBool::new(false));
         let admin = admin.map(|(listener, hosts)| {
             let (gateway, draining) = (gateway.clone(), draining.clone());
@@ -68,7 +79,7 @@ impl Running {
                 },
             ))
         };
-        Self { gateway, data: Plane { address, stopper, serving }, admin, draining }
+        Ok(Self { gateway, data: Plane { address, stopper, serving }, admin, draining, workers })
     }
 
     /// Where clients connect.
@@ -84,7 +95,7 @@ impl Running {
     /// Stops: nothing new is accepted, what is under way may finish within `grace`, then servers are ended. `hurry`
     /// cuts the waiting short. The admin listener answers until the end, so that whoever balances the load sees why.
     pub(crate) async fn drain(self, cause: &'static str, grace: Duration, hurry: impl Future<Output = ()>) {
-        let Self { gateway, data, admin, draining } = self;
+        let Self { gateway, data, admin, draining, workers } = self;
         DrainStarted { cause, grace }.emit();
         let deadline = Instant::now() + grace;
         draining.store(true, Ordering::Release);
@@ -115,6 +126,7 @@ impl Running {
         if let Some(admin) = admin {
             admin.stopper.over();
         }
+        drop(workers);
         DrainEnded { complete: is_complete }.emit();
     }
 }

@@ -37,7 +37,8 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
     let admin_tls = certificates("admin", config.admin_tls.as_ref())?;
     let data = bind("data plane", config.listen, tls.clone()).await?;
     let admin = bind("admin", config.admin_listen, admin_tls.clone()).await?;
-    let running = Running::start(gateway.clone(), data, Some((admin, config.proxy.allowed_hosts.clone())));
+    let running = Running::start(gateway.clone(), data, Some((admin, config.proxy.allowed_hosts.clone())))
+        .map_err(|error| Failure::failed(format!("the serving threads do not start: {error}")))?;
     NoIdentity.emit();
     announce(&command, &config, &running, log);
 

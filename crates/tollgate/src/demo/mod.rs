@@ -41,7 +41,8 @@ pub(crate) async fn run(command: Demo) -> Result<(), Failure> {
     let (calendar, calendar_url) = start_calendar(&program).await?;
     let gateway = gateway(&program, &calendar_url)?;
     let listener = bind(command.once).await?;
-    let running = Running::start(gateway, listener, None);
+    let running = Running::start(gateway, listener, None)
+        .map_err(|error| Failure::failed(format!("the serving threads do not start: {error}")))?;
     let url = format!("http://{}/mcp", running.address());
 
     story::opening(out, &url, &calendar_url);

@@ -6,6 +6,7 @@
 
 mod stop;
 pub(crate) mod tls;
+mod workers;
 
 use std::error::Error;
 use std::future::Future;
@@ -29,6 +30,7 @@ use tollgate_telemetry::events::{AcceptFailed, ConnectionFailed, ListenerBound};
 
 pub(crate) use stop::{Stop, Stopper};
 use tls::Certificates;
+pub(crate) use workers::Workers;
 
 /// The bounds of one listener.
 #[derive(Debug, Clone)]
@@ -76,6 +78,8 @@ pub(crate) struct Listener {
     tcp: TcpListener,
     address: SocketAddr,
     certificates: Option<Arc<Certificates>>,
+    /// Where connections are served; on the accepting runtime if absent.
+    workers: Option<Arc<Workers>>,
 }
 
 impl Listener {
@@ -91,12 +95,18 @@ impl Listener {
         let tcp = TcpListener::bind(address).await?;
         let address = tcp.local_addr()?;
         ListenerBound { plane, address, tls: certificates.is_some() }.emit();
-        Ok(Self { plane, tcp, address, certificates })
+        Ok(Self { plane, tcp, address, certificates, workers: None })
     }
 
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Has its connections served on threads of their own.
+    pub(crate) fn on(mut self, workers: Arc<Workers>) -> Self {
+        self.workers = Some(workers);
+        self
     }
 
     /// Accepts connections and answers their requests with `answer`, until told to stop. Then nothing new is
@@ -110,23 +120,35 @@ impl Listener {
         B::Data: Send,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let Self { plane, tcp, certificates, .. } = self;
+        let Self { plane, tcp, certificates, workers, .. } = self;
         let tasks = TaskTracker::new();
         let places = Arc::new(Semaphore::new(bounds.connections_max));
         let bounds = Arc::new(bounds);
         while let Some((stream, peer, place)) = accept(plane, &tcp, &places, &stop).await {
             let connection = Connection { plane, peer, bounds: bounds.clone(), stop: stop.clone() };
             let (counted, answer) = (counters::Connection::opened(), answer.clone());
+            // The socket is registered anew with the runtime that it will be read on.
+            let stream = match stream.into_std() {
+                Ok(stream) => stream,
+                Err(error) => {
+                    connection.failed(&error);
+                    continue;
+                }
+            };
+            let here = tokio::runtime::Handle::current();
+            let home = workers.as_ref().map_or(&here, |workers| workers.next());
             if let Some(certificates) = certificates.clone() {
-                tasks.spawn(async move {
+                let serving = async move {
                     connection.serve_tls(stream, &certificates, answer).await;
                     drop((place, counted));
-                });
+                };
+                tasks.spawn_on(serving, home);
             } else {
-                tasks.spawn(async move {
+                let serving = async move {
                     connection.serve_plain(stream, answer).await;
                     drop((place, counted));
-                });
+                };
+                tasks.spawn_on(serving, home);
             }
         }
         drop(tcp);
@@ -168,6 +190,13 @@ async fn accept(
     }
 }
 
+/// The connection on this runtime. Replies are complete when they are written: waiting to fill a packet only delays
+/// them.
+fn at_home(stream: std::net::TcpStream) -> io::Result<TcpStream> {
+    stream.set_nodelay(true)?;
+    TcpStream::from_std(stream)
+}
+
 fn is_clients(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
@@ -182,7 +211,7 @@ struct Connection {
 }
 
 impl Connection {
-    async fn serve_plain<F, A, B>(self, stream: TcpStream, answer: F)
+    async fn serve_plain<F, A, B>(self, stream: std::net::TcpStream, answer: F)
     where
         F: Fn(Arrival, Request<Incoming>) -> A + Send + 'static,
         A: Future<Output = Response<B>> + Send + 'static,
@@ -190,10 +219,10 @@ impl Connection {
         B::Data: Send,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        // Replies are small and complete when they are written: waiting to fill a packet only delays them.
-        if let Err(error) = stream.set_nodelay(true) {
-            return self.failed(&error);
-        }
+        let stream = match at_home(stream) {
+            Ok(stream) => stream,
+            Err(error) => return self.failed(&error),
+        };
         let mut first = [0; 3];
         let greeting = tokio::select! {
             greeting = timeout(self.bounds.greeting, stream.peek(&mut first)) => greeting,
@@ -212,7 +241,7 @@ impl Connection {
         }
     }
 
-    async fn serve_tls<F, A, B>(self, stream: TcpStream, certificates: &Certificates, answer: F)
+    async fn serve_tls<F, A, B>(self, stream: std::net::TcpStream, certificates: &Certificates, answer: F)
     where
         F: Fn(Arrival, Request<Incoming>) -> A + Send + 'static,
         A: Future<Output = Response<B>> + Send + 'static,
@@ -220,9 +249,10 @@ impl Connection {
         B::Data: Send,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        if let Err(error) = stream.set_nodelay(true) {
-            return self.failed(&error);
-        }
+        let stream = match at_home(stream) {
+            Ok(stream) => stream,
+            Err(error) => return self.failed(&error),
+        };
         let handshake = tokio::select! {
             handshake = timeout(self.bounds.greeting, certificates.acceptor().accept(stream)) => handshake,
             () = self.stop.requested() => return,

@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ClientConfig;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
@@ -42,14 +43,23 @@ pub(crate) struct Client {
     limits: ClientLimits,
     permits: Arc<Semaphore>,
     /// Last in, first out: under low load the same few connections stay warm and the others age.
-    idle: Mutex<Vec<(Box<Http1>, Instant)>>,
+    idle: Mutex<Vec<Idle>>,
     shared: Mutex<Option<http2::SendRequest<Outgoing>>>,
+}
+
+/// A connection that waits for its next request.
+struct Idle {
+    connection: Box<Http1>,
+    since: Instant,
 }
 
 /// An HTTP/1.1 connection, driven by whoever holds it.
 pub(super) struct Http1 {
     driver: http1::Connection<TokioIo<Stream>, Outgoing>,
     sender: http1::SendRequest<Outgoing>,
+    /// The runtime whose thread is told when the socket is ready. Used from another one, every answer would have to
+    /// wake a second thread.
+    home: tokio::runtime::Id,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -147,7 +157,7 @@ impl Client {
     pub(crate) fn prune(&self) {
         let expired: Vec<_> = {
             let mut idle = self.idle();
-            let young = idle.partition_point(|(_, since)| since.elapsed() >= self.limits.idle);
+            let young = idle.partition_point(|idle| idle.since.elapsed() >= self.limits.idle);
             idle.drain(..young).collect()
         };
         drop(expired);
@@ -187,7 +197,12 @@ impl Client {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| HttpError::Connect(error.to_string()))?;
-        Ok(Connection::Http1(Box::new(Http1 { driver, sender, _permit: permit })))
+        Ok(Connection::Http1(Box::new(Http1 {
+            driver,
+            sender,
+            home: Handle::current().id(),
+            _permit: permit,
+        })))
     }
 
     async fn start_http2(&self, stream: Stream) -> Result<Connection, HttpError> {
@@ -272,11 +287,16 @@ impl Client {
     }
 
     fn take_idle(&self) -> Option<Box<Http1>> {
+        let home = Handle::current().id();
         loop {
-            // Not under the lock: a connection may have work to do when it is looked at.
-            let (mut connection, since) = self.idle().pop()?;
-            if since.elapsed() < self.limits.idle && connection.is_open() {
-                return Some(connection);
+            // Looked at without the lock: a connection may have work to do then.
+            let mut taken = {
+                let mut idle = self.idle();
+                let place = idle.iter().rposition(|idle| idle.connection.home == home)?;
+                idle.remove(place)
+            };
+            if taken.since.elapsed() < self.limits.idle && taken.connection.is_open() {
+                return Some(taken.connection);
             }
         }
     }
@@ -288,11 +308,11 @@ impl Client {
         }
         let mut idle = self.idle();
         if idle.len() < self.limits.idle_max {
-            idle.push((connection, Instant::now()));
+            idle.push(Idle { connection, since: Instant::now() });
         }
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<(Box<Http1>, Instant)>> {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
