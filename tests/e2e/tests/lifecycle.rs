@@ -436,13 +436,14 @@ async fn processes_are_bounded_and_the_idle_make_way() {
         })
         .await;
     }
-    let mut third = gateway.peer(Dialect::Legacy, "/mcp/child").await;
-    let answer = third.tool("echo", "{}").await;
+    let hello = || HttpPeer::shake_hands(gateway.listen, "/mcp/child", "2025-11-25", "{}");
+    let answer = hello().await.expect_err("no process is free for another session");
     assert_eq!((answer.code(), answer.refusal().as_str()), (-32603, "capacity"), "{answer:?}");
     stage.release();
     for call in busy {
         assert_eq!(soon("a busy call", call).await.unwrap().text(), "called gate");
     }
+    let mut third = Peer::from(hello().await.expect("an idle process makes way"));
     assert!(third.tool("echo", "{}").await.error().is_none());
 }
 
@@ -475,8 +476,7 @@ async fn a_gateway_may_be_a_stdio_server_itself() {
         let stage = Stage::new(&Script { grandchild: true, ..Script::legacy() });
         let (_folder, config) =
             config_file(&servers([("child", stdio(&fake_child(), &stage)), ("web", http(&web.url()))]));
-        let args =
-            ["serve", "--stdio", "--config", config.to_str().unwrap(), "--admin-listen", "127.0.0.1:0"];
+        let args = ["serve", "--stdio", "--config", config.to_str().unwrap()];
         let peer = StdioPeer::start(&binary(), args, &[], dialect).await;
         let gateway = peer.pid();
         let mut peer = Peer::from(peer);

@@ -39,7 +39,7 @@ const PATHS: [(Way, Kind); 12] = [
 async fn peer(gateway: &Gateway, way: Way, kind: Kind, path: &str) -> Peer {
     match way {
         Way::Http => gateway.peer(kind.dialect(), path).await,
-        Way::Sse => gateway.sse("/sse").await.into(),
+        Way::Sse => gateway.sse(&path.replacen("/mcp", "/sse", 1)).await.into(),
         Way::Bridge => gateway.bridged(kind.dialect(), path).await.into(),
     }
 }
@@ -172,9 +172,6 @@ fn all_paths(merged: bool) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let _entered = runtime.enter();
     for (way, kind) in PATHS {
-        if way == Way::Sse && !merged {
-            continue;
-        }
         let (upstream, gateway, peer) = runtime.block_on(async {
             let upstream = Upstream::start(kind, Script::legacy()).await;
             let gateway = Gateway::start(&servers([("there", upstream.entry())])).await;
