@@ -1,15 +1,16 @@
 //! The configuration: read from a file, checked as a whole, and turned into the settings of the crates that use them.
 //!
-//! A file passes through these steps, each a module: the reader of its syntax ([`json`], [`yaml`]) makes a tree that
-//! remembers positions ([`node`]); a client's own file is translated into our words ([`client`]); `${NAME}` is put in
-//! ([`expand`]); the tree is compared with the schema that the sections define ([`check`], [`section`]); and what is left is
-//! given its meaning ([`meaning`]). Every step adds to one list of problems, so that all of them are told at once, each
+//! A file passes through these steps, each a module: the reader of its syntax (`json`, `yaml`) makes a tree that
+//! remembers positions (`node`); a client's own file is translated into our words (`client`); `${NAME}` is put in
+//! (`expand`); the tree is compared with the schema that the sections define (`check`, `section`); and what is left is
+//! given its meaning (`meaning`). Every step adds to one list of problems, so that all of them are told at once, each
 //! with its line and column.
 
 mod check;
 mod client;
 mod expand;
 mod files;
+mod forms;
 mod json;
 mod meaning;
 mod node;

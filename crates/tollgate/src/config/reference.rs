@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
+use super::forms::ORDER_KEY;
 use super::schema;
-use super::section::ORDER_KEY;
 
 /// The JSON Schema of `tollgate.yaml` (draft 2020-12), as it is committed at
 /// `docs/reference/configuration.schema.json`.

@@ -1,6 +1,6 @@
 //! Configuration files as operators and clients write them: what they mean, and what is said of those that are wrong.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a test's helpers may fail it")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod bad;
 mod examples;

@@ -19,9 +19,10 @@ use url::{Host, Url};
 use super::client::Format;
 use super::expand::Env;
 use super::files::Files;
+use super::forms::{Items, Keyed};
 use super::node::{Place, Value};
 use super::problem::{Problem, Problems, closest};
-use super::section::{ConfigSection, Items, Keyed, LimitsSection, TlsSection};
+use super::section::{ConfigSection, LimitsSection, TlsSection};
 
 /// A configuration that can be served.
 #[derive(Debug, Clone, PartialEq)]

@@ -12,10 +12,10 @@ use url::Url;
 
 use super::{Meaning, shown};
 use crate::config::client::Format;
+use crate::config::forms::{Items, Keyed, Scalar, Short};
 use crate::config::node::Place;
 use crate::config::section::{
-    EraSection, HttpVersionSection, IsolationSection, Items, Keyed, Scalar, SecretSection, ServerSection,
-    Short, TransportSection,
+    EraSection, HttpVersionSection, IsolationSection, SecretSection, ServerSection, TransportSection,
 };
 
 /// Keys that only a server with a `command` has, and those that only one with a `url` has.

@@ -8,10 +8,9 @@ use tollgate_catalog::{Pick, PromptChoice, ResourceChoice, ToolChoice, ToolsetSe
 use tollgate_model::ServerName;
 
 use super::{Meaning, Servers};
+use crate::config::forms::{Items, Keyed, Short};
 use crate::config::node::{Node, Place};
-use crate::config::section::{
-    ConfigSection, Items, Keyed, PromptSection, ResourceSection, Short, ToolSection, ToolsetSection,
-};
+use crate::config::section::{ConfigSection, PromptSection, ResourceSection, ToolSection, ToolsetSection};
 
 /// Stands for everything that a server offers.
 const ALL: &str = "*";
