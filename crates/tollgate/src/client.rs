@@ -74,7 +74,10 @@ impl From<CallError> for Failure {
 
 /// What went wrong, with the detail that the person at the terminal may see: it is their own endpoint.
 fn describe(error: &UpstreamError) -> String {
-    error.to_string()
+    match error {
+        UpstreamError::Auth { .. } => format!("{error}; give it a credential with --header"),
+        _ => error.to_string(),
+    }
 }
 
 impl Client {

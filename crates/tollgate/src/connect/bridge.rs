@@ -33,6 +33,8 @@ const REQUESTS_MAX: usize = 256;
 const ANSWER_WAIT_MAX: Duration = Duration::from_hours(1);
 /// The longest wait until a notification is taken.
 const NOTIFY_WAIT_MAX: Duration = Duration::from_secs(30);
+/// How long a stream may stay open after the response that it was for.
+const STREAM_END_WAIT_MAX: Duration = Duration::from_millis(500);
 /// Pauses between attempts to open the session's stream.
 const STREAM_PAUSE_MIN: Duration = Duration::from_millis(500);
 const STREAM_PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -355,7 +357,10 @@ impl Bridge {
                 }
             }
         }
-        if !passed.answered {
+        if passed.answered {
+            // Read to its end, the connection can serve the next request.
+            drop(timeout(STREAM_END_WAIT_MAX, read_out(body)).await);
+        } else {
             self.answer(self.no_answer(id, status)).await;
         }
         passed
@@ -439,6 +444,10 @@ fn addressed(message: Message, id: &Bytes) -> Message {
     message.set_id(&mut edit, id.clone());
     let edited = edit.finish().into_bytes();
     Message::parse(edited, &Limits::default()).unwrap_or(message)
+}
+
+async fn read_out(mut body: Incoming) {
+    while let Some(Ok(_)) = body.frame().await {}
 }
 
 fn read_event(data: &Bytes) -> Option<Message> {

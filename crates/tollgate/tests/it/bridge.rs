@@ -155,6 +155,22 @@ fn a_gateway_that_was_restarted_is_found_again() {
 }
 
 #[test]
+fn what_the_gateway_says_unasked_reaches_the_client() {
+    let folder = Folder::new();
+    let mut gateway = Gateway::start(&folder.write("tollgate.yaml", &notes_config("notes")));
+    let mut bridge = start_connect(&gateway.url());
+    converse_legacy(&mut bridge, "notes__read");
+    folder.write("tollgate.yaml", &notes_config("renamed"));
+    gateway.process.wait_err("configuration reloaded");
+    let mut seen = Vec::new();
+    while !seen.iter().any(|method| method == "notifications/tools/list_changed") {
+        seen.push(bridge.json()["method"].as_str().unwrap_or_default().to_owned());
+    }
+    let listed = ask(&mut bridge, &json!({ "jsonrpc": "2.0", "id": 20, "method": "tools/list" }));
+    assert!(listed.to_string().contains("renamed__read"), "{listed}");
+}
+
+#[test]
 fn what_is_not_a_message_is_answered_as_such() {
     let mut bridge = start_connect("http://127.0.0.1:9/mcp");
     let stdin = bridge.stdin.as_mut().expect("standard input");
