@@ -26,7 +26,9 @@ pub enum InvalidName {
     #[error("a name has at most {NAME_BYTES_MAX} bytes")]
     TooLong,
     /// A character or sequence that a name may not have.
-    #[error("a name has ASCII letters, digits, `-` and single `_`, and begins and ends with a letter or digit")]
+    #[error(
+        "a name has ASCII letters, digits, `-` and single `_`, and begins and ends with a letter or digit"
+    )]
     Alphabet,
 }
 

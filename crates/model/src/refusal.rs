@@ -167,7 +167,7 @@ codes! {
     HeaderMismatch = "header_mismatch", rpc -32020 / -32600, http 400 / 400, Client, Never;
     /// The protocol revision is not spoken here.
     UnsupportedVersion = "unsupported_version", rpc -32022 / -32600, http 400 / 400, Client, Never;
-    /// The request needs a capability that the client did not declare.
+    /// The request needs a capability that the client did not declare. Not sent yet.
     MissingCapability = "missing_capability", rpc -32021 / -32603, http 400 / 200, Client, Never;
     /// No such tool here.
     UnknownTool = "unknown_tool", rpc -32602 / -32602, http 200 / 200, Client, Never;
@@ -215,7 +215,7 @@ codes! {
     UpstreamUnsupported = "upstream_unsupported", rpc -32603 / -32603, http 200 / 200, Upstream, Never;
     /// As many processes, sessions or requests as allowed are busy.
     Capacity = "capacity", rpc -32603 / -32603, http 200 / 200, Gateway, Safe;
-    /// The client cancelled the request.
+    /// The client cancelled the request. Not sent yet: a cancelled request gets no answer.
     Cancelled = "cancelled", rpc -32603 / -32603, http 200 / 200, Client, Unsafe;
     /// The gateway is stopping.
     Draining = "draining", rpc -32603 / -32603, http 503 / 503, Gateway, Safe;
