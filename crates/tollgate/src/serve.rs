@@ -6,6 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::signal::unix::Signal;
 use tollgate_proxy::Gateway;
 use tollgate_telemetry::events::{ConfigRejected, ConfigReloaded, NoIdentity, RestartNeeded};
 use tollgate_upstream::Transport;
@@ -22,6 +23,8 @@ use crate::signals::{self, Signals};
 /// Serves until told to stop.
 pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
+    // Heard from the start: by default it would end the process. Without it only changes of the file are heard.
+    let mut hangup = signals::reload().ok();
     let mut watcher = Watcher::new(&command.config);
     let config = load(&command)?;
     warn_of(&config, log);
@@ -45,7 +48,7 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
     let secured: Vec<Arc<Certificates>> = tls.into_iter().chain(admin_tls).collect();
     let cause = tokio::select! {
         cause = signals.stop() => cause,
-        () = follow(&command, &gateway, config, &mut watcher, &secured) => "end of the configuration",
+        () = follow(&command, &gateway, config, (&mut watcher, hangup.as_mut()), &secured) => "end of the configuration",
     };
     running.drain(cause, DRAIN, async { _ = signals.stop().await }).await;
     Ok(())
@@ -170,20 +173,18 @@ async fn follow(
     command: &Serve,
     gateway: &Gateway,
     mut config: Config,
-    watcher: &mut Watcher,
+    (watcher, mut hangup): (&mut Watcher, Option<&mut Signal>),
     secured: &[Arc<Certificates>],
 ) {
     let (_stopper, stop) = crate::listen::Stopper::new();
     for certificates in secured {
         tokio::spawn(certificates.clone().follow(stop.clone()));
     }
-    // Without it only changes of the file are heard.
-    let mut hangup = signals::reload().ok();
     watcher.follow(&config.files);
     loop {
         tokio::select! {
             () = watcher.changed() => {}
-            () = next_hangup(hangup.as_mut()) => {
+            () = next_hangup(hangup.as_deref_mut()) => {
                 for certificates in secured {
                     certificates.reload();
                 }
@@ -196,7 +197,7 @@ async fn follow(
     }
 }
 
-async fn next_hangup(hangup: Option<&mut tokio::signal::unix::Signal>) {
+async fn next_hangup(hangup: Option<&mut Signal>) {
     match hangup {
         Some(hangup) => drop(hangup.recv().await),
         None => std::future::pending().await,
