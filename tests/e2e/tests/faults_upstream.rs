@@ -216,8 +216,10 @@ async fn a_list_that_fails_leaves_a_gap() {
         let well = FakeServer::start(Script::legacy().with_tools(["echo"])).await;
         let entry = with(&faulty.entry(), json!({ "list_timeout_ms": 1000, "message_bytes_max": 1 << 20 }));
         let gateway = Gateway::start(&servers([("faulty", entry), ("well", http(&well.url()))])).await;
-        let mut acts =
-            vec![Act::Hang, Act::Die, Act::Malformed, Act::WrongId, Act::Flood, Act::InvalidUtf8];
+        let mut acts = vec![Act::Hang, Act::Die, Act::Malformed, Act::WrongId, Act::Flood, Act::InvalidUtf8];
+        if !kind.is_shared_channel() {
+            acts.push(Act::Drip);
+        }
         if !kind.is_stdio() {
             acts.extend([Act::Unauthorized, Act::ServerError, Act::NotFound, Act::Redirect]);
         }
@@ -355,6 +357,23 @@ async fn all_calls_in_flight_on_a_dying_child_are_told_at_once() {
             assert_refused(&answer, CLOSED, &format!("hang of {kind:?}"));
         }
         works_soon(&mut killer, &format!("{kind:?}")).await;
+    }
+}
+
+/// A message that never ends keeps everyone else's answers from a channel that all share: once a call has waited for
+/// it in vain, the channel is given up and made anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shared_channel_with_a_message_that_never_ends_is_given_up() {
+    for kind in [Kind::LegacySse, Kind::LegacyStdio, Kind::ModernStdio] {
+        let faulty = Upstream::start(kind, Script::legacy()).await;
+        let entry = with(&faulty.entry(), json!({ "request_timeout_ms": 1000 }));
+        let gateway = Gateway::start(&servers([("faulty", entry)])).await;
+        let mut peer = gateway.peer(kind.dialect(), "/mcp/faulty").await;
+        let what = format!("drip of {kind:?}");
+        let started = Instant::now();
+        assert_refused(&peer.tool("drip", "{}").await, LOST, &what);
+        assert!(started.elapsed() < Duration::from_secs(1) + SLACK, "{what}: {:?}", started.elapsed());
+        works_soon(&mut peer, &format!("after {what}")).await;
     }
 }
 

@@ -191,6 +191,17 @@ impl HttpPeer {
 
     /// A legacy client of this revision with these raw capabilities.
     pub async fn legacy_with(addr: SocketAddr, path: &str, revision: &str, capabilities: &str) -> Self {
+        let outcome = Self::shake_hands(addr, path, revision, capabilities).await;
+        outcome.unwrap_or_else(|answer| panic!("initialize: {answer:?}"))
+    }
+
+    /// A legacy client of this revision with these raw capabilities, or what `initialize` was answered with instead.
+    pub async fn shake_hands(
+        addr: SocketAddr,
+        path: &str,
+        revision: &str,
+        capabilities: &str,
+    ) -> Result<Self, Answer> {
         let mut peer =
             Self { dialect: Dialect::Legacy, revision: revision.to_owned(), ..Self::modern(addr, path) };
         let hello = Call::new(
@@ -200,14 +211,16 @@ impl HttpPeer {
             ),
         );
         let reply = peer.http.send(&peer.ask("1", &hello).without("mcp-protocol-version")).await;
-        assert_eq!(reply.status, 200, "initialize: {}", reply.everything());
-        peer.session = reply.header("mcp-session-id").map(str::to_owned);
         let answer = Answer::of(&reply);
+        if reply.status != 200 || answer.error().is_some() {
+            return Err(answer);
+        }
+        peer.session = reply.header("mcp-session-id").map(str::to_owned);
         peer.revision = json::text_at(&answer.result(), &["protocolVersion"]).expect("a revision");
         let initialized = peer.post(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
         let reply = peer.http.send(&initialized).await;
         assert_eq!(reply.status, 202, "initialized: {}", reply.everything());
-        peer
+        Ok(peer)
     }
 
     /// An HTTP request with this body and the headers that every POST of this client has.

@@ -341,11 +341,15 @@ fn decoded(value: &str) -> String {
         .unwrap_or_else(|| value.to_owned())
 }
 
-/// A message as one event.
+/// A message as one event. A line break in it begins another `data` line.
 pub(super) fn event(message: &[u8]) -> Vec<u8> {
-    let mut framed = b"event: message\ndata: ".to_vec();
-    framed.extend_from_slice(message);
-    framed.extend_from_slice(b"\n\n");
+    let mut framed = b"event: message\n".to_vec();
+    for line in message.split(|b| *b == b'\n') {
+        framed.extend_from_slice(b"data: ");
+        framed.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(line));
+        framed.push(b'\n');
+    }
+    framed.push(b'\n');
     framed
 }
 
