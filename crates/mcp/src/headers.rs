@@ -49,7 +49,7 @@ pub fn encode_value(text: &str) -> String {
     let bytes = text.as_bytes();
     let is_padded =
         [bytes.first(), bytes.last()].into_iter().flatten().any(|byte| matches!(byte, b' ' | b'\t'));
-    if !is_padded && bytes.iter().all(is_value_byte) && sentinel(text).is_none() {
+    if !is_padded && text.bytes().all(is_value_byte) && sentinel(text).is_none() {
         return text.to_owned();
     }
     let mut value = SENTINEL_START.to_owned();
@@ -60,7 +60,7 @@ pub fn encode_value(text: &str) -> String {
 
 /// What a received value of `Mcp-Name` or `Mcp-Param-*` means. Whitespace around it belongs to HTTP, not to the value.
 pub fn decode_value(value: &[u8]) -> Result<Cow<'_, str>, InvalidValue> {
-    if !value.iter().all(is_value_byte) {
+    if !value.iter().copied().all(is_value_byte) {
         return Err(InvalidValue::Character);
     }
     let text = std::str::from_utf8(value).map_err(|_| InvalidValue::Character)?;
@@ -110,7 +110,7 @@ fn sentinel(text: &str) -> Option<&str> {
 }
 
 /// Visible ASCII, space and tab (RFC 9110, section 5.5, without what it calls obsolete).
-fn is_value_byte(byte: &u8) -> bool {
+fn is_value_byte(byte: u8) -> bool {
     matches!(byte, b' '..=b'~' | b'\t')
 }
 

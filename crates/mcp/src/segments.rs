@@ -49,7 +49,9 @@ impl Segments {
             [one] => one.clone(),
             several => {
                 let mut whole = BytesMut::with_capacity(self.len());
-                several.iter().for_each(|piece| whole.extend_from_slice(piece));
+                for piece in several {
+                    whole.extend_from_slice(piece);
+                }
                 whole.freeze()
             }
         }

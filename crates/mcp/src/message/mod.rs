@@ -57,7 +57,7 @@ impl Message {
     /// Reads one message in one validating pass.
     ///
     /// # Errors
-    /// The first fault in reading order; see [`Fault`]. A JSON array is a [`Fault::Batch`]: only 2025-03-26 has
+    /// The first fault in reading order; see [`json::Fault`]. A JSON array is a [`json::Fault::Batch`]: only 2025-03-26 has
     /// batches, and whoever takes them splits them with [`json::elements`] (after [`json::validate`]) and parses each
     /// element for itself.
     pub fn parse(bytes: Bytes, limits: &Limits) -> Result<Self, ScanError> {

@@ -135,12 +135,15 @@ impl Writer<'_> {
             let must_escape = matches!(character, '"' | '\\' | '\0'..='\u{1f}');
             let dice = self.dice();
             match character {
-                '\n' if dice % 2 == 0 => self.text.push_str("\\n"),
-                '"' | '\\' | '/' if dice % 2 == 0 => self.text.extend(['\\', character]),
-                _ if must_escape || dice % 16 == 0 => {
+                '\n' if dice.is_multiple_of(2) => self.text.push_str("\\n"),
+                '"' | '\\' | '/' if dice.is_multiple_of(2) => self.text.extend(['\\', character]),
+                _ if must_escape || dice.is_multiple_of(16) => {
                     for unit in character.encode_utf16(&mut [0; 2]) {
-                        let escape =
-                            if dice % 3 == 0 { format!("\\u{unit:04X}") } else { format!("\\u{unit:04x}") };
+                        let escape = if dice.is_multiple_of(3) {
+                            format!("\\u{unit:04X}")
+                        } else {
+                            format!("\\u{unit:04x}")
+                        };
                         self.text.push_str(&escape);
                     }
                 }
