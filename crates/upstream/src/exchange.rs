@@ -65,7 +65,7 @@ impl Exchange {
             return Err(UpstreamError::Timeout { what: "the request", after: wait });
         };
         if matches!(next, Ok(Incoming::Response(_))) {
-            self.ticket.settle();
+            self.ticket.close();
         }
         next
     }
@@ -164,17 +164,27 @@ pub(crate) struct Ticket {
     instance: Arc<Instance>,
     id: u64,
     settled: bool,
+    closed: bool,
 }
 
 impl Ticket {
     pub(crate) fn new(instance: &Arc<Instance>, id: u64) -> Self {
         instance.begin_call();
-        Self { instance: Arc::clone(instance), id, settled: false }
+        Self { instance: Arc::clone(instance), id, settled: false, closed: false }
     }
 
     /// The server is done with the request.
     pub(crate) fn settle(&mut self) {
         self.settled = true;
+    }
+
+    /// The request is over: its instance may be stopped, also while the response is still being handed on.
+    fn close(&mut self) {
+        self.settled = true;
+        if !self.closed {
+            self.closed = true;
+            self.instance.end_call();
+        }
     }
 
     /// The request is sent once more.
@@ -193,6 +203,6 @@ impl Drop for Ticket {
         if !self.settled {
             self.instance.cancel(self.id);
         }
-        self.instance.end_call();
+        self.close();
     }
 }

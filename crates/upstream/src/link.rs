@@ -339,7 +339,7 @@ impl Instance {
                 continue;
             }
             let gone = matches!(rejection.status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
-            if gone && rejection.message.is_none() {
+            if rejection.is_modern() || (gone && rejection.message.is_none()) {
                 self.retire();
                 self.shared.forget_era("a legacy request was refused without an answer");
                 return Err(UpstreamError::stale(format!("status {}", rejection.status.as_u16())));

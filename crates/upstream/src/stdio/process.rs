@@ -50,7 +50,9 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
-            .kill_on_drop(true);
+            // If the runtime ends before the owning task does. A guard sees that by itself and clears up behind it,
+            // which it could not if it were killed.
+            .kill_on_drop(settings.guard.is_none());
         let failed = |error: std::io::Error| {
             UpstreamError::unavailable("the server's process could not be started", error)
         };
