@@ -1,5 +1,7 @@
 //! The real binary, driven from outside.
 
+#![allow(clippy::expect_used, reason = "a test fails loudly")]
+
 pub mod clients;
 pub mod gateway;
 pub mod places;

@@ -1,6 +1,8 @@
 //! Ways in that are not Streamable HTTP, and what must cross from any client to any server: cancellation, progress, and
 //! lists of many pages.
 
+#![allow(clippy::expect_used, reason = "a test fails loudly")]
+
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
@@ -54,7 +56,7 @@ fn check(what: &str, answer: &Value) -> String {
 }
 
 /// A job that asks for everything.
-fn job(connect: Value, prefix: &str, modern: bool) -> Value {
+fn job(connect: &Value, prefix: &str, modern: bool) -> Value {
     json!({
         "id": "all",
         "timeoutS": 60,
@@ -77,11 +79,11 @@ async fn clients_of_the_oldest_transport_are_served() {
         let mut driver = Driver::start(library);
         for server in ["modern", "legacy"] {
             let sse = json!({ "sse": format!("http://{}/sse/{server}", gateway.listen) });
-            let answer = driver.job(&job(sse, "", false)).await;
+            let answer = driver.job(&job(&sse, "", false)).await;
             wrong += &check(&format!("{library:?} over HTTP+SSE to {server}"), &answer);
         }
         let sse = json!({ "sse": format!("http://{}/sse", gateway.listen) });
-        let mut merged = job(sse, "modern__", false);
+        let mut merged = job(&sse, "modern__", false);
         merged["parts"]["all"]["resource"] = json!("tollgate:modern:test://static-text");
         wrong += &check(&format!("{library:?} over HTTP+SSE to all"), &driver.job(&merged).await);
     }
@@ -100,7 +102,7 @@ async fn clients_that_can_only_start_a_process_are_bridged() {
         for server in ["modern", "legacy"] {
             let url = format!("http://{}/mcp/{server}", gateway.listen);
             let bridge = json!({ "command": [binary(), "connect", url] });
-            let answer = driver.job(&job(bridge, "", library.is_modern())).await;
+            let answer = driver.job(&job(&bridge, "", library.is_modern())).await;
             wrong += &check(&format!("{library:?} through `connect` to {server}"), &answer);
             if answer["protocol"] != library.revision() {
                 let _ = writeln!(wrong, "{library:?} speaks {} through `connect`", answer["protocol"]);
@@ -118,7 +120,7 @@ async fn a_gateway_can_itself_be_a_process() {
     for library in Library::ALL {
         let mut driver = Driver::start(library);
         let gateway = json!({ "command": [binary(), "serve", "--stdio", "--config", config] });
-        let answer = driver.job(&job(gateway, "reference__", library.is_modern())).await;
+        let answer = driver.job(&job(&gateway, "reference__", library.is_modern())).await;
         wrong += &check(&format!("{library:?} and `serve --stdio`"), &answer);
         if answer["protocol"] != library.revision() {
             let _ = writeln!(wrong, "{library:?} speaks {} to `serve --stdio`", answer["protocol"]);

@@ -2,6 +2,8 @@
 //!
 //! `docs/reference/compatibility.md` is what this test saw; with `TOLLGATE_REGENERATE` set it is written anew.
 
+#![allow(clippy::expect_used, reason = "a test fails loudly")]
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 
