@@ -179,8 +179,11 @@ impl Peek {
                 _ => {}
             }
         }
+        // Whitespace around the id counts for nothing; one byte of it shows where two values stand side by side.
+        let is_blank = |byte: u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+        let is_padding = !self.in_string && is_blank(byte) && self.id.last().copied().is_none_or(is_blank);
         // One byte more than fits shows that the id is too long.
-        if self.is_id && self.id.len() <= ID_BYTES_MAX {
+        if self.is_id && !is_padding && self.id.len() <= ID_BYTES_MAX + 2 {
             self.id.push(byte);
         }
     }
@@ -197,10 +200,10 @@ impl Peek {
 
     /// The id, if exactly one was found so far.
     pub(crate) fn id(&self) -> Option<Bytes> {
-        if !self.has_id || self.ids != 1 || self.id.len() > ID_BYTES_MAX {
+        if !self.has_id || self.ids != 1 || self.id.len() > ID_BYTES_MAX + 1 {
             return None;
         }
-        let limits = Limits { depth_max: 0, bytes_max: ID_BYTES_MAX };
+        let limits = Limits { depth_max: 0, bytes_max: ID_BYTES_MAX + 1 };
         let span = json::validate(&self.id, &limits).ok()?;
         let raw = span.of(&self.id);
         is_id(raw).then(|| Bytes::copy_from_slice(raw))

@@ -199,20 +199,28 @@ impl SseDecoder {
     /// Takes in a line that is not blank.
     fn field(&mut self, line: &Bytes) {
         let (field, value) = split_field(line);
-        let fits = self.block.size() + value.len() <= self.event_bytes_max;
+        let room = self.event_bytes_max.saturating_sub(self.block.size());
         match field {
-            b"data" if fits && self.block.oversize.is_none() => self.block.add_data(line.slice_ref(value)),
-            b"data" => self.block.overflow(&line.slice_ref(value)),
-            b"event" if fits => {
-                self.block.event = match value {
-                    b"" => None,
-                    b"message" => Some(Cow::Borrowed("message")),
-                    b"endpoint" => Some(Cow::Borrowed("endpoint")),
-                    other => Some(Cow::Owned(String::from_utf8_lossy(other).into_owned())),
-                };
+            b"data" if value.len() <= room && self.block.oversize.is_none() => {
+                self.block.add_data(line.slice_ref(value));
             }
-            b"id" if fits && memchr(0, value).is_none() => {
-                self.block.id = Some(String::from_utf8_lossy(value).into_owned());
+            b"data" => self.block.overflow(&line.slice_ref(value)),
+            b"event" => match value {
+                b"" => self.block.event = None,
+                b"message" => self.block.event = Some(Cow::Borrowed("message")),
+                b"endpoint" => self.block.event = Some(Cow::Borrowed("endpoint")),
+                other => {
+                    let event = String::from_utf8_lossy(other);
+                    if event.len() <= room {
+                        self.block.event = Some(Cow::Owned(event.into_owned()));
+                    }
+                }
+            },
+            b"id" if memchr(0, value).is_none() => {
+                let id = String::from_utf8_lossy(value);
+                if id.len() <= room {
+                    self.block.id = Some(id.into_owned());
+                }
             }
             b"retry" if (1..=DIGITS_MAX).contains(&value.len()) && value.iter().all(u8::is_ascii_digit) => {
                 self.block.retry = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
@@ -268,7 +276,11 @@ impl Block {
             Data::OneLine(line) => line.len() + 1,
             Data::Joined(lines) => lines.len() + 1,
         };
-        data + self.event.as_ref().map_or(0, |event| event.len()) + self.id.as_ref().map_or(0, String::len)
+        let event = match &self.event {
+            Some(Cow::Owned(event)) => event.len(),
+            Some(Cow::Borrowed(_)) | None => 0,
+        };
+        data + event + self.id.as_ref().map_or(0, String::len)
     }
 
     fn add_data(&mut self, value: Bytes) {
