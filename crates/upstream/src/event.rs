@@ -39,6 +39,17 @@ pub enum Audience {
 }
 
 impl EventKind {
+    pub(crate) const ALL: [Self; 3] = [Self::ToolsChanged, Self::PromptsChanged, Self::ResourcesChanged];
+
+    /// The capability whose `listChanged` declares this event.
+    pub(crate) fn capability(self) -> &'static str {
+        match self {
+            Self::ToolsChanged => "tools",
+            Self::PromptsChanged => "prompts",
+            Self::ResourcesChanged => "resources",
+        }
+    }
+
     /// The event that a notification of this method is.
     pub(crate) fn of(method: &str) -> Option<Self> {
         match method {

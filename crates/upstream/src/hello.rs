@@ -4,7 +4,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use tollgate_mcp::{Kind, Message, Segments, codes, elements, find, json, meta, text};
 use tollgate_model::Revision;
 
-use crate::UpstreamError;
+use crate::{EventKind, UpstreamError};
 
 /// What the gateway calls itself where it speaks for more than one client.
 const OWN_INFO: &str = concat!(r#"{"name":"tollgate","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
@@ -27,14 +27,19 @@ impl Hello {
     /// Whether the server declares that one of its lists may change, or that its resources can be subscribed to: all
     /// that it could use a stream of its own for.
     pub(crate) fn may_speak_unasked(&self) -> bool {
-        let all = json::Span::all(&self.capabilities);
-        let declares = |part: &str, flag: &str| {
-            find(&self.capabilities, all, part)
-                .and_then(|part| find(&self.capabilities, part, flag))
-                .is_some_and(|value| value.of(&self.capabilities) == b"true")
-        };
-        ["tools", "prompts", "resources"].into_iter().any(|part| declares(part, "listChanged"))
-            || declares("resources", "subscribe")
+        EventKind::ALL.into_iter().any(|kind| self.may_change(kind.capability()))
+            || self.has_flag("resources", "subscribe")
+    }
+
+    /// Whether the server declares that it tells when this list changes.
+    pub(crate) fn may_change(&self, part: &str) -> bool {
+        self.has_flag(part, "listChanged")
+    }
+
+    fn has_flag(&self, part: &str, flag: &str) -> bool {
+        find(&self.capabilities, json::Span::all(&self.capabilities), part)
+            .and_then(|part| find(&self.capabilities, part, flag))
+            .is_some_and(|value| value.of(&self.capabilities) == b"true")
     }
 
     /// Whether a capability is declared at all.
@@ -43,25 +48,37 @@ impl Hello {
     }
 }
 
+/// The id of the gateway's own `subscriptions/listen`; below [`crate::link::FIRST_ID`].
+pub(crate) const LISTEN: u64 = 3;
+
+/// `subscriptions/listen` for changes of these lists, on the gateway's own account.
+pub(crate) fn listen(kinds: &[EventKind]) -> Segments {
+    let filter: Vec<_> =
+        kinds.iter().map(|kind| format!(r#""{}ListChanged":true"#, kind.capability())).collect();
+    Segments::from(Bytes::from(format!(
+        r#"{{"jsonrpc":"2.0","id":{LISTEN},"method":"subscriptions/listen","params":{{"notifications":{{{}}},{}}}}}"#,
+        filter.join(","),
+        own_meta()
+    )))
+}
+
+/// The `_meta` of a modern request of the gateway's own.
+fn own_meta() -> String {
+    format!(
+        r#""_meta":{{"{}":"{}","{}":{OWN_INFO},"{}":{{}}}}"#,
+        meta::PROTOCOL_VERSION,
+        Revision::LATEST,
+        meta::CLIENT_INFO,
+        meta::CLIENT_CAPABILITIES
+    )
+}
+
 /// `server/discover`, on the gateway's own account.
 pub(crate) fn discover(id: u64) -> Segments {
-    let version = Revision::LATEST;
-    let mut body = BytesMut::with_capacity(384);
-    body.put_slice(
-        format!(
-            concat!(
-                r#"{{"jsonrpc":"2.0","id":{},"method":"server/discover","params":{{"_meta":{{"{}":"{}","{}":{},"{}":{{}}}}}}}}"#
-            ),
-            id,
-            meta::PROTOCOL_VERSION,
-            version,
-            meta::CLIENT_INFO,
-            OWN_INFO,
-            meta::CLIENT_CAPABILITIES
-        )
-        .as_bytes(),
-    );
-    Segments::from(body.freeze())
+    Segments::from(Bytes::from(format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"method":"server/discover","params":{{{}}}}}"#,
+        own_meta()
+    )))
 }
 
 /// `initialize` with the client's capabilities. `info` is the client's own where it is the only one served.

@@ -16,6 +16,7 @@ mod hello;
 mod http;
 mod key;
 mod link;
+mod listen;
 mod listener;
 mod mux;
 mod registry;

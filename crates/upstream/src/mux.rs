@@ -10,6 +10,7 @@ use tollgate_mcp::{Fault, Kind, Limits, Message, Segments, meta, methods};
 use tollgate_model::Era;
 
 use crate::hello;
+use crate::listen;
 use crate::shared::Shared;
 use crate::{EventKind, Incoming, UpstreamError};
 
@@ -136,7 +137,8 @@ impl Mux {
             remember(&mut self.answered, id);
             // There is always room left for the response. An error means that the caller has left just now.
             let _ = sender.try_send(Ok(Incoming::Response(message)));
-        } else if self.cancelled.contains(&id) {
+        } else if id <= hello::LISTEN || self.cancelled.contains(&id) {
+            // The gateway's own greetings and subscription, or what nobody waits for any more.
             // Answers to cancelled requests are to be ignored (2025-11-25 and 2026-07-28, cancellation).
         } else if self.answered.contains(&id) {
             self.shared.protocol_error("a second answer to the same request", false);
@@ -149,6 +151,9 @@ impl Mux {
     fn notification(&mut self, message: Message) -> Action {
         if let Some(kind) = EventKind::of(message.method()) {
             return Action::Event(kind);
+        }
+        if listen::is_own(&message) {
+            return Action::Nothing;
         }
         let call = if message.method() == methods::NOTIFICATIONS_PROGRESS {
             message.member(meta::PROGRESS_TOKEN).and_then(|token| plain_id(token.of(message.bytes())))

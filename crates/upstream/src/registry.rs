@@ -16,6 +16,7 @@ use crate::backoff::Backoff;
 use crate::greet::{Beginning, begin_child, begin_over_http, discover_over_http, presumed};
 use crate::key::{Canonical, Key, Scope};
 use crate::link::Instance;
+use crate::listen;
 use crate::session::Introduction;
 use crate::shared::{EraFact, Shared};
 use crate::site::Site;
@@ -192,6 +193,7 @@ impl Registry {
         }
         let shared = Arc::clone(&self.shared);
         let site = Arc::clone(site);
+        let (tasks, stop) = (self.tasks.clone(), self.stop.child_token());
         let usable =
             |found: &Option<Arc<Instance>>| found.as_ref().is_some_and(|instance| instance.is_usable());
         let found = self
@@ -202,7 +204,13 @@ impl Registry {
                         shared.counters.starts.add();
                         shared.learn_era(EraFact::Modern);
                         shared.is_up(instance.revision);
-                        Ok(Some(Arc::new(instance)))
+                        let kinds = listen::declared(&instance.hello);
+                        let instance = Arc::new(instance);
+                        if !kinds.is_empty() {
+                            let listening = listen::listen(site, Arc::downgrade(&instance), kinds);
+                            tasks.spawn(async move { stop.run_until_cancelled(listening).await });
+                        }
+                        Ok(Some(instance))
                     }
                     Ok(None) => {
                         shared.learn_era(EraFact::Legacy);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HOST};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use tollgate_mcp::{Kind, Limits, Message, Segments, headers};
+use tollgate_mcp::{Kind, Limits, Message, Segments, headers, methods};
 use tollgate_model::Revision;
 
 use crate::http::{Client, ClientLimits, HttpError, Origin, Outgoing, Reply, Target, tls_config};
@@ -133,6 +133,13 @@ impl Site {
         body: Segments,
     ) -> Result<Reply, HttpError> {
         self.client.send(Method::POST, target, headers, Outgoing::from(body), false).await
+    }
+
+    /// Posts the gateway's own `subscriptions/listen`, whose response is a stream that is held for long.
+    pub(crate) async fn hold_open(&self, body: Segments) -> Result<Reply, HttpError> {
+        let mut headers = self.post_headers(Some(Revision::LATEST), None);
+        headers.insert(METHOD, HeaderValue::from_static(methods::SUBSCRIPTIONS_LISTEN));
+        self.client.send(Method::POST, &self.target, headers, Outgoing::from(body), true).await
     }
 
     /// Opens a stream that is held for long.

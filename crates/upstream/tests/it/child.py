@@ -62,6 +62,8 @@ def call(request, state):
     elif tool == "log":
         say({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "hello"}})
         text(request, "done")
+    elif tool == "listening":
+        text(request, json.dumps(state["listening"]))
     elif tool == "change":
         say({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
         text(request, "done")
@@ -111,7 +113,7 @@ def main():
     if STARTS:
         with open(STARTS, "a") as file:
             file.write("%d\n" % os.getpid())
-    state = {"initialize": None, "cancelled": [], "answers": []}
+    state = {"initialize": None, "cancelled": [], "answers": [], "listening": None}
     for line in sys.stdin:
         message = json.loads(line)
         method = message.get("method")
@@ -125,6 +127,11 @@ def main():
                 sys.exit(1)
             elif ERA != "silent":
                 say({"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32601, "message": "Method not found"}})
+        elif method == "subscriptions/listen":
+            state["listening"] = message["params"]["notifications"]
+            say({"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged",
+                 "params": {"_meta": {"io.modelcontextprotocol/subscriptionId": message["id"]},
+                            "notifications": state["listening"]}})
         elif method == "initialize":
             if ERA == "refusing":
                 say({"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32603, "message": "secret reason"}})

@@ -252,3 +252,48 @@ async fn a_list_change_told_on_a_calls_stream_becomes_an_event() {
     assert_eq!(event.kind, tollgate_upstream::EventKind::ToolsChanged);
     assert_eq!(event.audience, tollgate_upstream::Audience::Everyone);
 }
+
+#[tokio::test]
+async fn a_modern_server_is_listened_to_and_a_gap_counts_as_a_change() {
+    let streams = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let opened = Arc::clone(&streams);
+    let fake = Fake::start(move |request: Seen| {
+        let opened = Arc::clone(&opened);
+        async move {
+            match request.rpc() {
+                "server/discover" => json_answer(&response(
+                    &request,
+                    &json!({"supportedVersions": ["2026-07-28"],
+                            "capabilities": {"tools": {"listChanged": true}, "prompts": {"listChanged": false}}}),
+                )),
+                "subscriptions/listen" => {
+                    let (sender, answer) = events();
+                    let acknowledged = json!({"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged",
+                        "params": {"notifications": {"toolsListChanged": true}}});
+                    sender.send(event(&acknowledged)).await.unwrap();
+                    opened.lock().unwrap().push(sender);
+                    answer
+                }
+                _ => json_answer(&text(&request, "fine")),
+            }
+        }
+    })
+    .await;
+    let (server, mut told) = server(http(fake.url()));
+    let link = server.open(&anyone()).await.unwrap();
+    let stream = eventually(|| streams.lock().unwrap().pop()).await;
+    let listen = fake.seen("subscriptions/listen").remove(0);
+    assert_eq!(listen.body["params"]["notifications"], json!({"toolsListChanged": true}));
+    assert_eq!(listen.header("mcp-method"), "subscriptions/listen");
+    stream
+        .send(event(&json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})))
+        .await
+        .unwrap();
+    assert_eq!(told.recv().await.unwrap().kind, tollgate_upstream::EventKind::ToolsChanged);
+    drop(stream);
+    assert_eq!(told.recv().await.unwrap().kind, tollgate_upstream::EventKind::ToolsChanged);
+    let stream = eventually(|| streams.lock().unwrap().pop()).await;
+    assert_eq!(text_of(&link, "x", &json!({})).await, "fine");
+    server.stop(std::time::Duration::ZERO).await;
+    eventually(|| stream.is_closed().then_some(())).await;
+}

@@ -114,6 +114,20 @@ async fn list_changes_are_events_and_requests_of_the_server_are_answered() {
 }
 
 #[tokio::test]
+async fn a_modern_child_is_listened_to() {
+    let (server, mut events) = server(child("modern"));
+    let link = server.open(&anyone()).await.unwrap();
+    assert_eq!(text_of(&link, "listening", &json!({})).await, r#"{"toolsListChanged": true}"#);
+    let (before, _) = call(&link, "change", &json!({})).await.unwrap();
+    assert!(before.is_empty());
+    let event = events.recv().await.unwrap();
+    assert_eq!((event.kind, event.audience), (EventKind::ToolsChanged, Audience::Everyone));
+    let counters = server.status().counters;
+    assert_eq!((counters.protocol_errors, counters.messages_dropped), (0, 0));
+    server.stop(Duration::ZERO).await;
+}
+
+#[tokio::test]
 async fn a_dropped_call_is_cancelled_in_both_eras() {
     for mode in ["legacy", "modern"] {
         let (server, _events) = server(child(mode));
