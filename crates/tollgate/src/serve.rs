@@ -3,7 +3,7 @@
 use std::fs::DirBuilder;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::signal::unix::Signal;
@@ -26,7 +26,7 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
     // Heard from the start: by default it would end the process. Without it only changes of the file are heard.
     let mut hangup = signals::reload().ok();
     let mut watcher = Watcher::new(&command.config);
-    let config = load(&command)?;
+    let config = load(&command, &mut watcher)?;
     warn_of(&config, log);
     let gateway = build(&config)?;
     if let Some(folder) = &command.data_dir {
@@ -55,8 +55,8 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
 }
 
 /// Reads the configuration and puts in what the command line says.
-fn load(command: &Serve) -> Result<Config, Failure> {
-    let mut config = read(&command.config).map_err(|error| {
+fn load(command: &Serve, watcher: &mut Watcher) -> Result<Config, Failure> {
+    let mut config = read_watched(&command.config, &[], watcher).map_err(|error| {
         let text = error.render(Printer::new(To::Err).coloured());
         Failure::config(format!("{} cannot be served\n\n{}", command.config.display(), text.trim_end()))
     })?;
@@ -77,6 +77,18 @@ pub(crate) fn read(file: &Path) -> Result<Config, config::ConfigError> {
         }
     }
     Ok(config)
+}
+
+/// Reads a configuration whose files are watched from before they were read: when it names a file for the first time,
+/// it is read once more, so that no change falls between. `kept` is watched too if the configuration is wrong.
+fn read_watched(file: &Path, kept: &[PathBuf], watcher: &mut Watcher) -> Result<Config, config::ConfigError> {
+    let first = read(file);
+    let is_news = match &first {
+        Ok(config) => watcher.follow(&config.files),
+        // A file that it names and that is missing may still come.
+        Err(error) => watcher.follow(&[kept, error.files.as_slice()].concat()),
+    };
+    if is_news { read(file) } else { first }
 }
 
 /// Makes the gateway that a configuration describes. Must be called within a runtime.
@@ -180,7 +192,6 @@ async fn follow(
     for certificates in secured {
         tokio::spawn(certificates.clone().follow(stop.clone()));
     }
-    watcher.follow(&config.files);
     loop {
         tokio::select! {
             () = watcher.changed() => {}
@@ -191,7 +202,6 @@ async fn follow(
             }
         }
         if let Some(taken) = reload(command, gateway, &config, watcher) {
-            watcher.follow(&taken.files);
             config = taken;
         }
     }
@@ -208,12 +218,10 @@ async fn next_hangup(hangup: Option<&mut Signal>) {
 fn reload(command: &Serve, gateway: &Gateway, before: &Config, watcher: &mut Watcher) -> Option<Config> {
     let path = command.config.display().to_string();
     let reject = |reason: String| ConfigRejected { path: &path, reason: &reason }.emit();
-    let mut config = match read(&command.config) {
+    let mut config = match read_watched(&command.config, &before.files, watcher) {
         Ok(config) => config,
         Err(error) => {
             reject(error.to_string());
-            // A file that it names and that is missing may still come.
-            watcher.follow(&[before.files.as_slice(), error.files.as_slice()].concat());
             return None;
         }
     };

@@ -69,14 +69,16 @@ impl Watcher {
     }
 
     /// From now on watches these files beside the configuration itself, and no others. Files that do not exist (yet) may
-    /// be among them.
-    pub fn follow(&mut self, files: &[PathBuf]) {
+    /// be among them. Says whether a file was not watched before: what was read of it until now may be old already.
+    pub fn follow(&mut self, files: &[PathBuf]) -> bool {
         let wanted: BTreeSet<PathBuf> = files.iter().chain([&self.main]).cloned().collect();
         self.files.retain(|file, _| wanted.contains(file));
+        let known = self.files.len();
         for file in wanted {
             self.files.entry(file).or_insert_with_key(|file| print(file));
         }
         self.watch_folders();
+        self.files.len() > known
     }
 
     /// Waits until one of the files is another than before. May be dropped and called again without losing a change.

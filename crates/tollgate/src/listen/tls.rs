@@ -2,8 +2,9 @@
 //! again when its files change.
 
 use std::fmt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -64,6 +65,8 @@ pub(crate) enum CertificateError {
 pub(crate) struct Certificates {
     plane: &'static str,
     files: CertificateFiles,
+    /// The files as they were just before they were last read.
+    traces: Mutex<Traces>,
     current: Arc<Current>,
     acceptor: TlsAcceptor,
 }
@@ -90,6 +93,7 @@ impl Certificates {
     /// # Errors
     /// Files that cannot be read or do not belong together.
     pub(crate) fn load(plane: &'static str, files: CertificateFiles) -> Result<Arc<Self>, CertificateError> {
+        let traces = Mutex::new(traces(&files));
         let current = Arc::new(Current(ArcSwap::from_pointee(read(&files)?)));
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -98,7 +102,7 @@ impl Certificates {
             .with_cert_resolver(current.clone());
         config.alpn_protocols = vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()];
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        Ok(Arc::new(Self { plane, files, current, acceptor }))
+        Ok(Arc::new(Self { plane, files, traces, current, acceptor }))
     }
 
     /// Performs handshakes with the current certificate.
@@ -121,29 +125,32 @@ impl Certificates {
 
     /// Reads the files again whenever they change, until told to stop.
     pub(crate) async fn follow(self: Arc<Self>, stop: Stop) {
-        let mut seen = self.traces().await;
         let mut ticks = tokio::time::interval(LOOK);
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
                 () = stop.requested() => return,
             }
-            let now = self.traces().await;
-            if now != seen {
-                seen = now;
+            let now = traces(&self.files);
+            let before = {
+                let mut seen = self.traces.lock().unwrap_or_else(PoisonError::into_inner);
+                std::mem::replace(&mut *seen, now)
+            };
+            if before != now {
                 self.reload();
             }
         }
     }
+}
 
-    /// What tells one version of the files from the next.
-    async fn traces(&self) -> [Option<(SystemTime, u64)>; 2] {
-        async fn trace(path: &Path) -> Option<(SystemTime, u64)> {
-            let metadata = tokio::fs::metadata(path).await.ok()?;
-            Some((metadata.modified().ok()?, metadata.len()))
-        }
-        [trace(&self.files.certificate).await, trace(&self.files.key).await]
-    }
+/// What tells one version of the files from the next: when each was written, its size, and which file it is.
+type Traces = [Option<(SystemTime, u64, u64)>; 2];
+
+fn traces(files: &CertificateFiles) -> Traces {
+    [&files.certificate, &files.key].map(|path| {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
+    })
 }
 
 fn read(files: &CertificateFiles) -> Result<CertifiedKey, CertificateError> {
