@@ -6,6 +6,7 @@
 mod cursor;
 mod endpoint;
 mod list;
+mod mirrored;
 pub mod names;
 mod settings;
 pub mod uris;
@@ -13,4 +14,5 @@ pub mod uris;
 pub use cursor::MergedCursor;
 pub use endpoint::{Catalog, CatalogError, Endpoint, Named, Shape};
 pub use list::{Exposure, Item, ListKind, NotAList, Page};
+pub use mirrored::{InvalidMirror, Mirrored, mirrored};
 pub use settings::{Pick, PromptChoice, ResourceChoice, ToolChoice, ToolsetSettings, UriPick};

@@ -137,7 +137,7 @@ pub struct Exposure<'a> {
 }
 
 impl Item {
-    fn read(raw: Bytes, key_member: &str) -> Option<Self> {
+    pub(crate) fn read(raw: Bytes, key_member: &str) -> Option<Self> {
         let key_span = json::find(&raw, whole(&raw), key_member)?;
         let key = json::text(&raw, key_span)?.into_owned();
         Some(Self { raw, key_span, key })

@@ -18,6 +18,7 @@ use tollgate_upstream::{
 
 use crate::connections::Connections;
 use crate::index::{CutNames, UriIndexes};
+use crate::mirror::Mirrors;
 use crate::seal::{NoRandomness, Sealer};
 use crate::session::{Session, Sessions};
 use crate::settings::ProxySettings;
@@ -38,6 +39,7 @@ struct Inner {
     sealer: Sealer,
     cut_names: CutNames,
     uri_indexes: UriIndexes,
+    mirrors: Mirrors,
     events: mpsc::Sender<ServerEvent>,
     tasks: TaskTracker,
     draining: AtomicBool,
@@ -100,6 +102,7 @@ impl Gateway {
             sealer: Sealer::new()?,
             cut_names: CutNames::default(),
             uri_indexes: UriIndexes::default(),
+            mirrors: Mirrors::default(),
             events,
             tasks: TaskTracker::new(),
             draining: AtomicBool::new(false),
@@ -201,6 +204,10 @@ impl Gateway {
 
     pub(crate) fn uri_indexes(&self) -> &UriIndexes {
         &self.0.uri_indexes
+    }
+
+    pub(crate) fn mirrors(&self) -> &Mirrors {
+        &self.0.mirrors
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -25,8 +25,9 @@ pub(crate) struct Inbound {
     pub(crate) endpoint: Arc<Endpoint>,
     /// What was configured when the request came. It stays the same for the whole request.
     pub(crate) snapshot: Arc<Snapshot>,
-    /// `Mcp-Param-*` headers, which must be forwarded whether they are known or not (2026-07-28, Streamable HTTP).
-    pub(crate) param_headers: Vec<(HeaderName, HeaderValue)>,
+    /// The `Mcp-Param-*` headers of a modern request over HTTP, which are forwarded whether they are known or not
+    /// (2026-07-28, Streamable HTTP). None where there are no headers: they are made from the body then.
+    pub(crate) param_headers: Option<Vec<(HeaderName, HeaderValue)>>,
     /// Where notifications about this request go.
     pub(crate) outlet: Mailbox,
 }

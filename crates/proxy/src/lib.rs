@@ -14,6 +14,7 @@ mod index;
 mod life;
 mod lists;
 mod mailbox;
+mod mirror;
 mod refuse;
 mod reply;
 mod seal;

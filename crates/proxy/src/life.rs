@@ -1,8 +1,10 @@
 //! The life of a request, read top to bottom. The order is the security argument; `docs/REQUEST.md` draws it.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use tollgate_catalog::{ListKind, uris};
+use http::{HeaderName, HeaderValue};
+use tollgate_catalog::{ListKind, Mirrored, uris};
 use tollgate_mcp::{Message, Span, methods};
 use tollgate_model::{Code, Era, Refusal, ServerName, Stage};
 use tollgate_telemetry::counters::{self, Outcome};
@@ -12,6 +14,7 @@ use crate::gateway::Gateway;
 use crate::hello;
 use crate::inbound::Inbound;
 use crate::lists;
+use crate::mirror;
 use crate::refuse;
 use crate::reply::Reply;
 use crate::stages::dispatch::{self, Departure, Listener};
@@ -49,12 +52,20 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
     let permit = policy::decide(&inbound.caller, &resolved)?; // on exactly what will leave
     let server = resolved.server();
     let mut retried = false;
+    let mut looked_up = false;
     loop {
+        let known = known_mirrors(gateway, inbound, &resolved).await;
+        let param_headers = mirror::headers_for(inbound, &resolved, known.as_deref())?; // headers say what the body says
         let route = route::open(server, &inbound.caller, &permit).await?; // which session or process
-        let departure = depart(inbound, &resolved, &route);
+        let departure = depart(inbound, &resolved, &route, param_headers);
         let listener =
             Listener { outlet: &inbound.outlet, era: inbound.era(), token: inbound.progress_token() };
         match dispatch::send(gateway, server.name(), &route, departure, Some(&listener)).await {
+            // The tool's schema is not what it was: look it up, and compare or make the headers again, once.
+            Ok(message) if mirror::is_mismatch(&message) && !looked_up && is_call(inbound) => {
+                looked_up = true;
+                lists::learn_names(gateway, inbound, server.name(), ListKind::Tools).await?;
+            }
             Ok(message) => {
                 return bridge::response(&Answered {
                     message: &message,
@@ -70,6 +81,51 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
             Err(error) if error.is_stale() && !retried => retried = true,
             Err(error) => return Err(error.refusal(server.name())),
         }
+    }
+}
+
+fn is_call(inbound: &Inbound) -> bool {
+    inbound.message.method() == methods::TOOLS_CALL
+}
+
+/// Which arguments of the called tool are repeated as headers. Headers that fit no known tool are a reason to read the
+/// server's list; if that fails they are forwarded as they are.
+async fn known_mirrors(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    resolved: &resolve::Resolved,
+) -> Option<Arc<[Mirrored]>> {
+    let has_headers = inbound.param_headers.as_ref().is_some_and(|headers| !headers.is_empty());
+    let mirrors = gateway.mirrors();
+    if !is_call(inbound) || (!has_headers && mirrors.is_empty()) {
+        return None;
+    }
+    let (server, native) = (resolved.server().name(), resolved.native()?);
+    let known = mirrors.of(server, native);
+    if known.is_none() && has_headers && mirrors.may_learn(server) {
+        let _ = lists::learn_names(gateway, inbound, server, ListKind::Tools).await;
+        return mirrors.of(server, native);
+    }
+    known
+}
+
+fn depart(
+    inbound: &Inbound,
+    resolved: &resolve::Resolved,
+    route: &route::Route,
+    param_headers: Vec<(HeaderName, HeaderValue)>,
+) -> Departure {
+    let link = route.link();
+    let id = link.mint();
+    let body = bridge::request(&inbound.message, &inbound.caller.client, link.era(), id, resolved.target());
+    let method = inbound.message.method();
+    Departure {
+        id,
+        method: Cow::Owned(method.to_owned()),
+        native: methods::name_param(method).and(resolved.native()).map(str::to_owned),
+        param_headers,
+        body,
+        timeout: None,
     }
 }
 
@@ -95,24 +151,4 @@ fn stand_ins(
         .filter(|(_, uri)| index.collides(uri))
         .map(|(place, uri)| (place, uris::rewrite(server, &uri)))
         .collect()
-}
-
-fn depart(inbound: &Inbound, resolved: &resolve::Resolved, route: &route::Route) -> Departure {
-    let link = route.link();
-    let id = link.mint();
-    let body = bridge::request(&inbound.message, &inbound.caller.client, link.era(), id, resolved.target());
-    let method = inbound.message.method();
-    Departure {
-        id,
-        method: Cow::Owned(method.to_owned()),
-        native: methods::name_param(method).and(resolved.native()).map(str::to_owned),
-        // They mirror the arguments that the client sent; pinned arguments have made others of them.
-        param_headers: if resolved.target().pinned.is_empty() {
-            inbound.param_headers.clone()
-        } else {
-            Vec::new()
-        },
-        body,
-        timeout: None,
-    }
 }

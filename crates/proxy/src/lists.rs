@@ -9,7 +9,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use tollgate_catalog::{Exposure, Item, ListKind, MergedCursor, Page, Shape, names, uris};
-use tollgate_mcp::{JsonKind, Kind, Message, Span, codes, find, kind_of, meta, quote};
+use tollgate_mcp::{
+    Change, JsonKind, Kind, Limits, Message, Span, codes, find, kind_of, meta, methods, quote,
+};
 use tollgate_model::{Code, Era, Refusal, ServerName, Stage};
 use tollgate_upstream::{Hello, Server};
 
@@ -66,6 +68,7 @@ async fn native(
             Listener { outlet: &inbound.outlet, era: inbound.era(), token: inbound.progress_token() };
         match dispatch::send(gateway, server.name(), &route, departure, Some(&listener)).await {
             Ok(message) => {
+                let message = shown(gateway, server.name(), inbound.message.method(), message);
                 let answered = Answered {
                     message: &message,
                     link,
@@ -80,6 +83,25 @@ async fn native(
             Err(error) => return Err(error.refusal(server.name())),
         }
     }
+}
+
+/// A server's own page of tools, less those that must not be shown. Their headers are learnt on the way.
+fn shown(gateway: &Gateway, server: &ServerName, method: &str, message: Message) -> Message {
+    if method != methods::TOOLS_LIST {
+        return message;
+    }
+    let Ok(page) = Page::read(&message, ListKind::Tools) else { return message };
+    let all = page.items.len();
+    let items = gateway.mirrors().learn(server, page.items);
+    if items.len() == all {
+        return message;
+    }
+    let array = array_of(&items.iter().map(|item| item.raw().clone()).collect::<Vec<_>>());
+    let mut edit = message.edit();
+    message.change_body(&mut edit, &[Change::Set("tools", Bytes::from(array))]);
+    // What was valid stays valid; were it not, the page goes as the server sent it.
+    let limits = Limits { bytes_max: usize::MAX, ..Limits::default() };
+    Message::parse(edit.finish().into_bytes(), &limits).unwrap_or(message)
 }
 
 /// What one server gave for a merged page.
@@ -266,7 +288,11 @@ async fn page(
             Err(error) => return Err(error.refusal(server.name())),
         }
     };
-    read_page(&message, server.name(), kind)
+    let page = read_page(&message, server.name(), kind)?;
+    Ok(page.map(|page| match kind {
+        ListKind::Tools => Page { items: gateway.mirrors().learn(server.name(), page.items), ..page },
+        _ => page,
+    }))
 }
 
 fn read_page(message: &Message, server: &ServerName, kind: ListKind) -> Result<Option<Page>, Refusal> {

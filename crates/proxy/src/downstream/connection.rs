@@ -151,7 +151,7 @@ impl Connection {
         let id = message.id_raw().unwrap_or_default();
         let place = in_flight.enter(&id, snapshot.settings.in_flight_max)?;
         let outlet = self.outbox.clone();
-        let inbound = Inbound { message, id, caller, endpoint, snapshot, param_headers: Vec::new(), outlet };
+        let inbound = Inbound { message, id, caller, endpoint, snapshot, param_headers: None, outlet };
         let call = Call::new(gateway.clone(), inbound, Some(place));
         let (connection, replier) = (Arc::clone(self), gateway.clone());
         gateway.spawn(async move {

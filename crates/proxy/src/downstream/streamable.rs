@@ -88,7 +88,7 @@ impl Post<'_> {
         let param_headers = param_headers(self.headers);
         let gateway = self.gateway.clone();
         let (accepts, snapshot) = (self.accepts, Arc::clone(&self.snapshot));
-        let inbound = self.inbound(caller, param_headers)?;
+        let inbound = self.inbound(caller, Some(param_headers))?;
         Ok(answer(gateway, &snapshot, inbound, None, accepts).await)
     }
 
@@ -113,7 +113,7 @@ impl Post<'_> {
                 let place = session.in_flight.enter(&id, in_flight_max)?;
                 let gateway = self.gateway.clone();
                 let (accepts, snapshot) = (self.accepts, Arc::clone(&self.snapshot));
-                let inbound = self.inbound(session.caller.clone(), Vec::new())?;
+                let inbound = self.inbound(session.caller.clone(), None)?;
                 Ok(answer(gateway, &snapshot, inbound, Some(place), accepts).await)
             }
             Kind::Notification => {
@@ -157,7 +157,7 @@ impl Post<'_> {
     fn inbound(
         self,
         caller: Caller,
-        param_headers: Vec<(HeaderName, HeaderValue)>,
+        param_headers: Option<Vec<(HeaderName, HeaderValue)>>,
     ) -> Result<Inbound, Refusal> {
         let id = self
             .message

@@ -1,0 +1,173 @@
+//! `Mcp-Param-*`: arguments that a tool's schema wants repeated as HTTP headers (2026-07-28, Streamable HTTP).
+//!
+//! What a client sends is compared with the body, whatever is behind the gateway; for a client that sends none of its
+//! own (a legacy one, or one on stdio) the headers are made from the body. Both need the tool's schema: it is learnt
+//! from every list that passes, and read when it is needed and not known.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use tokio::time::Instant;
+use tollgate_catalog::{Item, Mirrored, mirrored};
+use tollgate_mcp::json::{self, JsonKind, Span};
+use tollgate_mcp::{codes, headers};
+use tollgate_model::{Code, Refusal, ServerName, Stage};
+
+use crate::inbound::Inbound;
+use crate::stages::Resolved;
+
+/// How many tools with such arguments are remembered.
+const TOOLS_MAX: usize = 10_000;
+/// How often a server's list is read at most because of headers that fit no known schema.
+const LEARN_EVERY: Duration = Duration::from_secs(10);
+
+type Key = (ServerName, String);
+
+/// What is known of the tools of all servers.
+#[derive(Debug, Default)]
+pub(crate) struct Mirrors(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    tools: HashMap<Key, Arc<[Mirrored]>>,
+    learnt: HashMap<ServerName, Instant>,
+}
+
+impl Mirrors {
+    /// Learns from a server's tools. Gives those that may be shown: a tool whose annotations break the rules must not
+    /// be.
+    pub(crate) fn learn(&self, server: &ServerName, items: Vec<Item>) -> Vec<Item> {
+        let mut state = self.lock();
+        let mut shown = Vec::with_capacity(items.len());
+        for item in items {
+            match mirrored(&item) {
+                Ok(found) => {
+                    state.set(server, item.key(), found);
+                    shown.push(item);
+                }
+                Err(error) => {
+                    tracing::warn!(%server, tool = %item.key().escape_debug(), %error, "a tool is not listed");
+                }
+            }
+        }
+        shown
+    }
+
+    /// What is repeated of a tool's arguments, as far as is known.
+    pub(crate) fn of(&self, server: &ServerName, native: &str) -> Option<Arc<[Mirrored]>> {
+        self.lock().tools.get(&(server.clone(), native.to_owned())).cloned()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().tools.is_empty()
+    }
+
+    /// Whether the server's list may be read now for the sake of headers. Says yes once in a while.
+    pub(crate) fn may_learn(&self, server: &ServerName) -> bool {
+        let mut state = self.lock();
+        let now = Instant::now();
+        match state.learnt.get(server) {
+            Some(last) if now.duration_since(*last) < LEARN_EVERY => false,
+            _ => {
+                state.learnt.insert(server.clone(), now);
+                true
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn set(&mut self, server: &ServerName, native: &str, found: Vec<Mirrored>) {
+        if found.is_empty() && self.tools.is_empty() {
+            return;
+        }
+        let key = (server.clone(), native.to_owned());
+        if found.is_empty() {
+            self.tools.remove(&key);
+            return;
+        }
+        if self.tools.len() >= TOOLS_MAX && !self.tools.contains_key(&key) {
+            self.tools.clear();
+        }
+        self.tools.insert(key, found.into());
+    }
+}
+
+/// The headers that go with a call. What the client sent is compared with the body first.
+pub(crate) fn headers_for(
+    inbound: &Inbound,
+    resolved: &Resolved,
+    known: Option<&[Mirrored]>,
+) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
+    if let (Some(sent), Some(known)) = (&inbound.param_headers, known) {
+        compare(inbound, sent, known)?;
+    }
+    match &inbound.param_headers {
+        // They speak of the arguments that the client sent; pinned arguments have made others of them.
+        Some(sent) if resolved.target().pinned.is_empty() => Ok(sent.clone()),
+        _ => Ok(make(inbound, resolved, known.unwrap_or_default())),
+    }
+}
+
+fn compare(inbound: &Inbound, sent: &[(HeaderName, HeaderValue)], known: &[Mirrored]) -> Result<(), Refusal> {
+    let mismatch = |header: &str, what: &str| {
+        let text = format!("Header mismatch: the `{header}` header {what}");
+        Err(Refusal::new(Stage::Envelope, Code::HeaderMismatch, text))
+    };
+    let bytes = inbound.message.bytes();
+    for Mirrored { header, path } in known {
+        let argument = argument(inbound, path).filter(|span| json::kind_of(bytes, *span) != JsonKind::Null);
+        let mut values = sent.iter().filter(|(name, _)| name.as_str() == header).map(|(_, value)| value);
+        match (argument, values.next(), values.next()) {
+            (_, _, Some(_)) => return mismatch(header, "is given twice"),
+            (None, None, _) => {}
+            (None, Some(_), _) => return mismatch(header, "repeats an argument that is not given"),
+            (Some(_), None, _) => return mismatch(header, "is missing"),
+            (Some(argument), Some(value), _) => {
+                if !headers::argument_equals(value.as_bytes(), bytes, argument) {
+                    return mismatch(header, "differs from the argument in the body");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn make(inbound: &Inbound, resolved: &Resolved, known: &[Mirrored]) -> Vec<(HeaderName, HeaderValue)> {
+    let pinned = &resolved.target().pinned;
+    known
+        .iter()
+        .filter_map(|Mirrored { header, path }| {
+            let value = match pinned.iter().find(|(name, _)| Some(name) == path.first()) {
+                Some((_, raw)) => pinned_value(raw, &path[1..])?,
+                None => headers::argument_value(inbound.message.bytes(), argument(inbound, path)?)?,
+            };
+            let name = HeaderName::from_bytes(header.as_bytes()).ok()?;
+            Some((name, HeaderValue::try_from(value).ok()?))
+        })
+        .collect()
+}
+
+fn pinned_value(raw: &Bytes, path: &[String]) -> Option<String> {
+    let start = Some(Span::all(raw));
+    let span = path.iter().fold(start, |span, key| json::find(raw, span?, key))?;
+    headers::argument_value(raw, span)
+}
+
+/// The argument at a path in the body.
+fn argument(inbound: &Inbound, path: &[String]) -> Option<Span> {
+    let start = inbound.message.member("arguments");
+    path.iter().fold(start, |span, key| json::find(inbound.message.bytes(), span?, key))
+}
+
+/// Whether a server's error says that headers and body disagree.
+pub(crate) fn is_mismatch(message: &tollgate_mcp::Message) -> bool {
+    message.error_code() == Some(i64::from(codes::HEADER_MISMATCH))
+}
