@@ -20,6 +20,7 @@ use crate::listen::{Bounds, Listener, Stopper, Workers};
 pub(crate) const DRAIN: Duration = Duration::from_secs(20);
 /// How long servers get to end after their last request.
 const SERVER_STOP: Duration = Duration::from_secs(5);
+const SERVER_STOP_MIN: Duration = Duration::from_secs(1);
 
 /// The admin listener answers short questions to few.
 fn admin_bounds() -> Bounds {
@@ -105,14 +106,8 @@ impl Running {
         let orderly = async {
             let is_complete = timeout_at(deadline, &mut serving).await.is_ok();
             data.stopper.over();
-            let left = deadline.saturating_duration_since(Instant::now());
-            gateway
-                .stop(if is_complete {
-                    SERVER_STOP.min(left.max(Duration::from_secs(1)))
-                } else {
-                    Duration::ZERO
-                })
-                .await;
+            let left = deadline.saturating_duration_since(Instant::now()).max(SERVER_STOP_MIN);
+            gateway.stop(if is_complete { SERVER_STOP.min(left) } else { Duration::ZERO }).await;
             is_complete
         };
         let is_complete = tokio::select! {

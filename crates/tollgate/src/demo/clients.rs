@@ -8,19 +8,43 @@ use crate::out::Printer;
 
 /// Prints what to put where.
 pub(crate) fn show(out: Printer, program: &Path, url: &str) {
-    let program = program.to_string_lossy();
-    let claude = json!({ "mcpServers": { "tollgate": { "command": program, "args": ["connect", url] } } });
-    let cursor = json!({ "mcpServers": { "tollgate": { "url": url } } });
-    let vscode = json!({ "servers": { "tollgate": { "type": "http", "url": url } } });
     out.line(out.bold("\nConnect your own client:"));
-    for (client, file, config) in [
+    for (client, file, config) in configs(program, url) {
+        out.line(format!("\n  {} {}", out.green(client), out.dim(file)));
+        for line in config.lines() {
+            out.line(format!("    {line}"));
+        }
+    }
+}
+
+/// Each client, the file that it reads, and what to put into it. Written by hand so that the lines stand in the order
+/// in which people write them.
+fn configs(program: &Path, url: &str) -> [(&'static str, &'static str, String); 3] {
+    let (program, url) = (json!(program.to_string_lossy()), json!(url));
+    let claude = format!(
+        "{{\n  \"mcpServers\": {{\n    \"tollgate\": {{\n      \"command\": {program},\n      \
+         \"args\": [\"connect\", {url}]\n    }}\n  }}\n}}"
+    );
+    let cursor = format!("{{\n  \"mcpServers\": {{\n    \"tollgate\": {{ \"url\": {url} }}\n  }}\n}}");
+    let vscode = format!(
+        "{{\n  \"servers\": {{\n    \"tollgate\": {{ \"type\": \"http\", \"url\": {url} }}\n  }}\n}}"
+    );
+    [
         ("Claude Desktop", "claude_desktop_config.json (Settings, Developer, Edit Config)", claude),
         ("Cursor", "~/.cursor/mcp.json", cursor),
         ("VS Code", ".vscode/mcp.json", vscode),
-    ] {
-        out.line(format!("\n  {} {}", out.green(client), out.dim(file)));
-        for line in format!("{config:#}").lines() {
-            out.line(format!("    {line}"));
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_is_json() {
+        for (_, _, config) in configs(Path::new("/a \"b\"/tollgate"), "http://127.0.0.1:1/mcp") {
+            let config: serde_json::Value = serde_json::from_str(&config).expect("JSON");
+            assert!(config.to_string().contains("http://127.0.0.1:1/mcp"), "{config}");
         }
     }
 }
