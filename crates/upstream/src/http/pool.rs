@@ -232,21 +232,23 @@ impl Client {
     ) -> Attempt {
         *request.uri_mut() = target.origin_form.clone();
         request.headers_mut().insert(HOST, self.host.clone());
-        let response = {
+        let (response, ended) = {
             let mut response = pin!(connection.sender.try_send_request(request));
             let driver = &mut connection.driver;
             std::future::poll_fn(|cx| {
                 // The first turn only tells the connection that somebody waits; the driver moves the bytes.
                 let ended = Pin::new(&mut *driver).poll(cx);
-                if let Poll::Ready(response) = response.as_mut().poll(cx) {
-                    return Poll::Ready(Some(response));
+                match response.as_mut().poll(cx) {
+                    Poll::Ready(response) => Poll::Ready((Some(response), ended.is_ready())),
+                    Poll::Pending if ended.is_ready() => Poll::Ready((None, true)),
+                    Poll::Pending => Poll::Pending,
                 }
-                if ended.is_ready() { Poll::Ready(None) } else { Poll::Pending }
             })
             .await
         };
         match response {
-            Some(Ok(response)) => Attempt::Done(self.reply(response, Some(connection))),
+            // Of a connection that has ended already, all that it read is in the body.
+            Some(Ok(response)) => Attempt::Done(self.reply(response, (!ended).then_some(connection))),
             Some(Err(mut failed)) => {
                 let detail = failed.error().to_string();
                 match failed.take_message() {

@@ -175,18 +175,16 @@ async fn a_failed_start_is_remembered_for_its_backoff() {
     assert_eq!(fake.seen.lock().unwrap().len(), asked);
 }
 
-#[tokio::test]
-async fn a_connection_closed_while_idle_is_replaced() {
-    // Every connection answers once, promises to stay open, and is closed.
+/// A server without manners: each connection answers once, with this head, and is closed.
+async fn curt(head: fn(usize) -> String) -> (http::Uri, Arc<AtomicUsize>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let served = Arc::new(AtomicUsize::new(0));
     let closed = Arc::new(AtomicUsize::new(0));
-    let (count, done) = (Arc::clone(&served), Arc::clone(&closed));
+    let done = Arc::clone(&closed);
     tokio::spawn(async move {
         loop {
             let (mut socket, _) = listener.accept().await.unwrap();
-            let (count, done) = (Arc::clone(&count), Arc::clone(&done));
+            let done = Arc::clone(&done);
             tokio::spawn(async move {
                 let mut request = vec![0; 16 << 10];
                 let read = socket.read(&mut request).await.unwrap();
@@ -199,24 +197,35 @@ async fn a_connection_closed_while_idle_is_replaced() {
                     json!({"content": [{"type": "text", "text": "once"}]})
                 };
                 let answer = json!({"jsonrpc": "2.0", "id": body["id"], "result": result}).to_string();
-                let head = format!(
-                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-                    answer.len()
-                );
-                socket.write_all((head + &answer).as_bytes()).await.unwrap();
-                count.fetch_add(1, Ordering::SeqCst);
+                socket.write_all((head(answer.len()) + &answer).as_bytes()).await.unwrap();
                 drop(socket);
                 done.fetch_add(1, Ordering::SeqCst);
             });
         }
     });
-    let (server, _events) = server(http(format!("http://{address}/mcp").parse().unwrap()));
-    let link = server.open(&anyone()).await.unwrap();
-    for number in 1..=5 {
-        eventually(|| (closed.load(Ordering::SeqCst) >= number).then_some(())).await;
-        assert_eq!(text_of(&link, "x", &json!({})).await, "once");
+    (format!("http://{address}/mcp").parse().unwrap(), closed)
+}
+
+const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
+
+#[tokio::test]
+async fn a_connection_that_the_server_closes_is_replaced() {
+    let heads: [fn(usize) -> String; 4] = [
+        // It promises to stay open.
+        |length| format!("{HEAD}content-length: {length}\r\n\r\n"),
+        |length| format!("{HEAD}content-length: {length}\r\nconnection: close\r\n\r\n"),
+        |_| format!("{HEAD}connection: close\r\n\r\n"),
+        |_| format!("{}\r\n", HEAD.replace("1.1", "1.0")),
+    ];
+    for head in heads {
+        let (url, closed) = curt(head).await;
+        let (server, _events) = server(http(url));
+        let link = server.open(&anyone()).await.unwrap();
+        for number in 1..=5 {
+            eventually(|| (closed.load(Ordering::SeqCst) >= number).then_some(())).await;
+            assert_eq!(text_of(&link, "x", &json!({})).await, "once", "{}", head(9));
+        }
     }
-    assert_eq!(served.load(Ordering::SeqCst), 6);
 }
 
 #[tokio::test]
