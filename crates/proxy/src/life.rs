@@ -31,9 +31,10 @@ pub(crate) async fn answer(gateway: &Gateway, inbound: &Inbound) -> Reply {
             _,
         ) => carry(gateway, inbound).await,
         (methods::PING, Era::Legacy) => Ok(Reply::result(&inbound.id, b"{}")),
-        (methods::SERVER_DISCOVER, Era::Modern) => hello::discover(gateway, inbound).await,
+        // On the heap, here and below: what is rare must not make every call's state large.
+        (methods::SERVER_DISCOVER, Era::Modern) => Box::pin(hello::discover(gateway, inbound)).await,
         (method, _) => match ListKind::of_method(method) {
-            Some(kind) => lists::list(gateway, inbound, kind).await,
+            Some(kind) => Box::pin(lists::list(gateway, inbound, kind)).await,
             None => Err(Refusal::new(Stage::Envelope, Code::MethodNotFound, "Method not found")),
         },
     };
@@ -64,7 +65,7 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
             // The tool's schema is not what it was: look it up, and compare or make the headers again, once.
             Ok(message) if mirror::is_mismatch(&message) && !looked_up && is_call(inbound) => {
                 looked_up = true;
-                lists::learn_names(gateway, inbound, server.name(), ListKind::Tools).await?;
+                Box::pin(lists::learn_names(gateway, inbound, server.name(), ListKind::Tools)).await?;
             }
             Ok(message) => {
                 return bridge::response(&Answered {
@@ -103,7 +104,7 @@ async fn known_mirrors(
     let (server, native) = (resolved.server().name(), resolved.native()?);
     let known = mirrors.of(server, native);
     if known.is_none() && has_headers && mirrors.may_learn(server) {
-        let _ = lists::learn_names(gateway, inbound, server, ListKind::Tools).await;
+        let _ = Box::pin(lists::learn_names(gateway, inbound, server, ListKind::Tools)).await;
         return mirrors.of(server, native);
     }
     known

@@ -1,11 +1,17 @@
 //! Which era a message belongs to, and what a modern request must bring.
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use tollgate_mcp::{JsonKind, Message, headers, meta, methods};
 use tollgate_model::{ClientProfile, Code, Era, Refusal, Revision, Stage};
 
 use crate::hello;
+
+/// Made once: a name that is given as text is parsed and hashed at every look-up.
+pub(crate) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static(headers::MCP_PROTOCOL_VERSION);
+pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static(headers::MCP_SESSION_ID);
+const METHOD: HeaderName = HeaderName::from_static(headers::MCP_METHOD);
+const NAME: HeaderName = HeaderName::from_static(headers::MCP_NAME);
 
 /// A revision as `MCP-Protocol-Version` gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +26,7 @@ pub(crate) enum VersionHeader<'a> {
 
 impl<'a> VersionHeader<'a> {
     pub(crate) fn read(map: &'a HeaderMap) -> Self {
-        let Some(value) = map.get(headers::MCP_PROTOCOL_VERSION) else { return Self::Absent };
+        let Some(value) = map.get(PROTOCOL_VERSION) else { return Self::Absent };
         let text = value.to_str().unwrap_or("?").trim();
         text.parse().map_or(Self::Unknown(text), Self::Known)
     }
@@ -77,8 +83,8 @@ pub(crate) fn unsupported(requested: &str) -> Refusal {
 /// Compares the headers of a modern request with its body (2026-07-28, Streamable HTTP, server validation).
 pub(crate) fn check_headers(message: &Message, map: &HeaderMap) -> Result<(), Refusal> {
     let mismatch = |text: String| refuse(Code::HeaderMismatch, text);
-    let required = |name: &'static str| {
-        let mut values = map.get_all(name).iter();
+    let required = |name: HeaderName| {
+        let mut values = map.get_all(&name).iter();
         match (values.next(), values.next()) {
             (Some(value), None) => Ok(value.as_bytes()),
             (None, _) => Err(mismatch(format!("Header mismatch: the `{name}` header is missing"))),
@@ -88,19 +94,19 @@ pub(crate) fn check_headers(message: &Message, map: &HeaderMap) -> Result<(), Re
         }
     };
     if let Some(version) = message.meta_text(meta::PROTOCOL_VERSION)
-        && required(headers::MCP_PROTOCOL_VERSION)? != version.as_bytes()
+        && required(PROTOCOL_VERSION)? != version.as_bytes()
     {
         return Err(mismatch(
             "Header mismatch: `mcp-protocol-version` differs from the protocol version in `_meta`".to_owned(),
         ));
     }
-    if required(headers::MCP_METHOD)? != message.method().as_bytes() {
+    if required(METHOD)? != message.method().as_bytes() {
         return Err(mismatch("Header mismatch: `mcp-method` differs from the method in the body".to_owned()));
     }
     if let Some(member) = methods::name_param(message.method())
         && let Some(named) = message.text(member)
     {
-        let value = required(headers::MCP_NAME)?;
+        let value = required(NAME)?;
         let decoded = headers::decode_value(value)
             .map_err(|error| mismatch(format!("Header mismatch: `mcp-name`: {error}")))?;
         if decoded != named {

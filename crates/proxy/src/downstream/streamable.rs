@@ -94,7 +94,7 @@ impl Post<'_> {
 
     fn versions_differ(&self) -> bool {
         let body = self.message.meta_text(tollgate_mcp::meta::PROTOCOL_VERSION);
-        let header = self.headers.get(names::MCP_PROTOCOL_VERSION).map(HeaderValue::as_bytes);
+        let header = self.headers.get(classify::PROTOCOL_VERSION).map(HeaderValue::as_bytes);
         body.as_deref().map(str::as_bytes) != header
     }
 
@@ -150,7 +150,7 @@ impl Post<'_> {
         };
         let value = HeaderValue::from_str(&id)
             .map_err(|_| Refusal::new(Stage::Session, Code::Internal, "the session id is no header value"))?;
-        response.headers_mut().insert(names::MCP_SESSION_ID, value);
+        response.headers_mut().insert(classify::SESSION_ID, value);
         Ok(response)
     }
 
@@ -201,7 +201,7 @@ fn param_headers(map: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
 
 /// The caller's session at this endpoint. Missing is 400, unknown is 404 (2025-11-25, transports, session management).
 fn find_session(gateway: &Gateway, map: &HeaderMap, endpoint: &Endpoint) -> Result<Arc<Session>, Refusal> {
-    let Some(value) = map.get(names::MCP_SESSION_ID) else {
+    let Some(value) = map.get(classify::SESSION_ID) else {
         let text = "the `Mcp-Session-Id` header is missing; send `initialize` first";
         return Err(Refusal::new(Stage::Session, Code::MissingSession, text));
     };
@@ -224,7 +224,7 @@ pub(crate) fn get<B>(
         let endpoint = served(endpoint)?;
         let version = VersionHeader::read(request.headers());
         let is_modern = matches!(version, VersionHeader::Known(Revision::V2026_07_28));
-        let has_session = request.headers().contains_key(names::MCP_SESSION_ID);
+        let has_session = request.headers().contains_key(classify::SESSION_ID);
         if is_modern || (!has_session && version == VersionHeader::Absent) {
             return Ok(not_allowed(gateway, version.era(), "POST"));
         }
@@ -249,7 +249,7 @@ pub(crate) fn delete<B>(
         let endpoint = served(endpoint)?;
         let version = VersionHeader::read(request.headers());
         let is_modern = matches!(version, VersionHeader::Known(Revision::V2026_07_28));
-        let has_session = request.headers().contains_key(names::MCP_SESSION_ID);
+        let has_session = request.headers().contains_key(classify::SESSION_ID);
         if is_modern || (!has_session && version == VersionHeader::Absent) {
             return Ok(not_allowed(gateway, version.era(), "POST"));
         }

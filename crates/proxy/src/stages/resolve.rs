@@ -38,13 +38,13 @@ pub(crate) async fn resolve(gateway: &Gateway, inbound: &Inbound) -> Result<Reso
         methods::TOOLS_CALL => tool(gateway, inbound).await,
         methods::PROMPTS_GET => {
             let prompt = inbound.required_text("name")?;
-            named_prompt(gateway, inbound, &prompt).await
+            Box::pin(named_prompt(gateway, inbound, &prompt)).await
         }
         methods::RESOURCES_READ => {
             let uri = inbound.required_text("uri")?;
-            resource(gateway, inbound, "uri", &uri).await
+            Box::pin(resource(gateway, inbound, "uri", &uri)).await
         }
-        methods::COMPLETION_COMPLETE => completion(gateway, inbound).await,
+        methods::COMPLETION_COMPLETE => Box::pin(completion(gateway, inbound)).await,
         _ => Err(Refusal::new(Stage::Envelope, Code::MethodNotFound, "this method is not served here")),
     }
 }
@@ -67,8 +67,9 @@ async fn tool(gateway: &Gateway, inbound: &Inbound) -> Result<Resolved, Refusal>
             (server, native.into_owned(), pinned)
         }
         Named::Cut { server } => {
-            let native =
-                uncut(gateway, inbound, server, ListKind::Tools, &public).await?.ok_or_else(unknown)?;
+            let native = Box::pin(uncut(gateway, inbound, server, ListKind::Tools, &public))
+                .await?
+                .ok_or_else(unknown)?;
             (server, native, Vec::new())
         }
         Named::Unknown => return Err(unknown()),
