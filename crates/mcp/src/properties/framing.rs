@@ -115,7 +115,7 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
         b"\r\n\r\n",
         b" ",
         b"\xEF\xBB\xBF",
-        b"\xff",
+        b"event: \xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
         b"\xc3\xa9",
         b"0123456789",
     ];

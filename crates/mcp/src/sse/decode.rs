@@ -199,9 +199,10 @@ impl SseDecoder {
     /// Takes in a line that is not blank.
     fn field(&mut self, line: &Bytes) {
         let (field, value) = split_field(line);
-        let room = self.event_bytes_max.saturating_sub(self.block.size());
+        let size = self.block.size();
+        let fits = |length| size + length <= self.event_bytes_max;
         match field {
-            b"data" if value.len() <= room && self.block.oversize.is_none() => {
+            b"data" if fits(value.len()) && self.block.oversize.is_none() => {
                 self.block.add_data(line.slice_ref(value));
             }
             b"data" => self.block.overflow(&line.slice_ref(value)),
@@ -211,14 +212,14 @@ impl SseDecoder {
                 b"endpoint" => self.block.event = Some(Cow::Borrowed("endpoint")),
                 other => {
                     let event = String::from_utf8_lossy(other);
-                    if event.len() <= room {
+                    if fits(event.len()) {
                         self.block.event = Some(Cow::Owned(event.into_owned()));
                     }
                 }
             },
             b"id" if memchr(0, value).is_none() => {
                 let id = String::from_utf8_lossy(value);
-                if id.len() <= room {
+                if fits(id.len()) {
                     self.block.id = Some(id.into_owned());
                 }
             }
@@ -421,6 +422,17 @@ mod tests {
         let stream = format!(": {0}\nfoo: {0}\nevent: {0}\ndata: a\n\n", "x".repeat(3 * MAX));
         for size in [1, 100, stream.len()] {
             assert_eq!(decode(stream.as_bytes(), size, MAX), (vec![Ok(data("a"))], false));
+        }
+    }
+
+    #[test]
+    fn the_bound_holds_for_what_is_kept() {
+        // A line feed counts, and so does what replaces invalid UTF-8.
+        let (events, _) = decode(b"data\ndata\n\n", 3, 0);
+        assert!(matches!(events.as_slice(), [Err(SseError::TooLarge { .. })]));
+        let invalid = [&b"event: "[..], &[0xff; 20], b"\ndata: a\n\n"].concat();
+        for size in [1, 100] {
+            assert_eq!(decode(&invalid, size, 30), (vec![Ok(data("a"))], false));
         }
     }
 
