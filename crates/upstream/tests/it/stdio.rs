@@ -143,6 +143,38 @@ async fn a_dropped_call_is_cancelled_in_both_eras() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_of_calls_finds_its_answers_while_others_leave() {
+    let mut settings = child("legacy");
+    settings.limits.send_queue_max = 8;
+    settings.limits.instances_max = 1;
+    let (server, _events) = server(settings);
+    let link = server.open(&anyone()).await.unwrap();
+    // Together much more than a pipe holds, both ways.
+    let ballast = "x".repeat(20_000);
+    let mut crowd = tokio::task::JoinSet::new();
+    for number in 0..300 {
+        let (link, ballast) = (link.clone(), ballast.clone());
+        crowd.spawn(async move {
+            let arguments = json!({"number": number, "ballast": ballast});
+            if number % 3 == 0 {
+                drop(link.request(tool_call(&link, "echo", &arguments)).await.unwrap());
+            } else {
+                let echoed: Value = serde_json::from_str(&text_of(&link, "echo", &arguments).await).unwrap();
+                assert_eq!(echoed["number"], number);
+            }
+        });
+    }
+    while let Some(done) = crowd.join_next().await {
+        done.unwrap();
+    }
+    assert_eq!(server.status().counters.protocol_errors, 0);
+    // Nothing is left under way: it may make place for another.
+    let other = server.open(&caller("other", Some("other"), &json!({}))).await.unwrap();
+    assert_eq!(text_of(&other, "echo", &json!(1)).await, "1");
+    server.stop(Duration::ZERO).await;
+}
+
 #[tokio::test]
 async fn a_child_that_dies_fails_its_calls_at_once_and_is_started_again() {
     let server = legacy();
