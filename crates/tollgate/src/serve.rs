@@ -6,6 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::Signal;
 use tollgate_proxy::Gateway;
 use tollgate_telemetry::events::{ConfigRejected, ConfigReloaded, NoIdentity, RestartNeeded};
@@ -22,6 +23,7 @@ use crate::signals::{self, Signals};
 
 /// Serves until told to stop.
 pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
+    raise_file_limit();
     let mut signals = Signals::new()?;
     // Heard from the start: by default it would end the process. Without it only changes of the file are heard.
     let mut hangup = signals::reload().ok();
@@ -33,7 +35,11 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
         make_private_folder(folder)?;
     }
     if command.stdio {
-        return serve_stdio(gateway, &mut signals).await;
+        let served = serve_stdio(&gateway, &mut signals);
+        return tokio::select! {
+            ended = served => ended,
+            () = follow(&command, &gateway, config, (&mut watcher, hangup.as_mut()), &[]) => Ok(()),
+        };
     }
 
     let tls = certificates("data plane", config.tls.as_ref())?;
@@ -52,6 +58,16 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
     };
     running.drain(cause, DRAIN, async { _ = signals.stop().await }).await;
     Ok(())
+}
+
+/// Allows as many open files as the system lets this process have: each connection is one, and the usual first limit
+/// of 1,024 is far below what the gateway can serve. Where it cannot be raised, accepting fails visibly at the limit.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of open files stays");
+    }
 }
 
 /// Reads the configuration and puts in what the command line says.
@@ -252,7 +268,7 @@ fn reload(command: &Serve, gateway: &Gateway, before: &Config, watcher: &mut Wat
 }
 
 /// Serves one client on standard input and output, until its input ends or a signal.
-async fn serve_stdio(gateway: Gateway, signals: &mut Signals) -> Result<(), Failure> {
+async fn serve_stdio(gateway: &Gateway, signals: &mut Signals) -> Result<(), Failure> {
     let ended = tokio::select! {
         ended = tollgate_proxy::serve_stdio(gateway.clone(), tokio::io::stdin(), tokio::io::stdout()) => ended,
         _ = signals.stop() => Ok(()),

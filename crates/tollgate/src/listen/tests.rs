@@ -77,6 +77,25 @@ async fn heads_that_are_too_large_are_answered_with_431() {
 }
 
 #[tokio::test]
+async fn connections_beyond_the_bound_wait_for_a_place() {
+    let bounds = Bounds { connections_max: 1, ..Bounds::default() };
+    let served = serve(bounds, |_, _| async { text("hello") }).await;
+    let request = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+    let mut first = TcpStream::connect(served.address).await.expect("a connection");
+    first.write_all(request).await.expect("sent");
+    assert!(first.read(&mut [0; 1024]).await.expect("an answer") > 0);
+
+    let address = served.address;
+    let mut second = TcpStream::connect(address).await.expect("the operating system's queue");
+    second.write_all(request).await.expect("sent");
+    let mut answer = [0; 1024];
+    let early = timeout(Duration::from_millis(50), second.read(&mut answer)).await;
+    assert!(early.is_err(), "answered while there was no place");
+    drop(first);
+    assert!(second.read(&mut answer).await.expect("an answer") > 0);
+}
+
+#[tokio::test]
 async fn what_is_under_way_finishes_and_nothing_new_begins() {
     let (entered, mut has_entered) = mpsc::channel::<()>(1);
     let (release, released) = tokio::sync::watch::channel(false);

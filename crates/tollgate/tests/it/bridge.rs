@@ -155,6 +155,24 @@ fn a_gateway_that_was_restarted_is_found_again() {
 }
 
 #[test]
+fn a_gateway_on_stdio_follows_its_configuration() {
+    let folder = Folder::new();
+    let mut gateway = start_stdio(&folder.write("tollgate.yaml", &notes_config("notes")));
+    converse_legacy(&mut gateway, "notes__read");
+    folder.write("tollgate.yaml", &notes_config("renamed"));
+    gateway.wait_err("configuration reloaded");
+    let mut changes = Vec::new();
+    gateway.send(&json!({ "jsonrpc": "2.0", "id": 20, "method": "tools/list" }));
+    let listed = response(&mut gateway, 20, &mut changes);
+    assert!(listed.to_string().contains("renamed__read"), "{listed}");
+    assert!(
+        changes.iter().any(|change| change["method"] == "notifications/tools/list_changed"),
+        "{changes:?}"
+    );
+    hang_up(&mut gateway);
+}
+
+#[test]
 fn what_the_gateway_says_unasked_reaches_the_client() {
     let folder = Folder::new();
     let mut gateway = Gateway::start(&folder.write("tollgate.yaml", &notes_config("notes")));

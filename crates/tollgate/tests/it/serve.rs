@@ -167,6 +167,25 @@ fn a_missing_file_that_comes_mends_the_configuration() {
 }
 
 #[test]
+fn log_lines_are_json_where_a_machine_reads_them() {
+    let folder = Folder::new();
+    let config = folder.write("tollgate.yaml", &notes_config("notes"));
+    let mut command = crate::support::tollgate();
+    command.args(["serve", "--config", &config, "--json", "--listen", "127.0.0.1:0"]);
+    command.args(["--admin-listen", "127.0.0.1:0", "--log-format", "json", "--log", "debug"]);
+    let mut gateway = crate::support::Running::start(command);
+    gateway.json();
+    gateway.wait_err("no identity is configured");
+    gateway.signal(Signal::TERM);
+    gateway.wait_err("\"message\":\"stopped\"");
+    for line in &gateway.err_seen {
+        let event: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+        assert!(event["time"].is_string() && event["level"].is_string(), "{line}");
+    }
+    assert_eq!(gateway.end().code(), Some(0));
+}
+
+#[test]
 fn the_data_folder_is_private() {
     use std::os::unix::fs::PermissionsExt;
     let folder = Folder::new();
