@@ -4,7 +4,7 @@
 
 use tollgate_testkit::fake::stdio::{Stage, alive};
 use tollgate_testkit::fake::{
-    Act, Call, Dialect, FakeServer, Http, HttpPeer, LEAK, Peer, Script, SsePeer, StdioPeer, json, until,
+    Act, Call, Dialect, FakeServer, Http, HttpPeer, LEAK, Peer, Script, SsePeer, StdioPeer, json, soon, until,
 };
 
 const CHILD: &str = env!("CARGO_BIN_EXE_fake-stdio-server");
@@ -183,4 +183,26 @@ async fn a_child_is_directed_and_watched() {
     let grandchild = stage.pids("grandchild")[0];
     assert!(alive(grandchild), "nobody ended it");
     std::process::Command::new("kill").arg(grandchild.to_string()).status().unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_asks_waits_for_its_answer() {
+    let server = FakeServer::start(Script::legacy()).await;
+    let mut peer = HttpPeer::legacy(server.addr(), "/mcp").await;
+    let mut live = peer.open(&Call::tool("ask_ping", "{}")).await;
+    let asked = soon("an event", live.event()).await.unwrap().unwrap().data;
+    assert_eq!(json::text_at(&asked, &["method"]).as_deref(), Some("ping"));
+    let own = json::find(&asked, &["id"]).unwrap();
+    let reply = peer.http.send(&peer.post(&format!(r#"{{"jsonrpc":"2.0","id":{own},"result":{{}}}}"#))).await;
+    assert_eq!(reply.status, 202);
+    let answer = soon("an event", live.event()).await.unwrap().unwrap().data;
+    assert!(answer.contains(r#"\"result\":{}"#), "{answer}");
+
+    let stage = Stage::new(&Script::legacy());
+    let mut peer = child(&stage, Dialect::Legacy).await;
+    peer.send(r#"{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"name":"ask_sampling"}}"#).await;
+    let asked = String::from_utf8(peer.line().await.unwrap()).unwrap();
+    let own = json::find(&asked, &["id"]).unwrap();
+    peer.send(&format!(r#"{{"jsonrpc":"2.0","id":{own},"error":{{"code":-32601,"message":"no"}}}}"#)).await;
+    assert!(String::from_utf8(peer.line().await.unwrap()).unwrap().contains("-32601"));
 }

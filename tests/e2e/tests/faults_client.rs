@@ -624,3 +624,142 @@ async fn a_legacy_client_cancels_by_saying_so() {
         let _ = soon("the end of the cancelled request", waiting).await.unwrap();
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_in_one_packet_are_answered_in_order() {
+    let (gateway, _old, _new) = bounded().await;
+    let peer = gateway.modern("/mcp");
+    let mut bytes = Vec::new();
+    for id in ["1", "2", "3"] {
+        let ask = peer.ask(id, &Call::tool("new__echo", "{}"));
+        bytes.extend_from_slice(&ask.head(gateway.listen));
+        bytes.extend_from_slice(&ask.body);
+    }
+    let mut stream = TcpStream::connect(gateway.listen).await.unwrap();
+    stream.write_all(&bytes).await.unwrap();
+    let mut text = String::new();
+    let mut buffer = vec![0; 65536];
+    soon("three answers", async {
+        while text.matches("\"jsonrpc\"").count() < 3 {
+            let n = stream.read(&mut buffer).await.unwrap();
+            assert!(n > 0, "closed after {text}");
+            text.push_str(&String::from_utf8_lossy(&buffer[..n]));
+        }
+    })
+    .await;
+    let at = |id: &str| text.find(&format!("\"id\":{id},")).unwrap_or_else(|| panic!("no {id} in {text}"));
+    assert!(at("1") < at("2") && at("2") < at("3"), "{text}");
+}
+
+/// Clients that ask for much and read nothing, and clients that never finish their head.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_readers_and_silent_connections_disturb_nobody() {
+    let new = FakeServer::start(Script::modern()).await;
+    let gateway = Gateway::start(&servers([("new", http(&new.url()))])).await;
+    let peer = gateway.modern("/mcp");
+    let mut held = Vec::new();
+    for _ in 0..10 {
+        let ask = peer.ask("1", &Call::tool("new__big", r#"{"bytes":4000000}"#));
+        let mut stream = TcpStream::connect(gateway.listen).await.unwrap();
+        stream.write_all(&ask.head(gateway.listen)).await.unwrap();
+        stream.write_all(&ask.body).await.unwrap();
+        held.push(stream);
+    }
+    for _ in 0..300 {
+        let mut stream = TcpStream::connect(gateway.listen).await.unwrap();
+        stream.write_all(b"POST /mcp HTTP/1.1\r\nHost: 127.0").await.unwrap();
+        held.push(stream);
+    }
+    for _ in 0..20 {
+        let answer = tokio::time::timeout(
+            Duration::from_secs(5),
+            gateway.modern("/mcp").request(&Call::tool("new__echo", "{}")),
+        )
+        .await;
+        assert!(answer.expect("not held up").error().is_none());
+    }
+    assert!(gateway.memory_peak_kib() < 160 * 1024, "{} KiB", gateway.memory_peak_kib());
+    drop(held);
+    assert!(gateway.modern("/mcp").request(&Call::tool("new__echo", "{}")).await.error().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_are_kept_alive_and_unbuffered() {
+    let new = FakeServer::start(Script::modern()).await;
+    let mut config = servers([("new", http(&new.url()))]);
+    config["limits"] = json!({ "keep_alive_ms": 100 });
+    let gateway = Gateway::start(&config).await;
+    let mut peer = gateway.modern("/mcp");
+    let mut legacy = gateway.legacy("/mcp").await;
+    let call = Call::tool("new__progress_then_hang", "{}").meta(r#""progressToken":1"#);
+    for (what, mut live) in [
+        ("a modern call", peer.open(&call).await),
+        ("a legacy call", legacy.open(&call).await),
+        ("a GET stream", legacy.listen().await),
+    ] {
+        assert_eq!(live.status, 200, "{what}");
+        assert!(
+            live.header("content-type").is_some_and(|t| t.starts_with("text/event-stream")),
+            "{what}: {:?}",
+            live.headers
+        );
+        assert_eq!(live.header("x-accel-buffering"), Some("no"), "{what}");
+        let mut seen = String::new();
+        soon(what, async {
+            while seen.lines().filter(|line| line.starts_with(':')).count() < 3 {
+                seen.push_str(&String::from_utf8_lossy(&live.part().await.unwrap().expect("it stays open")));
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_are_bounded_idle_out_and_do_not_survive_a_restart() {
+    let old = FakeServer::start(Script::legacy()).await;
+    let mut config = servers([("old", http(&old.url()))]);
+    config["limits"] = json!({ "sessions_max": 3, "session_idle_ms": 1000 });
+    let mut gateway = Gateway::start(&config).await;
+    let mut peers = Vec::new();
+    for _ in 0..3 {
+        peers.push(gateway.legacy("/mcp/old").await);
+    }
+    let streams = [peers[1].listen().await, peers[2].listen().await];
+    let refused =
+        HttpPeer::shake_hands(gateway.listen, "/mcp/old", "2025-11-25", "{}").await.expect_err("full");
+    assert_eq!(refused.refusal(), "capacity", "{refused:?}");
+    // A modern client needs no session.
+    assert!(gateway.modern("/mcp/old").request(&Call::tool("echo", "{}")).await.error().is_none());
+    // The one without a stream idles out; an open stream keeps the others.
+    let idle = peers.remove(0);
+    until("room for a session", async || {
+        HttpPeer::shake_hands(gateway.listen, "/mcp/old", "2025-11-25", "{}").await.ok().map(|_| ())
+    })
+    .await;
+    assert_eq!(idle.http.send(&idle.ask("7", &Call::new("tools/list", ""))).await.status, 404);
+    for peer in &mut peers {
+        assert!(peer.request(&Call::tool("echo", "{}")).await.error().is_none());
+    }
+    drop(streams);
+    let mut after = peers.remove(0);
+    gateway.restart().await;
+    after.http = Http::new(gateway.listen);
+    assert_eq!(after.http.send(&after.ask("7", &Call::new("tools/list", ""))).await.status, 404);
+}
+
+/// An id may stand for one request at a time only.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_that_is_in_use_is_refused() {
+    let old = Upstream::start(Kind::LegacyJson, Script::legacy()).await;
+    let gateway = Gateway::start(&servers([("old", old.entry())])).await;
+    let peer = gateway.legacy("/mcp/old").await;
+    let http = peer.http.clone();
+    let first = peer.ask("7", &Call::tool("gate", "{}"));
+    let waiting = tokio::spawn(async move { http.send(&first).await });
+    old.wait_method("tools/call", 1).await;
+    let second = peer.http.send(&peer.ask("7", &Call::tool("echo", "{}"))).await;
+    assert_refused(&second, 400, INVALID, "an id in use");
+    old.release();
+    assert_eq!(Answer::of(&waiting.await.unwrap()).text(), "called gate");
+    assert_eq!(peer.http.send(&peer.ask("7", &Call::tool("echo", "{}"))).await.status, 200, "free again");
+}

@@ -9,7 +9,9 @@ use serde_json::json;
 use tollgate_e2e::gateway::{Gateway, http, servers, stdio, with};
 use tollgate_e2e::upstream::{Kind, Upstream, fake_child};
 use tollgate_testkit::fake::stdio::Stage;
-use tollgate_testkit::fake::{Act, Answer, Call, Dialect, FakeServer, LEAK, Peer, Script, soon, until};
+use tollgate_testkit::fake::{
+    Act, Answer, Call, Dialect, FakeServer, LEAK, Peer, Script, json as raw, soon, until,
+};
 
 /// How long the gateway waits for an answer in these tests.
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(1500);
@@ -417,6 +419,67 @@ async fn a_server_that_changes_its_era_is_probed_again() {
         for dialect in [Dialect::Modern, Dialect::Legacy] {
             let mut peer = gateway.peer(dialect, "/mcp/changing").await;
             works_soon(&mut peer, &format!("{after:?} after {before:?} for {dialect:?}")).await;
+        }
+    }
+}
+
+/// What the gateway does not carry yet is refused towards the server, which can then go on; a ping is answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_asks_is_answered() {
+    for kind in [Kind::LegacyJson, Kind::LegacyStream, Kind::LegacySse, Kind::LegacyStdio] {
+        let server = Upstream::start(kind, Script::legacy()).await;
+        let gateway = Gateway::start(&servers([("there", server.entry())])).await;
+        for dialect in [Dialect::Modern, Dialect::Legacy] {
+            let mut peer = gateway.peer(dialect, "/mcp/there").await;
+            let what = format!("{kind:?} for {dialect:?}");
+            let response = peer.tool("ask_ping", "{}").await.text();
+            assert_eq!(raw::find(&response, &["result"]).as_deref(), Some("{}"), "{what}: {response}");
+            for tool in ["ask_sampling", "ask_roots"] {
+                let response = peer.tool(tool, "{}").await.text();
+                let code = raw::find(&response, &["error", "code"]);
+                assert_eq!(code.as_deref(), Some("-32601"), "{tool} of {what}: {response}");
+            }
+        }
+    }
+}
+
+/// Methods that come later, or never did, are refused at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn methods_that_are_not_carried_are_refused_at_once() {
+    let old = FakeServer::start(Script::legacy()).await;
+    let new = FakeServer::start(Script::modern()).await;
+    let gateway = Gateway::start(&servers([("old", http(&old.url())), ("new", http(&new.url()))])).await;
+    for path in ["/mcp", "/mcp/old", "/mcp/new"] {
+        for (dialect, calls) in [
+            (
+                Dialect::Modern,
+                vec![
+                    Call::new("subscriptions/listen", r#""notifications":{"toolsListChanged":true}"#),
+                    Call::new("tasks/get", r#""taskId":"1""#),
+                    Call::new("ping", ""),
+                    Call::new("logging/setLevel", r#""level":"info""#),
+                    Call::new("resources/subscribe", r#""uri":"memo://one""#),
+                ],
+            ),
+            (
+                Dialect::Legacy,
+                vec![
+                    Call::new("subscriptions/listen", r#""notifications":{"toolsListChanged":true}"#),
+                    Call::new("tasks/list", ""),
+                    Call::new("tasks/get", r#""taskId":"1""#),
+                    Call::new("resources/subscribe", r#""uri":"memo://one""#),
+                ],
+            ),
+        ] {
+            let mut peer = gateway.peer(dialect, path).await;
+            for call in calls {
+                let what = format!("{} at {path} for {dialect:?}", call.method);
+                let started = Instant::now();
+                let answer = peer.request(&call).await;
+                assert!(started.elapsed() < Duration::from_secs(2), "{what}: {:?}", started.elapsed());
+                assert_eq!(answer.code(), -32601, "{what}: {answer:?}");
+                assert_eq!(answer.status, if dialect == Dialect::Modern { 404 } else { 200 }, "{what}");
+            }
         }
     }
 }

@@ -540,3 +540,83 @@ async fn health_is_told_on_the_other_listener_only() {
     let reply = Http::new(gateway.admin).send(&Ask::new("POST", "/mcp").body("{}")).await;
     assert!(matches!(reply.status, 404 | 405), "{}", reply.everything());
 }
+
+/// Reload after reload while clients of both eras call without a pause: no call notices.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reloads_under_load_drop_nothing() {
+    let stage = Stage::new(&Script::legacy());
+    let web = FakeServer::start(Script::modern()).await;
+    let other = FakeServer::start(Script::legacy()).await;
+    let child = with(&stdio(&fake_child(), &stage), json!({ "isolation": "shared" }));
+    let config = |more: bool| {
+        let mut all = vec![("child", child.clone()), ("web", http(&web.url()))];
+        if more {
+            all.push(("other", http(&other.url())));
+        }
+        servers(all)
+    };
+    let gateway = Gateway::start(&config(false)).await;
+    let done = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let mut callers = tokio::task::JoinSet::new();
+    for n in 0..6 {
+        let dialect = if n % 2 == 0 { Dialect::Modern } else { Dialect::Legacy };
+        let mut peer = gateway.peer(dialect, "/mcp").await;
+        let done = done.clone();
+        callers.spawn(async move {
+            let mut calls = 0;
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                for tool in ["child__echo", "web__echo"] {
+                    let answer = peer.tool(tool, "{}").await;
+                    assert!(
+                        answer.error().is_none() && answer.status == 200,
+                        "{tool} for {dialect:?}: {answer:?}"
+                    );
+                    calls += 1;
+                }
+            }
+            calls
+        });
+    }
+    let mut watching = gateway.peer(Dialect::Modern, "/mcp").await;
+    for round in 0..10 {
+        let more = round % 2 == 0;
+        gateway.configure(&config(more));
+        until("the change", async || {
+            (watching.tool("other__echo", "{}").await.error().is_none() == more).then_some(())
+        })
+        .await;
+    }
+    done.store(true, std::sync::atomic::Ordering::Relaxed);
+    while let Some(calls) = callers.join_next().await {
+        assert!(calls.unwrap() > 0);
+    }
+    assert_eq!(
+        stage.pids("start").iter().filter(|pid| alive(**pid)).count(),
+        1,
+        "the child was never restarted"
+    );
+}
+
+/// A bridge whose gateway goes away says so, and works again when one is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bridge_tells_when_its_gateway_goes() {
+    for dialect in [Dialect::Modern, Dialect::Legacy] {
+        let server = Upstream::start(Kind::ModernJson, Script::legacy()).await;
+        let mut gateway = Gateway::start(&servers([("there", server.entry())])).await;
+        let mut peer = Peer::from(gateway.bridged(dialect, "/mcp/there").await);
+        assert!(peer.tool("echo", "{}").await.error().is_none());
+        let waiting = tokio::spawn(async move {
+            let answer = peer.tool("hang", "{}").await;
+            (peer, answer)
+        });
+        server.wait_method("tools/call", 2).await;
+        gateway.signal(Signal::KILL);
+        gateway.ended().await;
+        let (mut peer, answer) = soon("an answer about the loss", waiting).await.unwrap();
+        assert!(answer.error().is_some(), "{dialect:?}: {answer:?}");
+        let answer = soon("an answer about the absence", peer.tool("echo", "{}")).await;
+        assert!(answer.error().is_some(), "{dialect:?}: {answer:?}");
+        let Peer::Stdio(peer) = peer else { unreachable!() };
+        assert_eq!(peer.close().await, Some(0), "{dialect:?}");
+    }
+}

@@ -8,9 +8,9 @@ use std::fmt::Write as _;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestError, TestRunner};
-use tollgate_e2e::gateway::{Gateway, servers};
+use tollgate_e2e::gateway::{Gateway, servers, with};
 use tollgate_e2e::upstream::{Kind, Upstream, fake_child};
-use tollgate_testkit::fake::{Call, Dialect, HttpPeer, Peer, Script, SsePeer, StdioPeer, json};
+use tollgate_testkit::fake::{Call, Dialect, HttpPeer, LEAK, Peer, Script, SsePeer, StdioPeer, json};
 
 /// How a client reaches the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -445,5 +445,135 @@ async fn an_argument_of_1_mib_passes() {
         let answer = peer.tool("there__echo", &arguments).await;
         let echoed = json::find(&answer.result(), &["echo", "arguments"]);
         assert!(echoed.as_deref() == Some(&arguments), "{way:?} to {kind:?}");
+    }
+}
+
+/// Many clients at once, all with the same request ids, on channels that they share: each gets its own answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_never_cross() {
+    for kind in Kind::ALL {
+        let upstream = Upstream::start(kind, Script::legacy()).await;
+        let entry = with(&upstream.entry(), serde_json::json!({ "isolation": "shared" }));
+        let gateway = Gateway::start(&servers([("there", entry)])).await;
+        let mut clients = tokio::task::JoinSet::new();
+        for client in 0..24 {
+            let mut peer: Peer = match client % 3 {
+                0 => gateway.modern("/mcp/there").into(),
+                1 => gateway.legacy("/mcp/there").await.into(),
+                _ => gateway.sse("/sse/there").await.into(),
+            };
+            clients.spawn(async move {
+                for n in 0..20 {
+                    let arguments =
+                        format!(r#"{{"client":{client},"n":{n},"pad":"{}"}}"#, "p".repeat(n * 997));
+                    let call = Call::tool("echo", &arguments).meta(r#""progressToken":"same""#);
+                    let echoed = peer.request(&call).await.result();
+                    assert!(
+                        json::find(&echoed, &["echo", "arguments"]).as_deref() == Some(&arguments),
+                        "{kind:?}"
+                    );
+                    let progress =
+                        peer.request(&Call::tool("progress", "{}").meta(r#""progressToken":"same""#)).await;
+                    assert_eq!(progress.before.len(), 5, "{kind:?}: {progress:?}");
+                }
+            });
+        }
+        while let Some(outcome) = clients.join_next().await {
+            outcome.unwrap();
+        }
+    }
+}
+
+/// Credentials, cookies and addresses of one side are none of the other's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn headers_stay_on_their_side() {
+    for kind in [Kind::ModernJson, Kind::ModernStream, Kind::LegacyJson, Kind::LegacyStream, Kind::LegacySse]
+    {
+        let upstream = Upstream::start(kind, Script::legacy()).await;
+        let entry = with(&upstream.entry(), serde_json::json!({ "headers": { "X-Static": "${STATIC}-1" } }));
+        let gateway = Gateway::start_with(&servers([("there", entry)]), &[("STATIC", "s3cret")]).await;
+        for dialect in [Dialect::Modern, Dialect::Legacy] {
+            let Peer::Http(peer) = gateway.peer(dialect, "/mcp/there").await else { unreachable!() };
+            let mut ask = peer.ask("7", &Call::tool("echo", "{}"));
+            for (name, value) in [
+                ("Authorization", "Bearer PRIVATE"),
+                ("Cookie", "PRIVATE=1"),
+                ("X-Api-Key", "PRIVATE"),
+                ("X-Forwarded-For", "192.0.2.77"),
+                ("Forwarded", "for=192.0.2.77"),
+                ("Proxy-Authorization", "PRIVATE"),
+                ("X-Static", "PRIVATE"),
+                ("Last-Event-ID", "PRIVATE"),
+            ] {
+                ask = ask.with(name, value);
+            }
+            let reply = peer.http.send(&ask).await;
+            assert_eq!(reply.status, 200, "{}", reply.everything());
+            // A session id of the server's would be in here.
+            assert!(!reply.everything().contains(LEAK), "{}", reply.everything());
+            let received = upstream.of_method("tools/call").pop().unwrap();
+            let headers = format!("{:?}", received.headers);
+            assert!(!headers.contains("PRIVATE") && !headers.contains("192.0.2.77"), "{kind:?}: {headers}");
+            assert_eq!(received.header("x-static"), Some("s3cret-1"), "{kind:?}");
+            if let Some(session) = &peer.session {
+                assert!(
+                    !headers.contains(session.as_str()) && !session.contains(LEAK),
+                    "{kind:?}: {headers}"
+                );
+            }
+            assert_eq!(received.header("host"), Some(upstream.address().as_str()), "{kind:?}");
+        }
+    }
+}
+
+/// A tool whose annotated arguments travel in headers too.
+const REGIONAL: &str = r#"{"name":"regional","inputSchema":{"type":"object","properties":{"region":{"type":"string","x-mcp-header":"Region"},"deep":{"type":"object","properties":{"n":{"type":"integer","x-mcp-header":"N"}}},"free":{"type":"string"}}}}"#;
+
+/// The fake refuses a call whose headers do not say what its arguments say.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn annotated_arguments_travel_in_headers_for_every_client() {
+    let script = || Script { tools: vec![REGIONAL.to_owned(), Script::tool("echo")], ..Script::modern() };
+    for kind in [Kind::ModernJson, Kind::ModernStream] {
+        let upstream = Upstream::start(kind, script()).await;
+        let mut config = servers([("there", upstream.entry())]);
+        config["toolsets"] = serde_json::json!({ "pinned": { "tools": [
+            { "tool": "there__regional", "rename": "here", "arguments": { "region": "eu-\u{fc}" } } ] } });
+        let gateway = Gateway::start(&config).await;
+        for arguments in [
+            r#"{"region":"us-1"}"#,
+            r#"{"region":"\u00fc ","deep":{"n":42}}"#,
+            r#"{"region":null,"free":"x"}"#,
+            "{}",
+        ] {
+            for path in ["/mcp", "/mcp/there"] {
+                let tool = if path == "/mcp" { "there__regional" } else { "regional" };
+                let mut legacy = gateway.peer(Dialect::Legacy, path).await;
+                let answer = legacy.tool(tool, arguments).await;
+                assert!(answer.error().is_none(), "{arguments} of a legacy client at {path}: {answer:?}");
+                let mut sse = Peer::from(gateway.sse(&path.replacen("/mcp", "/sse", 1)).await);
+                let answer = sse.tool(tool, arguments).await;
+                assert!(answer.error().is_none(), "{arguments} of an SSE client at {path}: {answer:?}");
+            }
+        }
+        let modern = gateway.modern("/mcp");
+        let ask = modern.ask("7", &Call::tool("there__regional", r#"{"region":"us-1"}"#));
+        let reply = modern
+            .http
+            .send(&ask.clone().with("Mcp-Param-Region", "us-1").with("Mcp-Param-Unknown", "kept"))
+            .await;
+        assert_eq!(reply.status, 200, "{}", reply.everything());
+        let received = upstream.of_method("tools/call").pop().unwrap();
+        assert_eq!(received.header("mcp-param-unknown"), Some("kept"), "what nobody knows is passed on");
+        for (what, ask) in [("another value", ask.clone().with("Mcp-Param-Region", "eu")), ("no header", ask)]
+        {
+            let reply = modern.http.send(&ask).await;
+            assert_eq!(reply.status, 400, "{what}: {}", reply.everything());
+            assert!(reply.text().contains("-32020"), "{what}: {}", reply.everything());
+        }
+        for dialect in [Dialect::Modern, Dialect::Legacy] {
+            let mut peer = gateway.peer(dialect, "/mcp/pinned").await;
+            let answer = peer.tool("here", r#"{"free":"x"}"#).await;
+            assert!(answer.error().is_none(), "a pinned argument for {dialect:?}: {answer:?}");
+        }
     }
 }

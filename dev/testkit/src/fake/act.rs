@@ -1,6 +1,9 @@
 //! What a fake server does instead of just answering.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::json;
 
@@ -61,13 +64,19 @@ pub enum Act {
     Gate,
     /// One notification of progress, and the answer only once the test releases it.
     ProgressThenGate,
+    /// Asks the client something by this method, and answers with the response to it as text.
+    Ask(String),
 }
 
 impl Act {
     /// The act of this name, for tools that are named after what they do.
     pub(super) fn by_name(name: &str) -> Option<Self> {
-        if name == "progress" {
-            return Some(Self::Progress(5));
+        match name {
+            "progress" => return Some(Self::Progress(5)),
+            "ask_ping" => return Some(Self::Ask("ping".to_owned())),
+            "ask_sampling" => return Some(Self::Ask("sampling/createMessage".to_owned())),
+            "ask_roots" => return Some(Self::Ask("roots/list".to_owned())),
+            _ => {}
         }
         serde_json::from_value(serde_json::Value::from(name)).ok()
     }
@@ -86,6 +95,8 @@ pub(super) enum Step {
     Drip(Vec<u8>),
     /// An unfinished event at the clean end of the stream.
     HalfEvent(Vec<u8>),
+    /// Waits for the response to a request of the server's own, and answers request `id` with it as text.
+    Relay { own: String, id: String },
     /// Waits until the test says so.
     Gate,
     /// Waits until the peer leaves.
@@ -146,6 +157,16 @@ pub(super) fn steps(act: &Act, message: &str, answer: &str) -> Vec<Step> {
         }
         Act::Gate => vec![Step::Gate, whole(answer)],
         Act::ProgressThenGate => vec![whole(&progress(message, 1, 2)), Step::Gate, whole(answer)],
+        Act::Ask(method) => {
+            let own = format!("own-{id}").replace('"', "");
+            let params = if method == "sampling/createMessage" {
+                r#","params":{"messages":[{"role":"user","content":{"type":"text","text":"?"}}],"maxTokens":5}"#
+            } else {
+                ""
+            };
+            let request = format!(r#"{{"jsonrpc":"2.0","id":"{own}","method":"{method}"{params}}}"#);
+            vec![whole(&request), Step::Relay { own, id }]
+        }
         Act::Answer
         | Act::Unauthorized
         | Act::Forbidden
@@ -154,6 +175,41 @@ pub(super) fn steps(act: &Act, message: &str, answer: &str) -> Vec<Step> {
         | Act::Redirect
         | Act::HugeHeaders
         | Act::WrongType => vec![whole(answer)],
+    }
+}
+
+/// The answer to request `id` that holds the response to a request of the server's own.
+pub(super) fn relayed(id: &str, response: &str) -> Vec<u8> {
+    let text = json::quote(response);
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[{{"type":"text","text":{text}}}]}}}}"#)
+        .into_bytes()
+}
+
+/// The responses that a server has got to its own requests.
+#[derive(Debug)]
+pub(super) struct Heard(watch::Sender<HashMap<String, String>>);
+
+impl Default for Heard {
+    fn default() -> Self {
+        Self(watch::channel(HashMap::new()).0)
+    }
+}
+
+impl Heard {
+    /// Takes a message that came in, if it is a response.
+    pub(super) fn take(&self, message: &str) {
+        if let Some(id) = json::text_at(message, &["id"])
+            && json::find(message, &["method"]).is_none()
+        {
+            self.0.send_modify(|heard| drop(heard.insert(id, message.to_owned())));
+        }
+    }
+
+    /// Waits for the response to a request of the server's own.
+    pub(super) async fn response(&self, own: &str) -> String {
+        let mut heard = self.0.subscribe();
+        let found = heard.wait_for(|heard| heard.contains_key(own)).await.expect("it lives as long as this");
+        found[own].clone()
     }
 }
 

@@ -148,6 +148,11 @@ impl Live {
         }
     }
 
+    /// The next bytes of the body as they come; `None` at its end.
+    pub async fn part(&mut self) -> io::Result<Option<Vec<u8>>> {
+        self.reader.part(&mut self.framing).await
+    }
+
     /// The rest of the body.
     pub async fn finish(mut self) -> io::Result<Reply> {
         let mut body = std::mem::take(&mut self.rest);

@@ -245,6 +245,7 @@ impl HttpPeer {
             let name = match call.method.as_str() {
                 "tools/call" | "prompts/get" => json::text_at(&message, &["params", "name"]),
                 "resources/read" => json::text_at(&message, &["params", "uri"]),
+                tasks if tasks.starts_with("tasks/") => json::text_at(&message, &["params", "taskId"]),
                 _ => None,
             };
             if let Some(name) = name {

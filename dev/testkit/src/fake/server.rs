@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::act::{LEAK, Step, steps};
+use super::act::{Heard, LEAK, Step, relayed, steps};
 use super::answers::{self, Memory};
 use super::log::{Entry, Log, Received};
 use super::script::{Eras, Script};
@@ -32,6 +32,8 @@ pub(super) struct Shared {
     pub(super) gate: Semaphore,
     /// The streams of HTTP+SSE, by session.
     pub(super) streams: Mutex<HashMap<String, mpsc::Sender<Vec<Step>>>>,
+    /// Responses to the server's own requests.
+    pub(super) heard: Heard,
     next_session: AtomicU64,
 }
 
@@ -94,6 +96,7 @@ impl FakeServer {
             pushes: broadcast::channel(64).0,
             gate: Semaphore::new(0),
             streams: Mutex::default(),
+            heard: Heard::default(),
             next_session: AtomicU64::new(1),
         });
         let accept = tokio::spawn(accept(listener, Arc::clone(&shared)));
@@ -236,6 +239,7 @@ async fn post(
     let message = received.text();
     let method = received.rpc_method();
     if method.is_empty() || json::find(message, &["id"]).is_none() {
+        shared.heard.take(message);
         return plain(writer, 202, &[], "").await;
     }
     if let Some((status, answer)) = refuse(shared, received) {
@@ -322,12 +326,43 @@ fn refuse(shared: &Shared, received: &Received) -> Option<(u16, String)> {
         "resources/read" => json::text_at(message, &["params", "uri"]),
         _ => None,
     };
+    if received.rpc_method() == "tools/call" && !params_match(&script, received) {
+        return mismatch("Mcp-Param");
+    }
     match wanted {
         Some(wanted) if received.header("mcp-name").map(decoded) != Some(wanted.clone()) => {
             mismatch("Mcp-Name")
         }
         _ => None,
     }
+}
+
+/// Whether each annotated argument of the called tool stands in its header, and no header without its argument.
+fn params_match(script: &Script, received: &Received) -> bool {
+    let tool = received.at(&["params", "name"]);
+    let Some(definition) = script.tools.iter().find(|t| json::find(t, &["name"]) == tool) else {
+        return true;
+    };
+    let schema = json::find(definition, &["inputSchema"]).unwrap_or_default();
+    let arguments = received.at(&["params", "arguments"]).unwrap_or_default();
+    annotated(&schema, &arguments).into_iter().all(|(header, argument)| {
+        let sent = received.header(&format!("mcp-param-{header}")).map(decoded);
+        sent == argument.filter(|raw| raw != "null").map(|raw| json::text(&raw).unwrap_or(raw))
+    })
+}
+
+/// The annotated properties of a schema, each with the argument at its place.
+fn annotated(schema: &str, arguments: &str) -> Vec<(String, Option<String>)> {
+    let properties = json::find(schema, &["properties"]).unwrap_or_default();
+    let mut all = Vec::new();
+    for (property, definition) in json::members(&properties).0 {
+        let argument = json::find(arguments, &[&property]);
+        if let Some(header) = json::text_at(definition.get(), &["x-mcp-header"]) {
+            all.push((header, argument.clone()));
+        }
+        all.extend(annotated(definition.get(), &argument.unwrap_or_default()));
+    }
+    all
 }
 
 /// A header value with the Base64 sentinel taken off.
@@ -364,7 +399,12 @@ async fn respond(
 ) -> io::Result<bool> {
     let only_streams = matches!(
         act,
-        Act::DieMidStream | Act::HalfEvent | Act::Progress(_) | Act::ProgressThenHang | Act::ProgressThenGate
+        Act::DieMidStream
+            | Act::HalfEvent
+            | Act::Progress(_)
+            | Act::ProgressThenHang
+            | Act::ProgressThenGate
+            | Act::Ask(_)
     );
     let stream = only_streams || shared.script.lock().unwrap().sse_replies;
     let media = match act {
@@ -402,6 +442,13 @@ async fn respond(
                         () = tokio::time::sleep(std::time::Duration::from_millis(20)) => writer.chunk(b" ").await?,
                     }
                 }
+            }
+            Step::Relay { own, id } => {
+                let response = tokio::select! {
+                    () = reader.gone() => return Err(io::ErrorKind::ConnectionReset.into()),
+                    response = shared.heard.response(&own) => response,
+                };
+                writer.chunk(&event(&relayed(&id, &response))).await?;
             }
             Step::Gate => {
                 tokio::select! {

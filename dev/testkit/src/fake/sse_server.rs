@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::act::Step;
+use super::act::{Step, relayed};
 use super::json;
 use super::log::{Entry, Received};
 use super::server::{Shared, event, plain, status_act};
@@ -80,7 +80,7 @@ async fn perform(steps: &[Step], reader: &mut Reader, writer: &mut Writer) -> io
                 }
             }
             // The stream serves other requests too: whoever does not answer just leaves it alone. Gates are waited for in `post`.
-            Step::Hang | Step::Gate => {}
+            Step::Hang | Step::Gate | Step::Relay { .. } => {}
             Step::Die => return Ok(false),
         }
     }
@@ -94,6 +94,7 @@ pub(super) async fn post(shared: &Arc<Shared>, received: &Received, writer: &mut
         return plain(writer, 404, &[], "").await;
     };
     let message = received.text().to_owned();
+    shared.heard.take(&message);
     let asks = !received.rpc_method().is_empty() && json::find(&message, &["id"]).is_some();
     if asks {
         let (act, steps) = shared.perform(&message, Some(&session));
@@ -104,11 +105,16 @@ pub(super) async fn post(shared: &Arc<Shared>, received: &Received, writer: &mut
         tokio::spawn(async move {
             let mut part = Vec::new();
             for step in steps {
-                if matches!(step, Step::Gate) {
-                    let _ = stream.send(std::mem::take(&mut part)).await;
-                    shared.gate.acquire().await.expect("never closed").forget();
-                } else {
-                    part.push(step);
+                match step {
+                    Step::Gate => {
+                        let _ = stream.send(std::mem::take(&mut part)).await;
+                        shared.gate.acquire().await.expect("never closed").forget();
+                    }
+                    Step::Relay { own, id } => {
+                        let _ = stream.send(std::mem::take(&mut part)).await;
+                        part.push(Step::Message(relayed(&id, &shared.heard.response(&own).await)));
+                    }
+                    other => part.push(other),
                 }
             }
             let _ = stream.send(part).await;

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Stdout};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Mutex;
 
-use super::act::{Act, Step, steps};
+use super::act::{Act, Heard, Step, relayed, steps};
 use super::answers::{self, Memory};
 use super::log::{Log, Received};
 use super::script::Script;
@@ -113,6 +113,7 @@ struct Child {
     folder: PathBuf,
     out: Mutex<Stdout>,
     memory: std::sync::Mutex<Memory>,
+    heard: Heard,
 }
 
 impl Child {
@@ -158,6 +159,7 @@ pub fn run() -> ExitCode {
         folder: PathBuf::from(folder),
         out: Mutex::new(tokio::io::stdout()),
         memory: std::sync::Mutex::default(),
+        heard: Heard::default(),
     };
     runtime.block_on(live(Arc::new(child)));
     // Reading the input may still block a thread of the runtime.
@@ -220,6 +222,7 @@ async fn live(child: Arc<Child>) {
 
 async fn receive(child: Arc<Child>, message: Vec<u8>) {
     let Ok(message) = String::from_utf8(message) else { return };
+    child.heard.take(&message);
     if json::find(&message, &["method"]).is_none() || json::find(&message, &["id"]).is_none() {
         return;
     }
@@ -264,6 +267,10 @@ async fn perform(child: &Child, act: &Act, step: Step) {
             while out.write_all(b" ").await.is_ok() && out.flush().await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
+        }
+        Step::Relay { own, id } => {
+            let response = child.heard.response(&own).await;
+            child.line(&relayed(&id, &response)).await;
         }
         Step::Gate => {
             while !child.folder.join("release").exists() {
