@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tollgate_mcp::{Fault, Kind, Limits, Message, Segments, meta, methods};
 use tollgate_model::Era;
 
@@ -16,6 +17,9 @@ use crate::{EventKind, Incoming, UpstreamError};
 
 /// How many answered or cancelled ids are remembered, to tell a late answer from a wrong one.
 const ENDED_MAX: usize = 256;
+
+/// Why a conversation is given up whose other side never ends a message.
+pub(crate) const STUCK: &str = "the server never ended a message that it began";
 
 pub(crate) type CallSender = mpsc::Sender<Result<Incoming, UpstreamError>>;
 
@@ -36,12 +40,21 @@ pub(crate) struct Mux {
     calls: HashMap<u64, CallSender>,
     cancelled: VecDeque<u64>,
     answered: VecDeque<u64>,
+    /// Since when a message has been coming in that has not ended.
+    unfinished_since: Option<Instant>,
 }
 
 impl Mux {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let limits = shared.message_limits();
-        Self { shared, limits, calls: HashMap::new(), cancelled: VecDeque::new(), answered: VecDeque::new() }
+        Self {
+            shared,
+            limits,
+            calls: HashMap::new(),
+            cancelled: VecDeque::new(),
+            answered: VecDeque::new(),
+            unfinished_since: None,
+        }
     }
 
     /// Enters a call. Its channel must have room for the whole queue and the response.
@@ -67,6 +80,22 @@ impl Mux {
             remember(&mut self.cancelled, id);
         }
         was
+    }
+
+    /// Something was read: whether it ended `within` a message, and whether a message was `completed` before that.
+    pub(crate) fn has_read(&mut self, within: bool, completed: bool) {
+        if !within {
+            self.unfinished_since = None;
+        } else if completed || self.unfinished_since.is_none() {
+            self.unfinished_since = Some(Instant::now());
+        }
+    }
+
+    /// Whether the stream is stuck within one message, so that nothing behind it can ever be read. Asked when a caller
+    /// has given up: half the longest wait for a response is long enough for any message.
+    pub(crate) fn is_stuck(&self) -> bool {
+        let patience = self.shared.settings.timeouts.request / 2;
+        self.unfinished_since.is_some_and(|since| since.elapsed() >= patience)
     }
 
     /// Every call gets this error.

@@ -1,5 +1,6 @@
 //! HTTP+SSE of 2024-11-05: one stream of events carries all answers, and its first event says where to POST.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use tollgate_model::Era;
 use crate::conversation::{Command, Conversation, Outlet};
 use crate::hello;
 use crate::http::{Reply, Target};
-use crate::mux::{Action, Mux};
+use crate::mux::{Action, Mux, STUCK};
 use crate::shared::Shared;
 use crate::site::{Site, encoded, status_error};
 use crate::{Audience, UpstreamError};
@@ -111,14 +112,21 @@ impl Owner {
     }
 
     async fn converse(&mut self, mut reply: Reply, mut decoder: SseDecoder) -> String {
+        let mut completed = false;
         loop {
             // Commands first: the answer to a call that was just posted must find its entry.
             while let Ok(command) = self.inbox.try_recv() {
-                self.obey(command);
+                if self.obey(command).is_break() {
+                    return STUCK.to_owned();
+                }
             }
             match decoder.next() {
-                Some(Ok(event)) if event.data.is_empty() || event.event_type() != "message" => continue,
+                Some(Ok(event)) if event.data.is_empty() || event.event_type() != "message" => {
+                    completed = true;
+                    continue;
+                }
                 Some(Ok(event)) => {
+                    completed = true;
                     match self.mux.receive(event.data, Some(Era::Legacy)) {
                         Action::Nothing => {}
                         Action::Answer(body) => self.post(body),
@@ -130,13 +138,17 @@ impl Owner {
                     self.mux.oversize(id.as_deref());
                     continue;
                 }
-                None => {}
+                None => self.mux.has_read(decoder.has_partial(), std::mem::take(&mut completed)),
             }
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return "the session was stopped".to_owned(),
                 command = self.inbox.recv() => match command {
-                    Some(command) => self.obey(command),
+                    Some(command) => {
+                        if self.obey(command).is_break() {
+                            return STUCK.to_owned();
+                        }
+                    }
                     None => return "nobody uses the session any more".to_owned(),
                 },
                 chunk = reply.chunk() => match chunk {
@@ -148,7 +160,8 @@ impl Owner {
         }
     }
 
-    fn obey(&mut self, command: Command) {
+    /// Carries a command out. Breaks when a caller has given up and the stream is stuck.
+    fn obey(&mut self, command: Command) -> ControlFlow<()> {
         match command {
             Command::Call { id, sender, .. } => {
                 self.mux.enter(id, sender);
@@ -158,9 +171,13 @@ impl Owner {
                 if self.mux.leave(id) && tell {
                     self.post(hello::cancelled(id));
                 }
+                if tell && self.mux.is_stuck() {
+                    return ControlFlow::Break(());
+                }
             }
             Command::Settled(..) => {}
         }
+        ControlFlow::Continue(())
     }
 
     /// Posts from a task of its own: the stream must go on being read.

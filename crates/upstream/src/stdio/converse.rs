@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -17,7 +18,7 @@ use super::process::{Pipes, Process};
 use super::stderr;
 use crate::conversation::{Command, Conversation, Outlet};
 use crate::hello;
-use crate::mux::{Action, Mux};
+use crate::mux::{Action, Mux, STUCK};
 use crate::shared::Shared;
 use crate::{Audience, StdioSettings, UpstreamError};
 
@@ -111,7 +112,11 @@ impl Owner {
                 biased;
                 () = self.stop.cancelled() => return End::Wanted,
                 command = self.inbox.recv(), if self.outbox.len() < OUTBOX_PIECES_MAX => match command {
-                    Some(command) => self.obey(command),
+                    Some(command) => {
+                        if self.obey(command).is_break() {
+                            return End::Closed(STUCK.to_owned());
+                        }
+                    }
                     None => return End::Wanted,
                 },
                 written = write(&mut stdin, &self.outbox), if !self.outbox.is_empty() => match written {
@@ -127,9 +132,12 @@ impl Owner {
                     }
                     Ok(_) => {
                         lines.push(buffer.split().freeze());
+                        let mut completed = false;
                         for line in lines.by_ref() {
+                            completed = true;
                             self.line(line);
                         }
+                        self.mux.has_read(lines.has_partial(), completed);
                     }
                     Err(error) => return End::Closed(format!("its standard output: {error}")),
                 },
@@ -137,7 +145,8 @@ impl Owner {
         }
     }
 
-    fn obey(&mut self, command: Command) {
+    /// Carries a command out. Breaks when a caller has given up and the stream is stuck.
+    fn obey(&mut self, command: Command) -> ControlFlow<()> {
         match command {
             Command::Call { id, sender, body } => {
                 if self.mux.enter(id, sender)
@@ -151,12 +160,16 @@ impl Owner {
                 if self.mux.leave(id) && tell {
                     self.post(&hello::cancelled(id));
                 }
+                if tell && self.mux.is_stuck() {
+                    return ControlFlow::Break(());
+                }
             }
             Command::Settled(revision, audience) => {
                 self.era = Some(revision.era());
                 self.audience = audience;
             }
         }
+        ControlFlow::Continue(())
     }
 
     fn line(&mut self, line: Line) {
