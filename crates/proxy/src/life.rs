@@ -153,3 +153,19 @@ fn stand_ins(
         .map(|(place, uri)| (place, uris::rewrite(server, &uri)))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_answer<'a, F>(_: fn(&'a Gateway, &'a Inbound) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Every request under way holds one of these on the heap. What is rare belongs into a box of its own.
+    #[test]
+    fn an_answer_in_the_making_is_small() {
+        let bytes = size_of_answer(answer);
+        assert!(bytes <= 6 * 1024 + 512, "{bytes} bytes");
+    }
+}

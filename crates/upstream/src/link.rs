@@ -259,7 +259,7 @@ impl Instance {
         if let (Err(HttpError::Closed(_)), Some(body)) = (&sent, again) {
             let mut headers = site.post_headers(Some(self.revision), None);
             Site::mirror(&mut headers, &request)?;
-            sent = site.post(&site.target, headers, body).await;
+            sent = Box::pin(site.post(&site.target, headers, body)).await;
         }
         let reply = sent.map_err(|error| site.error(error))?;
         if reply.status() == StatusCode::OK {
@@ -267,7 +267,7 @@ impl Instance {
             let stream = Stream::new(reply, Arc::clone(&self.shared))?;
             return Ok(Exchange::http(ticket, stream, deadline, wait));
         }
-        let rejection = Rejection::read(reply, &self.shared.message_limits()).await;
+        let rejection = Box::pin(Rejection::read(reply, &self.shared.message_limits())).await;
         ticket.settle();
         if is_auth(rejection.status) {
             return Err(rejection.error());
@@ -303,7 +303,7 @@ impl Instance {
         let site = &session.site;
         let mut current = session.current();
         if current.is_forgotten() {
-            current = self.renewed(session, &current).await?;
+            current = Box::pin(self.renewed(session, &current)).await?;
         }
         let mut renewed = false;
         let mut repeated = !is_repeatable(&request.method);
@@ -327,7 +327,7 @@ impl Instance {
                 let stream = Stream::new(reply, Arc::clone(&self.shared))?;
                 return Ok(Exchange::http(ticket, stream, deadline, wait));
             }
-            let rejection = Rejection::read(reply, &self.shared.message_limits()).await;
+            let rejection = Box::pin(Rejection::read(reply, &self.shared.message_limits())).await;
             ticket.settle();
             if is_auth(rejection.status) {
                 return Err(rejection.error());
@@ -335,7 +335,7 @@ impl Instance {
             if forgets_session(&rejection, &current, request.id) && !renewed {
                 renewed = true;
                 ticket.reopen();
-                current = self.renewed(session, &current).await?;
+                current = Box::pin(self.renewed(session, &current)).await?;
                 continue;
             }
             let gone = matches!(rejection.status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);

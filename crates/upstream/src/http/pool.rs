@@ -124,9 +124,10 @@ impl Client {
         *request.method_mut() = method;
         *request.headers_mut() = headers;
 
+        // On the heap, here and below, but for the usual way: what is rare must not make every call's state large.
         let shared = self.shared().clone();
         if let Some(sender) = shared {
-            match self.over_http2(sender, target, request).await {
+            match Box::pin(self.over_http2(sender, target, request)).await {
                 Attempt::Done(reply) => return Ok(reply),
                 Attempt::Lost(detail) => return Err(HttpError::Closed(detail)),
                 Attempt::Unsent(unsent, _) => {
@@ -142,9 +143,9 @@ impl Client {
                 Attempt::Unsent(unsent, _) => request = unsent,
             }
         }
-        let attempt = match self.connect(held).await? {
-            Connection::Http1(connection) => self.over_http1(connection, target, request).await,
-            Connection::Http2(sender) => self.over_http2(sender, target, request).await,
+        let attempt = match Box::pin(self.connect(held)).await? {
+            Connection::Http1(connection) => Box::pin(self.over_http1(connection, target, request)).await,
+            Connection::Http2(sender) => Box::pin(self.over_http2(sender, target, request)).await,
         };
         match attempt {
             Attempt::Done(reply) => Ok(reply),
