@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
@@ -31,8 +32,7 @@ impl Workers {
             workers.handles.push(runtime.handle().clone());
             let (end, ended) = oneshot::channel::<()>();
             let thread = std::thread::Builder::new().name(format!("serve-{place}")).spawn(move || {
-                // The sender is dropped, never used: either way it is time to end.
-                let _ = runtime.block_on(ended);
+                runtime.block_on(beat_until(ended));
                 runtime.shutdown_background();
             })?;
             workers.threads.push((end, thread));
@@ -44,6 +44,23 @@ impl Workers {
     pub(crate) fn next(&self) -> &Handle {
         let place = self.next.fetch_add(1, Ordering::Relaxed) % self.handles.len();
         &self.handles[place]
+    }
+}
+
+/// Waits, with a timer that is always due soon. tokio wakes a runtime (a system call, and a turn for nothing) whenever
+/// a timer is set that is due before all others; so the timers of a call, which are due later than a beat, never do.
+async fn beat_until(ended: oneshot::Receiver<()>) {
+    const BEAT: Duration = Duration::from_secs(1);
+    let beats = async {
+        let mut beat = tokio::time::interval(BEAT);
+        loop {
+            beat.tick().await;
+        }
+    };
+    tokio::select! {
+        // The sender is dropped, never used: either way it is time to end.
+        _ = ended => {}
+        () = beats => {}
     }
 }
 
