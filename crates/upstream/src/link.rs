@@ -198,16 +198,14 @@ impl Instance {
         match &self.wire {
             // Whoever held the response stream has closed it, which is all there is to say.
             Wire::Modern(_) => {}
-            Wire::Session(_) => {
+            Wire::Session(session) => {
                 // Closing the stream says nothing to a legacy server.
                 let instance = Arc::clone(self);
-                if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                    runtime.spawn(async move {
-                        if let Wire::Session(session) = &instance.wire {
-                            let _ = session.tell(hello::cancelled(id)).await;
-                        }
-                    });
-                }
+                session.tell_cancelled(async move {
+                    if let Wire::Session(session) = &instance.wire {
+                        let _ = session.tell(hello::cancelled(id)).await;
+                    }
+                });
             }
             Wire::Shared(conversation) => conversation.leave(id, true),
         }

@@ -38,6 +38,8 @@ pub(crate) struct Session {
     listens: bool,
     stop: CancellationToken,
     tasks: TaskTracker,
+    /// Cancellations that are on their way.
+    farewells: TaskTracker,
 }
 
 /// The session as the server knows it now.
@@ -90,6 +92,7 @@ impl Session {
             listens: hello.may_speak_unasked(),
             stop,
             tasks: tasks.clone(),
+            farewells: TaskTracker::new(),
         };
         session.welcome().await;
         Ok(Begun::Session(Box::new(session), hello))
@@ -160,6 +163,14 @@ impl Session {
         if status.is_success() { Ok(()) } else { Err(status_error(status)) }
     }
 
+    /// Tells the server that nobody waits for a request any more, while others go on. The end of the session waits for
+    /// it: a server need not take the end of a session for the end of what runs in it.
+    pub(crate) fn tell_cancelled(&self, told: impl Future<Output = ()> + Send + 'static) {
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            self.farewells.spawn_on(told, &runtime);
+        }
+    }
+
     /// Ends what belongs to the session on this side.
     pub(crate) fn abandon(&self) {
         self.stop.cancel();
@@ -174,6 +185,8 @@ impl Session {
         }
         let headers = self.site.get_headers(Some(self.revision), current.id.as_ref());
         let wait = self.site.shared.settings.timeouts.stop;
+        self.farewells.close();
+        let _ = tokio::time::timeout(wait, self.farewells.wait()).await;
         // 405 says that the server keeps its sessions to itself; nothing else can be done either way.
         if let Ok(Ok(mut reply)) = tokio::time::timeout(wait, self.site.delete(headers)).await {
             let _ = tokio::time::timeout(wait, reply.collect(4096)).await;

@@ -1,5 +1,6 @@
 //! How one server is reached, as meant: every wait, queue and size has its bound here, with its default and why.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -75,7 +76,7 @@ pub enum Transport {
 }
 
 /// A server with a URL.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct HttpSettings {
     /// Absolute `http` or `https` URL of the MCP endpoint. Credentials in its authority are refused.
     pub url: Uri,
@@ -107,7 +108,7 @@ pub enum HttpVersion {
 }
 
 /// A server that the gateway starts itself.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct StdioSettings {
     /// The program: a path, or a name looked up in the gateway's `PATH`.
     pub command: String,
@@ -127,6 +128,26 @@ impl StdioSettings {
     /// A command without arguments, environment or guard.
     pub fn new(command: impl Into<String>) -> Self {
         Self { command: command.into(), args: Vec::new(), env: Vec::new(), cwd: None, guard: None }
+    }
+}
+
+/// Arguments may have had secrets put in: only their number is shown.
+impl fmt::Debug for StdioSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StdioSettings")
+            .field("command", &self.command)
+            .field("args", &self.args.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Path and query may have had secrets put in: only the origin is shown.
+impl fmt::Debug for HttpSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpSettings")
+            .field("origin", &self.url.authority().map(http::uri::Authority::as_str))
+            .field("version", &self.version)
+            .finish_non_exhaustive()
     }
 }
 
@@ -281,4 +302,21 @@ pub enum SettingsError {
     /// A bound that is zero.
     #[error("{0} must be greater than zero")]
     Zero(&'static str),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_place_where_a_secret_may_stand() {
+        let mut stdio = StdioSettings::new("server");
+        stdio.args.push("--token=hunter2".to_owned());
+        stdio.env.push(("TOKEN".to_owned(), Secret::new("hunter2".to_owned())));
+        let mut http = HttpSettings::new(Uri::from_static("https://example.com/hunter2?key=hunter2"));
+        http.headers.push((http::header::AUTHORIZATION, Secret::new("hunter2".to_owned())));
+        for shown in [format!("{stdio:?}"), format!("{http:?}")] {
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
+    }
 }
