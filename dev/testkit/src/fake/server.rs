@@ -252,14 +252,6 @@ async fn post(
     }
     let mut extra = String::new();
     if method == "initialize" {
-        let modern_only = shared.script.lock().unwrap().eras == Eras::Modern;
-        if modern_only {
-            let body: Vec<u8> = steps
-                .iter()
-                .flat_map(|s| if let Step::Message(m) = s { m.clone() } else { Vec::new() })
-                .collect();
-            return plain(writer, 400, &[JSON], &String::from_utf8_lossy(&body)).await;
-        }
         if shared.script.lock().unwrap().sessions {
             extra = format!("mcp-session-id: {}\r\n", shared.new_session());
         }
@@ -299,19 +291,24 @@ fn refuse(shared: &Shared, received: &Received) -> Option<(u16, String)> {
     let error = |code: i64, text: &str| {
         format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":"{text}"}}}}"#)
     };
+    // As the most common legacy servers do it: an error about the session answers no request.
+    let sessionless = |code: i64, text: &str| {
+        format!(r#"{{"jsonrpc":"2.0","id":null,"error":{{"code":{code},"message":"{text}"}}}}"#)
+    };
     let script = shared.script.lock().unwrap();
     if script.eras == Eras::Legacy {
         if !script.sessions || received.rpc_method() == "initialize" {
             return None;
         }
         return match received.header("mcp-session-id") {
-            None => Some((400, error(-32000, "Bad Request: no session"))),
+            None => Some((400, sessionless(-32000, "Bad Request: no session"))),
             Some(session) if shared.sessions.lock().unwrap().contains_key(session) => None,
-            Some(_) => Some((404, error(-32001, "Session not found"))),
+            Some(_) => Some((404, sessionless(-32001, "Session not found"))),
         };
     }
     if !answers::is_modern(message) {
-        return None;
+        let error = r#"{"code":-32022,"message":"Unsupported protocol version","data":{"supported":["2026-07-28"],"requested":"legacy"}}"#;
+        return Some((400, format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#)));
     }
     let mismatch = |text: &str| Some((400, error(-32020, text)));
     let version = json::text_at(message, &["params", "_meta", "io.modelcontextprotocol/protocolVersion"]);
