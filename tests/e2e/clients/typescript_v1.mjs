@@ -20,9 +20,18 @@ await run(async (to) => {
     protocol = version;
     setProtocolVersion?.call(transport, version);
   };
+  // The library does not say when a cancellation has gone out, and a session that ends first would swallow it.
+  const sending = new Set();
+  const send = transport.send.bind(transport);
+  transport.send = (...args) => {
+    const sent = send(...args).finally(() => sending.delete(sent));
+    sending.add(sent);
+    return sent;
+  };
   const client = new Client({ name: 'typescript-v1', version: '1.0.0' }, { capabilities: {} });
   await client.connect(transport);
   const close = async () => {
+    await Promise.allSettled(sending);
     if (transport.terminateSession) await transport.terminateSession();
     await client.close();
   };
