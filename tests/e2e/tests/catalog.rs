@@ -444,7 +444,7 @@ async fn list_changed(stream: &mut Live, what: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_servers_list_changed_reaches_clients_that_listen() {
-    for kind in [Kind::LegacyJson, Kind::LegacyStream, Kind::LegacySse, Kind::LegacyStdio] {
+    for kind in Kind::ALL {
         let server = Upstream::start(kind, Script::legacy()).await;
         let gateway = Gateway::start(&servers([("there", server.entry())])).await;
         for path in ["/mcp", "/mcp/there"] {
@@ -455,8 +455,10 @@ async fn a_servers_list_changed_reaches_clients_that_listen() {
             let mut peer = Peer::from(peer);
             let before = peer.tools().await;
             let tool = if path == "/mcp" { "there__grow" } else { "grow" };
-            if matches!(kind, Kind::LegacyJson | Kind::LegacyStream) {
-                // The server has nowhere to say it before the gateway listens.
+            // The server has nowhere to say it before the gateway listens.
+            if kind == Kind::ModernStdio {
+                server.wait_method("subscriptions/listen", 1).await;
+            } else if !kind.is_stdio() {
                 until("the gateway listens", async || (server.server().listeners() > 0).then_some(())).await;
             }
             let grown = peer.tool(tool, "{}").await.text();
@@ -519,4 +521,34 @@ async fn the_merged_endpoint_speaks_for_all() {
     // A server without prompts is not asked for any.
     assert!(peer.request(&Call::new("prompts/list", "")).await.error().is_none());
     assert!(one.log().of_method("prompts/list").is_empty());
+}
+
+/// A choice of everything, and of something that is not there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_toolset_may_choose_all_and_survives_what_is_missing() {
+    let one = FakeServer::start(Script::legacy().with_tools(["a", "b"])).await;
+    let two = FakeServer::start(Script::modern().with_tools(["c"])).await;
+    let dead = FakeServer::free_address().await;
+    let mut config = servers([
+        ("dead", http(&format!("http://{dead}/mcp"))),
+        ("one", http(&one.url())),
+        ("two", http(&two.url())),
+    ]);
+    config["toolsets"] = json!({
+        "all": { "tools": [{ "server": "two", "tool": "*" }, { "server": "one", "tool": "*" }] },
+        "some": { "tools": ["one__b", "two__no-such", "dead__x"] },
+    });
+    let gateway = Gateway::start(&config).await;
+    for dialect in [Dialect::Modern, Dialect::Legacy] {
+        let mut all = gateway.peer(dialect, "/mcp/all").await;
+        assert_eq!(all.tools().await, ["two__c", "one__a", "one__b"]);
+        assert_eq!(all.tool("one__b", "{}").await.text(), "called b");
+        let mut some = gateway.peer(dialect, "/mcp/some").await;
+        let page = some.list("tools/list", None).await.value();
+        assert_eq!(named(&page["tools"], "name"), ["one__b"]);
+        let gaps = named(&page["_meta"]["dev.tollgate/unavailable"], "server");
+        assert!(gaps.contains(&"dead".to_owned()), "{page}");
+        assert!(some.tool("one__a", "{}").await.error().is_some());
+        assert_eq!(some.tool("dead__x", "{}").await.code(), -32603);
+    }
 }

@@ -9,10 +9,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tollgate_e2e::gateway::{Gateway, http, servers, with};
+use tollgate_e2e::gateway::{Gateway, binary, config_file, http, servers, with};
 use tollgate_e2e::upstream::{Kind, Upstream};
 use tollgate_testkit::fake::{
-    Answer, Ask, Call, Dialect, FakeServer, Http, HttpPeer, Peer, Reply, Script, soon, until,
+    Answer, Ask, Call, Dialect, FakeServer, Http, HttpPeer, Peer, Reply, Script, StdioPeer, soon, until,
 };
 
 const PARSE: &[i64] = &[-32700];
@@ -762,4 +762,118 @@ async fn an_id_that_is_in_use_is_refused() {
     old.release();
     assert_eq!(Answer::of(&waiting.await.unwrap()).text(), "called gate");
     assert_eq!(peer.http.send(&peer.ask("7", &Call::tool("echo", "{}"))).await.status, 200, "free again");
+}
+
+/// Large uploads ask first whether they may (RFC 9110, 10.1.1).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_asks_before_it_sends_is_told_to_go_on() {
+    let (gateway, _old, _new) = bounded().await;
+    let peer = gateway.modern("/mcp");
+    let ask = peer.ask("7", &Call::tool("new__echo", "{}")).with("Expect", "100-continue");
+    let mut stream = TcpStream::connect(gateway.listen).await.unwrap();
+    stream.write_all(&ask.head(gateway.listen)).await.unwrap();
+    let mut head = [0; 25];
+    soon("100 Continue", stream.read_exact(&mut head)).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(&ask.body).await.unwrap();
+    let mut status = [0; 12];
+    soon("the answer", stream.read_exact(&mut status)).await.unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
+}
+
+/// The rules of HTTP+SSE for the address that is posted to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn posts_over_sse_are_checked_too() {
+    let (gateway, _old, _new) = bounded().await;
+    let peer = gateway.sse("/sse").await;
+    let http = Http::new(gateway.listen);
+    let good = Ask::new("POST", &peer.endpoint)
+        .with("Content-Type", "application/json")
+        .body(Call::new("ping", "").message("9", Dialect::Legacy));
+    assert_eq!(http.send(&good).await.status, 202);
+    let mut bent = peer.endpoint.clone();
+    let last = bent.pop().unwrap();
+    bent.push(if last == 'A' { 'B' } else { 'A' });
+    let path = peer.endpoint.split('?').next().unwrap().to_owned();
+    for (what, ask, statuses) in [
+        ("nearly the right session", Ask { target: bent, ..good.clone() }, &[404_u16][..]),
+        ("no session", Ask { target: path, ..good.clone() }, &[400, 404]),
+        ("text", good.clone().set("Content-Type", "text/plain"), &[415]),
+        ("a large body", good.clone().body(vec![b' '; 70_000]), &[413]),
+        ("a bad origin", good.clone().with("Origin", "https://evil.example"), &[403]),
+        ("a bad host", good.clone().with("Host", "evil.example"), &[403]),
+        ("another verb", Ask { verb: "PUT".to_owned(), ..good.clone() }, &[405]),
+    ] {
+        let reply = http.send(&ask).await;
+        assert!(statuses.contains(&reply.status), "{what}: {}", reply.everything());
+    }
+    drop(peer);
+    until("the end of the session with its stream", async || {
+        (http.send(&good).await.status == 404).then_some(())
+    })
+    .await;
+}
+
+/// Each message goes to one stream only, however many a client has open (2025-11-25, transports, multiple connections).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_goes_to_one_stream_only() {
+    let server = Upstream::start(Kind::LegacyJson, Script::legacy()).await;
+    let gateway = Gateway::start(&servers([("there", server.entry())])).await;
+    let mut peer = gateway.legacy("/mcp/there").await;
+    let streams = [peer.listen().await, peer.listen().await];
+    until("the gateway listens", async || (server.server().listeners() > 0).then_some(())).await;
+    let collecting = streams.map(|stream| tokio::spawn(stream.finish()));
+    assert!(peer.request(&Call::tool("grow", "{}")).await.error().is_none());
+    // A call through the same server later, so that the notification has long been handed on; then the end of it all.
+    for _ in 0..20 {
+        assert!(peer.request(&Call::tool("echo", "{}")).await.error().is_none());
+    }
+    let delete = Ask::new("DELETE", "/mcp/there").with("Mcp-Session-Id", peer.session.as_deref().unwrap());
+    assert!((200..300).contains(&peer.http.send(&delete).await.status));
+    let mut seen = 0;
+    for stream in collecting {
+        let reply = soon("the end of a stream", stream).await.unwrap().unwrap();
+        seen += reply.text().matches("notifications/tools/list_changed").count();
+    }
+    assert_eq!(seen, 1);
+}
+
+/// Lines that are no messages, to a bridge and to a gateway that is itself a child.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nonsense_over_stdio_is_answered_and_survived() {
+    let new = FakeServer::start(Script::modern()).await;
+    let config = servers([("new", http(&new.url()))]);
+    let gateway = Gateway::start(&config).await;
+    let (_folder, file) = config_file(&config);
+    for dialect in [Dialect::Modern, Dialect::Legacy] {
+        let args = ["serve", "--stdio", "--config", file.to_str().unwrap()];
+        let peers =
+            [gateway.bridged(dialect, "/mcp").await, StdioPeer::start(&binary(), args, &[], dialect).await];
+        for (which, mut peer) in peers.into_iter().enumerate() {
+            for (line, codes) in [
+                (&b"{\"jsonrpc\":"[..], PARSE),
+                (b"\xff\xfe", PARSE),
+                (b"{\"jsonrpc\":\"2.0\",\"id\":\"\\ud800\",\"method\":\"ping\"}", PARSE),
+                (b"[]", INVALID),
+                (b"{\"jsonrpc\":\"2.0\",\"id\":1,\"id\":2,\"method\":\"ping\"}", EITHER),
+            ] {
+                let what = format!("{} to {which} in {dialect:?}", String::from_utf8_lossy(line));
+                peer.send_raw(line).await;
+                let answer: Value = serde_json::from_slice(&peer.line().await.unwrap()).unwrap();
+                let code = answer["error"]["code"].as_i64().unwrap_or_else(|| panic!("{what}: {answer}"));
+                assert!(codes.contains(&code), "{what}: {answer}");
+            }
+            // Nothing to answer.
+            peer.send_raw(b"").await;
+            peer.send_raw(b"   \r").await;
+            peer.send_raw(br#"{"jsonrpc":"2.0","method":"notifications/nobody-knows"}"#).await;
+            peer.send_raw(br#"{"jsonrpc":"2.0","id":"to nothing","result":{}}"#).await;
+            let answer = peer.request(&Call::tool("new__echo", "{}")).await;
+            assert!(
+                answer.error().is_none() && answer.before.is_empty(),
+                "{which} in {dialect:?}: {answer:?}"
+            );
+            assert_eq!(peer.close().await, Some(0), "{which} in {dialect:?}");
+        }
+    }
 }

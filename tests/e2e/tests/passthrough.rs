@@ -582,3 +582,96 @@ async fn annotated_arguments_travel_in_headers_for_every_client() {
         }
     }
 }
+
+/// What a client asks for by name or URI reaches the server's header only in a form that cannot end it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_cannot_break_out_of_headers() {
+    let mut script = Script::modern();
+    let odd = ["a\r\nX-Evil: 1", " padded ", "=?base64?eA==?=", "tab\there", "\u{0}", "grün", "\u{7f}"];
+    script.tools.extend(odd.map(Script::tool));
+    let upstream = Upstream::start(Kind::ModernJson, script).await;
+    let gateway = Gateway::start(&servers([("there", upstream.entry())])).await;
+    for dialect in [Dialect::Modern, Dialect::Legacy] {
+        let mut peer = gateway.peer(dialect, "/mcp/there").await;
+        for name in odd {
+            let answer = peer.tool(name, "{}").await;
+            assert!(answer.error().is_none(), "{name:?} for {dialect:?}: {answer:?}");
+            assert_eq!(answer.text(), format!("called {name}"), "{dialect:?}");
+            let uri = format!("memo://note/{name}");
+            let read = Call::new("resources/read", format!(r#""uri":{}"#, json::quote(&uri)));
+            let answer = peer.request(&read).await;
+            assert_eq!(answer.value()["contents"][0]["uri"], *uri, "{dialect:?}: {answer:?}");
+        }
+    }
+    assert!(upstream.server().log().requests().iter().all(|r| r.header("x-evil").is_none()));
+}
+
+/// A server's address is used to the letter, query and all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_query_of_a_servers_address_is_kept() {
+    for kind in [Kind::ModernJson, Kind::LegacyJson] {
+        let upstream = Upstream::start(kind, Script::legacy()).await;
+        let url = format!("{}?key=a%20b&x", upstream.server().url());
+        let gateway = Gateway::start(&servers([("there", tollgate_e2e::gateway::http(&url))])).await;
+        gateway.peer(kind.dialect(), "/mcp/there").await.tool("echo", "{}").await.result();
+        for request in upstream.server().log().requests() {
+            assert_eq!(request.target, "/mcp?key=a%20b&x", "{kind:?}: {request:?}");
+        }
+    }
+}
+
+/// What a legacy server is told about its client is what the client said of itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clients_own_capabilities_go_upstream() {
+    for kind in [Kind::LegacyJson, Kind::LegacySse, Kind::LegacyStdio] {
+        let upstream = Upstream::start(kind, Script::legacy()).await;
+        let gateway = Gateway::start(&servers([("there", upstream.entry())])).await;
+        let capabilities = r#"{"experimental":{"x-\u0061":{"n":1.00}}}"#;
+        let peer = HttpPeer::legacy_with(gateway.listen, "/mcp/there", "2025-06-18", capabilities).await;
+        Peer::from(peer).tool("echo", "{}").await.result();
+        let told: Vec<_> = upstream
+            .of_method("initialize")
+            .iter()
+            .filter_map(|r| r.at(&["params", "capabilities"]))
+            .collect();
+        assert!(told.contains(&capabilities.to_owned()), "{kind:?}: {told:?}");
+    }
+}
+
+/// Many first calls at once are one probe and one start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_at_the_start_makes_one_start() {
+    for kind in Kind::ALL {
+        let upstream = Upstream::start(kind, Script::legacy()).await;
+        let entry = with(&upstream.entry(), serde_json::json!({ "isolation": "shared" }));
+        let gateway = Gateway::start(&servers([("there", entry)])).await;
+        let mut crowd = tokio::task::JoinSet::new();
+        for _ in 0..40 {
+            let mut peer = gateway.modern("/mcp/there");
+            crowd.spawn(async move { peer.request(&Call::tool("echo", "{}")).await });
+        }
+        while let Some(answer) = crowd.join_next().await {
+            assert!(answer.unwrap().error().is_none(), "{kind:?}");
+        }
+        let starts = upstream.of_method("initialize").len();
+        assert_eq!(starts, usize::from(kind.dialect() == Dialect::Legacy), "{kind:?}");
+        assert!(upstream.of_method("server/discover").len() <= 1, "{kind:?}");
+        if kind.is_stdio() {
+            assert_eq!(upstream.stage().pids("start").len(), 1, "{kind:?}");
+        }
+    }
+}
+
+/// A server that closes each connection after its answer, without a word: the next call takes a new one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_closes_its_connections_loses_no_call() {
+    for kind in [Kind::ModernJson, Kind::ModernStream, Kind::LegacyJson, Kind::LegacyStream] {
+        let upstream = Upstream::start(kind, Script { closes: true, ..Script::legacy() }).await;
+        let gateway = Gateway::start(&servers([("there", upstream.entry())])).await;
+        let mut peer = gateway.peer(kind.dialect(), "/mcp/there").await;
+        for n in 0..200 {
+            let answer = peer.tool("echo", "{}").await;
+            assert!(answer.error().is_none(), "{kind:?}, call {n}: {answer:?}");
+        }
+    }
+}

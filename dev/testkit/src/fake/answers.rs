@@ -148,6 +148,25 @@ fn result(script: &mut Script, memory: &mut Memory, message: &str, push: &mut Op
     }
 }
 
+/// The first message on the stream of this `subscriptions/listen`.
+pub(super) fn acknowledged(listen: &str) -> String {
+    let wanted = json::find(listen, &["params", "notifications"]).unwrap_or_else(|| "{}".to_owned());
+    let push = format!(
+        r#"{{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{{"notifications":{wanted}}}}}"#
+    );
+    subscribed(&push, listen)
+}
+
+/// A notification as it goes to whoever sent this `subscriptions/listen`.
+pub(super) fn subscribed(push: &str, listen: &str) -> String {
+    let id = json::find(listen, &["id"]).unwrap_or_default();
+    let meta = format!(r#""_meta":{{"io.modelcontextprotocol/subscriptionId":{id}}}"#);
+    match json::find(push, &["params"]) {
+        Some(params) => push.replacen(&params, &params.replacen('{', &format!("{{{meta},"), 1), 1),
+        None => format!(r#"{},"params":{{{meta}}}}}"#, &push[..push.len() - 1]),
+    }
+}
+
 fn known(raw: &[String], key: &str, wanted: &str) -> bool {
     raw.iter().any(|entry| json::text_at(entry, &[key]).as_deref() == Some(wanted))
 }

@@ -405,8 +405,13 @@ impl StdioPeer {
 
     /// Sends one line.
     pub async fn send(&mut self, line: &str) {
+        self.send_raw(line.as_bytes()).await;
+    }
+
+    /// Sends one line of any bytes.
+    pub async fn send_raw(&mut self, line: &[u8]) {
         let input = self.input.as_mut().expect("the input is open");
-        input.write_all(format!("{line}\n").as_bytes()).await.expect("the process reads");
+        input.write_all(&[line, b"\n"].concat()).await.expect("the process reads");
         input.flush().await.expect("the process reads");
     }
 

@@ -53,6 +53,8 @@ pub struct Script {
     pub grandchild: bool,
     /// stdio: lines written to the error output at the start.
     pub stderr: Vec<String>,
+    /// HTTP: closes each connection after one answer, without having said so.
+    pub closes: bool,
     /// Answers `server/discover` never, instead of with an error, if it is legacy.
     pub silent_probe: bool,
 }
@@ -79,6 +81,7 @@ impl Default for Script {
             stubborn: false,
             grandchild: false,
             stderr: Vec::new(),
+            closes: false,
             silent_probe: false,
         }
     }

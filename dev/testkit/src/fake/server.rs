@@ -179,7 +179,12 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>) {
         let Ok(body) = reader.body(Framing::of_request(&head)).await else { return };
         let received = shared.log.request(head.word(0), head.word(1), head.headers.clone(), body);
         match serve(&shared, &received, &mut reader, &mut writer).await {
-            Ok(true) => shared.log.note(Entry::Answered { seq: received.seq }),
+            Ok(true) => {
+                shared.log.note(Entry::Answered { seq: received.seq });
+                if shared.script.lock().unwrap().closes {
+                    return;
+                }
+            }
             Ok(false) => return,
             Err(_) => {
                 shared.log.note(Entry::Left { seq: received.seq });
@@ -244,6 +249,9 @@ async fn post(
     }
     if let Some((status, answer)) = refuse(shared, received) {
         return plain(writer, status, &[JSON], &answer).await;
+    }
+    if method == "subscriptions/listen" {
+        return subscribe(shared, received, reader, writer).await;
     }
     let session = received.header("mcp-session-id").map(str::to_owned);
     let (act, steps) = shared.perform(message, session.as_deref());
@@ -482,6 +490,32 @@ async fn flood(writer: &mut Writer, head: &str, bytes: usize, tail: &str, stream
         writer.chunk(b"\n\n").await?;
     }
     Ok(())
+}
+
+/// The stream of a modern client that listens.
+async fn subscribe(
+    shared: &Arc<Shared>,
+    received: &Received,
+    reader: &mut Reader,
+    writer: &mut Writer,
+) -> io::Result<bool> {
+    let mut pushes = shared.pushes.subscribe();
+    writer
+        .all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        .await?;
+    writer.chunk(&event(answers::acknowledged(received.text()).as_bytes())).await?;
+    loop {
+        tokio::select! {
+            () = reader.gone() => {
+                shared.log.note(Entry::StreamClosed { seq: received.seq });
+                return Ok(false);
+            }
+            pushed = pushes.recv() => match pushed {
+                Ok(push) => writer.chunk(&event(answers::subscribed(&push, received.text()).as_bytes())).await?,
+                Err(_) => return Ok(false),
+            }
+        }
+    }
 }
 
 /// The stream for what belongs to no request.

@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use super::act::{Act, Heard, Step, relayed, steps};
 use super::answers::{self, Memory};
 use super::log::{Log, Received};
-use super::script::Script;
+use super::script::{Eras, Script};
 use super::{json, until};
 
 /// A folder that holds the script of the children that are started on it, and what they write down.
@@ -114,6 +114,8 @@ struct Child {
     out: Mutex<Stdout>,
     memory: std::sync::Mutex<Memory>,
     heard: Heard,
+    /// The `subscriptions/listen` requests that are open.
+    listens: std::sync::Mutex<Vec<String>>,
 }
 
 impl Child {
@@ -160,6 +162,7 @@ pub fn run() -> ExitCode {
         out: Mutex::new(tokio::io::stdout()),
         memory: std::sync::Mutex::default(),
         heard: Heard::default(),
+        listens: std::sync::Mutex::default(),
     };
     runtime.block_on(live(Arc::new(child)));
     // Reading the input may still block a thread of the runtime.
@@ -227,6 +230,13 @@ async fn receive(child: Arc<Child>, message: Vec<u8>) {
         return;
     }
     let mut script = child.script();
+    if script.eras == Eras::Modern
+        && json::text_at(&message, &["method"]).as_deref() == Some("subscriptions/listen")
+    {
+        child.listens.lock().unwrap().push(message.clone());
+        child.line(answers::acknowledged(&message).as_bytes()).await;
+        return;
+    }
     let act = script.act(&message);
     let tools = script.tools.len();
     let said = answers::answer(&mut script, &mut child.memory.lock().unwrap(), &message);
@@ -235,7 +245,14 @@ async fn receive(child: Arc<Child>, message: Vec<u8>) {
         fs::write(child.folder.join("script.json"), text).expect("the folder is ours");
     }
     if let Some(push) = said.push {
-        child.line(push.as_bytes()).await;
+        let listens = child.listens.lock().unwrap().clone();
+        let pushes = match script.eras {
+            Eras::Legacy => vec![push],
+            Eras::Modern => listens.iter().map(|listen| answers::subscribed(&push, listen)).collect(),
+        };
+        for push in pushes {
+            child.line(push.as_bytes()).await;
+        }
     }
     for step in steps(&act, &message, &said.answer) {
         perform(&child, &act, step).await;
