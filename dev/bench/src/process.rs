@@ -177,11 +177,10 @@ mod tests {
         let own = [std::process::id()];
         let before = cpu_time(&own);
         let start = Instant::now();
-        let mut sum = 0_u64;
-        while start.elapsed() < Duration::from_millis(30) {
-            sum = std::hint::black_box(sum.wrapping_add(1));
+        // Spinning costs time, however little of it a busy machine gives.
+        while cpu_time(&own).saturating_sub(before) < Duration::from_millis(5) {
+            assert!(start.elapsed() < Duration::from_secs(20), "no cost is seen");
         }
-        assert!(cpu_time(&own).saturating_sub(before) >= Duration::from_millis(5));
         assert!(ticks(own[0]).is_some());
         assert!(resident_kib(&own) > 100);
         assert!(rss_kib(own[0]).unwrap() > 100);

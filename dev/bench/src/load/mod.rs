@@ -258,6 +258,8 @@ impl Schedule {
     /// When the next request should leave, if one is left.
     fn next_due(&self, now: Instant) -> Option<Instant> {
         let due = match self.pace {
+            // One at least, however late the generator itself comes to it.
+            Pace::Closed if self.sent == 0 => return Some(now),
             Pace::Closed => now,
             Pace::Fixed { rate_per_s } => {
                 self.start + Duration::from_secs_f64(f64::from(self.sent) / rate_per_s)
