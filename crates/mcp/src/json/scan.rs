@@ -79,7 +79,10 @@ impl<'a> Scanner<'a> {
         if bytes.len() > limits.bytes_max.min(u32::MAX as usize) {
             return Err(Stop { fault: Fault::TooLarge, offset: narrow(limits.bytes_max) });
         }
-        if let Err(error) = std::str::from_utf8(bytes) {
+        // Most messages are ASCII, which is seen many bytes at a time.
+        if !bytes.is_ascii()
+            && let Err(error) = std::str::from_utf8(bytes)
+        {
             return Err(Stop { fault: Fault::NotUtf8, offset: narrow(error.valid_up_to()) });
         }
         let mut scanner =
