@@ -14,6 +14,7 @@ use tollgate_mcp::{Kind, Message, Segments};
 use tollgate_model::Revision;
 
 use crate::hello::{self, Hello, read_initialize};
+use crate::http::HttpError;
 use crate::listener;
 use crate::site::{Rejection, Site, session_of, status_error};
 use crate::stream::Stream;
@@ -209,10 +210,12 @@ async fn initialize(site: &Site, introduction: &Introduction) -> Result<Initiali
 async fn exchange(site: &Site, introduction: &Introduction) -> Result<Initialized, UpstreamError> {
     const ID: u64 = 0;
     let body = hello::initialize(ID, &introduction.capabilities, introduction.info.as_ref());
-    let reply = site
-        .post(&site.target, site.post_headers(None, None), body)
-        .await
-        .map_err(|error| site.error(error))?;
+    let mut sent = site.post(&site.target, site.post_headers(None, None), body.clone()).await;
+    if matches!(sent, Err(HttpError::Closed(_))) {
+        // A kept connection may end as it is used again, and a session that nobody knows of does no harm.
+        sent = site.post(&site.target, site.post_headers(None, None), body).await;
+    }
+    let reply = sent.map_err(|error| site.error(error))?;
     if !reply.status().is_success() {
         let rejection = Rejection::read(reply, &site.shared.message_limits()).await;
         return match (rejection.status, &rejection.message) {

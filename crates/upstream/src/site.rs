@@ -160,7 +160,12 @@ impl Site {
     ) -> Result<StatusCode, UpstreamError> {
         let wait = self.shared.settings.timeouts.probe;
         let told = async {
-            let mut reply = self.post(target, headers, body).await.map_err(|error| self.error(error))?;
+            let mut sent = self.post(target, headers.clone(), body.clone()).await;
+            if matches!(sent, Err(HttpError::Closed(_))) {
+                // A kept connection may end as it is used again; whatever has no answer may come twice.
+                sent = self.post(target, headers, body).await;
+            }
+            let mut reply = sent.map_err(|error| self.error(error))?;
             // Read to its end, so that the connection can be used again.
             let _ = reply.collect(ASIDE_BYTES_MAX).await;
             Ok(reply.status())
