@@ -36,8 +36,13 @@ pub(crate) fn install(root: &Path) -> Result<(), String> {
 }
 
 fn programs() -> Result<(), String> {
-    let missing: Vec<&str> =
+    let mut missing: Vec<&str> =
         PROGRAMS.iter().filter(|(program, _)| !exists(program)).map(|(_, packages)| *packages).collect();
+    // Some distributions ship Python without what `venv` needs.
+    let venv = Command::new("python3").args(["-c", "import ensurepip, venv"]).stderr(Stdio::null()).status();
+    if exists("python3") && !venv.is_ok_and(|status| status.success()) {
+        missing.push("python3-venv");
+    }
     if missing.is_empty() {
         return Ok(());
     }

@@ -12,7 +12,7 @@ import traceback
 
 def describe(error):
     """The innermost cause of an exception, with its JSON-RPC code where it carries one."""
-    while isinstance(error, BaseExceptionGroup) and error.exceptions:
+    while getattr(error, "exceptions", None):
         error = error.exceptions[0]
     inner = getattr(error, "error", None)
     code = getattr(inner, "code", None)

@@ -35,7 +35,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::places::{installed, peer, script};
+use crate::places::{installed, node, peer, script};
 
 /// A client library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,8 +86,8 @@ impl Library {
             Self::PythonV1 => vec![installed("python-legacy/bin/python"), script("clients/python_v1.py")],
             Self::PythonV2 => vec![installed("python-modern/bin/python"), script("clients/python_v2.py")],
             Self::FastMcp => vec![installed("python-modern/bin/python"), script("clients/fastmcp_v4.py")],
-            Self::TypeScriptV1 => vec!["node".into(), script("clients/typescript_v1.mjs")],
-            Self::TypeScriptV2 => vec!["node".into(), script("clients/typescript_v2.mjs")],
+            Self::TypeScriptV1 => vec![node(), script("clients/typescript_v1.mjs")],
+            Self::TypeScriptV2 => vec![node(), script("clients/typescript_v2.mjs")],
             Self::Rmcp => vec![peer("rmcp-client")],
         }
     }

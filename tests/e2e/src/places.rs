@@ -36,6 +36,11 @@ pub fn peer(program: &str) -> String {
     text(&full)
 }
 
+/// A Node.js that is new enough for everything here, whichever the system has.
+pub fn node() -> String {
+    npm(".bin/node")
+}
+
 /// The main file of an npm package.
 pub fn npm(path: &str) -> String {
     installed(&format!("node/node_modules/{path}"))

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tollgate_testkit::fake::{soon, until};
 
-use crate::places::{installed, npm, peer, script};
+use crate::places::{installed, node, npm, peer, script};
 
 /// What a server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,7 +184,7 @@ impl Samples {
         let http = self.on_port(&server, "streamableHttp").await;
         let sse = self.on_port(&server, "sse").await;
         let ways = [
-            ("everything-stdio", "stdio", json!({ "command": ["node", server, "stdio"] })),
+            ("everything-stdio", "stdio", json!({ "command": [node(), server, "stdio"] })),
             ("everything-sse", "HTTP+SSE", json!({ "sse": format!("http://127.0.0.1:{sse}/sse") })),
             ("everything-http", "Streamable HTTP", json!({ "url": format!("http://127.0.0.1:{http}/mcp") })),
         ];
@@ -240,7 +240,7 @@ impl Samples {
             transport: "stdio",
             speaks: Speaks::Legacy,
             connect: json!({
-                "command": ["node", npm("@modelcontextprotocol/server-filesystem/dist/index.js"), files],
+                "command": [node(), npm("@modelcontextprotocol/server-filesystem/dist/index.js"), files],
             }),
             steps: json!({
                 "tool": { "name": "read_text_file", "arguments": { "path": format!("{files}/note.txt") } },
@@ -256,7 +256,7 @@ impl Samples {
             transport: "stdio",
             speaks: Speaks::Legacy,
             connect: json!({
-                "command": ["node", npm("@modelcontextprotocol/server-memory/dist/index.js")],
+                "command": [node(), npm("@modelcontextprotocol/server-memory/dist/index.js")],
                 "env": { "MEMORY_FILE_PATH": memory },
             }),
             steps: json!({
@@ -313,7 +313,7 @@ impl Samples {
                 "typescript",
                 "TypeScript `server` 2.4",
                 Speaks::Modern,
-                vec!["node".into(), typescript],
+                vec![node(), typescript],
                 Unknown::Error,
             ),
             ("python", "Python `mcp` 2.3", Speaks::Both, vec![interpreter, python], Unknown::Result),
@@ -412,7 +412,7 @@ impl Samples {
     async fn on_port(&mut self, server: &str, transport: &str) -> u16 {
         let port =
             TcpListener::bind("127.0.0.1:0").await.and_then(|free| free.local_addr()).expect("a port").port();
-        let child = Command::new("node")
+        let child = Command::new(node())
             .args([server, transport])
             .env("PORT", port.to_string())
             .stdin(Stdio::null())

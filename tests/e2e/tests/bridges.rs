@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use tollgate_e2e::clients::{Driver, Library};
 use tollgate_e2e::gateway::{Gateway, binary, config_file, servers};
-use tollgate_e2e::places::{peer, script};
+use tollgate_e2e::places::{node, peer, script};
 use tollgate_e2e::samples::listening;
 
 /// What every part of these tests asks of the reference server, by its own names.
@@ -141,7 +141,7 @@ async fn a_cancelled_call_is_cancelled_at_the_server() {
         })
     };
     let typescript = json!({
-        "command": "node",
+        "command": node(),
         "args": [script("servers/typescript_v2.mjs"), "stdio"],
         "isolation": "shared",
     });

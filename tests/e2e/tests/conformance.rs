@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 use tollgate_e2e::gateway::{Gateway, servers};
-use tollgate_e2e::places::{npm, peer, script};
+use tollgate_e2e::places::{node, npm, peer, script};
 use tollgate_e2e::samples::listening;
 
 /// One way to run the runner.
@@ -142,7 +142,7 @@ async fn behind(transport: &str, era: &str) -> (Option<Child>, Value) {
 /// Runs a suite and reads its summary: lines of `✓ scenario: 2 passed, 0 failed`.
 async fn run(suite: Suite, url: &str) -> (Verdicts, String) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let program = Command::new(npm(".bin/node"))
+    let program = Command::new(node())
         .arg(npm(&format!("{}/dist/index.js", suite.package)))
         .args(["server", "--url", url])
         .args(suite.args)
