@@ -4,6 +4,7 @@
 //! so that an HTTP/1.1 connection never carries the state of HTTP/2, nor a plain one that of TLS. Idle sessions hold
 //! one connection each, and there are many.
 
+mod stall;
 mod stop;
 pub(crate) mod tls;
 mod workers;
@@ -28,6 +29,7 @@ use tokio_util::task::TaskTracker;
 use tollgate_telemetry::counters;
 use tollgate_telemetry::events::{AcceptFailed, ConnectionFailed, ListenerBound};
 
+use stall::Stall;
 pub(crate) use stop::{Stop, Stopper};
 use tls::Certificates;
 pub(crate) use workers::Workers;
@@ -43,6 +45,8 @@ pub(crate) struct Bounds {
     /// the 60 seconds for which nginx keeps idle connections, so that the proxy closes first and never sends a
     /// request into a closing connection.
     pub(crate) head: Duration,
+    /// How long a client may leave what it is sent unread before its connection is cut.
+    pub(crate) unread: Duration,
     /// The largest head of a request in bytes, and the largest piece of a body that is read at once. Larger heads,
     /// and heads with more than 100 header lines, are answered with 431.
     pub(crate) head_bytes_max: usize,
@@ -56,6 +60,7 @@ impl Default for Bounds {
             connections_max: 10_000,
             greeting: Duration::from_secs(30),
             head: Duration::from_secs(75),
+            unread: Duration::from_mins(1),
             head_bytes_max: 64 * 1024,
             streams_max: 256,
         }
@@ -233,11 +238,12 @@ impl Connection {
             Ok(Err(error)) => return self.failed(&error),
             Err(_) => return self.failed("no request in time"),
         };
+        let io = self.io(stream);
         // HTTP/2 by prior knowledge begins with `PRI` (RFC 9113, section 3.4), which no method does.
         if &first[..seen] == b"PRI" {
-            Box::pin(self.http2(TokioIo::new(stream), false, answer)).await;
+            Box::pin(self.http2(io, false, answer)).await;
         } else {
-            self.http1(TokioIo::new(stream), false, answer).await;
+            self.http1(io, false, answer).await;
         }
     }
 
@@ -263,10 +269,11 @@ impl Connection {
             Err(_) => return self.failed("no TLS handshake in time"),
         };
         let http2 = stream.get_ref().1.alpn_protocol() == Some(tls::ALPN_HTTP2);
+        let io = self.io(stream);
         if http2 {
-            Box::pin(self.http2(TokioIo::new(stream), true, answer)).await;
+            Box::pin(self.http2(io, true, answer)).await;
         } else {
-            Box::pin(self.http1(TokioIo::new(stream), true, answer)).await;
+            Box::pin(self.http1(io, true, answer)).await;
         }
     }
 
@@ -341,6 +348,10 @@ impl Connection {
         if let Err(error) = ended {
             self.failed(&error);
         }
+    }
+
+    fn io<S>(&self, stream: S) -> TokioIo<Stall<S>> {
+        TokioIo::new(Stall::new(stream, self.bounds.unread))
     }
 
     fn failed(&self, reason: &(impl ToString + ?Sized)) {
