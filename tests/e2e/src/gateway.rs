@@ -198,11 +198,14 @@ impl Gateway {
 impl Drop for Gateway {
     fn drop(&mut self) {
         let _ = self.child.start_kill();
+        let panicked = self.log().contains("panicked at");
         if std::thread::panicking() {
             let log = self.log();
             let tail: Vec<_> = log.lines().rev().take(60).collect();
             eprintln!("--- the end of the gateway's log ---");
             tail.iter().rev().for_each(|line| eprintln!("{line}"));
+        } else {
+            assert!(!panicked, "the gateway panicked: {}", self.log());
         }
     }
 }

@@ -6,6 +6,8 @@
 use std::io;
 use std::time::Duration;
 
+use proptest::prelude::{any, prop, prop_assert};
+use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -876,4 +878,65 @@ async fn nonsense_over_stdio_is_answered_and_survived() {
             assert_eq!(peer.close().await, Some(0), "{which} in {dialect:?}");
         }
     }
+}
+
+/// How a request is bent: at which byte, and into what.
+fn bent(bytes: &[u8], bends: &[(prop::sample::Index, u8, u8)]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for (at, how, byte) in bends {
+        let at = at.index(bytes.len());
+        match how % 4 {
+            0 => bytes[at] = *byte,
+            1 => bytes.insert(at, *byte),
+            2 => drop(bytes.remove(at)),
+            _ => bytes.truncate(at + 1),
+        }
+    }
+    bytes
+}
+
+/// Whatever comes over the wire: the gateway answers or closes, goes on serving, and never panics.
+#[test]
+fn bent_requests_break_nothing() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    let (gateway, _old, _new) = runtime.block_on(bounded());
+    let modern = gateway.modern("/mcp");
+    let legacy = runtime.block_on(gateway.legacy("/mcp"));
+    let seeds: Vec<Vec<u8>> = [
+        modern.ask("7", &Call::tool("new__echo", r#"{"a":[1,"\u00e9"]}"#).meta(r#""progressToken":"t""#)),
+        legacy.ask("7", &Call::tool("old__echo", r#"{"a":{}}"#)),
+        modern.ask("7", &Call::new("resources/read", r#""uri":"memo://one""#)),
+        Ask::new("GET", "/mcp").with("Accept", "text/event-stream").with("Mcp-Session-Id", "x"),
+    ]
+    .iter()
+    .map(|ask| [ask.head(gateway.listen), ask.body.clone()].concat())
+    .collect();
+    let bends = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), any::<u8>()), 1..6);
+    let mut runner = TestRunner::new(Config { cases: 600, failure_persistence: None, ..Config::default() });
+    let answered = std::cell::Cell::new(0);
+    let outcome = runner.run(&(0..seeds.len(), bends), |(seed, bends)| {
+        let bytes = bent(&seeds[seed], &bends);
+        runtime.block_on(async {
+            let mut stream = TcpStream::connect(gateway.listen).await.unwrap();
+            let _ = stream.write_all(&bytes).await;
+            let mut answer = Vec::new();
+            // One that is cut short waits for its rest in vain; the next one does not wait for that.
+            let mut part = [0; 4096];
+            if let Ok(Ok(n)) = tokio::time::timeout(Duration::from_millis(100), stream.read(&mut part)).await
+            {
+                answer.extend_from_slice(&part[..n]);
+                answered.set(answered.get() + usize::from(n > 0));
+            }
+            prop_assert!(
+                answer.is_empty() || answer.starts_with(b"HTTP/1."),
+                "{:?}",
+                String::from_utf8_lossy(&answer)
+            );
+            Ok(())
+        })
+    });
+    assert!(outcome.is_ok(), "{outcome:?}");
+    assert!(answered.get() > 300, "only {} were answered", answered.get());
+    runtime.block_on(assert_well(&gateway));
 }

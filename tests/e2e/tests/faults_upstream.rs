@@ -5,6 +5,8 @@
 
 use std::time::{Duration, Instant};
 
+use proptest::prelude::{any, prop, prop_assert};
+use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
 use tollgate_e2e::gateway::{Gateway, http, servers, stdio, with};
 use tollgate_e2e::upstream::{Kind, Upstream, fake_child};
@@ -481,5 +483,64 @@ async fn methods_that_are_not_carried_are_refused_at_once() {
                 assert_eq!(answer.status, if dialect == Dialect::Modern { 404 } else { 200 }, "{what}");
             }
         }
+    }
+}
+
+/// Whatever a server puts on the wire: the caller is answered in time, and the next call works.
+#[test]
+fn bent_answers_break_nothing() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    for kind in [Kind::ModernJson, Kind::LegacyStream, Kind::LegacyStdio, Kind::ModernStdio] {
+        let upstream = runtime.block_on(Upstream::start(kind, Script::legacy()));
+        let entry = with(
+            &upstream.entry(),
+            json!({ "request_timeout_ms": 400, "backoff_ms_min": 1, "backoff_ms_max": 5 }),
+        );
+        let gateway = runtime.block_on(Gateway::start(&servers([("there", entry)])));
+        let mut peer = runtime.block_on(gateway.peer(kind.dialect(), "/mcp/there"));
+        runtime.block_on(works_soon(&mut peer, "at first"));
+        let peer = std::cell::RefCell::new(peer);
+        let answer = r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","content":[{"type":"text","text":"\u00e9"}]}}"#;
+        let good = match kind {
+            _ if kind.is_stdio() => answer.to_owned(),
+            Kind::LegacyStream => {
+                let event = format!(": c\nid: 7\nevent: message\ndata: {answer}\n\n");
+                let chunk = format!("{:x}\r\n{event}\r\n0\r\n\r\n", event.len());
+                format!(
+                    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n{chunk}"
+                )
+            }
+            _ => {
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length";
+                format!("{head}: {}\r\n\r\n{answer}", answer.len())
+            }
+        };
+        let bends = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), any::<u8>()), 0..5);
+        let mut runner =
+            TestRunner::new(Config { cases: 60, failure_persistence: None, ..Config::default() });
+        let outcome = runner.run(&bends, |bends| {
+            let mut bytes = good.clone().into_bytes();
+            for (at, how, byte) in bends {
+                let at = at.index(bytes.len());
+                match how % 4 {
+                    0 => bytes[at] = byte,
+                    1 => bytes.insert(at, byte),
+                    2 => drop(bytes.remove(at)),
+                    _ => bytes.truncate(at + 1),
+                }
+            }
+            upstream.play(Script::legacy().on("tools/call", Act::Bytes(bytes)));
+            let mut peer = peer.borrow_mut();
+            let started = Instant::now();
+            let answer = runtime.block_on(peer.tool("echo", "{}"));
+            prop_assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+            prop_assert!(answer.status < 500, "{:?}", answer);
+            prop_assert!(serde_json::from_str::<serde_json::Value>(&answer.message).is_ok(), "{:?}", answer);
+            upstream.play(Script::legacy());
+            runtime.block_on(works_soon(&mut peer, "after a bent answer"));
+            Ok(())
+        });
+        assert!(outcome.is_ok(), "{kind:?}: {outcome:?}");
     }
 }

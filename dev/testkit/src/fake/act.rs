@@ -64,6 +64,8 @@ pub enum Act {
     Gate,
     /// One notification of progress, and the answer only once the test releases it.
     ProgressThenGate,
+    /// Puts these bytes on the wire in place of a response, head and all, and closes (stdio: goes on).
+    Bytes(Vec<u8>),
     /// Asks the client something by this method, and answers with the response to it as text.
     Ask(String),
 }
@@ -167,6 +169,7 @@ pub(super) fn steps(act: &Act, message: &str, answer: &str) -> Vec<Step> {
             let request = format!(r#"{{"jsonrpc":"2.0","id":"{own}","method":"{method}"{params}}}"#);
             vec![whole(&request), Step::Relay { own, id }]
         }
+        Act::Bytes(bytes) => vec![Step::Message(bytes.clone())],
         Act::Answer
         | Act::Unauthorized
         | Act::Forbidden

@@ -258,6 +258,10 @@ async fn post(
     if let Some(done) = status_act(writer, &act).await? {
         return Ok(done);
     }
+    if let Act::Bytes(bytes) = &act {
+        writer.all(bytes).await?;
+        return Ok(false);
+    }
     let mut extra = String::new();
     if method == "initialize" {
         if shared.script.lock().unwrap().sessions {
