@@ -274,7 +274,7 @@ impl Instance {
             rejection.status,
             StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED
         );
-        if misfits && !rejection.answers(request.id) && !rejection.is_modern() {
+        if misfits && !rejection.is_modern() && (!rejection.answers(request.id) || rejection.is_legacy()) {
             // No modern server says that (2026-07-28, Streamable HTTP, backward compatibility).
             self.retire();
             self.shared.forget_era("a modern request was refused without a modern error");

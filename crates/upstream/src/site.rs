@@ -259,6 +259,13 @@ impl Rejection {
         self.message.as_ref().and_then(Message::error_code).is_some_and(tollgate_mcp::codes::is_modern)
     }
 
+    /// The error, if it carries a code of the range in which legacy servers made up their own (2026-07-28, error
+    /// codes). Anyone may still say -32002: a resource is not found.
+    pub(crate) fn is_legacy(&self) -> bool {
+        let code = self.message.as_ref().and_then(Message::error_code);
+        code.is_some_and(|code| (-32019..=-32000).contains(&code) && code != -32002)
+    }
+
     /// Without a usable body the status is all there is.
     pub(crate) fn error(&self) -> UpstreamError {
         status_error(self.status)
