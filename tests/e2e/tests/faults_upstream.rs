@@ -409,14 +409,22 @@ async fn a_forgotten_upstream_session_is_made_anew() {
 /// A server that changes its era under the same address is found out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_changes_its_era_is_probed_again() {
-    for (before, after) in [(Kind::LegacyJson, Kind::ModernJson), (Kind::ModernJson, Kind::LegacyJson)] {
+    let echoed = r#"{"jsonrpc":"2.0","id":ID,"error":{"code":-32000,"message":"Bad Request: no session"}}"#;
+    let echo = (400, "application/json".to_owned(), echoed.to_owned());
+    let no_session = Script::legacy().no_session;
+    for (before, after, no_session) in [
+        (Kind::LegacyJson, Kind::ModernJson, &no_session),
+        (Kind::ModernJson, Kind::LegacyJson, &no_session),
+        (Kind::ModernJson, Kind::LegacyJson, &echo),
+    ] {
         let server = FakeServer::start(before.script(Script::legacy())).await;
         let gateway = Gateway::start(&servers([("changing", http(&server.url()))])).await;
         for dialect in [Dialect::Modern, Dialect::Legacy] {
             let mut peer = gateway.peer(dialect, "/mcp/changing").await;
             works_soon(&mut peer, "before").await;
         }
-        server.change(|script| *script = after.script(Script::legacy()));
+        let no_session = no_session.clone();
+        server.change(|script| *script = after.script(Script { no_session, ..Script::legacy() }));
         server.forget_sessions();
         for dialect in [Dialect::Modern, Dialect::Legacy] {
             let mut peer = gateway.peer(dialect, "/mcp/changing").await;
@@ -542,5 +550,48 @@ fn bent_answers_break_nothing() {
             Ok(())
         });
         assert!(outcome.is_ok(), "{kind:?}: {outcome:?}");
+    }
+}
+
+/// Legacy servers refuse what they do not know in many ways; each of them says that the server is legacy
+/// (2026-07-28, Streamable HTTP, backward compatibility).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_way_of_not_knowing_the_modern_era_is_understood() {
+    let json = "application/json";
+    for (status, media, body) in [
+        (400, "text/plain", "Bad Request"),
+        (400, json, ""),
+        (400, json, "{}"),
+        (400, json, r#"{"error":"no session"}"#),
+        (400, json, r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"no session"}}"#),
+        (
+            400,
+            json,
+            r#"{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"Missing session ID"}}"#,
+        ),
+        (400, json, r#"{"jsonrpc":"2.0","id":ID,"error":{"code":-32000,"message":"no session"}}"#),
+        (400, json, r#"{"jsonrpc":"2.0","id":ID,"error":{"code":-32600,"message":"no session"}}"#),
+        (404, "text/plain", ""),
+        (404, json, r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32001,"message":"Session not found"}}"#),
+        (405, "text/plain", ""),
+        (406, "text/plain", "Not Acceptable"),
+        (415, "text/plain", ""),
+        (422, "text/plain", "Unexpected message, expect initialize request"),
+        (200, json, r#"{"jsonrpc":"2.0","id":ID,"error":{"code":-32601,"message":"Method not found"}}"#),
+        (
+            200,
+            json,
+            r#"{"jsonrpc":"2.0","id":ID,"error":{"code":-32602,"message":"Invalid request parameters"}}"#,
+        ),
+        (500, "text/plain", "Internal Server Error"),
+    ] {
+        let refusal = (status, media.to_owned(), body.to_owned());
+        let server = FakeServer::start(Script { no_session: refusal, ..Script::legacy() }).await;
+        let gateway = Gateway::start(&servers([("there", http(&server.url()))])).await;
+        for dialect in [Dialect::Modern, Dialect::Legacy] {
+            let mut peer = gateway.peer(dialect, "/mcp").await;
+            let answer = peer.tool("there__echo", "{}").await;
+            assert!(answer.error().is_none(), "{status} {media} {body} for {dialect:?}: {answer:?}");
+        }
     }
 }

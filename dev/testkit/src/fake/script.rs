@@ -53,6 +53,8 @@ pub struct Script {
     pub grandchild: bool,
     /// stdio: lines written to the error output at the start.
     pub stderr: Vec<String>,
+    /// Legacy HTTP: status, media type and body for a request without a session; `ID` stands for its id.
+    pub no_session: (u16, String, String),
     /// HTTP: closes each connection after one answer, without having said so.
     pub closes: bool,
     /// Answers `server/discover` never, instead of with an error, if it is legacy.
@@ -81,6 +83,12 @@ impl Default for Script {
             stubborn: false,
             grandchild: false,
             stderr: Vec::new(),
+            no_session: (
+                400,
+                "application/json".to_owned(),
+                // As the most common legacy servers do it: the error answers no request.
+                r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"Bad Request: no session"}}"#.to_owned(),
+            ),
             closes: false,
             silent_probe: false,
         }

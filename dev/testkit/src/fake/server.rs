@@ -233,8 +233,6 @@ pub(super) async fn plain(
     Ok(true)
 }
 
-const JSON: (&str, &str) = ("content-type", "application/json");
-
 async fn post(
     shared: &Arc<Shared>,
     received: &Received,
@@ -247,8 +245,8 @@ async fn post(
         shared.heard.take(message);
         return plain(writer, 202, &[], "").await;
     }
-    if let Some((status, answer)) = refuse(shared, received) {
-        return plain(writer, status, &[JSON], &answer).await;
+    if let Some((status, media, answer)) = refuse(shared, received) {
+        return plain(writer, status, &[("content-type", &media)], &answer).await;
     }
     if method == "subscriptions/listen" {
         return subscribe(shared, received, reader, writer).await;
@@ -296,33 +294,33 @@ pub(super) async fn status_act(writer: &mut Writer, act: &Act) -> io::Result<Opt
     Ok(Some(done))
 }
 
-/// What a proper server of the script's era refuses: status and body.
-fn refuse(shared: &Shared, received: &Received) -> Option<(u16, String)> {
+/// What a proper server of the script's era refuses: status, media type and body.
+fn refuse(shared: &Shared, received: &Received) -> Option<(u16, String, String)> {
     let message = received.text();
     let id = json::find(message, &["id"])?;
+    let json = "application/json".to_owned();
     let error = |code: i64, text: &str| {
         format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":"{text}"}}}}"#)
-    };
-    // As the most common legacy servers do it: an error about the session answers no request.
-    let sessionless = |code: i64, text: &str| {
-        format!(r#"{{"jsonrpc":"2.0","id":null,"error":{{"code":{code},"message":"{text}"}}}}"#)
     };
     let script = shared.script.lock().unwrap();
     if script.eras == Eras::Legacy {
         if !script.sessions || received.rpc_method() == "initialize" {
             return None;
         }
+        let (status, media, body) = &script.no_session;
+        let forgotten =
+            r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32001,"message":"Session not found"}}"#.to_owned();
         return match received.header("mcp-session-id") {
-            None => Some((400, sessionless(-32000, "Bad Request: no session"))),
+            None => Some((*status, media.clone(), body.replace("ID", &id))),
             Some(session) if shared.sessions.lock().unwrap().contains_key(session) => None,
-            Some(_) => Some((404, sessionless(-32001, "Session not found"))),
+            Some(_) => Some((404, json, forgotten)),
         };
     }
     if !answers::is_modern(message) {
         let error = r#"{"code":-32022,"message":"Unsupported protocol version","data":{"supported":["2026-07-28"],"requested":"legacy"}}"#;
-        return Some((400, format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#)));
+        return Some((400, json, format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#)));
     }
-    let mismatch = |text: &str| Some((400, error(-32020, text)));
+    let mismatch = |text: &str| Some((400, json.clone(), error(-32020, text)));
     let version = json::text_at(message, &["params", "_meta", "io.modelcontextprotocol/protocolVersion"]);
     if received.header("mcp-protocol-version").map(str::to_owned) != version {
         return mismatch("MCP-Protocol-Version");
