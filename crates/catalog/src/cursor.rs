@@ -5,18 +5,22 @@
 /// Where a merged list goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MergedCursor {
-    /// The servers that have more, by name, each with its own cursor.
-    pub rest: Vec<(String, String)>,
+    /// The servers whose lists are left, by name and in order, each with its own cursor if its list has begun.
+    pub rest: Vec<(String, Option<String>)>,
 }
+
+/// In place of a cursor's length: the list has not begun.
+const NOT_BEGUN: u32 = u32::MAX;
 
 impl MergedCursor {
     /// The cursor as bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         for (server, cursor) in &self.rest {
-            for part in [server, cursor] {
-                bytes.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
-                bytes.extend_from_slice(part.as_bytes());
+            push(&mut bytes, server);
+            match cursor {
+                Some(cursor) => push(&mut bytes, cursor),
+                None => bytes.extend_from_slice(&NOT_BEGUN.to_be_bytes()),
             }
         }
         bytes
@@ -24,27 +28,33 @@ impl MergedCursor {
 
     /// Reads what [`Self::encode`] wrote; `None` for anything else.
     pub fn decode(mut bytes: &[u8]) -> Option<Self> {
-        let mut part = || -> Option<String> {
-            let (length, after) = bytes.split_first_chunk::<4>()?;
-            let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-            let text = std::str::from_utf8(after.get(..length)?).ok()?.to_owned();
-            bytes = &after[length..];
-            Some(text)
-        };
-        let mut parts = Vec::new();
-        while let Some(text) = part() {
-            parts.push(text);
-        }
-        if !bytes.is_empty() || parts.is_empty() || parts.len() % 2 != 0 {
-            return None;
-        }
-        let mut parts = parts.into_iter();
         let mut rest = Vec::new();
-        while let (Some(server), Some(cursor)) = (parts.next(), parts.next()) {
+        while !bytes.is_empty() {
+            let server = take(&mut bytes)?;
+            let cursor = match bytes.strip_prefix(&NOT_BEGUN.to_be_bytes()) {
+                Some(after) => {
+                    bytes = after;
+                    None
+                }
+                None => Some(take(&mut bytes)?),
+            };
             rest.push((server, cursor));
         }
-        Some(Self { rest })
+        (!rest.is_empty()).then_some(Self { rest })
     }
+}
+
+fn push(bytes: &mut Vec<u8>, text: &str) {
+    bytes.extend_from_slice(&u32::try_from(text.len()).unwrap_or(NOT_BEGUN - 1).to_be_bytes());
+    bytes.extend_from_slice(text.as_bytes());
+}
+
+fn take(bytes: &mut &[u8]) -> Option<String> {
+    let (length, after) = bytes.split_first_chunk::<4>()?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+    let (text, after) = after.split_at_checked(length)?;
+    *bytes = after;
+    Some(std::str::from_utf8(text).ok()?.to_owned())
 }
 
 #[cfg(test)]
@@ -54,7 +64,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reads_back(rest in prop::collection::vec(("\\PC{0,20}", "\\PC{0,40}"), 1..5)) {
+        fn reads_back(rest in prop::collection::vec(("\\PC{0,20}", prop::option::of("\\PC{0,40}")), 1..5)) {
             let cursor = MergedCursor { rest };
             prop_assert_eq!(MergedCursor::decode(&cursor.encode()), Some(cursor));
         }

@@ -137,7 +137,7 @@ async fn merged(
     // lists are whole: these lists come on one page.
     let whole = matches!(inbound.endpoint.shape(), Shape::Toolset(_))
         || matches!(kind, ListKind::Resources | ListKind::Templates);
-    let parts = join_all(starts.into_iter().map(|(server, cursor)| async move {
+    let read_part = |(server, cursor): (ServerName, Option<String>)| async move {
         let part = read(gateway, inbound, permit, &server, kind, cursor, whole).await;
         part.unwrap_or_else(|refusal| Part {
             server,
@@ -147,8 +147,18 @@ async fn merged(
             shared: false,
             missing: Some(refusal.into()),
         })
-    }))
-    .await;
+    };
+    let mut starts = starts.into_iter();
+    let mut parts = Vec::with_capacity(starts.len());
+    // A list that goes on is read to its end before the next one begins.
+    if let Some((_, Some(_))) = starts.as_slice().first()
+        && let Some(first) = starts.next()
+    {
+        parts.push(read_part(first).await);
+    }
+    if parts.iter().all(|part| part.next_cursor.is_none()) {
+        parts.extend(join_all(starts.by_ref().map(read_part)).await);
+    }
     for part in &parts {
         remember_cut_names(gateway, &part.server, kind, &part.items);
     }
@@ -156,7 +166,23 @@ async fn merged(
         ListKind::Resources | ListKind::Templates => Some(remember_uris(gateway, inbound, kind, &parts)),
         _ => None,
     };
-    render(gateway, inbound, kind, &parts, index.as_deref())
+    let later = starts.map(|(server, _)| server).collect();
+    let rest = cut_after_unfinished(&mut parts, later);
+    render(gateway, inbound, kind, &parts, rest, index.as_deref())
+}
+
+/// Keeps the order of the configuration, and within it each server's own, over all pages: what comes after the first
+/// list that goes on waits for a later page. Gives what is left to list.
+fn cut_after_unfinished(parts: &mut Vec<Part>, later: Vec<ServerName>) -> Vec<(String, Option<String>)> {
+    let Some(unfinished) = parts.iter().position(|part| part.next_cursor.is_some()) else {
+        return Vec::new();
+    };
+    let waiting = parts.split_off(unfinished + 1);
+    let goes_on =
+        parts.iter().skip(unfinished).map(|part| (part.server.to_string(), part.next_cursor.clone()));
+    let begins =
+        waiting.into_iter().map(|part| part.server).chain(later).map(|server| (server.to_string(), None));
+    goes_on.chain(begins).collect()
 }
 
 /// Which servers to ask, and from where on.
@@ -183,7 +209,7 @@ fn starts(
         .map(|(name, cursor)| {
             // The server may have gone with a reload since.
             let server = endpoint.servers().iter().find(|server| server.as_str() == name);
-            server.map(|server| (server.clone(), Some(cursor))).ok_or_else(invalid)
+            server.map(|server| (server.clone(), cursor)).ok_or_else(invalid)
         })
         .collect()
 }
@@ -192,7 +218,8 @@ fn starts(
 fn cursor_purpose(inbound: &Inbound, kind: ListKind) -> String {
     let endpoint = inbound.endpoint.name().map_or("", ServerName::as_str);
     let caller = &inbound.caller;
-    format!("{CURSOR} {} {endpoint} {} {}", kind.method(), caller.tenant.as_str(), caller.principal.as_str())
+    // No part can hold a NUL, so no two purposes are one text.
+    [CURSOR, kind.method(), endpoint, caller.tenant.as_str(), caller.principal.as_str()].join("\0")
 }
 
 /// Reads a server's list from a cursor on: one page, or all that are left.
@@ -383,6 +410,7 @@ fn render(
     inbound: &Inbound,
     kind: ListKind,
     parts: &[Part],
+    rest: Vec<(String, Option<String>)>,
     index: Option<&UriIndex>,
 ) -> Result<Reply, Refusal> {
     let legacy_reader = inbound.era() == Era::Legacy;
@@ -406,8 +434,6 @@ fn render(
 
     let mut result = format!("{{\"{}\":", kind.items_member()).into_bytes();
     result.extend_from_slice(&array_of(&items));
-    let rest: Vec<(String, String)> =
-        parts.iter().filter_map(|part| Some((part.server.to_string(), part.next_cursor.clone()?))).collect();
     if !rest.is_empty() {
         let cursor = MergedCursor { rest }.encode();
         let sealed = gateway.sealer().seal(&cursor_purpose(inbound, kind), cursor).map_err(|error| {
