@@ -261,10 +261,8 @@ async fn post(
         return Ok(false);
     }
     let mut extra = String::new();
-    if method == "initialize" {
-        if shared.script.lock().unwrap().sessions {
-            extra = format!("mcp-session-id: {}\r\n", shared.new_session());
-        }
+    if method == "initialize" && shared.script.lock().unwrap().sessions {
+        extra = format!("mcp-session-id: {}\r\n", shared.new_session());
     }
     if act == Act::HugeHeaders {
         for n in 0..2048 {
