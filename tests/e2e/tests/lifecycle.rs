@@ -194,10 +194,10 @@ async fn term_drains_calls_in_flight() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_child_survives_a_killed_gateway() {
     for dialect in [Dialect::Legacy, Dialect::Modern] {
-        for stubborn in [false, true] {
-            let what = format!("{dialect:?}, stubborn: {stubborn}");
+        for (stubborn, runaway) in [(false, false), (true, false), (true, true)] {
+            let what = format!("{dialect:?}, stubborn: {stubborn}, runaway: {runaway}");
             let script = if dialect == Dialect::Modern { Script::modern() } else { Script::legacy() };
-            let stage = Stage::new(&Script { grandchild: true, stubborn, ..script });
+            let stage = Stage::new(&Script { grandchild: true, stubborn, runaway, ..script });
             let mut gateway = Gateway::start(&servers([("child", stdio(&fake_child(), &stage))])).await;
             let mut peer = gateway.peer(dialect, "/mcp/child").await;
             peer.tool("echo", "{}").await.result();
@@ -212,7 +212,13 @@ async fn no_child_survives_a_killed_gateway() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stubborn_child_and_its_children_are_ended_with_the_gateway() {
-    let stage = Stage::new(&Script { grandchild: true, stubborn: true, ..Script::legacy() });
+    for runaway in [false, true] {
+        end_stubborn(runaway).await;
+    }
+}
+
+async fn end_stubborn(runaway: bool) {
+    let stage = Stage::new(&Script { grandchild: true, stubborn: true, runaway, ..Script::legacy() });
     let entry = with(&stdio(&fake_child(), &stage), json!({ "stop_timeout_ms": 300 }));
     let mut gateway = Gateway::start(&servers([("child", entry)])).await;
     gateway.legacy("/mcp/child").await.request(&Call::tool("echo", "{}")).await.result();
@@ -231,7 +237,8 @@ async fn a_stubborn_child_and_its_children_are_ended_with_the_gateway() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_child_that_dies_is_reaped_and_started_again() {
     for kind in [Kind::LegacyStdio, Kind::ModernStdio] {
-        let server = Upstream::start(kind, Script { grandchild: true, ..Script::legacy() }).await;
+        let runaway = kind == Kind::ModernStdio;
+        let server = Upstream::start(kind, Script { grandchild: true, runaway, ..Script::legacy() }).await;
         let gateway = Gateway::start(&servers([("child", server.entry())])).await;
         let mut peer = gateway.peer(kind.dialect(), "/mcp/child").await;
         for round in 1..=3 {

@@ -51,6 +51,8 @@ pub struct Script {
     pub stubborn: bool,
     /// stdio: starts a child of its own, which never ends by itself.
     pub grandchild: bool,
+    /// stdio: that child of its own leaves the process group and session.
+    pub runaway: bool,
     /// stdio: lines written to the error output at the start.
     pub stderr: Vec<String>,
     /// Legacy HTTP: status, media type and body for a request without a session; `ID` stands for its id.
@@ -82,6 +84,7 @@ impl Default for Script {
             exits_at_start: false,
             stubborn: false,
             grandchild: false,
+            runaway: false,
             stderr: Vec::new(),
             no_session: (
                 400,

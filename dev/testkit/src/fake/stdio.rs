@@ -181,14 +181,12 @@ async fn live(child: Arc<Child>) {
         let _ = writeln!(err, "{line}");
     }
     if script.grandchild {
+        let program = if script.runaway { "setsid" } else { "sleep" };
+        let args: &[&str] = if script.runaway { &["sleep", "100000"] } else { &["100000"] };
+        let mut command = std::process::Command::new(program);
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         #[expect(clippy::zombie_processes, reason = "whoever ends this process must end that one too")]
-        let spawned = std::process::Command::new("sleep")
-            .arg("100000")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("sleep exists");
+        let spawned = command.spawn().expect("it is installed");
         child.note("grandchild", spawned.id());
     }
     let mut term = signal(SignalKind::terminate()).expect("a handler");
