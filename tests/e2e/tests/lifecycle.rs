@@ -627,3 +627,23 @@ async fn a_bridge_tells_when_its_gateway_goes() {
         assert_eq!(peer.close().await, Some(0), "{dialect:?}");
     }
 }
+
+/// Whoever stands between the gateway and a child may be killed too: the kernel takes the child along.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_ends_with_its_guard_and_is_started_again() {
+    for stubborn in [false, true] {
+        let stage = Stage::new(&Script { stubborn, ..Script::legacy() });
+        let mut gateway = Gateway::start(&servers([("child", stdio(&fake_child(), &stage))])).await;
+        let mut peer = gateway.peer(Dialect::Modern, "/mcp/child").await;
+        let child: u32 = pid_of(&mut peer).await.parse().unwrap();
+        let status = fs::read_to_string(format!("/proc/{child}/status")).unwrap();
+        let guard = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim();
+        assert_ne!(guard, gateway.pid().to_string());
+        std::process::Command::new("kill").args(["-9", guard]).status().unwrap();
+        until("the end of the child", async || (!alive(child)).then_some(())).await;
+        until("a new child", async || peer.tool("echo", "{}").await.error().is_none().then_some(())).await;
+        gateway.signal(Signal::TERM);
+        assert!(gateway.ended().await.success());
+        assert!(stage.everyone().iter().all(|pid| !alive(*pid)));
+    }
+}
