@@ -940,3 +940,52 @@ fn bent_requests_break_nothing() {
     assert!(answered.get() > 300, "only {} were answered", answered.get());
     runtime.block_on(assert_well(&gateway));
 }
+
+/// The end of a session ends what is under way in it, on both sides.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_a_session_ends_its_calls() {
+    for kind in [Kind::ModernJson, Kind::LegacyStream, Kind::LegacyStdio] {
+        let server = Upstream::start(kind, Script::legacy()).await;
+        let entry = with(&server.entry(), json!({ "request_timeout_ms": 120_000 }));
+        let gateway = Gateway::start(&servers([("there", entry)])).await;
+        // Over Streamable HTTP by DELETE.
+        let peer = gateway.legacy("/mcp/there").await;
+        let (http, ask) = (peer.http.clone(), peer.ask("7", &Call::tool("hang", "{}")));
+        let waiting = tokio::spawn(async move { http.open(&ask).await?.finish().await });
+        let request = server.wait_method("tools/call", 1).await;
+        let delete =
+            Ask::new("DELETE", "/mcp/there").with("Mcp-Session-Id", peer.session.as_deref().unwrap());
+        assert!((200..300).contains(&peer.http.send(&delete).await.status), "{kind:?}");
+        let ended = soon("the end of the call", waiting).await.unwrap();
+        if let Ok(reply) = ended {
+            assert!(!reply.text().contains("called"), "{kind:?}: {}", reply.everything());
+        }
+        if kind == Kind::ModernJson {
+            server.server().log().wait_left(request.seq).await;
+        }
+        // Over HTTP+SSE by leaving.
+        let peer = gateway.sse("/sse/there").await;
+        peer.post(&Call::tool("hang", "{}").message("8", Dialect::Legacy)).await;
+        let request = server.wait_method("tools/call", 2).await;
+        drop(peer);
+        if kind == Kind::ModernJson {
+            server.server().log().wait_left(request.seq).await;
+        } else if kind.is_stdio() {
+            until("the end of both children", async || {
+                let stage = server.stage();
+                stage
+                    .pids("start")
+                    .iter()
+                    .all(|pid| !tollgate_testkit::fake::stdio::alive(*pid))
+                    .then_some(())
+            })
+            .await;
+        } else {
+            until("the end of both sessions", async || (server.server().sessions() == 0).then_some(())).await;
+        }
+        assert!(
+            gateway.modern("/mcp/there").request(&Call::tool("echo", "{}")).await.error().is_none(),
+            "{kind:?}"
+        );
+    }
+}
