@@ -198,13 +198,13 @@ async fn two_thousand_tools_on_ten_pages_arrive_complete() {
     let many = ["--numbered-tools", "2000", "--page-size", "203"];
     let (_modern, modern) = reference(&[&["--era", "modern"], &many[..]].concat()).await;
     let (_legacy, legacy) = reference(&[&["--era", "legacy"], &many[..]].concat()).await;
-    let config = servers([("modern", json!({ "url": modern })), ("legacy", json!({ "url": legacy }))]);
+    let config = servers([("legacy", json!({ "url": legacy })), ("modern", json!({ "url": modern }))]);
     let gateway = Gateway::start(&config).await;
     let mut wrong = String::new();
     for library in Library::ALL {
         let mut driver = Driver::start(library);
         for (path, prefixes) in
-            [("/mcp/modern", vec![""]), ("/mcp/legacy", vec![""]), ("/mcp", vec!["modern__", "legacy__"])]
+            [("/mcp/modern", vec![""]), ("/mcp/legacy", vec![""]), ("/mcp", vec!["legacy__", "modern__"])]
         {
             let connect = json!({ "url": format!("http://{}{path}", gateway.listen) });
             let list = json!({ "id": path, "timeoutS": 60, "connect": connect, "lists": ["tools"] });
