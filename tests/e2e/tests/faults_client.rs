@@ -19,7 +19,7 @@ use tollgate_testkit::fake::{
 
 const PARSE: &[i64] = &[-32700];
 const INVALID: &[i64] = &[-32600];
-/// What could be read two ways: the issue is that it is refused, not under which of the two.
+/// What could be read two ways is refused; under which of the two is left open.
 const EITHER: &[i64] = &[-32700, -32600];
 
 /// A gateway with small bounds before one well server of each era.
