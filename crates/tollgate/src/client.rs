@@ -18,6 +18,8 @@ use tollgate_upstream::{
 use crate::cli::Remote;
 use crate::exit::Failure;
 
+/// Where a merged list of Tollgate's names the servers that are missing from it.
+const UNAVAILABLE: &str = "dev.tollgate/unavailable";
 /// The most pages of one list.
 const PAGES_MAX: usize = 1000;
 /// How long the end of the session may take.
@@ -80,6 +82,14 @@ fn describe(error: &UpstreamError) -> String {
     }
 }
 
+/// What a page of a merged list says of the servers that are missing from it.
+fn gaps_of(page: &Message) -> Vec<String> {
+    let bytes = page.bytes();
+    let text = |object, member| json::find(bytes, object, member).and_then(|span| json::text(bytes, span));
+    let gaps = page.meta_member(UNAVAILABLE).into_iter().flat_map(|list| json::elements(bytes, list));
+    gaps.filter_map(|gap| Some(format!("{}: {}", text(gap, "server")?, text(gap, "reason")?))).collect()
+}
+
 impl Client {
     /// Reaches the endpoint, and finds out which era it speaks unless that is said.
     pub(crate) async fn open(url: &str, remote: &Remote, era: EraChoice) -> Result<Self, Failure> {
@@ -108,8 +118,17 @@ impl Client {
     }
 
     /// All tools, each as raw JSON; every page.
-    pub(crate) async fn tools(&self, mut on_page: impl FnMut(usize)) -> Result<Vec<Bytes>, CallError> {
+    pub(crate) async fn tools(&self, on_page: impl FnMut(usize)) -> Result<Vec<Bytes>, CallError> {
+        Ok(self.tools_and_gaps(on_page).await?.0)
+    }
+
+    /// All tools, and what a gateway says of servers whose tools are missing.
+    pub(crate) async fn tools_and_gaps(
+        &self,
+        mut on_page: impl FnMut(usize),
+    ) -> Result<(Vec<Bytes>, Vec<String>), CallError> {
         let mut tools: Vec<Bytes> = Vec::new();
+        let mut gaps = Vec::new();
         let mut cursor: Option<Bytes> = None;
         for _ in 0..PAGES_MAX {
             let params = cursor.take().map(|cursor| ("cursor", cursor));
@@ -118,13 +137,14 @@ impl Client {
             if let Some(list) = page.member("tools") {
                 tools.extend(json::elements(bytes, list).map(|tool| page.raw(tool)));
             }
+            gaps.extend(gaps_of(&page));
             on_page(tools.len());
             cursor = page
                 .member("nextCursor")
                 .filter(|at| json::text(bytes, *at).is_some())
                 .map(|at| page.raw(at));
             if cursor.is_none() {
-                return Ok(tools);
+                return Ok((tools, gaps));
             }
         }
         Err(UpstreamError::Protocol {

@@ -26,11 +26,11 @@ pub(crate) async fn run(command: Tools) -> Result<(), Failure> {
 async fn list(command: ToolsList) -> Result<(), Failure> {
     let client = Client::open(&command.url, &command.remote, EraChoice::Auto).await?;
     let ticker = Ticker::new();
-    let tools = client.tools(|count| ticker.show(&format!("{count} tools"))).await;
+    let tools = client.tools_and_gaps(|count| ticker.show(&format!("{count} tools"))).await;
     ticker.clear();
     let revision = client.revision();
     client.close().await;
-    let tools = tools?;
+    let (tools, gaps) = tools?;
 
     let out = Printer::new(To::Out);
     if command.json {
@@ -41,8 +41,12 @@ async fn list(command: ToolsList) -> Result<(), Failure> {
     for tool in &tools {
         out.line(describe(tool, out));
     }
+    let err = Printer::new(To::Err);
+    for gap in &gaps {
+        err.line(format!("{} {}", err.red("missing:"), safe(gap)));
+    }
     let plural = if tools.len() == 1 { "" } else { "s" };
-    Printer::new(To::Err).line(format!("{} tool{plural}, spoken: {revision}", tools.len()));
+    err.line(format!("{} tool{plural}, spoken: {revision}", tools.len()));
     Ok(())
 }
 

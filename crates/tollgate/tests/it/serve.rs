@@ -57,6 +57,22 @@ fn tools_are_listed_and_called_through_it() {
 }
 
 #[test]
+fn a_list_names_the_servers_that_are_missing() {
+    // Bound and closed again: nobody listens there.
+    let free =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|tcp| tcp.local_addr()).expect("an address");
+    let folder = Folder::new();
+    let absent = format!("  absent:\n    url: http://{free}/mcp\n");
+    let config = folder.write("tollgate.yaml", &format!("{}{absent}", notes_config("notes")));
+    let gateway = Gateway::start(&config);
+    let output = run(&["tools", "list", &gateway.url()]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains("notes__read"));
+    let said = stderr(&output);
+    assert!(said.contains("missing: absent: the server cannot be reached"), "{said}");
+}
+
+#[test]
 fn a_call_under_way_finishes_when_the_gateway_is_told_to_stop() {
     let (_server, url) = calendar();
     let folder = Folder::new();
