@@ -124,6 +124,15 @@ pub enum Named<'a> {
     Unknown,
 }
 
+/// One entry of a toolset that gives a name.
+struct Choice<'a> {
+    server: &'a ServerName,
+    pick: &'a Pick,
+    rename: Option<&'a str>,
+    /// The entry itself, if it chose a tool.
+    tool: Option<&'a ToolChoice>,
+}
+
 impl Endpoint {
     /// The name in the URL; none for the merged endpoint.
     pub fn name(&self) -> Option<&EndpointName> {
@@ -152,28 +161,15 @@ impl Endpoint {
     pub fn tool<'a>(&'a self, text: &'a str) -> Named<'a> {
         match &self.shape {
             Shape::Native => self.native(text),
-            Shape::Merged => self.public(text),
+            Shape::Merged => self.public_if(text, |_| true),
             Shape::Toolset(toolset) => {
-                let exact = toolset.tools.iter().find_map(|choice| match &choice.pick {
-                    Pick::Native(native)
-                        if exposed_name(&choice.server, native, choice.rename.as_deref()) == text =>
-                    {
-                        Some(Named::Known {
-                            server: &choice.server,
-                            native: Cow::Borrowed(native),
-                            choice: Some(choice),
-                        })
-                    }
-                    _ => None,
+                let choices = toolset.tools.iter().map(|choice| Choice {
+                    server: &choice.server,
+                    pick: &choice.pick,
+                    rename: choice.rename.as_deref(),
+                    tool: Some(choice),
                 });
-                exact.unwrap_or_else(|| {
-                    self.public_if(text, |server| {
-                        toolset
-                            .tools
-                            .iter()
-                            .any(|choice| choice.pick == Pick::All && choice.server == *server)
-                    })
-                })
+                self.chosen(text, &choices)
             }
         }
     }
@@ -182,28 +178,15 @@ impl Endpoint {
     pub fn prompt<'a>(&'a self, text: &'a str) -> Named<'a> {
         match &self.shape {
             Shape::Native => self.native(text),
-            Shape::Merged => self.public(text),
+            Shape::Merged => self.public_if(text, |_| true),
             Shape::Toolset(toolset) => {
-                let exact = toolset.prompts.iter().find_map(|choice| match &choice.pick {
-                    Pick::Native(native)
-                        if exposed_name(&choice.server, native, choice.rename.as_deref()) == text =>
-                    {
-                        Some(Named::Known {
-                            server: &choice.server,
-                            native: Cow::Borrowed(native),
-                            choice: None,
-                        })
-                    }
-                    _ => None,
+                let choices = toolset.prompts.iter().map(|choice| Choice {
+                    server: &choice.server,
+                    pick: &choice.pick,
+                    rename: choice.rename.as_deref(),
+                    tool: None,
                 });
-                exact.unwrap_or_else(|| {
-                    self.public_if(text, |server| {
-                        toolset
-                            .prompts
-                            .iter()
-                            .any(|choice| choice.pick == Pick::All && choice.server == *server)
-                    })
-                })
+                self.chosen(text, &choices)
             }
         }
     }
@@ -298,8 +281,27 @@ impl Endpoint {
         }
     }
 
-    fn public<'a>(&'a self, text: &'a str) -> Named<'a> {
-        self.public_if(text, |_| true)
+    /// A name in a toolset: one that it gave itself, or the public name of something that it chose with all the rest.
+    fn chosen<'a>(
+        &'a self,
+        text: &'a str,
+        choices: &(impl Iterator<Item = Choice<'a>> + Clone),
+    ) -> Named<'a> {
+        let exact = choices.clone().find_map(|choice| match choice.pick {
+            Pick::Native(native) if exposed_name(choice.server, native, choice.rename) == text => {
+                Some(Named::Known {
+                    server: choice.server,
+                    native: Cow::Borrowed(native),
+                    choice: choice.tool,
+                })
+            }
+            _ => None,
+        });
+        exact.unwrap_or_else(|| {
+            self.public_if(text, |server| {
+                choices.clone().any(|choice| *choice.pick == Pick::All && choice.server == server)
+            })
+        })
     }
 
     fn public_if<'a>(&'a self, text: &'a str, allowed: impl Fn(&ServerName) -> bool) -> Named<'a> {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use tollgate_mcp::{Change, Message, Segments, json, meta, methods};
+use tollgate_mcp::{Change, Message, Segments, compose, json, meta, methods};
 use tollgate_model::{ClientProfile, Era, Revision};
 
 /// What is put in place of what the client wrote.
@@ -59,22 +59,12 @@ fn pin_arguments(message: &Message, edit: &mut tollgate_mcp::Edit<'_>, pinned: &
         Some(arguments) if message.kind_of(arguments) == json::JsonKind::Object => {
             edit.object(arguments, &sets);
         }
-        _ => message.change_body(edit, &[Change::Set("arguments", object_of(pinned))]),
-    }
-}
-
-fn object_of(members: &[(String, Bytes)]) -> Bytes {
-    let mut object = vec![b'{'];
-    for (place, (name, value)) in members.iter().enumerate() {
-        if place > 0 {
-            object.push(b',');
+        _ => {
+            let members: Vec<(&str, &[u8])> =
+                pinned.iter().map(|(name, value)| (&**name, &**value)).collect();
+            message.change_body(edit, &[Change::Set("arguments", compose::object(&members))]);
         }
-        object.extend_from_slice(&json::quote(name));
-        object.push(b':');
-        object.extend_from_slice(value);
     }
-    object.push(b'}');
-    Bytes::from(object)
 }
 
 /// The members of `_meta` that the gateway owns: the progress token, which is minted anew since tokens are unique per

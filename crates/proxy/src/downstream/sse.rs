@@ -28,8 +28,7 @@ pub(crate) fn open<B>(
     let opened = (|| {
         let endpoint = served(endpoint)?;
         if !headers::accepts(request.headers()).events {
-            let text = "`Accept` must list `text/event-stream`";
-            return Err(Refusal::new(Stage::Transport, Code::NotAcceptable, text));
+            return Err(no_events());
         }
         let id = gateway.sealer().random_id().map_err(|error| {
             Refusal::new(Stage::Session, Code::Internal, "no session id could be made")
@@ -77,6 +76,11 @@ where
         Ok(()) => empty(StatusCode::ACCEPTED),
         Err(NotTaken { refusal, id }) => refused(gateway, &refusal, Era::Legacy, id.as_ref()),
     }
+}
+
+/// The client asks for a stream and takes no events.
+pub(crate) fn no_events() -> Refusal {
+    Refusal::new(Stage::Transport, Code::NotAcceptable, "`Accept` must list `text/event-stream`")
 }
 
 fn connection_id(query: Option<&str>) -> Option<String> {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use tollgate_catalog::Endpoint;
 use tollgate_mcp::{Kind, Message, headers as names, methods};
-use tollgate_model::{Caller, Code, Era, Refusal, Revision, SessionId, Stage};
+use tollgate_model::{Caller, Code, Era, Refusal, SessionId, Stage};
 
 use super::body::Body;
 use super::call::{Call, First};
@@ -15,6 +15,7 @@ use super::classify::{self, VersionHeader};
 use super::front::{empty, events, json, not_allowed, refused, served};
 use super::headers::{self, Accepts};
 use super::intake::{self, NotTaken};
+use super::sse;
 use crate::gateway::{Gateway, Snapshot};
 use crate::hello;
 use crate::inbound::Inbound;
@@ -213,6 +214,21 @@ fn find_session(gateway: &Gateway, map: &HeaderMap, endpoint: &Endpoint) -> Resu
     })
 }
 
+/// The session that a GET or DELETE is about; none if the request is not of the legacy era, which alone has these.
+fn legacy_session<B>(
+    gateway: &Gateway,
+    endpoint: Option<Arc<Endpoint>>,
+    request: &Request<B>,
+) -> Result<Option<Arc<Session>>, Refusal> {
+    let endpoint = served(endpoint)?;
+    let is_legacy = match VersionHeader::read(request.headers()) {
+        VersionHeader::Known(revision) => revision.era() == Era::Legacy,
+        VersionHeader::Absent => request.headers().contains_key(classify::SESSION_ID),
+        VersionHeader::Unknown(version) => return Err(classify::unsupported(version)),
+    };
+    if is_legacy { find_session(gateway, request.headers(), &endpoint).map(Some) } else { Ok(None) }
+}
+
 /// A legacy client opens the stream for what belongs to no request.
 pub(crate) fn get<B>(
     gateway: &Gateway,
@@ -220,23 +236,15 @@ pub(crate) fn get<B>(
     endpoint: Option<Arc<Endpoint>>,
     request: &Request<B>,
 ) -> Response<Body> {
-    let opened = (|| {
-        let endpoint = served(endpoint)?;
-        let version = VersionHeader::read(request.headers());
-        let is_modern = matches!(version, VersionHeader::Known(Revision::V2026_07_28));
-        let has_session = request.headers().contains_key(classify::SESSION_ID);
-        if is_modern || (!has_session && version == VersionHeader::Absent) {
-            return Ok(not_allowed(gateway, version.era(), "POST"));
+    match legacy_session(gateway, endpoint, request) {
+        Ok(Some(session)) if headers::accepts(request.headers()).events => {
+            let mailbox = session.open_stream(snapshot.settings.stream_queue_max);
+            events(Body::session_stream(session, mailbox, snapshot.settings.keep_alive))
         }
-        if !headers::accepts(request.headers()).events {
-            let text = "`Accept` must list `text/event-stream`";
-            return Err(Refusal::new(Stage::Transport, Code::NotAcceptable, text));
-        }
-        let session = find_session(gateway, request.headers(), &endpoint)?;
-        let mailbox = session.open_stream(snapshot.settings.stream_queue_max);
-        Ok(events(Body::session_stream(session, mailbox, snapshot.settings.keep_alive)))
-    })();
-    opened.unwrap_or_else(|refusal| refused(gateway, &refusal, Era::Legacy, None))
+        Ok(Some(_)) => refused(gateway, &sse::no_events(), Era::Legacy, None),
+        Ok(None) => not_allowed(gateway, VersionHeader::read(request.headers()).era(), "POST"),
+        Err(refusal) => refused(gateway, &refusal, Era::Legacy, None),
+    }
 }
 
 /// A legacy client ends its session.
@@ -245,17 +253,12 @@ pub(crate) fn delete<B>(
     endpoint: Option<Arc<Endpoint>>,
     request: &Request<B>,
 ) -> Response<Body> {
-    let ended = (|| {
-        let endpoint = served(endpoint)?;
-        let version = VersionHeader::read(request.headers());
-        let is_modern = matches!(version, VersionHeader::Known(Revision::V2026_07_28));
-        let has_session = request.headers().contains_key(classify::SESSION_ID);
-        if is_modern || (!has_session && version == VersionHeader::Absent) {
-            return Ok(not_allowed(gateway, version.era(), "POST"));
+    match legacy_session(gateway, endpoint, request) {
+        Ok(Some(session)) => {
+            gateway.end_session(&session);
+            empty(StatusCode::NO_CONTENT)
         }
-        let session = find_session(gateway, request.headers(), &endpoint)?;
-        gateway.end_session(&session);
-        Ok(empty(StatusCode::NO_CONTENT))
-    })();
-    ended.unwrap_or_else(|refusal| refused(gateway, &refusal, Era::Legacy, None))
+        Ok(None) => not_allowed(gateway, VersionHeader::read(request.headers()).era(), "POST"),
+        Err(refusal) => refused(gateway, &refusal, Era::Legacy, None),
+    }
 }
