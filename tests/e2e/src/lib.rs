@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, reason = "a test fails loudly")]
 
+pub mod bend;
 pub mod clients;
 pub mod gateway;
 pub mod places;

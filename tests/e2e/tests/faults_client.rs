@@ -11,6 +11,7 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tollgate_e2e::bend::{Bend, bent};
 use tollgate_e2e::gateway::{Gateway, binary, config_file, http, servers, with};
 use tollgate_e2e::upstream::{Kind, Upstream};
 use tollgate_testkit::fake::{
@@ -880,21 +881,6 @@ async fn nonsense_over_stdio_is_answered_and_survived() {
     }
 }
 
-/// How a request is bent: at which byte, and into what.
-fn bent(bytes: &[u8], bends: &[(prop::sample::Index, u8, u8)]) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    for (at, how, byte) in bends {
-        let at = at.index(bytes.len());
-        match how % 4 {
-            0 => bytes[at] = *byte,
-            1 => bytes.insert(at, *byte),
-            2 => drop(bytes.remove(at)),
-            _ => bytes.truncate(at + 1),
-        }
-    }
-    bytes
-}
-
 /// Whatever comes over the wire: the gateway answers or closes, goes on serving, and never panics.
 #[test]
 fn bent_requests_break_nothing() {
@@ -912,7 +898,7 @@ fn bent_requests_break_nothing() {
     .iter()
     .map(|ask| [ask.head(gateway.listen), ask.body.clone()].concat())
     .collect();
-    let bends = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), any::<u8>()), 1..6);
+    let bends = prop::collection::vec(any::<Bend>(), 1..6);
     let mut runner = TestRunner::new(Config { cases: 600, failure_persistence: None, ..Config::default() });
     let answered = std::cell::Cell::new(0);
     let outcome = runner.run(&(0..seeds.len(), bends), |(seed, bends)| {

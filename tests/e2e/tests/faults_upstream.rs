@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::{any, prop, prop_assert};
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
+use tollgate_e2e::bend::{Bend, bent};
 use tollgate_e2e::gateway::{Gateway, http, servers, stdio, with};
 use tollgate_e2e::upstream::{Kind, Upstream, fake_child};
 use tollgate_testkit::fake::stdio::Stage;
@@ -524,20 +525,11 @@ fn bent_answers_break_nothing() {
                 format!("{head}: {}\r\n\r\n{answer}", answer.len())
             }
         };
-        let bends = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), any::<u8>()), 0..5);
+        let bends = prop::collection::vec(any::<Bend>(), 0..5);
         let mut runner =
             TestRunner::new(Config { cases: 60, failure_persistence: None, ..Config::default() });
         let outcome = runner.run(&bends, |bends| {
-            let mut bytes = good.clone().into_bytes();
-            for (at, how, byte) in bends {
-                let at = at.index(bytes.len());
-                match how % 4 {
-                    0 => bytes[at] = byte,
-                    1 => bytes.insert(at, byte),
-                    2 => drop(bytes.remove(at)),
-                    _ => bytes.truncate(at + 1),
-                }
-            }
+            let bytes = bent(good.as_bytes(), &bends);
             upstream.play(Script::legacy().on("tools/call", Act::Bytes(bytes)));
             let mut peer = peer.borrow_mut();
             let started = Instant::now();
