@@ -63,7 +63,9 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
             Listener { outlet: &inbound.outlet, era: inbound.era(), token: inbound.progress_token() };
         match dispatch::send(gateway, server.name(), &route, departure, Some(&listener)).await {
             // The tool's schema is not what it was: look it up, and compare or make the headers again, once.
-            Ok(message) if mirror::is_mismatch(&message) && !looked_up && is_call(inbound) => {
+            Ok(message)
+                if mirror::is_mismatch(&message, route.link().era()) && !looked_up && is_call(inbound) =>
+            {
                 looked_up = true;
                 Box::pin(lists::learn_names(gateway, inbound, server.name(), ListKind::Tools)).await?;
             }

@@ -13,8 +13,8 @@ use http::{HeaderName, HeaderValue};
 use tokio::time::Instant;
 use tollgate_catalog::{Item, Mirrored, mirrored};
 use tollgate_mcp::json::{self, JsonKind, Span};
-use tollgate_mcp::{codes, headers};
-use tollgate_model::{Code, Refusal, ServerName, Stage};
+use tollgate_mcp::{Message, codes, headers};
+use tollgate_model::{Code, Era, Refusal, ServerName, Stage};
 
 use crate::inbound::Inbound;
 use crate::stages::Resolved;
@@ -167,7 +167,22 @@ fn argument(inbound: &Inbound, path: &[String]) -> Option<Span> {
     path.iter().fold(start, |span, key| json::find(inbound.message.bytes(), span?, key))
 }
 
-/// Whether a server's error says that headers and body disagree.
-pub(crate) fn is_mismatch(message: &tollgate_mcp::Message) -> bool {
-    message.error_code() == Some(i64::from(codes::HEADER_MISMATCH))
+/// Whether a server's error says that headers and body disagree, so that nothing was carried out. A legacy server knows
+/// no such error: what it means by the same code may come after the call had its effect.
+pub(crate) fn is_mismatch(message: &Message, server: Era) -> bool {
+    server == Era::Modern && message.error_code() == Some(i64::from(codes::HEADER_MISMATCH))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tollgate_mcp::Limits;
+
+    #[test]
+    fn a_legacy_servers_own_code_is_no_reason_to_call_again() {
+        let error = br#"{"jsonrpc":"2.0","id":1,"error":{"code":-32020,"message":"its own"}}"#;
+        let error = Message::parse(Bytes::from_static(error), &Limits::default()).expect("a message");
+        assert!(is_mismatch(&error, Era::Modern));
+        assert!(!is_mismatch(&error, Era::Legacy));
+    }
 }
