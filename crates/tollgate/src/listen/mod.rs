@@ -13,7 +13,7 @@ use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use hyper::body::{Body, Incoming};
 use hyper::rt::{Read, Write};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -296,20 +297,8 @@ impl Connection {
             .header_read_timeout(self.bounds.head)
             .max_buf_size(self.bounds.head_bytes_max)
             .half_close(false);
-        let mut connection = pin!(http.serve_connection(io, service));
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = self.stop.requested() => {
-                connection.as_mut().graceful_shutdown();
-                tokio::select! {
-                    ended = connection.as_mut() => ended,
-                    () = self.stop.over() => return,
-                }
-            }
-        };
-        if let Err(error) = ended {
-            self.failed(&error);
-        }
+        // Pinned here: handed over by value, the connection's state would be kept twice.
+        self.see_through(pin!(http.serve_connection(io, service))).await;
     }
 
     async fn http2<I, F, A, B>(self, io: I, tls: bool, answer: F)
@@ -334,7 +323,11 @@ impl Connection {
             .max_send_buf_size(64 * 1024)
             .keep_alive_interval(self.bounds.head)
             .keep_alive_timeout(self.bounds.greeting);
-        let mut connection = pin!(http.serve_connection(io, service));
+        self.see_through(pin!(http.serve_connection(io, service))).await;
+    }
+
+    /// Serves a connection until it ends; told to stop, until its last request has, or the time for that is over.
+    async fn see_through(&self, mut connection: Pin<&mut impl GracefulConnection<Error = hyper::Error>>) {
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             () = self.stop.requested() => {
