@@ -9,8 +9,8 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
-use tollgate_catalog::{Catalog, CatalogError, Endpoint, ListKind, ToolsetSettings};
-use tollgate_mcp::{Segments, methods};
+use tollgate_catalog::{Catalog, CatalogError, ListKind, ToolsetSettings};
+use tollgate_mcp::{Message, Segments, methods};
 use tollgate_model::{PrincipalId, ServerName, TenantId};
 use tollgate_upstream::{
     Audience, EventKind, Server, ServerEvent, ServerSettings, ServerStatus, SettingsError,
@@ -141,8 +141,7 @@ impl Gateway {
         for session in self.0.sessions.all() {
             let name = session.endpoint.as_ref().map(ServerName::as_str);
             if sees_other_things(&before, &after, name) {
-                for kind in [EventKind::ToolsChanged, EventKind::PromptsChanged, EventKind::ResourcesChanged]
-                {
+                for kind in [ListKind::Tools, ListKind::Prompts, ListKind::Resources] {
                     session.send(list_changed(kind));
                 }
             }
@@ -240,18 +239,53 @@ impl Gateway {
         });
     }
 
-    /// A server told that one of its lists changed.
-    pub(crate) fn changed(&self, event: &ServerEvent) {
-        if event.kind == EventKind::ResourcesChanged {
-            self.0.uri_indexes.clear();
+    /// A server said something that belongs to no call.
+    fn told(&self, event: ServerEvent) {
+        match event.kind {
+            EventKind::ToolsChanged => self.changed(ListKind::Tools, &event),
+            EventKind::PromptsChanged => self.changed(ListKind::Prompts, &event),
+            EventKind::ResourcesChanged => {
+                self.0.uri_indexes.clear();
+                self.changed(ListKind::Resources, &event);
+            }
+            EventKind::ResourceUpdated { .. } => {}
+            EventKind::Notification(message) => self.pass_on(&event.audience, &event.server, &message),
         }
+    }
+
+    /// A server told that one of its lists changed.
+    fn changed(&self, kind: ListKind, event: &ServerEvent) {
         let snapshot = self.snapshot();
         for session in self.0.sessions.all() {
-            let name = session.endpoint.as_ref().map(ServerName::as_str);
-            let shown = snapshot.catalog.endpoint(name).is_some_and(|endpoint| shows(endpoint, event));
-            if shown && concerns(&event.audience, &session) {
-                session.send(list_changed(event.kind));
+            if shows(&snapshot, &session, kind, &event.server) && concerns(&event.audience, &session) {
+                session.send(list_changed(kind));
             }
+        }
+    }
+
+    /// Brings a legacy server's notification to the one session that it can be meant for. What an instance says that
+    /// callers of several principals share may be meant for any of them, so nobody gets it.
+    fn pass_on(&self, audience: &Audience, server: &ServerName, message: &Message) {
+        let text = || Segments::from(Bytes::copy_from_slice(message.bytes()));
+        let snapshot = self.snapshot();
+        let is_of = |session: &Session| {
+            let name = session.endpoint.as_ref().map(ServerName::as_str);
+            snapshot.catalog.endpoint(name).is_some_and(|endpoint| endpoint.servers().contains(server))
+        };
+        match audience {
+            Audience::Session(id) => {
+                if let Some(session) = self.0.sessions.of(id).filter(|session| is_of(session)) {
+                    session.send(text());
+                }
+            }
+            Audience::Principal(..) => {
+                let own = |session: &Arc<Session>| concerns(audience, session) && is_of(session);
+                let mut sessions = self.0.sessions.all().into_iter().filter(own);
+                if let (Some(session), None) = (sessions.next(), sessions.next()) {
+                    session.send(text());
+                }
+            }
+            Audience::Tenant(_) | Audience::Everyone => {}
         }
     }
 }
@@ -301,7 +335,7 @@ fn path_of(url: &str) -> &str {
 async fn follow_events(gateway: Weak<Inner>, mut inbox: mpsc::Receiver<ServerEvent>) {
     while let Some(event) = inbox.recv().await {
         let Some(inner) = gateway.upgrade() else { return };
-        Gateway(inner).changed(&event);
+        Gateway(inner).told(event);
     }
 }
 
@@ -329,13 +363,10 @@ fn sees_other_things(before: &Snapshot, after: &Snapshot, endpoint: Option<&str>
     }
 }
 
-fn shows(endpoint: &Endpoint, event: &ServerEvent) -> bool {
-    let kind = match event.kind {
-        EventKind::ToolsChanged => ListKind::Tools,
-        EventKind::PromptsChanged => ListKind::Prompts,
-        EventKind::ResourcesChanged => ListKind::Resources,
-    };
-    endpoint.servers().contains(&event.server) && endpoint.lists(kind, &event.server)
+fn shows(snapshot: &Snapshot, session: &Session, kind: ListKind, server: &ServerName) -> bool {
+    let name = session.endpoint.as_ref().map(ServerName::as_str);
+    let endpoint = snapshot.catalog.endpoint(name);
+    endpoint.is_some_and(|endpoint| endpoint.servers().contains(server) && endpoint.lists(kind, server))
 }
 
 fn concerns(audience: &Audience, session: &Session) -> bool {
@@ -348,11 +379,11 @@ fn concerns(audience: &Audience, session: &Session) -> bool {
     }
 }
 
-fn list_changed(kind: EventKind) -> Segments {
+fn list_changed(kind: ListKind) -> Segments {
     let method = match kind {
-        EventKind::ToolsChanged => methods::NOTIFICATIONS_TOOLS_LIST_CHANGED,
-        EventKind::PromptsChanged => methods::NOTIFICATIONS_PROMPTS_LIST_CHANGED,
-        EventKind::ResourcesChanged => methods::NOTIFICATIONS_RESOURCES_LIST_CHANGED,
+        ListKind::Tools => methods::NOTIFICATIONS_TOOLS_LIST_CHANGED,
+        ListKind::Prompts => methods::NOTIFICATIONS_PROMPTS_LIST_CHANGED,
+        ListKind::Resources | ListKind::Templates => methods::NOTIFICATIONS_RESOURCES_LIST_CHANGED,
     };
     Segments::from(Bytes::from(format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\"}}")))
 }

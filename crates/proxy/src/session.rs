@@ -136,6 +136,11 @@ impl Sessions {
         Some(Arc::clone(session))
     }
 
+    /// The session that a server's own instance belongs to.
+    pub(crate) fn of(&self, id: &SessionId) -> Option<Arc<Session>> {
+        self.by_id.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
     /// Ends a session. Its requests are cancelled and its stream ends.
     pub(crate) fn remove(&self, id: &SessionId) -> Option<Arc<Session>> {
         let session = self.write().remove(id)?;

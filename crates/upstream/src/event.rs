@@ -1,9 +1,13 @@
 //! What servers say unasked that concerns more than one call.
 
-use tollgate_mcp::methods;
+use std::sync::Arc;
+
+use tollgate_mcp::{Message, methods};
 use tollgate_model::{PrincipalId, ServerName, SessionId, TenantId};
 
-/// A server said that something changed.
+use crate::key::{Key, Scope};
+
+/// A server said something that belongs to no call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerEvent {
     /// Which server.
@@ -12,10 +16,12 @@ pub struct ServerEvent {
     pub kind: EventKind,
     /// Whom it concerns: whoever shares the instance that said it.
     pub audience: Audience,
+    /// The instance that said it, or the one that it took the place of.
+    pub origin: Origin,
 }
 
 /// What happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventKind {
     /// `notifications/tools/list_changed`.
     ToolsChanged,
@@ -23,6 +29,16 @@ pub enum EventKind {
     PromptsChanged,
     /// `notifications/resources/list_changed`.
     ResourcesChanged,
+    /// `notifications/resources/updated`, for whoever watches the resource (see [`crate::Server::watch`]).
+    ResourceUpdated {
+        /// The resource, by the server's own URI.
+        uri: Arc<str>,
+        /// The notification; none if it may have been missed and is told to be safe.
+        message: Option<Box<Message>>,
+    },
+    /// Another notification of a legacy server that belongs to no call, for the one client session whose instance
+    /// said it.
+    Notification(Box<Message>),
 }
 
 /// Whom an event concerns.
@@ -38,24 +54,61 @@ pub enum Audience {
     Session(SessionId),
 }
 
+/// Which of a server's instances: equal for whatever serves the same callers, one after the other.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Origin(pub(crate) Arc<Key>);
+
+/// Who speaks, and whom it concerns.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub(crate) origin: Origin,
+    pub(crate) audience: Audience,
+}
+
+impl Source {
+    pub(crate) fn of(key: Key) -> Self {
+        Self { audience: key.scope.audience(), origin: Origin(Arc::new(key)) }
+    }
+
+    /// A server that keeps nothing of anyone.
+    pub(crate) fn everyone() -> Self {
+        Self::of(Key { scope: Scope::Shared, capabilities: None })
+    }
+}
+
 impl EventKind {
-    pub(crate) const ALL: [Self; 3] = [Self::ToolsChanged, Self::PromptsChanged, Self::ResourcesChanged];
+    /// The changes of lists.
+    pub(crate) const LISTS: [Self; 3] = [Self::ToolsChanged, Self::PromptsChanged, Self::ResourcesChanged];
 
     /// The capability whose `listChanged` declares this event.
-    pub(crate) fn capability(self) -> &'static str {
+    pub(crate) fn capability(&self) -> &'static str {
         match self {
             Self::ToolsChanged => "tools",
             Self::PromptsChanged => "prompts",
-            Self::ResourcesChanged => "resources",
+            _ => "resources",
         }
     }
 
-    /// The event that a notification of this method is.
-    pub(crate) fn of(method: &str) -> Option<Self> {
-        match method {
+    /// The event that a notification is, wherever it comes: a change of a list or of a resource.
+    pub(crate) fn of(message: &Message) -> Option<Self> {
+        match message.method() {
             methods::NOTIFICATIONS_TOOLS_LIST_CHANGED => Some(Self::ToolsChanged),
             methods::NOTIFICATIONS_PROMPTS_LIST_CHANGED => Some(Self::PromptsChanged),
             methods::NOTIFICATIONS_RESOURCES_LIST_CHANGED => Some(Self::ResourcesChanged),
+            methods::NOTIFICATIONS_RESOURCES_UPDATED => {
+                let uri = Arc::from(&*message.text("uri")?);
+                Some(Self::ResourceUpdated { uri, message: Some(Box::new(message.clone())) })
+            }
+            _ => None,
+        }
+    }
+
+    /// The event that a notification is which came beside all calls.
+    pub(crate) fn beside_calls(message: Message) -> Option<Self> {
+        match message.method() {
+            methods::NOTIFICATIONS_MESSAGE
+            | methods::NOTIFICATIONS_ELICITATION_COMPLETE
+            | methods::NOTIFICATIONS_TASKS_STATUS => Some(Self::Notification(Box::new(message))),
             _ => None,
         }
     }

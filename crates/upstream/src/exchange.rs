@@ -129,8 +129,8 @@ async fn from_stream(stream: &mut Stream, ticket: &Ticket) -> Result<Incoming, U
                     ));
                 }
             }
-            Kind::Notification => match EventKind::of(message.method()) {
-                Some(kind) => instance.shared.event(kind, &instance.audience),
+            Kind::Notification => match EventKind::of(&message) {
+                Some(kind) => instance.shared.event(kind, &instance.source),
                 None => return Ok(Incoming::Notification(message)),
             },
             Kind::Request if instance.revision.era() == Era::Modern => {

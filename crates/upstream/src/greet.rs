@@ -14,6 +14,7 @@ use tollgate_mcp::{Message, methods};
 use tollgate_model::{Era, Revision};
 
 use crate::conversation::{CallReceiver, Command, Conversation, response};
+use crate::event::Source;
 use crate::hello::{self, Discovery, Hello, read_discovery, read_initialize};
 use crate::link::{Instance, Wire};
 use crate::listen;
@@ -31,7 +32,7 @@ const INITIALIZE: u64 = 2;
 #[derive(Clone)]
 pub(crate) struct Beginning {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) audience: Audience,
+    pub(crate) source: Source,
     pub(crate) introduction: Introduction,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
@@ -73,7 +74,7 @@ pub(crate) async fn discover_over_http(site: &Arc<Site>) -> Result<Option<Instan
     match discovery {
         Discovery::Modern(hello) => {
             let wire = Wire::Modern(Arc::clone(site));
-            Ok(Some(Instance::new(shared, hello, Revision::LATEST, Audience::Everyone, wire)))
+            Ok(Some(Instance::new(shared, hello, Revision::LATEST, Source::everyone(), wire)))
         }
         Discovery::Legacy if only_modern => Err(UpstreamError::Unsupported {
             detail: "it is configured as modern, and did not answer server/discover".into(),
@@ -126,7 +127,7 @@ pub(crate) async fn begin_over_http(
     let begun = Session::begin(
         &site,
         beginning.introduction.clone(),
-        beginning.audience.clone(),
+        beginning.source.clone(),
         &beginning.tasks,
         beginning.stop.child_token(),
     )
@@ -135,7 +136,7 @@ pub(crate) async fn begin_over_http(
         Ok(Begun::Session(session, hello)) => {
             shared.learn_era(EraFact::Legacy);
             let revision = session.revision;
-            Ok(Instance::new(&shared, hello, revision, beginning.audience, Wire::Session(session)))
+            Ok(Instance::new(&shared, hello, revision, beginning.source, Wire::Session(session)))
         }
         // The specification's last resort (2025-11-25, transports, backwards compatibility).
         Ok(Begun::NotHere(status)) => {
@@ -163,9 +164,9 @@ async fn begin_over_sse(
     known: EraFact,
 ) -> Result<Instance, UpstreamError> {
     let shared = &beginning.shared;
-    let audience = beginning.audience.clone();
+    let source = beginning.source.clone();
     let stop = beginning.stop.child_token();
-    let conversation = sse::start(site, audience.clone(), &beginning.tasks, stop)
+    let conversation = sse::start(site, source.clone(), &beginning.tasks, stop)
         .await
         .inspect_err(|_| forget(shared, known))?;
     let wait = shared.settings.timeouts.probe;
@@ -178,7 +179,7 @@ async fn begin_over_sse(
         }
     };
     shared.learn_era(EraFact::LegacySse);
-    Ok(Instance::new(shared, hello, revision, audience, Wire::Shared(conversation)))
+    Ok(Instance::new(shared, hello, revision, source, Wire::Shared(conversation)))
 }
 
 /// A start on the strength of what was known has failed: the next one probes.
@@ -202,21 +203,23 @@ pub(crate) async fn begin_child(
     let mut died = false;
     loop {
         let stop = beginning.stop.child_token();
-        let audience = beginning.audience.clone();
-        let conversation = stdio::start(&shared, &settings, audience.clone(), &beginning.tasks, stop)?;
+        let mut source = beginning.source.clone();
+        let conversation = stdio::start(&shared, &settings, source.clone(), &beginning.tasks, stop)?;
         let greeted = greet_child(&conversation, &beginning, presumption).await;
         match greeted {
             Ok((revision, hello)) => {
                 // Nobody owns what a modern server says, unless the operator keeps its callers apart.
                 let everyones = revision.era() == Era::Modern && shared.settings.isolation.is_none();
-                let audience = if everyones { Audience::Everyone } else { audience };
-                let _ = conversation.command(Command::Settled(revision, audience.clone())).await;
+                if everyones {
+                    source.audience = Audience::Everyone;
+                }
+                let _ = conversation.command(Command::Settled(revision, source.audience.clone())).await;
                 let kinds = listen::declared(&hello);
                 if revision.era() == Era::Modern && !kinds.is_empty() {
                     // What it tells comes as notifications that name no call; the request itself is not waited for.
                     let _ = conversation.send(hello::listen(&kinds)).await;
                 }
-                return Ok(Instance::new(&shared, hello, revision, audience, Wire::Shared(conversation)));
+                return Ok(Instance::new(&shared, hello, revision, source, Wire::Shared(conversation)));
             }
             // Some legacy servers die of a request before `initialize`: once more, straight into that.
             Err(UpstreamError::Closed { .. } | UpstreamError::Stale { .. })

@@ -24,11 +24,17 @@ pub struct Hello {
 }
 
 impl Hello {
-    /// Whether the server declares that one of its lists may change, or that its resources can be subscribed to: all
-    /// that it could use a stream of its own for.
+    /// Whether the server declares that one of its lists may change, that its resources can be subscribed to, that it
+    /// logs, or that it tells of tasks: all that it could use a stream of its own for.
     pub(crate) fn may_speak_unasked(&self) -> bool {
-        EventKind::ALL.into_iter().any(|kind| self.may_change(kind.capability()))
-            || self.has_flag("resources", "subscribe")
+        EventKind::LISTS.into_iter().any(|kind| self.may_change(kind.capability()))
+            || self.may_be_watched()
+            || ["logging", "tasks"].into_iter().any(|part| self.declares(part))
+    }
+
+    /// Whether the server declares that its resources can be subscribed to.
+    pub fn may_be_watched(&self) -> bool {
+        self.has_flag("resources", "subscribe")
     }
 
     /// Whether the server declares that it tells when this list changes.

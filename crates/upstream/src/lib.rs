@@ -32,7 +32,7 @@ mod stdio;
 mod stream;
 
 pub use error::UpstreamError;
-pub use event::{Audience, EventKind, ServerEvent};
+pub use event::{Audience, EventKind, Origin, ServerEvent};
 pub use exchange::{Exchange, Incoming};
 pub use hello::Hello;
 pub use link::{Link, Outbound};

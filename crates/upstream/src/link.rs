@@ -10,7 +10,9 @@ use tokio::time::{Instant, timeout_at};
 use tollgate_mcp::{Segments, codes, methods};
 use tollgate_model::{Era, Revision};
 
+use crate::UpstreamError;
 use crate::conversation::Conversation;
+use crate::event::Source;
 use crate::exchange::{Exchange, Ticket};
 use crate::hello::{self, Hello};
 use crate::http::HttpError;
@@ -18,7 +20,6 @@ use crate::session::{Current, Session};
 use crate::shared::Shared;
 use crate::site::{Rejection, Site};
 use crate::stream::Stream;
-use crate::{Audience, UpstreamError};
 
 /// A session, process or stateless origin. Cheap to clone; all clones are the same.
 #[derive(Clone, Debug)]
@@ -102,7 +103,7 @@ pub(crate) struct Instance {
     pub(crate) shared: Arc<Shared>,
     pub(crate) hello: Hello,
     pub(crate) revision: Revision,
-    pub(crate) audience: Audience,
+    pub(crate) source: Source,
     pub(crate) wire: Wire,
     next_id: AtomicU64,
     in_flight: AtomicUsize,
@@ -130,14 +131,14 @@ impl Instance {
         shared: &Arc<Shared>,
         hello: Hello,
         revision: Revision,
-        audience: Audience,
+        source: Source,
         wire: Wire,
     ) -> Self {
         Self {
             shared: Arc::clone(shared),
             hello,
             revision,
-            audience,
+            source,
             wire,
             next_id: AtomicU64::new(FIRST_ID),
             in_flight: AtomicUsize::new(0),

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use tokio::time::timeout;
-use tollgate_mcp::{Kind, Message, methods};
+use tollgate_mcp::{Kind, methods};
 
 use crate::EventKind;
 use crate::backoff::Backoff;
@@ -17,7 +17,7 @@ const SILENCES_MAX: u32 = 2;
 
 /// What a server declares that its clients can listen for.
 pub(crate) fn declared(hello: &Hello) -> Vec<EventKind> {
-    EventKind::ALL.into_iter().filter(|kind| hello.may_change(kind.capability())).collect()
+    EventKind::LISTS.into_iter().filter(|kind| hello.may_change(kind.capability())).collect()
 }
 
 /// What came of one subscription.
@@ -77,24 +77,19 @@ async fn hold(site: &Arc<Site>, instance: &Weak<Instance>, kinds: &[EventKind], 
     };
     let tell = |kind: EventKind| {
         if let Some(instance) = instance.upgrade() {
-            shared.event(kind, &instance.audience);
+            shared.event(kind, &instance.source);
         }
     };
     if again {
         // Whatever changed while nobody listened was not heard.
-        kinds.iter().copied().for_each(tell);
+        kinds.iter().cloned().for_each(tell);
     }
     while let Ok(message) = stream.message().await {
         match message.kind() {
-            Kind::Notification => EventKind::of(message.method()).into_iter().for_each(tell),
+            Kind::Notification => EventKind::of(&message).into_iter().for_each(tell),
             Kind::Result | Kind::Error if message.id_u64() == Some(LISTEN) => break,
             _ => {}
         }
     }
     Held::Ended
-}
-
-/// Whether a message is part of a subscription's own business, which concerns no call.
-pub(crate) fn is_own(message: &Message) -> bool {
-    message.method() == methods::NOTIFICATIONS_SUBSCRIPTIONS_ACKNOWLEDGED
 }

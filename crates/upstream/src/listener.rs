@@ -7,12 +7,13 @@ use http::{HeaderValue, StatusCode};
 use tollgate_mcp::{Kind, Message, SseDecoder, headers, methods};
 use tollgate_model::Revision;
 
+use crate::EventKind;
 use crate::backoff::Backoff;
+use crate::event::Source;
 use crate::hello;
 use crate::http::Reply;
 use crate::session::Current;
 use crate::site::{LAST_EVENT_ID, Site};
-use crate::{Audience, EventKind};
 
 /// The longest reconnection time that a server may ask for.
 const RETRY_MAX: Duration = Duration::from_mins(5);
@@ -22,7 +23,7 @@ pub(crate) struct Listener {
     pub(crate) site: Arc<Site>,
     pub(crate) revision: Revision,
     pub(crate) session: Arc<Current>,
-    pub(crate) audience: Audience,
+    pub(crate) source: Source,
 }
 
 /// What came of one stream.
@@ -94,7 +95,7 @@ impl Listener {
                     continue;
                 }
                 match Message::parse(event.data, &limits) {
-                    Ok(message) => self.take(&message).await,
+                    Ok(message) => self.take(message).await,
                     Err(_) => {
                         self.site.shared.protocol_error("something that is not a JSON-RPC message", false);
                     }
@@ -110,15 +111,17 @@ impl Listener {
         }
     }
 
-    async fn take(&self, message: &Message) {
+    async fn take(&self, message: Message) {
         let shared = &self.site.shared;
         match message.kind() {
-            Kind::Notification => match EventKind::of(message.method()) {
-                Some(kind) => shared.event(kind, &self.audience),
-                None => {
-                    shared.counters.messages_dropped.add();
+            Kind::Notification => {
+                match EventKind::of(&message).or_else(|| EventKind::beside_calls(message)) {
+                    Some(kind) => shared.event(kind, &self.source),
+                    None => {
+                        shared.counters.messages_dropped.add();
+                    }
                 }
-            },
+            }
             Kind::Request => {
                 let Some(raw_id) = message.id_raw() else { return };
                 // Nothing else can be associated with a call from here.

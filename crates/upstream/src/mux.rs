@@ -11,7 +11,7 @@ use tollgate_mcp::{Fault, Kind, Limits, Message, Segments, meta, methods};
 use tollgate_model::Era;
 
 use crate::hello;
-use crate::listen;
+use crate::link::FIRST_ID;
 use crate::shared::Shared;
 use crate::{EventKind, Incoming, UpstreamError};
 
@@ -38,6 +38,8 @@ pub(crate) struct Mux {
     shared: Arc<Shared>,
     limits: Limits,
     calls: HashMap<u64, CallSender>,
+    /// The gateway's own subscriptions: open for long, and no calls of anyone's.
+    subscriptions: HashMap<u64, CallSender>,
     cancelled: VecDeque<u64>,
     answered: VecDeque<u64>,
     /// Since when a message has been coming in that has not ended.
@@ -51,6 +53,7 @@ impl Mux {
             shared,
             limits,
             calls: HashMap::new(),
+            subscriptions: HashMap::new(),
             cancelled: VecDeque::new(),
             answered: VecDeque::new(),
             unfinished_since: None,
@@ -73,9 +76,15 @@ impl Mux {
         true
     }
 
+    #[expect(dead_code, reason = "its caller comes with the next step")]
+    /// Enters a subscription of the gateway's own. Its channel must have room as that of a call.
+    pub(crate) fn subscribe(&mut self, id: u64, sender: CallSender) {
+        self.subscriptions.insert(id, sender);
+    }
+
     /// Removes a call whose caller has left; false if it had ended before.
     pub(crate) fn leave(&mut self, id: u64) -> bool {
-        let was = self.calls.remove(&id).is_some();
+        let was = self.calls.remove(&id).or_else(|| self.subscriptions.remove(&id)).is_some();
         if was {
             remember(&mut self.cancelled, id);
         }
@@ -100,7 +109,7 @@ impl Mux {
 
     /// Every call gets this error.
     pub(crate) fn fail_all(&mut self, error: &UpstreamError) {
-        for (_, sender) in self.calls.drain() {
+        for (_, sender) in self.calls.drain().chain(self.subscriptions.drain()) {
             let _ = sender.try_send(Err(error.clone()));
         }
     }
@@ -137,7 +146,7 @@ impl Mux {
         };
         match message.kind() {
             Kind::Result | Kind::Error => self.response(message),
-            Kind::Notification => self.notification(message),
+            Kind::Notification => self.notification(message, era),
             Kind::Request => self.request(message, era),
         }
     }
@@ -162,12 +171,12 @@ impl Mux {
             self.shared.protocol_error("an answer with an id that was never used", false);
             return Action::Nothing;
         };
-        if let Some(sender) = self.calls.remove(&id) {
+        if let Some(sender) = self.calls.remove(&id).or_else(|| self.subscriptions.remove(&id)) {
             remember(&mut self.answered, id);
             // There is always room left for the response. An error means that the caller has left just now.
             let _ = sender.try_send(Ok(Incoming::Response(message)));
-        } else if id <= hello::LISTEN || self.cancelled.contains(&id) {
-            // The gateway's own greetings and subscription, or what nobody waits for any more.
+        } else if id < FIRST_ID || self.cancelled.contains(&id) {
+            // The gateway's own greetings, or what nobody waits for any more.
             // Answers to cancelled requests are to be ignored (2025-11-25 and 2026-07-28, cancellation).
         } else if self.answered.contains(&id) {
             self.shared.protocol_error("a second answer to the same request", false);
@@ -177,22 +186,32 @@ impl Mux {
         Action::Nothing
     }
 
-    fn notification(&mut self, message: Message) -> Action {
-        if let Some(kind) = EventKind::of(message.method()) {
-            return Action::Event(kind);
+    fn notification(&mut self, message: Message, era: Option<Era>) -> Action {
+        if let Some(subscription) = message.meta_member(meta::SUBSCRIPTION_ID) {
+            let id = plain_id(subscription.of(message.bytes()));
+            if let Some(sender) = id.and_then(|id| self.subscriptions.get(&id)) {
+                if !hand_over(sender, Incoming::Notification(message)) {
+                    self.shared.counters.messages_dropped.add();
+                }
+                return Action::Nothing;
+            }
         }
-        if listen::is_own(&message) {
-            return Action::Nothing;
+        if let Some(kind) = EventKind::of(&message) {
+            return Action::Event(kind);
         }
         let call = if message.method() == methods::NOTIFICATIONS_PROGRESS {
             message.member(meta::PROGRESS_TOKEN).and_then(|token| plain_id(token.of(message.bytes())))
         } else {
             self.only_call()
         };
-        let delivered = call.and_then(|id| self.calls.get(&id)).is_some_and(|sender| {
-            // One place is kept for the response.
-            sender.capacity() > 1 && sender.try_send(Ok(Incoming::Notification(message))).is_ok()
-        });
+        let delivered = match call.and_then(|id| self.calls.get(&id)) {
+            Some(sender) => hand_over(sender, Incoming::Notification(message)),
+            None if era == Some(Era::Legacy) => match EventKind::beside_calls(message) {
+                Some(kind) => return Action::Event(kind),
+                None => false,
+            },
+            None => false,
+        };
         if !delivered {
             self.shared.counters.messages_dropped.add();
         }
@@ -209,9 +228,8 @@ impl Mux {
         if message.method() == methods::PING {
             return Action::Answer(hello::pong(&raw_id));
         }
-        let delivered = self.only_call().and_then(|id| self.calls.get(&id)).is_some_and(|sender| {
-            sender.capacity() > 1 && sender.try_send(Ok(Incoming::Request(message))).is_ok()
-        });
+        let call = self.only_call().and_then(|id| self.calls.get(&id));
+        let delivered = call.is_some_and(|sender| hand_over(sender, Incoming::Request(message)));
         if delivered { Action::Nothing } else { Action::Answer(hello::nobody(&raw_id)) }
     }
 
@@ -219,6 +237,11 @@ impl Mux {
     fn only_call(&self) -> Option<u64> {
         if self.calls.len() == 1 { self.calls.keys().next().copied() } else { None }
     }
+}
+
+/// Hands a message to whoever waits for a response; one place is kept for that.
+fn hand_over(sender: &CallSender, incoming: Incoming) -> bool {
+    sender.capacity() > 1 && sender.try_send(Ok(incoming)).is_ok()
 }
 
 /// Ids are minted as plain unsigned integers.

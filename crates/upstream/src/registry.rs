@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use tollgate_model::{Caller, Era, SessionId};
 
 use crate::backoff::Backoff;
+use crate::event::Source;
 use crate::greet::{Beginning, begin_child, begin_over_http, discover_over_http, presumed};
 use crate::key::{Canonical, Key, Scope};
 use crate::link::Instance;
@@ -259,7 +260,7 @@ impl Registry {
         let start = |again: bool| {
             let beginning = Beginning {
                 shared: Arc::clone(&shared),
-                audience: key.scope.audience(),
+                source: Source::of(key.clone()),
                 introduction,
                 tasks: self.tasks.clone(),
                 stop: self.stop.child_token(),

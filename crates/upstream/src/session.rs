@@ -13,12 +13,13 @@ use tokio_util::task::TaskTracker;
 use tollgate_mcp::{Kind, Message, Segments};
 use tollgate_model::Revision;
 
+use crate::UpstreamError;
+use crate::event::Source;
 use crate::hello::{self, Hello, read_initialize};
 use crate::http::HttpError;
 use crate::listener;
 use crate::site::{Rejection, Site, session_of, status_error};
 use crate::stream::Stream;
-use crate::{Audience, UpstreamError};
 
 /// What `initialize` says of the client.
 #[derive(Debug, Clone)]
@@ -33,7 +34,7 @@ pub(crate) struct Session {
     pub(crate) site: Arc<Site>,
     pub(crate) revision: Revision,
     introduction: Introduction,
-    audience: Audience,
+    source: Source,
     current: ArcSwap<Current>,
     renewal: Mutex<()>,
     listens: bool,
@@ -74,7 +75,7 @@ impl Session {
     pub(crate) async fn begin(
         site: &Arc<Site>,
         introduction: Introduction,
-        audience: Audience,
+        source: Source,
         tasks: &TaskTracker,
         stop: CancellationToken,
     ) -> Result<Begun, UpstreamError> {
@@ -87,7 +88,7 @@ impl Session {
             site: Arc::clone(site),
             revision,
             introduction,
-            audience,
+            source,
             current: ArcSwap::from_pointee(current),
             renewal: Mutex::new(()),
             listens: hello.may_speak_unasked(),
@@ -144,7 +145,7 @@ impl Session {
                 site: Arc::clone(&self.site),
                 revision: self.revision,
                 session: Arc::clone(&current),
-                audience: self.audience.clone(),
+                source: self.source.clone(),
             };
             let stop = current.stop.clone();
             self.tasks.spawn(async move {

@@ -10,7 +10,8 @@ use tollgate_mcp::Limits;
 use tollgate_model::Revision;
 use tollgate_telemetry::events::{ServerDown, ServerUp};
 
-use crate::{Audience, Counters, EventKind, Reach, ServerEvent, ServerSettings, UpstreamError};
+use crate::event::Source;
+use crate::{Counters, EventKind, Reach, ServerEvent, ServerSettings, UpstreamError};
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -144,9 +145,17 @@ impl Shared {
     }
 
     /// Tells whom it concerns. If nobody keeps up, an event is lost: whoever lists again sees the change.
-    pub(crate) fn event(&self, kind: EventKind, audience: &Audience) {
-        let event = ServerEvent { server: self.settings.name.clone(), kind, audience: audience.clone() };
-        if self.events.try_send(event).is_err() {
+    pub(crate) fn event(&self, kind: EventKind, source: &Source) {
+        // What a server may say as often as it likes leaves room for what must not be missed.
+        let crowded = self.events.capacity() < self.events.max_capacity() / 2;
+        let event = ServerEvent {
+            server: self.settings.name.clone(),
+            audience: source.audience.clone(),
+            origin: source.origin.clone(),
+            kind,
+        };
+        let droppable = matches!(event.kind, EventKind::Notification(_));
+        if (crowded && droppable) || self.events.try_send(event).is_err() {
             self.counters.messages_dropped.add();
         }
     }

@@ -11,18 +11,19 @@ use tokio_util::task::TaskTracker;
 use tollgate_mcp::{Segments, SseDecoder, SseError, headers};
 use tollgate_model::Era;
 
+use crate::UpstreamError;
 use crate::conversation::{Command, Conversation, Outlet};
+use crate::event::Source;
 use crate::hello;
 use crate::http::{Reply, Target};
 use crate::mux::{Action, Mux, STUCK};
 use crate::shared::Shared;
 use crate::site::{Site, encoded, status_error};
-use crate::{Audience, UpstreamError};
 
 /// Opens the stream and waits for its `endpoint` event. [`crate::UpstreamError::Protocol`] if this is no such server.
 pub(crate) async fn start(
     site: &Arc<Site>,
-    audience: Audience,
+    source: Source,
     tasks: &TaskTracker,
     stop: CancellationToken,
 ) -> Result<Conversation, UpstreamError> {
@@ -38,7 +39,7 @@ pub(crate) async fn start(
         shared: Arc::clone(shared),
         site: Arc::clone(site),
         target: target.clone(),
-        audience,
+        source,
         inbox,
         stop: stop.clone(),
     };
@@ -92,7 +93,7 @@ struct Owner {
     site: Arc<Site>,
     target: Target,
     mux: Mux,
-    audience: Audience,
+    source: Source,
     inbox: mpsc::Receiver<Command>,
     stop: CancellationToken,
 }
@@ -130,7 +131,7 @@ impl Owner {
                     match self.mux.receive(event.data, Some(Era::Legacy)) {
                         Action::Nothing => {}
                         Action::Answer(body) => self.post(body),
-                        Action::Event(kind) => self.shared.event(kind, &self.audience),
+                        Action::Event(kind) => self.shared.event(kind, &self.source),
                     }
                     continue;
                 }

@@ -43,6 +43,15 @@ pub struct Message {
     parts: Parts,
 }
 
+/// Messages are equal if their bytes are.
+impl PartialEq for Message {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Message {}
+
 #[derive(Clone, Debug)]
 enum Method {
     /// A response.

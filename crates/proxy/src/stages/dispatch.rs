@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use tollgate_mcp::{Message, Segments, methods};
 use tollgate_model::{Era, ServerName};
-use tollgate_upstream::{Audience, EventKind, Incoming, Outbound, ServerEvent, UpstreamError};
+use tollgate_upstream::{Incoming, Outbound, UpstreamError};
 
 use super::Route;
 use crate::bridge::{self, Relay};
@@ -39,8 +39,8 @@ pub(crate) struct Listener<'a> {
 
 /// Sends the request and sees it through to its response. Dropping the future cancels the request at the server.
 pub(crate) async fn send(
-    gateway: &Gateway,
-    server: &ServerName,
+    _gateway: &Gateway,
+    _server: &ServerName,
     route: &Route,
     departure: Departure,
     listener: Option<&Listener<'_>>,
@@ -65,7 +65,6 @@ pub(crate) async fn send(
                     Relay::Send(message) => {
                         drop(tokio::time::timeout(READER_PATIENCE, listener.outlet.send(message)).await);
                     }
-                    Relay::Changed(method) => gateway.changed(&event(server, method)),
                     Relay::Drop => {}
                 }
             }
@@ -77,15 +76,6 @@ pub(crate) async fn send(
             }
         }
     }
-}
-
-fn event(server: &ServerName, method: &str) -> ServerEvent {
-    let kind = match method {
-        methods::NOTIFICATIONS_TOOLS_LIST_CHANGED => EventKind::ToolsChanged,
-        methods::NOTIFICATIONS_PROMPTS_LIST_CHANGED => EventKind::PromptsChanged,
-        _ => EventKind::ResourcesChanged,
-    };
-    ServerEvent { server: server.clone(), kind, audience: Audience::Everyone }
 }
 
 /// What a server's request gets: pings are answered, everything else is a method that this client does not have.

@@ -17,10 +17,11 @@ use tollgate_model::Era;
 use super::process::{Pipes, Process};
 use super::stderr;
 use crate::conversation::{Command, Conversation, Outlet};
+use crate::event::Source;
 use crate::hello;
 use crate::mux::{Action, Mux, STUCK};
 use crate::shared::Shared;
-use crate::{Audience, StdioSettings, UpstreamError};
+use crate::{StdioSettings, UpstreamError};
 
 /// How much room is made for each read: a pipe's own size on Linux.
 const READ_BYTES: usize = 64 << 10;
@@ -33,7 +34,7 @@ const WRITE_PIECES_MAX: usize = 16;
 pub(crate) fn start(
     shared: &Arc<Shared>,
     settings: &StdioSettings,
-    audience: Audience,
+    source: Source,
     tasks: &TaskTracker,
     stop: CancellationToken,
 ) -> Result<Conversation, UpstreamError> {
@@ -43,7 +44,7 @@ pub(crate) fn start(
     let owner = Owner {
         mux: Mux::new(Arc::clone(shared)),
         shared: Arc::clone(shared),
-        audience,
+        source,
         inbox,
         outbox: VecDeque::new(),
         era: None,
@@ -56,7 +57,7 @@ pub(crate) fn start(
 struct Owner {
     shared: Arc<Shared>,
     mux: Mux,
-    audience: Audience,
+    source: Source,
     inbox: mpsc::Receiver<Command>,
     outbox: VecDeque<Bytes>,
     era: Option<Era>,
@@ -166,7 +167,7 @@ impl Owner {
             }
             Command::Settled(revision, audience) => {
                 self.era = Some(revision.era());
-                self.audience = audience;
+                self.source.audience = audience;
             }
         }
         ControlFlow::Continue(())
@@ -177,7 +178,7 @@ impl Owner {
             Line::Message(bytes) => match self.mux.receive(bytes, self.era) {
                 Action::Nothing => {}
                 Action::Answer(body) => self.post(&body),
-                Action::Event(kind) => self.shared.event(kind, &self.audience),
+                Action::Event(kind) => self.shared.event(kind, &self.source),
             },
             Line::Oversize { id, .. } => self.mux.oversize(id.as_deref()),
         }

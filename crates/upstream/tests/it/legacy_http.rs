@@ -219,6 +219,22 @@ async fn what_a_server_says_unasked_becomes_events_and_its_questions_are_refused
     assert_eq!(told.kind, EventKind::PromptsChanged);
     assert!(matches!(told.audience, Audience::Session(session) if session.as_str() == "session-1"));
 
+    // What belongs to no call is for the client whose session it is; what is nobody's business goes nowhere.
+    let log = json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": 1.50}});
+    let progress =
+        json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": 99}});
+    let updated =
+        json!({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": "a:b"}});
+    for words in [&progress, &log, &updated] {
+        stream.send(say(words.clone())).await.unwrap();
+    }
+    let told = events.recv().await.unwrap();
+    let EventKind::Notification(message) = told.kind else { panic!("{:?}", told.kind) };
+    assert_eq!(message.bytes(), &log.to_string());
+    assert!(matches!(told.audience, Audience::Session(session) if session.as_str() == "session-1"));
+    let told = events.recv().await.unwrap();
+    assert!(matches!(told.kind, EventKind::ResourceUpdated { uri, message: Some(_) } if &*uri == "a:b"));
+
     stream.send(say(json!({"jsonrpc": "2.0", "id": 1, "method": "ping"}))).await.unwrap();
     stream.send(say(json!({"jsonrpc": "2.0", "id": 2, "method": "roots/list"}))).await.unwrap();
     let answer = |id: i64| move |seen: &Seen| seen.body["id"] == id && seen.rpc().is_empty();
