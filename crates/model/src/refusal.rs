@@ -167,7 +167,7 @@ codes! {
     HeaderMismatch = "header_mismatch", rpc -32020 / -32600, http 400 / 400, Client, Never;
     /// The protocol revision is not spoken here.
     UnsupportedVersion = "unsupported_version", rpc -32022 / -32600, http 400 / 400, Client, Never;
-    /// The request needs a capability that the client did not declare. Not sent yet.
+    /// The request needs a capability that the client did not declare.
     MissingCapability = "missing_capability", rpc -32021 / -32603, http 400 / 200, Client, Never;
     /// No such tool here.
     UnknownTool = "unknown_tool", rpc -32602 / -32602, http 200 / 200, Client, Never;
@@ -175,6 +175,8 @@ codes! {
     UnknownPrompt = "unknown_prompt", rpc -32602 / -32602, http 200 / 200, Client, Never;
     /// No such resource here.
     UnknownResource = "unknown_resource", rpc -32602 / -32002, http 200 / 200, Client, Never;
+    /// A task that does not exist here, or is another caller's.
+    UnknownTask = "unknown_task", rpc -32602 / -32602, http 200 / 200, Client, Never;
     /// A cursor that this gateway did not issue, or issued before the servers changed.
     InvalidCursor = "invalid_cursor", rpc -32602 / -32602, http 200 / 200, Client, Never;
     /// A session that does not exist, has ended, or is another caller's.

@@ -16,6 +16,7 @@ use crate::gateway::{Gateway, Snapshot};
 use crate::inbound::Inbound;
 use crate::reply::Reply;
 use crate::stages::{policy, route};
+use crate::tasks::capability;
 
 /// What the gateway says of itself, as raw JSON.
 pub(crate) const OWN_INFO: &str =
@@ -35,8 +36,9 @@ pub(crate) async fn initialize(
     let (capabilities, info, instructions) = match endpoint.native_server() {
         Some(server) => {
             let hello = hello_of(snapshot, server, caller).await?;
-            let info = hello.info.unwrap_or_else(|| Bytes::from_static(OWN_INFO.as_bytes()));
-            (carried(&hello.capabilities, Era::Legacy), info, hello.instructions)
+            let info = hello.info.clone().unwrap_or_else(|| Bytes::from_static(OWN_INFO.as_bytes()));
+            let capabilities = carried(&hello.capabilities, Era::Legacy);
+            (capability::with_tasks(&capabilities, &hello, revision), info, hello.instructions)
         }
         None => {
             let info = Bytes::from_static(OWN_INFO.as_bytes());
@@ -62,7 +64,9 @@ pub(crate) async fn discover(_gateway: &Gateway, inbound: &Inbound) -> Result<Re
         Some(server) => {
             let hello = hello_of(snapshot, server, caller).await?;
             let info = hello.info.clone().unwrap_or_else(|| Bytes::from_static(OWN_INFO.as_bytes()));
-            (carried(&hello.capabilities, Era::Modern), info, hello.instructions.clone(), caching_of(&hello))
+            let capabilities = carried(&hello.capabilities, Era::Modern);
+            let capabilities = capability::with_tasks(&capabilities, &hello, caller.client.revision);
+            (capabilities, info, hello.instructions.clone(), caching_of(&hello))
         }
         None => {
             let info = Bytes::from_static(OWN_INFO.as_bytes());
@@ -114,11 +118,14 @@ fn own_capabilities(era: Era) -> Bytes {
             br#"{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"listChanged":true},"completions":{}}"#
         }
         // Changes reach a modern client only by `subscriptions/listen`, which is not served yet.
-        Era::Modern => br#"{"tools":{},"prompts":{},"resources":{},"completions":{}}"#,
+        Era::Modern => {
+            br#"{"tools":{},"prompts":{},"resources":{},"completions":{},"extensions":{"io.modelcontextprotocol/tasks":{}}}"#
+        }
     })
 }
 
-/// A server's capabilities, less what the gateway does not carry yet: logging levels, tasks and subscriptions.
+/// A server's capabilities, less what the gateway does not carry yet, logging levels and subscriptions, and less tasks,
+/// which have a rule of their own.
 fn carried(capabilities: &Bytes, to: Era) -> Bytes {
     let whole = Span::all(capabilities);
     let mut edit = Edit::new(capabilities);

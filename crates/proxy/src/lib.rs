@@ -21,6 +21,7 @@ mod seal;
 mod session;
 mod settings;
 mod stages;
+mod tasks;
 
 pub use downstream::{Body, Peer, StdioError, serve_http, serve_stdio};
 pub use gateway::{Gateway, GatewayError, Overview};

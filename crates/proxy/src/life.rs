@@ -19,6 +19,7 @@ use crate::refuse;
 use crate::reply::Reply;
 use crate::stages::dispatch::{self, Departure, Listener};
 use crate::stages::{policy, resolve, route};
+use crate::tasks;
 
 /// Answers a request: always with exactly one reply.
 pub(crate) async fn answer(gateway: &Gateway, inbound: &Inbound) -> Reply {
@@ -33,6 +34,14 @@ pub(crate) async fn answer(gateway: &Gateway, inbound: &Inbound) -> Reply {
         (methods::PING, Era::Legacy) => Ok(Reply::result(&inbound.id, b"{}")),
         // On the heap, here and below: what is rare must not make every call's state large.
         (methods::SERVER_DISCOVER, Era::Modern) => Box::pin(hello::discover(gateway, inbound)).await,
+        (
+            methods::TASKS_GET
+            | methods::TASKS_UPDATE
+            | methods::TASKS_CANCEL
+            | methods::TASKS_RESULT
+            | methods::TASKS_LIST,
+            _,
+        ) => Box::pin(tasks::serve(gateway, inbound)).await,
         (method, _) => match ListKind::of_method(method) {
             Some(kind) => Box::pin(lists::list(gateway, inbound, kind)).await,
             None => Err(Refusal::new(Stage::Envelope, Code::MethodNotFound, "Method not found")),
@@ -69,6 +78,9 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
                 looked_up = true;
                 Box::pin(lists::learn_names(gateway, inbound, server.name(), ListKind::Tools)).await?;
             }
+            Ok(message) if tasks::is_created(&message, inbound.message.method(), route.link().era()) => {
+                return tasks::created(gateway, inbound, server.name(), &route, &message);
+            }
             Ok(message) => {
                 return bridge::response(&Answered {
                     message: &message,
@@ -76,7 +88,7 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
                     method: inbound.message.method(),
                     client_id: &inbound.id,
                     client_era: inbound.era(),
-                    uris: stand_ins(gateway, inbound, server.name(), &message),
+                    stand_ins: stand_ins(gateway, inbound, server.name(), &message)?,
                 })
                 .map_err(|refusal| refusal.of(server.name()));
             }
@@ -132,28 +144,24 @@ fn depart(
     }
 }
 
-/// The URIs in a result that must not be used here as they are, since another server behind this endpoint has the same.
-fn stand_ins(
+/// What must not reach this client as the server wrote it: the ids of tasks, and URIs that another server behind this
+/// endpoint has too.
+pub(crate) fn stand_ins(
     gateway: &Gateway,
     inbound: &Inbound,
     server: &ServerName,
     message: &Message,
-) -> Vec<(Span, String)> {
-    if inbound.endpoint.native_server().is_some() {
-        return Vec::new();
-    }
+) -> Result<Vec<(Span, String)>, Refusal> {
+    let mut stand_ins = tasks::ids(gateway, inbound, server, message)?;
     // Only what a list has shown can collide; without a list the client knows no stand-ins either.
-    let Some(index) = lists::known_uri_index(gateway, inbound, ListKind::Resources) else {
-        return Vec::new();
-    };
-    if !index.has_collisions() {
-        return Vec::new();
+    if inbound.endpoint.native_server().is_none()
+        && let Some(index) = lists::known_uri_index(gateway, inbound, ListKind::Resources)
+        && index.has_collisions()
+    {
+        let colliding = bridge::resource_uris(message).into_iter().filter(|(_, uri)| index.collides(uri));
+        stand_ins.extend(colliding.map(|(place, uri)| (place, uris::rewrite(server, &uri))));
     }
-    bridge::resource_uris(message)
-        .into_iter()
-        .filter(|(_, uri)| index.collides(uri))
-        .map(|(place, uri)| (place, uris::rewrite(server, &uri)))
-        .collect()
+    Ok(stand_ins)
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ async fn native(
                     method: inbound.message.method(),
                     client_id: &inbound.id,
                     client_era: inbound.era(),
-                    uris: Vec::new(),
+                    stand_ins: Vec::new(),
                 };
                 return bridge::response(&answered).map_err(|refusal| refusal.of(server.name()));
             }

@@ -4,12 +4,15 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 
 /// Seals and opens. A nonce is random and 96 bits long, so one key is good for about 2^32 seals (NIST SP 800-38D,
 /// 8.3), far more than a process makes.
 pub(crate) struct Sealer {
     key: LessSafeKey,
+    /// Makes the nonce of what must look the same whenever it is sealed.
+    repeatable: hmac::Key,
     random: SystemRandom,
 }
 
@@ -25,13 +28,39 @@ impl Sealer {
         let mut key = [0_u8; 32];
         random.fill(&mut key).map_err(|_| NoRandomness)?;
         let key = UnboundKey::new(&CHACHA20_POLY1305, &key).map_err(|_| NoRandomness)?;
-        Ok(Self { key: LessSafeKey::new(key), random })
+        let mut repeatable = [0_u8; 32];
+        random.fill(&mut repeatable).map_err(|_| NoRandomness)?;
+        let repeatable = hmac::Key::new(hmac::HMAC_SHA256, &repeatable);
+        Ok(Self { key: LessSafeKey::new(key), repeatable, random })
     }
 
     /// Seals bytes for one purpose, as URL-safe text.
-    pub(crate) fn seal(&self, purpose: &str, mut bytes: Vec<u8>) -> Result<String, NoRandomness> {
+    pub(crate) fn seal(&self, purpose: &str, bytes: Vec<u8>) -> Result<String, NoRandomness> {
         let mut nonce = [0_u8; NONCE_LEN];
         self.random.fill(&mut nonce).map_err(|_| NoRandomness)?;
+        self.seal_with(nonce, purpose, bytes)
+    }
+
+    /// Seals so that the same bytes for the same purpose are the same text, for names that a client compares. The
+    /// nonce is a keyed digest of both, so it comes again only with what it was made of.
+    pub(crate) fn seal_repeatably(&self, purpose: &str, bytes: Vec<u8>) -> Result<String, NoRandomness> {
+        let mut digest = hmac::Context::with_key(&self.repeatable);
+        digest.update(&(purpose.len() as u64).to_be_bytes());
+        digest.update(purpose.as_bytes());
+        digest.update(&bytes);
+        let mut nonce = [0_u8; NONCE_LEN];
+        for (to, from) in nonce.iter_mut().zip(digest.sign().as_ref()) {
+            *to = *from;
+        }
+        self.seal_with(nonce, purpose, bytes)
+    }
+
+    fn seal_with(
+        &self,
+        nonce: [u8; NONCE_LEN],
+        purpose: &str,
+        mut bytes: Vec<u8>,
+    ) -> Result<String, NoRandomness> {
         let aad = Aad::from(purpose.as_bytes());
         self.key
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut bytes)
@@ -82,5 +111,18 @@ mod tests {
             assert!(altered == sealed || sealer.open("cursor", &altered).is_none(), "byte {at}");
         }
         assert_eq!(sealer.open("cursor", ""), None);
+    }
+
+    #[test]
+    fn a_name_looks_the_same_whenever_it_is_sealed() {
+        let sealer = Sealer::new().expect("randomness");
+        let seal = |purpose, name: &str| sealer.seal_repeatably(purpose, name.into()).expect("sealed");
+        assert_eq!(seal("task", "a"), seal("task", "a"));
+        assert_ne!(seal("task", "a"), seal("task", "b"));
+        assert_ne!(seal("task", "a"), seal("other", "a"));
+        assert_eq!(sealer.open("task", &seal("task", "a")).as_deref(), Some(&b"a"[..]));
+        assert_eq!(sealer.open("other", &seal("task", "a")), None);
+        let other = Sealer::new().expect("randomness");
+        assert_ne!(seal("task", "a"), other.seal_repeatably("task", b"a".to_vec()).expect("sealed"));
     }
 }

@@ -21,6 +21,9 @@ pub struct Hello {
     pub instructions: Option<Bytes>,
     /// The whole result.
     pub result: Bytes,
+    /// Whether it may answer calls of tools with tasks: by the extension (2026-07-28), or by the experiment
+    /// (2025-11-25, `tasks.requests.tools.call`).
+    pub tasks: bool,
 }
 
 impl Hello {
@@ -156,8 +159,10 @@ pub(crate) fn read_discovery(answer: &Message) -> Discovery {
             let versions = texts(answer.bytes(), versions);
             if versions.iter().any(|version| version == Revision::LATEST.as_str()) {
                 let result = answer.body().map(|result| answer.raw(result)).unwrap_or_default();
+                let capabilities = object_member(answer, "capabilities");
                 return Discovery::Modern(Hello {
-                    capabilities: object_member(answer, "capabilities"),
+                    tasks: has(&capabilities, &["extensions", meta::TASKS_EXTENSION]),
+                    capabilities,
                     info: answer.meta_member(meta::SERVER_INFO).map(|info| own(&answer.raw(info))),
                     instructions: string_member(answer, "instructions"),
                     result: own(&result),
@@ -203,13 +208,23 @@ pub(crate) fn read_initialize(answer: &Message) -> Result<(Revision, Hello), Ups
         return Err(UpstreamError::Unsupported { detail: format!("it offers {version:?}").into() });
     };
     let result = answer.body().map(|result| answer.raw(result)).unwrap_or_default();
+    let capabilities = object_member(answer, "capabilities");
     let hello = Hello {
-        capabilities: object_member(answer, "capabilities"),
+        tasks: has(&capabilities, &["tasks", "requests", "tools", "call"]),
+        capabilities,
         info: answer.member("serverInfo").map(|info| own(&answer.raw(info))),
         instructions: string_member(answer, "instructions"),
         result: own(&result),
     };
     Ok((revision, hello))
+}
+
+/// Whether there is an object at this path.
+fn has(object: &Bytes, path: &[&str]) -> bool {
+    let start = Some(json::Span::all(object));
+    path.iter()
+        .fold(start, |at, key| find(object, at?, key))
+        .is_some_and(|found| json::kind_of(object, found) == json::JsonKind::Object)
 }
 
 /// A copy: what is kept for long must not hold a whole read buffer.

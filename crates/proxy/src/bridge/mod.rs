@@ -9,4 +9,4 @@ mod response;
 
 pub(crate) use notification::{Relay, relay};
 pub(crate) use request::{Target, own_request, request};
-pub(crate) use response::{Answered, array_of, resource_uris, response};
+pub(crate) use response::{Answered, array_of, created, resource_uris, response};

@@ -32,11 +32,20 @@ pub(crate) fn request(
     if !target.pinned.is_empty() {
         pin_arguments(message, &mut edit, &target.pinned);
     }
+    if !may_ask_for_a_task(client, to) && message.member("task").is_some() {
+        message.change_body(&mut edit, &[Change::Remove("task")]);
+    }
     let changes = meta_changes(message, client, to, raw_id);
     if !changes.is_empty() {
         message.change_meta(&mut edit, &changes);
     }
     edit.finish()
+}
+
+/// Only 2025-11-25 lets the client ask that its call becomes a task. Whoever does not declare tasks takes such a call
+/// as any other (2025-11-25, tasks, task support and handling).
+fn may_ask_for_a_task(client: &ClientProfile, to: Era) -> bool {
+    client.revision == Revision::V2025_11_25 && to == Era::Legacy
 }
 
 fn change_key(message: &Message, edit: &mut tollgate_mcp::Edit<'_>, member: &str, native: &str) {
@@ -201,6 +210,18 @@ mod tests {
         );
         let sent = text(request(&call, &profile(Revision::V2025_11_25), Era::Legacy, 7, &key("t")));
         assert!(sent.contains(r#""ref":{"name":"decoy"},"name":"t""#), "{sent}");
+    }
+
+    #[test]
+    fn a_task_is_asked_for_only_where_both_sides_know_how() {
+        let call = message(
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","task":{"ttl":60}}}"#,
+        );
+        let sent = |client, to| text(request(&call, &profile(client), to, 7, &key("t")));
+        assert!(sent(Revision::V2025_11_25, Era::Legacy).contains(r#""task":{"ttl":60}"#));
+        assert!(!sent(Revision::V2025_11_25, Era::Modern).contains("task"));
+        assert!(!sent(Revision::V2025_06_18, Era::Legacy).contains("task"));
+        assert!(!sent(Revision::V2026_07_28, Era::Legacy).contains("task"));
     }
 
     #[test]

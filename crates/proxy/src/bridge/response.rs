@@ -22,8 +22,8 @@ pub(crate) struct Answered<'a> {
     pub(crate) client_id: &'a Bytes,
     /// What the client speaks.
     pub(crate) client_era: Era,
-    /// URIs in the result that stand for others at this endpoint: each place, and what stands there instead.
-    pub(crate) uris: Vec<(Span, String)>,
+    /// URIs and ids of tasks in the result that are others for this client: each place, and what stands there instead.
+    pub(crate) stand_ins: Vec<(Span, String)>,
 }
 
 /// The response for the client: under its own id, and in the shape of its era.
@@ -34,22 +34,34 @@ pub(crate) fn response(answered: &Answered<'_>) -> Result<Reply, Refusal> {
     }
 }
 
-fn result(answered: &Answered<'_>) -> Result<Reply, Refusal> {
-    let message = answered.message;
-    if answered.link.era() == Era::Modern {
-        check_result_type(message)?;
+/// A modern server's task, in place of the result of a call, for a client that can follow it.
+pub(crate) fn created(answered: &Answered<'_>) -> Result<Reply, Refusal> {
+    if answered.client_era == Era::Legacy || answered.link.era() == Era::Legacy {
+        return Err(own_fault("a task of one era cannot be another's"));
     }
+    Ok(shaped(answered))
+}
+
+fn result(answered: &Answered<'_>) -> Result<Reply, Refusal> {
+    if answered.link.era() == Era::Modern {
+        check_result_type(answered.message)?;
+    }
+    Ok(shaped(answered))
+}
+
+fn shaped(answered: &Answered<'_>) -> Reply {
+    let message = answered.message;
     let mut edit = message.edit();
     message.set_id(&mut edit, answered.client_id.clone());
-    for (place, uri) in &answered.uris {
-        edit.replace(*place, quote(uri));
+    for (place, other) in &answered.stand_ins {
+        edit.replace(*place, quote(other));
     }
     match (answered.link.era(), answered.client_era) {
         (Era::Legacy, Era::Modern) => to_modern(answered, &mut edit),
         (Era::Modern, Era::Legacy) => to_legacy(answered, &mut edit),
         _ => {}
     }
-    Ok(Reply { status: 200, body: edit.finish() })
+    Reply { status: 200, body: edit.finish() }
 }
 
 /// A result says of itself what it is. Anything but `complete` asks for more than is carried here.
@@ -62,10 +74,11 @@ fn check_result_type(message: &Message) -> Result<(), Refusal> {
             Code::UpstreamUnsupported,
             "the server asks for input (sampling, elicitation or roots), which this gateway does not carry yet",
         )),
+        // Calls of tools have been told apart before (tasks extension, supported methods).
         Some("task") => Err(Refusal::new(
             Stage::Dispatch,
-            Code::UpstreamUnsupported,
-            "the server answers with a task, which this gateway does not carry yet",
+            Code::UpstreamProtocol,
+            "the server answers with a task to a request that may not become one",
         )),
         _ => Err(Refusal::new(
             Stage::Dispatch,
@@ -179,9 +192,15 @@ fn own_fault(text: &'static str) -> Refusal {
 }
 
 /// Every URI in a result that names a resource: contents, links to resources, and embedded resources. URIs in prose
-/// or in structured content are not told apart from other text, so they are left alone.
+/// or in structured content are not told apart from other text, so they are left alone. The result of a task may
+/// stand within the answer about the task.
 pub(crate) fn resource_uris(message: &Message) -> Vec<(Span, String)> {
-    let bytes = message.bytes();
+    let within = message.member("result").filter(|span| message.kind_of(*span) == JsonKind::Object);
+    let bodies = message.body().into_iter().chain(within);
+    bodies.flat_map(|body| uris_of(message.bytes(), body)).collect()
+}
+
+fn uris_of(bytes: &Bytes, body: Span) -> Vec<(Span, String)> {
     let mut places = Vec::new();
     let mut see = |object: Span| {
         if let Some(span) = find(bytes, object, "uri")
@@ -190,11 +209,11 @@ pub(crate) fn resource_uris(message: &Message) -> Vec<(Span, String)> {
             places.push((span, uri.into_owned()));
         }
     };
-    for contents in message.member("contents").into_iter().flat_map(|span| elements(bytes, span)) {
+    let all = |member: &str| find(bytes, body, member).into_iter().flat_map(|span| elements(bytes, span));
+    for contents in all("contents") {
         see(contents);
     }
-    let content = message.member("content").into_iter().flat_map(|span| elements(bytes, span));
-    let messages = message.member("messages").into_iter().flat_map(|span| elements(bytes, span));
+    let (content, messages) = (all("content"), all("messages"));
     let of_messages = messages.filter_map(|message| find(bytes, message, "content"));
     for block in content.chain(of_messages) {
         if kind_of(bytes, block) != JsonKind::Object {

@@ -9,6 +9,7 @@ use crate::bridge::Target;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::lists;
+use crate::tasks::id;
 
 /// What a request means. Only [`resolve`] makes one.
 pub(crate) struct Resolved {
@@ -47,6 +48,17 @@ pub(crate) async fn resolve(gateway: &Gateway, inbound: &Inbound) -> Result<Reso
         methods::COMPLETION_COMPLETE => Box::pin(completion(gateway, inbound)).await,
         _ => Err(Refusal::new(Stage::Envelope, Code::MethodNotFound, "this method is not served here")),
     }
+}
+
+/// Finds out which task is meant. One of a server that is not behind this endpoint is unknown here.
+pub(crate) fn task(gateway: &Gateway, inbound: &Inbound) -> Result<Resolved, Refusal> {
+    let id = inbound.required_text("taskId")?;
+    let task = id::unwrap(gateway.sealer(), &inbound.caller, &id).ok_or_else(id::unknown)?;
+    if !inbound.endpoint.servers().contains(&task.server) {
+        return Err(id::unknown());
+    }
+    let target = Target { key: Some(("taskId", task.native)), pinned: vec![] };
+    Ok(Resolved { server: inbound.server(&task.server)?, target })
 }
 
 async fn tool(gateway: &Gateway, inbound: &Inbound) -> Result<Resolved, Refusal> {

@@ -1,0 +1,102 @@
+//! Who declares that it can do tasks, and declaring it for those who cannot.
+
+use bytes::Bytes;
+use tollgate_mcp::{Change, Edit, JsonKind, Span, compose, find, kind_of, meta};
+use tollgate_model::{Caller, ClientProfile, Code, Era, Refusal, Revision, Stage};
+use tollgate_upstream::Hello;
+
+/// Whether a modern client declares the extension in this very request.
+pub(crate) fn declares_extension(client: &ClientProfile) -> bool {
+    let capabilities = &client.capabilities;
+    client.revision.era() == Era::Modern
+        && find(capabilities, Span::all(capabilities), "extensions")
+            .and_then(|extensions| find(capabilities, extensions, meta::TASKS_EXTENSION))
+            .is_some_and(|extension| kind_of(capabilities, extension) == JsonKind::Object)
+}
+
+/// Refuses what needs the extension to a modern client that does not declare it (tasks extension, protocol errors).
+pub(crate) fn require_extension(caller: &Caller) -> Result<(), Refusal> {
+    if declares_extension(&caller.client) {
+        return Ok(());
+    }
+    let text = format!("the request needs the client capability `extensions[\"{}\"]`", meta::TASKS_EXTENSION);
+    Err(Refusal::new(Stage::Envelope, Code::MissingCapability, text).with_data(format!(
+        "\"requiredCapabilities\":{{\"extensions\":{{\"{}\":{{}}}}}}",
+        meta::TASKS_EXTENSION
+    )))
+}
+
+/// Capabilities with the extension among them.
+pub(crate) fn with_extension(capabilities: &Bytes) -> Bytes {
+    let whole = Span::all(capabilities);
+    let mut edit = Edit::new(capabilities);
+    let empty = Bytes::from_static(b"{}");
+    match find(capabilities, whole, "extensions") {
+        Some(extensions) if kind_of(capabilities, extensions) == JsonKind::Object => {
+            edit.object(extensions, &[Change::Set(meta::TASKS_EXTENSION, empty)]);
+        }
+        _ => {
+            let extensions = compose::object(&[(meta::TASKS_EXTENSION, &empty)]);
+            edit.object(whole, &[Change::Set("extensions", extensions)]);
+        }
+    }
+    edit.finish().into_bytes()
+}
+
+/// What an endpoint that serves one server says of tasks, put into the capabilities that it shows otherwise. To a
+/// client of 2025-11-25 the server's own words, for a server of that kind; a modern client is told of the extension.
+pub(crate) fn with_tasks(shown: &Bytes, hello: &Hello, client: Revision) -> Bytes {
+    if !hello.tasks {
+        return shown.clone();
+    }
+    let own = &hello.capabilities;
+    match (client.era(), find(own, Span::all(own), "tasks")) {
+        (Era::Modern, None) => with_extension(shown),
+        (Era::Legacy, Some(tasks)) if client == Revision::V2025_11_25 => {
+            let mut edit = Edit::new(shown);
+            edit.object(Span::all(shown), &[Change::Set("tasks", listless(&tasks.slice(own)))]);
+            edit.finish().into_bytes()
+        }
+        _ => shown.clone(),
+    }
+}
+
+/// The capability less its list.
+fn listless(tasks: &Bytes) -> Bytes {
+    let mut edit = Edit::new(tasks);
+    edit.object(Span::all(tasks), &[Change::Remove("list")]);
+    edit.finish().into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(revision: Revision, capabilities: &'static str) -> ClientProfile {
+        ClientProfile { revision, capabilities: Bytes::from_static(capabilities.as_bytes()), info: None }
+    }
+
+    #[test]
+    fn the_extension_is_declared_beside_what_is_there() {
+        for (before, after) in [
+            ("{}", r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#),
+            (r#"{"roots":{}}"#, r#"{"roots":{},"extensions":{"io.modelcontextprotocol/tasks":{}}}"#),
+            (
+                r#"{"extensions":{"a/b":{"x":1}}}"#,
+                r#"{"extensions":{"a/b":{"x":1},"io.modelcontextprotocol/tasks":{}}}"#,
+            ),
+            (r#"{"extensions":null}"#, r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#),
+        ] {
+            let capabilities = with_extension(&Bytes::from_static(before.as_bytes()));
+            assert_eq!(capabilities, after);
+            assert!(declares_extension(&ClientProfile { capabilities, ..client(Revision::LATEST, "{}") }));
+            assert!(!declares_extension(&client(Revision::LATEST, before)));
+        }
+    }
+
+    #[test]
+    fn a_legacy_client_cannot_declare_an_extension_of_the_modern_era() {
+        let declared = r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#;
+        assert!(!declares_extension(&client(Revision::V2025_11_25, declared)));
+    }
+}

@@ -1,0 +1,177 @@
+//! Tasks: the 2026-07-28 extension `io.modelcontextprotocol/tasks`, and the experiment of 2025-11-25.
+//!
+//! A task outlives the request that it answers, so its id is a handle that clients keep and bring back: see [`id`].
+//! Between peers of one era everything else passes as it is.
+
+pub(crate) mod capability;
+pub(crate) mod id;
+
+use std::borrow::Cow;
+
+use tollgate_mcp::{JsonKind, Message, Span, elements, find, meta, methods, text};
+use tollgate_model::{Code, Era, Refusal, Revision, ServerName, Stage};
+use tollgate_upstream::UpstreamError;
+
+use crate::bridge::{self, Answered};
+use crate::gateway::Gateway;
+use crate::inbound::Inbound;
+use crate::life;
+use crate::reply::Reply;
+use crate::stages::dispatch::{self, Departure, Listener};
+use crate::stages::{Resolved, Route, policy, resolve, route};
+
+/// Answers a request about a task.
+pub(crate) async fn serve(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
+    has_method(inbound)?;
+    if inbound.era() == Era::Modern {
+        capability::require_extension(&inbound.caller)?;
+    }
+    let resolved = resolve::task(gateway, inbound)?;
+    let permit = policy::decide(&inbound.caller, &resolved)?;
+    let server = resolved.server();
+    let mut retried = false;
+    loop {
+        let route = route::open(server, &inbound.caller, &permit).await?;
+        match pass(gateway, inbound, &resolved, &route).await? {
+            Ok(reply) => return Ok(reply),
+            // Nothing was carried out, since the server is not what it was found to be: look again, once.
+            Err(error) if error.is_stale() && !retried => retried = true,
+            Err(error) => return Err(error.refusal(server.name())),
+        }
+    }
+}
+
+/// Whether the client's revision has the method, and this endpoint serves it.
+fn has_method(inbound: &Inbound) -> Result<(), Refusal> {
+    let revision = inbound.caller.client.revision;
+    let has = match inbound.message.method() {
+        methods::TASKS_GET | methods::TASKS_CANCEL => revision >= Revision::V2025_11_25,
+        methods::TASKS_UPDATE => revision.era() == Era::Modern,
+        methods::TASKS_RESULT => revision == Revision::V2025_11_25,
+        _ => false,
+    };
+    if has {
+        return Ok(());
+    }
+    Err(Refusal::new(Stage::Envelope, Code::MethodNotFound, "Method not found"))
+}
+
+/// Carries the request to a server of the client's own era. The outer error is a refusal, the inner one may be worth
+/// another try.
+async fn pass(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    resolved: &Resolved,
+    route: &Route,
+) -> Result<Result<Reply, UpstreamError>, Refusal> {
+    let (link, server) = (route.link(), resolved.server().name());
+    if link.era() != inbound.era() {
+        return Err(id::unknown());
+    }
+    let id = link.mint();
+    let method = inbound.message.method();
+    let departure = Departure {
+        id,
+        method: Cow::Owned(method.to_owned()),
+        native: methods::name_param(method).and(resolved.native()).map(str::to_owned),
+        param_headers: Vec::new(),
+        body: bridge::request(&inbound.message, &inbound.caller.client, link.era(), id, resolved.target()),
+        timeout: None,
+    };
+    let listener = Listener { outlet: &inbound.outlet, era: inbound.era(), token: inbound.progress_token() };
+    let message = match dispatch::send(gateway, server, route, departure, Some(&listener)).await {
+        Ok(message) => message,
+        Err(error) => return Ok(Err(error)),
+    };
+    let answered = Answered {
+        message: &message,
+        link,
+        method,
+        client_id: &inbound.id,
+        client_era: inbound.era(),
+        stand_ins: life::stand_ins(gateway, inbound, server, &message)?,
+    };
+    bridge::response(&answered).map(Ok).map_err(|refusal| refusal.of(server))
+}
+
+/// Whether a modern server answers a call with a task.
+pub(crate) fn is_created(message: &Message, method: &str, server: Era) -> bool {
+    server == Era::Modern
+        && method == methods::TOOLS_CALL
+        && message.text("resultType").as_deref() == Some("task")
+}
+
+/// The answer to a call that became a task.
+pub(crate) fn created(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    server: &ServerName,
+    route: &Route,
+    message: &Message,
+) -> Result<Reply, Refusal> {
+    if !capability::declares_extension(&inbound.caller.client) {
+        let text = "the server answers with a task, which this client cannot follow";
+        return Err(Refusal::new(Stage::Dispatch, Code::UpstreamUnsupported, text).of(server));
+    }
+    bridge::created(&Answered {
+        message,
+        link: route.link(),
+        method: inbound.message.method(),
+        client_id: &inbound.id,
+        client_era: inbound.era(),
+        stand_ins: life::stand_ins(gateway, inbound, server, message)?,
+    })
+    .map_err(|refusal| refusal.of(server))
+}
+
+/// Every id of a task in a server's answer, and how the client knows that task.
+pub(crate) fn ids(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    server: &ServerName,
+    message: &Message,
+) -> Result<Vec<(Span, String)>, Refusal> {
+    let mut ids = Vec::new();
+    for place in places(message, inbound) {
+        if let Some(native) = text(message.bytes(), place) {
+            ids.push((place, id::wrap(gateway.sealer(), &inbound.caller, server, &native)?));
+        }
+    }
+    Ok(ids)
+}
+
+fn places(message: &Message, inbound: &Inbound) -> smallvec::SmallVec<[Span; 2]> {
+    let bytes = message.bytes();
+    let mut places = smallvec::SmallVec::new();
+    places.extend(related(message));
+    match inbound.message.method() {
+        methods::TASKS_GET | methods::TASKS_CANCEL => places.extend(message.member("taskId")),
+        methods::TOOLS_CALL if is_augmented(inbound) => {
+            places.extend(message.member("task").and_then(|task| find(bytes, task, "taskId")));
+        }
+        methods::TOOLS_CALL if message.text("resultType").as_deref() == Some("task") => {
+            places.extend(message.member("taskId"));
+        }
+        methods::TASKS_LIST => {
+            let tasks = message.member("tasks").into_iter().flat_map(|tasks| elements(bytes, tasks));
+            places.extend(tasks.filter_map(|task| find(bytes, task, "taskId")));
+        }
+        _ => {}
+    }
+    places
+}
+
+/// The id of the task that a message of 2025-11-25 says it belongs to.
+pub(crate) fn related(message: &Message) -> Option<Span> {
+    let related = message.meta_member(meta::RELATED_TASK)?;
+    find(message.bytes(), related, "taskId")
+}
+
+/// Whether a client of 2025-11-25 asks for its call to become a task.
+pub(crate) fn is_augmented(inbound: &Inbound) -> bool {
+    inbound.caller.client.revision == Revision::V2025_11_25
+        && inbound
+            .message
+            .member("task")
+            .is_some_and(|task| inbound.message.kind_of(task) == JsonKind::Object)
+}

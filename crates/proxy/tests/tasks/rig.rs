@@ -1,0 +1,159 @@
+//! The gateway in this process, and clients that say exactly what they are told to.
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt as _, Full};
+use serde_json::{Value, json};
+use tollgate_catalog::ToolsetSettings;
+use tollgate_model::ServerName;
+use tollgate_proxy::{Gateway, Peer, ProxySettings, serve_http};
+use tollgate_upstream::{HttpSettings, ServerSettings, Transport};
+
+use crate::LONG;
+use crate::fake::Fake;
+
+pub(crate) const TASKS: &str = "io.modelcontextprotocol/tasks";
+
+/// A gateway with these servers.
+pub(crate) fn gateway<'a>(servers: impl IntoIterator<Item = (&'a str, &'a Fake)>) -> Gateway {
+    gateway_with(servers, ProxySettings::default(), &[])
+}
+
+pub(crate) fn gateway_with<'a>(
+    servers: impl IntoIterator<Item = (&'a str, &'a Fake)>,
+    settings: ProxySettings,
+    toolsets: &[ToolsetSettings],
+) -> Gateway {
+    let servers = servers.into_iter().map(|(name, fake)| {
+        let transport = Transport::Http(HttpSettings::new(fake.url()));
+        ServerSettings::new(ServerName::new(name).unwrap(), transport)
+    });
+    Gateway::new(settings, servers.collect(), toolsets).unwrap()
+}
+
+/// What came back for one request.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) session: Option<String>,
+    pub(crate) response: Value,
+}
+
+impl Answer {
+    pub(crate) fn result(&self) -> &Value {
+        let result = &self.response["result"];
+        assert!(result.is_object(), "no result: {self:?}");
+        result
+    }
+
+    pub(crate) fn code(&self) -> i64 {
+        self.response["error"]["code"].as_i64().unwrap_or_else(|| panic!("no error: {self:?}"))
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        self.result()["content"][0]["text"].as_str().unwrap_or_else(|| panic!("no text: {self:?}"))
+    }
+}
+
+/// A client at one endpoint.
+#[derive(Clone)]
+pub(crate) struct Client {
+    gateway: Gateway,
+    path: String,
+    revision: &'static str,
+    capabilities: Value,
+    session: Option<String>,
+}
+
+impl Client {
+    pub(crate) fn modern(gateway: &Gateway, path: &str, capabilities: Value) -> Self {
+        let (gateway, path) = (gateway.clone(), path.to_owned());
+        Self { gateway, path, revision: "2026-07-28", capabilities, session: None }
+    }
+
+    /// A modern client that can follow tasks.
+    pub(crate) fn with_tasks(gateway: &Gateway, path: &str) -> Self {
+        Self::modern(gateway, path, json!({"extensions": {TASKS: {}}}))
+    }
+
+    /// A legacy client in its session, and what the gateway says of itself.
+    pub(crate) async fn legacy(
+        gateway: &Gateway,
+        path: &str,
+        revision: &'static str,
+        capabilities: Value,
+    ) -> (Self, Value) {
+        let mut client = Self { revision, ..Self::modern(gateway, path, capabilities) };
+        let params = json!({"protocolVersion": revision, "capabilities": client.capabilities,
+                            "clientInfo": {"name": "it", "version": "1"}});
+        let answer = client.ask("initialize", params).await;
+        client.session.clone_from(&answer.session);
+        (client, answer.result().clone())
+    }
+
+    pub(crate) async fn call(&self, tool: &str) -> Answer {
+        self.ask("tools/call", json!({"name": tool, "arguments": {}})).await
+    }
+
+    pub(crate) async fn task(&self, method: &str, id: &str) -> Answer {
+        self.ask(method, json!({"taskId": id})).await
+    }
+
+    pub(crate) async fn ask(&self, method: &str, params: Value) -> Answer {
+        let name = params["taskId"].as_str().or(params["name"].as_str()).map(str::to_owned);
+        self.ask_named(method, params, name.as_deref()).await
+    }
+
+    /// Asks with this `Mcp-Name`.
+    pub(crate) async fn ask_named(&self, method: &str, params: Value, name: Option<&str>) -> Answer {
+        let mut params = params;
+        let mut request = Request::post(&self.path)
+            .header("host", "localhost")
+            .header("content-type", "application/json")
+            .header("accept", "application/json, text/event-stream");
+        if self.revision == "2026-07-28" {
+            params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!(self.revision);
+            params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = self.capabilities.clone();
+            request = request.header("mcp-method", method);
+            if let Some(name) = name {
+                request = request.header("mcp-name", name);
+            }
+        }
+        if method != "initialize" {
+            request = request.header("mcp-protocol-version", self.revision);
+        }
+        if let Some(session) = &self.session {
+            request = request.header("mcp-session-id", session);
+        }
+        let body = json!({"jsonrpc": "2.0", "id": "q", "method": method, "params": params});
+        self.send(request.body(Full::new(Bytes::from(body.to_string()))).unwrap()).await
+    }
+
+    async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
+        let peer = Peer { address: "127.0.0.1:1".parse().unwrap(), tls: false };
+        let serving = async {
+            let response = serve_http(&self.gateway, peer, request).await;
+            let (parts, body) = response.into_parts();
+            (parts, body.collect().await.unwrap().to_bytes())
+        };
+        let (parts, body) = tokio::time::timeout(LONG, serving).await.expect("an answer in time");
+        let header = |name| parts.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+        let mut messages = messages(&header("content-type").unwrap_or_default(), &body);
+        Answer {
+            status: parts.status.as_u16(),
+            session: header("mcp-session-id"),
+            response: messages.pop().unwrap_or_default(),
+        }
+    }
+}
+
+fn messages(media_type: &str, body: &[u8]) -> Vec<Value> {
+    if media_type != "text/event-stream" {
+        return vec![serde_json::from_slice(body).unwrap_or_default()];
+    }
+    let text = std::str::from_utf8(body).unwrap();
+    text.lines()
+        .filter_map(|line| line.strip_prefix("data: "))
+        .map(|data| serde_json::from_str(data).unwrap())
+        .collect()
+}
