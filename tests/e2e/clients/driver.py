@@ -7,6 +7,7 @@ in its own outcome and does not end the job: the test decides what should have w
 import asyncio
 import json
 import sys
+import time
 import traceback
 
 
@@ -19,7 +20,9 @@ def describe(error):
     if code is None:
         code = getattr(error, "code", None)
     message = getattr(inner, "message", None) or f"{type(error).__name__}: {error}"
-    return {"code": code if isinstance(code, int) else None, "message": message}
+    data = getattr(inner, "data", None)
+    said = {"code": code if isinstance(code, int) else None, "message": message}
+    return said if data is None else {**said, "data": data}
 
 
 async def outcome(step):
@@ -59,11 +62,105 @@ async def part(client, steps):
     return done
 
 
+class Heard:
+    """What the client was told without asking for it, in the order in which it came."""
+
+    def __init__(self):
+        self.all = {"asked": [], "logs": [], "updated": [], "changed": [], "completed": [], "progress": []}
+        self.arrived = asyncio.Event()
+
+    def add(self, kind, what):
+        self.all[kind].append(what)
+        self.arrived.set()
+
+    def asked(self, method, params):
+        self.add("asked", {"method": method, "params": written(params)})
+
+    def notification(self, method, params):
+        """Notes a notification by its method."""
+        match method:
+            case "notifications/message":
+                self.add("logs", written(params))
+            case "notifications/resources/updated":
+                self.add("updated", str(params.uri))
+            case "notifications/tools/list_changed":
+                self.add("changed", "tools")
+            case "notifications/prompts/list_changed":
+                self.add("changed", "prompts")
+            case "notifications/resources/list_changed":
+                self.add("changed", "resources")
+            case "notifications/elicitation/complete":
+                self.add("completed", written(params).get("elicitationId"))
+
+    async def progress(self, done, _total, _message):
+        self.add("progress", done)
+
+    async def wait(self, wanted):
+        """All of a kind, once there are enough of them or the time is over."""
+        async def enough():
+            while len(self.all[wanted["what"]]) < wanted.get("atLeast", 1):
+                self.arrived.clear()
+                await self.arrived.wait()
+
+        try:
+            await asyncio.wait_for(enough(), wanted.get("withinMs", 5000) / 1000)
+        except TimeoutError:
+            pass
+        return self.all[wanted["what"]]
+
+
+def written(value):
+    """A value of the library as the JSON that it stands for."""
+    if value is None or isinstance(value, str | int | float | dict):
+        return value
+    if isinstance(value, list | tuple):
+        return [written(item) for item in value]
+    return value.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+async def until(client, wanted):
+    """Calls a tool again and again, until what it says contains something."""
+    late = time.monotonic() + wanted.get("withinMs", 5000) / 1000
+    while True:
+        said = await client.call(wanted["name"], {}, None)
+        if wanted["contains"] in said["text"]:
+            return said
+        if time.monotonic() > late:
+            raise TimeoutError(f"no {wanted['contains']} in {said['text']}")
+        await asyncio.sleep(0.05)
+
+
+async def step(client, heard, wanted):
+    match wanted["do"]:
+        case "hear":
+            return await heard.wait(wanted)
+        case "until":
+            return await until(client, wanted)
+        case "ping":
+            return await client.ping()
+        case "call":
+            return written(await client.result(wanted))
+        case "whole":
+            member = "resourceTemplates" if wanted["list"] == "templates" else wanted["list"]
+            items, cursor = [], {}
+            while True:
+                page = written(await client.page({**wanted, **cursor}))
+                items += page[member]
+                if "nextCursor" not in page:
+                    return items
+                cursor = {"cursor": page["nextCursor"]}
+        case other:
+            if not hasattr(client, other):
+                raise ValueError(f"this client does not know the step {other}")
+            return written(await getattr(client, other)(wanted))
+
+
 async def job(connect, wanted):
     seen = {"id": wanted["id"]}
-    async with connect(wanted["connect"]) as client:
+    heard = Heard()
+    async with connect(wanted["connect"], heard) as client:
         seen["protocol"] = client.protocol
-        lists = set(wanted.get("lists", ["tools"]))
+        lists = set(wanted.get("lists", [] if "script" in wanted else ["tools"]))
         for key in ("tools", "resources", "templates", "prompts"):
             if key in lists:
                 seen[key] = await outcome(getattr(client, key)())
@@ -72,6 +169,9 @@ async def job(connect, wanted):
         seen["parts"] = {key: await part(client, steps) for key, steps in wanted.get("parts", {}).items()}
         if "cancel" in wanted:
             seen["cancel"] = await outcome(client.cancel(wanted["cancel"]["name"], wanted["cancel"]["arguments"]))
+        if "script" in wanted:
+            seen["script"] = [await outcome(step(client, heard, one)) for one in wanted["script"]]
+        seen["heard"] = heard.all
     return seen
 
 

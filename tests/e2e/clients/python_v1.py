@@ -11,8 +11,63 @@ from mcp.client.streamable_http import streamable_http_client
 
 
 class Client:
-    def __init__(self, session, protocol):
-        self.session, self.protocol = session, protocol
+    def __init__(self, session, protocol, heard):
+        self.session, self.protocol, self.heard = session, protocol, heard
+
+    async def result(self, wanted):
+        name, arguments = wanted["name"], wanted["arguments"]
+        if wanted.get("task"):
+            return await self.as_task(name, arguments, wanted.get("ttl", 60_000))
+        progress = {"progress_callback": self.heard.progress} if wanted.get("progress") else {}
+        return await self.session.call_tool(name, arguments, **progress)
+
+    async def as_task(self, name, arguments, ttl):
+        """Runs a tool as a task: what was said of it, and its result."""
+        tasks = self.session.experimental
+        made = await tasks.call_tool_as_task(name, arguments, ttl=ttl)
+        said, task_id = [driver.written(made.task)], made.task.taskId
+        async for status in tasks.poll_task(task_id):
+            said.append(driver.written(status))
+            if status.status == "input_required":
+                # What the task asks comes with its result.
+                break
+        result = await tasks.get_task_result(task_id, types.CallToolResult)
+        return {**driver.written(result), "said": said}
+
+    async def page(self, wanted):
+        asked = {
+            "tools": self.session.list_tools,
+            "resources": self.session.list_resources,
+            "templates": self.session.list_resource_templates,
+            "prompts": self.session.list_prompts,
+        }[wanted["list"]]
+        cursor = wanted.get("cursor")
+        return await asked(params=None if cursor is None else types.PaginatedRequestParams(cursor=cursor))
+
+    async def readResource(self, wanted):
+        return await self.session.read_resource(wanted["uri"])
+
+    async def getPrompt(self, wanted):
+        return await self.session.get_prompt(wanted["name"], wanted.get("arguments"))
+
+    async def completed(self, wanted):
+        prompt = wanted["ref"]["type"] == "ref/prompt"
+        ref = (types.PromptReference if prompt else types.ResourceTemplateReference)(**wanted["ref"])
+        context = wanted.get("context", {}).get("arguments")
+        return await self.session.complete(ref, wanted["argument"], context)
+
+    async def setLevel(self, wanted):
+        return await self.session.set_logging_level(wanted["level"])
+
+    async def watch(self, wanted):
+        for uri in wanted.get("uris", []):
+            await self.session.subscribe_resource(uri)
+        return {"resourceSubscriptions": wanted.get("uris", [])}
+
+    async def unwatch(self, wanted):
+        for uri in wanted.get("uris", []):
+            await self.session.unsubscribe_resource(uri)
+        return {}
 
     async def tools(self):
         return [tool.name for tool in await driver.paged(self.session.list_tools, "tools")]
@@ -64,8 +119,42 @@ class Client:
         return {"started": True}
 
 
+def callbacks(answers, heard):
+    """What the session is told that it can do: what there are answers for."""
+
+    async def elicitation(_context, params):
+        heard.asked("elicitation/create", params)
+        return types.ElicitResult(**answers["url" if params.mode == "url" else "form"])
+
+    async def sampling(_context, params):
+        heard.asked("sampling/createMessage", params)
+        if params.tools:
+            return types.CreateMessageResultWithTools(**answers["samplingTools"])
+        return types.CreateMessageResult(**answers["sampling"])
+
+    async def roots(_context):
+        heard.asked("roots/list", {})
+        return types.ListRootsResult(roots=answers["roots"])
+
+    async def message(message):
+        if isinstance(message, types.ServerNotification):
+            heard.notification(message.root.method, message.root.params)
+
+    # This library asks for both modes of elicitation at once.
+    given = {"message_handler": message}
+    if "form" in answers or "url" in answers:
+        given["elicitation_callback"] = elicitation
+    if "sampling" in answers:
+        given["sampling_callback"] = sampling
+        if "samplingTools" in answers:
+            given["sampling_capabilities"] = types.SamplingCapability(tools=types.SamplingToolsCapability())
+    if "roots" in answers:
+        given["list_roots_callback"] = roots
+    return given
+
+
 @asynccontextmanager
-async def connect(to):
+async def connect(to, heard):
     async with AsyncExitStack() as stack:
         if "url" in to:
             read, write, *_ = await stack.enter_async_context(streamable_http_client(to["url"]))
@@ -75,9 +164,10 @@ async def connect(to):
             command, *args = to["command"]
             parameters = StdioServerParameters(command=command, args=args, env=to.get("env"))
             read, write = await stack.enter_async_context(stdio_client(parameters))
-        session = await stack.enter_async_context(ClientSession(read, write))
+        given = callbacks(to.get("answers", {}), heard)
+        session = await stack.enter_async_context(ClientSession(read, write, **given))
         hello = await session.initialize()
-        yield Client(session, hello.protocolVersion)
+        yield Client(session, hello.protocolVersion, heard)
 
 
 asyncio.run(driver.run(connect))

@@ -3,23 +3,41 @@
 import { Client, SSEClientTransport, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 
-import { run, textOf, wrap } from './driver.mjs';
+import { NOTED, capabilitiesOf, prepared, run, textOf, wrap } from './driver.mjs';
 
-await run(async (to) => {
+const REQUESTS = {
+  elicitation: 'elicitation/create',
+  sampling: 'sampling/createMessage',
+  roots: 'roots/list',
+};
+
+await run(async (to, heard) => {
   const [command, ...args] = to.command ?? [];
   const transport = to.url
     ? new StreamableHTTPClientTransport(new URL(to.url))
     : to.sse
       ? new SSEClientTransport(new URL(to.sse))
       : new StdioClientTransport({ command, args, env: to.env, stderr: 'inherit' });
-  const options = { capabilities: {}, versionNegotiation: { mode: to.mode ?? 'auto' } };
+  const capabilities = capabilitiesOf(to.answers);
+  const options = { capabilities, versionNegotiation: { mode: to.mode ?? 'auto' } };
   const client = new Client({ name: 'typescript-v2', version: '1.0.0' }, options);
+  for (const [capability, method] of Object.entries(REQUESTS)) {
+    if (capabilities[capability]) client.setRequestHandler(method, (request) => prepared(to.answers, heard, request));
+  }
+  for (const [method, note] of Object.entries(NOTED)) {
+    client.setNotificationHandler(method, ({ params }) => note(heard, params));
+  }
   await client.connect(transport);
+  const wrapped = wrap(client, client.getNegotiatedProtocolVersion?.() ?? null, () => client.close());
   return {
-    ...wrap(client, client.getNegotiatedProtocolVersion?.() ?? null, () => client.close()),
+    ...wrapped,
     call: async (name, args, options) => {
       const result = await client.callTool({ name, arguments: args }, options);
       return { isError: result.isError === true, text: textOf(result.content) };
+    },
+    result: ({ name, arguments: args, task, progress }, onprogress) => {
+      if (task) throw new Error('this client has no tasks');
+      return client.callTool({ name, arguments: args, ...wrapped.meta() }, progress ? { onprogress } : {});
     },
   };
 });

@@ -25,8 +25,40 @@
 //!
 //! `connect` has one of `url` (Streamable HTTP), `sse` (HTTP+SSE) and `command` (stdio, with `env`), and may have
 //! `mode: "legacy"`. The **answer** is one line of JSON too: `id`, `protocol` (the revision that was negotiated), and for
-//! everything asked for either `{"ok": …}` or `{"error": {"code": …, "message": …}}`; a connection that failed as a whole
-//! has `error` at the top.
+//! everything asked for either `{"ok": …}` or `{"error": {"code": …, "message": …, "data": …}}`; a connection that failed
+//! as a whole has `error` at the top.
+//!
+//! For what needs more than one request, `connect` may have `answers`: what the client answers when a server asks. What
+//! it has an answer for, it declares as a capability (`form` and `url` of elicitation, `sampling`, `samplingTools` for
+//! sampling with tools, `roots`, and `tasks: true` for the extension). And a job may have a `script`, steps that are done
+//! in order on the connection:
+//!
+//! ```json
+//! {
+//!   "connect": { "url": "…", "answers": {
+//!     "form": { "action": "accept", "content": {} }, "url": { "action": "accept" },
+//!     "sampling": { "role": "assistant", "model": "…", "content": {} }, "samplingTools": {},
+//!     "roots": [{ "uri": "file:///…" }], "tasks": true } },
+//!   "script": [
+//!     { "do": "call", "name": "…", "arguments": {}, "progress": true, "task": true },
+//!     { "do": "until", "name": "…", "contains": "…" },
+//!     { "do": "page", "list": "tools", "cursor": "…" }, { "do": "whole", "list": "tools" },
+//!     { "do": "readResource", "uri": "…" }, { "do": "getPrompt", "name": "…", "arguments": {} },
+//!     { "do": "completed", "ref": {}, "argument": {}, "context": { "arguments": {} } },
+//!     { "do": "setLevel", "level": "warning" },
+//!     { "do": "watch", "uris": [], "lists": ["tools", "prompts", "resources"] }, { "do": "unwatch", "uris": [] },
+//!     { "do": "hear", "what": "updated", "atLeast": 1, "withinMs": 5000 },
+//!     { "do": "ping" }
+//!   ]
+//! }
+//! ```
+//!
+//! `task` runs the tool as a task (its result has `said`, what was heard of the task); `until` calls a tool until its text
+//! contains something; `page` is one page and `whole` a whole list, neither from the library's own cache; `setLevel` is
+//! the session's level in a legacy revision, and that of all later calls in the modern one; `watch` subscribes in a legacy
+//! revision and listens in the modern one; `hear` waits for what comes without being asked for. The answer then has
+//! `script`, an outcome per step with the whole result in `ok`, and `heard`: `asked` (what servers asked, with method and
+//! params), `logs`, `updated`, `changed`, `completed` (URL elicitations) and `progress`.
 
 use std::process::Stdio;
 use std::time::Duration;

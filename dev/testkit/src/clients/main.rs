@@ -1,24 +1,29 @@
 //! Runs the jobs that a test hands over on stdin through the client of the official Rust SDK, and prints what was seen
 //! as JSON. Jobs and answers have the shape that `tests/e2e/src/clients.rs` documents.
 
+#![expect(deprecated, reason = "legacy clients still use what the SDK marks as going away")]
+
+mod script;
+mod watcher;
+
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rmcp::model::{
-    CallToolRequest, CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, ClientRequest,
-    CompleteRequestParams, GetPromptRequestParams, Implementation, ProgressNotificationParam,
-    ProtocolVersion, ReadResourceRequestParams,
+    CallToolRequest, CallToolRequestParams, CallToolResult, ClientRequest, CompleteRequestParams,
+    GetPromptRequestParams, ProtocolVersion, ReadResourceRequestParams,
 };
-use rmcp::service::{NotificationContext, PeerRequestOptions, RoleClient, RunningService, ServiceError};
+use rmcp::service::{PeerRequestOptions, RoleClient, RunningService, ServiceError};
 use rmcp::transport::{StreamableHttpClientTransport, TokioChildProcess};
-use rmcp::{ClientHandler, ClientLifecycleMode, ClientServiceExt as _};
+use rmcp::{ClientLifecycleMode, ClientServiceExt as _};
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
+use crate::watcher::Watcher;
+
 /// What a step came to: the answer's JSON, or the error's code and text.
-type Outcome = Result<Value, (Option<i32>, String)>;
+pub(crate) type Outcome = Result<Value, (Option<i32>, String)>;
 
 /// One thread: the SDK handles each notification in a task of its own, and only so do they stay in order.
 #[tokio::main(flavor = "current_thread")]
@@ -46,33 +51,14 @@ async fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Keeps the progress that arrives, for the call that is under way.
-#[derive(Clone, Default)]
-struct Watcher {
-    seen: Arc<Mutex<Vec<f64>>>,
-    arrived: Arc<tokio::sync::Notify>,
-}
-
-impl ClientHandler for Watcher {
-    fn get_info(&self) -> ClientConfig {
-        ClientConfig::new(ClientCapabilities::default(), Implementation::new("rmcp", "1.0.0"))
-    }
-
-    async fn on_progress(&self, params: ProgressNotificationParam, _: NotificationContext<RoleClient>) {
-        if let Ok(mut seen) = self.seen.lock() {
-            seen.push(params.progress);
-        }
-        self.arrived.notify_one();
-    }
-}
-
+/// A connection and what was heard on it.
 struct Client {
     running: RunningService<RoleClient, Watcher>,
     watcher: Watcher,
 }
 
 async fn connect(to: &Value) -> Result<Client, String> {
-    let watcher = Watcher::default();
+    let watcher = Watcher::new(&to["answers"]);
     let lifecycle = match to["mode"].as_str() {
         Some("legacy") => ClientLifecycleMode::Initialize,
         _ => ClientLifecycleMode::Auto {
@@ -101,10 +87,13 @@ async fn job(wanted: &Value) -> Result<Value, String> {
     let mut seen = Map::new();
     seen.insert("id".into(), wanted["id"].clone());
     let protocol = client.running.peer().peer_info().map(|info| info.protocol_version.to_string());
+    let modern = protocol.as_deref() == Some("2026-07-28");
     seen.insert("protocol".into(), json!(protocol));
     for list in ["tools", "resources", "templates", "prompts"] {
-        let asked =
-            wanted["lists"].as_array().map_or(list == "tools", |lists| lists.iter().any(|one| one == list));
+        let asked = match wanted["lists"].as_array() {
+            Some(lists) => lists.iter().any(|one| one == list),
+            None => list == "tools" && wanted["script"].is_null(),
+        };
         if asked {
             seen.insert(list.into(), written(client.list(list).await));
         }
@@ -119,6 +108,10 @@ async fn job(wanted: &Value) -> Result<Value, String> {
     seen.insert("parts".into(), Value::Object(parts));
     if wanted["cancel"].is_object() {
         seen.insert("cancel".into(), written(client.cancel(&wanted["cancel"]).await));
+    }
+    if wanted["script"].is_array() {
+        seen.insert("script".into(), script::run(&client, modern, &wanted["script"]).await);
+        seen.insert("heard".into(), client.watcher.all());
     }
     client.running.cancel().await.map_err(|error| error.to_string())?;
     Ok(Value::Object(seen))
@@ -212,25 +205,13 @@ impl Client {
         Ok(json!({ "values": result.completion.values }))
     }
 
-    fn forget_progress(&self) {
-        if let Ok(mut seen) = self.watcher.seen.lock() {
-            seen.clear();
-        }
-    }
-
     async fn progress(&self, step: &Value) -> Outcome {
-        self.forget_progress();
+        self.watcher.forget("progress");
         let mut answer = self.call(step).await?;
         let at_least = usize::try_from(step["atLeast"].as_u64().unwrap_or(1)).unwrap_or(1);
-        let seen = || self.watcher.seen.lock().map(|seen| seen.clone()).unwrap_or_default();
         // Notifications sent before the answer may be handled a moment after it.
-        for _ in 0..50 {
-            if seen().len() >= at_least {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        let seen = seen();
+        let seen = self.watcher.wait("progress", at_least, Duration::from_secs(1)).await;
+        let seen: Vec<f64> = seen.iter().filter_map(Value::as_f64).collect();
         answer["notifications"] = json!(seen.len());
         answer["increasing"] = json!(seen.windows(2).all(|pair| pair[0] < pair[1]));
         Ok(answer)
@@ -238,21 +219,16 @@ impl Client {
 
     /// Starts a call, and cancels it once its first progress notification shows that the server is at work.
     async fn cancel(&self, step: &Value) -> Outcome {
-        self.forget_progress();
+        self.watcher.forget("progress");
         let wanted: CallToolRequestParams =
             params(json!({ "name": step["name"], "arguments": step["arguments"] }))?;
         let request = ClientRequest::CallToolRequest(CallToolRequest::new(wanted));
         let call =
             self.running.peer().send_cancellable_request(request, PeerRequestOptions::no_options()).await;
         let call = call.map_err(|error| failed(&error))?;
-        let reported = async {
-            while self.watcher.seen.lock().is_ok_and(|seen| seen.is_empty()) {
-                self.watcher.arrived.notified().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(15), reported)
-            .await
-            .map_err(|_| (None, "the call reported no progress".to_owned()))?;
+        if self.watcher.wait("progress", 1, Duration::from_secs(15)).await.is_empty() {
+            return Err((None, "the call reported no progress".to_owned()));
+        }
         call.cancel(Some("the test says so".into())).await.map_err(|error| failed(&error))?;
         Ok(json!({ "started": true }))
     }
