@@ -7,6 +7,8 @@
 pub struct MergedCursor {
     /// The servers whose lists are left, by name and in order, each with its own cursor if its list has begun.
     pub rest: Vec<(String, Option<String>)>,
+    /// Whether the first page was one that may be shared: all pages of a list must say the same (2026-07-28, caching).
+    pub shared: bool,
 }
 
 /// In place of a cursor's length: the list has not begun.
@@ -15,7 +17,7 @@ const NOT_BEGUN: u32 = u32::MAX;
 impl MergedCursor {
     /// The cursor as bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
+        let mut bytes = vec![u8::from(self.shared)];
         for (server, cursor) in &self.rest {
             push(&mut bytes, server);
             match cursor {
@@ -28,6 +30,13 @@ impl MergedCursor {
 
     /// Reads what [`Self::encode`] wrote; `None` for anything else.
     pub fn decode(mut bytes: &[u8]) -> Option<Self> {
+        let (shared, after) = bytes.split_first()?;
+        let shared = match shared {
+            0 => false,
+            1 => true,
+            _ => return None,
+        };
+        bytes = after;
         let mut rest = Vec::new();
         while !bytes.is_empty() {
             let server = take(&mut bytes)?;
@@ -40,7 +49,7 @@ impl MergedCursor {
             };
             rest.push((server, cursor));
         }
-        (!rest.is_empty()).then_some(Self { rest })
+        (!rest.is_empty()).then_some(Self { rest, shared })
     }
 }
 
@@ -64,8 +73,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reads_back(rest in prop::collection::vec(("\\PC{0,20}", prop::option::of("\\PC{0,40}")), 1..5)) {
-            let cursor = MergedCursor { rest };
+        fn reads_back(
+            rest in prop::collection::vec(("\\PC{0,20}", prop::option::of("\\PC{0,40}")), 1..5),
+            shared: bool,
+        ) {
+            let cursor = MergedCursor { rest, shared };
             prop_assert_eq!(MergedCursor::decode(&cursor.encode()), Some(cursor));
         }
 

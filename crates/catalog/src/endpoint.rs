@@ -265,7 +265,7 @@ impl Endpoint {
     }
 
     /// The server and the URI it knows, if the URI is one that was rewritten here.
-    pub fn rewritten_uri<'a>(&'a self, uri: &'a str) -> Option<(&'a ServerName, &'a str)> {
+    pub fn rewritten_uri<'a>(&'a self, uri: &'a str) -> Option<(&'a ServerName, Cow<'a, str>)> {
         let (server, uri) = uris::read_back(uri)?;
         Some((self.server(server)?, uri))
     }

@@ -3,6 +3,7 @@
 //!
 //! Nothing here does I/O. A [`Catalog`] is one immutable snapshot; a reload makes a new one.
 
+mod caching;
 mod cursor;
 mod endpoint;
 mod list;
@@ -11,8 +12,9 @@ pub mod names;
 mod settings;
 pub mod uris;
 
+pub use caching::Caching;
 pub use cursor::MergedCursor;
 pub use endpoint::{Catalog, CatalogError, Endpoint, Named, Shape};
-pub use list::{Exposure, Item, ListKind, NotAList, Page};
+pub use list::{Exposure, Item, ListKind, NotAList, Page, may_need_fitting};
 pub use mirrored::{InvalidMirror, Mirrored, mirrored};
 pub use settings::{Pick, PromptChoice, ResourceChoice, ToolChoice, ToolsetSettings, UriPick};

@@ -8,6 +8,10 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use tollgate_mcp::json::{self, JsonKind, Span};
 use tollgate_mcp::{Change, Edit, Message, methods};
+use tollgate_model::Revision;
+
+use crate::caching::Caching;
+use crate::uris;
 
 /// The four lists of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -80,15 +84,14 @@ pub struct Page {
     pub items: Vec<Item>,
     /// Where the next page begins, if there is one. The empty string is a legal cursor.
     pub next_cursor: Option<String>,
-    /// For how long the page may be kept, if the server says so.
-    pub ttl_ms: u64,
-    /// Whether the server says that the page is the same for everyone.
-    pub shared: bool,
+    /// What the server says of its keeping.
+    pub caching: Caching,
 }
 
 /// One tool, prompt, resource or template as its server sent it.
 #[derive(Debug, Clone)]
 pub struct Item {
+    kind: ListKind,
     raw: Bytes,
     key_span: Span,
     key: String,
@@ -108,17 +111,12 @@ impl Page {
             return Err(NotAList);
         }
         let items = json::elements(bytes, array)
-            .filter_map(|element| Item::read(element.slice(bytes), kind.key_member()))
+            .filter_map(|element| Item::read(element.slice(bytes), kind))
             .collect();
-        let ttl_ms = response
-            .member("ttlMs")
-            .and_then(|span| std::str::from_utf8(span.of(bytes)).ok()?.parse().ok())
-            .unwrap_or(0);
         Ok(Self {
             items,
             next_cursor: response.text("nextCursor").map(Cow::into_owned),
-            ttl_ms,
-            shared: response.text("cacheScope").as_deref() == Some("public"),
+            caching: response.body().map_or(Caching::NONE, |body| Caching::read(bytes, body)),
         })
     }
 }
@@ -132,15 +130,41 @@ pub struct Exposure<'a> {
     pub description: Option<&'a str>,
     /// Arguments that vanish from a tool's input schema, since every call gets them.
     pub pinned: &'a [(String, Bytes)],
-    /// Whether the reader is a legacy client, which knows no output schema but an object's.
-    pub legacy_reader: bool,
+    /// The revision that the reader speaks, where its items must be fitted to it. See [`may_need_fitting`].
+    pub reader: Option<Revision>,
+    /// Whether the reader sees items of several servers, so that it cannot know whose an icon is: only those stay that
+    /// are fetched over TLS or stand in the list itself.
+    pub foreign: bool,
+    /// URIs in the item that stand for others at this endpoint: each place, and what stands there instead.
+    pub uris: Vec<(Span, String)>,
+}
+
+/// Whether a list may hold something that a client of this revision does not know: one quick look at its bytes, so that
+/// nearly every list stays as it is.
+pub fn may_need_fitting(kind: ListKind, reader: Revision, list: &[u8]) -> bool {
+    unknown_members(kind, reader).iter().any(|member| json::mentions(list, member))
+        || (kind == ListKind::Tools && reader < Revision::V2026_07_28 && json::mentions(list, "outputSchema"))
+}
+
+/// Members of an item that came with later revisions. `annotations.title` is older than `title`, and stays.
+fn unknown_members(kind: ListKind, reader: Revision) -> &'static [&'static str] {
+    let is_tool = kind == ListKind::Tools;
+    match reader {
+        Revision::V2024_11_05 | Revision::V2025_03_26 if is_tool => {
+            &["icons", "execution", "title", "outputSchema"]
+        }
+        Revision::V2024_11_05 | Revision::V2025_03_26 => &["icons", "title"],
+        Revision::V2025_06_18 if is_tool => &["icons", "execution"],
+        Revision::V2025_06_18 => &["icons"],
+        Revision::V2025_11_25 | Revision::V2026_07_28 => &[],
+    }
 }
 
 impl Item {
-    pub(crate) fn read(raw: Bytes, key_member: &str) -> Option<Self> {
-        let key_span = json::find(&raw, whole(&raw), key_member)?;
+    pub(crate) fn read(raw: Bytes, kind: ListKind) -> Option<Self> {
+        let key_span = json::find(&raw, whole(&raw), kind.key_member())?;
         let key = json::text(&raw, key_span)?.into_owned();
-        Some(Self { raw, key_span, key })
+        Some(Self { kind, raw, key_span, key })
     }
 
     /// The server's own name or URI for it.
@@ -165,8 +189,14 @@ impl Item {
         if let Some(description) = exposure.description {
             changes.push(Change::Set("description", json::quote(description)));
         }
-        if exposure.legacy_reader && !self.output_schema_is_legacy() {
-            changes.push(Change::Remove("outputSchema"));
+        if let Some(reader) = exposure.reader {
+            self.fit(reader, &mut edit, &mut changes);
+        }
+        if exposure.foreign {
+            self.drop_foreign_icons(&mut edit, &mut changes);
+        }
+        for (place, uri) in &exposure.uris {
+            edit.replace_once(*place, json::quote(uri));
         }
         if !changes.is_empty() {
             edit.object(whole(&self.raw), &changes);
@@ -175,6 +205,65 @@ impl Item {
             self.hide_pinned(&mut edit, exposure.pinned);
         }
         edit.finish().into_bytes()
+    }
+
+    /// Takes out what a client of this revision does not know.
+    fn fit(&self, reader: Revision, edit: &mut Edit<'_>, changes: &mut Vec<Change<'_>>) {
+        changes.extend(unknown_members(self.kind, reader).iter().map(|member| Change::Remove(member)));
+        let is_legacy = reader < Revision::V2026_07_28;
+        if self.kind == ListKind::Tools && is_legacy && !self.output_schema_is_legacy() {
+            changes.push(Change::Remove("outputSchema"));
+        }
+        if self.kind == ListKind::Prompts
+            && reader < Revision::V2025_06_18
+            && let Some(arguments) = json::find(&self.raw, whole(&self.raw), "arguments")
+        {
+            for argument in json::elements(&self.raw, arguments) {
+                edit.object(argument, &[Change::Remove("title")]);
+            }
+        }
+    }
+
+    /// Takes out icons that a client would have to fetch in the clear, or by a scheme of the server's own.
+    fn drop_foreign_icons(&self, edit: &mut Edit<'_>, changes: &mut Vec<Change<'_>>) {
+        if !json::mentions(&self.raw, "icons") {
+            return;
+        }
+        let Some(icons) = json::find(&self.raw, whole(&self.raw), "icons") else { return };
+        let all: Vec<Span> = json::elements(&self.raw, icons).collect();
+        let kept: Vec<&[u8]> =
+            all.iter().filter(|icon| self.is_safe_icon(**icon)).map(|icon| icon.of(&self.raw)).collect();
+        if kept.is_empty() {
+            changes.push(Change::Remove("icons"));
+        } else if kept.len() < all.len() {
+            let mut array = vec![b'['];
+            array.extend_from_slice(&kept.join(&b','));
+            array.push(b']');
+            edit.replace(icons, array);
+        }
+    }
+
+    fn is_safe_icon(&self, icon: Span) -> bool {
+        let source = json::find(&self.raw, icon, "src").and_then(|source| json::text(&self.raw, source));
+        let scheme = source.as_deref().and_then(uris::scheme).unwrap_or_default();
+        scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("data")
+    }
+
+    /// Where a tool names the view of an MCP App, in either spelling, and what stands there. Other items name none.
+    pub fn ui_references(&self) -> Vec<(Span, String)> {
+        if self.kind != ListKind::Tools || !json::mentions(&self.raw, "resourceUri") {
+            return Vec::new();
+        }
+        let Some(meta) = json::find(&self.raw, whole(&self.raw), "_meta") else { return Vec::new() };
+        let nested =
+            json::find(&self.raw, meta, "ui").and_then(|ui| json::find(&self.raw, ui, "resourceUri"));
+        let flat = json::find(&self.raw, meta, "ui/resourceUri");
+        [nested, flat]
+            .into_iter()
+            .flatten()
+            .filter_map(|place| Some((place, json::text(&self.raw, place)?.into_owned())))
+            .filter(|(_, uri)| uris::is_ui(uri))
+            .collect()
     }
 
     /// Legacy revisions require an output schema whose root is an object's (2025-11-25, tools).
@@ -210,4 +299,95 @@ impl Item {
 
 fn whole(bytes: &Bytes) -> Span {
     Span { start: 0, end: u32::try_from(bytes.len()).unwrap_or(u32::MAX) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(kind: ListKind, raw: &'static str) -> Item {
+        Item::read(Bytes::from_static(raw.as_bytes()), kind).expect("an item")
+    }
+
+    fn for_reader(kind: ListKind, raw: &'static str, reader: Revision) -> String {
+        let exposure = Exposure { reader: Some(reader), ..Exposure::default() };
+        String::from_utf8(item(kind, raw).expose(&exposure).to_vec()).expect("UTF-8")
+    }
+
+    #[test]
+    fn a_list_is_fitted_to_the_readers_revision() {
+        let tool = r#"{"name":"t","title":"T","icons":[],"execution":{},"outputSchema":{"type":"object"},"annotations":{"title":"A"},"x":1.50}"#;
+        let of = |reader| for_reader(ListKind::Tools, tool, reader);
+        assert_eq!(of(Revision::V2026_07_28), tool);
+        assert_eq!(of(Revision::V2025_11_25), tool);
+        let newer = r#"{"name":"t","title":"T","outputSchema":{"type":"object"},"annotations":{"title":"A"},"x":1.50}"#;
+        assert_eq!(of(Revision::V2025_06_18), newer);
+        let oldest = r#"{"name":"t","annotations":{"title":"A"},"x":1.50}"#;
+        assert_eq!(of(Revision::V2025_03_26), oldest);
+        assert_eq!(of(Revision::V2024_11_05), oldest);
+    }
+
+    #[test]
+    fn titles_of_prompts_arguments_go_with_the_prompts_own() {
+        let prompt = r#"{"name":"p","title":"P","arguments":[{"name":"a","title":"A","required":true},{"name":"title"}]}"#;
+        assert_eq!(for_reader(ListKind::Prompts, prompt, Revision::V2025_06_18), prompt);
+        assert_eq!(
+            for_reader(ListKind::Prompts, prompt, Revision::V2025_03_26),
+            r#"{"name":"p","arguments":[{"name":"a","required":true},{"name":"title"}]}"#
+        );
+    }
+
+    #[test]
+    fn an_output_schema_of_no_object_is_for_modern_readers_only() {
+        let tool = r#"{"name":"t","outputSchema":{"type":"array"}}"#;
+        assert_eq!(for_reader(ListKind::Tools, tool, Revision::V2026_07_28), tool);
+        assert_eq!(for_reader(ListKind::Tools, tool, Revision::V2025_11_25), r#"{"name":"t"}"#);
+        assert!(may_need_fitting(ListKind::Tools, Revision::V2025_11_25, tool.as_bytes()));
+        assert!(!may_need_fitting(ListKind::Tools, Revision::V2025_11_25, br#"{"name":"t","icons":[]}"#));
+        assert!(may_need_fitting(ListKind::Resources, Revision::V2025_06_18, br#"{"uri":"t","icons":[]}"#));
+        assert!(may_need_fitting(
+            ListKind::Resources,
+            Revision::V2025_06_18,
+            br#"{"uri":"t","\u0069cons":[]}"#
+        ));
+    }
+
+    #[test]
+    fn only_icons_that_are_safe_to_fetch_are_shown_for_several_servers() {
+        let shown = |raw| {
+            let exposure = Exposure { foreign: true, ..Exposure::default() };
+            String::from_utf8(item(ListKind::Tools, raw).expose(&exposure).to_vec()).expect("UTF-8")
+        };
+        let safe =
+            r#"{"name":"t","icons":[{"src":"https://a.example/i.png"},{"src":"DATA:image/png;base64,AA"}]}"#;
+        assert_eq!(shown(safe), safe);
+        assert_eq!(
+            shown(
+                r#"{"name":"t","icons":[{"src":"http://a.example/i.png"},{"src":"data:image/png,1"},{"src":7}]}"#
+            ),
+            r#"{"name":"t","icons":[{"src":"data:image/png,1"}]}"#
+        );
+        assert_eq!(shown(r#"{"name":"t","icons":[{"src":"file:///etc/passwd"}]}"#), r#"{"name":"t"}"#);
+        assert_eq!(shown(r#"{"name":"t","icons":"none"}"#), r#"{"name":"t"}"#);
+    }
+
+    #[test]
+    fn both_spellings_of_an_apps_view_are_found() {
+        let tool = r#"{"name":"t","_meta":{"ui":{"resourceUri":"ui://a"},"ui/resourceUri":"ui://b","resourceUri":"ui://c"}}"#;
+        let item = item(ListKind::Tools, tool);
+        let found = item.ui_references();
+        assert_eq!(found.iter().map(|(_, uri)| uri.as_str()).collect::<Vec<_>>(), ["ui://a", "ui://b"]);
+        let uris = found.into_iter().map(|(place, uri)| (place, format!("{uri}2"))).collect();
+        assert_eq!(
+            item.expose(&Exposure { uris, ..Exposure::default() }),
+            r#"{"name":"t","_meta":{"ui":{"resourceUri":"ui://a2"},"ui/resourceUri":"ui://b2","resourceUri":"ui://c"}}"#
+        );
+        let other = r#"{"name":"t","_meta":{"ui":{"resourceUri":"https://a"},"ui/resourceUri":7}}"#;
+        assert!(
+            Item::read(Bytes::from_static(other.as_bytes()), ListKind::Tools)
+                .expect("an item")
+                .ui_references()
+                .is_empty()
+        );
+    }
 }

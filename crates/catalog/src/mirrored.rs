@@ -39,7 +39,7 @@ pub enum InvalidMirror {
 pub fn mirrored(item: &Item) -> Result<Vec<Mirrored>, InvalidMirror> {
     let bytes = item.raw();
     // Nearly no tool has any: one look at the bytes spares the walk. An escaped spelling has a backslash.
-    if !contains(bytes, b"x-mcp-header") && !contains(bytes, b"\\u") {
+    if !json::mentions(bytes, "x-mcp-header") {
         return Ok(Vec::new());
     }
     let Some(schema) = json::find(bytes, Span::all(bytes), "inputSchema") else { return Ok(Vec::new()) };
@@ -129,18 +129,15 @@ fn nowhere_below(bytes: &[u8], value: Span, depth: usize) -> Result<(), InvalidM
     Ok(())
 }
 
-fn contains(bytes: &[u8], needle: &[u8]) -> bool {
-    bytes.windows(needle.len()).any(|window| window == needle)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::list::ListKind;
     use bytes::Bytes;
 
     fn of(schema: &str) -> Result<Vec<(String, String)>, InvalidMirror> {
         let raw = Bytes::from(format!(r#"{{"name":"t","inputSchema":{schema}}}"#));
-        let item = Item::read(raw, "name").expect("an item");
+        let item = Item::read(raw, ListKind::Tools).expect("an item");
         let found = mirrored(&item)?;
         Ok(found.into_iter().map(|mirrored| (mirrored.header, mirrored.path.join("."))).collect())
     }

@@ -2,20 +2,38 @@
 //!
 //! A URI is kept to the letter where only one server has it. Where two servers have the same one, each is rewritten to
 //! `tollgate:{server}:{uri}`, which reads back. `http` and `https` URIs are never rewritten, since clients may fetch
-//! them directly; the server that comes first in the configuration answers those.
+//! them directly; the server that comes first in the configuration answers those. A `ui://` URI (MCP Apps) becomes
+//! `ui://tollgate/{server}/{rest}`, since hosts take no other scheme for an app.
+
+use std::borrow::Cow;
 
 use tollgate_model::ServerName;
 
 const SCHEME: &str = "tollgate:";
+const UI_SCHEME: &str = "ui://";
+const UI_HOST: &str = "tollgate/";
 
 /// The URI that stands for a server's own one where two servers have it.
 pub fn rewrite(server: &ServerName, uri: &str) -> String {
-    format!("{SCHEME}{server}:{uri}")
+    match uri.strip_prefix(UI_SCHEME) {
+        Some(rest) => format!("{UI_SCHEME}{UI_HOST}{server}/{rest}"),
+        None => format!("{SCHEME}{server}:{uri}"),
+    }
 }
 
 /// The server's name and its own URI, if this is a rewritten one.
-pub fn read_back(uri: &str) -> Option<(&str, &str)> {
-    uri.strip_prefix(SCHEME)?.split_once(':')
+pub fn read_back(uri: &str) -> Option<(&str, Cow<'_, str>)> {
+    if let Some(rest) = uri.strip_prefix(UI_SCHEME).and_then(|rest| rest.strip_prefix(UI_HOST)) {
+        let (server, rest) = rest.split_once('/')?;
+        return Some((server, Cow::Owned(format!("{UI_SCHEME}{rest}"))));
+    }
+    let (server, uri) = uri.strip_prefix(SCHEME)?.split_once(':')?;
+    Some((server, Cow::Borrowed(uri)))
+}
+
+/// Whether a URI is that of an MCP App.
+pub fn is_ui(uri: &str) -> bool {
+    uri.starts_with(UI_SCHEME)
 }
 
 /// Whether a URI may be rewritten.
@@ -70,7 +88,11 @@ mod tests {
         let server = ServerName::new("files").expect("a name");
         let rewritten = rewrite(&server, "file:///a:b?c#d");
         assert_eq!(rewritten, "tollgate:files:file:///a:b?c#d");
-        assert_eq!(read_back(&rewritten), Some(("files", "file:///a:b?c#d")));
+        assert_eq!(read_back(&rewritten), Some(("files", "file:///a:b?c#d".into())));
+        let app = rewrite(&server, "ui://view/main.html?a=1");
+        assert_eq!(app, "ui://tollgate/files/view/main.html?a=1", "hosts take only this scheme for an app");
+        assert_eq!(read_back(&app), Some(("files", "ui://view/main.html?a=1".into())));
+        assert_eq!(read_back("ui://tollgate/files"), None);
         assert_eq!(read_back("file:///a"), None);
         assert!(!may_rewrite("HTTPS://example.com/a"));
         assert!(may_rewrite("file:///a"));

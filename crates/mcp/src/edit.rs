@@ -60,6 +60,12 @@ impl<'a> Edit<'a> {
         }
     }
 
+    /// Replaces what stands at `span` with raw JSON, at a place that is changed this once: unlike [`Self::replace`] it
+    /// does not look for an earlier change, so that many of them stay cheap.
+    pub fn replace_once(&mut self, span: Span, with: impl Into<Bytes>) {
+        self.splices.push(Splice { span, with: with.into() });
+    }
+
     /// Changes members of the object at `object`.
     pub fn object(&mut self, object: Span, changes: &[Change<'_>]) {
         let members: SmallVec<[Member; 8]> = json::members(self.bytes, object).collect();

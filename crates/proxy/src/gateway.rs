@@ -17,7 +17,7 @@ use tollgate_upstream::{
 };
 
 use crate::connections::Connections;
-use crate::index::{CutNames, UriIndexes};
+use crate::index::{CutNames, Indexes, ToolIndex, UriIndex};
 use crate::mirror::Mirrors;
 use crate::seal::{NoRandomness, Sealer};
 use crate::session::{Session, Sessions};
@@ -38,7 +38,8 @@ struct Inner {
     connections: Connections,
     sealer: Sealer,
     cut_names: CutNames,
-    uri_indexes: UriIndexes,
+    uri_indexes: Indexes<UriIndex>,
+    tool_indexes: Indexes<ToolIndex>,
     mirrors: Mirrors,
     events: mpsc::Sender<ServerEvent>,
     tasks: TaskTracker,
@@ -101,7 +102,8 @@ impl Gateway {
             connections: Connections::default(),
             sealer: Sealer::new()?,
             cut_names: CutNames::default(),
-            uri_indexes: UriIndexes::default(),
+            uri_indexes: Indexes::default(),
+            tool_indexes: Indexes::default(),
             mirrors: Mirrors::default(),
             events,
             tasks: TaskTracker::new(),
@@ -135,6 +137,7 @@ impl Gateway {
         let after = Arc::new(after);
         self.0.snapshot.store(Arc::clone(&after));
         self.0.uri_indexes.clear();
+        self.0.tool_indexes.clear();
         for server in gone {
             self.0.tasks.spawn(async move { server.stop(grace).await });
         }
@@ -201,8 +204,12 @@ impl Gateway {
         &self.0.cut_names
     }
 
-    pub(crate) fn uri_indexes(&self) -> &UriIndexes {
+    pub(crate) fn uri_indexes(&self) -> &Indexes<UriIndex> {
         &self.0.uri_indexes
+    }
+
+    pub(crate) fn tool_indexes(&self) -> &Indexes<ToolIndex> {
+        &self.0.tool_indexes
     }
 
     pub(crate) fn mirrors(&self) -> &Mirrors {
@@ -242,7 +249,10 @@ impl Gateway {
     /// A server said something that belongs to no call.
     fn told(&self, event: ServerEvent) {
         match event.kind {
-            EventKind::ToolsChanged => self.changed(ListKind::Tools, &event),
+            EventKind::ToolsChanged => {
+                self.0.tool_indexes.clear();
+                self.changed(ListKind::Tools, &event);
+            }
             EventKind::PromptsChanged => self.changed(ListKind::Prompts, &event),
             EventKind::ResourcesChanged => {
                 self.0.uri_indexes.clear();

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use tollgate_catalog::{Endpoint, Shape};
-use tollgate_mcp::{Change, Edit, JsonKind, Span, find, kind_of, meta, quote, text};
+use tollgate_catalog::{Caching, Endpoint, Shape};
+use tollgate_mcp::{Change, Edit, JsonKind, Span, compose, find, kind_of, meta, quote, text};
 use tollgate_model::{Caller, Era, Refusal, Revision, ServerName};
 use tollgate_upstream::Hello;
 
+use crate::bridge;
 use crate::gateway::{Gateway, Snapshot};
 use crate::inbound::Inbound;
 use crate::reply::Reply;
@@ -21,8 +22,8 @@ use crate::tasks::capability;
 /// What the gateway says of itself, as raw JSON.
 pub(crate) const OWN_INFO: &str =
     concat!("{\"name\":\"tollgate\",\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}");
-/// How long a merged endpoint waits for its servers' instructions. One that is slower goes without.
-const INSTRUCTIONS_WAIT: Duration = Duration::from_secs(3);
+/// How long a merged endpoint waits for what its servers say of themselves. One that is slower goes without.
+const HELLO_WAIT: Duration = Duration::from_secs(3);
 /// The longest instructions of one server behind a merged endpoint, in bytes.
 const INSTRUCTIONS_BYTES_MAX: usize = 8 * 1024;
 
@@ -42,9 +43,11 @@ pub(crate) async fn initialize(
         }
         None => {
             let info = Bytes::from_static(OWN_INFO.as_bytes());
-            (own_capabilities(Era::Legacy), info, merged_instructions(snapshot, endpoint, caller).await)
+            let hellos = hellos_of(snapshot, endpoint, caller).await;
+            (own_capabilities(Era::Legacy, &hellos), info, merged_instructions(endpoint, &hellos))
         }
     };
+    let info = bridge::fit_info(info, revision);
     let mut result = format!("{{\"protocolVersion\":\"{revision}\",\"capabilities\":").into_bytes();
     result.extend_from_slice(&capabilities);
     result.extend_from_slice(b",\"serverInfo\":");
@@ -70,8 +73,9 @@ pub(crate) async fn discover(_gateway: &Gateway, inbound: &Inbound) -> Result<Re
         }
         None => {
             let info = Bytes::from_static(OWN_INFO.as_bytes());
-            let instructions = merged_instructions(snapshot, endpoint, caller).await;
-            (own_capabilities(Era::Modern), info, instructions, (0, "private"))
+            let hellos = hellos_of(snapshot, endpoint, caller).await;
+            let instructions = merged_instructions(endpoint, &hellos);
+            (own_capabilities(Era::Modern, &hellos), info, instructions, merged_caching(&hellos))
         }
     };
     let mut result =
@@ -82,7 +86,7 @@ pub(crate) async fn discover(_gateway: &Gateway, inbound: &Inbound) -> Result<Re
         result.extend_from_slice(b",\"instructions\":");
         result.extend_from_slice(&instructions);
     }
-    let (ttl_ms, scope) = caching;
+    let (ttl_ms, scope) = (caching.ttl_ms, caching.scope());
     result.extend_from_slice(
         format!(",\"ttlMs\":{ttl_ms},\"cacheScope\":\"{scope}\",\"_meta\":{{\"{}\":", meta::SERVER_INFO)
             .as_bytes(),
@@ -112,8 +116,20 @@ async fn hello_of(snapshot: &Snapshot, server: &ServerName, caller: &Caller) -> 
     Ok(route.link().hello().clone())
 }
 
-fn own_capabilities(era: Era) -> Bytes {
-    Bytes::from_static(match era {
+/// What each server behind an endpoint says of itself, in order; nothing from one that does not answer in time.
+type Hellos<'a> = Vec<(&'a ServerName, Option<Hello>)>;
+
+async fn hellos_of<'a>(snapshot: &Snapshot, endpoint: &'a Endpoint, caller: &Caller) -> Hellos<'a> {
+    join_all(endpoint.servers().iter().map(|server| async move {
+        let hello = tokio::time::timeout(HELLO_WAIT, hello_of(snapshot, server, caller)).await;
+        (server, hello.ok().and_then(Result::ok))
+    }))
+    .await
+}
+
+/// What the gateway does itself, and the extensions that it carries for the servers that have them.
+fn own_capabilities(era: Era, hellos: &Hellos<'_>) -> Bytes {
+    let own = Bytes::from_static(match era {
         Era::Legacy => {
             br#"{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"listChanged":true},"completions":{}}"#
         }
@@ -121,7 +137,23 @@ fn own_capabilities(era: Era) -> Bytes {
         Era::Modern => {
             br#"{"tools":{},"prompts":{},"resources":{},"completions":{},"extensions":{"io.modelcontextprotocol/tasks":{}}}"#
         }
-    })
+    });
+    let ui = hellos.iter().find_map(|(_, hello)| {
+        let capabilities = &hello.as_ref()?.capabilities;
+        let extensions = find(capabilities, Span::all(capabilities), "extensions")?;
+        Some(find(capabilities, extensions, meta::UI_EXTENSION)?.slice(capabilities))
+    });
+    let Some(ui) = ui else { return own };
+    let mut edit = Edit::new(&own);
+    let whole = Span::all(&own);
+    match find(&own, whole, "extensions") {
+        Some(extensions) => edit.object(extensions, &[Change::Set(meta::UI_EXTENSION, ui)]),
+        None => {
+            let extensions = compose::object(&[(meta::UI_EXTENSION, &ui)]);
+            edit.object(whole, &[Change::Set("extensions", extensions)]);
+        }
+    }
+    edit.finish().into_bytes()
 }
 
 /// A server's capabilities, less what the gateway does not carry yet, logging levels and subscriptions, and less tasks,
@@ -151,30 +183,27 @@ fn carried(capabilities: &Bytes, to: Era) -> Bytes {
 }
 
 /// For how long a modern server lets its own discovery be kept. A legacy server's may depend on its session.
-fn caching_of(hello: &Hello) -> (u64, &'static str) {
-    let result = &hello.result;
-    let ttl_ms = find(result, Span::all(result), "ttlMs")
-        .and_then(|span| std::str::from_utf8(span.of(result)).ok()?.parse().ok())
-        .unwrap_or(0);
-    let scope = find(result, Span::all(result), "cacheScope").and_then(|span| text(result, span));
-    (ttl_ms, if scope.as_deref() == Some("public") { "public" } else { "private" })
+fn caching_of(hello: &Hello) -> Caching {
+    Caching::read(&hello.result, Span::all(&hello.result))
+}
+
+/// For as long as each server lets its own be kept; not at all while one is missing.
+fn merged_caching(hellos: &Hellos<'_>) -> Caching {
+    Caching::merged(hellos.iter().map(|(_, hello)| hello.as_ref().map_or(Caching::NONE, caching_of)))
 }
 
 /// The servers' instructions under their names, in order, as a raw JSON string. They are the servers' own words: a
 /// client must not trust them more than it trusts the servers.
-async fn merged_instructions(snapshot: &Snapshot, endpoint: &Endpoint, caller: &Caller) -> Option<Bytes> {
+fn merged_instructions(endpoint: &Endpoint, hellos: &Hellos<'_>) -> Option<Bytes> {
     if let Shape::Toolset(toolset) = endpoint.shape() {
         return toolset.description.as_deref().map(quote);
     }
-    let parts = join_all(endpoint.servers().iter().map(|server| async move {
-        let hello =
-            tokio::time::timeout(INSTRUCTIONS_WAIT, hello_of(snapshot, server, caller)).await.ok()?.ok()?;
-        let raw = hello.instructions?;
-        let words = text(&raw, Span::all(&raw))?;
+    let instructions = |(server, hello): &(&ServerName, Option<Hello>)| {
+        let raw = hello.as_ref()?.instructions.as_ref()?;
+        let words = text(raw, Span::all(raw))?;
         (!words.trim().is_empty()).then(|| format!("# {server}\n\n{}", cut(&words)))
-    }))
-    .await;
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    };
+    let parts: Vec<String> = hellos.iter().filter_map(instructions).collect();
     (!parts.is_empty()).then(|| quote(&parts.join("\n\n")))
 }
 

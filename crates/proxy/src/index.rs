@@ -12,9 +12,9 @@ use tollgate_catalog::uris::{may_rewrite, scheme, template_takes};
 use tollgate_model::{Caller, EndpointName, PrincipalId, ServerName, SessionId, TenantId};
 
 const CUT_NAMES_MAX: usize = 50_000;
-const URI_INDEXES_MAX: usize = 256;
-/// For how long an index of resources is believed. A server that announces changes ends it earlier.
-const URI_INDEX_AGE: Duration = Duration::from_mins(1);
+const INDEXES_MAX: usize = 256;
+/// For how long an index is believed. A server that announces changes ends it earlier.
+const INDEX_AGE: Duration = Duration::from_mins(1);
 
 /// Cut public names and what they stand for. A name depends on server and native name alone, so that one table serves
 /// every caller.
@@ -57,11 +57,6 @@ impl UriIndex {
         self.collisions > 0
     }
 
-    /// Whether a server's URI must be rewritten, since another server has the same one.
-    pub(crate) fn collides(&self, uri: &str) -> bool {
-        may_rewrite(uri) && self.exact(uri).len() > 1
-    }
-
     /// The servers that list exactly this.
     pub(crate) fn exact(&self, uri: &str) -> &[ServerName] {
         self.owners.get(uri).map_or(&[], Vec::as_slice)
@@ -88,10 +83,55 @@ impl UriIndex {
     }
 }
 
+/// Whose the tools are that one caller sees at one endpoint.
+#[derive(Debug, Default)]
+pub(crate) struct ToolIndex {
+    /// The name here of each native name; none where two tools have it.
+    names: HashMap<String, Option<String>>,
+    /// Which servers' tools name which views of MCP Apps.
+    pub(crate) views: UriIndex,
+}
+
+impl ToolIndex {
+    pub(crate) fn add_name(&mut self, native: &str, public: &str) {
+        let taken = self.names.contains_key(native);
+        self.names.insert(native.to_owned(), (!taken).then(|| public.to_owned()));
+    }
+
+    /// The name here of the only tool of this native name.
+    pub(crate) fn only(&self, native: &str) -> Option<&str> {
+        self.names.get(native)?.as_deref()
+    }
+}
+
+/// What is known of the URIs of several servers, so that one that two of them have is told apart.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// What the servers list.
+    pub(crate) resources: Option<Arc<UriIndex>>,
+    /// What their tools name: the view of an MCP App need not be listed.
+    pub(crate) tools: Option<Arc<ToolIndex>>,
+}
+
+impl Seen {
+    /// Whether a server's URI must be rewritten, since another server has the same one.
+    pub(crate) fn collides(&self, uri: &str) -> bool {
+        let listed = self.resources.as_deref().map_or(&[][..], |index| index.exact(uri));
+        let named = self.tools.as_deref().map_or(&[][..], |index| index.views.exact(uri));
+        let mut owners = listed.iter().chain(named);
+        may_rewrite(uri) && owners.next().is_some_and(|first| owners.any(|other| other != first))
+    }
+
+    /// Whether it is worth while to look at single URIs.
+    pub(crate) fn may_collide(&self) -> bool {
+        self.tools.is_some() || self.resources.as_deref().is_some_and(UriIndex::has_collisions)
+    }
+}
+
 /// The indexes of several callers. Lists may vary by session, caller and capabilities, so no index is shared beyond
 /// them.
-#[derive(Debug, Default)]
-pub(crate) struct UriIndexes(Mutex<HashMap<Key, (Instant, Arc<UriIndex>)>>);
+#[derive(Debug)]
+pub(crate) struct Indexes<T>(Mutex<HashMap<Key, (Instant, Arc<T>)>>);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
@@ -117,19 +157,25 @@ impl Key {
     }
 }
 
-impl UriIndexes {
-    pub(crate) fn get(&self, key: &Key) -> Option<Arc<UriIndex>> {
+impl<T> Default for Indexes<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> Indexes<T> {
+    pub(crate) fn get(&self, key: &Key) -> Option<Arc<T>> {
         let indexes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (made, index) = indexes.get(key)?;
-        (made.elapsed() < URI_INDEX_AGE).then(|| Arc::clone(index))
+        (made.elapsed() < INDEX_AGE).then(|| Arc::clone(index))
     }
 
-    pub(crate) fn put(&self, key: Key, index: Arc<UriIndex>) {
+    pub(crate) fn put(&self, key: Key, index: Arc<T>) {
         let mut indexes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if indexes.len() >= URI_INDEXES_MAX {
-            indexes.retain(|_, (made, _)| made.elapsed() < URI_INDEX_AGE);
+        if indexes.len() >= INDEXES_MAX {
+            indexes.retain(|_, (made, _)| made.elapsed() < INDEX_AGE);
         }
-        if indexes.len() >= URI_INDEXES_MAX {
+        if indexes.len() >= INDEXES_MAX {
             indexes.clear();
         }
         indexes.insert(key, (Instant::now(), index));
@@ -159,11 +205,37 @@ mod tests {
             index.add(server, uri);
         }
         assert!(index.has_collisions());
-        assert!(index.collides("file:///x"));
-        assert!(!index.collides("memo:///y"));
-        assert!(!index.collides("https://example.com/"), "clients may fetch these directly");
         assert_eq!(index.templates_for("demo://7").next(), Some(("demo://{id}", &a)));
         assert!(index.scheme_owners("memo:///z").eq([&b]));
         assert_eq!(index.scheme_owners("file:///z").count(), 2);
+        let seen = Seen { resources: Some(Arc::new(index)), tools: None };
+        assert!(seen.collides("file:///x"));
+        assert!(!seen.collides("memo:///y"));
+        assert!(!seen.collides("https://example.com/"), "clients may fetch these directly");
+    }
+
+    #[test]
+    fn a_native_name_of_two_tools_is_nobodys() {
+        let mut index = ToolIndex::default();
+        index.add_name("one", "a__one");
+        for public in ["a__two", "b__two", "c__two"] {
+            index.add_name("two", public);
+        }
+        assert_eq!(index.only("one"), Some("a__one"));
+        assert_eq!(index.only("two"), None);
+        assert_eq!(index.only("three"), None);
+    }
+
+    #[test]
+    fn a_view_that_one_server_lists_and_anothers_tool_names_is_told_apart() {
+        let (a, b) = (ServerName::new("a").expect("a name"), ServerName::new("b").expect("a name"));
+        let (mut resources, mut tools) = (UriIndex::default(), ToolIndex::default());
+        resources.add(&a, "ui://x");
+        resources.add(&a, "ui://y");
+        tools.views.add(&a, "ui://y");
+        tools.views.add(&b, "ui://x");
+        let seen = Seen { resources: Some(Arc::new(resources)), tools: Some(Arc::new(tools)) };
+        assert!(seen.collides("ui://x"));
+        assert!(!seen.collides("ui://y"), "one server's own, said twice");
     }
 }

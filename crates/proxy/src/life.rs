@@ -87,7 +87,7 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
                     link: route.link(),
                     method: inbound.message.method(),
                     client_id: &inbound.id,
-                    client_era: inbound.era(),
+                    client: inbound.caller.client.revision,
                     stand_ins: stand_ins(gateway, inbound, server.name(), &message)?,
                 })
                 .map_err(|refusal| refusal.of(server.name()));
@@ -132,7 +132,8 @@ fn depart(
 ) -> Departure {
     let link = route.link();
     let id = link.mint();
-    let body = bridge::request(&inbound.message, &inbound.caller.client, link.era(), id, resolved.target());
+    let body =
+        bridge::request(&inbound.message, &inbound.caller.client, link.revision(), id, resolved.target());
     let method = inbound.message.method();
     Departure {
         id,
@@ -154,12 +155,17 @@ pub(crate) fn stand_ins(
 ) -> Result<Vec<(Span, String)>, Refusal> {
     let mut stand_ins = tasks::ids(gateway, inbound, server, message)?;
     // Only what a list has shown can collide; without a list the client knows no stand-ins either.
-    if inbound.endpoint.native_server().is_none()
-        && let Some(index) = lists::known_uri_index(gateway, inbound, ListKind::Resources)
-        && index.has_collisions()
-    {
-        let colliding = bridge::resource_uris(message).into_iter().filter(|(_, uri)| index.collides(uri));
-        stand_ins.extend(colliding.map(|(place, uri)| (place, uris::rewrite(server, &uri))));
+    if inbound.endpoint.native_server().is_some() {
+        return Ok(stand_ins);
+    }
+    let seen = lists::known_uris(gateway, inbound, message);
+    // A client that used one is answered in it, whatever is remembered.
+    let used = inbound.message.text("uri").filter(|uri| uris::read_back(uri).is_some());
+    if used.is_some() || seen.may_collide() {
+        let named = bridge::resource_uris(message).into_iter();
+        let named = named.map(|(place, uri)| (place, uris::rewrite(server, &uri), uri));
+        let colliding = named.filter(|(_, other, uri)| used.as_deref() == Some(other) || seen.collides(uri));
+        stand_ins.extend(colliding.map(|(place, other, _)| (place, other)));
     }
     Ok(stand_ins)
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use tollgate_catalog::{Exposure, Item, ListKind, MergedCursor, Page, Shape, names, uris};
+use tollgate_catalog::{Caching, Exposure, Item, ListKind, MergedCursor, Page, Shape, names, uris};
 use tollgate_mcp::{
     Change, JsonKind, Kind, Limits, Message, Span, codes, find, kind_of, meta, methods, quote,
 };
@@ -18,7 +18,7 @@ use tollgate_upstream::{Hello, Server};
 use crate::bridge::{self, Answered, array_of};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
-use crate::index::{Key, UriIndex};
+use crate::index::{Key, Seen, ToolIndex, UriIndex};
 use crate::reply::Reply;
 use crate::stages::dispatch::{self, Departure, Listener};
 use crate::stages::{Permit, policy, route};
@@ -52,7 +52,7 @@ async fn native(
         let body = bridge::request(
             &inbound.message,
             &inbound.caller.client,
-            link.era(),
+            link.revision(),
             id,
             &bridge::Target::default(),
         );
@@ -74,7 +74,7 @@ async fn native(
                     link,
                     method: inbound.message.method(),
                     client_id: &inbound.id,
-                    client_era: inbound.era(),
+                    client: inbound.caller.client.revision,
                     stand_ins: Vec::new(),
                 };
                 return bridge::response(&answered).map_err(|refusal| refusal.of(server.name()));
@@ -109,8 +109,7 @@ struct Part {
     server: ServerName,
     items: Vec<Item>,
     next_cursor: Option<String>,
-    ttl_ms: u64,
-    shared: bool,
+    caching: Caching,
     missing: Option<Missing>,
 }
 
@@ -132,7 +131,7 @@ async fn merged(
     permit: &Permit,
     kind: ListKind,
 ) -> Result<Reply, Refusal> {
-    let starts = starts(gateway, inbound, kind)?;
+    let (starts, from_start) = starts(gateway, inbound, kind)?;
     // A toolset shows a few of many, in its own order, and a URI that two servers have can be seen only when both
     // lists are whole: these lists come on one page.
     let whole = matches!(inbound.endpoint.shape(), Shape::Toolset(_))
@@ -143,8 +142,7 @@ async fn merged(
             server,
             items: Vec::new(),
             next_cursor: None,
-            ttl_ms: 0,
-            shared: false,
+            caching: Caching::NONE,
             missing: Some(refusal.into()),
         })
     };
@@ -162,13 +160,45 @@ async fn merged(
     for part in &parts {
         remember_cut_names(gateway, &part.server, kind, &part.items);
     }
-    let index = match kind {
-        ListKind::Resources | ListKind::Templates => Some(remember_uris(gateway, inbound, kind, &parts)),
-        _ => None,
-    };
     let later = starts.map(|(server, _)| server).collect();
+    // Every server's first page says who may keep its list, so that the first page of all can speak for the others.
+    // A server that fails later shows nothing, and so changes nothing about that.
+    let is_shared = |part: &Part| part.caching.shared || (from_start.is_some() && part.missing.is_some());
+    let shared = from_start.is_none_or(|shared| shared) && parts.iter().all(is_shared);
     let rest = cut_after_unfinished(&mut parts, later);
-    render(gateway, inbound, kind, &parts, rest, index.as_deref())
+    if kind == ListKind::Tools && from_start.is_none() && rest.is_empty() {
+        remember_tools(gateway, inbound, &parts);
+    }
+    let seen = match kind {
+        ListKind::Resources => {
+            let resources = Some(remember_uris(gateway, inbound, kind, &parts));
+            let has_views = parts.iter().flat_map(|part| &part.items).any(|item| uris::is_ui(item.key()));
+            let tools = if has_views { Some(tool_index(gateway, inbound).await?) } else { None };
+            Seen { resources, tools }
+        }
+        ListKind::Templates => {
+            Seen { resources: Some(remember_uris(gateway, inbound, kind, &parts)), tools: None }
+        }
+        ListKind::Tools
+            if parts.iter().flat_map(|part| &part.items).any(|item| !item.ui_references().is_empty()) =>
+        {
+            Seen {
+                resources: Some(uri_index(gateway, inbound, ListKind::Resources).await?),
+                tools: Some(tool_index(gateway, inbound).await?),
+            }
+        }
+        ListKind::Tools | ListKind::Prompts => Seen::default(),
+    };
+    render(gateway, inbound, kind, &Rendered { parts, rest, shared }, &seen)
+}
+
+/// What becomes one page.
+struct Rendered {
+    parts: Vec<Part>,
+    /// What is left to list.
+    rest: Vec<(String, Option<String>)>,
+    /// Whether all pages of the list may be shared.
+    shared: bool,
 }
 
 /// Keeps the order of the configuration, and within it each server's own, over all pages: what comes after the first
@@ -185,16 +215,19 @@ fn cut_after_unfinished(parts: &mut Vec<Part>, later: Vec<ServerName>) -> Vec<(S
     goes_on.chain(begins).collect()
 }
 
-/// Which servers to ask, and from where on.
+/// Where a server's list is to be read on from.
+type Start = (ServerName, Option<String>);
+
+/// Which servers to ask, and from where on; and on later pages, whether the first one may be shared.
 fn starts(
     gateway: &Gateway,
     inbound: &Inbound,
     kind: ListKind,
-) -> Result<Vec<(ServerName, Option<String>)>, Refusal> {
+) -> Result<(Vec<Start>, Option<bool>), Refusal> {
     let endpoint = &inbound.endpoint;
     let Some(cursor) = inbound.message.member("cursor") else {
         let servers = endpoint.servers().iter().filter(|server| endpoint.lists(kind, server));
-        return Ok(servers.map(|server| (server.clone(), None)).collect());
+        return Ok((servers.map(|server| (server.clone(), None)).collect(), None));
     };
     let invalid = || {
         let text = "the cursor is not one that this gateway gave for this list, or it has expired: list from the start";
@@ -203,7 +236,7 @@ fn starts(
     let text = tollgate_mcp::text(inbound.message.bytes(), cursor).ok_or_else(invalid)?;
     let sealed = gateway.sealer().open(&cursor_purpose(inbound, kind), &text).ok_or_else(invalid)?;
     let cursor = MergedCursor::decode(&sealed).ok_or_else(invalid)?;
-    cursor
+    let starts: Result<Vec<Start>, Refusal> = cursor
         .rest
         .into_iter()
         .map(|(name, cursor)| {
@@ -211,7 +244,8 @@ fn starts(
             let server = endpoint.servers().iter().find(|server| server.as_str() == name);
             server.map(|server| (server.clone(), cursor)).ok_or_else(invalid)
         })
-        .collect()
+        .collect();
+    Ok((starts?, Some(cursor.shared)))
 }
 
 /// A cursor is good for the same caller, list and endpoint only.
@@ -239,8 +273,7 @@ async fn read(
         server: server.clone(),
         items: Vec::new(),
         next_cursor: None,
-        ttl_ms: u64::MAX,
-        shared: true,
+        caching: Caching { ttl_ms: u64::MAX, shared: true },
         missing: None,
     };
     let reading = async {
@@ -250,8 +283,7 @@ async fn read(
             let Some(page) = page else { return Ok(()) };
             pages += 1;
             part.items.extend(page.items);
-            part.ttl_ms = part.ttl_ms.min(page.ttl_ms);
-            part.shared &= page.shared;
+            part.caching = Caching::merged([part.caching, page.caching]);
             let too_many = part.items.len() > settings.list_items_max;
             if too_many || (whole && pages >= settings.list_pages_max && page.next_cursor.is_some()) {
                 part.items.truncate(settings.list_items_max);
@@ -377,13 +409,64 @@ pub(crate) async fn uri_index(
     if let Some(index) = known_uri_index(gateway, inbound, kind) {
         return Ok(index);
     }
+    let parts = read_all(gateway, inbound, kind).await?;
+    Ok(remember_uris(gateway, inbound, kind, &parts))
+}
+
+/// What is remembered of the URIs that a result may name.
+pub(crate) fn known_uris(gateway: &Gateway, inbound: &Inbound, result: &Message) -> Seen {
+    let resources = known_uri_index(gateway, inbound, ListKind::Resources);
+    let tools = tollgate_mcp::json::mentions(result.bytes(), "ui:")
+        .then(|| gateway.tool_indexes().get(&tools_key(inbound)))
+        .flatten();
+    Seen { resources, tools }
+}
+
+/// Whose the tools are that this caller sees here, and whose the views of MCP Apps are: remembered for a while.
+pub(crate) async fn tool_index(gateway: &Gateway, inbound: &Inbound) -> Result<Arc<ToolIndex>, Refusal> {
+    if let Some(index) = gateway.tool_indexes().get(&tools_key(inbound)) {
+        return Ok(index);
+    }
+    let parts = read_all(gateway, inbound, ListKind::Tools).await?;
+    for part in &parts {
+        remember_cut_names(gateway, &part.server, ListKind::Tools, &part.items);
+    }
+    Ok(remember_tools(gateway, inbound, &parts))
+}
+
+fn tools_key(inbound: &Inbound) -> Key {
+    Key::new(ListKind::Tools, inbound.endpoint.name(), &inbound.caller)
+}
+
+/// Only what the endpoint shows counts: what a toolset hides has no name here.
+fn remember_tools(gateway: &Gateway, inbound: &Inbound, parts: &[Part]) -> Arc<ToolIndex> {
+    let mut index = ToolIndex::default();
+    for part in parts {
+        for item in &part.items {
+            let mut is_shown = false;
+            for (_, exposure) in inbound.endpoint.exposures(ListKind::Tools, &part.server, item.key()) {
+                is_shown = true;
+                index.add_name(item.key(), exposure.key.as_deref().unwrap_or(item.key()));
+            }
+            if is_shown {
+                for (_, uri) in item.ui_references() {
+                    index.views.add(&part.server, &uri);
+                }
+            }
+        }
+    }
+    let index = Arc::new(index);
+    gateway.tool_indexes().put(tools_key(inbound), Arc::clone(&index));
+    index
+}
+
+/// Every server's whole list. A server that does not answer has nothing for now.
+async fn read_all(gateway: &Gateway, inbound: &Inbound, kind: ListKind) -> Result<Vec<Part>, Refusal> {
     let permit = &policy::decide_list(&inbound.caller)?;
     let servers = inbound.endpoint.servers().iter().filter(|server| inbound.endpoint.lists(kind, server));
     let parts =
         join_all(servers.map(|server| read(gateway, inbound, permit, server, kind, None, true))).await;
-    // A server that does not answer owns nothing for now.
-    let parts: Vec<Part> = parts.into_iter().flatten().collect();
-    Ok(remember_uris(gateway, inbound, kind, &parts))
+    Ok(parts.into_iter().flatten().collect())
 }
 
 /// The index, if it is remembered.
@@ -409,23 +492,29 @@ fn render(
     gateway: &Gateway,
     inbound: &Inbound,
     kind: ListKind,
-    parts: &[Part],
-    rest: Vec<(String, Option<String>)>,
-    index: Option<&UriIndex>,
+    page: &Rendered,
+    seen: &Seen,
 ) -> Result<Reply, Refusal> {
-    let legacy_reader = inbound.era() == Era::Legacy;
+    let Rendered { parts, rest, shared } = page;
+    let reader = inbound.caller.client.revision;
     let mut shown: Vec<(usize, Bytes)> = Vec::new();
     for part in parts {
         for item in &part.items {
             for (place, exposure) in inbound.endpoint.exposures(kind, &part.server, item.key()) {
-                let key = match index {
-                    Some(index) if index.collides(item.key()) => {
-                        Some(Cow::Owned(uris::rewrite(&part.server, item.key())))
-                    }
-                    _ => exposure.key.clone(),
+                let is_uri = matches!(kind, ListKind::Resources | ListKind::Templates);
+                let key = if is_uri && seen.collides(item.key()) {
+                    Some(Cow::Owned(uris::rewrite(&part.server, item.key())))
+                } else {
+                    exposure.key.clone()
                 };
-                let legacy_reader = legacy_reader && kind == ListKind::Tools;
-                shown.push((place, item.expose(&Exposure { key, legacy_reader, ..exposure })));
+                let exposure = Exposure {
+                    key,
+                    reader: (reader.era() == Era::Legacy).then_some(reader),
+                    foreign: true,
+                    uris: views_of(item, &part.server, seen),
+                    ..exposure
+                };
+                shown.push((place, item.expose(&exposure)));
             }
         }
     }
@@ -435,7 +524,7 @@ fn render(
     let mut result = format!("{{\"{}\":", kind.items_member()).into_bytes();
     result.extend_from_slice(&array_of(&items));
     if !rest.is_empty() {
-        let cursor = MergedCursor { rest }.encode();
+        let cursor = MergedCursor { rest: rest.clone(), shared: *shared }.encode();
         let sealed = gateway.sealer().seal(&cursor_purpose(inbound, kind), cursor).map_err(|error| {
             Refusal::new(Stage::Resolve, Code::Internal, "the cursor could not be sealed")
                 .because(error.to_string())
@@ -443,18 +532,31 @@ fn render(
         result.extend_from_slice(format!(",\"nextCursor\":\"{sealed}\"").as_bytes());
     }
     if inbound.era() == Era::Modern {
-        result.extend_from_slice(caching(parts).as_bytes());
+        result.extend_from_slice(caching(parts, *shared).as_bytes());
     }
     result.extend_from_slice(&result_meta(inbound.era(), parts));
     result.push(b'}');
     Ok(Reply::result(&inbound.id, &result))
 }
 
-/// The merged list may be kept as long as its shortest-lived part, and shared only if every part may be.
-fn caching(parts: &[Part]) -> String {
-    let ttl_ms = parts.iter().map(|part| part.ttl_ms).min().unwrap_or(0);
-    let ttl_ms = if ttl_ms == u64::MAX { 0 } else { ttl_ms };
-    let scope = if !parts.is_empty() && parts.iter().all(|part| part.shared) { "public" } else { "private" };
+/// The views of MCP Apps that a tool names and another server has too, each with what stands for it here.
+fn views_of(item: &Item, server: &ServerName, seen: &Seen) -> Vec<(Span, String)> {
+    if seen.tools.is_none() {
+        return Vec::new();
+    }
+    let named = item.ui_references().into_iter();
+    named
+        .filter(|(_, uri)| seen.collides(uri))
+        .map(|(place, uri)| (place, uris::rewrite(server, &uri)))
+        .collect()
+}
+
+/// The page may be kept as long as its shortest-lived part, and shared only if every part of the list may be.
+fn caching(parts: &[Part], shared: bool) -> String {
+    let whole = Caching::merged(parts.iter().map(|part| part.caching));
+    // A server without such a list has nothing to say of it.
+    let ttl_ms = if whole.ttl_ms == u64::MAX { 0 } else { whole.ttl_ms };
+    let scope = Caching { shared: shared && !parts.is_empty(), ..whole }.scope();
     format!(",\"resultType\":\"complete\",\"ttlMs\":{ttl_ms},\"cacheScope\":\"{scope}\"")
 }
 

@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 pub use fault::{Fault, ScanError};
-pub use navigate::{Elements, Members, elements, find, kind_of, members};
+pub use navigate::{Elements, Members, elements, find, kind_of, members, mentions};
 pub use number::numbers_equal;
 pub(crate) use plain::skip_plain;
 pub use scan::validate;

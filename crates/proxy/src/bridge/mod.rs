@@ -4,9 +4,11 @@
 //! change only what the gateway itself owns: ids, progress tokens, names.
 
 mod notification;
+mod older;
 mod request;
 mod response;
 
 pub(crate) use notification::{Relay, relay};
+pub(crate) use older::fit_info;
 pub(crate) use request::{Target, own_request, request};
 pub(crate) use response::{Answered, array_of, created, resource_uris, response};

@@ -14,12 +14,12 @@ pub(crate) struct Target {
     pub(crate) pinned: Vec<(String, Bytes)>,
 }
 
-/// The client's request for a server of `to`'s era: under a new id, with the native name, the pinned arguments, and
+/// The client's request for a server that speaks `to`: under a new id, with the native name, the pinned arguments, and
 /// the metadata of the server's era.
 pub(crate) fn request(
     message: &Message,
     client: &ClientProfile,
-    to: Era,
+    to: Revision,
     id: u64,
     target: &Target,
 ) -> Segments {
@@ -32,10 +32,14 @@ pub(crate) fn request(
     if !target.pinned.is_empty() {
         pin_arguments(message, &mut edit, &target.pinned);
     }
-    if !may_ask_for_a_task(client, to) && message.member("task").is_some() {
+    if !may_ask_for_a_task(client, to.era()) && message.member("task").is_some() {
         message.change_body(&mut edit, &[Change::Remove("task")]);
     }
-    let changes = meta_changes(message, client, to, raw_id);
+    // The arguments that are filled in already came with 2025-06-18.
+    if to < Revision::V2025_06_18 && message.method() == methods::COMPLETION_COMPLETE {
+        message.change_body(&mut edit, &[Change::Remove("context")]);
+    }
+    let changes = meta_changes(message, client, to.era(), raw_id);
     if !changes.is_empty() {
         message.change_meta(&mut edit, &changes);
     }
@@ -170,7 +174,7 @@ mod tests {
         let call = message(
             r#"{"x":1,"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"s__t","arguments":{"n":1.0e400},"_meta":{"progressToken":"p","v.example/k":[]}}}"#,
         );
-        let sent = request(&call, &profile(Revision::V2025_11_25), Era::Legacy, 7, &key("t"));
+        let sent = request(&call, &profile(Revision::V2025_11_25), Revision::V2025_11_25, 7, &key("t"));
         assert_eq!(
             text(sent),
             r#"{"x":1,"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"t","arguments":{"n":1.0e400},"_meta":{"progressToken":7,"v.example/k":[]}}}"#
@@ -180,7 +184,7 @@ mod tests {
     #[test]
     fn a_legacy_request_gets_the_metadata_of_the_modern_era() {
         let call = message(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"s__t"}}"#);
-        let sent = text(request(&call, &profile(Revision::V2025_06_18), Era::Modern, 7, &key("t")));
+        let sent = text(request(&call, &profile(Revision::V2025_06_18), Revision::V2026_07_28, 7, &key("t")));
         let sent = message(Box::leak(sent.into_boxed_str()));
         assert_eq!(sent.meta_text(meta::PROTOCOL_VERSION).as_deref(), Some("2026-07-28"));
         assert_eq!(
@@ -196,7 +200,7 @@ mod tests {
         let call = message(
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"k":1}}}"#,
         );
-        let sent = text(request(&call, &profile(Revision::V2026_07_28), Era::Legacy, 7, &key("t")));
+        let sent = text(request(&call, &profile(Revision::V2026_07_28), Revision::V2025_11_25, 7, &key("t")));
         assert_eq!(
             sent,
             r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"t","_meta":{"k":1}}}"#
@@ -208,7 +212,7 @@ mod tests {
         let call = message(
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"ref":{"name":"decoy"},"name":"s__t"}}"#,
         );
-        let sent = text(request(&call, &profile(Revision::V2025_11_25), Era::Legacy, 7, &key("t")));
+        let sent = text(request(&call, &profile(Revision::V2025_11_25), Revision::V2025_11_25, 7, &key("t")));
         assert!(sent.contains(r#""ref":{"name":"decoy"},"name":"t""#), "{sent}");
     }
 
@@ -218,10 +222,23 @@ mod tests {
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","task":{"ttl":60}}}"#,
         );
         let sent = |client, to| text(request(&call, &profile(client), to, 7, &key("t")));
-        assert!(sent(Revision::V2025_11_25, Era::Legacy).contains(r#""task":{"ttl":60}"#));
-        assert!(!sent(Revision::V2025_11_25, Era::Modern).contains("task"));
-        assert!(!sent(Revision::V2025_06_18, Era::Legacy).contains("task"));
-        assert!(!sent(Revision::V2026_07_28, Era::Legacy).contains("task"));
+        assert!(sent(Revision::V2025_11_25, Revision::V2025_11_25).contains(r#""task":{"ttl":60}"#));
+        assert!(!sent(Revision::V2025_11_25, Revision::V2026_07_28).contains("task"));
+        assert!(!sent(Revision::V2025_06_18, Revision::V2025_11_25).contains("task"));
+        assert!(!sent(Revision::V2026_07_28, Revision::V2025_11_25).contains("task"));
+    }
+
+    #[test]
+    fn a_server_before_2025_06_18_gets_no_context_of_a_completion() {
+        let complete = message(
+            r#"{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{"ref":{"type":"ref/prompt","name":"s__p"},"argument":{"name":"a","value":"b"},"context":{"arguments":{"c":"d"}}}}"#,
+        );
+        let sent = |to| text(request(&complete, &profile(Revision::V2025_11_25), to, 7, &key("p")));
+        assert!(sent(Revision::V2025_06_18).contains(r#","context":{"arguments":{"c":"d"}}"#));
+        assert_eq!(
+            sent(Revision::V2025_03_26),
+            r#"{"jsonrpc":"2.0","id":7,"method":"completion/complete","params":{"ref":{"type":"ref/prompt","name":"p"},"argument":{"name":"a","value":"b"}}}"#
+        );
     }
 
     #[test]
@@ -231,10 +248,10 @@ mod tests {
         );
         let target =
             Target { pinned: vec![("path".to_owned(), Bytes::from_static(b"\"/notes\""))], ..key("t") };
-        let sent = text(request(&call, &profile(Revision::V2025_11_25), Era::Legacy, 7, &target));
+        let sent = text(request(&call, &profile(Revision::V2025_11_25), Revision::V2025_11_25, 7, &target));
         assert!(sent.contains(r#""arguments":{"path":"/notes","n":1}"#), "{sent}");
         let bare = message(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t"}}"#);
-        let sent = text(request(&bare, &profile(Revision::V2025_11_25), Era::Legacy, 7, &target));
+        let sent = text(request(&bare, &profile(Revision::V2025_11_25), Revision::V2025_11_25, 7, &target));
         assert!(sent.contains(r#""arguments":{"path":"/notes"}"#), "{sent}");
     }
 }

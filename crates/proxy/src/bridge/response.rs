@@ -1,13 +1,15 @@
 //! A server's response as the client gets it.
 
 use bytes::Bytes;
-use tollgate_catalog::{Exposure, ListKind, Page};
+use tollgate_catalog::Caching;
 use tollgate_mcp::{
-    Change, Edit, JsonKind, Kind, Message, Span, codes, elements, find, kind_of, meta, methods, quote, text,
+    Change, Edit, JsonKind, Kind, Message, Span, codes, elements, find, kind_of, members, meta, methods,
+    quote, text,
 };
-use tollgate_model::{Code, Era, Refusal, Stage};
+use tollgate_model::{Code, Era, Refusal, Revision, Stage};
 use tollgate_upstream::Link;
 
+use super::older;
 use crate::reply::Reply;
 
 /// A response, and what is needed to bring it to the client.
@@ -21,7 +23,7 @@ pub(crate) struct Answered<'a> {
     /// The id that the client gave the request.
     pub(crate) client_id: &'a Bytes,
     /// What the client speaks.
-    pub(crate) client_era: Era,
+    pub(crate) client: Revision,
     /// URIs and ids of tasks in the result that are others for this client: each place, and what stands there instead.
     pub(crate) stand_ins: Vec<(Span, String)>,
 }
@@ -36,7 +38,7 @@ pub(crate) fn response(answered: &Answered<'_>) -> Result<Reply, Refusal> {
 
 /// A modern server's task, in place of the result of a call, for a client that can follow it.
 pub(crate) fn created(answered: &Answered<'_>) -> Result<Reply, Refusal> {
-    if answered.client_era == Era::Legacy || answered.link.era() == Era::Legacy {
+    if answered.client.era() == Era::Legacy || answered.link.era() == Era::Legacy {
         return Err(own_fault("a task of one era cannot be another's"));
     }
     Ok(shaped(answered))
@@ -54,13 +56,15 @@ fn shaped(answered: &Answered<'_>) -> Reply {
     let mut edit = message.edit();
     message.set_id(&mut edit, answered.client_id.clone());
     for (place, other) in &answered.stand_ins {
-        edit.replace(*place, quote(other));
+        edit.replace_once(*place, quote(other));
     }
-    match (answered.link.era(), answered.client_era) {
+    match (answered.link.era(), answered.client.era()) {
         (Era::Legacy, Era::Modern) => to_modern(answered, &mut edit),
         (Era::Modern, Era::Legacy) => to_legacy(answered, &mut edit),
-        _ => {}
+        (Era::Modern, Era::Modern) => mend_caching(answered, &mut edit),
+        (Era::Legacy, Era::Legacy) => {}
     }
+    older::fit(answered, &mut edit);
     Reply { status: 200, body: edit.finish() }
 }
 
@@ -110,33 +114,29 @@ fn to_modern(answered: &Answered<'_>, edit: &mut Edit<'_>) {
     message.change_body(edit, &changes);
 }
 
-/// A legacy client knows no result types and no caching hints, and takes only objects as structured content and
-/// output schemas (2025-11-25, tools).
+/// A server's caching hints that are missing or invalid are made the safest ones: the gateway must send valid ones
+/// (2026-07-28, caching). A result that is not complete carries none.
+fn mend_caching(answered: &Answered<'_>, edit: &mut Edit<'_>) {
+    let message = answered.message;
+    if !methods::is_cacheable(answered.method) || message.text("resultType").is_some_and(|t| t != "complete")
+    {
+        return;
+    }
+    let Some(body) = message.body() else { return };
+    if Caching::is_whole(message.bytes(), body) {
+        return;
+    }
+    let caching = Caching::read(message.bytes(), body);
+    let scope = quote(caching.scope());
+    let changes =
+        [Change::Set("ttlMs", Bytes::from(caching.ttl_ms.to_string())), Change::Set("cacheScope", scope)];
+    message.change_body(edit, &changes);
+}
+
+/// A legacy client knows no result types and no caching hints. What else it does not know, see [`older`].
 fn to_legacy(answered: &Answered<'_>, edit: &mut Edit<'_>) {
     let message = answered.message;
-    let mut changes: Vec<Change<'_>> = ["resultType", "ttlMs", "cacheScope"]
-        .into_iter()
-        .filter(|member| message.member(member).is_some())
-        .map(Change::Remove)
-        .collect();
-    if let Some(content) = message.member("structuredContent")
-        && message.kind_of(content) != JsonKind::Object
-    {
-        changes.push(Change::Remove("structuredContent"));
-    }
-    if answered.method == methods::TOOLS_LIST
-        && let Ok(page) = Page::read(message, ListKind::Tools)
-    {
-        let exposure = Exposure { legacy_reader: true, ..Exposure::default() };
-        let items: Vec<Bytes> = page.items.iter().map(|item| item.expose(&exposure)).collect();
-        let altered = items.iter().zip(&page.items).any(|(shown, item)| shown != item.raw());
-        if altered {
-            changes.push(Change::Set("tools", Bytes::from(array_of(&items))));
-        }
-    }
-    if !changes.is_empty() {
-        message.change_body(edit, &changes);
-    }
+    message.change_body(edit, &["resultType", "ttlMs", "cacheScope"].map(Change::Remove));
     if message.meta_member(meta::SERVER_INFO).is_some() {
         message.change_meta(edit, &[Change::Remove(meta::SERVER_INFO)]);
     }
@@ -147,7 +147,7 @@ fn error(answered: &Answered<'_>) -> Result<Reply, Refusal> {
     let message = answered.message;
     let code = message.error_code().unwrap_or(i64::from(codes::INTERNAL_ERROR));
     let is_read = answered.method == methods::RESOURCES_READ;
-    let other = match (answered.link.era(), answered.client_era) {
+    let other = match (answered.link.era(), answered.client.era()) {
         // Faults between the gateway and the server: the client can mend nothing about them.
         (Era::Modern, _) if code == i64::from(codes::HEADER_MISMATCH) => {
             return Err(own_fault("the server and the gateway disagree about a request's headers"));
@@ -161,9 +161,10 @@ fn error(answered: &Answered<'_>) -> Result<Reply, Refusal> {
         (Era::Modern, Era::Legacy) if code == i64::from(codes::MISSING_REQUIRED_CLIENT_CAPABILITY) => {
             Some(codes::INTERNAL_ERROR)
         }
-        (Era::Legacy, Era::Modern) if code == i64::from(codes::RESOURCE_NOT_FOUND) => {
-            Some(codes::INVALID_PARAMS)
-        }
+        // A legacy server's own code: a modern client would take it for the specification's, and call again.
+        (Era::Legacy, Era::Modern) if codes::is_modern(code) => Some(codes::INTERNAL_ERROR),
+        // What must not be sent in this era is not passed on either, whoever says it.
+        (_, Era::Modern) if code == i64::from(codes::RESOURCE_NOT_FOUND) => Some(codes::INVALID_PARAMS),
         (Era::Legacy, Era::Modern) if code == i64::from(codes::URL_ELICITATION_REQUIRED) => {
             return Err(Refusal::new(
                 Stage::Dispatch,
@@ -178,13 +179,33 @@ fn error(answered: &Answered<'_>) -> Result<Reply, Refusal> {
     if let (Some(other), Some(span)) = (other, message.member("code")) {
         edit.replace(span, other.to_string());
     }
+    if code == i64::from(codes::MISSING_REQUIRED_CLIENT_CAPABILITY) && answered.client.era() == Era::Legacy {
+        name_capabilities(message, &mut edit);
+    }
     let code = other.map_or(code, i64::from);
-    let status = match answered.client_era {
+    let status = match answered.client.era() {
         Era::Modern if code == i64::from(codes::METHOD_NOT_FOUND) => 404,
         Era::Modern if code == i64::from(codes::MISSING_REQUIRED_CLIENT_CAPABILITY) => 400,
         Era::Legacy | Era::Modern => 200,
     };
     Ok(Reply { status, body: edit.finish() })
+}
+
+/// A legacy client does not read `requiredCapabilities`, so that the text must say which ones are meant.
+fn name_capabilities(message: &Message, edit: &mut Edit<'_>) {
+    let bytes = message.bytes();
+    let required = message.member("data").and_then(|data| find(bytes, data, "requiredCapabilities"));
+    let names: Vec<_> = required
+        .into_iter()
+        .flat_map(|required| members(bytes, required))
+        .map(|name| name.key(bytes))
+        .collect();
+    if let (Some(span), Some(said)) = (message.member("message"), message.text("message"))
+        && !names.is_empty()
+    {
+        let names = names.join(", ");
+        edit.replace(span, quote(&format!("{said} (the client has not declared: {names})")));
+    }
 }
 
 fn own_fault(text: &'static str) -> Refusal {

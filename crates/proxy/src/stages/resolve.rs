@@ -1,6 +1,6 @@
 //! Which server's tool, prompt or resource is really meant, and what is put in place of what the client wrote.
 
-use tollgate_catalog::{ListKind, Named, Shape};
+use tollgate_catalog::{ListKind, Named, Shape, uris};
 use tollgate_mcp::{json, methods};
 use tollgate_model::{Code, Refusal, ServerName, Stage};
 use tollgate_upstream::Server;
@@ -73,13 +73,19 @@ async fn tool(gateway: &Gateway, inbound: &Inbound) -> Result<Resolved, Refusal>
         ));
     }
     let unknown = || Refusal::new(Stage::Resolve, Code::UnknownTool, format!("Unknown tool: {public}"));
-    let (server, native, pinned) = match inbound.endpoint.tool(&public) {
+    let mut name = public.as_str();
+    let alias;
+    if inbound.endpoint.tool(name) == Named::Unknown {
+        alias = Box::pin(alias_of(gateway, inbound, name)).await?.ok_or_else(unknown)?;
+        name = &alias;
+    }
+    let (server, native, pinned) = match inbound.endpoint.tool(name) {
         Named::Known { server, native, choice } => {
             let pinned = choice.map(|choice| choice.pinned.clone()).unwrap_or_default();
             (server, native.into_owned(), pinned)
         }
         Named::Cut { server } => {
-            let native = Box::pin(uncut(gateway, inbound, server, ListKind::Tools, &public))
+            let native = Box::pin(uncut(gateway, inbound, server, ListKind::Tools, name))
                 .await?
                 .ok_or_else(unknown)?;
             (server, native, Vec::new())
@@ -87,6 +93,16 @@ async fn tool(gateway: &Gateway, inbound: &Inbound) -> Result<Resolved, Refusal>
         Named::Unknown => return Err(unknown()),
     };
     Ok(Resolved { server: inbound.server(server)?, target: Target { key: Some(("name", native)), pinned } })
+}
+
+/// The name here of the only tool of this native name. The pages of MCP Apps call their server's tools by native names,
+/// since they know no others. Names that this endpoint gives itself win; what it does not show has no name here.
+async fn alias_of(gateway: &Gateway, inbound: &Inbound, native: &str) -> Result<Option<String>, Refusal> {
+    if inbound.endpoint.native_server().is_some() {
+        return Ok(None);
+    }
+    let index = lists::tool_index(gateway, inbound).await?;
+    Ok(index.only(native).map(str::to_owned))
 }
 
 async fn named_prompt(gateway: &Gateway, inbound: &Inbound, public: &str) -> Result<Resolved, Refusal> {
@@ -152,8 +168,8 @@ async fn resource(
         return found(server, uri);
     }
     if let Some((server, native)) = endpoint.rewritten_uri(uri) {
-        if lets_through(gateway, inbound, server, native).await? {
-            return found(server, native);
+        if lets_through(gateway, inbound, server, &native).await? {
+            return found(server, &native);
         }
     } else {
         for server in owners(gateway, inbound, uri).await? {
@@ -169,8 +185,14 @@ async fn resource(
 /// The servers that may have a resource, the likeliest first.
 async fn owners(gateway: &Gateway, inbound: &Inbound, uri: &str) -> Result<Vec<ServerName>, Refusal> {
     let resources = lists::uri_index(gateway, inbound, ListKind::Resources).await?;
-    if !resources.exact(uri).is_empty() {
-        return Ok(resources.exact(uri).to_vec());
+    let mut exact = resources.exact(uri).to_vec();
+    // The view of an MCP App need not be listed: the tool that it belongs to names it.
+    if uris::is_ui(uri) {
+        let tools = lists::tool_index(gateway, inbound).await?;
+        exact.extend(tools.views.exact(uri).iter().cloned());
+    }
+    if !exact.is_empty() {
+        return Ok(exact);
     }
     let templates = lists::uri_index(gateway, inbound, ListKind::Templates).await?;
     // A completion names the template itself.
@@ -202,6 +224,10 @@ async fn lets_through(
     }
     if !matches!(endpoint.shape(), Shape::Toolset(_)) {
         return Ok(false);
+    }
+    // Who may use a tool may see its view.
+    if uris::is_ui(uri) && lists::tool_index(gateway, inbound).await?.views.exact(uri).contains(server) {
+        return Ok(true);
     }
     let templates = lists::uri_index(gateway, inbound, ListKind::Templates).await?;
     let made_by_chosen = templates

@@ -75,7 +75,13 @@ async fn pass(
         method: Cow::Owned(method.to_owned()),
         native: methods::name_param(method).and(resolved.native()).map(str::to_owned),
         param_headers: Vec::new(),
-        body: bridge::request(&inbound.message, &inbound.caller.client, link.era(), id, resolved.target()),
+        body: bridge::request(
+            &inbound.message,
+            &inbound.caller.client,
+            link.revision(),
+            id,
+            resolved.target(),
+        ),
         timeout: None,
     };
     let listener = Listener { outlet: &inbound.outlet, era: inbound.era(), token: inbound.progress_token() };
@@ -88,7 +94,7 @@ async fn pass(
         link,
         method,
         client_id: &inbound.id,
-        client_era: inbound.era(),
+        client: inbound.caller.client.revision,
         stand_ins: life::stand_ins(gateway, inbound, server, &message)?,
     };
     bridge::response(&answered).map(Ok).map_err(|refusal| refusal.of(server))
@@ -118,7 +124,7 @@ pub(crate) fn created(
         link: route.link(),
         method: inbound.message.method(),
         client_id: &inbound.id,
-        client_era: inbound.era(),
+        client: inbound.caller.client.revision,
         stand_ins: life::stand_ins(gateway, inbound, server, message)?,
     })
     .map_err(|refusal| refusal.of(server))

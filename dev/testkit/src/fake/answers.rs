@@ -28,6 +28,10 @@ pub(super) fn answer(script: &mut Script, memory: &mut Memory, message: &str) ->
     if let Some(error) = wrong_era(script, message, modern) {
         return Said { answer: format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#), push: None };
     }
+    let method = json::text_at(message, &["method"]).unwrap_or_default();
+    if let Some(member) = script.says.get(&method) {
+        return Said { answer: format!(r#"{{"jsonrpc":"2.0","id":{id},{member}}}"#), push: None };
+    }
     if json::text_at(message, &["params", "name"]).as_deref() == Some("raise") {
         let error = json::find(message, &["params", "arguments", "error"]).unwrap_or_else(|| "{}".to_owned());
         return Said { answer: format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#), push: None };
@@ -83,7 +87,8 @@ fn with_result_type(result: &str, message: &str) -> String {
         return result.to_owned();
     }
     let method = json::text_at(message, &["method"]).unwrap_or_default();
-    let caching = if method.ends_with("/list") || method == "server/discover" || method == "resources/read" {
+    let is_cacheable = method.ends_with("/list") || method == "server/discover" || method == "resources/read";
+    let caching = if is_cacheable && json::find(result, &["ttlMs"]).is_none() {
         r#","ttlMs":0,"cacheScope":"private""#
     } else {
         ""
@@ -105,13 +110,14 @@ fn result(script: &mut Script, memory: &mut Memory, message: &str, push: &mut Op
         .unwrap_or_default();
     match method.as_str() {
         "initialize" => Ok(format!(
-            r#"{{"protocolVersion":{},"capabilities":{},"serverInfo":{{"name":"fake","version":"1"}}{instructions}}}"#,
+            r#"{{"protocolVersion":{},"capabilities":{},"serverInfo":{}{instructions}}}"#,
             json::quote(&script.revision),
-            script.capabilities
+            script.capabilities,
+            script.info
         )),
         "server/discover" => Ok(format!(
-            r#"{{"supportedVersions":["2026-07-28"],"capabilities":{},"_meta":{{"io.modelcontextprotocol/serverInfo":{{"name":"fake","version":"1"}}}}{instructions}}}"#,
-            script.capabilities
+            r#"{{"supportedVersions":["2026-07-28"],"capabilities":{},"_meta":{{"io.modelcontextprotocol/serverInfo":{}}}{instructions}{}}}"#,
+            script.capabilities, script.info, script.said_of_itself
         )),
         "ping" | "logging/setLevel" | "resources/subscribe" | "resources/unsubscribe" => Ok("{}".to_owned()),
         "tools/list" => page(&script.tools, "tools", script, &params),
@@ -131,7 +137,10 @@ fn result(script: &mut Script, memory: &mut Memory, message: &str, push: &mut Op
         }
         "resources/read" => {
             let uri = json::text_at(&params, &["uri"]).unwrap_or_default();
-            if !known(&script.resources, "uri", &uri) && !uri.starts_with("memo://note/") {
+            if !known(&script.resources, "uri", &uri)
+                && !uri.starts_with("memo://note/")
+                && !script.views.contains(&uri)
+            {
                 let code = if script.eras == Eras::Modern { -32602 } else { -32002 };
                 return Err((code, "Resource not found".to_owned()));
             }

@@ -41,6 +41,14 @@ pub struct Script {
     pub list_members: String,
     /// The server's capabilities, raw.
     pub capabilities: String,
+    /// What it calls itself, raw.
+    pub info: String,
+    /// Raw members (with a leading comma) put into what it answers `server/discover` with.
+    pub said_of_itself: String,
+    /// URIs that it can read although it does not list them.
+    pub views: Vec<String>,
+    /// The raw member, `"result":…` or `"error":…`, that it answers a method with, whatever is asked.
+    pub says: BTreeMap<String, String>,
     /// The server's instructions.
     pub instructions: Option<String>,
     /// What it does on which method.
@@ -79,6 +87,10 @@ impl Default for Script {
             page_size: 0,
             list_members: String::new(),
             capabilities: r#"{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"listChanged":true},"completions":{}}"#.to_owned(),
+            info: r#"{"name":"fake","version":"1"}"#.to_owned(),
+            said_of_itself: String::new(),
+            views: Vec::new(),
+            says: BTreeMap::new(),
             instructions: None,
             acts: BTreeMap::new(),
             exits_at_start: false,
@@ -118,6 +130,12 @@ impl Script {
     /// The same with this act on this method.
     pub fn on(mut self, method: &str, act: Act) -> Self {
         self.acts.insert(method.to_owned(), act);
+        self
+    }
+
+    /// The same, answering this method with this raw member: `"result":…` or `"error":…`.
+    pub fn saying(mut self, method: &str, member: &str) -> Self {
+        self.says.insert(method.to_owned(), member.to_owned());
         self
     }
 
