@@ -258,7 +258,7 @@ impl Gateway {
                 self.0.uri_indexes.clear();
                 self.changed(ListKind::Resources, &event);
             }
-            EventKind::ResourceUpdated { .. } => {}
+            EventKind::ResourceUpdated { .. } | EventKind::TaskUpdated { .. } => {}
             EventKind::Notification(message) => self.pass_on(&event.audience, &event.server, &message),
         }
     }

@@ -19,6 +19,8 @@ use crate::{Audience, Incoming, UpstreamError};
 pub(crate) enum Command {
     /// Enter a call, and send its request if the stream is written by the task.
     Call { id: u64, sender: CallSender, body: Option<Segments> },
+    /// Enter a subscription of the gateway's own, and send its request.
+    Subscribe { id: u64, sender: CallSender, body: Segments },
     /// Send a message that has no answer.
     Send(Segments),
     /// The caller of this request has left; tell the server if it was still under way and `tell` says so.
@@ -66,6 +68,13 @@ impl Conversation {
                 }
             }
         }
+        Ok(receiver)
+    }
+
+    /// Asks for a stream of notifications, which the owning task keeps apart from calls.
+    pub(crate) async fn subscribe(&self, id: u64, body: Segments) -> Result<CallReceiver, UpstreamError> {
+        let (sender, receiver) = mpsc::channel(self.shared.settings.limits.call_queue_max + 1);
+        self.command(Command::Subscribe { id, sender, body }).await?;
         Ok(receiver)
     }
 

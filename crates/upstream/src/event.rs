@@ -36,6 +36,13 @@ pub enum EventKind {
         /// The notification; none if it may have been missed and is told to be safe.
         message: Option<Box<Message>>,
     },
+    /// `notifications/tasks` of the 2026-07-28 extension, for whoever watches the task.
+    TaskUpdated {
+        /// The task, by the server's own id.
+        task_id: Arc<str>,
+        /// The notification.
+        message: Box<Message>,
+    },
     /// Another notification of a legacy server that belongs to no call, for the one client session whose instance
     /// said it.
     Notification(Box<Message>),
@@ -101,6 +108,15 @@ impl EventKind {
             }
             _ => None,
         }
+    }
+
+    /// The event that a notification of a subscription is, if it tells of a task.
+    pub(crate) fn of_task(message: Message) -> Option<Self> {
+        if message.method() != methods::NOTIFICATIONS_TASKS {
+            return None;
+        }
+        let task_id = Arc::from(&*message.text("taskId")?);
+        Some(Self::TaskUpdated { task_id, message: Box::new(message) })
     }
 
     /// The event that a notification is which came beside all calls.

@@ -17,7 +17,6 @@ use crate::conversation::{CallReceiver, Command, Conversation, response};
 use crate::event::Source;
 use crate::hello::{self, Discovery, Hello, read_discovery, read_initialize};
 use crate::link::{Instance, Wire};
-use crate::listen;
 use crate::session::{Begun, Introduction, Session, answer};
 use crate::shared::{EraFact, Shared};
 use crate::site::{Rejection, Site};
@@ -214,11 +213,6 @@ pub(crate) async fn begin_child(
                     source.audience = Audience::Everyone;
                 }
                 let _ = conversation.command(Command::Settled(revision, source.audience.clone())).await;
-                let kinds = listen::declared(&hello);
-                if revision.era() == Era::Modern && !kinds.is_empty() {
-                    // What it tells comes as notifications that name no call; the request itself is not waited for.
-                    let _ = conversation.send(hello::listen(&kinds)).await;
-                }
                 return Ok(Instance::new(&shared, hello, revision, source, Wire::Shared(conversation)));
             }
             // Some legacy servers die of a request before `initialize`: once more, straight into that.

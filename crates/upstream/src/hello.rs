@@ -4,6 +4,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use tollgate_mcp::{Kind, Message, Segments, codes, elements, find, json, meta, text};
 use tollgate_model::Revision;
 
+use crate::watch::Filter;
 use crate::{EventKind, UpstreamError};
 
 /// What the gateway calls itself where it speaks for more than one client.
@@ -57,24 +58,22 @@ impl Hello {
     }
 }
 
-/// The id of the gateway's own `subscriptions/listen`; below [`crate::link::FIRST_ID`].
-pub(crate) const LISTEN: u64 = 3;
-
-/// `subscriptions/listen` for changes of these lists, on the gateway's own account.
-pub(crate) fn listen(kinds: &[EventKind]) -> Segments {
-    let filter: Vec<_> =
-        kinds.iter().map(|kind| format!(r#""{}ListChanged":true"#, kind.capability())).collect();
+/// `subscriptions/listen`, on the gateway's own account.
+pub(crate) fn listen(id: u64, filter: &Filter) -> Segments {
     Segments::from(Bytes::from(format!(
-        r#"{{"jsonrpc":"2.0","id":{LISTEN},"method":"subscriptions/listen","params":{{"notifications":{{{}}},{}}}}}"#,
-        filter.join(","),
-        own_meta()
+        r#"{{"jsonrpc":"2.0","id":{id},"method":"subscriptions/listen","params":{{"notifications":{},{}}}}}"#,
+        filter.to_json(),
+        own_meta(if filter.task_ids.is_empty() { "" } else { TASKS })
     )))
 }
 
+/// The extension that a client declares who wants to hear of tasks.
+const TASKS: &str = r#""extensions":{"io.modelcontextprotocol/tasks":{}}"#;
+
 /// The `_meta` of a modern request of the gateway's own.
-fn own_meta() -> String {
+fn own_meta(capabilities: &str) -> String {
     format!(
-        r#""_meta":{{"{}":"{}","{}":{OWN_INFO},"{}":{{}}}}"#,
+        r#""_meta":{{"{}":"{}","{}":{OWN_INFO},"{}":{{{capabilities}}}}}"#,
         meta::PROTOCOL_VERSION,
         Revision::LATEST,
         meta::CLIENT_INFO,
@@ -86,7 +85,7 @@ fn own_meta() -> String {
 pub(crate) fn discover(id: u64) -> Segments {
     Segments::from(Bytes::from(format!(
         r#"{{"jsonrpc":"2.0","id":{id},"method":"server/discover","params":{{{}}}}}"#,
-        own_meta()
+        own_meta("")
     )))
 }
 

@@ -16,9 +16,9 @@ mod hello;
 mod http;
 mod key;
 mod link;
-mod listen;
 mod listener;
 mod mux;
+mod pulse;
 mod registry;
 mod server;
 mod session;
@@ -30,6 +30,7 @@ mod sse;
 mod status;
 mod stdio;
 mod stream;
+mod watch;
 
 pub use error::UpstreamError;
 pub use event::{Audience, EventKind, Origin, ServerEvent};
@@ -42,3 +43,4 @@ pub use settings::{
     Timeouts, Transport,
 };
 pub use status::{Counters, Reach, ServerStatus};
+pub use watch::{Interest, Lists, Verdict, Watch};

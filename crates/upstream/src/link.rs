@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tollgate_mcp::{Segments, codes, methods};
 use tollgate_model::{Era, Revision};
@@ -16,6 +17,7 @@ use crate::event::Source;
 use crate::exchange::{Exchange, Ticket};
 use crate::hello::{self, Hello};
 use crate::http::HttpError;
+use crate::pulse::{Beat, Pulse};
 use crate::session::{Current, Session};
 use crate::shared::Shared;
 use crate::site::{Rejection, Site};
@@ -108,6 +110,11 @@ pub(crate) struct Instance {
     next_id: AtomicU64,
     in_flight: AtomicUsize,
     last_used_ms: AtomicU64,
+    /// Who keeps something here hears by it that it is not what it was.
+    pub(crate) pulse: Arc<Pulse>,
+    /// Somebody hears of its changes: not idle, though nobody calls.
+    watched: AtomicBool,
+    attended: AtomicBool,
     gone: AtomicBool,
     ended: AtomicBool,
 }
@@ -134,7 +141,14 @@ impl Instance {
         source: Source,
         wire: Wire,
     ) -> Self {
+        let pulse = match &wire {
+            Wire::Session(session) => Arc::clone(&session.pulse),
+            Wire::Modern(_) | Wire::Shared(_) => Arc::new(Pulse::new()),
+        };
         Self {
+            pulse,
+            watched: AtomicBool::new(false),
+            attended: AtomicBool::new(false),
             shared: Arc::clone(shared),
             hello,
             revision,
@@ -166,6 +180,41 @@ impl Instance {
     /// It does not fit any more: the next to open gets another.
     pub(crate) fn retire(&self) {
         self.gone.store(true, Ordering::Relaxed);
+        self.pulse.ended();
+    }
+
+    /// Waits until it may not be what it was.
+    pub(crate) async fn beats(&self, pulse: &mut watch::Receiver<Beat>) {
+        match &self.wire {
+            Wire::Shared(conversation) => {
+                tokio::select! {
+                    () = conversation.commands.closed() => {}
+                    _ = pulse.changed() => {}
+                }
+            }
+            Wire::Modern(_) | Wire::Session(_) => drop(pulse.changed().await),
+        }
+    }
+
+    /// Whether the server has forgotten the session, and nobody has begun it again.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        matches!(&self.wire, Wire::Session(session) if session.current().is_forgotten())
+    }
+
+    pub(crate) fn set_watched(&self, watched: bool) {
+        if self.watched.swap(watched, Ordering::Relaxed) && !watched {
+            self.touch();
+        }
+    }
+
+    /// Whether anyone needs it now.
+    pub(crate) fn is_needed(&self) -> bool {
+        self.is_busy() || self.watched.load(Ordering::Relaxed)
+    }
+
+    /// Whether this is the first time that someone asks whether its changes are attended to.
+    pub(crate) fn begin_attending(&self) -> bool {
+        !self.attended.load(Ordering::Relaxed) && !self.attended.swap(true, Ordering::Relaxed)
     }
 
     pub(crate) fn seen_up(&self) {

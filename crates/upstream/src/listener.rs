@@ -7,13 +7,13 @@ use http::{HeaderValue, StatusCode};
 use tollgate_mcp::{Kind, Message, SseDecoder, headers, methods};
 use tollgate_model::Revision;
 
-use crate::EventKind;
 use crate::backoff::Backoff;
 use crate::event::Source;
 use crate::hello;
 use crate::http::Reply;
 use crate::session::Current;
 use crate::site::{LAST_EVENT_ID, Site};
+use crate::{EventKind, Lists};
 
 /// The longest reconnection time that a server may ask for.
 const RETRY_MAX: Duration = Duration::from_mins(5);
@@ -24,6 +24,8 @@ pub(crate) struct Listener {
     pub(crate) revision: Revision,
     pub(crate) session: Arc<Current>,
     pub(crate) source: Source,
+    /// Of which changes the server tells.
+    pub(crate) lists: Lists,
 }
 
 /// What came of one stream.
@@ -41,8 +43,9 @@ impl Listener {
         let backoff = Backoff { min: timeouts.backoff_min, max: timeouts.backoff_max };
         let mut last_id = None;
         let mut failures = 0;
+        let mut stood = false;
         loop {
-            let (spoke, retry) = match self.hold(&mut last_id).await {
+            let (spoke, retry) = match self.hold(&mut last_id, &mut stood).await {
                 Held::Refused => return,
                 Held::Ended { spoke, retry } => (spoke, retry),
             };
@@ -52,7 +55,7 @@ impl Listener {
         }
     }
 
-    async fn hold(&self, last_id: &mut Option<String>) -> Held {
+    async fn hold(&self, last_id: &mut Option<String>, stood: &mut bool) -> Held {
         let mut map = self.site.get_headers(Some(self.revision), self.session.id.as_ref());
         if let Some(id) = last_id.as_ref().and_then(|id| HeaderValue::try_from(id).ok()) {
             map.insert(LAST_EVENT_ID, id);
@@ -65,7 +68,14 @@ impl Listener {
             }
         };
         match reply.status() {
-            StatusCode::OK if reply.is_of_type(headers::TEXT_EVENT_STREAM) => self.read(reply, last_id).await,
+            StatusCode::OK if reply.is_of_type(headers::TEXT_EVENT_STREAM) => {
+                if std::mem::replace(stood, true) && last_id.is_none() {
+                    // Nothing says where the old stream ended: what came in between was not heard.
+                    self.lists.kinds().for_each(|kind| self.site.shared.event(kind, &self.source));
+                    self.session.missed();
+                }
+                self.read(reply, last_id).await
+            }
             status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
                 Held::Ended { spoke: false, retry: None }
             }

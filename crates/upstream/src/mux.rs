@@ -76,7 +76,6 @@ impl Mux {
         true
     }
 
-    #[expect(dead_code, reason = "its caller comes with the next step")]
     /// Enters a subscription of the gateway's own. Its channel must have room as that of a call.
     pub(crate) fn subscribe(&mut self, id: u64, sender: CallSender) {
         self.subscriptions.insert(id, sender);

@@ -7,25 +7,29 @@ use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
-use tollgate_model::{Caller, Era, SessionId};
+use tollgate_model::{Caller, ClientProfile, Era, SessionId};
 
 use crate::backoff::Backoff;
 use crate::event::Source;
 use crate::greet::{Beginning, begin_child, begin_over_http, discover_over_http, presumed};
 use crate::key::{Canonical, Key, Scope};
-use crate::link::Instance;
-use crate::listen;
+use crate::link::{Instance, Wire};
 use crate::session::Introduction;
 use crate::shared::{EraFact, Shared};
 use crate::site::Site;
 use crate::slot::{Held, Slot};
-use crate::{Isolation, SettingsError, StdioSettings, Transport, UpstreamError};
+use crate::watch::{Desk, keep};
+use crate::{Interest, Isolation, Lists, SettingsError, StdioSettings, Transport, UpstreamError, Watch};
 
 /// A server with a URL is asked again at least this often: a refused connection costs next to nothing.
 const HTTP_BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// How often what is found out on the way may change which instance is meant.
+const TURNS_MAX: usize = 3;
 
 type Entry = Arc<Slot<Arc<Instance>>>;
 type Opened = Result<Arc<Instance>, UpstreamError>;
@@ -39,6 +43,7 @@ pub(crate) struct Registry {
     /// Whether a server with a URL is modern.
     found: Arc<Slot<Option<Arc<Instance>>>>,
     instances: Mutex<HashMap<Key, Entry>>,
+    desks: Mutex<HashMap<Key, Arc<Desk>>>,
     canonical: Canonical,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -76,6 +81,7 @@ impl Registry {
             modern: ArcSwapOption::empty(),
             found: Arc::new(Slot::new()),
             instances: Mutex::new(HashMap::new()),
+            desks: Mutex::new(HashMap::new()),
             canonical: Canonical::default(),
             tasks: TaskTracker::new(),
             stop: stop.clone(),
@@ -100,7 +106,7 @@ impl Registry {
         self.start_sweeping();
         match &self.way {
             Way::Http { site, only_sse } => {
-                if !only_sse && let Some(instance) = self.find(site).await? {
+                if !only_sse && let Some(instance) = self.find(site, caller).await? {
                     return Ok(instance);
                 }
                 let (key, introduction) = self.key(caller, false);
@@ -114,7 +120,9 @@ impl Registry {
                 let settings = settings.clone();
                 let begin = move |beginning| begin_child(beginning, settings, expected);
                 let instance = self.instance(&key, introduction, begin).await?;
-                Ok(self.adopt(caller, &key, instance))
+                let instance = self.adopt(caller, &key, instance);
+                self.attend(caller, &instance);
+                Ok(instance)
             }
         }
     }
@@ -141,6 +149,9 @@ impl Registry {
     }
 
     pub(crate) fn close_session(&self, session: &SessionId) {
+        for (_, desk) in self.desks().extract_if(|key, _| key.scope.is_session(session)) {
+            desk.stop.cancel();
+        }
         let ended: Vec<_> = self.instances().extract_if(|key, _| key.scope.is_session(session)).collect();
         for (_, entry) in ended {
             self.retire(entry);
@@ -182,7 +193,11 @@ impl Registry {
     }
 
     /// Asks a server with a URL whether it is modern, once for everyone.
-    async fn find(&self, site: &Arc<Site>) -> Result<Option<Arc<Instance>>, UpstreamError> {
+    async fn find(
+        self: &Arc<Self>,
+        site: &Arc<Site>,
+        caller: &Caller,
+    ) -> Result<Option<Arc<Instance>>, UpstreamError> {
         if matches!(presumed(&self.shared), EraFact::Legacy | EraFact::LegacySse) {
             return Ok(None);
         }
@@ -194,7 +209,6 @@ impl Registry {
         }
         let shared = Arc::clone(&self.shared);
         let site = Arc::clone(site);
-        let (tasks, stop) = (self.tasks.clone(), self.stop.child_token());
         let usable =
             |found: &Option<Arc<Instance>>| found.as_ref().is_some_and(|instance| instance.is_usable());
         let found = self
@@ -205,13 +219,7 @@ impl Registry {
                         shared.counters.starts.add();
                         shared.learn_era(EraFact::Modern);
                         shared.is_up(instance.revision);
-                        let kinds = listen::declared(&instance.hello);
-                        let instance = Arc::new(instance);
-                        if !kinds.is_empty() {
-                            let listening = listen::listen(site, Arc::downgrade(&instance), kinds);
-                            tasks.spawn(async move { stop.run_until_cancelled(listening).await });
-                        }
-                        Ok(Some(instance))
+                        Ok(Some(Arc::new(instance)))
                     }
                     Ok(None) => {
                         shared.learn_era(EraFact::Legacy);
@@ -229,8 +237,84 @@ impl Registry {
             && !self.stopping.load(Ordering::Relaxed)
         {
             self.modern.store(Some(Arc::clone(instance)));
+            self.attend(caller, instance);
         }
         Ok(found)
+    }
+
+    /// The instance that may serve this caller, whatever has to be found out on the way.
+    pub(crate) async fn open_anew(self: &Arc<Self>, caller: &Caller) -> Opened {
+        let mut turns = 1;
+        loop {
+            match self.open(caller).await {
+                Err(error) if error.is_stale() && turns < TURNS_MAX => turns += 1,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Enters wishes at the desk of the instance that serves this caller.
+    pub(crate) async fn watch(
+        self: &Arc<Self>,
+        caller: &Caller,
+        interest: Interest,
+    ) -> Result<Watch, UpstreamError> {
+        let instance = self.open_anew(caller).await?;
+        let desk = self.desk(caller, &instance, |desk| desk.want(&interest))?;
+        Ok(Watch::new(desk, interest))
+    }
+
+    /// The changes of a modern server's lists are listened to for as long as there is an instance of it.
+    fn attend(self: &Arc<Self>, caller: &Caller, instance: &Arc<Instance>) {
+        if instance.revision.era() == Era::Modern
+            && instance.begin_attending()
+            && !Lists::declared(&instance.hello).is_empty()
+        {
+            let _ = self.desk(caller, instance, |desk| {
+                desk.attend(instance);
+                Ok(())
+            });
+        }
+    }
+
+    /// The desk of an instance; a new one if there is none. Used while no desk can be closed.
+    fn desk(
+        self: &Arc<Self>,
+        caller: &Caller,
+        instance: &Instance,
+        enter: impl FnOnce(&Desk) -> Result<(), UpstreamError>,
+    ) -> Result<Arc<Desk>, UpstreamError> {
+        let key = match (&instance.wire, instance.revision.era()) {
+            (Wire::Modern(_), _) => Key { scope: Scope::Shared, capabilities: None },
+            (_, era) => self.key(caller, era == Era::Modern).0,
+        };
+        let mut desks = self.desks();
+        if let Some(desk) = desks.get(&key) {
+            enter(desk)?;
+            return Ok(Arc::clone(desk));
+        }
+        let (shared, stop) = (Arc::clone(&self.shared), self.stop.child_token());
+        let desk = Arc::new(Desk::new(Source::of(key.clone()), shared, lasting(caller), stop.clone()));
+        enter(&desk)?;
+        desks.insert(key, Arc::clone(&desk));
+        drop(desks);
+        let keeping = keep(Arc::clone(&desk), Arc::downgrade(self));
+        self.tasks.spawn(async move { stop.run_until_cancelled(keeping).await });
+        Ok(desk)
+    }
+
+    /// Closes a desk at which nobody wants anything any more.
+    pub(crate) fn close_desk(&self, desk: &Arc<Desk>) -> bool {
+        let mut desks = self.desks();
+        let unwanted = desk.is_unwanted();
+        if unwanted {
+            desks.retain(|_, other| !Arc::ptr_eq(other, desk));
+        }
+        unwanted
+    }
+
+    fn desks(&self) -> MutexGuard<'_, HashMap<Key, Arc<Desk>>> {
+        self.desks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whose instance serves this caller, and how it is introduced to the server.
@@ -383,7 +467,7 @@ impl Registry {
             Held::Nothing => Arc::strong_count(entry) == 1,
             Held::Failed { until } => until.elapsed() >= idle,
             Held::Ready(instance) => {
-                !instance.is_busy() && now_ms.saturating_sub(instance.last_used_ms()) >= idle_ms
+                !instance.is_needed() && now_ms.saturating_sub(instance.last_used_ms()) >= idle_ms
             }
         };
         let ended: Vec<_> = self.instances().extract_if(|_, entry| is_idle(entry)).collect();
@@ -398,6 +482,18 @@ impl Registry {
     fn instances(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
         self.instances.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A caller as it is kept for long: without the request that it came with.
+fn lasting(caller: &Caller) -> Caller {
+    let client = &caller.client;
+    let copied = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
+    let client = ClientProfile {
+        revision: client.revision,
+        capabilities: copied(&client.capabilities),
+        info: client.info.as_ref().map(copied),
+    };
+    Caller { client: Arc::new(client), ..caller.clone() }
 }
 
 async fn sweep(registry: Weak<Registry>, every: Duration) {
@@ -423,7 +519,7 @@ fn make_room(instances: &mut HashMap<Key, Entry>) -> Vec<Entry> {
     let oldest = instances
         .iter()
         .filter_map(|(key, entry)| match entry.held() {
-            Held::Ready(instance) if !instance.is_busy() => Some((instance.last_used_ms(), key)),
+            Held::Ready(instance) if !instance.is_needed() => Some((instance.last_used_ms(), key)),
             _ => None,
         })
         .min_by_key(|(last_used_ms, _)| *last_used_ms)

@@ -11,11 +11,9 @@ use tollgate_model::{Caller, ServerName, SessionId};
 use crate::registry::Registry;
 use crate::shared::Shared;
 use crate::{
-    Link, Reach, ServerEvent, ServerSettings, ServerStatus, SettingsError, Transport, UpstreamError,
+    Interest, Link, Reach, ServerEvent, ServerSettings, ServerStatus, SettingsError, Transport,
+    UpstreamError, Watch,
 };
-
-/// How often what is found out on the way may change which instance is meant.
-const TURNS_MAX: usize = 3;
 
 /// One configured server. Cheap to clone; all clones are the same. Dropping the last one stops its instances without
 /// waiting for them; [`Server::stop`] waits.
@@ -63,13 +61,14 @@ impl Server {
     /// for one start, which goes on when they leave; a failed start is remembered until its backoff is over, and
     /// fails at once until then.
     pub async fn open(&self, caller: &Caller) -> Result<Link, UpstreamError> {
-        let mut turns = 1;
-        loop {
-            match self.registry.open(caller).await {
-                Err(error) if error.is_stale() && turns < TURNS_MAX => turns += 1,
-                outcome => return outcome.map(Link),
-            }
-        }
+        self.registry.open_anew(caller).await.map(Link)
+    }
+
+    /// Enters wishes to hear of changes, on behalf of this caller, at the instance that serves it. The server is asked in
+    /// the background, once for all who want the same: [`Watch::settled`] waits for that. What changes comes as events
+    /// that carry [`Watch::origin`], for as long as the watch is held, also when the instance is replaced.
+    pub async fn watch(&self, caller: &Caller, interest: Interest) -> Result<Watch, UpstreamError> {
+        self.registry.watch(caller, interest).await
     }
 
     /// A client's session ended: what was kept for it alone is stopped, in the background.

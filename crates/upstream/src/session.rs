@@ -13,13 +13,14 @@ use tokio_util::task::TaskTracker;
 use tollgate_mcp::{Kind, Message, Segments};
 use tollgate_model::Revision;
 
-use crate::UpstreamError;
 use crate::event::Source;
 use crate::hello::{self, Hello, read_initialize};
 use crate::http::HttpError;
 use crate::listener;
+use crate::pulse::Pulse;
 use crate::site::{Rejection, Site, session_of, status_error};
 use crate::stream::Stream;
+use crate::{Lists, UpstreamError};
 
 /// What `initialize` says of the client.
 #[derive(Debug, Clone)]
@@ -38,6 +39,8 @@ pub(crate) struct Session {
     current: ArcSwap<Current>,
     renewal: Mutex<()>,
     listens: bool,
+    lists: Lists,
+    pub(crate) pulse: Arc<Pulse>,
     stop: CancellationToken,
     tasks: TaskTracker,
     /// Cancellations that are on their way.
@@ -50,6 +53,7 @@ pub(crate) struct Current {
     pub(crate) id: Option<HeaderValue>,
     /// Set when the server no longer knows it.
     forgotten: AtomicBool,
+    pulse: Arc<Pulse>,
     stop: CancellationToken,
 }
 
@@ -59,7 +63,14 @@ impl Current {
     }
 
     pub(crate) fn forget(&self) {
-        self.forgotten.store(true, Ordering::Relaxed);
+        if !self.forgotten.swap(true, Ordering::Relaxed) {
+            self.pulse.renewed();
+        }
+    }
+
+    /// What the server said meanwhile may be lost.
+    pub(crate) fn missed(&self) {
+        self.pulse.gap();
     }
 }
 
@@ -83,7 +94,13 @@ impl Session {
             Initialized::Done { revision, hello, id } => (revision, hello, id),
             Initialized::NotHere(status) => return Ok(Begun::NotHere(status)),
         };
-        let current = Current { id, forgotten: AtomicBool::new(false), stop: stop.child_token() };
+        let pulse = Arc::new(Pulse::new());
+        let current = Current {
+            id,
+            forgotten: AtomicBool::new(false),
+            pulse: Arc::clone(&pulse),
+            stop: stop.child_token(),
+        };
         let session = Self {
             site: Arc::clone(site),
             revision,
@@ -92,6 +109,8 @@ impl Session {
             current: ArcSwap::from_pointee(current),
             renewal: Mutex::new(()),
             listens: hello.may_speak_unasked(),
+            lists: Lists::declared(&hello),
+            pulse,
             stop,
             tasks: tasks.clone(),
             farewells: TaskTracker::new(),
@@ -118,11 +137,19 @@ impl Session {
         stale.stop.cancel();
         match initialize(&self.site, &self.introduction).await? {
             Initialized::Done { revision, id, .. } if revision == self.revision => {
-                let fresh = Current { id, forgotten: AtomicBool::new(false), stop: self.stop.child_token() };
+                let fresh = Current {
+                    id,
+                    forgotten: AtomicBool::new(false),
+                    pulse: Arc::clone(&self.pulse),
+                    stop: self.stop.child_token(),
+                };
                 self.current.store(Arc::new(fresh));
+                self.pulse.renewed();
                 self.site.shared.counters.restarts.add();
                 tracing::info!(server = %self.site.shared.settings.name, "the server forgot a session; a new one is begun");
                 self.welcome().await;
+                // What changed since the server forgot it was not heard.
+                self.lists.kinds().for_each(|kind| self.site.shared.event(kind, &self.source));
                 Ok(self.current())
             }
             Initialized::Done { revision, .. } => Err(UpstreamError::stale(format!(
@@ -145,6 +172,7 @@ impl Session {
                 site: Arc::clone(&self.site),
                 revision: self.revision,
                 session: Arc::clone(&current),
+                lists: self.lists,
                 source: self.source.clone(),
             };
             let stop = current.stop.clone();

@@ -241,6 +241,8 @@ pub struct Limits {
     pub idle_connections_max: usize,
     /// Connections per origin, idle and busy. 4,096.
     pub connections_max: usize,
+    /// Resources and tasks watched at once on one instance. 10,000.
+    pub subscriptions_max: usize,
     /// How much of a line of standard error is logged, in bytes. 4,096.
     pub stderr_line_bytes_max: usize,
     /// Lines of standard error logged per second and process, after a burst of ten times as many. 20.
@@ -259,6 +261,7 @@ impl Limits {
             calls_max: 4096,
             idle_connections_max: 64,
             connections_max: 4096,
+            subscriptions_max: 10_000,
             stderr_line_bytes_max: 4096,
             stderr_lines_per_s: 20,
         }

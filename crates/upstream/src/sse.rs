@@ -104,7 +104,7 @@ impl Owner {
         self.inbox.close();
         self.mux.fail_all(&UpstreamError::closed(&why));
         while let Ok(command) = self.inbox.try_recv() {
-            if let Command::Call { sender, .. } = command {
+            if let Command::Call { sender, .. } | Command::Subscribe { sender, .. } = command {
                 let _ =
                     sender.try_send(Err(UpstreamError::stale("the server ended before the request left")));
             }
@@ -166,6 +166,10 @@ impl Owner {
         match command {
             Command::Call { id, sender, .. } => {
                 self.mux.enter(id, sender);
+            }
+            Command::Subscribe { id, sender, body } => {
+                self.mux.subscribe(id, sender);
+                self.post(body);
             }
             Command::Send(body) => self.post(body),
             Command::Leave { id, tell } => {

@@ -83,7 +83,7 @@ impl Owner {
         };
         self.mux.fail_all(&UpstreamError::closed(detail));
         while let Ok(command) = self.inbox.try_recv() {
-            if let Command::Call { sender, .. } = command {
+            if let Command::Call { sender, .. } | Command::Subscribe { sender, .. } = command {
                 let _ =
                     sender.try_send(Err(UpstreamError::stale("the server ended before the request left")));
             }
@@ -155,6 +155,10 @@ impl Owner {
                 {
                     self.post(&body);
                 }
+            }
+            Command::Subscribe { id, sender, body } => {
+                self.mux.subscribe(id, sender);
+                self.post(&body);
             }
             Command::Send(body) => self.post(&body),
             Command::Leave { id, tell } => {

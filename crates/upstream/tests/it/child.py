@@ -31,6 +31,15 @@ def text(request, words):
     result(request, {"content": [{"type": "text", "text": words}]})
 
 
+def tell(state, method):
+    """On every subscription of a modern server; a legacy one just says it."""
+    if ERA != "modern":
+        say({"jsonrpc": "2.0", "method": method})
+    for stream in state["listening"]:
+        say({"jsonrpc": "2.0", "method": method,
+             "params": {"_meta": {"io.modelcontextprotocol/subscriptionId": stream}}})
+
+
 def call(request, state):
     tool = request["params"]["name"]
     arguments = request["params"].get("arguments", {})
@@ -63,9 +72,16 @@ def call(request, state):
         say({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "hello"}})
         text(request, "done")
     elif tool == "listening":
-        text(request, json.dumps(state["listening"]))
+        text(request, json.dumps(list(state["listening"].values()), separators=(",", ":"), sort_keys=True))
+    elif tool == "touch":
+        for stream, wanted in state["listening"].items():
+            if arguments["uri"] in wanted.get("resourceSubscriptions", []):
+                say({"jsonrpc": "2.0", "method": "notifications/resources/updated",
+                     "params": {"_meta": {"io.modelcontextprotocol/subscriptionId": stream},
+                                "uri": arguments["uri"]}})
+        text(request, "done")
     elif tool == "change":
-        say({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
+        tell(state, "notifications/tools/list_changed")
         text(request, "done")
     elif tool == "ask":
         say({"jsonrpc": "2.0", "id": "roots-1", "method": "roots/list"})
@@ -113,7 +129,7 @@ def main():
     if STARTS:
         with open(STARTS, "a") as file:
             file.write("%d\n" % os.getpid())
-    state = {"initialize": None, "cancelled": [], "answers": [], "listening": None}
+    state = {"initialize": None, "cancelled": [], "answers": [], "listening": {}}
     for line in sys.stdin:
         message = json.loads(line)
         method = message.get("method")
@@ -121,17 +137,17 @@ def main():
             if ERA == "modern":
                 result(message, {
                     "resultType": "complete", "supportedVersions": ["2026-07-28"],
-                    "capabilities": {"tools": {"listChanged": True}}, "ttlMs": 0, "cacheScope": "public",
+                    "capabilities": {"tools": {"listChanged": True}, "resources": {"subscribe": True}}, "ttlMs": 0, "cacheScope": "public",
                     "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "child", "version": "1"}}})
             elif ERA == "fragile":
                 sys.exit(1)
             elif ERA != "silent":
                 say({"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32601, "message": "Method not found"}})
         elif method == "subscriptions/listen":
-            state["listening"] = message["params"]["notifications"]
+            state["listening"][message["id"]] = message["params"]["notifications"]
             say({"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged",
                  "params": {"_meta": {"io.modelcontextprotocol/subscriptionId": message["id"]},
-                            "notifications": state["listening"]}})
+                            "notifications": message["params"]["notifications"]}})
         elif method == "initialize":
             if ERA == "refusing":
                 say({"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32603, "message": "secret reason"}})
@@ -143,6 +159,7 @@ def main():
                                  "serverInfo": {"name": "child", "version": "1"}, "instructions": "Be kind."})
         elif method == "notifications/cancelled":
             state["cancelled"].append(message["params"]["requestId"])
+            state["listening"].pop(message["params"]["requestId"], None)
         elif method == "tools/call":
             call(message, state)
         elif "id" in message and method is None:

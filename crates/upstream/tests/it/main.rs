@@ -11,6 +11,7 @@ mod modern_http;
 mod old_sse;
 mod stdio;
 mod tls;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;

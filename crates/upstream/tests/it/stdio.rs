@@ -2,9 +2,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tollgate_model::{Code, Era, Revision, Secret};
-use tollgate_upstream::{Audience, EventKind, Incoming, Reach, Server, Transport, UpstreamError};
+use tollgate_upstream::{
+    Audience, EventKind, Incoming, Interest, Link, Reach, Server, Transport, UpstreamError, Verdict,
+};
 
-use crate::{anyone, call, caller, child, eventually, server, text_of, tool_call, value};
+use crate::{LONG, anyone, call, caller, child, eventually, server, text_of, tool_call, value};
 
 /// Whether a process exists; a zombie does.
 pub(crate) fn exists(pid: i64) -> bool {
@@ -116,11 +118,55 @@ async fn list_changes_are_events_and_requests_of_the_server_are_answered() {
     server.stop(Duration::ZERO).await;
 }
 
+/// Waits until exactly these subscriptions are open at the child.
+async fn listens(link: &Link, filters: &Value) {
+    let wanted = filters.to_string();
+    let waiting = async {
+        while text_of(link, "listening", &json!({})).await != wanted {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LONG, waiting).await.expect("these subscriptions");
+}
+
+#[tokio::test]
+async fn a_modern_child_is_watched_by_one_subscription_at_a_time() {
+    let (server, mut events) = server(child("modern"));
+    let link = server.open(&anyone()).await.unwrap();
+    listens(&link, &json!([{"toolsListChanged": true}])).await;
+    let interest = |uri: &str| Interest { uris: vec![uri.into()], ..Interest::default() };
+    let watch = server.watch(&anyone(), interest("a:1")).await.unwrap();
+    watch.settled(LONG).await;
+    assert!(matches!(watch.resource("a:1"), Verdict::Honoured));
+    listens(&link, &json!([{"resourceSubscriptions": ["a:1"], "toolsListChanged": true}])).await;
+    call(&link, "touch", &json!({"uri": "a:1"})).await.unwrap();
+    let event = events.recv().await.unwrap();
+    let updated =
+        |kind: &EventKind| matches!(kind, EventKind::ResourceUpdated { uri, .. } if &**uri == "a:1");
+    assert!(updated(&event.kind) && event.origin == *watch.origin(), "{event:?}");
+    drop(watch);
+    listens(&link, &json!([{"toolsListChanged": true}])).await;
+    let cancelled: Vec<u64> = serde_json::from_str(&text_of(&link, "cancelled", &json!({})).await).unwrap();
+    assert_eq!(cancelled.len(), 2, "each that was replaced, under its own id: {cancelled:?}");
+
+    // What was wanted when it died is asked for again, and told as changed.
+    let watch = server.watch(&anyone(), interest("a:1")).await.unwrap();
+    watch.settled(LONG).await;
+    assert!(call(&link, "die", &json!({})).await.is_err());
+    let told = [events.recv().await.unwrap().kind, events.recv().await.unwrap().kind];
+    assert!(told.contains(&EventKind::ToolsChanged) && told.iter().any(updated), "{told:?}");
+    let link = server.open(&anyone()).await.unwrap();
+    call(&link, "touch", &json!({"uri": "a:1"})).await.unwrap();
+    assert!(updated(&events.recv().await.unwrap().kind));
+    assert_eq!(server.status().counters.protocol_errors, 0);
+    server.stop(Duration::ZERO).await;
+}
+
 #[tokio::test]
 async fn a_modern_child_is_listened_to() {
     let (server, mut events) = server(child("modern"));
     let link = server.open(&anyone()).await.unwrap();
-    assert_eq!(text_of(&link, "listening", &json!({})).await, r#"{"toolsListChanged": true}"#);
+    listens(&link, &json!([{"toolsListChanged": true}])).await;
     let (before, _) = call(&link, "change", &json!({})).await.unwrap();
     assert!(before.is_empty());
     let event = events.recv().await.unwrap();
