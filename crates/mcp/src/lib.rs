@@ -23,7 +23,7 @@ pub mod sse;
 
 pub use edit::{Change, Edit};
 pub use json::{Fault, JsonKind, Limits, Member, ScanError, Span};
-pub use json::{elements, find, kind_of, members, numbers_equal, quote, text, validate};
+pub use json::{canonical, elements, find, kind_of, members, numbers_equal, quote, text, validate};
 pub use lines::{Line, LineDecoder, encode_line};
 pub use message::{Kind, Message};
 pub use peek::peek_id;

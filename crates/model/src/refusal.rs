@@ -169,6 +169,11 @@ codes! {
     UnsupportedVersion = "unsupported_version", rpc -32022 / -32600, http 400 / 400, Client, Never;
     /// The request needs a capability that the client did not declare.
     MissingCapability = "missing_capability", rpc -32021 / -32603, http 400 / 200, Client, Never;
+    /// A `requestState` that this gateway did not give to this caller for this request, that was altered, has expired, or
+    /// was used before.
+    InvalidRequestState = "invalid_request_state", rpc -32602 / -32602, http 200 / 200, Client, Never;
+    /// What a server asked during the request (sampling, elicitation, roots) got no answer that it can go on with.
+    InputRefused = "input_refused", rpc -32603 / -32603, http 200 / 200, Client, Safe;
     /// No such tool here.
     UnknownTool = "unknown_tool", rpc -32602 / -32602, http 200 / 200, Client, Never;
     /// No such prompt here.

@@ -18,6 +18,7 @@ use tollgate_upstream::{
 
 use crate::connections::Connections;
 use crate::index::{CutNames, Indexes, ToolIndex, UriIndex};
+use crate::input::ParkedCalls;
 use crate::mirror::Mirrors;
 use crate::seal::{NoRandomness, Sealer};
 use crate::session::{Session, Sessions};
@@ -41,6 +42,7 @@ struct Inner {
     uri_indexes: Indexes<UriIndex>,
     tool_indexes: Indexes<ToolIndex>,
     mirrors: Mirrors,
+    parked: ParkedCalls,
     events: mpsc::Sender<ServerEvent>,
     tasks: TaskTracker,
     draining: AtomicBool,
@@ -105,6 +107,7 @@ impl Gateway {
             uri_indexes: Indexes::default(),
             tool_indexes: Indexes::default(),
             mirrors: Mirrors::default(),
+            parked: ParkedCalls::default(),
             events,
             tasks: TaskTracker::new(),
             draining: AtomicBool::new(false),
@@ -155,6 +158,8 @@ impl Gateway {
     /// Begins to stop: new requests are refused, and streams that only wait are ended, so that connections can close.
     pub fn begin_drain(&self) {
         self.0.draining.store(true, Ordering::Release);
+        // No retry can come any more.
+        self.0.parked.clear();
         for session in self.0.sessions.all() {
             session.close_when_idle();
         }
@@ -214,6 +219,10 @@ impl Gateway {
 
     pub(crate) fn mirrors(&self) -> &Mirrors {
         &self.0.mirrors
+    }
+
+    pub(crate) fn parked(&self) -> &ParkedCalls {
+        &self.0.parked
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use tollgate_catalog::Endpoint;
-use tollgate_mcp::{Message, meta};
+use tollgate_mcp::{Message, meta, methods};
 use tollgate_model::{Caller, Code, Era, Refusal, Stage};
 use tollgate_upstream::Server;
 
 use crate::gateway::Snapshot;
+use crate::input::Asker;
 use crate::mailbox::Mailbox;
+use crate::session::Session;
 use tollgate_model::ServerName;
 
 /// A request on its way through the stages.
@@ -30,12 +32,28 @@ pub(crate) struct Inbound {
     pub(crate) param_headers: Option<Vec<(HeaderName, HeaderValue)>>,
     /// Where notifications about this request go.
     pub(crate) outlet: Mailbox,
+    /// The session of a legacy client.
+    pub(crate) session: Option<Arc<Session>>,
 }
 
 impl Inbound {
     /// What the client speaks.
     pub(crate) fn era(&self) -> Era {
         self.caller.client.revision.era()
+    }
+
+    /// How a server may ask the client something while this request is under way.
+    pub(crate) fn asker(&self) -> Asker<'_> {
+        let settings = &self.snapshot.settings;
+        match &self.session {
+            Some(session) => {
+                Asker::Session { session, open_max: settings.in_flight_max, wait: settings.input_timeout }
+            }
+            None if methods::may_ask_for_input(self.message.method()) => {
+                Asker::Later { capabilities: &self.caller.client.capabilities }
+            }
+            None => Asker::Nobody,
+        }
     }
 
     /// The progress token that the client gave, as raw JSON.

@@ -11,6 +11,7 @@ mod hello;
 mod in_flight;
 mod inbound;
 mod index;
+mod input;
 mod life;
 mod lists;
 mod mailbox;

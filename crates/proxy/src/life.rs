@@ -5,20 +5,21 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 use tollgate_catalog::{ListKind, Mirrored, uris};
-use tollgate_mcp::{Message, Span, methods};
+use tollgate_mcp::{Message, Span, codes, methods};
 use tollgate_model::{Code, Era, Refusal, ServerName, Stage};
 use tollgate_telemetry::counters::{self, Outcome};
 
-use crate::bridge::{self, Answered};
+use crate::bridge::{self, Answered, Round};
 use crate::gateway::Gateway;
 use crate::hello;
 use crate::inbound::Inbound;
+use crate::input::{self, Retry};
 use crate::lists;
 use crate::mirror;
 use crate::refuse;
 use crate::reply::Reply;
-use crate::stages::dispatch::{self, Departure, Listener};
-use crate::stages::{policy, resolve, route};
+use crate::stages::dispatch::{self, Departure, Listener, Sent};
+use crate::stages::{Permit, Route, policy, resolve, route};
 use crate::tasks;
 
 /// Answers a request: always with exactly one reply.
@@ -60,43 +61,94 @@ pub(crate) async fn answer(gateway: &Gateway, inbound: &Inbound) -> Reply {
 async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
     let resolved = resolve::resolve(gateway, inbound).await?; // what is really meant; pinned arguments put in
     let permit = policy::decide(&inbound.caller, &resolved)?; // on exactly what will leave
+    let server = resolved.server().name();
+    let (route, sent) = match Retry::read(gateway, inbound, &resolved)? {
+        Retry::First | Retry::Again => {
+            attempt(gateway, inbound, &resolved, &permit, &Round::default()).await?
+        }
+        Retry::Server(state) => {
+            let round = Round { state: Some(state), ..Round::default() };
+            attempt(gateway, inbound, &resolved, &permit, &round).await?
+        }
+        Retry::Parked(parked) => {
+            Box::pin(input::take_up(inbound, server, *parked)).await.map_err(|error| error.refusal(server))?
+        }
+    };
+    match sent {
+        Sent::Response(message) => match (route.link().era(), inbound.era()) {
+            (Era::Modern, Era::Legacy) if input::asks_for_input(&message, Era::Modern) => {
+                let (route, message) = Box::pin(input::drive(gateway, inbound, &resolved, message)).await?;
+                respond(gateway, inbound, server, &route, &message)
+            }
+            (Era::Modern, Era::Modern) if input::asks_for_input(&message, Era::Modern) => {
+                input::pass(gateway, inbound, server, &message)
+            }
+            (Era::Legacy, Era::Modern) if asks_for_urls(&message) => {
+                input::urls(gateway, inbound, server, route.link(), &message)
+            }
+            _ => respond(gateway, inbound, server, &route, &message),
+        },
+        Sent::Paused(paused) => input::park(gateway, inbound, server, route, paused),
+    }
+}
+
+/// Sends a request, once more where nothing was carried out the first time.
+pub(crate) async fn attempt(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    resolved: &resolve::Resolved,
+    permit: &Permit,
+    round: &Round,
+) -> Result<(Route, Sent), Refusal> {
     let server = resolved.server();
     let mut retried = false;
     let mut looked_up = false;
     loop {
-        let known = known_mirrors(gateway, inbound, &resolved).await;
-        let param_headers = mirror::headers_for(inbound, &resolved, known.as_deref())?; // headers say what the body says
-        let route = route::open(server, &inbound.caller, &permit).await?; // which session or process
-        let departure = depart(inbound, &resolved, &route, param_headers);
-        let listener =
-            Listener { outlet: &inbound.outlet, era: inbound.era(), token: inbound.progress_token() };
-        match dispatch::send(gateway, server.name(), &route, departure, Some(&listener)).await {
+        let known = known_mirrors(gateway, inbound, resolved).await;
+        let param_headers = mirror::headers_for(inbound, resolved, known.as_deref())?; // headers say what the body says
+        let route = route::open(server, &inbound.caller, permit).await?; // which session or process
+        let departure = depart(inbound, resolved, &route, param_headers, round);
+        let listener = Listener::of(inbound);
+        match dispatch::send(server.name(), &route, departure, Some(&listener)).await {
             // The tool's schema is not what it was: look it up, and compare or make the headers again, once.
-            Ok(message)
+            Ok(Sent::Response(message))
                 if mirror::is_mismatch(&message, route.link().era()) && !looked_up && is_call(inbound) =>
             {
                 looked_up = true;
                 Box::pin(lists::learn_names(gateway, inbound, server.name(), ListKind::Tools)).await?;
             }
-            Ok(message) if tasks::is_created(&message, inbound.message.method(), route.link().era()) => {
-                return tasks::created(gateway, inbound, server.name(), &route, &message);
-            }
-            Ok(message) => {
-                return bridge::response(&Answered {
-                    message: &message,
-                    link: route.link(),
-                    method: inbound.message.method(),
-                    client_id: &inbound.id,
-                    client: inbound.caller.client.revision,
-                    stand_ins: stand_ins(gateway, inbound, server.name(), &message)?,
-                })
-                .map_err(|refusal| refusal.of(server.name()));
-            }
+            Ok(sent) => return Ok((route, sent)),
             // Nothing was carried out, since the server is not what it was found to be: look again, once.
             Err(error) if error.is_stale() && !retried => retried = true,
             Err(error) => return Err(error.refusal(server.name())),
         }
     }
+}
+
+/// The server's response as the client gets it.
+fn respond(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    server: &ServerName,
+    route: &Route,
+    message: &Message,
+) -> Result<Reply, Refusal> {
+    if tasks::is_created(message, inbound.message.method(), route.link().era()) {
+        return tasks::created(gateway, inbound, server, route, message);
+    }
+    bridge::response(&Answered {
+        message,
+        link: route.link(),
+        method: inbound.message.method(),
+        client_id: &inbound.id,
+        client: inbound.caller.client.revision,
+        stand_ins: stand_ins(gateway, inbound, server, message)?,
+    })
+    .map_err(|refusal| refusal.of(server))
+}
+
+fn asks_for_urls(message: &Message) -> bool {
+    message.error_code() == Some(i64::from(codes::URL_ELICITATION_REQUIRED))
 }
 
 fn is_call(inbound: &Inbound) -> bool {
@@ -127,13 +179,14 @@ async fn known_mirrors(
 fn depart(
     inbound: &Inbound,
     resolved: &resolve::Resolved,
-    route: &route::Route,
+    route: &Route,
     param_headers: Vec<(HeaderName, HeaderValue)>,
+    round: &Round,
 ) -> Departure {
     let link = route.link();
     let id = link.mint();
-    let body =
-        bridge::request(&inbound.message, &inbound.caller.client, link.revision(), id, resolved.target());
+    let client = &inbound.caller.client;
+    let body = bridge::request(&inbound.message, client, link.revision(), id, resolved.target(), round);
     let method = inbound.message.method();
     Departure {
         id,

@@ -20,7 +20,7 @@ use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::index::{Key, Seen, ToolIndex, UriIndex};
 use crate::reply::Reply;
-use crate::stages::dispatch::{self, Departure, Listener};
+use crate::stages::dispatch::{self, Departure, Listener, Sent};
 use crate::stages::{Permit, policy, route};
 
 /// The `_meta` key under which a merged result names the servers that are missing from it, and why.
@@ -55,6 +55,7 @@ async fn native(
             link.revision(),
             id,
             &bridge::Target::default(),
+            &bridge::Round::default(),
         );
         let departure = Departure {
             id,
@@ -64,9 +65,9 @@ async fn native(
             body,
             timeout: Some(server.settings().timeouts.list),
         };
-        let listener =
-            Listener { outlet: &inbound.outlet, era: inbound.era(), token: inbound.progress_token() };
-        match dispatch::send(gateway, server.name(), &route, departure, Some(&listener)).await {
+        let listener = Listener::of(inbound);
+        let sent = dispatch::send(server.name(), &route, departure, Some(&listener)).await;
+        match sent.and_then(Sent::into_response) {
             Ok(message) => {
                 let message = shown(gateway, server.name(), inbound.message.method(), message);
                 let answered = Answered {
@@ -325,6 +326,8 @@ async fn page(
 ) -> Result<Option<Page>, Refusal> {
     let params = cursor
         .map_or_else(String::new, |cursor| format!("\"cursor\":{}", String::from_utf8_lossy(&quote(cursor))));
+    // A legacy server may ask its legacy client something at any time, also while it lists.
+    let listener = inbound.session.as_ref().map(|_| Listener { token: None, ..Listener::of(inbound) });
     let mut retried = false;
     let message = loop {
         let route = route::open(server, &inbound.caller, permit).await?;
@@ -341,7 +344,8 @@ async fn page(
             body: bridge::own_request(id, kind.method(), &params, &inbound.caller.client, link.era()),
             timeout: Some(server.settings().timeouts.list),
         };
-        match dispatch::send(gateway, server.name(), &route, departure, None).await {
+        let sent = dispatch::send(server.name(), &route, departure, listener.as_ref()).await;
+        match sent.and_then(Sent::into_response) {
             Ok(message) => break message,
             Err(error) if error.is_stale() && !retried => retried = true,
             Err(error) => return Err(error.refusal(server.name())),

@@ -80,11 +80,16 @@ impl Sealer {
         Some(opened.to_vec())
     }
 
-    /// A random id of 128 bits, as 32 hexadecimal digits.
-    pub(crate) fn random_id(&self) -> Result<String, NoRandomness> {
+    /// 128 random bits.
+    pub(crate) fn random(&self) -> Result<[u8; 16], NoRandomness> {
         let mut bytes = [0_u8; 16];
         self.random.fill(&mut bytes).map_err(|_| NoRandomness)?;
-        Ok(bytes.iter().fold(String::with_capacity(32), |mut id, byte| {
+        Ok(bytes)
+    }
+
+    /// A random id of 128 bits, as 32 hexadecimal digits.
+    pub(crate) fn random_id(&self) -> Result<String, NoRandomness> {
+        Ok(self.random()?.iter().fold(String::with_capacity(32), |mut id, byte| {
             for nibble in [byte >> 4, byte & 15] {
                 id.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
             }

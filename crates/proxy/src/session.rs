@@ -10,6 +10,7 @@ use tollgate_model::{Caller, Code, EndpointName, PrincipalId, Refusal, SessionId
 use tollgate_telemetry::counters;
 
 use crate::in_flight::InFlight;
+use crate::input::Questions;
 use crate::mailbox::Mailbox;
 
 /// One client's session at one endpoint.
@@ -21,6 +22,8 @@ pub(crate) struct Session {
     pub(crate) endpoint: Option<EndpointName>,
     /// The requests under way.
     pub(crate) in_flight: InFlight,
+    /// What servers have asked the client.
+    pub(crate) questions: Questions,
     /// Where messages go that belong to no request: the GET stream, or the stream of HTTP+SSE.
     stream: Mutex<Option<Mailbox>>,
     streams_open: AtomicU32,
@@ -33,6 +36,7 @@ impl Session {
             caller,
             endpoint,
             in_flight: InFlight::default(),
+            questions: Questions::default(),
             stream: Mutex::new(None),
             streams_open: AtomicU32::new(0),
             last_used_ms: AtomicU64::new(0),
@@ -146,6 +150,7 @@ impl Sessions {
         let session = self.write().remove(id)?;
         counters::session_closed();
         session.in_flight.cancel_all();
+        session.questions.close();
         session.close_when_idle();
         Some(session)
     }

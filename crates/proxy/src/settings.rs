@@ -32,6 +32,13 @@ pub struct ProxySettings {
     pub keep_alive: Duration,
     /// How many requests may be under way at once in one legacy session or over one stdio connection.
     pub in_flight_max: usize,
+    /// How long a person may take to answer what a server asks (sampling, elicitation, roots). A call whose client does
+    /// not come back in this time is cancelled at the server.
+    pub input_timeout: Duration,
+    /// How often a server may ask during one request.
+    pub input_rounds_max: u32,
+    /// How many calls of modern clients may wait for their answers at once. When full, the call that asks is ended.
+    pub parked_max: usize,
     /// How many pages of one server's list are read for one merged page that must be complete (names shortened by a
     /// hash, resource routing).
     pub list_pages_max: usize,
@@ -53,6 +60,9 @@ impl Default for ProxySettings {
             stream_queue_max: 256,
             keep_alive: Duration::from_secs(15),
             in_flight_max: 256,
+            input_timeout: Duration::from_mins(10),
+            input_rounds_max: 32,
+            parked_max: 1_000,
             list_pages_max: 200,
             list_items_max: 20_000,
         }

@@ -18,6 +18,7 @@ static ANSWERED: AtomicU64 = AtomicU64::new(0);
 static REFUSED: [AtomicU64; Code::ALL.len()] = [const { AtomicU64::new(0) }; Code::ALL.len()];
 static SESSIONS: AtomicI64 = AtomicI64::new(0);
 static CONNECTIONS: AtomicI64 = AtomicI64::new(0);
+static KEPT: [AtomicI64; Kept::ALL.len()] = [const { AtomicI64::new(0) }; Kept::ALL.len()];
 static RELOADS_OK: AtomicU64 = AtomicU64::new(0);
 static RELOADS_FAILED: AtomicU64 = AtomicU64::new(0);
 
@@ -54,6 +55,44 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         CONNECTIONS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What the gateway keeps for clients between messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// A call that waits for its client's answer to a server's question.
+    ParkedCall,
+    /// A server's question that a client has not answered yet.
+    Question,
+}
+
+impl Kept {
+    const ALL: [Self; 2] = [Self::ParkedCall, Self::Question];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::ParkedCall => "parked_call",
+            Self::Question => "question",
+        }
+    }
+}
+
+/// Counts a thing that is kept for as long as it lives.
+#[derive(Debug)]
+pub struct Keeping(Kept);
+
+impl Keeping {
+    /// One more is kept.
+    pub fn new(what: Kept) -> Self {
+        KEPT[what as usize].fetch_add(1, Ordering::Relaxed);
+        Self(what)
+    }
+}
+
+impl Drop for Keeping {
+    fn drop(&mut self) {
+        KEPT[self.0 as usize].fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -112,6 +151,12 @@ pub fn write(metrics: &mut Metrics) {
     let name = "tollgate_connections";
     metrics.family(name, "gauge", "Open connections from clients, all listeners.");
     metrics.number(name, &[], CONNECTIONS.load(Ordering::Relaxed));
+
+    let name = "tollgate_kept";
+    metrics.family(name, "gauge", "What is kept for clients between messages.");
+    for what in Kept::ALL {
+        metrics.number(name, &[("what", what.label())], KEPT[what as usize].load(Ordering::Relaxed));
+    }
 
     let name = "tollgate_config_reloads_total";
     metrics.family(name, "counter", "Changes of the configuration by whether they were taken over.");

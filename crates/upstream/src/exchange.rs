@@ -22,6 +22,8 @@ pub struct Exchange {
     ticket: Ticket,
     deadline: Instant,
     wait: Duration,
+    /// What was left of the time when the clock was stopped.
+    left: Option<Duration>,
 }
 
 /// A message that belongs to a request.
@@ -45,15 +47,15 @@ enum SourceOf {
 
 impl Exchange {
     pub(crate) fn http(ticket: Ticket, stream: Stream, deadline: Instant, wait: Duration) -> Self {
-        Self { source: SourceOf::Http(Box::new(stream)), ticket, deadline, wait }
+        Self { source: SourceOf::Http(Box::new(stream)), ticket, deadline, wait, left: None }
     }
 
     pub(crate) fn routed(ticket: Ticket, receiver: CallReceiver, deadline: Instant, wait: Duration) -> Self {
-        Self { source: SourceOf::Routed(receiver), ticket, deadline, wait }
+        Self { source: SourceOf::Routed(receiver), ticket, deadline, wait, left: None }
     }
 
     pub(crate) fn answered(ticket: Ticket, message: Message, deadline: Instant, wait: Duration) -> Self {
-        Self { source: SourceOf::Answer(Box::new(message)), ticket, deadline, wait }
+        Self { source: SourceOf::Answer(Box::new(message)), ticket, deadline, wait, left: None }
     }
 
     /// The next message that belongs to this request. After [`Incoming::Response`] or an error there is nothing more.
@@ -68,6 +70,20 @@ impl Exchange {
             self.ticket.close();
         }
         next
+    }
+
+    /// Stops the clock: the server waits for a person, for `wait` at most. The rest of the time is kept.
+    pub fn suspend(&mut self, wait: Duration) {
+        let now = Instant::now();
+        let left = *self.left.get_or_insert_with(|| self.deadline.saturating_duration_since(now));
+        self.deadline = now + wait + left;
+    }
+
+    /// Lets the clock run on: the server has what it waited for.
+    pub fn resume(&mut self) {
+        if let Some(left) = self.left.take() {
+            self.deadline = Instant::now() + left;
+        }
     }
 
     async fn receive(&mut self) -> Result<Incoming, UpstreamError> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use tollgate_mcp::{JsonKind, Span, elements, kind_of, members, quote, text};
+use tollgate_mcp::Span;
 use tollgate_model::{Caller, PrincipalId, SessionId, TenantId};
 
 use crate::{Audience, Isolation};
@@ -70,7 +70,7 @@ impl Canonical {
             return canonical.clone();
         }
         let mut canonical = Vec::with_capacity(capabilities.len());
-        write(capabilities, Span::all(capabilities), &mut canonical);
+        tollgate_mcp::canonical(capabilities, Span::all(capabilities), &mut canonical);
         let canonical = Bytes::from(canonical);
         if known.len() >= REMEMBERED_MAX {
             known.clear();
@@ -78,40 +78,5 @@ impl Canonical {
         // A copy, since the text may be a part of a much larger message.
         known.insert(Bytes::copy_from_slice(capabilities), canonical.clone());
         canonical
-    }
-}
-
-fn write(bytes: &[u8], value: Span, out: &mut Vec<u8>) {
-    match kind_of(bytes, value) {
-        JsonKind::Object => {
-            let mut sorted: Vec<_> =
-                members(bytes, value).map(|member| (member.key(bytes), member.value)).collect();
-            sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
-            out.push(b'{');
-            for (index, (key, value)) in sorted.into_iter().enumerate() {
-                if index > 0 {
-                    out.push(b',');
-                }
-                out.extend_from_slice(&quote(&key));
-                out.push(b':');
-                write(bytes, value, out);
-            }
-            out.push(b'}');
-        }
-        JsonKind::Array => {
-            out.push(b'[');
-            for (index, element) in elements(bytes, value).enumerate() {
-                if index > 0 {
-                    out.push(b',');
-                }
-                write(bytes, element, out);
-            }
-            out.push(b']');
-        }
-        JsonKind::String => match text(bytes, value) {
-            Some(text) => out.extend_from_slice(&quote(&text)),
-            None => out.extend_from_slice(value.of(bytes)),
-        },
-        JsonKind::Number | JsonKind::Bool | JsonKind::Null => out.extend_from_slice(value.of(bytes)),
     }
 }

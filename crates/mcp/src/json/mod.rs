@@ -5,6 +5,7 @@
 //! on nesting. Everything else here trusts that its input was validated, and gives nothing (never a panic) where it
 //! was not.
 
+mod canonical;
 mod fault;
 mod navigate;
 mod number;
@@ -16,6 +17,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+pub use canonical::canonical;
 pub use fault::{Fault, ScanError};
 pub use navigate::{Elements, Members, elements, find, kind_of, members, mentions};
 pub use number::numbers_equal;

@@ -14,6 +14,15 @@ pub(crate) struct Target {
     pub(crate) pinned: Vec<(String, Bytes)>,
 }
 
+/// What a further round of a request carries that the client did not send.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Round {
+    /// `inputResponses`, as raw JSON: what a legacy client was asked on the way.
+    pub(crate) responses: Option<Bytes>,
+    /// The server's own `requestState`, as the raw JSON string that it gave.
+    pub(crate) state: Option<Bytes>,
+}
+
 /// The client's request for a server that speaks `to`: under a new id, with the native name, the pinned arguments, and
 /// the metadata of the server's era.
 pub(crate) fn request(
@@ -22,6 +31,7 @@ pub(crate) fn request(
     to: Revision,
     id: u64,
     target: &Target,
+    round: &Round,
 ) -> Segments {
     let mut edit = message.edit();
     let raw_id = Bytes::from(id.to_string());
@@ -39,6 +49,9 @@ pub(crate) fn request(
     if to < Revision::V2025_06_18 && message.method() == methods::COMPLETION_COMPLETE {
         message.change_body(&mut edit, &[Change::Remove("context")]);
     }
+    if methods::may_ask_for_input(message.method()) {
+        change_round(message, &mut edit, (client.revision.era(), to.era()), round);
+    }
     let changes = meta_changes(message, client, to.era(), raw_id);
     if !changes.is_empty() {
         message.change_meta(&mut edit, &changes);
@@ -50,6 +63,20 @@ pub(crate) fn request(
 /// as any other (2025-11-25, tasks, task support and handling).
 fn may_ask_for_a_task(client: &ClientProfile, to: Era) -> bool {
     client.revision == Revision::V2025_11_25 && to == Era::Legacy
+}
+
+/// A modern client's answers pass between two modern peers. Everyone else's request carries what the gateway puts in,
+/// and nothing that the client made up: a server's state comes back only from whom it was given to.
+fn change_round(message: &Message, edit: &mut tollgate_mcp::Edit<'_>, eras: (Era, Era), round: &Round) {
+    let own = eras == (Era::Modern, Era::Modern);
+    for (member, value) in [("inputResponses", &round.responses), ("requestState", &round.state)] {
+        match value {
+            Some(value) => message.change_body(edit, &[Change::Set(member, value.clone())]),
+            None if own && member == "inputResponses" => {}
+            None if message.member(member).is_some() => message.change_body(edit, &[Change::Remove(member)]),
+            None => {}
+        }
+    }
 }
 
 fn change_key(message: &Message, edit: &mut tollgate_mcp::Edit<'_>, member: &str, native: &str) {
@@ -155,6 +182,16 @@ mod tests {
             capabilities: Bytes::from_static(b"{\"roots\":{}}"),
             info: Some(Bytes::from_static(b"{\"name\":\"c\",\"version\":\"1\"}")),
         }
+    }
+
+    fn request(
+        message: &Message,
+        client: &ClientProfile,
+        to: Revision,
+        id: u64,
+        target: &Target,
+    ) -> Segments {
+        super::request(message, client, to, id, target, &Round::default())
     }
 
     fn message(text: &'static str) -> Message {

@@ -73,11 +73,6 @@ fn check_result_type(message: &Message) -> Result<(), Refusal> {
     match message.text("resultType").as_deref() {
         Some("complete") => Ok(()),
         None if message.member("resultType").is_none() => Ok(()),
-        Some("input_required") => Err(Refusal::new(
-            Stage::Dispatch,
-            Code::UpstreamUnsupported,
-            "the server asks for input (sampling, elicitation or roots), which this gateway does not carry yet",
-        )),
         // Calls of tools have been told apart before (tasks extension, supported methods).
         Some("task") => Err(Refusal::new(
             Stage::Dispatch,
@@ -165,13 +160,6 @@ fn error(answered: &Answered<'_>) -> Result<Reply, Refusal> {
         (Era::Legacy, Era::Modern) if codes::is_modern(code) => Some(codes::INTERNAL_ERROR),
         // What must not be sent in this era is not passed on either, whoever says it.
         (_, Era::Modern) if code == i64::from(codes::RESOURCE_NOT_FOUND) => Some(codes::INVALID_PARAMS),
-        (Era::Legacy, Era::Modern) if code == i64::from(codes::URL_ELICITATION_REQUIRED) => {
-            return Err(Refusal::new(
-                Stage::Dispatch,
-                Code::UpstreamUnsupported,
-                "the server asks the user to open a URL, which this gateway does not carry yet",
-            ));
-        }
         _ => None,
     };
     let mut edit = message.edit();

@@ -91,10 +91,17 @@ impl Connection {
                         session.in_flight.cancel(id);
                     }
                 }
+                if let Some(session) = self.session.get() {
+                    session.questions.progressed(&message);
+                }
                 Ok(())
             }
-            // The gateway asks clients nothing yet, so an answer is to nothing.
-            Kind::Result | Kind::Error => Ok(()),
+            Kind::Result | Kind::Error => {
+                if let Some(session) = self.session.get() {
+                    session.questions.answered(message);
+                }
+                Ok(())
+            }
         }
     }
 
@@ -113,7 +120,7 @@ impl Connection {
             let profile = classify::modern_profile(&message)?;
             let (tenant, principal) = gateway.local_caller();
             let caller = Caller { tenant, principal, session: None, client: Arc::new(profile) };
-            return self.start(gateway, snapshot, endpoint, message, caller, &self.in_flight);
+            return self.start(gateway, snapshot, endpoint, message, caller, None);
         }
         if message.method() == methods::INITIALIZE {
             return self.initialize(gateway, snapshot, endpoint, &message);
@@ -121,7 +128,7 @@ impl Connection {
         match self.session.get() {
             Some(session) => {
                 let caller = session.caller.clone();
-                self.start(gateway, snapshot, endpoint, message, caller, &session.in_flight)
+                self.start(gateway, snapshot, endpoint, message, caller, Some(Arc::clone(session)))
             }
             // Before a session there is nothing a legacy client may ask but whether anyone is there.
             None if message.method() == methods::PING => {
@@ -146,12 +153,14 @@ impl Connection {
         endpoint: Arc<Endpoint>,
         message: Message,
         caller: Caller,
-        in_flight: &InFlight,
+        session: Option<Arc<Session>>,
     ) -> Result<(), Refusal> {
         let id = message.id_raw().unwrap_or_default();
+        let in_flight = session.as_ref().map_or(&self.in_flight, |session| &session.in_flight);
         let place = in_flight.enter(&id, snapshot.settings.in_flight_max)?;
         let outlet = self.outbox.clone();
-        let inbound = Inbound { message, id, caller, endpoint, snapshot, param_headers: None, outlet };
+        let inbound =
+            Inbound { message, id, caller, endpoint, snapshot, param_headers: None, outlet, session };
         let call = Call::new(gateway.clone(), inbound, Some(place));
         let (connection, replier) = (Arc::clone(self), gateway.clone());
         gateway.spawn(async move {

@@ -89,7 +89,7 @@ impl Post<'_> {
         let param_headers = param_headers(self.headers);
         let gateway = self.gateway.clone();
         let (accepts, snapshot) = (self.accepts, Arc::clone(&self.snapshot));
-        let inbound = self.inbound(caller, Some(param_headers))?;
+        let inbound = self.inbound(caller, Some(param_headers), None)?;
         Ok(answer(gateway, &snapshot, inbound, None, accepts).await)
     }
 
@@ -114,7 +114,7 @@ impl Post<'_> {
                 let place = session.in_flight.enter(&id, in_flight_max)?;
                 let gateway = self.gateway.clone();
                 let (accepts, snapshot) = (self.accepts, Arc::clone(&self.snapshot));
-                let inbound = self.inbound(session.caller.clone(), None)?;
+                let inbound = self.inbound(session.caller.clone(), None, Some(session))?;
                 Ok(answer(gateway, &snapshot, inbound, Some(place), accepts).await)
             }
             Kind::Notification => {
@@ -123,10 +123,13 @@ impl Post<'_> {
                 {
                     session.in_flight.cancel(id.of(self.message.bytes()));
                 }
+                session.questions.progressed(&self.message);
                 Ok(empty(StatusCode::ACCEPTED))
             }
-            // The gateway asks clients nothing yet, so an answer is to nothing.
-            Kind::Result | Kind::Error => Ok(empty(StatusCode::ACCEPTED)),
+            Kind::Result | Kind::Error => {
+                session.questions.answered(self.message);
+                Ok(empty(StatusCode::ACCEPTED))
+            }
         }
     }
 
@@ -159,19 +162,26 @@ impl Post<'_> {
         self,
         caller: Caller,
         param_headers: Option<Vec<(HeaderName, HeaderValue)>>,
+        session: Option<Arc<Session>>,
     ) -> Result<Inbound, Refusal> {
         let id = self
             .message
             .id_raw()
             .ok_or_else(|| Refusal::new(Stage::Envelope, Code::InvalidRequest, "a request needs an id"))?;
+        let outlet = Mailbox::new(self.snapshot.settings.stream_queue_max);
+        if !self.accepts.events {
+            // Nobody would read it.
+            outlet.close();
+        }
         Ok(Inbound {
             id,
             message: self.message,
             caller,
             endpoint: self.endpoint,
-            outlet: Mailbox::new(self.snapshot.settings.stream_queue_max),
+            outlet,
             snapshot: self.snapshot,
             param_headers,
+            session,
         })
     }
 }

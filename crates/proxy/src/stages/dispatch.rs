@@ -4,14 +4,16 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{HeaderName, HeaderValue};
-use tollgate_mcp::{Message, Segments, methods};
+use tollgate_mcp::{Message, Segments, compose, methods};
 use tollgate_model::{Era, ServerName};
-use tollgate_upstream::{Incoming, Outbound, UpstreamError};
+use tollgate_upstream::{Exchange, Incoming, Outbound, UpstreamError};
 
 use super::Route;
 use crate::bridge::{self, Relay};
-use crate::gateway::Gateway;
+use crate::inbound::Inbound;
+use crate::input::{Asked, Asker, Asking, Paused, Standing, refuse_question};
 use crate::mailbox::Mailbox;
 
 /// How long a client that reads slowly may hold a server's notification up.
@@ -29,23 +31,61 @@ pub(crate) struct Departure {
     pub(crate) timeout: Option<Duration>,
 }
 
-/// Where notifications about the request go.
+/// Who hears of the request while it is under way.
 pub(crate) struct Listener<'a> {
+    /// Where notifications about the request go.
     pub(crate) outlet: &'a Mailbox,
     pub(crate) era: Era,
     /// The client's progress token, as raw JSON.
     pub(crate) token: Option<Bytes>,
+    /// Who may be asked what the server wants to know.
+    pub(crate) asker: Asker<'a>,
+}
+
+impl<'a> Listener<'a> {
+    /// The client of a request.
+    pub(crate) fn of(inbound: &'a Inbound) -> Self {
+        Self {
+            outlet: &inbound.outlet,
+            era: inbound.era(),
+            token: inbound.progress_token(),
+            asker: inbound.asker(),
+        }
+    }
+}
+
+/// What a request has come to.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly every request ends in the large one, which a box would slow down"
+)]
+pub(crate) enum Sent {
+    /// The server has answered.
+    Response(Message),
+    /// A legacy server asks something that a modern client can only answer by its next request.
+    Paused(Paused),
+}
+
+impl Sent {
+    /// The response, of a request that cannot be interrupted.
+    pub(crate) fn into_response(self) -> Result<Message, UpstreamError> {
+        match self {
+            Self::Response(message) => Ok(message),
+            Self::Paused(_) => Err(UpstreamError::Protocol {
+                what: "the server asks for input where no request may be interrupted".into(),
+                detail: "a question that has to wait".into(),
+            }),
+        }
+    }
 }
 
 /// Sends the request and sees it through to its response. Dropping the future cancels the request at the server.
 pub(crate) async fn send(
-    _gateway: &Gateway,
-    _server: &ServerName,
+    server: &ServerName,
     route: &Route,
     departure: Departure,
     listener: Option<&Listener<'_>>,
-) -> Result<Message, UpstreamError> {
-    let link = route.link();
+) -> Result<Sent, UpstreamError> {
     let outbound = Outbound {
         id: departure.id,
         method: departure.method,
@@ -54,12 +94,43 @@ pub(crate) async fn send(
         body: departure.body,
         timeout: departure.timeout,
     };
-    let mut exchange = link.request(outbound).await?;
+    let exchange = route.link().request(outbound).await?;
+    follow(server, route, exchange, listener).await
+}
+
+/// Follows a request from where it stands to its response, or to a question that has to wait.
+pub(crate) async fn follow(
+    server: &ServerName,
+    route: &Route,
+    mut exchange: Exchange,
+    listener: Option<&Listener<'_>>,
+) -> Result<Sent, UpstreamError> {
+    let link = route.link();
+    let asker = listener.map_or(Asker::Nobody, |listener| listener.asker);
+    let mut asking = Asking::default();
+    let mut asked = Vec::new();
     loop {
-        match exchange.next().await? {
-            Incoming::Response(message) => return Ok(message),
+        let incoming = if asked.is_empty() {
+            asking.next(&mut exchange).await?
+        } else {
+            // What a modern client must be asked goes out together, as far as it is there already.
+            match exchange.next().now_or_never() {
+                Some(incoming) => incoming?,
+                None => {
+                    return Ok(Sent::Paused(Paused { exchange, asked, standing: Standing::default() }));
+                }
+            }
+        };
+        match incoming {
+            Incoming::Response(message) => return Ok(Sent::Response(message)),
             Incoming::Notification(message) => {
                 let Some(listener) = listener else { continue };
+                if let Asker::Session { session, .. } = asker
+                    && message.method() == methods::NOTIFICATIONS_CANCELLED
+                {
+                    asking.withdraw(session, &message);
+                    continue;
+                }
                 match bridge::relay(&message, link.era(), listener.era, listener.token.as_ref()) {
                     // A client that reads nothing for so long loses the message, but never its reply.
                     Relay::Send(message) => {
@@ -68,25 +139,29 @@ pub(crate) async fn send(
                     Relay::Drop => {}
                 }
             }
-            // Sampling, elicitation and roots are not carried yet: the server hears so at once.
             Incoming::Request(request) => {
-                if let Some(answer) = answer_to(&request) {
-                    link.notify(answer).await?;
+                let Some(raw_id) = request.id_raw() else { continue };
+                if request.method() == methods::PING {
+                    link.notify(Segments::from(compose::result(&raw_id, b"{}"))).await?;
+                    continue;
+                }
+                match (asker, listener) {
+                    (Asker::Session { session, open_max, wait }, Some(listener)) => {
+                        let client = (session, listener.outlet);
+                        Box::pin(asking.ask(&request, server, link, &mut exchange, client, (open_max, wait)))
+                            .await?;
+                    }
+                    (Asker::Later { capabilities }, _) => {
+                        let question = Asked::of_request(&request);
+                        if question.is_input() && question.missing(capabilities).is_none() {
+                            asked.push((Bytes::copy_from_slice(&raw_id), question));
+                        } else {
+                            link.notify(refuse_question(&raw_id, &question)).await?;
+                        }
+                    }
+                    _ => link.notify(refuse_question(&raw_id, &Asked::of_request(&request))).await?,
                 }
             }
         }
     }
-}
-
-/// What a server's request gets: pings are answered, everything else is a method that this client does not have.
-fn answer_to(request: &Message) -> Option<Segments> {
-    let id = request.id_raw()?;
-    let mut body = b"{\"jsonrpc\":\"2.0\",\"id\":".to_vec();
-    body.extend_from_slice(&id);
-    body.extend_from_slice(if request.method() == methods::PING {
-        b",\"result\":{}}"
-    } else {
-        b",\"error\":{\"code\":-32601,\"message\":\"Method not found\"}}"
-    });
-    Some(Segments::from(Bytes::from(body)))
 }

@@ -12,12 +12,12 @@ use tollgate_mcp::{JsonKind, Message, Span, elements, find, meta, methods, text}
 use tollgate_model::{Code, Era, Refusal, Revision, ServerName, Stage};
 use tollgate_upstream::UpstreamError;
 
-use crate::bridge::{self, Answered};
+use crate::bridge::{self, Answered, Round};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::life;
 use crate::reply::Reply;
-use crate::stages::dispatch::{self, Departure, Listener};
+use crate::stages::dispatch::{self, Departure, Listener, Sent};
 use crate::stages::{Resolved, Route, policy, resolve, route};
 
 /// Answers a request about a task.
@@ -81,11 +81,13 @@ async fn pass(
             link.revision(),
             id,
             resolved.target(),
+            &Round::default(),
         ),
         timeout: None,
     };
-    let listener = Listener { outlet: &inbound.outlet, era: inbound.era(), token: inbound.progress_token() };
-    let message = match dispatch::send(gateway, server, route, departure, Some(&listener)).await {
+    let listener = Listener::of(inbound);
+    let sent = dispatch::send(server, route, departure, Some(&listener)).await;
+    let message = match sent.and_then(Sent::into_response) {
         Ok(message) => message,
         Err(error) => return Ok(Err(error)),
     };

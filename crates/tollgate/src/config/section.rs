@@ -90,6 +90,17 @@ pub(super) struct LimitsSection {
     /// After how much silence a stream gets a comment that keeps it open, in milliseconds.
     #[schemars(range(min = 100, max = 3_600_000), extend("default" = defaults::ms(defaults::proxy().keep_alive)))]
     pub(super) keep_alive_ms: Option<u64>,
+    /// How long a person may take to answer what a server asks (sampling, elicitation, roots), in milliseconds. A call
+    /// whose client does not come back in this time is cancelled at the server.
+    #[schemars(range(min = 1000, max = 86_400_000), extend("default" = defaults::ms(defaults::proxy().input_timeout)))]
+    pub(super) input_timeout_ms: Option<u64>,
+    /// How often a server may ask during one request.
+    #[schemars(range(min = 1, max = 10_000), extend("default" = defaults::proxy().input_rounds_max))]
+    pub(super) input_rounds_max: Option<u32>,
+    /// How many calls of modern clients to legacy servers may wait for their clients' answers at once. When full, a call
+    /// that asks is ended.
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = defaults::proxy().parked_max))]
+    pub(super) parked_max: Option<usize>,
     /// How many pages of one server's list are read.
     #[schemars(range(min = 1, max = 100_000), extend("default" = defaults::proxy().list_pages_max))]
     pub(super) list_pages_max: Option<usize>,

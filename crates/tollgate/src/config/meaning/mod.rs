@@ -359,6 +359,9 @@ fn bound(proxy: &mut ProxySettings, limits: &LimitsSection) {
     set(&mut proxy.in_flight_max, limits.in_flight_max);
     set(&mut proxy.stream_queue_max, limits.stream_queue_max);
     wait(&mut proxy.keep_alive, limits.keep_alive_ms);
+    wait(&mut proxy.input_timeout, limits.input_timeout_ms);
+    proxy.input_rounds_max = limits.input_rounds_max.unwrap_or(proxy.input_rounds_max);
+    set(&mut proxy.parked_max, limits.parked_max);
     set(&mut proxy.list_pages_max, limits.list_pages_max);
     set(&mut proxy.list_items_max, limits.list_items_max);
 }

@@ -1,0 +1,138 @@
+//! Questions of a legacy server that are with its legacy client, while the call goes on.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tollgate_mcp::{Message, Segments, compose};
+use tollgate_model::ServerName;
+use tollgate_upstream::{Exchange, Incoming, Link, UpstreamError};
+
+use super::Asked;
+use super::questions::CannotAsk;
+use crate::mailbox::Mailbox;
+use crate::session::Session;
+
+/// Who may be asked while a request is served.
+#[derive(Clone, Copy)]
+pub(crate) enum Asker<'a> {
+    /// Nobody: the request is one that no revision lets be interrupted, or the gateway's own.
+    Nobody,
+    /// A legacy client, on the stream of the request.
+    Session { session: &'a Session, open_max: usize, wait: Duration },
+    /// A modern client of these capabilities, by the result.
+    Later { capabilities: &'a Bytes },
+}
+
+type Waiting<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// The questions under way of one call. Costs nothing until there is one.
+#[derive(Default)]
+pub(crate) struct Asking<'a>(Option<Box<Open<'a>>>);
+
+#[derive(Default)]
+struct Open<'a> {
+    waiting: FuturesUnordered<Waiting<'a>>,
+    /// The server's ids of its questions, and the gateway's.
+    ids: Vec<(Bytes, u64)>,
+}
+
+impl<'a> Asking<'a> {
+    /// The next message of the exchange, while answers travel to the server beside it.
+    pub(crate) async fn next(&mut self, exchange: &mut Exchange) -> Result<Incoming, UpstreamError> {
+        let Some(open) = &mut self.0 else { return exchange.next().await };
+        let first = {
+            let mut incoming = std::pin::pin!(exchange.next());
+            poll_fn(|cx| {
+                if let Poll::Ready(incoming) = incoming.as_mut().poll(cx) {
+                    return Poll::Ready(Some(incoming));
+                }
+                loop {
+                    match open.waiting.poll_next_unpin(cx) {
+                        Poll::Ready(Some(())) => {}
+                        Poll::Ready(None) => return Poll::Ready(None),
+                        Poll::Pending => return Poll::Pending,
+                    }
+                }
+            })
+            .await
+        };
+        if let Some(incoming) = first {
+            return incoming;
+        }
+        // Every question is answered: the server's clock runs on.
+        self.0 = None;
+        exchange.resume();
+        Box::pin(exchange.next()).await
+    }
+
+    /// Hands a server's request to the client of a session. Its answer goes to the server by itself.
+    pub(crate) async fn ask(
+        &mut self,
+        request: &Message,
+        server: &ServerName,
+        link: &Link,
+        exchange: &mut Exchange,
+        (session, stream): (&'a Session, &Mailbox),
+        (open_max, wait): (usize, Duration),
+    ) -> Result<(), UpstreamError> {
+        let Some(raw_id) = request.id_raw() else { return Ok(()) };
+        let asked = Asked::of_request(request);
+        let client = &session.caller.client;
+        if asked.missing(&client.capabilities).is_some() {
+            return link.notify(refuse_question(&raw_id, &asked)).await;
+        }
+        let progress = asked.progress_token().map(|token| (link.clone(), token));
+        let write = |id| asked.for_legacy(id, client.revision, server, None);
+        let question = session.questions.ask(stream, open_max, progress, write).await;
+        let mut question = match question {
+            Ok(question) => question,
+            Err(CannotAsk) => return link.notify(failed(&raw_id, "the client cannot be asked now")).await,
+        };
+        exchange.suspend(wait);
+        let open = self.0.get_or_insert_default();
+        open.ids.push((raw_id.clone(), question.id));
+        let link = link.clone();
+        open.waiting.push(Box::pin(async move {
+            let answer = match tokio::time::timeout(wait, question.answered()).await {
+                Ok(Some(response)) => {
+                    let mut edit = response.edit();
+                    response.set_id(&mut edit, raw_id);
+                    edit.finish()
+                }
+                // The server has withdrawn its question, or is about to hear that the call is over.
+                Ok(None) => return,
+                Err(_) => failed(&raw_id, "the client did not answer in time"),
+            };
+            if let Err(error) = link.notify(answer).await {
+                tracing::debug!(%error, "a client's answer could not be brought to the server");
+            }
+        }));
+        Ok(())
+    }
+
+    /// The server withdraws a question of its own (`notifications/cancelled`): the client is told.
+    pub(crate) fn withdraw(&mut self, session: &Session, notification: &Message) {
+        let Some(span) = notification.member("requestId") else { return };
+        let raw_id = span.of(notification.bytes());
+        let known = self.0.as_ref().and_then(|open| open.ids.iter().find(|(own, _)| *own == raw_id));
+        if let Some((_, id)) = known {
+            session.questions.withdraw(*id);
+        }
+    }
+}
+
+/// What a server gets for a question that its client has not declared to take: a method that the client does not have.
+pub(crate) fn refuse_question(raw_id: &[u8], asked: &Asked) -> Segments {
+    let text = format!("Method not found: the client does not support {}", asked.method());
+    Segments::from(compose::error(Some(raw_id), tollgate_mcp::codes::METHOD_NOT_FOUND, &text, None))
+}
+
+/// What a server gets for a question that has no answer.
+fn failed(raw_id: &[u8], text: &str) -> Segments {
+    Segments::from(compose::error(Some(raw_id), tollgate_mcp::codes::INTERNAL_ERROR, text, None))
+}

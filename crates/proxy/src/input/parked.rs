@@ -1,0 +1,210 @@
+//! Calls of modern clients to legacy servers that wait for the client: the server has asked something, and the client
+//! brings the answer with its next request.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::task::AbortHandle;
+use tollgate_mcp::{Segments, compose, find, meta, quote};
+use tollgate_model::{Code, Refusal, ServerName, Stage};
+use tollgate_telemetry::counters::{Keeping, Kept};
+use tollgate_upstream::{Exchange, UpstreamError};
+
+use super::Asked;
+use super::state::{self, State};
+use crate::gateway::Gateway;
+use crate::inbound::Inbound;
+use crate::reply::Reply;
+use crate::stages::Route;
+use crate::stages::dispatch::{self, Listener, Sent};
+
+/// All parked calls. Clones share the table.
+#[derive(Clone, Default)]
+pub(crate) struct ParkedCalls(Arc<Mutex<HashMap<Handle, Parked>>>);
+
+/// Names a parked call. Random, and shown to nobody but under seal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Handle([u8; 16]);
+
+/// A call that a server has interrupted with questions.
+pub(crate) struct Paused {
+    pub(crate) exchange: Exchange,
+    /// The server's ids of its questions, as raw JSON, and the questions.
+    pub(crate) asked: Vec<(Bytes, Asked)>,
+    pub(crate) standing: Standing,
+}
+
+/// How far a call has come through its rounds.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Standing {
+    /// Questions asked so far: keys are unique over all rounds.
+    questions: u32,
+    rounds: u32,
+}
+
+/// A parked call. Dropping it cancels the call at the server.
+pub(crate) struct Parked {
+    exchange: Exchange,
+    route: Route,
+    open: Vec<Open>,
+    standing: Standing,
+    expiry: AbortHandle,
+    _counted: Keeping,
+}
+
+/// A question that is with the client.
+struct Open {
+    key: String,
+    raw_id: Bytes,
+    asked: Asked,
+}
+
+impl Handle {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+}
+
+impl ParkedCalls {
+    /// Takes a call out, for the one retry that may go on with it.
+    pub(crate) fn take(&self, handle: &Handle) -> Option<Parked> {
+        let parked = self.lock().remove(handle)?;
+        parked.expiry.abort();
+        Some(parked)
+    }
+
+    /// Gives all calls up.
+    pub(crate) fn clear(&self) {
+        let parked = std::mem::take(&mut *self.lock());
+        for parked in parked.values() {
+            parked.expiry.abort();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Handle, Parked>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Parks an interrupted call, and tells the client what the server asks.
+pub(crate) fn park(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    server: &ServerName,
+    route: Route,
+    paused: Paused,
+) -> Result<Reply, Refusal> {
+    let settings = &inbound.snapshot.settings;
+    let Paused { mut exchange, asked, mut standing } = paused;
+    standing.rounds += 1;
+    if standing.rounds > settings.input_rounds_max {
+        return Err(too_many_rounds(server));
+    }
+    let mut open = Vec::with_capacity(asked.len());
+    for (raw_id, asked) in asked {
+        standing.questions += 1;
+        open.push(Open { key: format!("input-{}", standing.questions), raw_id, asked });
+    }
+    let handle = Handle(gateway.sealer().random().map_err(|error| {
+        let text = "the call could not be parked";
+        Refusal::new(Stage::Dispatch, Code::Internal, text).because(error.to_string()).of(server)
+    })?);
+    let wait = settings.input_timeout;
+    let state = State::Parked(handle);
+    let sealed = state::seal(gateway, &inbound.caller, server, &inbound.message, &state, wait)?;
+    let reply = input_required(inbound, route.link().hello().info.as_ref(), server, &open, &sealed);
+
+    let parked = gateway.parked();
+    let mut calls = parked.lock();
+    if calls.len() >= settings.parked_max {
+        let text = "as many calls as allowed are waiting for their clients";
+        return Err(Refusal::new(Stage::Dispatch, Code::Capacity, text).of(server));
+    }
+    exchange.suspend(wait);
+    let table = Arc::downgrade(&parked.0);
+    let expiry = tokio::spawn(async move {
+        tokio::time::sleep(wait).await;
+        // A retry that never came: dropping the call cancels it at the server.
+        let calls = table.upgrade();
+        let expired =
+            calls.and_then(|calls| calls.lock().unwrap_or_else(PoisonError::into_inner).remove(&handle));
+        drop(expired);
+    });
+    let counted = Keeping::new(Kept::ParkedCall);
+    let expiry = expiry.abort_handle();
+    calls.insert(handle, Parked { exchange, route, open, standing, expiry, _counted: counted });
+    drop(calls);
+    Ok(reply)
+}
+
+/// Goes on with a parked call: the client's answers go to the server, and the call is followed to its end or to the
+/// next question. What the client left unanswered is asked once more.
+pub(crate) async fn take_up(
+    inbound: &Inbound,
+    server: &ServerName,
+    parked: Parked,
+) -> Result<(Route, Sent), UpstreamError> {
+    let Parked { mut exchange, route, open, standing, .. } = parked;
+    let bytes = inbound.message.bytes();
+    let responses = inbound.message.member("inputResponses");
+    let mut unanswered = Vec::new();
+    for Open { key, raw_id, asked } in open {
+        match responses.and_then(|responses| find(bytes, responses, &key)) {
+            Some(result) => {
+                let response = compose::result(&raw_id, result.of(bytes));
+                route.link().notify(Segments::from(response)).await?;
+            }
+            None => unanswered.push((raw_id, asked)),
+        }
+    }
+    if !unanswered.is_empty() {
+        let paused = Paused { exchange, asked: unanswered, standing };
+        return Ok((route, Sent::Paused(paused)));
+    }
+    exchange.resume();
+    let listener = Listener::of(inbound);
+    let mut sent = dispatch::follow(server, &route, exchange, Some(&listener)).await?;
+    if let Sent::Paused(paused) = &mut sent {
+        paused.standing = standing;
+    }
+    Ok((route, sent))
+}
+
+pub(crate) fn too_many_rounds(server: &ServerName) -> Refusal {
+    let text = "the server asks for input more often than allowed";
+    Refusal::new(Stage::Dispatch, Code::UpstreamProtocol, text).of(server)
+}
+
+fn input_required(
+    inbound: &Inbound,
+    info: Option<&Bytes>,
+    server: &ServerName,
+    open: &[Open],
+    sealed: &str,
+) -> Reply {
+    let entries: Vec<(&str, Bytes)> =
+        open.iter().map(|open| (open.key.as_str(), open.asked.for_modern(server))).collect();
+    interrupted(&inbound.id, &entries, sealed, info)
+}
+
+/// A result that asks for input.
+pub(crate) fn interrupted(
+    id: &Bytes,
+    entries: &[(&str, Bytes)],
+    sealed: &str,
+    info: Option<&Bytes>,
+) -> Reply {
+    let entries: Vec<(&str, &[u8])> = entries.iter().map(|(key, entry)| (*key, &**entry)).collect();
+    let requests = compose::object(&entries);
+    let state = quote(sealed);
+    let server_info = info.map(|info| compose::object(&[(meta::SERVER_INFO, info)]));
+    let mut members: Vec<(&str, &[u8])> =
+        vec![("resultType", b"\"input_required\""), ("inputRequests", &requests), ("requestState", &state)];
+    members.extend(server_info.as_ref().map(|info| ("_meta", &**info)));
+    Reply::result(id, &compose::object(&members))
+}

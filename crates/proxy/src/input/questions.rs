@@ -1,0 +1,188 @@
+//! What the gateway has asked one client, and not been answered yet.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tollgate_mcp::{Message, Segments, meta, methods};
+use tollgate_telemetry::counters::{Keeping, Kept};
+use tollgate_upstream::Link;
+
+use crate::mailbox::Mailbox;
+
+/// The open questions of one client. Clones share the table.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Questions(Arc<Mutex<Table>>);
+
+#[derive(Debug, Default)]
+struct Table {
+    last_id: u64,
+    open: HashMap<u64, Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    answer: oneshot::Sender<Message>,
+    /// Who wants to hear of progress, and under which token.
+    progress: Option<(Link, Bytes)>,
+    _counted: Keeping,
+}
+
+/// A question on its way. Dropping it unanswered tells the client that nobody waits for the answer any more.
+#[derive(Debug)]
+pub(crate) struct Question {
+    questions: Questions,
+    stream: Mailbox,
+    pub(crate) id: u64,
+    answer: oneshot::Receiver<Message>,
+    /// The client has answered.
+    settled: bool,
+}
+
+/// The client cannot be asked: it has too many open questions, or reads no stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CannotAsk;
+
+impl Questions {
+    /// Puts a question on a stream that the client reads. `write` gets the id.
+    pub(crate) async fn ask(
+        &self,
+        stream: &Mailbox,
+        open_max: usize,
+        progress: Option<(Link, Bytes)>,
+        write: impl FnOnce(u64) -> Segments,
+    ) -> Result<Question, CannotAsk> {
+        let (sender, answer) = oneshot::channel();
+        let id = {
+            let mut table = self.lock();
+            if table.open.len() >= open_max {
+                return Err(CannotAsk);
+            }
+            table.last_id += 1;
+            let id = table.last_id;
+            table.open.insert(id, Open { answer: sender, progress, _counted: Keeping::new(Kept::Question) });
+            id
+        };
+        // From here on the entry goes with the question.
+        let question =
+            Question { questions: self.clone(), stream: stream.clone(), id, answer, settled: false };
+        stream.send(write(id)).await.map_err(|_| CannotAsk)?;
+        Ok(question)
+    }
+
+    /// The client answered. An answer to nothing is ignored: the question may have been withdrawn just now.
+    pub(crate) fn answered(&self, response: Message) {
+        let open = response.id_u64().and_then(|id| self.lock().open.remove(&id));
+        if let Some(open) = open {
+            let _ = open.answer.send(response);
+        }
+    }
+
+    /// The client told of its progress with a question: the server that asked hears of it under its own token.
+    pub(crate) fn progressed(&self, notification: &Message) {
+        if notification.method() != methods::NOTIFICATIONS_PROGRESS {
+            return;
+        }
+        let Some(span) = notification.member(meta::PROGRESS_TOKEN) else { return };
+        let id = std::str::from_utf8(span.of(notification.bytes())).ok().and_then(|id| id.parse().ok());
+        let wanted = id.and_then(|id: u64| self.lock().open.get(&id)?.progress.clone());
+        if let Some((link, token)) = wanted {
+            let mut edit = notification.edit();
+            edit.replace(span, token);
+            let told = edit.finish();
+            tokio::spawn(async move { link.notify(told).await });
+        }
+    }
+
+    /// Nobody waits for this answer any more.
+    pub(crate) fn withdraw(&self, id: u64) {
+        self.lock().open.remove(&id);
+    }
+
+    /// The client has gone: nothing will be answered.
+    pub(crate) fn close(&self) {
+        let open = std::mem::take(&mut self.lock().open);
+        drop(open);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Question {
+    /// The client's response; none if the question was withdrawn, or the client has gone.
+    pub(crate) async fn answered(&mut self) -> Option<Message> {
+        let answer = (&mut self.answer).await.ok();
+        self.settled = answer.is_some();
+        answer
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        self.questions.withdraw(self.id);
+        let text = format!(
+            "{{\"jsonrpc\":\"2.0\",\"method\":\"{}\",\"params\":{{\"requestId\":{},\"reason\":\"Nobody waits for the answer any more.\"}}}}",
+            methods::NOTIFICATIONS_CANCELLED,
+            self.id
+        );
+        // A client that reads too slowly finds its answer ignored.
+        let _ = self.stream.push(Segments::from(Bytes::from(text)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tollgate_mcp::Limits;
+
+    fn message(text: &str) -> Message {
+        Message::parse(Bytes::copy_from_slice(text.as_bytes()), &Limits::default()).expect("a message")
+    }
+
+    fn write(id: u64) -> Segments {
+        Segments::from(Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"roots/list"}}"#)))
+    }
+
+    #[tokio::test]
+    async fn an_answer_reaches_the_question_it_is_for_and_no_other() {
+        let (questions, stream) = (Questions::default(), Mailbox::new(8));
+        let mut one = questions.ask(&stream, 2, None, write).await.expect("room");
+        let mut two = questions.ask(&stream, 2, None, write).await.expect("room");
+        assert_eq!(questions.ask(&stream, 2, None, write).await.err(), Some(CannotAsk), "bounded");
+        questions.answered(message(r#"{"jsonrpc":"2.0","id":2,"result":{"two":1}}"#));
+        questions.answered(message(r#"{"jsonrpc":"2.0","id":2,"result":{"again":1}}"#));
+        questions.answered(message(r#"{"jsonrpc":"2.0","id":"1","result":{}}"#));
+        questions.answered(message(r#"{"jsonrpc":"2.0","id":1,"result":{"one":1}}"#));
+        assert!(one.answered().await.expect("an answer").member("one").is_some());
+        assert!(two.answered().await.expect("an answer").member("two").is_some());
+        drop((one, two));
+        assert_eq!([stream.pop().is_some(), stream.pop().is_some(), stream.pop().is_none()], [true; 3]);
+        assert!(questions.lock().open.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_question_that_is_dropped_is_withdrawn_at_the_client() {
+        let (questions, stream) = (Questions::default(), Mailbox::new(8));
+        let question = questions.ask(&stream, 2, None, write).await.expect("room");
+        drop(question);
+        stream.pop().expect("the question");
+        let told = stream.pop().expect("a cancellation").into_bytes();
+        let told = message(std::str::from_utf8(&told).expect("UTF-8"));
+        assert_eq!(told.method(), methods::NOTIFICATIONS_CANCELLED);
+        assert!(questions.lock().open.is_empty());
+    }
+
+    #[tokio::test]
+    async fn nobody_is_asked_on_a_stream_that_has_ended() {
+        let (questions, stream) = (Questions::default(), Mailbox::new(8));
+        stream.close();
+        assert_eq!(questions.ask(&stream, 2, None, write).await.err(), Some(CannotAsk));
+        assert!(questions.lock().open.is_empty());
+    }
+}

@@ -1,0 +1,77 @@
+//! What the retry of an interrupted request brings back.
+
+use bytes::Bytes;
+use tollgate_mcp::{JsonKind, Span, find, kind_of, members, methods, text};
+use tollgate_model::{Code, Era, Refusal, Stage};
+
+use super::parked::Parked;
+use super::state::{self, State};
+use crate::gateway::Gateway;
+use crate::inbound::Inbound;
+use crate::stages::Resolved;
+
+/// How a request stands to those before it.
+pub(crate) enum Retry {
+    /// It is a request of its own, or one whose server keeps no state.
+    First,
+    /// The retry of a call that waits here.
+    Parked(Box<Parked>),
+    /// The retry of a modern server's request: the server's own state, to the letter.
+    Server(Bytes),
+    /// The call is made once more, from the start.
+    Again,
+}
+
+impl Retry {
+    /// Reads it, and takes a parked call out: whoever comes second with the same state finds nothing.
+    pub(crate) fn read(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved) -> Result<Self, Refusal> {
+        let message = &inbound.message;
+        if inbound.era() != Era::Modern || !methods::may_ask_for_input(message.method()) {
+            return Ok(Self::First);
+        }
+        let responses = message.member("inputResponses");
+        if let Some(span) = responses {
+            check(message.bytes(), span)?;
+        }
+        let Some(span) = message.member("requestState") else { return Ok(Self::First) };
+        let sealed =
+            text(message.bytes(), span).ok_or_else(|| invalid("`params.requestState` must be a string"))?;
+        let server = resolved.server().name();
+        match state::open(gateway, &inbound.caller, server, message, &sealed)? {
+            State::Server(raw) => Ok(Self::Server(raw)),
+            State::Parked(handle) => {
+                let parked = gateway.parked().take(&handle).ok_or_else(|| {
+                    let text = "the call that `requestState` belongs to has ended, or was taken up before: send the request without it";
+                    Refusal::new(Stage::Session, Code::InvalidRequestState, text).of(server)
+                })?;
+                Ok(Self::Parked(Box::new(parked)))
+            }
+            State::Again if responses.is_some_and(|span| all_accepted(message.bytes(), span)) => {
+                Ok(Self::Again)
+            }
+            State::Again => {
+                let text = "the user did not agree to open the URL that the server needs opened";
+                Err(Refusal::new(Stage::Dispatch, Code::InputRefused, text).of(server))
+            }
+        }
+    }
+}
+
+/// Every response is a result, and every result an object.
+fn check(bytes: &[u8], responses: Span) -> Result<(), Refusal> {
+    let is_object = |span| kind_of(bytes, span) == JsonKind::Object;
+    if is_object(responses) && members(bytes, responses).all(|member| is_object(member.value)) {
+        return Ok(());
+    }
+    Err(invalid("`params.inputResponses` must be an object of result objects"))
+}
+
+fn all_accepted(bytes: &[u8], responses: Span) -> bool {
+    let accepted = |result| find(bytes, result, "action").and_then(|span| text(bytes, span));
+    let mut responses = members(bytes, responses).peekable();
+    responses.peek().is_some() && responses.all(|member| accepted(member.value).as_deref() == Some("accept"))
+}
+
+fn invalid(text: &'static str) -> Refusal {
+    Refusal::new(Stage::Envelope, Code::InvalidParams, text)
+}

@@ -1,0 +1,133 @@
+//! `requestState` as it travels through a client: sealed, and good for one caller, one server, one request and a while.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
+use tollgate_mcp::{Message, canonical};
+use tollgate_model::{Caller, Code, Refusal, ServerName, Stage};
+
+use super::parked::Handle;
+use crate::gateway::Gateway;
+
+/// What such states are sealed for.
+const PURPOSE: &str = "request-state";
+/// Members of the params that differ from round to round.
+const PER_ROUND: [&str; 3] = ["_meta", "inputResponses", "requestState"];
+
+/// What a client brings back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum State {
+    /// A call that waits here.
+    Parked(Handle),
+    /// A modern server's own state: the raw JSON string, to the letter.
+    Server(Bytes),
+    /// A call that has ended and is to be made once more, when the user has opened what it asked for.
+    Again,
+}
+
+/// Seals a state for the client that sent this request.
+pub(crate) fn seal(
+    gateway: &Gateway,
+    caller: &Caller,
+    server: &ServerName,
+    request: &Message,
+    state: &State,
+    wait: Duration,
+) -> Result<String, Refusal> {
+    let expires = now_s().saturating_add(wait.as_secs());
+    let (kind, payload): (u8, &[u8]) = match state {
+        State::Parked(handle) => (0, handle.as_bytes()),
+        State::Server(raw) => (1, raw),
+        State::Again => (2, &[]),
+    };
+    let mut bytes = Vec::with_capacity(1 + 8 + SHA256_OUTPUT_LEN + payload.len());
+    bytes.push(kind);
+    bytes.extend_from_slice(&expires.to_be_bytes());
+    bytes.extend_from_slice(&request_digest(request));
+    bytes.extend_from_slice(payload);
+    gateway.sealer().seal(&purpose(caller, server), bytes).map_err(|error| {
+        Refusal::new(Stage::Dispatch, Code::Internal, "the request state could not be sealed")
+            .because(error.to_string())
+            .of(server)
+    })
+}
+
+/// Opens what [`seal`] made for this caller, server and request. Whatever is wrong with it, the answer is the same.
+pub(crate) fn open(
+    gateway: &Gateway,
+    caller: &Caller,
+    server: &ServerName,
+    request: &Message,
+    sealed: &str,
+) -> Result<State, Refusal> {
+    let invalid = || {
+        let text = "`requestState` is not one that this gateway gave for this request, or it has expired: send the request without it";
+        Refusal::new(Stage::Session, Code::InvalidRequestState, text).of(server)
+    };
+    let bytes = gateway.sealer().open(&purpose(caller, server), sealed).ok_or_else(invalid)?;
+    let (kind, rest) = bytes.split_first().ok_or_else(invalid)?;
+    let (expires, rest) = rest.split_first_chunk::<8>().ok_or_else(invalid)?;
+    let (digest, payload) = rest.split_first_chunk::<SHA256_OUTPUT_LEN>().ok_or_else(invalid)?;
+    if now_s() > u64::from_be_bytes(*expires) || *digest != request_digest(request) {
+        return Err(invalid());
+    }
+    match kind {
+        0 => Handle::from_bytes(payload).map(State::Parked).ok_or_else(invalid),
+        1 => Ok(State::Server(Bytes::copy_from_slice(payload))),
+        2 => Ok(State::Again),
+        _ => Err(invalid()),
+    }
+}
+
+/// No part can hold a NUL, so no two purposes are one text.
+fn purpose(caller: &Caller, server: &ServerName) -> String {
+    [PURPOSE, caller.tenant.as_str(), caller.principal.as_str(), server.as_str()].join("\0")
+}
+
+/// The digest of the method and of all params that stay the same from round to round, however the client writes them.
+fn request_digest(request: &Message) -> [u8; SHA256_OUTPUT_LEN] {
+    let bytes = request.bytes();
+    let mut params: Vec<_> = request
+        .members()
+        .iter()
+        .map(|member| (member.key(bytes), member.value))
+        .filter(|(key, _)| !PER_ROUND.contains(&key.as_ref()))
+        .collect();
+    params.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let mut text = request.method().as_bytes().to_vec();
+    for (key, value) in params {
+        text.push(0);
+        text.extend_from_slice(&tollgate_mcp::quote(&key));
+        text.push(b':');
+        canonical(bytes, value, &mut text);
+    }
+    let mut out = [0; SHA256_OUTPUT_LEN];
+    out.copy_from_slice(digest(&SHA256, &text).as_ref());
+    out
+}
+
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tollgate_mcp::Limits;
+
+    fn message(params: &str) -> Message {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
+        Message::parse(Bytes::from(text), &Limits::default()).expect("a message")
+    }
+
+    #[test]
+    fn the_digest_is_of_what_stays_the_same() {
+        let first = request_digest(&message(r#"{"name":"t","arguments":{"a":1,"b":2},"_meta":{"k":1}}"#));
+        let retry = r#"{"requestState":"s","inputResponses":{},"arguments":{ "b":2,"a":1 },"name":"\u0074"}"#;
+        assert_eq!(first, request_digest(&message(retry)));
+        assert_ne!(first, request_digest(&message(r#"{"name":"t","arguments":{"a":1,"b":3}}"#)));
+        assert_ne!(first, request_digest(&message(r#"{"name":"u","arguments":{"a":1,"b":2}}"#)));
+        assert_ne!(first, request_digest(&message(r#"{"name":"t","arguments":{"a":1,"b":2},"task":{}}"#)));
+    }
+}
