@@ -23,6 +23,7 @@ use crate::mirror::Mirrors;
 use crate::seal::{NoRandomness, Sealer};
 use crate::session::{Session, Sessions};
 use crate::settings::ProxySettings;
+use crate::tasks::{self, Tasks};
 
 /// How many unread events of all servers together may wait.
 const EVENTS_MAX: usize = 1024;
@@ -43,6 +44,7 @@ struct Inner {
     tool_indexes: Indexes<ToolIndex>,
     mirrors: Mirrors,
     parked: ParkedCalls,
+    following: Tasks,
     events: mpsc::Sender<ServerEvent>,
     tasks: TaskTracker,
     draining: AtomicBool,
@@ -108,6 +110,7 @@ impl Gateway {
             tool_indexes: Indexes::default(),
             mirrors: Mirrors::default(),
             parked: ParkedCalls::default(),
+            following: Tasks::default(),
             events,
             tasks: TaskTracker::new(),
             draining: AtomicBool::new(false),
@@ -225,6 +228,10 @@ impl Gateway {
         &self.0.parked
     }
 
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.0.following
+    }
+
     pub(crate) fn is_draining(&self) -> bool {
         self.0.draining.load(Ordering::Acquire)
     }
@@ -285,7 +292,15 @@ impl Gateway {
     /// Brings a legacy server's notification to the one session that it can be meant for. What an instance says that
     /// callers of several principals share may be meant for any of them, so nobody gets it.
     fn pass_on(&self, audience: &Audience, server: &ServerName, message: &Message) {
-        let text = || Segments::from(Bytes::copy_from_slice(message.bytes()));
+        let send = |session: &Session| {
+            if tasks::speaks_of_a_task(message) {
+                if let Some(told) = tasks::notification(self, &session.caller, server, message) {
+                    session.send(told);
+                }
+            } else {
+                session.send(Segments::from(Bytes::copy_from_slice(message.bytes())));
+            }
+        };
         let snapshot = self.snapshot();
         let is_of = |session: &Session| {
             let name = session.endpoint.as_ref().map(ServerName::as_str);
@@ -294,14 +309,14 @@ impl Gateway {
         match audience {
             Audience::Session(id) => {
                 if let Some(session) = self.0.sessions.of(id).filter(|session| is_of(session)) {
-                    session.send(text());
+                    send(&session);
                 }
             }
             Audience::Principal(..) => {
                 let own = |session: &Arc<Session>| concerns(audience, session) && is_of(session);
                 let mut sessions = self.0.sessions.all().into_iter().filter(own);
                 if let (Some(session), None) = (sessions.next(), sessions.next()) {
-                    session.send(text());
+                    send(&session);
                 }
             }
             Audience::Tenant(_) | Audience::Everyone => {}

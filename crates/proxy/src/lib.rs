@@ -28,3 +28,4 @@ pub use downstream::{Body, Peer, StdioError, serve_http, serve_stdio};
 pub use gateway::{Gateway, GatewayError, Overview};
 pub use seal::NoRandomness;
 pub use settings::{Cidr, ProxySettings};
+pub use tasks::TaskSettings;

@@ -70,9 +70,9 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
             let round = Round { state: Some(state), ..Round::default() };
             attempt(gateway, inbound, &resolved, &permit, &round).await?
         }
-        Retry::Parked(parked) => {
-            Box::pin(input::take_up(inbound, server, *parked)).await.map_err(|error| error.refusal(server))?
-        }
+        Retry::Parked(parked) => Box::pin(input::take_up(gateway, inbound, server, *parked))
+            .await
+            .map_err(|error| error.refusal(server))?,
     };
     match sent {
         Sent::Response(message) => match (route.link().era(), inbound.era()) {
@@ -108,7 +108,7 @@ pub(crate) async fn attempt(
         let param_headers = mirror::headers_for(inbound, resolved, known.as_deref())?; // headers say what the body says
         let route = route::open(server, &inbound.caller, permit).await?; // which session or process
         let departure = depart(inbound, resolved, &route, param_headers, round);
-        let listener = Listener::of(inbound);
+        let listener = Listener::of(gateway, inbound);
         match dispatch::send(server.name(), &route, departure, Some(&listener)).await {
             // The tool's schema is not what it was: look it up, and compare or make the headers again, once.
             Ok(Sent::Response(message))

@@ -65,7 +65,7 @@ async fn native(
             body,
             timeout: Some(server.settings().timeouts.list),
         };
-        let listener = Listener::of(inbound);
+        let listener = Listener::of(gateway, inbound);
         let sent = dispatch::send(server.name(), &route, departure, Some(&listener)).await;
         match sent.and_then(Sent::into_response) {
             Ok(message) => {
@@ -327,7 +327,8 @@ async fn page(
     let params = cursor
         .map_or_else(String::new, |cursor| format!("\"cursor\":{}", String::from_utf8_lossy(&quote(cursor))));
     // A legacy server may ask its legacy client something at any time, also while it lists.
-    let listener = inbound.session.as_ref().map(|_| Listener { token: None, ..Listener::of(inbound) });
+    let listener =
+        inbound.session.as_ref().map(|_| Listener { token: None, ..Listener::of(gateway, inbound) });
     let mut retried = false;
     let message = loop {
         let route = route::open(server, &inbound.caller, permit).await?;

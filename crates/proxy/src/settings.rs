@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::tasks::TaskSettings;
+
 /// How the data plane behaves. Every queue, body and wait has its bound here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProxySettings {
@@ -44,6 +46,8 @@ pub struct ProxySettings {
     pub list_pages_max: usize,
     /// How many items one server's list may have; the rest is left out and named as missing.
     pub list_items_max: usize,
+    /// How tasks are followed.
+    pub tasks: TaskSettings,
 }
 
 impl Default for ProxySettings {
@@ -65,6 +69,7 @@ impl Default for ProxySettings {
             parked_max: 1_000,
             list_pages_max: 200,
             list_items_max: 20_000,
+            tasks: TaskSettings::default(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tollgate_mcp::{Message, methods};
+use tollgate_mcp::{Message, meta, methods};
 use tollgate_model::{PrincipalId, ServerName, SessionId, TenantId};
 
 use crate::key::{Key, Scope};
@@ -125,6 +125,10 @@ impl EventKind {
             methods::NOTIFICATIONS_MESSAGE
             | methods::NOTIFICATIONS_ELICITATION_COMPLETE
             | methods::NOTIFICATIONS_TASKS_STATUS => Some(Self::Notification(Box::new(message))),
+            // A task outlives the call that it came from, and so does its progress (2025-11-25, tasks).
+            methods::NOTIFICATIONS_PROGRESS if message.meta_member(meta::RELATED_TASK).is_some() => {
+                Some(Self::Notification(Box::new(message)))
+            }
             _ => None,
         }
     }

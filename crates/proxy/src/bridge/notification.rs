@@ -1,7 +1,7 @@
 //! A server's notification on a call's stream, as the client gets it.
 
 use bytes::Bytes;
-use tollgate_mcp::{Message, Segments, methods};
+use tollgate_mcp::{Change, Message, Segments, meta, methods};
 use tollgate_model::Era;
 
 /// What becomes of a notification.
@@ -19,6 +19,10 @@ pub(crate) fn relay(message: &Message, from: Era, to: Era, client_token: Option<
             (Some(client_token), Some(span)) => {
                 let mut edit = message.edit();
                 edit.replace(span, client_token.clone());
+                // Who does not follow tasks has been given none.
+                if message.meta_member(meta::RELATED_TASK).is_some() {
+                    message.change_meta(&mut edit, &[Change::Remove(meta::RELATED_TASK)]);
+                }
                 Relay::Send(edit.finish())
             }
             _ => Relay::Drop,

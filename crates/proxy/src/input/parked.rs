@@ -145,6 +145,7 @@ pub(crate) fn park(
 /// Goes on with a parked call: the client's answers go to the server, and the call is followed to its end or to the
 /// next question. What the client left unanswered is asked once more.
 pub(crate) async fn take_up(
+    gateway: &Gateway,
     inbound: &Inbound,
     server: &ServerName,
     parked: Parked,
@@ -167,7 +168,7 @@ pub(crate) async fn take_up(
         return Ok((route, Sent::Paused(paused)));
     }
     exchange.resume();
-    let listener = Listener::of(inbound);
+    let listener = Listener::of(gateway, inbound);
     let mut sent = dispatch::follow(server, &route, exchange, Some(&listener)).await?;
     if let Sent::Paused(paused) = &mut sent {
         paused.standing = standing;

@@ -7,14 +7,16 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderName, HeaderValue};
 use tollgate_mcp::{Message, Segments, compose, methods};
-use tollgate_model::{Era, ServerName};
+use tollgate_model::{Caller, Era, Revision, ServerName};
 use tollgate_upstream::{Exchange, Incoming, Outbound, UpstreamError};
 
 use super::Route;
 use crate::bridge::{self, Relay};
+use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::input::{Asked, Asker, Asking, Paused, Standing, refuse_question};
 use crate::mailbox::Mailbox;
+use crate::tasks;
 
 /// How long a client that reads slowly may hold a server's notification up.
 const READER_PATIENCE: Duration = Duration::from_secs(30);
@@ -40,17 +42,36 @@ pub(crate) struct Listener<'a> {
     pub(crate) token: Option<Bytes>,
     /// Who may be asked what the server wants to know.
     pub(crate) asker: Asker<'a>,
+    pub(crate) gateway: &'a Gateway,
+    /// Whose request it is.
+    pub(crate) caller: &'a Caller,
 }
 
 impl<'a> Listener<'a> {
     /// The client of a request.
-    pub(crate) fn of(inbound: &'a Inbound) -> Self {
+    pub(crate) fn of(gateway: &'a Gateway, inbound: &'a Inbound) -> Self {
         Self {
             outlet: &inbound.outlet,
             era: inbound.era(),
             token: inbound.progress_token(),
             asker: inbound.asker(),
+            gateway,
+            caller: &inbound.caller,
         }
+    }
+
+    /// What becomes of a notification of this server's.
+    fn relay(&self, message: &Message, server: &ServerName, era: Era) -> Relay {
+        let follows_tasks = self.caller.client.revision == Revision::V2025_11_25;
+        if tasks::speaks_of_a_task(message) && follows_tasks {
+            match tasks::notification(self.gateway, self.caller, server, message) {
+                Some(told) => return Relay::Send(told),
+                // Of a call that is only about to become a task.
+                None if message.method() == methods::NOTIFICATIONS_PROGRESS => {}
+                None => return Relay::Drop,
+            }
+        }
+        bridge::relay(message, era, self.era, self.token.as_ref())
     }
 }
 
@@ -131,7 +152,7 @@ pub(crate) async fn follow(
                     asking.withdraw(session, &message);
                     continue;
                 }
-                match bridge::relay(&message, link.era(), listener.era, listener.token.as_ref()) {
+                match listener.relay(&message, server, link.era()) {
                     // A client that reads nothing for so long loses the message, but never its reply.
                     Relay::Send(message) => {
                         drop(tokio::time::timeout(READER_PATIENCE, listener.outlet.send(message)).await);

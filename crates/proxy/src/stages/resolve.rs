@@ -61,6 +61,14 @@ pub(crate) fn task(gateway: &Gateway, inbound: &Inbound) -> Result<Resolved, Ref
     Ok(Resolved { server: inbound.server(&task.server)?, target })
 }
 
+/// The one server of an endpoint, for what is asked of it as a whole.
+pub(crate) fn only_server(inbound: &Inbound) -> Result<Resolved, Refusal> {
+    let server = inbound.endpoint.native_server().ok_or_else(|| {
+        Refusal::new(Stage::Envelope, Code::MethodNotFound, "this method is not served at this endpoint")
+    })?;
+    Ok(Resolved { server: inbound.server(server)?, target: Target::default() })
+}
+
 async fn tool(gateway: &Gateway, inbound: &Inbound) -> Result<Resolved, Refusal> {
     let public = inbound.required_text("name")?;
     if let Some(arguments) = inbound.message.member("arguments")

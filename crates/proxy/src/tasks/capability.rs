@@ -54,18 +54,11 @@ pub(crate) fn with_tasks(shown: &Bytes, hello: &Hello, client: Revision) -> Byte
         (Era::Modern, None) => with_extension(shown),
         (Era::Legacy, Some(tasks)) if client == Revision::V2025_11_25 => {
             let mut edit = Edit::new(shown);
-            edit.object(Span::all(shown), &[Change::Set("tasks", listless(&tasks.slice(own)))]);
+            edit.object(Span::all(shown), &[Change::Set("tasks", tasks.slice(own))]);
             edit.finish().into_bytes()
         }
         _ => shown.clone(),
     }
-}
-
-/// The capability less its list.
-fn listless(tasks: &Bytes) -> Bytes {
-    let mut edit = Edit::new(tasks);
-    edit.object(Span::all(tasks), &[Change::Remove("list")]);
-    edit.finish().into_bytes()
 }
 
 #[cfg(test)]

@@ -5,10 +5,15 @@
 
 pub(crate) mod capability;
 pub(crate) mod id;
+mod list;
+mod owners;
+mod rate;
+mod relate;
+mod settings;
 
 use std::borrow::Cow;
 
-use tollgate_mcp::{JsonKind, Message, Span, elements, find, meta, methods, text};
+use tollgate_mcp::{JsonKind, Message, Span, find, methods, text};
 use tollgate_model::{Code, Era, Refusal, Revision, ServerName, Stage};
 use tollgate_upstream::UpstreamError;
 
@@ -20,13 +25,29 @@ use crate::reply::Reply;
 use crate::stages::dispatch::{self, Departure, Listener, Sent};
 use crate::stages::{Resolved, Route, policy, resolve, route};
 
+use owners::{Key, Owners};
+use rate::Rate;
+pub(crate) use relate::{notification, speaks_of_a_task};
+pub use settings::TaskSettings;
+
+/// What the gateway remembers of tasks. All of it is bounded.
+#[derive(Debug, Default)]
+pub(crate) struct Tasks {
+    owners: Owners,
+    rate: Rate,
+}
+
 /// Answers a request about a task.
 pub(crate) async fn serve(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
     has_method(inbound)?;
     if inbound.era() == Era::Modern {
         capability::require_extension(&inbound.caller)?;
     }
-    let resolved = resolve::task(gateway, inbound)?;
+    gateway.tasks().rate.count(&inbound.caller, inbound.snapshot.settings.tasks.requests_per_s_max)?;
+    let resolved = match inbound.message.method() {
+        methods::TASKS_LIST => resolve::only_server(inbound)?,
+        _ => resolve::task(gateway, inbound)?,
+    };
     let permit = policy::decide(&inbound.caller, &resolved)?;
     let server = resolved.server();
     let mut retried = false;
@@ -48,6 +69,10 @@ fn has_method(inbound: &Inbound) -> Result<(), Refusal> {
         methods::TASKS_GET | methods::TASKS_CANCEL => revision >= Revision::V2025_11_25,
         methods::TASKS_UPDATE => revision.era() == Era::Modern,
         methods::TASKS_RESULT => revision == Revision::V2025_11_25,
+        // Over several servers the list would have to hold the tasks of sessions that nobody has opened.
+        methods::TASKS_LIST => {
+            revision == Revision::V2025_11_25 && inbound.endpoint.native_server().is_some()
+        }
         _ => false,
     };
     if has {
@@ -85,12 +110,17 @@ async fn pass(
         ),
         timeout: None,
     };
-    let listener = Listener::of(inbound);
+    let listener = Listener::of(gateway, inbound);
     let sent = dispatch::send(server, route, departure, Some(&listener)).await;
     let message = match sent.and_then(Sent::into_response) {
         Ok(message) => message,
         Err(error) => return Ok(Err(error)),
     };
+    if method == methods::TASKS_LIST
+        && let Some(body) = list::owned(gateway, inbound, server, &message)?
+    {
+        return Ok(Ok(Reply { status: 200, body: body.into() }));
+    }
     let answered = Answered {
         message: &message,
         link,
@@ -142,6 +172,11 @@ pub(crate) fn ids(
     let mut ids = Vec::new();
     for place in places(message, inbound) {
         if let Some(native) = text(message.bytes(), place) {
+            if is_augmented(inbound) {
+                let (key, known_max) =
+                    (Key::new(&inbound.caller, server, &native), inbound.snapshot.settings.tasks.known_max);
+                gateway.tasks().owners.remember(key, inbound.progress_token(), known_max);
+            }
             ids.push((place, id::wrap(gateway.sealer(), &inbound.caller, server, &native)?));
         }
     }
@@ -151,33 +186,24 @@ pub(crate) fn ids(
 fn places(message: &Message, inbound: &Inbound) -> smallvec::SmallVec<[Span; 2]> {
     let bytes = message.bytes();
     let mut places = smallvec::SmallVec::new();
-    places.extend(related(message));
+    places.extend(relate::related(message));
     match inbound.message.method() {
         methods::TASKS_GET | methods::TASKS_CANCEL => places.extend(message.member("taskId")),
-        methods::TOOLS_CALL if is_augmented(inbound) => {
+        _ if is_augmented(inbound) => {
             places.extend(message.member("task").and_then(|task| find(bytes, task, "taskId")));
         }
         methods::TOOLS_CALL if message.text("resultType").as_deref() == Some("task") => {
             places.extend(message.member("taskId"));
-        }
-        methods::TASKS_LIST => {
-            let tasks = message.member("tasks").into_iter().flat_map(|tasks| elements(bytes, tasks));
-            places.extend(tasks.filter_map(|task| find(bytes, task, "taskId")));
         }
         _ => {}
     }
     places
 }
 
-/// The id of the task that a message of 2025-11-25 says it belongs to.
-pub(crate) fn related(message: &Message) -> Option<Span> {
-    let related = message.meta_member(meta::RELATED_TASK)?;
-    find(message.bytes(), related, "taskId")
-}
-
 /// Whether a client of 2025-11-25 asks for its call to become a task.
-pub(crate) fn is_augmented(inbound: &Inbound) -> bool {
-    inbound.caller.client.revision == Revision::V2025_11_25
+fn is_augmented(inbound: &Inbound) -> bool {
+    inbound.message.method() == methods::TOOLS_CALL
+        && inbound.caller.client.revision == Revision::V2025_11_25
         && inbound
             .message
             .member("task")

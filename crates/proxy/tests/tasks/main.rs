@@ -5,6 +5,7 @@
 #[path = "../../../upstream/tests/it/fake.rs"]
 #[allow(dead_code, reason = "shared with the tests of the crate that reaches servers")]
 mod fake;
+mod legacy;
 mod modern;
 mod rig;
 mod servers;

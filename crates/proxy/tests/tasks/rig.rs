@@ -1,5 +1,7 @@
 //! The gateway in this process, and clients that say exactly what they are told to.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
@@ -13,6 +15,8 @@ use crate::LONG;
 use crate::fake::Fake;
 
 pub(crate) const TASKS: &str = "io.modelcontextprotocol/tasks";
+
+const PEER: Peer = Peer { address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1), tls: false };
 
 /// A gateway with these servers.
 pub(crate) fn gateway<'a>(servers: impl IntoIterator<Item = (&'a str, &'a Fake)>) -> Gateway {
@@ -36,6 +40,8 @@ pub(crate) fn gateway_with<'a>(
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) session: Option<String>,
+    /// What came before the response on the same stream.
+    pub(crate) before: Vec<Value>,
     pub(crate) response: Value,
 }
 
@@ -107,10 +113,7 @@ impl Client {
     /// Asks with this `Mcp-Name`.
     pub(crate) async fn ask_named(&self, method: &str, params: Value, name: Option<&str>) -> Answer {
         let mut params = params;
-        let mut request = Request::post(&self.path)
-            .header("host", "localhost")
-            .header("content-type", "application/json")
-            .header("accept", "application/json, text/event-stream");
+        let mut request = self.post();
         if self.revision == "2026-07-28" {
             params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!(self.revision);
             params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = self.capabilities.clone();
@@ -122,17 +125,38 @@ impl Client {
         if method != "initialize" {
             request = request.header("mcp-protocol-version", self.revision);
         }
-        if let Some(session) = &self.session {
-            request = request.header("mcp-session-id", session);
-        }
         let body = json!({"jsonrpc": "2.0", "id": "q", "method": method, "params": params});
         self.send(request.body(Full::new(Bytes::from(body.to_string()))).unwrap()).await
     }
 
+    fn post(&self) -> http::request::Builder {
+        let mut request = Request::post(&self.path)
+            .header("host", "localhost")
+            .header("content-type", "application/json")
+            .header("accept", "application/json, text/event-stream");
+        if let Some(session) = &self.session {
+            request = request.header("mcp-session-id", session);
+        }
+        request
+    }
+
+    /// Opens the stream for what belongs to no request.
+    pub(crate) async fn listen(&self) -> Listening {
+        let request = Request::get(&self.path)
+            .header("host", "localhost")
+            .header("accept", "text/event-stream")
+            .header("mcp-protocol-version", self.revision)
+            .header("mcp-session-id", self.session.as_ref().unwrap())
+            .body(Full::new(Bytes::new()))
+            .unwrap();
+        let response = serve_http(&self.gateway, PEER, request).await;
+        assert_eq!(response.status(), 200);
+        Listening { body: response.into_body(), read: String::new() }
+    }
+
     async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
-        let peer = Peer { address: "127.0.0.1:1".parse().unwrap(), tls: false };
         let serving = async {
-            let response = serve_http(&self.gateway, peer, request).await;
+            let response = serve_http(&self.gateway, PEER, request).await;
             let (parts, body) = response.into_parts();
             (parts, body.collect().await.unwrap().to_bytes())
         };
@@ -143,7 +167,37 @@ impl Client {
             status: parts.status.as_u16(),
             session: header("mcp-session-id"),
             response: messages.pop().unwrap_or_default(),
+            before: messages,
         }
+    }
+}
+
+/// A stream for what belongs to no request.
+pub(crate) struct Listening {
+    body: tollgate_proxy::Body,
+    read: String,
+}
+
+impl Listening {
+    /// The next message.
+    pub(crate) async fn next(&mut self) -> Value {
+        let reading = async {
+            loop {
+                if let Some((event, rest)) = self.read.split_once("\n\n") {
+                    let data = event.lines().find_map(|line| line.strip_prefix("data: "));
+                    let message = data.and_then(|data| serde_json::from_str(data).ok());
+                    let rest = rest.to_owned();
+                    self.read = rest;
+                    match message {
+                        Some(message) => return message,
+                        None => continue,
+                    }
+                }
+                let frame = self.body.frame().await.expect("more").unwrap();
+                self.read.push_str(std::str::from_utf8(&frame.into_data().unwrap()).unwrap());
+            }
+        };
+        tokio::time::timeout(LONG, reading).await.expect("a message in time")
     }
 }
 

@@ -1,0 +1,111 @@
+//! Who has which task, where an id comes unasked.
+//!
+//! What a client brings back needs no memory: its id says everything. But a list of tasks, and a notification about
+//! one, name tasks of whoever shares a session with the server; only those that this gateway gave to a caller may
+//! reach it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tollgate_model::{Caller, PrincipalId, ServerName, TenantId};
+
+/// The tasks that legacy servers made for callers, the newest so many of them.
+#[derive(Debug, Default)]
+pub(crate) struct Owners(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    tasks: HashMap<Key, Owned>,
+    oldest_first: VecDeque<Key>,
+}
+
+/// What is known of a caller's task.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Owned {
+    /// The progress token of the call that became the task, as raw JSON: it lives as long as the task (2025-11-25,
+    /// tasks, progress notifications).
+    pub(crate) progress: Option<Bytes>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    tenant: TenantId,
+    principal: PrincipalId,
+    server: ServerName,
+    native: String,
+}
+
+impl Key {
+    pub(crate) fn new(caller: &Caller, server: &ServerName, native: &str) -> Self {
+        Self {
+            tenant: caller.tenant.clone(),
+            principal: caller.principal.clone(),
+            server: server.clone(),
+            native: native.to_owned(),
+        }
+    }
+}
+
+impl Owners {
+    /// Remembers a caller's task. The oldest is forgotten when there are more than `known_max`: it can still be used,
+    /// but no list or notification shows it.
+    pub(crate) fn remember(&self, key: Key, progress: Option<Bytes>, known_max: usize) {
+        let mut state = self.lock();
+        // Copied, since the token shares the buffer of a whole request.
+        let owned = Owned { progress: progress.map(|token| Bytes::copy_from_slice(&token)) };
+        if state.tasks.insert(key.clone(), owned).is_none() {
+            state.oldest_first.push_back(key);
+        }
+        while state.tasks.len() > known_max {
+            let Some(oldest) = state.oldest_first.pop_front() else { return };
+            state.tasks.remove(&oldest);
+        }
+    }
+
+    /// What is known of a caller's task; none if it is not known to be the caller's.
+    pub(crate) fn of(&self, caller: &Caller, server: &ServerName, native: &str) -> Option<Owned> {
+        self.lock().tasks.get(&Key::new(caller, server, native)).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use tollgate_model::{ClientProfile, Revision};
+
+    fn caller(principal: &str) -> Caller {
+        let client = ClientProfile {
+            revision: Revision::V2025_11_25,
+            capabilities: Bytes::from_static(b"{}"),
+            info: None,
+        };
+        Caller {
+            tenant: TenantId::default(),
+            principal: PrincipalId::new(principal),
+            session: None,
+            client: Arc::new(client),
+        }
+    }
+
+    #[test]
+    fn a_task_is_its_owners_and_the_oldest_are_forgotten() {
+        let owners = Owners::default();
+        let (alice, server) = (caller("alice"), ServerName::new("s").expect("a name"));
+        let remember = |native| owners.remember(Key::new(&alice, &server, native), None, 2);
+        remember("1");
+        remember("1");
+        remember("2");
+        assert!(owners.of(&alice, &server, "1").is_some());
+        assert!(owners.of(&caller("bob"), &server, "1").is_none());
+        assert!(owners.of(&alice, &ServerName::new("t").expect("a name"), "1").is_none());
+        remember("3");
+        assert!(owners.of(&alice, &server, "1").is_none());
+        assert!(owners.of(&alice, &server, "2").is_some() && owners.of(&alice, &server, "3").is_some());
+    }
+}
