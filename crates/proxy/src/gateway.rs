@@ -19,6 +19,7 @@ use tollgate_upstream::{
 use crate::connections::Connections;
 use crate::index::{CutNames, Indexes, ToolIndex, UriIndex};
 use crate::input::ParkedCalls;
+use crate::logging;
 use crate::mirror::Mirrors;
 use crate::seal::{NoRandomness, Sealer};
 use crate::session::{Session, Sessions};
@@ -292,7 +293,11 @@ impl Gateway {
     /// Brings a legacy server's notification to the one session that it can be meant for. What an instance says that
     /// callers of several principals share may be meant for any of them, so nobody gets it.
     fn pass_on(&self, audience: &Audience, server: &ServerName, message: &Message) {
+        let is_log = message.method() == methods::NOTIFICATIONS_MESSAGE;
         let send = |session: &Session| {
+            if is_log && session.log_level().is_some_and(|wanted| !logging::reaches(message, wanted)) {
+                return;
+            }
             if tasks::speaks_of_a_task(message) {
                 if let Some(told) = tasks::notification(self, &session.caller, server, message) {
                     session.send(told);

@@ -1,7 +1,7 @@
 //! What an endpoint says of itself: the answers to `initialize` (legacy) and `server/discover` (modern).
 //!
 //! An endpoint that serves one server says what that server says, less what the gateway cannot carry. Elsewhere the
-//! gateway speaks for itself: it serves tools, prompts, resources and completions whatever is behind it just now.
+//! gateway speaks for itself: it serves tools, prompts, resources, completions and log levels whatever is behind it just now.
 
 use std::time::Duration;
 
@@ -131,11 +131,11 @@ async fn hellos_of<'a>(snapshot: &Snapshot, endpoint: &'a Endpoint, caller: &Cal
 fn own_capabilities(era: Era, hellos: &Hellos<'_>) -> Bytes {
     let own = Bytes::from_static(match era {
         Era::Legacy => {
-            br#"{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"listChanged":true},"completions":{}}"#
+            br#"{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"listChanged":true},"completions":{},"logging":{}}"#
         }
         // Changes reach a modern client only by `subscriptions/listen`, which is not served yet.
         Era::Modern => {
-            br#"{"tools":{},"prompts":{},"resources":{},"completions":{},"extensions":{"io.modelcontextprotocol/tasks":{}}}"#
+            br#"{"tools":{},"prompts":{},"resources":{},"completions":{},"logging":{},"extensions":{"io.modelcontextprotocol/tasks":{}}}"#
         }
     });
     let ui = hellos.iter().find_map(|(_, hello)| {
@@ -156,12 +156,12 @@ fn own_capabilities(era: Era, hellos: &Hellos<'_>) -> Bytes {
     edit.finish().into_bytes()
 }
 
-/// A server's capabilities, less what the gateway does not carry yet, logging levels and subscriptions, and less tasks,
+/// A server's capabilities, less what the gateway does not carry yet, subscriptions, and less tasks,
 /// which have a rule of their own.
 fn carried(capabilities: &Bytes, to: Era) -> Bytes {
     let whole = Span::all(capabilities);
     let mut edit = Edit::new(capabilities);
-    edit.object(whole, &[Change::Remove("logging"), Change::Remove("tasks")]);
+    edit.object(whole, &[Change::Remove("tasks")]);
     let not_told: &[&str] = match to {
         Era::Legacy => &["subscribe"],
         Era::Modern => &["subscribe", "listChanged"],
@@ -223,11 +223,11 @@ mod tests {
         );
         assert_eq!(
             carried(&server, Era::Legacy),
-            r#"{"tools":{"listChanged":true},"resources":{"listChanged":true},"experimental":{"x":1},"extensions":{"a.example/b":{}}}"#
+            r#"{"logging":{},"tools":{"listChanged":true},"resources":{"listChanged":true},"experimental":{"x":1},"extensions":{"a.example/b":{}}}"#
         );
         assert_eq!(
             carried(&server, Era::Modern),
-            r#"{"tools":{},"resources":{},"experimental":{"x":1},"extensions":{"a.example/b":{}}}"#
+            r#"{"logging":{},"tools":{},"resources":{},"experimental":{"x":1},"extensions":{"a.example/b":{}}}"#
         );
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use tollgate_catalog::Endpoint;
-use tollgate_mcp::{Message, meta, methods};
+use tollgate_mcp::{LogLevel, Message, meta, methods};
 use tollgate_model::{Caller, Code, Era, Refusal, Stage};
 use tollgate_upstream::Server;
 
@@ -59,6 +59,16 @@ impl Inbound {
     /// The progress token that the client gave, as raw JSON.
     pub(crate) fn progress_token(&self) -> Option<Bytes> {
         self.message.meta_member(meta::PROGRESS_TOKEN).map(|span| self.message.raw(span))
+    }
+
+    /// The least severe log message that the client wants: of a legacy client what it set for its session, of a modern
+    /// one what this request says. None for a modern client that wants none, and for a legacy one that leaves it to the
+    /// server.
+    pub(crate) fn log_level(&self) -> Option<LogLevel> {
+        match &self.session {
+            Some(session) => session.log_level(),
+            None => self.message.meta_text(meta::LOG_LEVEL)?.parse().ok(),
+        }
     }
 
     /// A string parameter that the method requires.

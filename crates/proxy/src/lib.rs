@@ -14,6 +14,7 @@ mod index;
 mod input;
 mod life;
 mod lists;
+mod logging;
 mod mailbox;
 mod mirror;
 mod refuse;

@@ -15,6 +15,7 @@ use crate::hello;
 use crate::inbound::Inbound;
 use crate::input::{self, Retry};
 use crate::lists;
+use crate::logging;
 use crate::mirror;
 use crate::refuse;
 use crate::reply::Reply;
@@ -33,6 +34,7 @@ pub(crate) async fn answer(gateway: &Gateway, inbound: &Inbound) -> Reply {
             _,
         ) => carry(gateway, inbound).await,
         (methods::PING, Era::Legacy) => Ok(Reply::result(&inbound.id, b"{}")),
+        (methods::LOGGING_SET_LEVEL, Era::Legacy) => Box::pin(logging::set_level(inbound)).await,
         // On the heap, here and below: what is rare must not make every call's state large.
         (methods::SERVER_DISCOVER, Era::Modern) => Box::pin(hello::discover(gateway, inbound)).await,
         (
@@ -185,8 +187,10 @@ fn depart(
 ) -> Departure {
     let link = route.link();
     let id = link.mint();
+    let log_level = inbound.log_level();
     let client = &inbound.caller.client;
-    let body = bridge::request(&inbound.message, client, link.revision(), id, resolved.target(), round);
+    let body =
+        bridge::request(&inbound.message, client, link.revision(), id, resolved.target(), round, log_level);
     let method = inbound.message.method();
     Departure {
         id,
@@ -195,6 +199,7 @@ fn depart(
         param_headers,
         body,
         timeout: None,
+        log_level,
     }
 }
 

@@ -49,6 +49,7 @@ async fn native(
         let route = route::open(server, &inbound.caller, permit).await?;
         let link = route.link();
         let id = link.mint();
+        let log_level = inbound.log_level();
         let body = bridge::request(
             &inbound.message,
             &inbound.caller.client,
@@ -56,6 +57,7 @@ async fn native(
             id,
             &bridge::Target::default(),
             &bridge::Round::default(),
+            log_level,
         );
         let departure = Departure {
             id,
@@ -64,6 +66,7 @@ async fn native(
             param_headers: Vec::new(),
             body,
             timeout: Some(server.settings().timeouts.list),
+            log_level,
         };
         let listener = Listener::of(gateway, inbound);
         let sent = dispatch::send(server.name(), &route, departure, Some(&listener)).await;
@@ -326,9 +329,11 @@ async fn page(
 ) -> Result<Option<Page>, Refusal> {
     let params = cursor
         .map_or_else(String::new, |cursor| format!("\"cursor\":{}", String::from_utf8_lossy(&quote(cursor))));
-    // A legacy server may ask its legacy client something at any time, also while it lists.
-    let listener =
-        inbound.session.as_ref().map(|_| Listener { token: None, ..Listener::of(gateway, inbound) });
+    // A legacy server may ask its legacy client something at any time, also while it lists. What several servers report
+    // of one request cannot be told apart under one token; what they log can.
+    let (client, log_level) = (&inbound.caller.client, inbound.log_level());
+    let hears = inbound.session.is_some() || log_level.is_some();
+    let listener = hears.then(|| Listener { token: None, ..Listener::of(gateway, inbound) });
     let mut retried = false;
     let message = loop {
         let route = route::open(server, &inbound.caller, permit).await?;
@@ -342,8 +347,9 @@ async fn page(
             method: Cow::Borrowed(kind.method()),
             native: None,
             param_headers: Vec::new(),
-            body: bridge::own_request(id, kind.method(), &params, &inbound.caller.client, link.era()),
+            body: bridge::own_request(id, kind.method(), &params, client, link.era(), log_level),
             timeout: Some(server.settings().timeouts.list),
+            log_level,
         };
         let sent = dispatch::send(server.name(), &route, departure, listener.as_ref()).await;
         match sent.and_then(Sent::into_response) {

@@ -1,11 +1,11 @@
 //! Legacy sessions: what the gateway remembers of a client that said `initialize`.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use tollgate_mcp::Segments;
+use tollgate_mcp::{LogLevel, Segments};
 use tollgate_model::{Caller, Code, EndpointName, PrincipalId, Refusal, SessionId, Stage, TenantId};
 use tollgate_telemetry::counters;
 
@@ -28,7 +28,11 @@ pub(crate) struct Session {
     stream: Mutex<Option<Mailbox>>,
     streams_open: AtomicU32,
     last_used_ms: AtomicU64,
+    /// The place of the level in [`LogLevel::ALL`]; [`NO_LEVEL`] until the client sets one.
+    log_level: AtomicU8,
 }
+
+const NO_LEVEL: u8 = u8::MAX;
 
 impl Session {
     pub(crate) fn new(caller: Caller, endpoint: Option<EndpointName>) -> Self {
@@ -40,7 +44,17 @@ impl Session {
             stream: Mutex::new(None),
             streams_open: AtomicU32::new(0),
             last_used_ms: AtomicU64::new(0),
+            log_level: AtomicU8::new(NO_LEVEL),
         }
+    }
+
+    /// The least severe log message that the client wants, if it has said so.
+    pub(crate) fn log_level(&self) -> Option<LogLevel> {
+        LogLevel::ALL.get(usize::from(self.log_level.load(Ordering::Relaxed))).copied()
+    }
+
+    pub(crate) fn set_log_level(&self, level: LogLevel) {
+        self.log_level.store(level as u8, Ordering::Relaxed);
     }
 
     /// Opens the stream for messages that belong to no request. An older one ends: a client that comes back after a

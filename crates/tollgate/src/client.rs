@@ -227,6 +227,7 @@ impl Client {
             params: mirrored,
             body: body(id, method, params, self.link.era()),
             timeout: None,
+            log_level: None,
         };
         let mut exchange = self.link.request(request).await?;
         loop {

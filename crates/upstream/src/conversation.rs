@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tollgate_mcp::{Message, Segments};
+use tollgate_mcp::{Message, Segments, methods};
 use tollgate_model::Revision;
 
 use crate::hello;
@@ -18,7 +18,7 @@ use crate::{Audience, Incoming, UpstreamError};
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Enter a call, and send its request if the stream is written by the task.
-    Call { id: u64, sender: CallSender, body: Option<Segments> },
+    Call { id: u64, sender: CallSender, body: Option<Segments>, whose: Whose },
     /// Enter a subscription of the gateway's own, and send its request.
     Subscribe { id: u64, sender: CallSender, body: Segments },
     /// Send a message that has no answer.
@@ -27,6 +27,27 @@ pub(crate) enum Command {
     Leave { id: u64, tell: bool },
     /// From now on the revision is known, and whom the server's events concern.
     Settled(Revision, Audience),
+}
+
+/// On whose account a request is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// A client's: what the server says without naming a request may belong to it.
+    Clients,
+    /// The gateway's own: a greeting, or upkeep.
+    Own,
+}
+
+impl Whose {
+    /// Of a request of this method.
+    pub(crate) fn of(method: &str) -> Self {
+        match method {
+            methods::LOGGING_SET_LEVEL | methods::RESOURCES_SUBSCRIBE | methods::RESOURCES_UNSUBSCRIBE => {
+                Self::Own
+            }
+            _ => Self::Clients,
+        }
+    }
 }
 
 /// How messages reach the server.
@@ -56,12 +77,17 @@ impl Conversation {
     }
 
     /// Sends a request.
-    pub(crate) async fn call(&self, id: u64, body: Segments) -> Result<CallReceiver, UpstreamError> {
+    pub(crate) async fn call(
+        &self,
+        id: u64,
+        body: Segments,
+        whose: Whose,
+    ) -> Result<CallReceiver, UpstreamError> {
         let (sender, receiver) = mpsc::channel(self.shared.settings.limits.call_queue_max + 1);
         match &self.outlet {
-            Outlet::Pipe => self.command(Command::Call { id, sender, body: Some(body) }).await?,
+            Outlet::Pipe => self.command(Command::Call { id, sender, body: Some(body), whose }).await?,
             Outlet::Post(site, target) => {
-                self.command(Command::Call { id, sender, body: None }).await?;
+                self.command(Command::Call { id, sender, body: None, whose }).await?;
                 if let Err(error) = Self::post(site, target, body).await {
                     self.leave(id, false);
                     return Err(error);

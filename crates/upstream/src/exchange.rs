@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
-use tollgate_mcp::{Kind, Message, methods};
+use tollgate_mcp::{Kind, LogLevel, Message, methods};
 use tollgate_model::Era;
 
 use crate::conversation::CallReceiver;
@@ -179,6 +179,7 @@ fn pong(instance: &Arc<Instance>, ping: &Message) {
 pub(crate) struct Ticket {
     instance: Arc<Instance>,
     id: u64,
+    log_level: Option<LogLevel>,
     settled: bool,
     closed: bool,
 }
@@ -186,7 +187,18 @@ pub(crate) struct Ticket {
 impl Ticket {
     pub(crate) fn new(instance: &Arc<Instance>, id: u64) -> Self {
         instance.begin_call();
-        Self { instance: Arc::clone(instance), id, settled: false, closed: false }
+        Self { instance: Arc::clone(instance), id, log_level: None, settled: false, closed: false }
+    }
+
+    /// While the request is under way, its caller wants log messages of this level and above.
+    pub(crate) fn want_log(&mut self, level: LogLevel) {
+        if self.log_level.replace(level).is_none() {
+            self.instance.loudness.want(level);
+        }
+    }
+
+    pub(crate) fn wants_log(&self) -> bool {
+        self.log_level.is_some()
     }
 
     /// The server is done with the request.
@@ -199,6 +211,9 @@ impl Ticket {
         self.settled = true;
         if !self.closed {
             self.closed = true;
+            if let Some(level) = self.log_level {
+                self.instance.loudness.want_no_more(level);
+            }
             self.instance.end_call();
         }
     }

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use tollgate_mcp::{Message, methods};
 use tollgate_model::{Era, Revision};
 
-use crate::conversation::{CallReceiver, Command, Conversation, response};
+use crate::conversation::{CallReceiver, Command, Conversation, Whose, response};
 use crate::event::Source;
 use crate::hello::{self, Discovery, Hello, read_discovery, read_initialize};
 use crate::link::{Instance, Wire};
@@ -92,6 +92,7 @@ async fn ask_over_http(site: &Arc<Site>) -> Result<Option<Message>, UpstreamErro
         params: Vec::new(),
         body: hello::discover(DISCOVER),
         timeout: None,
+        log_level: None,
     };
     let mut headers = site.post_headers(Some(Revision::LATEST), None);
     Site::mirror(&mut headers, &request)?;
@@ -295,7 +296,7 @@ enum Probed {
 async fn probe_child(conversation: &Conversation, beginning: &Beginning) -> Result<Probed, UpstreamError> {
     let shared = &beginning.shared;
     let only_modern = shared.settings.era == EraChoice::Modern;
-    let mut discovery = conversation.call(DISCOVER, hello::discover(DISCOVER)).await?;
+    let mut discovery = conversation.call(DISCOVER, hello::discover(DISCOVER), Whose::Own).await?;
     let wait = shared.settings.timeouts.probe;
     let long_wait = sse::initialize_wait(shared, true);
     let first = if only_modern { long_wait } else { wait };
@@ -308,7 +309,7 @@ async fn probe_child(conversation: &Conversation, beginning: &Beginning) -> Resu
     }
     let introduction = &beginning.introduction;
     let body = hello::initialize(INITIALIZE, &introduction.capabilities, introduction.info.as_ref());
-    let mut initialization = conversation.call(INITIALIZE, body).await?;
+    let mut initialization = conversation.call(INITIALIZE, body, Whose::Own).await?;
     let either = async {
         tokio::select! {
             answer = response(conversation, &mut discovery) => match judge(&answer?, false)? {
@@ -357,7 +358,7 @@ async fn introduce(
 ) -> Result<(Revision, Hello), UpstreamError> {
     let body = hello::initialize(INITIALIZE, &introduction.capabilities, introduction.info.as_ref());
     let greeting = async {
-        let mut receiver = conversation.call(INITIALIZE, body).await?;
+        let mut receiver = conversation.call(INITIALIZE, body, Whose::Own).await?;
         let answer = response(conversation, &mut receiver).await?;
         let greeted = read_initialize(&answer)?;
         conversation.send(hello::initialized()).await?;

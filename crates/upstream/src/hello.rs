@@ -1,7 +1,7 @@
 //! The first words with a server: what the gateway sends on its own account, and what the answers mean.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use tollgate_mcp::{Kind, Message, Segments, codes, elements, find, json, meta, text};
+use tollgate_mcp::{Kind, LogLevel, Message, Segments, codes, elements, find, json, meta, text};
 use tollgate_model::Revision;
 
 use crate::watch::Filter;
@@ -53,7 +53,7 @@ impl Hello {
     }
 
     /// Whether a capability is declared at all.
-    pub(crate) fn declares(&self, part: &str) -> bool {
+    pub fn declares(&self, part: &str) -> bool {
         find(&self.capabilities, json::Span::all(&self.capabilities), part).is_some()
     }
 }
@@ -113,6 +113,14 @@ pub(crate) fn initialized() -> Segments {
 pub(crate) fn cancelled(id: u64) -> Segments {
     Segments::from(Bytes::from(format!(
         r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id},"reason":"The client no longer waits for it."}}}}"#
+    )))
+}
+
+/// `logging/setLevel`, on the gateway's own account.
+pub(crate) fn set_level(id: u64, level: LogLevel) -> Segments {
+    Segments::from(Bytes::from(format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"method":"logging/setLevel","params":{{"level":"{}"}}}}"#,
+        level.as_str()
     )))
 }
 

@@ -17,6 +17,7 @@ mod http;
 mod key;
 mod link;
 mod listener;
+mod loudness;
 mod mux;
 mod pulse;
 mod registry;

@@ -8,15 +8,16 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, StatusCode};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
-use tollgate_mcp::{Segments, codes, methods};
+use tollgate_mcp::{LogLevel, Message, Segments, codes, methods};
 use tollgate_model::{Era, Revision};
 
 use crate::UpstreamError;
-use crate::conversation::Conversation;
+use crate::conversation::{Conversation, Whose};
 use crate::event::Source;
 use crate::exchange::{Exchange, Ticket};
 use crate::hello::{self, Hello};
 use crate::http::HttpError;
+use crate::loudness::Loudness;
 use crate::pulse::{Beat, Pulse};
 use crate::session::{Current, Session};
 use crate::shared::Shared;
@@ -43,6 +44,9 @@ pub struct Outbound {
     pub body: Segments,
     /// How long the response may take; never longer than [`crate::Timeouts::request`], which is also the default.
     pub timeout: Option<Duration>,
+    /// The least severe log message that its caller wants. A legacy server, which knows levels only for a session as a
+    /// whole, is told before the request if it sends too little or too much for all requests under way.
+    pub log_level: Option<LogLevel>,
 }
 
 impl Link {
@@ -77,14 +81,29 @@ impl Link {
         if !self.0.is_usable() {
             return Err(UpstreamError::stale("the link was given up"));
         }
-        let ticket = Ticket::new(&self.0, request.id);
+        let mut ticket = Ticket::new(&self.0, request.id);
         let longest = self.0.shared.settings.timeouts.request;
         let wait = request.timeout.unwrap_or(longest).min(longest);
         let deadline = Instant::now() + wait;
+        if let Some(level) = request.log_level
+            && self.0.has_levels()
+        {
+            ticket.want_log(level);
+        }
         let sending = self.0.send(request, ticket, deadline, wait);
         timeout_at(deadline, sending)
             .await
             .unwrap_or(Err(UpstreamError::Timeout { what: "the request", after: wait }))
+    }
+
+    /// Asks a legacy server for log messages of this level and above, at a client's own wish. Its answer; none if it does
+    /// not do this: it is modern, or declares no logging.
+    pub async fn set_log_level(&self, level: LogLevel) -> Result<Option<Message>, UpstreamError> {
+        if !self.0.has_levels() {
+            return Ok(None);
+        }
+        self.0.touch();
+        self.0.ask_for_log(level).await.map(Some)
     }
 
     /// Sends a notification, or the response to a server's request. Over HTTP a modern server takes neither (closing
@@ -107,6 +126,7 @@ pub(crate) struct Instance {
     pub(crate) revision: Revision,
     pub(crate) source: Source,
     pub(crate) wire: Wire,
+    pub(crate) loudness: Loudness,
     next_id: AtomicU64,
     in_flight: AtomicUsize,
     last_used_ms: AtomicU64,
@@ -154,6 +174,7 @@ impl Instance {
             revision,
             source,
             wire,
+            loudness: Loudness::default(),
             next_id: AtomicU64::new(FIRST_ID),
             in_flight: AtomicUsize::new(0),
             last_used_ms: AtomicU64::new(shared.now_ms()),
@@ -274,18 +295,22 @@ impl Instance {
         }
     }
 
-    async fn send(
-        &self,
+    pub(crate) async fn send(
+        self: &Arc<Self>,
         request: Outbound,
         ticket: Ticket,
         deadline: Instant,
         wait: Duration,
     ) -> Result<Exchange, UpstreamError> {
+        if ticket.wants_log() {
+            self.adjust_loudness().await;
+        }
         match &self.wire {
             Wire::Modern(site) => self.send_modern(site, request, ticket, deadline, wait).await,
             Wire::Session(session) => self.send_in_session(session, request, ticket, deadline, wait).await,
             Wire::Shared(conversation) => {
-                let receiver = conversation.call(request.id, request.body).await?;
+                let whose = Whose::of(&request.method);
+                let receiver = conversation.call(request.id, request.body, whose).await?;
                 Ok(Exchange::routed(ticket, receiver, deadline, wait))
             }
         }
@@ -341,7 +366,7 @@ impl Instance {
     }
 
     async fn send_in_session(
-        &self,
+        self: &Arc<Self>,
         session: &Session,
         request: Outbound,
         mut ticket: Ticket,
@@ -351,7 +376,7 @@ impl Instance {
         let site = &session.site;
         let mut current = session.current();
         if current.is_forgotten() {
-            current = Box::pin(self.renewed(session, &current)).await?;
+            current = Box::pin(self.renewed(session, &current, &request.method)).await?;
         }
         let mut renewed = false;
         let mut repeated = !is_repeatable(&request.method);
@@ -383,7 +408,7 @@ impl Instance {
             if forgets_session(&rejection, &current, request.id) && !renewed {
                 renewed = true;
                 ticket.reopen();
-                current = Box::pin(self.renewed(session, &current)).await?;
+                current = Box::pin(self.renewed(session, &current, &request.method)).await?;
                 continue;
             }
             let gone = matches!(rejection.status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
@@ -399,18 +424,28 @@ impl Instance {
         }
     }
 
-    async fn renewed(&self, session: &Session, stale: &Arc<Current>) -> Result<Arc<Current>, UpstreamError> {
-        session.renew(stale).await.inspect_err(|error| {
+    async fn renewed(
+        self: &Arc<Self>,
+        session: &Session,
+        stale: &Arc<Current>,
+        for_method: &str,
+    ) -> Result<Arc<Current>, UpstreamError> {
+        let current = session.renew(stale).await.inspect_err(|error| {
             self.retire();
             if error.is_stale() {
                 self.shared.forget_era("the session could not be begun again");
             }
-        })
+        })?;
+        // The new session knows nothing of the level that the old one was told.
+        if for_method != methods::LOGGING_SET_LEVEL {
+            self.adjust_loudness().await;
+        }
+        Ok(current)
     }
 
     /// Whether the server refuses a method of a capability that it declared.
     fn lost_its_methods(&self, method: &str, rejection: &Rejection) -> bool {
-        let code = rejection.message.as_ref().and_then(tollgate_mcp::Message::error_code);
+        let code = rejection.message.as_ref().and_then(Message::error_code);
         let part = match method {
             methods::TOOLS_LIST | methods::TOOLS_CALL => "tools",
             methods::PROMPTS_LIST | methods::PROMPTS_GET => "prompts",

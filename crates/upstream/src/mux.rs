@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tollgate_mcp::{Fault, Kind, Limits, Message, Segments, meta, methods};
 use tollgate_model::Era;
 
+use crate::conversation::Whose;
 use crate::hello;
 use crate::link::FIRST_ID;
 use crate::shared::Shared;
@@ -33,11 +34,19 @@ pub(crate) enum Action {
     Event(EventKind),
 }
 
+/// One call in flight.
+struct Entry {
+    sender: CallSender,
+    whose: Whose,
+}
+
 /// The calls in flight.
 pub(crate) struct Mux {
     shared: Arc<Shared>,
     limits: Limits,
-    calls: HashMap<u64, CallSender>,
+    calls: HashMap<u64, Entry>,
+    /// How many of them are the gateway's own.
+    own: usize,
     /// The gateway's own subscriptions: open for long, and no calls of anyone's.
     subscriptions: HashMap<u64, CallSender>,
     cancelled: VecDeque<u64>,
@@ -53,6 +62,7 @@ impl Mux {
             shared,
             limits,
             calls: HashMap::new(),
+            own: 0,
             subscriptions: HashMap::new(),
             cancelled: VecDeque::new(),
             answered: VecDeque::new(),
@@ -61,7 +71,7 @@ impl Mux {
     }
 
     /// Enters a call. Its channel must have room for the whole queue and the response.
-    pub(crate) fn enter(&mut self, id: u64, sender: CallSender) -> bool {
+    pub(crate) fn enter(&mut self, id: u64, sender: CallSender, whose: Whose) -> bool {
         let calls_max = self.shared.settings.limits.calls_max;
         if self.calls.len() >= calls_max {
             let error = UpstreamError::Capacity {
@@ -72,7 +82,8 @@ impl Mux {
             let _ = sender.try_send(Err(error));
             return false;
         }
-        self.calls.insert(id, sender);
+        self.own += usize::from(whose == Whose::Own);
+        self.calls.insert(id, Entry { sender, whose });
         true
     }
 
@@ -83,7 +94,7 @@ impl Mux {
 
     /// Removes a call whose caller has left; false if it had ended before.
     pub(crate) fn leave(&mut self, id: u64) -> bool {
-        let was = self.calls.remove(&id).or_else(|| self.subscriptions.remove(&id)).is_some();
+        let was = self.take(id).or_else(|| self.subscriptions.remove(&id)).is_some();
         if was {
             remember(&mut self.cancelled, id);
         }
@@ -108,14 +119,16 @@ impl Mux {
 
     /// Every call gets this error.
     pub(crate) fn fail_all(&mut self, error: &UpstreamError) {
-        for (_, sender) in self.calls.drain().chain(self.subscriptions.drain()) {
+        self.own = 0;
+        let calls = self.calls.drain().map(|(id, entry)| (id, entry.sender));
+        for (_, sender) in calls.chain(self.subscriptions.drain()) {
             let _ = sender.try_send(Err(error.clone()));
         }
     }
 
     /// One call gets this error.
     fn fail(&mut self, id: u64, error: UpstreamError) -> bool {
-        let Some(sender) = self.calls.remove(&id) else { return false };
+        let Some(sender) = self.take(id) else { return false };
         remember(&mut self.answered, id);
         let _ = sender.try_send(Err(error));
         true
@@ -170,7 +183,7 @@ impl Mux {
             self.shared.protocol_error("an answer with an id that was never used", false);
             return Action::Nothing;
         };
-        if let Some(sender) = self.calls.remove(&id).or_else(|| self.subscriptions.remove(&id)) {
+        if let Some(sender) = self.take(id).or_else(|| self.subscriptions.remove(&id)) {
             remember(&mut self.answered, id);
             // There is always room left for the response. An error means that the caller has left just now.
             let _ = sender.try_send(Ok(Incoming::Response(message)));
@@ -204,7 +217,7 @@ impl Mux {
             self.only_call()
         };
         let delivered = match call.and_then(|id| self.calls.get(&id)) {
-            Some(sender) => hand_over(sender, Incoming::Notification(message)),
+            Some(entry) => hand_over(&entry.sender, Incoming::Notification(message)),
             None if era == Some(Era::Legacy) => match EventKind::beside_calls(message) {
                 Some(kind) => return Action::Event(kind),
                 None => false,
@@ -228,13 +241,22 @@ impl Mux {
             return Action::Answer(hello::pong(&raw_id));
         }
         let call = self.only_call().and_then(|id| self.calls.get(&id));
-        let delivered = call.is_some_and(|sender| hand_over(sender, Incoming::Request(message)));
+        let delivered = call.is_some_and(|entry| hand_over(&entry.sender, Incoming::Request(message)));
         if delivered { Action::Nothing } else { Action::Answer(hello::nobody(&raw_id)) }
+    }
+
+    fn take(&mut self, id: u64) -> Option<CallSender> {
+        let entry = self.calls.remove(&id)?;
+        self.own -= usize::from(entry.whose == Whose::Own);
+        Some(entry.sender)
     }
 
     /// The call that an unaddressed message can only belong to.
     fn only_call(&self) -> Option<u64> {
-        if self.calls.len() == 1 { self.calls.keys().next().copied() } else { None }
+        if self.calls.len() - self.own != 1 {
+            return None;
+        }
+        self.calls.iter().find(|(_, entry)| entry.whose == Whose::Clients).map(|(id, _)| *id)
     }
 }
 

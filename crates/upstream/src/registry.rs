@@ -127,6 +127,18 @@ impl Registry {
         }
     }
 
+    /// The instance that serves this caller already.
+    pub(crate) fn opened(&self, caller: &Caller) -> Option<Arc<Instance>> {
+        if let Some(instance) = self.modern_instance() {
+            return Some(instance);
+        }
+        let (key, _) = self.key(caller, presumed(&self.shared) == EraFact::Modern);
+        match self.instances().get(&key)?.held() {
+            Held::Ready(instance) if instance.is_usable() => Some(instance),
+            _ => None,
+        }
+    }
+
     /// How many sessions, processes and modern origins are alive.
     pub(crate) fn live(&self) -> usize {
         let is_live = |entry: &&Entry| matches!(entry.held(), Held::Ready(instance) if instance.is_usable());

@@ -71,6 +71,11 @@ impl Server {
         self.registry.watch(caller, interest).await
     }
 
+    /// The session or process that serves this caller already, if there is one. Starts nothing.
+    pub fn opened(&self, caller: &Caller) -> Option<Link> {
+        self.registry.opened(caller).map(Link)
+    }
+
     /// A client's session ended: what was kept for it alone is stopped, in the background.
     #[allow(clippy::unused_async, reason = "part of the interface: it may come to wait")]
     pub async fn close_session(&self, session: &SessionId) {

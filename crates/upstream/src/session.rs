@@ -2,7 +2,7 @@
 //! `Mcp-Session-Id` if the server gives one, begun again when the server forgets it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -38,6 +38,7 @@ pub(crate) struct Session {
     source: Source,
     current: ArcSwap<Current>,
     renewal: Mutex<()>,
+    renewals: AtomicU64,
     listens: bool,
     lists: Lists,
     pub(crate) pulse: Arc<Pulse>,
@@ -108,6 +109,7 @@ impl Session {
             source,
             current: ArcSwap::from_pointee(current),
             renewal: Mutex::new(()),
+            renewals: AtomicU64::new(0),
             listens: hello.may_speak_unasked(),
             lists: Lists::declared(&hello),
             pulse,
@@ -121,6 +123,11 @@ impl Session {
 
     pub(crate) fn current(&self) -> Arc<Current> {
         self.current.load_full()
+    }
+
+    /// Tells apart the sessions that were begun one after the other.
+    pub(crate) fn number(&self) -> u64 {
+        self.renewals.load(Ordering::Relaxed)
     }
 
     pub(crate) fn headers(&self, current: &Current) -> HeaderMap {
@@ -145,6 +152,7 @@ impl Session {
                 };
                 self.current.store(Arc::new(fresh));
                 self.pulse.renewed();
+                self.renewals.fetch_add(1, Ordering::Relaxed);
                 self.site.shared.counters.restarts.add();
                 tracing::info!(server = %self.site.shared.settings.name, "the server forgot a session; a new one is begun");
                 self.welcome().await;

@@ -164,8 +164,8 @@ impl Owner {
     /// Carries a command out. Breaks when a caller has given up and the stream is stuck.
     fn obey(&mut self, command: Command) -> ControlFlow<()> {
         match command {
-            Command::Call { id, sender, .. } => {
-                self.mux.enter(id, sender);
+            Command::Call { id, sender, whose, .. } => {
+                self.mux.enter(id, sender, whose);
             }
             Command::Subscribe { id, sender, body } => {
                 self.mux.subscribe(id, sender);

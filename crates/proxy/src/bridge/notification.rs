@@ -1,8 +1,10 @@
 //! A server's notification on a call's stream, as the client gets it.
 
 use bytes::Bytes;
-use tollgate_mcp::{Change, Message, Segments, meta, methods};
+use tollgate_mcp::{Change, LogLevel, Message, Segments, meta, methods};
 use tollgate_model::Era;
+
+use crate::logging;
 
 /// What becomes of a notification.
 pub(crate) enum Relay {
@@ -12,11 +14,50 @@ pub(crate) enum Relay {
     Drop,
 }
 
-/// Decides. `client_token` is the progress token that the client gave, as raw JSON.
-pub(crate) fn relay(message: &Message, from: Era, to: Era, client_token: Option<&Bytes>) -> Relay {
+/// What the client wants to be told about one request, and what it has been told.
+pub(crate) struct Wish<'a> {
+    /// The progress token that the client gave, as raw JSON.
+    pub(crate) token: Option<&'a Bytes>,
+    /// The least severe log message that it wants, if it has said so.
+    pub(crate) log_level: Option<LogLevel>,
+    /// The progress that it was told last.
+    progress: f64,
+}
+
+impl<'a> Wish<'a> {
+    pub(crate) fn new(token: Option<&'a Bytes>, log_level: Option<LogLevel>) -> Self {
+        Self { token, log_level, progress: f64::NEG_INFINITY }
+    }
+
+    /// Whether this is more than the client has been told: progress must increase (all revisions, progress).
+    fn advances(&mut self, message: &Message) -> bool {
+        let progress = message
+            .member("progress")
+            .and_then(|span| std::str::from_utf8(span.of(message.bytes())).ok()?.parse::<f64>().ok());
+        match progress {
+            Some(progress) if progress > self.progress => {
+                self.progress = progress;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the client wants this log message. A modern one that asked for none gets none; to a legacy one that set
+    /// no level the server sends what it likes (2026-07-28 and 2025-11-25, logging).
+    fn takes_log(&self, message: &Message, to: Era) -> bool {
+        match self.log_level {
+            None => to == Era::Legacy,
+            Some(wanted) => logging::reaches(message, wanted),
+        }
+    }
+}
+
+/// Decides.
+pub(crate) fn relay(message: &Message, from: Era, to: Era, wish: &mut Wish<'_>) -> Relay {
     match message.method() {
-        methods::NOTIFICATIONS_PROGRESS => match (client_token, message.member("progressToken")) {
-            (Some(client_token), Some(span)) => {
+        methods::NOTIFICATIONS_PROGRESS => match (wish.token, message.member("progressToken")) {
+            (Some(client_token), Some(span)) if wish.advances(message) => {
                 let mut edit = message.edit();
                 edit.replace(span, client_token.clone());
                 // Who does not follow tasks has been given none.
@@ -27,11 +68,11 @@ pub(crate) fn relay(message: &Message, from: Era, to: Era, client_token: Option<
             }
             _ => Relay::Drop,
         },
-        // A modern client gets log messages only for requests that ask for them, and a legacy server cannot know.
-        methods::NOTIFICATIONS_MESSAGE if from == Era::Legacy && to == Era::Modern => Relay::Drop,
-        methods::NOTIFICATIONS_MESSAGE => Relay::Send(Segments::from(message.bytes().clone())),
+        methods::NOTIFICATIONS_MESSAGE if wish.takes_log(message, to) => {
+            Relay::Send(Segments::from(message.bytes().clone()))
+        }
         // The server may not cancel, and what else it may say belongs to features that are asked for elsewhere.
-        methods::NOTIFICATIONS_CANCELLED => Relay::Drop,
+        methods::NOTIFICATIONS_MESSAGE | methods::NOTIFICATIONS_CANCELLED => Relay::Drop,
         _ if from == to => Relay::Send(Segments::from(message.bytes().clone())),
         _ => Relay::Drop,
     }
@@ -42,18 +83,59 @@ mod tests {
     use super::*;
     use tollgate_mcp::Limits;
 
+    fn message(text: String) -> Message {
+        Message::parse(Bytes::from(text), &Limits::default()).expect("a message")
+    }
+
     #[test]
     fn progress_reaches_the_client_under_its_own_token_or_not_at_all() {
-        let text = br#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":7,"progress":0.50}}"#;
-        let message = Message::parse(Bytes::from_static(text), &Limits::default()).expect("a message");
+        let text = r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":7,"progress":0.50}}"#;
+        let message = message(text.to_owned());
         let token = Bytes::from_static(b"\"abc\"");
-        match relay(&message, Era::Modern, Era::Legacy, Some(&token)) {
+        let mut wish = Wish::new(Some(&token), None);
+        match relay(&message, Era::Modern, Era::Legacy, &mut wish) {
             Relay::Send(sent) => assert_eq!(
                 sent.into_bytes(),
                 r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"abc","progress":0.50}}"#
             ),
             Relay::Drop => panic!("not sent"),
         }
-        assert!(matches!(relay(&message, Era::Modern, Era::Legacy, None), Relay::Drop));
+        let mut nobody = Wish::new(None, None);
+        assert!(matches!(relay(&message, Era::Modern, Era::Legacy, &mut nobody), Relay::Drop));
+    }
+
+    #[test]
+    fn progress_that_does_not_increase_is_not_told() {
+        let token = Bytes::from_static(b"1");
+        let mut wish = Wish::new(Some(&token), None);
+        let mut told = |progress: &str| {
+            let text = format!(
+                r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":7,"progress":{progress}}}}}"#
+            );
+            matches!(relay(&message(text), Era::Legacy, Era::Legacy, &mut wish), Relay::Send(_))
+        };
+        assert_eq!(
+            ["0", "0.5", "0.5", "0.25", "1e1", "10", "11"].map(&mut told),
+            [true, true, false, false, true, false, true]
+        );
+        assert!(!told("\"12\""), "a text is no progress");
+    }
+
+    #[test]
+    fn log_messages_are_filtered_by_what_the_client_asked_for() {
+        let told = |to: Era, wanted: Option<LogLevel>, level: &str| {
+            let text = format!(
+                r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"{level}","data":1}}}}"#
+            );
+            matches!(relay(&message(text), Era::Legacy, to, &mut Wish::new(None, wanted)), Relay::Send(_))
+        };
+        for to in [Era::Legacy, Era::Modern] {
+            assert!(told(to, Some(LogLevel::Warning), "warning"));
+            assert!(told(to, Some(LogLevel::Warning), "emergency"));
+            assert!(!told(to, Some(LogLevel::Warning), "notice"));
+            assert!(told(to, Some(LogLevel::Warning), "a level of its own"));
+        }
+        assert!(told(Era::Legacy, None, "debug"));
+        assert!(!told(Era::Modern, None, "emergency"));
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use tollgate_mcp::{Change, Message, Segments, compose, json, meta, methods};
+use tollgate_mcp::{Change, LogLevel, Message, Segments, compose, json, meta, methods};
 use tollgate_model::{ClientProfile, Era, Revision};
 
 /// What is put in place of what the client wrote.
@@ -24,7 +24,7 @@ pub(crate) struct Round {
 }
 
 /// The client's request for a server that speaks `to`: under a new id, with the native name, the pinned arguments, and
-/// the metadata of the server's era.
+/// the metadata of the server's era. `log_level` is what a legacy client set for its session.
 pub(crate) fn request(
     message: &Message,
     client: &ClientProfile,
@@ -32,6 +32,7 @@ pub(crate) fn request(
     id: u64,
     target: &Target,
     round: &Round,
+    log_level: Option<LogLevel>,
 ) -> Segments {
     let mut edit = message.edit();
     let raw_id = Bytes::from(id.to_string());
@@ -52,7 +53,7 @@ pub(crate) fn request(
     if methods::may_ask_for_input(message.method()) {
         change_round(message, &mut edit, (client.revision.era(), to.era()), round);
     }
-    let changes = meta_changes(message, client, to.era(), raw_id);
+    let changes = meta_changes(message, client, to.era(), raw_id, log_level);
     if !changes.is_empty() {
         message.change_meta(&mut edit, &changes);
     }
@@ -114,13 +115,14 @@ fn meta_changes<'m>(
     client: &ClientProfile,
     to: Era,
     raw_id: Bytes,
+    log_level: Option<LogLevel>,
 ) -> SmallVec<[Change<'m>; 5]> {
     let mut changes = SmallVec::new();
     if message.meta_member(meta::PROGRESS_TOKEN).is_some() {
         changes.push(Change::Set(meta::PROGRESS_TOKEN, raw_id));
     }
     match (client.revision.era(), to) {
-        (Era::Legacy, Era::Modern) => changes.extend(modern_metadata(client)),
+        (Era::Legacy, Era::Modern) => changes.extend(modern_metadata(client, log_level)),
         (Era::Modern, Era::Legacy) => {
             for key in [meta::PROTOCOL_VERSION, meta::CLIENT_CAPABILITIES, meta::CLIENT_INFO, meta::LOG_LEVEL]
             {
@@ -134,7 +136,10 @@ fn meta_changes<'m>(
     changes
 }
 
-fn modern_metadata<'m>(client: &ClientProfile) -> impl Iterator<Item = Change<'m>> {
+fn modern_metadata<'m>(
+    client: &ClientProfile,
+    log_level: Option<LogLevel>,
+) -> impl Iterator<Item = Change<'m>> {
     let version = Bytes::from(format!("\"{}\"", Revision::LATEST));
     let info = client.info.clone().map(|info| Change::Set(meta::CLIENT_INFO, info));
     [
@@ -143,10 +148,18 @@ fn modern_metadata<'m>(client: &ClientProfile) -> impl Iterator<Item = Change<'m
     ]
     .into_iter()
     .chain(info)
+    .chain(log_level.map(|level| Change::Set(meta::LOG_LEVEL, json::quote(level.as_str()))))
 }
 
 /// A request of the gateway's own on behalf of a client: a list's page. `params` is raw JSON members without braces.
-pub(crate) fn own_request(id: u64, method: &str, params: &str, client: &ClientProfile, to: Era) -> Segments {
+pub(crate) fn own_request(
+    id: u64,
+    method: &str,
+    params: &str,
+    client: &ClientProfile,
+    to: Era,
+    log_level: Option<LogLevel>,
+) -> Segments {
     let mut body = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{method}\",\"params\":{{{params}")
         .into_bytes();
     if to == Era::Modern {
@@ -155,7 +168,7 @@ pub(crate) fn own_request(id: u64, method: &str, params: &str, client: &ClientPr
         }
         body.extend_from_slice(b"\"_meta\":{");
         let mut first = true;
-        for change in modern_metadata(client) {
+        for change in modern_metadata(client, log_level) {
             let Change::Set(key, value) = change else { continue };
             if !first {
                 body.push(b',');
@@ -191,7 +204,7 @@ mod tests {
         id: u64,
         target: &Target,
     ) -> Segments {
-        super::request(message, client, to, id, target, &Round::default())
+        super::request(message, client, to, id, target, &Round::default(), None)
     }
 
     fn message(text: &'static str) -> Message {
@@ -230,6 +243,28 @@ mod tests {
         );
         assert!(sent.meta_member(meta::CLIENT_INFO).is_some());
         assert_eq!(sent.text("name").as_deref(), Some("t"));
+        assert!(sent.meta_member(meta::LOG_LEVEL).is_none());
+    }
+
+    #[test]
+    fn the_level_of_a_legacy_session_goes_with_each_request_to_a_modern_server() {
+        let call = message(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"s__t"}}"#);
+        let client = profile(Revision::V2025_06_18);
+        let level = Some(LogLevel::Notice);
+        let call = text(super::request(
+            &call,
+            &client,
+            Revision::V2026_07_28,
+            7,
+            &key("t"),
+            &Round::default(),
+            level,
+        ));
+        let list = text(own_request(8, methods::TOOLS_LIST, "", &client, Era::Modern, level));
+        for sent in [call, list] {
+            let sent = message(Box::leak(sent.into_boxed_str()));
+            assert_eq!(sent.meta_text(meta::LOG_LEVEL).as_deref(), Some("notice"));
+        }
     }
 
     #[test]

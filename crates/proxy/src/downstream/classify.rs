@@ -6,6 +6,7 @@ use tollgate_mcp::{JsonKind, Message, headers, meta, methods};
 use tollgate_model::{ClientProfile, Code, Era, Refusal, Revision, Stage};
 
 use crate::hello;
+use crate::logging;
 
 /// Made once: a name that is given as text is parsed and hashed at every look-up.
 pub(crate) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static(headers::MCP_PROTOCOL_VERSION);
@@ -70,6 +71,9 @@ pub(crate) fn modern_profile(message: &Message) -> Result<ClientProfile, Refusal
         (message.kind_of(span) == JsonKind::Object).then(|| message.raw(span))
     };
     let capabilities = object(meta::CLIENT_CAPABILITIES).ok_or_else(|| missing(meta::CLIENT_CAPABILITIES))?;
+    if let Some(level) = message.meta_member(meta::LOG_LEVEL) {
+        logging::level_at(message, level, "params._meta[\"io.modelcontextprotocol/logLevel\"]")?;
+    }
     Ok(ClientProfile { revision, capabilities, info: object(meta::CLIENT_INFO) })
 }
 

@@ -6,12 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderName, HeaderValue};
-use tollgate_mcp::{Message, Segments, compose, methods};
+use tollgate_mcp::{LogLevel, Message, Segments, compose, methods};
 use tollgate_model::{Caller, Era, Revision, ServerName};
 use tollgate_upstream::{Exchange, Incoming, Outbound, UpstreamError};
 
 use super::Route;
-use crate::bridge::{self, Relay};
+use crate::bridge::{self, Relay, Wish};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::input::{Asked, Asker, Asking, Paused, Standing, refuse_question};
@@ -31,6 +31,8 @@ pub(crate) struct Departure {
     pub(crate) param_headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) body: Segments,
     pub(crate) timeout: Option<Duration>,
+    /// The least severe log message that the client wants.
+    pub(crate) log_level: Option<LogLevel>,
 }
 
 /// Who hears of the request while it is under way.
@@ -40,6 +42,8 @@ pub(crate) struct Listener<'a> {
     pub(crate) era: Era,
     /// The client's progress token, as raw JSON.
     pub(crate) token: Option<Bytes>,
+    /// The least severe log message that the client wants.
+    pub(crate) log_level: Option<LogLevel>,
     /// Who may be asked what the server wants to know.
     pub(crate) asker: Asker<'a>,
     pub(crate) gateway: &'a Gateway,
@@ -54,6 +58,7 @@ impl<'a> Listener<'a> {
             outlet: &inbound.outlet,
             era: inbound.era(),
             token: inbound.progress_token(),
+            log_level: inbound.log_level(),
             asker: inbound.asker(),
             gateway,
             caller: &inbound.caller,
@@ -61,7 +66,7 @@ impl<'a> Listener<'a> {
     }
 
     /// What becomes of a notification of this server's.
-    fn relay(&self, message: &Message, server: &ServerName, era: Era) -> Relay {
+    fn relay(&self, message: &Message, server: &ServerName, era: Era, wish: &mut Wish<'_>) -> Relay {
         let follows_tasks = self.caller.client.revision == Revision::V2025_11_25;
         if tasks::speaks_of_a_task(message) && follows_tasks {
             match tasks::notification(self.gateway, self.caller, server, message) {
@@ -71,7 +76,11 @@ impl<'a> Listener<'a> {
                 None => return Relay::Drop,
             }
         }
-        bridge::relay(message, era, self.era, self.token.as_ref())
+        bridge::relay(message, era, self.era, wish)
+    }
+
+    fn wish(&self) -> Wish<'_> {
+        Wish::new(self.token.as_ref(), self.log_level)
     }
 }
 
@@ -114,6 +123,7 @@ pub(crate) async fn send(
         params: departure.param_headers,
         body: departure.body,
         timeout: departure.timeout,
+        log_level: departure.log_level,
     };
     let exchange = route.link().request(outbound).await?;
     follow(server, route, exchange, listener).await
@@ -130,6 +140,7 @@ pub(crate) async fn follow(
     let asker = listener.map_or(Asker::Nobody, |listener| listener.asker);
     let mut asking = Asking::default();
     let mut asked = Vec::new();
+    let mut wish = listener.map(Listener::wish);
     loop {
         let incoming = if asked.is_empty() {
             asking.next(&mut exchange).await?
@@ -145,14 +156,14 @@ pub(crate) async fn follow(
         match incoming {
             Incoming::Response(message) => return Ok(Sent::Response(message)),
             Incoming::Notification(message) => {
-                let Some(listener) = listener else { continue };
+                let (Some(listener), Some(wish)) = (listener, &mut wish) else { continue };
                 if let Asker::Session { session, .. } = asker
                     && message.method() == methods::NOTIFICATIONS_CANCELLED
                 {
                     asking.withdraw(session, &message);
                     continue;
                 }
-                match listener.relay(&message, server, link.era()) {
+                match listener.relay(&message, server, link.era(), wish) {
                     // A client that reads nothing for so long loses the message, but never its reply.
                     Relay::Send(message) => {
                         drop(tokio::time::timeout(READER_PATIENCE, listener.outlet.send(message)).await);
@@ -185,4 +196,9 @@ pub(crate) async fn follow(
             }
         }
     }
+}
+
+/// Tells a legacy server which log messages a client wants. Its answer; none if it has no levels to be told.
+pub(crate) async fn set_log_level(route: &Route, level: LogLevel) -> Result<Option<Message>, UpstreamError> {
+    route.link().set_log_level(level).await
 }

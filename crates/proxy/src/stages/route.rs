@@ -23,3 +23,8 @@ pub(crate) async fn open(server: &Server, caller: &Caller, _permit: &Permit) -> 
         Err(error) => Err(error.refusal(server.name())),
     }
 }
+
+/// The way that is open already. Starts nothing.
+pub(crate) fn opened(server: &Server, caller: &Caller, _permit: &Permit) -> Option<Route> {
+    server.opened(caller).map(|link| Route { link })
+}

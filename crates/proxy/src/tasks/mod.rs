@@ -94,7 +94,7 @@ async fn pass(
         return Err(id::unknown());
     }
     let id = link.mint();
-    let method = inbound.message.method();
+    let (method, log_level) = (inbound.message.method(), inbound.log_level());
     let departure = Departure {
         id,
         method: Cow::Owned(method.to_owned()),
@@ -107,8 +107,10 @@ async fn pass(
             id,
             resolved.target(),
             &Round::default(),
+            log_level,
         ),
         timeout: None,
+        log_level,
     };
     let listener = Listener::of(gateway, inbound);
     let sent = dispatch::send(server, route, departure, Some(&listener)).await;

@@ -149,8 +149,8 @@ impl Owner {
     /// Carries a command out. Breaks when a caller has given up and the stream is stuck.
     fn obey(&mut self, command: Command) -> ControlFlow<()> {
         match command {
-            Command::Call { id, sender, body } => {
-                if self.mux.enter(id, sender)
+            Command::Call { id, sender, body, whose } => {
+                if self.mux.enter(id, sender, whose)
                     && let Some(body) = body
                 {
                     self.post(&body);

@@ -7,6 +7,7 @@ mod guard;
 mod http_faults;
 mod instances;
 mod legacy_http;
+mod log_levels;
 mod modern_http;
 mod old_sse;
 mod stdio;
@@ -95,6 +96,7 @@ pub(crate) fn tool_call(link: &Link, tool: &str, arguments: &Value) -> Outbound 
         params: Vec::new(),
         body: Segments::from(Bytes::from(body.to_string())),
         timeout: None,
+        log_level: None,
     }
 }
 

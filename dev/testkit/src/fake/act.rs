@@ -58,6 +58,8 @@ pub enum Act {
     NotJsonRpc,
     /// So many progress notifications, then the answer.
     Progress(u32),
+    /// One log message of each level, the most verbose first, then the answer.
+    Log,
     /// Three progress notifications, then never an answer.
     ProgressThenHang,
     /// Answers only once the test releases it.
@@ -152,6 +154,11 @@ pub(super) fn steps(act: &Act, message: &str, answer: &str) -> Vec<Step> {
             steps.push(whole(answer));
             steps
         }
+        Act::Log => {
+            let mut steps: Vec<_> = LEVELS.iter().map(|level| whole(&logged(level))).collect();
+            steps.push(whole(answer));
+            steps
+        }
         Act::ProgressThenHang => {
             let mut steps: Vec<_> = (1..=3).map(|n| whole(&progress(message, n, 9))).collect();
             steps.push(Step::Hang);
@@ -214,6 +221,17 @@ impl Heard {
         let found = heard.wait_for(|heard| heard.contains_key(own)).await.expect("it lives as long as this");
         found[own].clone()
     }
+}
+
+/// Every level of a log message, the most verbose first.
+pub const LEVELS: [&str; 8] =
+    ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+
+/// A log message.
+fn logged(level: &str) -> String {
+    format!(
+        r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"{level}","logger":"fake","data":{{"n":1.00}}}}}}"#
+    )
 }
 
 /// A progress notification under the request's own token; a log message if it has none.

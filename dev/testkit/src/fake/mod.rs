@@ -25,7 +25,7 @@ mod wire;
 
 use std::time::Duration;
 
-pub use act::{Act, LEAK};
+pub use act::{Act, LEAK, LEVELS};
 pub use client::{Ask, Event, Http, Live, Reply};
 pub use log::{Entry, Log, Received};
 pub use peer::{Answer, Call, Dialect, HttpPeer, Peer, SsePeer, StdioPeer};

@@ -1,0 +1,108 @@
+//! `logging/setLevel` of a legacy client.
+//!
+//! The level belongs to the client's session. Legacy servers are told of it: those that the session has open now, and
+//! others before the first request to them. Modern servers are told with each request.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tollgate_mcp::{Kind, LogLevel, Message, Span, methods, text};
+use tollgate_model::{Code, Era, Refusal, Stage};
+use tollgate_upstream::Server;
+
+use crate::bridge::{self, Answered};
+use crate::inbound::Inbound;
+use crate::reply::Reply;
+use crate::stages::{Permit, dispatch, policy, route};
+
+/// How long the servers behind a merged endpoint are waited for. One that is slower is told all the same.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Sets the level of the client's session.
+pub(crate) async fn set_level(inbound: &Inbound) -> Result<Reply, Refusal> {
+    let level = inbound
+        .message
+        .member("level")
+        .ok_or_else(|| Refusal::new(Stage::Envelope, Code::InvalidParams, "`params.level` is missing"))?;
+    let level = level_at(&inbound.message, level, "params.level")?;
+    let permit = policy::decide_list(&inbound.caller)?;
+    match inbound.endpoint.native_server() {
+        Some(server) => native(inbound, &inbound.server(server)?, &permit, level).await,
+        None => {
+            remember(inbound, level);
+            let servers = inbound.endpoint.servers().iter().filter_map(|name| inbound.server(name).ok());
+            let told = servers.map(|server| tell(inbound, server, &permit, level));
+            // Whoever did not hear it now hears it before its next request.
+            let _ = tokio::time::timeout(PATIENCE, join_all(told)).await;
+            Ok(Reply::result(&inbound.id, b"{}"))
+        }
+    }
+}
+
+/// One server's own answer is the answer.
+async fn native(
+    inbound: &Inbound,
+    server: &Server,
+    permit: &Permit,
+    level: LogLevel,
+) -> Result<Reply, Refusal> {
+    let mut retried = false;
+    loop {
+        let route = route::open(server, &inbound.caller, permit).await?;
+        match dispatch::set_log_level(&route, level).await {
+            Ok(Some(message)) => {
+                if message.kind() == Kind::Result {
+                    remember(inbound, level);
+                }
+                let answered = Answered {
+                    message: &message,
+                    link: route.link(),
+                    method: methods::LOGGING_SET_LEVEL,
+                    client_id: &inbound.id,
+                    client: inbound.caller.client.revision,
+                    stand_ins: Vec::new(),
+                };
+                return bridge::response(&answered).map_err(|refusal| refusal.of(server.name()));
+            }
+            Ok(None) if route.link().era() == Era::Modern && route.link().hello().declares("logging") => {
+                remember(inbound, level);
+                return Ok(Reply::result(&inbound.id, b"{}"));
+            }
+            Ok(None) => {
+                let text = "Method not found";
+                return Err(Refusal::new(Stage::Envelope, Code::MethodNotFound, text));
+            }
+            Err(error) if error.is_stale() && !retried => retried = true,
+            Err(error) => return Err(error.refusal(server.name())),
+        }
+    }
+}
+
+/// The log level at a place of a message. Anything else is an invalid parameter (all revisions, logging).
+pub(crate) fn level_at(message: &Message, at: Span, place: &str) -> Result<LogLevel, Refusal> {
+    let level = text(message.bytes(), at).and_then(|text| text.parse().ok());
+    level.ok_or_else(|| {
+        let levels = LogLevel::ALL.map(LogLevel::as_str).join(", ");
+        Refusal::new(Stage::Envelope, Code::InvalidParams, format!("`{place}` must be one of {levels}"))
+    })
+}
+
+/// Whether a log message is at least as severe as this. One of a severity that nobody knows is.
+pub(crate) fn reaches(message: &Message, wanted: LogLevel) -> bool {
+    let level = message.text("level").and_then(|level| level.parse::<LogLevel>().ok());
+    level.is_none_or(|level| level >= wanted)
+}
+
+async fn tell(inbound: &Inbound, server: Server, permit: &Permit, level: LogLevel) {
+    if let Some(route) = route::opened(&server, &inbound.caller, permit)
+        && let Err(error) = dispatch::set_log_level(&route, level).await
+    {
+        tracing::debug!(server = %server.name(), %error, "the server took no log level");
+    }
+}
+
+fn remember(inbound: &Inbound, level: LogLevel) {
+    if let Some(session) = &inbound.session {
+        session.set_log_level(level);
+    }
+}
