@@ -188,6 +188,8 @@ codes! {
     UnknownSession = "unknown_session", rpc -32600 / -32600, http 404 / 404, Client, Never;
     /// A request that needs a session and names none, or comes before `initialize`.
     MissingSession = "missing_session", rpc -32600 / -32600, http 400 / 400, Client, Never;
+    /// An event id that no stream of the session can be resumed from: it is unknown, or what follows it is kept no longer.
+    UnknownEvent = "unknown_event", rpc -32600 / -32600, http 400 / 400, Client, Never;
     /// No endpoint of this name.
     UnknownEndpoint = "unknown_endpoint", rpc -32600 / -32600, http 404 / 404, Client, Never;
     /// The HTTP method is not served here.

@@ -384,8 +384,8 @@ async fn sweep(gateway: Weak<Inner>) {
         ticks.tick().await;
         let Some(inner) = gateway.upgrade() else { return };
         let gateway = Gateway(inner);
-        let idle = gateway.snapshot().settings.session_idle;
-        for session in gateway.sessions().expire(idle) {
+        let snapshot = gateway.snapshot();
+        for session in gateway.sessions().expire(snapshot.settings.session_idle, &snapshot.settings.resume) {
             gateway.forget(&session);
         }
     }

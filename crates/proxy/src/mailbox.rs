@@ -1,7 +1,8 @@
 //! A bounded queue of messages on their way to one client stream.
 //!
 //! It is smaller than a channel: an idle session holds one for its whole life, so an empty one must cost next to
-//! nothing. There is one reader, and it may be polled from the same task as the writer.
+//! nothing. There is one reader, and it may be polled from the same task as the writer. A stream that can be resumed
+//! keeps what it has given out ([`crate::replay`]).
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,23 +10,60 @@ use std::task::{Context, Poll, Waker};
 
 use tollgate_mcp::Segments;
 
+use crate::replay::History;
+
 /// Both ends of the queue. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Mailbox(Arc<Mutex<State>>);
 
 #[derive(Debug)]
-struct State {
-    messages: VecDeque<Segments>,
+pub(crate) struct State {
+    /// What waits for the reader, after what the history keeps of what the reader has had.
+    pub(crate) messages: VecDeque<Segments>,
     messages_max: usize,
-    closed: bool,
-    reader: Option<Waker>,
+    pub(crate) closed: bool,
+    pub(crate) reader: Option<Waker>,
     /// Who waits for room.
-    writers: Vec<Waker>,
+    pub(crate) writers: Vec<Waker>,
+    /// Of a stream that can be resumed.
+    pub(crate) history: Option<Box<History>>,
 }
 
 /// The message was not taken: the queue is full, or the stream has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NotTaken;
+
+impl State {
+    fn waiting(&self) -> usize {
+        self.messages.len() - self.history.as_ref().map_or(0, |history| history.read)
+    }
+
+    /// Whether a message fits in, beside `beyond` more than usual.
+    fn has_room(&self, message: &Segments, beyond: usize) -> bool {
+        self.waiting() < self.messages_max.saturating_add(beyond)
+            && self.history.as_ref().is_none_or(|history| history.has_room(message, beyond > 0))
+    }
+
+    /// Whether there may be room later: somebody reads.
+    fn is_read(&self) -> bool {
+        self.history.as_ref().is_none_or(|history| history.attached)
+    }
+
+    fn put(&mut self, message: Segments) {
+        match &mut self.history {
+            None => self.messages.push_back(message),
+            Some(history) => history.put(&mut self.messages, message),
+        }
+    }
+
+    /// The next message and, of a stream with a history, its number.
+    pub(crate) fn take(&mut self) -> Option<(u64, Segments)> {
+        match &mut self.history {
+            None => self.messages.pop_front().map(|message| (0, message)),
+            Some(history) => history.take(&mut self.messages),
+        }
+    }
+}
 
 impl Mailbox {
     pub(crate) fn new(messages_max: usize) -> Self {
@@ -35,6 +73,7 @@ impl Mailbox {
             closed: false,
             reader: None,
             writers: Vec::new(),
+            history: None,
         })))
     }
 
@@ -42,10 +81,10 @@ impl Mailbox {
     pub(crate) fn push(&self, message: Segments) -> Result<(), NotTaken> {
         let reader = {
             let mut state = self.lock();
-            if state.closed || state.messages.len() >= state.messages_max {
+            if state.closed || !state.has_room(&message, 0) {
                 return Err(NotTaken);
             }
-            state.messages.push_back(message);
+            state.put(message);
             state.reader.take()
         };
         if let Some(reader) = reader {
@@ -55,21 +94,27 @@ impl Mailbox {
     }
 
     /// Puts a message last, as soon as there is room: a reader that is slower than the server slows the server down.
+    /// One that has gone does not.
     pub(crate) async fn send(&self, message: Segments) -> Result<(), NotTaken> {
         let mut message = Some(message);
         std::future::poll_fn(|cx| {
             let reader = {
                 let mut state = self.lock();
+                let Some(next) = message.take() else { return Poll::Ready(Ok(())) };
                 if state.closed {
                     return Poll::Ready(Err(NotTaken));
                 }
-                if state.messages.len() >= state.messages_max {
+                if !state.has_room(&next, 0) {
+                    if !state.is_read() {
+                        return Poll::Ready(Err(NotTaken));
+                    }
+                    message = Some(next);
                     if !state.writers.iter().any(|writer| writer.will_wake(cx.waker())) {
                         state.writers.push(cx.waker().clone());
                     }
                     return Poll::Pending;
                 }
-                state.messages.extend(message.take());
+                state.put(next);
                 state.reader.take()
             };
             if let Some(reader) = reader {
@@ -83,23 +128,25 @@ impl Mailbox {
     /// Puts a reply last. Replies may not be lost, so there is room for `replies_max` of them beyond the limit for
     /// messages; a reader who leaves even more lying has its stream ended.
     pub(crate) fn push_reply(&self, reply: Segments, replies_max: usize) -> Result<(), NotTaken> {
-        let (taken, reader) = {
+        let (reader, writers) = {
             let mut state = self.lock();
             if state.closed {
                 return Err(NotTaken);
             }
-            let taken = state.messages.len() < state.messages_max + replies_max;
-            if taken {
-                state.messages.push_back(reply);
+            if state.has_room(&reply, replies_max) {
+                state.put(reply);
+                (state.reader.take(), None)
             } else {
-                state.closed = true;
+                state.lose();
+                (state.reader.take(), Some(std::mem::take(&mut state.writers)))
             }
-            (taken, state.reader.take())
         };
         if let Some(reader) = reader {
             reader.wake();
         }
-        if taken { Ok(()) } else { Err(NotTaken) }
+        let Some(writers) = writers else { return Ok(()) };
+        writers.into_iter().for_each(Waker::wake);
+        Err(NotTaken)
     }
 
     /// Ends the stream: the reader still gets what is queued.
@@ -107,9 +154,7 @@ impl Mailbox {
         let waiting = {
             let mut state = self.lock();
             state.closed = true;
-            let mut waiting = std::mem::take(&mut state.writers);
-            waiting.extend(state.reader.take());
-            waiting
+            state.everyone()
         };
         waiting.into_iter().for_each(Waker::wake);
     }
@@ -122,14 +167,14 @@ impl Mailbox {
     pub(crate) fn pop(&self) -> Option<Segments> {
         let (message, writers) = {
             let mut state = self.lock();
-            (state.messages.pop_front(), std::mem::take(&mut state.writers))
+            (state.take(), std::mem::take(&mut state.writers))
         };
         writers.into_iter().for_each(Waker::wake);
-        message
+        message.map(|(_, message)| message)
     }
 
     pub(crate) fn has_messages(&self) -> bool {
-        !self.lock().messages.is_empty()
+        self.lock().waiting() > 0
     }
 
     /// Whether both are the same queue.
@@ -143,22 +188,45 @@ impl Mailbox {
             return Poll::Ready(Some(message));
         }
         let mut state = self.lock();
-        if let Some(message) = state.messages.pop_front() {
+        if let Some((_, message)) = state.take() {
             // It came in between; whoever waits for room is woken by the next look.
             return Poll::Ready(Some(message));
         }
-        if state.closed {
-            return Poll::Ready(None);
+        state.poll_end(cx).map(|()| None)
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        // A poisoned queue is still a queue: nothing here panics between two consistent states.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Ready once the stream has ended; else the reader is woken by what comes.
+    pub(crate) fn poll_end(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if self.closed {
+            return Poll::Ready(());
         }
-        if !state.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
-            state.reader = Some(cx.waker().clone());
+        if !self.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
+            self.reader = Some(cx.waker().clone());
         }
         Poll::Pending
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // A poisoned queue is still a queue: nothing here panics between two consistent states.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whoever waits for anything.
+    pub(crate) fn everyone(&mut self) -> Vec<Waker> {
+        let mut waiting = std::mem::take(&mut self.writers);
+        waiting.extend(self.reader.take());
+        waiting
+    }
+
+    /// A message that had to be taken was not: the stream is torn, and ends. Who reads still gets what is queued; nobody
+    /// can resume it.
+    pub(crate) fn lose(&mut self) {
+        self.closed = true;
+        if let Some(history) = &mut self.history {
+            history.lose(&mut self.messages);
+        }
     }
 }
 

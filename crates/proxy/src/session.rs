@@ -12,6 +12,8 @@ use tollgate_telemetry::counters;
 use crate::in_flight::InFlight;
 use crate::input::Questions;
 use crate::mailbox::Mailbox;
+use crate::replay::{Reader, Streams};
+use crate::settings::{ProxySettings, ResumeSettings};
 
 /// One client's session at one endpoint.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub(crate) struct Session {
     /// Where messages go that belong to no request: the GET stream, or the stream of HTTP+SSE.
     stream: Mutex<Option<Mailbox>>,
     streams_open: AtomicU32,
+    /// The streams over Streamable HTTP, which can be resumed.
+    streams: Streams,
     last_used_ms: AtomicU64,
     /// The place of the level in [`LogLevel::ALL`]; [`NO_LEVEL`] until the client sets one.
     log_level: AtomicU8,
@@ -43,6 +47,7 @@ impl Session {
             questions: Questions::default(),
             stream: Mutex::new(None),
             streams_open: AtomicU32::new(0),
+            streams: Streams::default(),
             last_used_ms: AtomicU64::new(0),
             log_level: AtomicU8::new(NO_LEVEL),
         }
@@ -59,14 +64,33 @@ impl Session {
 
     /// Opens the stream for messages that belong to no request. An older one ends: a client that comes back after a
     /// broken connection must not be kept out by what is left of it.
-    pub(crate) fn open_stream(&self, messages_max: usize) -> Mailbox {
-        let mailbox = Mailbox::new(messages_max);
-        let older = self.lock_stream().replace(mailbox.clone());
+    pub(crate) fn open_stream(&self, settings: &ProxySettings) -> Reader {
+        let mailbox = Mailbox::new(settings.stream_queue_max);
+        let reader = self.streams.open(&mailbox, &settings.resume);
+        let older = self.lock_stream().replace(mailbox);
         if let Some(older) = older {
             older.close();
         }
         self.streams_open.fetch_add(1, Ordering::Relaxed);
-        mailbox
+        reader
+    }
+
+    /// Opens a stream for the answer to a request: what comes to this queue.
+    pub(crate) fn open_answer(&self, outlet: &Mailbox, settings: &ResumeSettings) -> Reader {
+        self.streams_open.fetch_add(1, Ordering::Relaxed);
+        self.streams.open(outlet, settings)
+    }
+
+    /// Comes back to a stream of this session, behind the event of this id; gives its number too.
+    pub(crate) fn resume_stream(&self, event_id: &[u8]) -> Result<(Reader, u64), Refusal> {
+        let resumed = self.streams.resume(event_id)?;
+        self.streams_open.fetch_add(1, Ordering::Relaxed);
+        Ok(resumed)
+    }
+
+    /// The connection over which a stream was read has gone. The stream waits for the client to come back.
+    pub(crate) fn reader_left(&self) {
+        self.streams_open.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Sends over a stream that is open already: the session's whole connection.
@@ -75,7 +99,7 @@ impl Session {
         self.streams_open.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The reader of a stream has gone.
+    /// The connection that is all of the session has gone.
     pub(crate) fn stream_ended(&self, mailbox: &Mailbox) {
         mailbox.close();
         let mut stream = self.lock_stream();
@@ -170,11 +194,13 @@ impl Sessions {
     }
 
     /// Ends the sessions that nobody has used for so long, and gives them back.
-    pub(crate) fn expire(&self, idle: Duration) -> Vec<Arc<Session>> {
+    /// Streams that ended long ago are forgotten on the way.
+    pub(crate) fn expire(&self, idle: Duration, resume: &ResumeSettings) -> Vec<Arc<Session>> {
         let now = self.now_ms();
         let idle = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
         let mut expired = Vec::new();
         self.write().retain(|_, session| {
+            session.streams.sweep(resume);
             if !session.is_idle() {
                 session.last_used_ms.store(now, Ordering::Relaxed);
             }
@@ -249,13 +275,15 @@ mod tests {
         let sessions = Sessions::new();
         sessions.add(session("a", "p"), 1).expect("room");
         assert!(sessions.add(session("b", "p"), 1).is_err());
-        assert!(sessions.expire(Duration::from_hours(1)).is_empty());
+        let (settings, resume) = (ProxySettings::default(), ResumeSettings::default());
+        assert!(sessions.expire(Duration::from_hours(1), &resume).is_empty());
         let open = sessions.all().remove(0);
-        let stream = open.open_stream(1);
+        let reader = open.open_stream(&settings);
         std::thread::yield_now();
-        assert!(sessions.expire(Duration::ZERO).is_empty(), "an open stream keeps its session");
-        open.stream_ended(&stream);
-        while sessions.expire(Duration::ZERO).is_empty() {
+        assert!(sessions.expire(Duration::ZERO, &resume).is_empty(), "an open stream keeps its session");
+        drop(reader);
+        open.reader_left();
+        while sessions.expire(Duration::ZERO, &resume).is_empty() {
             std::thread::yield_now();
         }
         assert_eq!(sessions.count(), 0);

@@ -41,6 +41,10 @@ pub struct ProxySettings {
     pub input_rounds_max: u32,
     /// How many calls of modern clients may wait for their answers at once. When full, the call that asks is ended.
     pub parked_max: usize,
+    /// What lets a client of 2025-03-26 to 2025-11-25 come back to a stream that broke.
+    pub resume: ResumeSettings,
+    /// How many messages a batch of 2025-03-26 may have. Larger ones are refused whole.
+    pub batch_max: usize,
     /// How many pages of one server's list are read for one merged page that must be complete (names shortened by a
     /// hash, resource routing).
     pub list_pages_max: usize,
@@ -67,9 +71,43 @@ impl Default for ProxySettings {
             input_timeout: Duration::from_mins(10),
             input_rounds_max: 32,
             parked_max: 1_000,
+            resume: ResumeSettings::default(),
+            batch_max: 64,
             list_pages_max: 200,
             list_items_max: 20_000,
             tasks: TaskSettings::default(),
+        }
+    }
+}
+
+/// How event streams of sessions over Streamable HTTP are made resumable (2025-11-25, transports).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResumeSettings {
+    /// How many events a stream keeps after they were sent.
+    pub events_max: usize,
+    /// How many bytes of messages a stream keeps, sent or waiting for a client that is away. A reply that comes while the
+    /// client is away may have as many again; if it has more, the stream cannot be resumed.
+    pub bytes_max: usize,
+    /// How many bytes all streams of one session keep together.
+    pub session_bytes_max: usize,
+    /// How long a stream that has ended is kept for a client that has not seen its end.
+    pub keep: Duration,
+    /// How long a client of 2025-11-25 is told to wait before it comes back.
+    pub retry: Duration,
+    /// After how long a request of a client of 2025-11-25 is answered by a stream, from which on it survives a broken
+    /// connection. A request that is done before gets plain JSON.
+    pub after: Duration,
+}
+
+impl Default for ResumeSettings {
+    fn default() -> Self {
+        Self {
+            events_max: 256,
+            bytes_max: 1 << 20,
+            session_bytes_max: 4 << 20,
+            keep: Duration::from_mins(1),
+            retry: Duration::from_secs(1),
+            after: Duration::from_secs(1),
         }
     }
 }

@@ -15,6 +15,7 @@ use super::call::Call;
 use super::connection::Connection;
 use crate::gateway::Gateway;
 use crate::mailbox::Mailbox;
+use crate::replay::Reader;
 use crate::session::Session;
 
 /// The body of a response.
@@ -23,6 +24,7 @@ pub struct Body(Shape);
 enum Shape {
     Whole(Whole),
     Call(Box<CallStream>),
+    Session(Box<SessionStream>),
     Stream(Box<WaitingStream>),
 }
 
@@ -32,35 +34,47 @@ struct Whole {
     left: u64,
 }
 
-/// A request's own stream: its notifications, then its reply.
+/// A modern request's own stream: its notifications, then its reply. Nobody can come back to it, and who leaves cancels.
 struct CallStream {
     call: Call,
-    pieces: Pieces,
-    keep_alive: KeepAlive,
-    ended: bool,
+    events: Events,
 }
 
-/// A stream that belongs to no request and waits for what comes.
+/// The only stream of a connection.
 struct WaitingStream {
     mailbox: Mailbox,
+    events: Events,
+    /// What is left behind when the client goes.
+    _left: LeftConnection,
+}
+
+/// A stream of a session: a request's own, or the one for what belongs to none. A client that loses it can come back.
+struct SessionStream {
+    reader: Reader,
+    events: Events,
+    _left: LeftSession,
+}
+
+struct LeftSession(Arc<Session>);
+
+impl Drop for LeftSession {
+    fn drop(&mut self) {
+        self.0.reader_left();
+    }
+}
+
+struct LeftConnection(Gateway, Arc<Connection>);
+
+impl Drop for LeftConnection {
+    fn drop(&mut self) {
+        self.1.close(&self.0);
+    }
+}
+
+/// Events on their way, and comments where there are none for long.
+struct Events {
     pieces: Pieces,
     keep_alive: KeepAlive,
-    /// What is left behind when the client goes.
-    _left: Leave,
-}
-
-enum Leave {
-    Session(Arc<Session>, Mailbox),
-    Connection(Gateway, Arc<Connection>),
-}
-
-impl Drop for Leave {
-    fn drop(&mut self) {
-        match self {
-            Self::Session(session, mailbox) => session.stream_ended(mailbox),
-            Self::Connection(gateway, connection) => connection.close(gateway),
-        }
-    }
 }
 
 /// Bytes of an event that are yet to be sent.
@@ -121,20 +135,19 @@ impl Body {
     }
 
     pub(crate) fn call(call: Call, keep_alive: Duration) -> Self {
-        let mut pieces = Pieces::default();
-        // A first byte makes proxies send the headers on.
-        pieces.put(Segments::from(encode_comment()));
-        Self(Shape::Call(Box::new(CallStream {
-            call,
-            pieces,
-            keep_alive: KeepAlive::new(keep_alive),
-            ended: false,
-        })))
+        let events = Events::new(encode_comment(), keep_alive);
+        Self(Shape::Call(Box::new(CallStream { call, events })))
     }
 
-    pub(crate) fn session_stream(session: Arc<Session>, mailbox: Mailbox, keep_alive: Duration) -> Self {
-        let left = Leave::Session(session, mailbox.clone());
-        Self::waiting(mailbox, Segments::from(encode_comment()), left, keep_alive)
+    /// `first` is what the stream begins with: bytes that say nothing, or an event to come back to.
+    pub(crate) fn session_stream(
+        session: Arc<Session>,
+        reader: Reader,
+        first: Bytes,
+        keep_alive: Duration,
+    ) -> Self {
+        let events = Events::new(first, keep_alive);
+        Self(Shape::Session(Box::new(SessionStream { reader, events, _left: LeftSession(session) })))
     }
 
     pub(crate) fn connection_stream(
@@ -144,14 +157,9 @@ impl Body {
         keep_alive: Duration,
     ) -> Self {
         let mailbox = connection.outbox().clone();
-        Self::waiting(mailbox, Segments::from(first), Leave::Connection(gateway, connection), keep_alive)
-    }
-
-    fn waiting(mailbox: Mailbox, first: Segments, left: Leave, keep_alive: Duration) -> Self {
-        let mut pieces = Pieces::default();
-        pieces.put(first);
-        let keep_alive = KeepAlive::new(keep_alive);
-        Self(Shape::Stream(Box::new(WaitingStream { mailbox, pieces, keep_alive, _left: left })))
+        let events = Events::new(first, keep_alive);
+        let left = LeftConnection(gateway, connection);
+        Self(Shape::Stream(Box::new(WaitingStream { mailbox, events, _left: left })))
     }
 }
 
@@ -167,8 +175,21 @@ impl http_body::Body for Body {
             Shape::Whole(whole) => {
                 Poll::Ready(whole.pieces.next().inspect(|piece| whole.left -= piece.len() as u64))
             }
-            Shape::Call(stream) => stream.poll(cx),
-            Shape::Stream(stream) => stream.poll(cx),
+            Shape::Call(stream) => {
+                let CallStream { call, events } = &mut **stream;
+                events.poll(cx, |cx| call.poll_next(cx).map(|next| next.map(|message| encode_event(&message, None))))
+            }
+            Shape::Session(stream) => {
+                let SessionStream { reader, events, .. } = &mut **stream;
+                events.poll(cx, |cx| {
+                    let next = reader.poll_next(cx);
+                    next.map(|next| next.map(|(number, message)| encode_event(&message, Some(&reader.event_id(number)))))
+                })
+            }
+            Shape::Stream(stream) => {
+                let WaitingStream { mailbox, events, .. } = &mut **stream;
+                events.poll(cx, |cx| mailbox.poll_next(cx).map(|next| next.map(|message| encode_event(&message, None))))
+            }
         };
         piece.map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
     }
@@ -176,52 +197,39 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Shape::Whole(whole) => whole.left == 0,
-            Shape::Call(_) | Shape::Stream(_) => false,
+            Shape::Call(_) | Shape::Session(_) | Shape::Stream(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Shape::Whole(whole) => SizeHint::with_exact(whole.left),
-            Shape::Call(_) | Shape::Stream(_) => SizeHint::default(),
+            Shape::Call(_) | Shape::Session(_) | Shape::Stream(_) => SizeHint::default(),
         }
     }
 }
 
-impl CallStream {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        loop {
-            if let Some(piece) = self.pieces.next() {
-                return Poll::Ready(Some(piece));
-            }
-            if self.ended {
-                return Poll::Ready(None);
-            }
-            match self.call.poll_next(cx) {
-                Poll::Ready(Some(message)) => {
-                    self.keep_alive.reset();
-                    self.pieces.put(encode_event(&message, None));
-                }
-                Poll::Ready(None) => self.ended = true,
-                Poll::Pending => {
-                    std::task::ready!(self.keep_alive.poll(cx));
-                    self.pieces.put(Segments::from(encode_comment()));
-                }
-            }
-        }
+impl Events {
+    /// A first byte makes proxies send the headers on.
+    fn new(first: Bytes, keep_alive: Duration) -> Self {
+        let mut pieces = Pieces::default();
+        pieces.put(Segments::from(first));
+        Self { pieces, keep_alive: KeepAlive::new(keep_alive) }
     }
-}
 
-impl WaitingStream {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut next: impl FnMut(&mut Context<'_>) -> Poll<Option<Segments>>,
+    ) -> Poll<Option<Bytes>> {
         loop {
             if let Some(piece) = self.pieces.next() {
                 return Poll::Ready(Some(piece));
             }
-            match self.mailbox.poll_next(cx) {
-                Poll::Ready(Some(message)) => {
+            match next(cx) {
+                Poll::Ready(Some(event)) => {
                     self.keep_alive.reset();
-                    self.pieces.put(encode_event(&message, None));
+                    self.pieces.put(event);
                 }
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending => {

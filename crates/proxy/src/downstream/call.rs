@@ -67,6 +67,22 @@ impl Call {
         reply
     }
 
+    /// Where the notifications about the request go.
+    pub(crate) fn outlet(&self) -> &Mailbox {
+        &self.outlet
+    }
+
+    /// Sees the request through, whoever listens: its reply becomes the last message of its outlet.
+    pub(crate) async fn run(mut self) {
+        let outlet = self.outlet.clone();
+        let known = self.reply.take();
+        let reply = if known.is_some() { known } else { self.finish().await };
+        if let Some(reply) = reply {
+            let _ = outlet.push_reply(reply.body, 1);
+        }
+        outlet.close();
+    }
+
     /// Waits until it is clear how the answer begins.
     pub(crate) async fn first(mut self, accepts: Accepts, patience: Duration) -> First {
         if !accepts.json {

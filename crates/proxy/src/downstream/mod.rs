@@ -11,6 +11,7 @@ mod connection;
 mod front;
 mod headers;
 mod intake;
+mod resume;
 mod sse;
 mod stdio;
 mod streamable;

@@ -15,6 +15,7 @@ use super::classify::{self, VersionHeader};
 use super::front::{empty, events, json, not_allowed, refused, served};
 use super::headers::{self, Accepts};
 use super::intake::{self, NotTaken};
+use super::resume;
 use super::sse;
 use crate::gateway::{Gateway, Snapshot};
 use crate::hello;
@@ -90,7 +91,7 @@ impl Post<'_> {
         let gateway = self.gateway.clone();
         let (accepts, snapshot) = (self.accepts, Arc::clone(&self.snapshot));
         let inbound = self.inbound(caller, Some(param_headers), None)?;
-        Ok(answer(gateway, &snapshot, inbound, None, accepts).await)
+        Ok(answer(gateway, &snapshot, inbound, accepts).await)
     }
 
     fn versions_differ(&self) -> bool {
@@ -114,8 +115,8 @@ impl Post<'_> {
                 let place = session.in_flight.enter(&id, in_flight_max)?;
                 let gateway = self.gateway.clone();
                 let (accepts, snapshot) = (self.accepts, Arc::clone(&self.snapshot));
-                let inbound = self.inbound(session.caller.clone(), None, Some(session))?;
-                Ok(answer(gateway, &snapshot, inbound, Some(place), accepts).await)
+                let inbound = self.inbound(session.caller.clone(), None, Some(Arc::clone(&session)))?;
+                Ok(resume::answer(gateway, &snapshot, inbound, place, session, accepts).await)
             }
             Kind::Notification => {
                 if self.message.method() == methods::NOTIFICATIONS_CANCELLED
@@ -186,16 +187,15 @@ impl Post<'_> {
     }
 }
 
-/// Sees a request through: as one JSON message if it can be, else as a stream.
+/// Sees a modern request through: as one JSON message if it can be, else as a stream.
 async fn answer(
     gateway: Gateway,
     snapshot: &Snapshot,
     inbound: Inbound,
-    place: Option<crate::in_flight::Place>,
     accepts: Accepts,
 ) -> Response<Body> {
     let keep_alive = snapshot.settings.keep_alive;
-    match Call::new(gateway, inbound, place).first(accepts, keep_alive).await {
+    match Call::new(gateway, inbound, None).first(accepts, keep_alive).await {
         First::Reply(reply) => json(reply),
         First::Stream(call) => events(Body::call(call, keep_alive)),
         // The client has cancelled the request and waits for nothing: an empty stream.
@@ -239,7 +239,7 @@ fn legacy_session<B>(
     if is_legacy { find_session(gateway, request.headers(), &endpoint).map(Some) } else { Ok(None) }
 }
 
-/// A legacy client opens the stream for what belongs to no request.
+/// A legacy client opens the stream for what belongs to no request, or comes back to a stream that broke.
 pub(crate) fn get<B>(
     gateway: &Gateway,
     snapshot: &Snapshot,
@@ -248,8 +248,8 @@ pub(crate) fn get<B>(
 ) -> Response<Body> {
     match legacy_session(gateway, endpoint, request) {
         Ok(Some(session)) if headers::accepts(request.headers()).events => {
-            let mailbox = session.open_stream(snapshot.settings.stream_queue_max);
-            events(Body::session_stream(session, mailbox, snapshot.settings.keep_alive))
+            resume::stream(session, &snapshot.settings, request.headers())
+                .unwrap_or_else(|refusal| refused(gateway, &refusal, Era::Legacy, None))
         }
         Ok(Some(_)) => refused(gateway, &sse::no_events(), Era::Legacy, None),
         Ok(None) => not_allowed(gateway, VersionHeader::read(request.headers()).era(), "POST"),

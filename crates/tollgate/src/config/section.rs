@@ -101,6 +101,30 @@ pub(super) struct LimitsSection {
     /// that asks is ended.
     #[schemars(range(min = 1, max = 1_000_000), extend("default" = defaults::proxy().parked_max))]
     pub(super) parked_max: Option<usize>,
+    /// How many events a stream of a session keeps after they were sent, for a client whose connection broke and who comes
+    /// back for the rest.
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = defaults::proxy().resume.events_max))]
+    pub(super) resume_events_max: Option<usize>,
+    /// How many bytes such a stream keeps. A reply that comes while the client is away may have as many again; with a
+    /// larger one the stream cannot be resumed.
+    #[schemars(range(min = 1024, max = 1_073_741_824), extend("default" = defaults::proxy().resume.bytes_max))]
+    pub(super) resume_bytes_max: Option<usize>,
+    /// How many bytes all such streams of one session keep together.
+    #[schemars(range(min = 1024, max = 1_073_741_824), extend("default" = defaults::proxy().resume.session_bytes_max))]
+    pub(super) resume_session_bytes_max: Option<usize>,
+    /// How long a stream that has ended is kept for a client who has not seen its end, in milliseconds.
+    #[schemars(range(min = 1000, max = 86_400_000), extend("default" = defaults::ms(defaults::proxy().resume.keep)))]
+    pub(super) resume_keep_ms: Option<u64>,
+    /// How long a client of 2025-11-25 is told to wait before it comes back to a stream, in milliseconds.
+    #[schemars(range(min = 1, max = 3_600_000), extend("default" = defaults::ms(defaults::proxy().resume.retry)))]
+    pub(super) resume_retry_ms: Option<u64>,
+    /// After how long a request of a client of 2025-11-25 is answered by a stream, from which on it survives a broken
+    /// connection, in milliseconds. A request that is done before gets plain JSON.
+    #[schemars(range(min = 1, max = 3_600_000), extend("default" = defaults::ms(defaults::proxy().resume.after)))]
+    pub(super) resume_after_ms: Option<u64>,
+    /// How many messages a batch of a 2025-03-26 client may have. Larger ones are refused whole.
+    #[schemars(range(min = 1, max = 100_000), extend("default" = defaults::proxy().batch_max))]
+    pub(super) batch_max: Option<usize>,
     /// How many pages of one server's list are read.
     #[schemars(range(min = 1, max = 100_000), extend("default" = defaults::proxy().list_pages_max))]
     pub(super) list_pages_max: Option<usize>,

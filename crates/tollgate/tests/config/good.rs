@@ -53,6 +53,13 @@ limits:
   in_flight_max: 2
   stream_queue_max: 3
   keep_alive_ms: 100
+  resume_events_max: 7
+  resume_bytes_max: 2048
+  resume_session_bytes_max: 8192
+  resume_keep_ms: 2000
+  resume_retry_ms: 3
+  resume_after_ms: 4
+  batch_max: 8
   list_pages_max: 5
   list_items_max: 6
 servers:
@@ -121,7 +128,11 @@ toolsets:
     assert!(proxy.trusted_proxies[0].contains("10.1.2.3".parse().expect("an address")));
     assert_eq!((proxy.body_bytes_max, proxy.sessions_max, proxy.in_flight_max), (2048, 7, 2));
     assert_eq!((proxy.stream_queue_max, proxy.list_pages_max, proxy.list_items_max), (3, 5, 6));
+    assert_eq!(proxy.batch_max, 8);
+    let resume = &proxy.resume;
+    assert_eq!((resume.events_max, resume.bytes_max, resume.session_bytes_max), (7, 2048, 8192));
     let ms = Duration::from_millis;
+    assert_eq!((resume.keep, resume.retry, resume.after), (ms(2000), ms(3), ms(4)));
     assert_eq!((proxy.body_timeout, proxy.session_idle, proxy.keep_alive), (ms(1), ms(1000), ms(100)));
 
     assert_eq!(names(&config), ["z", "a"]);

@@ -362,6 +362,13 @@ fn bound(proxy: &mut ProxySettings, limits: &LimitsSection) {
     wait(&mut proxy.input_timeout, limits.input_timeout_ms);
     proxy.input_rounds_max = limits.input_rounds_max.unwrap_or(proxy.input_rounds_max);
     set(&mut proxy.parked_max, limits.parked_max);
+    set(&mut proxy.resume.events_max, limits.resume_events_max);
+    set(&mut proxy.resume.bytes_max, limits.resume_bytes_max);
+    set(&mut proxy.resume.session_bytes_max, limits.resume_session_bytes_max);
+    wait(&mut proxy.resume.keep, limits.resume_keep_ms);
+    wait(&mut proxy.resume.retry, limits.resume_retry_ms);
+    wait(&mut proxy.resume.after, limits.resume_after_ms);
+    set(&mut proxy.batch_max, limits.batch_max);
     set(&mut proxy.list_pages_max, limits.list_pages_max);
     set(&mut proxy.list_items_max, limits.list_items_max);
 }
