@@ -145,7 +145,8 @@ impl History {
         if self.lost || after > self.given {
             return false;
         }
-        let Some(read) = (after + 1).checked_sub(self.first).and_then(|read| usize::try_from(read).ok()) else {
+        let Some(read) = (after + 1).checked_sub(self.first).and_then(|read| usize::try_from(read).ok())
+        else {
             return false;
         };
         self.read = read;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use tollgate_mcp::{LogLevel, Segments};
+use tollgate_mcp::{Kind, LogLevel, Message, Segments, methods};
 use tollgate_model::{Caller, Code, EndpointName, PrincipalId, Refusal, SessionId, Stage, TenantId};
 use tollgate_telemetry::counters;
 
@@ -115,6 +115,20 @@ impl Session {
             // A client that reads too slowly loses hints such as list_changed, never a reply.
             let _ = stream.push(message);
         }
+    }
+
+    /// Takes in what is not answered: a notification, or the response to a question.
+    pub(crate) fn hear(&self, message: Message) {
+        if message.kind() != Kind::Notification {
+            self.questions.answered(message);
+            return;
+        }
+        if message.method() == methods::NOTIFICATIONS_CANCELLED
+            && let Some(id) = message.member("requestId")
+        {
+            self.in_flight.cancel(id.of(message.bytes()));
+        }
+        self.questions.progressed(&message);
     }
 
     /// Ends the session's stream once its requests are done.

@@ -177,18 +177,24 @@ impl http_body::Body for Body {
             }
             Shape::Call(stream) => {
                 let CallStream { call, events } = &mut **stream;
-                events.poll(cx, |cx| call.poll_next(cx).map(|next| next.map(|message| encode_event(&message, None))))
+                events.poll(cx, |cx| {
+                    call.poll_next(cx).map(|next| next.map(|message| encode_event(&message, None)))
+                })
             }
             Shape::Session(stream) => {
                 let SessionStream { reader, events, .. } = &mut **stream;
                 events.poll(cx, |cx| {
                     let next = reader.poll_next(cx);
-                    next.map(|next| next.map(|(number, message)| encode_event(&message, Some(&reader.event_id(number)))))
+                    next.map(|next| {
+                        next.map(|(number, message)| encode_event(&message, Some(&reader.event_id(number))))
+                    })
                 })
             }
             Shape::Stream(stream) => {
                 let WaitingStream { mailbox, events, .. } = &mut **stream;
-                events.poll(cx, |cx| mailbox.poll_next(cx).map(|next| next.map(|message| encode_event(&message, None))))
+                events.poll(cx, |cx| {
+                    mailbox.poll_next(cx).map(|next| next.map(|message| encode_event(&message, None)))
+                })
             }
         };
         piece.map(|piece| piece.map(|piece| Ok(Frame::data(piece))))

@@ -7,6 +7,7 @@ use tollgate_catalog::Endpoint;
 use tollgate_mcp::{Kind, Message, Segments, methods};
 use tollgate_model::{Caller, Code, EndpointName, Era, Refusal, SessionId, Stage};
 
+use super::batch::{self, Answers, Batch};
 use super::call::Call;
 use super::classify::{self, VersionHeader};
 use super::intake::{self, NotTaken};
@@ -73,6 +74,11 @@ impl Connection {
     /// Takes a message in. Answers go to the outbox; an error says that the message was none.
     pub(crate) fn receive(self: &Arc<Self>, gateway: &Gateway, bytes: Bytes) -> Result<(), NotTaken> {
         let snapshot = gateway.snapshot();
+        if batch::is_array(&bytes)
+            && let Some(session) = self.session.get().filter(|session| batch::are_served(session))
+        {
+            return self.batch(gateway, &snapshot, session, &bytes);
+        }
         let message = intake::parse(bytes, &snapshot.settings)?;
         let era = if self.modern { classify::era(&message, VersionHeader::Absent) } else { Era::Legacy };
         match message.kind() {
@@ -105,6 +111,33 @@ impl Connection {
         }
     }
 
+    /// Takes a batch in. Its answers go out together, once all are there.
+    fn batch(
+        self: &Arc<Self>,
+        gateway: &Gateway,
+        snapshot: &Arc<Snapshot>,
+        session: &Session,
+        bytes: &Bytes,
+    ) -> Result<(), NotTaken> {
+        let endpoint = self.served(snapshot)?;
+        let batch = Batch::split(bytes, &snapshot.settings)?;
+        let answers = Answers::begin(gateway, snapshot, &endpoint, session, batch, &self.outbox);
+        let (connection, replier) = (Arc::clone(self), gateway.clone());
+        gateway.spawn(async move {
+            if let Some(array) = answers.all().await {
+                connection.send(&replier, array);
+            }
+        });
+        Ok(())
+    }
+
+    fn served(&self, snapshot: &Snapshot) -> Result<Arc<Endpoint>, Refusal> {
+        let endpoint = snapshot.catalog.endpoint(self.endpoint.as_ref().map(EndpointName::as_str)).cloned();
+        endpoint.ok_or_else(|| {
+            Refusal::new(Stage::Transport, Code::UnknownEndpoint, "this endpoint is not served any more")
+        })
+    }
+
     fn request(
         self: &Arc<Self>,
         gateway: &Gateway,
@@ -112,10 +145,7 @@ impl Connection {
         message: Message,
         era: Era,
     ) -> Result<(), Refusal> {
-        let endpoint = snapshot.catalog.endpoint(self.endpoint.as_ref().map(EndpointName::as_str)).cloned();
-        let endpoint = endpoint.ok_or_else(|| {
-            Refusal::new(Stage::Transport, Code::UnknownEndpoint, "this endpoint is not served any more")
-        })?;
+        let endpoint = self.served(&snapshot)?;
         if era == Era::Modern {
             let profile = classify::modern_profile(&message)?;
             let (tenant, principal) = gateway.local_caller();

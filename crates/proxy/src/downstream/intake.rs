@@ -82,20 +82,29 @@ fn too_slow(timeout: Duration) -> Refusal {
     Refusal::new(Stage::Transport, Code::BodyTimeout, text)
 }
 
+/// How much a reader of messages accepts.
+pub(crate) fn limits(settings: &ProxySettings) -> Limits {
+    Limits { bytes_max: settings.body_bytes_max, ..Limits::default() }
+}
+
 /// Makes a message of bytes, or says why they are none.
 pub(crate) fn parse(bytes: Bytes, settings: &ProxySettings) -> Result<Message, NotTaken> {
-    let limits = Limits { bytes_max: settings.body_bytes_max, ..Limits::default() };
-    Message::parse(bytes, &limits).map_err(|error| {
-        let ScanError { fault, offset, ref id, .. } = error;
-        let code = match fault {
-            Fault::TooLarge => Code::BodyTooLarge,
-            fault if fault.is_parse_error() => Code::ParseError,
-            _ => Code::InvalidRequest,
-        };
-        let text = match fault {
-            Fault::Batch => "batches are not served: send each message by itself".to_owned(),
-            fault => format!("{fault}, at byte {offset}"),
-        };
-        NotTaken::new(Refusal::new(Stage::Envelope, code, text), id.clone())
-    })
+    Message::parse(bytes, &limits(settings)).map_err(|error| fault(&error))
+}
+
+/// Why bytes are no message.
+pub(crate) fn fault(error: &ScanError) -> NotTaken {
+    let ScanError { fault, offset, ref id, .. } = *error;
+    let code = match fault {
+        Fault::TooLarge => Code::BodyTooLarge,
+        fault if fault.is_parse_error() => Code::ParseError,
+        _ => Code::InvalidRequest,
+    };
+    let text = match fault {
+        Fault::Batch => {
+            "batches are served only in a session of 2025-03-26: send each message by itself".to_owned()
+        }
+        fault => format!("{fault}, at byte {offset}"),
+    };
+    NotTaken::new(Refusal::new(Stage::Envelope, code, text), id.clone())
 }

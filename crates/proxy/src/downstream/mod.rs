@@ -4,6 +4,7 @@
 //! back in the way its revision wants.
 
 mod address;
+mod batch;
 mod body;
 mod call;
 mod classify;

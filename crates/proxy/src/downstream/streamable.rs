@@ -9,6 +9,7 @@ use tollgate_catalog::Endpoint;
 use tollgate_mcp::{Kind, Message, headers as names, methods};
 use tollgate_model::{Caller, Code, Era, Refusal, SessionId, Stage};
 
+use super::batch::{self, Batch};
 use super::body::Body;
 use super::call::{Call, First};
 use super::classify::{self, VersionHeader};
@@ -41,12 +42,24 @@ where
         headers::check_content_type(&parts.headers)?;
         let accepts = headers::check_accept(&parts.headers)?;
         let bytes = intake::read(body, &snapshot.settings).await?;
+        if batch::is_array(&bytes)
+            && let Some(session) = batching_session(gateway, &parts.headers, version, &endpoint)?
+        {
+            let batch = Batch::split(&bytes, &snapshot.settings)?;
+            return Ok(Err((endpoint, accepts, session, batch)));
+        }
         let message = intake::parse(bytes, &snapshot.settings)?;
-        Ok::<_, NotTaken>((endpoint, accepts, message))
+        Ok::<_, NotTaken>(Ok((endpoint, accepts, message)))
     };
-    let (endpoint, accepts, message) = match taken.await {
+    let taken = match taken.await {
         Ok(taken) => taken,
         Err(NotTaken { refusal, id }) => return refused(gateway, &refusal, version.era(), id.as_ref()),
+    };
+    let (endpoint, accepts, message) = match taken {
+        Ok(taken) => taken,
+        Err((endpoint, accepts, session, batch)) => {
+            return Box::pin(batch::answer(gateway, snapshot, &endpoint, session, accepts, batch)).await;
+        }
     };
     let era = classify::era(&message, version);
     let id = message.id_raw();
@@ -118,17 +131,8 @@ impl Post<'_> {
                 let inbound = self.inbound(session.caller.clone(), None, Some(Arc::clone(&session)))?;
                 Ok(resume::answer(gateway, &snapshot, inbound, place, session, accepts).await)
             }
-            Kind::Notification => {
-                if self.message.method() == methods::NOTIFICATIONS_CANCELLED
-                    && let Some(id) = self.message.member("requestId")
-                {
-                    session.in_flight.cancel(id.of(self.message.bytes()));
-                }
-                session.questions.progressed(&self.message);
-                Ok(empty(StatusCode::ACCEPTED))
-            }
-            Kind::Result | Kind::Error => {
-                session.questions.answered(self.message);
+            Kind::Notification | Kind::Result | Kind::Error => {
+                session.hear(self.message);
                 Ok(empty(StatusCode::ACCEPTED))
             }
         }
@@ -188,12 +192,7 @@ impl Post<'_> {
 }
 
 /// Sees a modern request through: as one JSON message if it can be, else as a stream.
-async fn answer(
-    gateway: Gateway,
-    snapshot: &Snapshot,
-    inbound: Inbound,
-    accepts: Accepts,
-) -> Response<Body> {
+async fn answer(gateway: Gateway, snapshot: &Snapshot, inbound: Inbound, accepts: Accepts) -> Response<Body> {
     let keep_alive = snapshot.settings.keep_alive;
     match Call::new(gateway, inbound, None).first(accepts, keep_alive).await {
         First::Reply(reply) => json(reply),
@@ -222,6 +221,20 @@ fn find_session(gateway: &Gateway, map: &HeaderMap, endpoint: &Endpoint) -> Resu
         let text = "no such session; it may have ended: send `initialize` again";
         Refusal::new(Stage::Session, Code::UnknownSession, text)
     })
+}
+
+/// The session in which a batch may be sent; none where there are no batches.
+fn batching_session(
+    gateway: &Gateway,
+    map: &HeaderMap,
+    version: VersionHeader<'_>,
+    endpoint: &Endpoint,
+) -> Result<Option<Arc<Session>>, Refusal> {
+    if version.era() == Era::Modern || !map.contains_key(classify::SESSION_ID) {
+        return Ok(None);
+    }
+    find_session(gateway, map, endpoint)
+        .map(|session| Some(session).filter(|session| batch::are_served(session)))
 }
 
 /// The session that a GET or DELETE is about; none if the request is not of the legacy era, which alone has these.

@@ -25,7 +25,9 @@ fn message(text: &str) -> Segments {
 /// Reads the next event without waiting.
 fn read(reader: &Reader) -> Poll<Option<(u64, String)>> {
     let next = reader.poll_next(&Context::from_waker(Waker::noop()));
-    next.map(|next| next.map(|(number, message)| (number, String::from_utf8_lossy(&message.into_bytes()).into())))
+    next.map(|next| {
+        next.map(|(number, message)| (number, String::from_utf8_lossy(&message.into_bytes()).into()))
+    })
 }
 
 fn read_all(reader: &Reader) -> Vec<String> {
@@ -82,7 +84,21 @@ fn what_is_no_id_of_a_kept_event_is_refused() {
         two.push(message("another stream's")).expect("room");
     }
     assert_eq!(read_all(&reader).len(), 6);
-    for id in ["1-7", "1-1", "2-1", "3-0", "0-0", "1", "", "-", "1-", "-1", "a-b", "1-99999999999999999999", "\u{fe}"] {
+    for id in [
+        "1-7",
+        "1-1",
+        "2-1",
+        "3-0",
+        "0-0",
+        "1",
+        "",
+        "-",
+        "1-",
+        "-1",
+        "a-b",
+        "1-99999999999999999999",
+        "\u{fe}",
+    ] {
         assert!(streams.resume(id.as_bytes()).is_err(), "{id}");
     }
     // Four are kept: the two oldest have made room, and the second is the last that need not be there.
