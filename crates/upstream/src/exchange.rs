@@ -7,6 +7,7 @@ use tokio::time::{Instant, timeout_at};
 use tollgate_mcp::{Kind, LogLevel, Message, methods};
 use tollgate_model::Era;
 
+use crate::comeback;
 use crate::conversation::CallReceiver;
 use crate::hello;
 use crate::link::{Instance, Wire};
@@ -127,7 +128,7 @@ impl Exchange {
 async fn from_stream(stream: &mut Stream, ticket: &Ticket) -> Result<Incoming, UpstreamError> {
     let instance = &ticket.instance;
     loop {
-        let message = stream.message().await?;
+        let message = comeback::message(stream, instance).await?;
         match message.kind() {
             Kind::Result | Kind::Error => {
                 // An error that answers nothing in particular can, on this stream, only answer this request.

@@ -6,6 +6,7 @@
 //! link's id into it.
 
 mod backoff;
+mod comeback;
 mod conversation;
 mod error;
 mod event;

@@ -1,9 +1,12 @@
 //! The messages in the response to one POST: a JSON body, or server-sent events.
 
 use std::sync::Arc;
+use std::time::Duration;
+
 use tollgate_mcp::{Message, ScanError, SseDecoder, SseError, headers};
 
 use crate::UpstreamError;
+use crate::comeback::Broken;
 use crate::http::{HttpError, Reply};
 use crate::shared::Shared;
 use crate::site::encoded;
@@ -15,6 +18,16 @@ pub(crate) struct Stream {
     shared: Arc<Shared>,
     /// None for a JSON body, which is one message.
     events: Option<Box<SseDecoder>>,
+    /// The reconnection time that the server asked for.
+    pub(crate) retry: Option<Duration>,
+    /// Whether an event has come over this connection.
+    pub(crate) spoke: bool,
+    /// How many connections in a row brought nothing.
+    pub(crate) fruitless: u32,
+    /// The event behind which an earlier connection was taken up.
+    resumed_after: Option<String>,
+    /// Set while there is no connection.
+    pub(crate) broken: Option<Box<Broken>>,
 }
 
 impl Stream {
@@ -45,7 +58,38 @@ impl Stream {
             };
             return Err(UpstreamError::protocol(what, format!("status {status}, type {media_type:?}")));
         };
-        Ok(Self { reply, shared, events })
+        Ok(Self {
+            reply,
+            shared,
+            events,
+            retry: None,
+            spoke: false,
+            fruitless: 0,
+            resumed_after: None,
+            broken: None,
+        })
+    }
+
+    /// The id of the last event, by which the stream can be resumed.
+    pub(crate) fn last_id(&self) -> Option<&str> {
+        let last = self.events.as_ref()?.last_event_id();
+        last.or(self.resumed_after.as_deref()).filter(|id| !id.is_empty())
+    }
+
+    /// Whether the rest of the stream can be asked for.
+    pub(crate) fn can_come_back(&self) -> bool {
+        self.last_id().is_some()
+    }
+
+    /// Goes on with the rest of the stream, which comes over another connection.
+    pub(crate) fn come_back(&mut self, reply: Reply) -> Result<(), UpstreamError> {
+        if let Some(error) = encoded(&reply) {
+            return Err(error);
+        }
+        self.resumed_after = self.last_id().map(str::to_owned);
+        self.events = Some(Box::new(SseDecoder::new(self.shared.settings.limits.message_bytes_max)));
+        self.reply = reply;
+        Ok(())
     }
 
     /// Whether the answer is one JSON body, so that there is nothing after it.
@@ -62,8 +106,14 @@ impl Stream {
         };
         loop {
             match decoder.next() {
-                Some(Ok(event)) if event.data.is_empty() || event.event_type() != "message" => {}
                 Some(Ok(event)) => {
+                    self.spoke = true;
+                    self.retry = event.retry.map(Duration::from_millis).or(self.retry);
+                    // A server that begins again with the event itself instead of behind it tells nothing new.
+                    let is_known = event.id.is_some() && event.id == self.resumed_after;
+                    if event.data.is_empty() || event.event_type() != "message" || is_known {
+                        continue;
+                    }
                     return Message::parse(event.data, &limits).map_err(|error| unreadable(&error));
                 }
                 Some(Err(SseError::TooLarge { .. })) => {
@@ -124,7 +174,7 @@ impl Stream {
 }
 
 /// How long, and how much, is read after the response for the connection's sake.
-const DRAIN: std::time::Duration = std::time::Duration::from_secs(1);
+const DRAIN: Duration = Duration::from_secs(1);
 const DRAIN_BYTES_MAX: usize = 64 << 10;
 
 pub(crate) fn unreadable(error: &ScanError) -> UpstreamError {

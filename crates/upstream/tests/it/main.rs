@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
 
+mod comeback;
 mod fake;
 mod guard;
 mod http_faults;

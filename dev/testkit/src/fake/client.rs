@@ -106,6 +106,8 @@ pub struct Event {
     pub data: String,
     /// Its `id` field.
     pub id: Option<String>,
+    /// Its `retry` field.
+    pub retry: Option<u64>,
 }
 
 /// A response whose body is still coming in. Dropping it closes the connection.
@@ -131,12 +133,22 @@ impl Live {
     /// The next event that has data; `None` at the clean end of the stream.
     pub async fn event(&mut self) -> io::Result<Option<Event>> {
         loop {
+            match self.any_event().await? {
+                Some(event) if event.data.is_empty() => {}
+                event => return Ok(event),
+            }
+        }
+    }
+
+    /// The next event that has data or an id; `None` at the clean end of the stream.
+    pub async fn any_event(&mut self) -> io::Result<Option<Event>> {
+        loop {
             while let Some(at) = event_end(&self.rest[self.searched..]) {
                 let at = self.searched + at;
                 self.searched = 0;
                 let block: Vec<u8> = self.rest.drain(..at).collect();
                 let event = parse_event(&String::from_utf8_lossy(&block));
-                if !event.data.is_empty() {
+                if !event.data.is_empty() || event.id.is_some() {
                     return Ok(Some(event));
                 }
             }
@@ -182,6 +194,7 @@ fn parse_event(block: &str) -> Event {
             "event" => value.clone_into(&mut event.event),
             "data" => data.push(value),
             "id" => event.id = Some(value.to_owned()),
+            "retry" => event.retry = value.parse().ok(),
             _ => {}
         }
     }
