@@ -86,7 +86,7 @@ impl Answers {
         gateway: &Gateway,
         snapshot: &Arc<Snapshot>,
         endpoint: &Arc<Endpoint>,
-        session: &Session,
+        session: &Arc<Session>,
         batch: Batch,
         outlet: &Mailbox,
     ) -> Self {
@@ -115,7 +115,7 @@ impl Answers {
         gateway: &Gateway,
         snapshot: &Arc<Snapshot>,
         endpoint: &Arc<Endpoint>,
-        session: &Session,
+        session: &Arc<Session>,
         message: Message,
         outlet: &Mailbox,
     ) -> Result<(), NotTaken> {
@@ -136,6 +136,7 @@ impl Answers {
             snapshot: Arc::clone(snapshot),
             param_headers: None,
             outlet: outlet.clone(),
+            session: Some(Arc::clone(session)),
         };
         self.calls.push(Box::pin(Call::new(gateway.clone(), inbound, Some(place)).finish()));
         Ok(())

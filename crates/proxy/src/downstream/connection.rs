@@ -87,24 +87,14 @@ impl Connection {
                 self.request(gateway, snapshot, message, era)
                     .map_err(|refusal| NotTaken::new(refusal, Some(id)))
             }
-            Kind::Notification => {
+            Kind::Notification | Kind::Result | Kind::Error => {
                 if message.method() == methods::NOTIFICATIONS_CANCELLED
                     && let Some(id) = message.member("requestId")
                 {
-                    let id = id.of(message.bytes());
-                    self.in_flight.cancel(id);
-                    if let Some(session) = self.session.get() {
-                        session.in_flight.cancel(id);
-                    }
+                    self.in_flight.cancel(id.of(message.bytes()));
                 }
                 if let Some(session) = self.session.get() {
-                    session.questions.progressed(&message);
-                }
-                Ok(())
-            }
-            Kind::Result | Kind::Error => {
-                if let Some(session) = self.session.get() {
-                    session.questions.answered(message);
+                    session.hear(message);
                 }
                 Ok(())
             }
@@ -116,7 +106,7 @@ impl Connection {
         self: &Arc<Self>,
         gateway: &Gateway,
         snapshot: &Arc<Snapshot>,
-        session: &Session,
+        session: &Arc<Session>,
         bytes: &Bytes,
     ) -> Result<(), NotTaken> {
         let endpoint = self.served(snapshot)?;
