@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use tollgate_mcp::{encode_comment, encode_priming, headers as names};
 use tollgate_model::{Refusal, Revision};
 
@@ -56,7 +56,7 @@ pub(crate) fn stream(
     headers: &HeaderMap,
 ) -> Result<Response<Body>, Refusal> {
     // An empty id says that there is no last event (WHATWG HTML, section 9.2.6).
-    let last = headers.get(LAST_EVENT_ID).map(|id| id.as_bytes()).filter(|id| !id.is_empty());
+    let last = headers.get(LAST_EVENT_ID).map(HeaderValue::as_bytes).filter(|id| !id.is_empty());
     let (reader, after) = match last {
         Some(id) => session.resume_stream(id)?,
         None => (session.open_stream(settings), 0),
