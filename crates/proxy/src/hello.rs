@@ -184,7 +184,10 @@ fn carried(capabilities: &Bytes, to: Era) -> Bytes {
 
 /// For how long a modern server lets its own discovery be kept. A legacy server's may depend on its session.
 fn caching_of(hello: &Hello) -> Caching {
-    Caching::read(&hello.result, Span::all(&hello.result))
+    let (result, whole) = (&hello.result, Span::all(&hello.result));
+    // Only `initialize` is answered with one.
+    let is_legacy = find(result, whole, "protocolVersion").is_some();
+    if is_legacy { Caching::NONE } else { Caching::read(result, whole) }
 }
 
 /// For as long as each server lets its own be kept; not at all while one is missing.

@@ -335,7 +335,7 @@ async fn page(
     let hears = inbound.session.is_some() || log_level.is_some();
     let listener = hears.then(|| Listener { token: None, ..Listener::of(gateway, inbound) });
     let mut retried = false;
-    let message = loop {
+    let (message, era) = loop {
         let route = route::open(server, &inbound.caller, permit).await?;
         let link = route.link();
         if !offers(link.hello(), kind) {
@@ -353,15 +353,21 @@ async fn page(
         };
         let sent = dispatch::send(server.name(), &route, departure, listener.as_ref()).await;
         match sent.and_then(Sent::into_response) {
-            Ok(message) => break message,
+            Ok(message) => break (message, link.era()),
             Err(error) if error.is_stale() && !retried => retried = true,
             Err(error) => return Err(error.refusal(server.name())),
         }
     };
     let page = read_page(&message, server.name(), kind)?;
-    Ok(page.map(|page| match kind {
-        ListKind::Tools => Page { items: gateway.mirrors().learn(server.name(), page.items), ..page },
-        _ => page,
+    Ok(page.map(|mut page| {
+        if era == Era::Legacy {
+            // It may depend on the session, whatever else the server says in words that its revision does not have.
+            page.caching = Caching::NONE;
+        }
+        if kind == ListKind::Tools {
+            page.items = gateway.mirrors().learn(server.name(), page.items);
+        }
+        page
     }))
 }
 

