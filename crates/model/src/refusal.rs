@@ -204,6 +204,8 @@ codes! {
     Host = "host_not_allowed", rpc -32600 / -32600, http 403 / 403, Client, Never;
     /// The body is larger than allowed.
     BodyTooLarge = "body_too_large", rpc -32600 / -32600, http 413 / 413, Client, Never;
+    /// The `Mcp-*` headers of a request are together larger than 32 KiB.
+    HeadersTooLarge = "headers_too_large", rpc -32600 / -32600, http 431 / 431, Client, Never;
     /// The body did not arrive in time.
     BodyTimeout = "body_timeout", rpc -32600 / -32600, http 408 / 408, Client, Safe;
     /// Policy does not allow it.

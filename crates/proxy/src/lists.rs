@@ -63,7 +63,8 @@ async fn native(
             id,
             method: Cow::Owned(inbound.message.method().to_owned()),
             native: None,
-            param_headers: Vec::new(),
+            // What is not known is forwarded (2026-07-28, Streamable HTTP, custom headers).
+            param_headers: inbound.param_headers.clone().unwrap_or_default(),
             body,
             timeout: Some(server.settings().timeouts.list),
             log_level,

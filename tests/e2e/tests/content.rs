@@ -300,8 +300,12 @@ async fn what_asks_for_input_is_not_for_keeping() {
     let said = r#""result":{"resultType":"input_required","requestState":"s","inputRequests":{"a":{"method":"roots/list","params":{}}}}"#;
     let server = FakeServer::start(Script::modern().saying("resources/read", said)).await;
     let gateway = Gateway::start(&servers([("there", http(&server.url()))])).await;
-    let got =
-        gateway.modern("/mcp/there").request(&Call::new("resources/read", r#""uri":"memo://note/1""#)).await;
+    let peer = gateway.modern("/mcp/there");
+    let call = Call::new("resources/read", r#""uri":"memo://note/1""#);
+    let able =
+        call.message("7", Dialect::Modern).replace(r#"Capabilities":{}"#, r#"Capabilities":{"roots":{}}"#);
+    let got = Answer::of(&peer.http.send(&peer.ask("7", &call).body(able)).await);
+    assert_eq!(got.value()["resultType"], "input_required", "{got:?}");
     assert!(!got.message.contains("ttlMs") && !got.message.contains("cacheScope"), "{got:?}");
 }
 

@@ -43,7 +43,9 @@ where
     let settings = &snapshot.settings;
     let era = VersionHeader::read(request.headers()).era();
     let checked = headers::check_host(request.uri(), request.headers(), settings)
-        .and_then(|host| headers::check_origin(request.headers(), host, settings));
+        .and_then(|host| headers::check_origin(request.headers(), host, settings))
+        .and_then(|origin| headers::check_query(request.uri()).map(|()| origin))
+        .and_then(|origin| headers::check_size(request.headers()).map(|()| origin));
     let origin = match checked {
         Ok(origin) => origin,
         Err(refusal) => {

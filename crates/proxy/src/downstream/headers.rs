@@ -2,6 +2,7 @@
 
 use http::header::{ACCEPT, ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, HOST, ORIGIN};
 use http::{HeaderMap, HeaderValue, Method, Uri};
+use percent_encoding::percent_decode_str;
 use tollgate_model::{Code, Refusal, Stage};
 
 use crate::settings::ProxySettings;
@@ -134,6 +135,31 @@ pub(crate) fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
 
 fn media_type(value: &str) -> &str {
     value.split(';').next().unwrap_or_default().trim()
+}
+
+/// The most that all `Mcp-*` headers of a request may have together, in bytes. Whole heads have a bound too, but a wider
+/// one.
+const MCP_HEADERS_BYTES_MAX: usize = 32 * 1024;
+
+/// Headers that are decoded and compared are bounded before anything is done with them (SEP-2243, security).
+pub(crate) fn check_size(headers: &HeaderMap) -> Result<(), Refusal> {
+    let of_ours = headers.iter().filter(|(name, _)| name.as_str().starts_with("mcp-"));
+    let bytes: usize = of_ours.map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if bytes <= MCP_HEADERS_BYTES_MAX {
+        return Ok(());
+    }
+    Err(refuse(Code::HeadersTooLarge, "the `Mcp-*` headers are together larger than 32 KiB"))
+}
+
+/// A token in an address ends up in logs and histories, so that none is taken there (2026-07-28, authorization, access
+/// token usage).
+pub(crate) fn check_query(uri: &Uri) -> Result<(), Refusal> {
+    let mut names = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split('=').next());
+    if names.all(|name| percent_decode_str(name).ne(*b"access_token")) {
+        return Ok(());
+    }
+    let text = "a token must not stand in the URL: send it in the `Authorization` header";
+    Err(refuse(Code::InvalidRequest, text))
 }
 
 #[cfg(test)]
