@@ -108,7 +108,7 @@ pub(crate) async fn attempt(
     loop {
         let known = known_mirrors(gateway, inbound, resolved).await;
         let param_headers = mirror::headers_for(inbound, resolved, known.as_deref())?; // headers say what the body says
-        let route = route::open(server, &inbound.caller, permit).await?; // which session or process
+        let route = route::open_for(server, &inbound.caller, inbound.message.method(), permit).await?; // which session or process
         let departure = depart(inbound, resolved, &route, param_headers, round);
         let listener = Listener::of(gateway, inbound);
         match dispatch::send(server.name(), &route, departure, Some(&listener)).await {

@@ -32,6 +32,9 @@ pub(crate) enum Command {
 /// On whose account a request is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Whose {
+    /// A client's, of a method on which the server may ask something: what it asks without naming a request is likely
+    /// about this one.
+    Asked,
     /// A client's: what the server says without naming a request may belong to it.
     Clients,
     /// The gateway's own: a greeting, or upkeep.
@@ -45,6 +48,7 @@ impl Whose {
             methods::LOGGING_SET_LEVEL | methods::RESOURCES_SUBSCRIBE | methods::RESOURCES_UNSUBSCRIBE => {
                 Self::Own
             }
+            method if methods::may_ask_for_input(method) => Self::Asked,
             _ => Self::Clients,
         }
     }

@@ -79,7 +79,7 @@ impl Source {
 
     /// A server that keeps nothing of anyone.
     pub(crate) fn everyone() -> Self {
-        Self::of(Key { scope: Scope::Shared, capabilities: None })
+        Self::of(Key::common(Scope::Shared, None))
     }
 }
 

@@ -11,6 +11,7 @@ use crate::comeback;
 use crate::conversation::CallReceiver;
 use crate::hello;
 use crate::link::{Instance, Wire};
+use crate::seats::Lease;
 use crate::stream::Stream;
 use crate::{EventKind, UpstreamError};
 
@@ -181,14 +182,35 @@ pub(crate) struct Ticket {
     instance: Arc<Instance>,
     id: u64,
     log_level: Option<LogLevel>,
+    /// Whether the server may ask something about the request.
+    asked: bool,
+    lease: Option<Arc<Lease>>,
     settled: bool,
     closed: bool,
 }
 
 impl Ticket {
-    pub(crate) fn new(instance: &Arc<Instance>, id: u64) -> Self {
+    /// Of the gateway's own request.
+    pub(crate) fn own(instance: &Arc<Instance>, id: u64) -> Self {
+        Self::new(instance, id, "", None)
+    }
+
+    /// Of a request of this method. While it is under way, the lease is held.
+    pub(crate) fn new(instance: &Arc<Instance>, id: u64, method: &str, lease: Option<Arc<Lease>>) -> Self {
+        let asked = methods::may_ask_for_input(method);
         instance.begin_call();
-        Self { instance: Arc::clone(instance), id, log_level: None, settled: false, closed: false }
+        if asked {
+            instance.begin_asked();
+        }
+        Self {
+            instance: Arc::clone(instance),
+            id,
+            log_level: None,
+            asked,
+            lease,
+            settled: false,
+            closed: false,
+        }
     }
 
     /// While the request is under way, its caller wants log messages of this level and above.
@@ -215,7 +237,11 @@ impl Ticket {
             if let Some(level) = self.log_level {
                 self.instance.loudness.want_no_more(level);
             }
+            if self.asked {
+                self.instance.end_asked();
+            }
             self.instance.end_call();
+            self.lease = None;
         }
     }
 

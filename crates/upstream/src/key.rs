@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tollgate_mcp::Span;
 use tollgate_model::{Caller, PrincipalId, SessionId, TenantId};
 
+use crate::seats::Seat;
 use crate::{Audience, Isolation};
 
 /// Whoever has the same key shares an instance.
@@ -15,6 +16,20 @@ pub(crate) struct Key {
     pub(crate) scope: Scope,
     /// The canonical capabilities of the clients served; none where they travel with each request.
     pub(crate) capabilities: Option<Bytes>,
+    /// Which of the instances that could serve the same callers.
+    pub(crate) seat: Seat,
+}
+
+impl Key {
+    /// The one instance for whoever is in the scope.
+    pub(crate) fn common(scope: Scope, capabilities: Option<Bytes>) -> Self {
+        Self { scope, capabilities, seat: Seat::COMMON }
+    }
+
+    /// The same at another seat.
+    pub(crate) fn at(&self, seat: Seat) -> Self {
+        Self { seat, ..self.clone() }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -22,6 +22,7 @@ mod loudness;
 mod mux;
 mod pulse;
 mod registry;
+mod seats;
 mod server;
 mod session;
 mod settings;
@@ -41,8 +42,8 @@ pub use hello::Hello;
 pub use link::{Link, Outbound};
 pub use server::Server;
 pub use settings::{
-    EraChoice, HttpSettings, HttpVersion, Isolation, Limits, ServerSettings, SettingsError, StdioSettings,
-    Timeouts, Transport,
+    EraChoice, HttpSettings, HttpVersion, Isolation, LegacySessions, Limits, ServerSettings, SettingsError,
+    StdioSettings, Timeouts, Transport,
 };
 pub use status::{Counters, Reach, ServerStatus};
 pub use watch::{Interest, Lists, Verdict, Watch};

@@ -19,14 +19,16 @@ use crate::hello::{self, Hello};
 use crate::http::HttpError;
 use crate::loudness::Loudness;
 use crate::pulse::{Beat, Pulse};
+use crate::seats::Lease;
 use crate::session::{Current, Session};
 use crate::shared::Shared;
 use crate::site::{Rejection, Site};
 use crate::stream::Stream;
 
-/// A session, process or stateless origin. Cheap to clone; all clones are the same.
+/// A session, process or stateless origin. Cheap to clone; all clones are the same. One that was opened for a single
+/// call is that call's alone until the last clone, and the last [`Exchange`] on it, are gone.
 #[derive(Clone, Debug)]
-pub struct Link(pub(crate) Arc<Instance>);
+pub struct Link(pub(crate) Arc<Instance>, pub(crate) Option<Arc<Lease>>);
 
 /// A request to send. Its body is sent as it is: the id (from [`Link::mint`]), the progress token (the same number)
 /// and a modern request's `_meta` are already in it.
@@ -50,6 +52,11 @@ pub struct Outbound {
 }
 
 impl Link {
+    /// A link that others may have too.
+    pub(crate) fn of(instance: Arc<Instance>) -> Self {
+        Self(instance, None)
+    }
+
     /// The server's era.
     pub fn era(&self) -> Era {
         self.0.revision.era()
@@ -81,7 +88,7 @@ impl Link {
         if !self.0.is_usable() {
             return Err(UpstreamError::stale("the link was given up"));
         }
-        let mut ticket = Ticket::new(&self.0, request.id);
+        let mut ticket = Ticket::new(&self.0, request.id, &request.method, self.1.clone());
         let longest = self.0.shared.settings.timeouts.request;
         let wait = request.timeout.unwrap_or(longest).min(longest);
         let deadline = Instant::now() + wait;
@@ -129,6 +136,8 @@ pub(crate) struct Instance {
     pub(crate) loudness: Loudness,
     next_id: AtomicU64,
     in_flight: AtomicUsize,
+    /// How many of these the server may ask something about.
+    asked: AtomicUsize,
     last_used_ms: AtomicU64,
     /// Who keeps something here hears by it that it is not what it was.
     pub(crate) pulse: Arc<Pulse>,
@@ -177,6 +186,7 @@ impl Instance {
             loudness: Loudness::default(),
             next_id: AtomicU64::new(FIRST_ID),
             in_flight: AtomicUsize::new(0),
+            asked: AtomicUsize::new(0),
             last_used_ms: AtomicU64::new(shared.now_ms()),
             gone: AtomicBool::new(false),
             ended: AtomicBool::new(false),
@@ -254,6 +264,19 @@ impl Instance {
     pub(crate) fn end_call(&self) {
         self.touch();
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn begin_asked(&self) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn end_asked(&self) {
+        self.asked.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether a request is under way that the server may ask something about.
+    pub(crate) fn may_ask(&self) -> bool {
+        self.asked.load(Ordering::Relaxed) > 0
     }
 
     pub(crate) fn is_busy(&self) -> bool {

@@ -116,13 +116,13 @@ impl Instance {
             timeout: None,
             log_level: None,
         };
-        let mut exchange = self.send(request, Ticket::new(self, id), deadline, wait).await?;
+        let mut exchange = self.send(request, Ticket::own(self, id), deadline, wait).await?;
         loop {
             match exchange.next().await? {
                 Incoming::Response(answer) => return Ok(answer),
                 Incoming::Request(request) => {
                     if let Some(raw_id) = request.id_raw() {
-                        Link(Arc::clone(self)).notify(hello::nobody(&raw_id)).await?;
+                        Link::of(Arc::clone(self)).notify(hello::nobody(&raw_id)).await?;
                     }
                 }
                 Incoming::Notification(_) => {}

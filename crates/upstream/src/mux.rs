@@ -240,7 +240,8 @@ impl Mux {
         if message.method() == methods::PING {
             return Action::Answer(hello::pong(&raw_id));
         }
-        let call = self.only_call().and_then(|id| self.calls.get(&id));
+        self.shared.has_asked();
+        let call = self.only_asked().or_else(|| self.only_call()).and_then(|id| self.calls.get(&id));
         let delivered = call.is_some_and(|entry| hand_over(&entry.sender, Incoming::Request(message)));
         if delivered { Action::Nothing } else { Action::Answer(hello::nobody(&raw_id)) }
     }
@@ -256,7 +257,16 @@ impl Mux {
         if self.calls.len() - self.own != 1 {
             return None;
         }
-        self.calls.iter().find(|(_, entry)| entry.whose == Whose::Clients).map(|(id, _)| *id)
+        self.calls.iter().find(|(_, entry)| entry.whose != Whose::Own).map(|(id, _)| *id)
+    }
+
+    /// The only call in flight on which the server may ask something.
+    fn only_asked(&self) -> Option<u64> {
+        let mut asked = self.calls.iter().filter(|(_, entry)| entry.whose == Whose::Asked);
+        match (asked.next(), asked.next()) {
+            (Some((id, _)), None) => Some(*id),
+            _ => None,
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
+use tollgate_mcp::{Span, find, methods};
 use tollgate_model::{Caller, ClientProfile, Era, SessionId};
 
 use crate::backoff::Backoff;
@@ -18,12 +19,16 @@ use crate::event::Source;
 use crate::greet::{Beginning, begin_child, begin_over_http, discover_over_http, presumed};
 use crate::key::{Canonical, Key, Scope};
 use crate::link::{Instance, Wire};
+use crate::seats::{Lease, Seat, Seats, Taken};
 use crate::session::Introduction;
 use crate::shared::{EraFact, Shared};
 use crate::site::Site;
 use crate::slot::{Held, Slot};
 use crate::watch::{Desk, keep};
-use crate::{Interest, Isolation, Lists, SettingsError, StdioSettings, Transport, UpstreamError, Watch};
+use crate::{
+    Interest, Isolation, LegacySessions, Link, Lists, SettingsError, StdioSettings, Transport, UpstreamError,
+    Watch,
+};
 
 /// A server with a URL is asked again at least this often: a refused connection costs next to nothing.
 const HTTP_BACKOFF_MAX: Duration = Duration::from_secs(5);
@@ -44,6 +49,7 @@ pub(crate) struct Registry {
     found: Arc<Slot<Option<Arc<Instance>>>>,
     instances: Mutex<HashMap<Key, Entry>>,
     desks: Mutex<HashMap<Key, Arc<Desk>>>,
+    seats: Seats,
     canonical: Canonical,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -82,6 +88,7 @@ impl Registry {
             found: Arc::new(Slot::new()),
             instances: Mutex::new(HashMap::new()),
             desks: Mutex::new(HashMap::new()),
+            seats: Seats::default(),
             canonical: Canonical::default(),
             tasks: TaskTracker::new(),
             stop: stop.clone(),
@@ -97,6 +104,26 @@ impl Registry {
 
     /// The instance that may serve this caller. Stale: what was found out means another; ask again.
     pub(crate) async fn open(self: &Arc<Self>, caller: &Caller) -> Opened {
+        self.open_at(caller, Seat::COMMON).await
+    }
+
+    /// A link for one request of this method: with an instance to itself, if it needs one.
+    pub(crate) async fn open_for(
+        self: &Arc<Self>,
+        caller: &Caller,
+        method: &str,
+    ) -> Result<Link, UpstreamError> {
+        if let Some(instance) = self.modern_instance() {
+            return Ok(Link::of(instance));
+        }
+        match self.alone(caller, method) {
+            Some(how) => Box::pin(self.open_alone(caller, how)).await,
+            None => self.open_anew(caller).await.map(Link::of),
+        }
+    }
+
+    /// The instance at a seat, which only a legacy server has.
+    async fn open_at(self: &Arc<Self>, caller: &Caller, seat: Seat) -> Opened {
         if let Some(instance) = self.modern_instance() {
             return Ok(instance);
         }
@@ -110,13 +137,17 @@ impl Registry {
                     return Ok(instance);
                 }
                 let (key, introduction) = self.key(caller, false);
+                let key = key.at(seat);
                 let (site, only_sse) = (Arc::clone(site), *only_sse);
                 self.instance(&key, introduction, move |beginning| begin_over_http(beginning, site, only_sse))
                     .await
             }
             Way::Child(settings) => {
                 let expected = presumed(&self.shared);
-                let (key, introduction) = self.key(caller, expected == EraFact::Modern);
+                let (mut key, introduction) = self.key(caller, expected == EraFact::Modern);
+                if expected != EraFact::Modern {
+                    key.seat = seat;
+                }
                 let settings = settings.clone();
                 let begin = move |beginning| begin_child(beginning, settings, expected);
                 let instance = self.instance(&key, introduction, begin).await?;
@@ -157,7 +188,7 @@ impl Registry {
             Held::Failed { until } => Some(until),
             _ => None,
         };
-        own.chain(found).min()
+        own.chain(found).chain(self.seats.next_try()).min()
     }
 
     pub(crate) fn close_session(&self, session: &SessionId) {
@@ -297,7 +328,7 @@ impl Registry {
         enter: impl FnOnce(&Desk) -> Result<(), UpstreamError>,
     ) -> Result<Arc<Desk>, UpstreamError> {
         let key = match (&instance.wire, instance.revision.era()) {
-            (Wire::Modern(_), _) => Key { scope: Scope::Shared, capabilities: None },
+            (Wire::Modern(_), _) => Key::common(Scope::Shared, None),
             (_, era) => self.key(caller, era == Era::Modern).0,
         };
         let mut desks = self.desks();
@@ -333,13 +364,16 @@ impl Registry {
     fn key(&self, caller: &Caller, modern: bool) -> (Key, Introduction) {
         // A legacy server keeps state by session; a modern one keeps none, and is told the capabilities each time.
         let usual = if modern { Isolation::Shared } else { Isolation::Session };
-        let isolation = self.shared.settings.isolation.unwrap_or(usual);
+        let isolation = match self.shared.settings.legacy_sessions {
+            LegacySessions::Stateless if !modern && caller.session.is_none() => Isolation::Shared,
+            _ => self.shared.settings.isolation.unwrap_or(usual),
+        };
         let scope = Scope::of(caller, isolation);
         let client = &caller.client;
         let info = if matches!(scope, Scope::Session(..)) { client.info.clone() } else { None };
         let introduction = Introduction { capabilities: client.capabilities.clone(), info };
         let capabilities = (!modern).then(|| self.canonical.of(&client.capabilities));
-        (Key { scope, capabilities }, introduction)
+        (Key::common(scope, capabilities), introduction)
     }
 
     async fn instance<F>(
@@ -447,6 +481,82 @@ impl Registry {
         instance
     }
 
+    /// Whether a request needs an instance to itself, and which.
+    fn alone(&self, caller: &Caller, method: &str) -> Option<Alone> {
+        let shared = &self.shared;
+        if caller.session.is_some() || presumed(shared) == EraFact::Modern {
+            return None;
+        }
+        if shared.settings.legacy_sessions == LegacySessions::Strict {
+            return Some(Alone::Once);
+        }
+        let shares_a_stream = match &self.way {
+            Way::Child(_) => true,
+            Way::Http { only_sse, .. } => *only_sse || presumed(shared) == EraFact::LegacySse,
+        };
+        let asked = shares_a_stream && shared.asks() && methods::may_ask_for_input(method);
+        (asked && can_be_asked(caller)).then_some(Alone::WhileAsked)
+    }
+
+    async fn open_alone(self: &Arc<Self>, caller: &Caller, how: Alone) -> Result<Link, UpstreamError> {
+        let deadline = Instant::now() + self.shared.settings.timeouts.capacity;
+        let mut turns = 1;
+        loop {
+            match self.try_alone(caller, how).await {
+                Err(UpstreamError::Capacity { .. }) if Instant::now() < deadline => {
+                    self.seats.some_time().await;
+                }
+                Err(error) if error.is_stale() && turns < TURNS_MAX => turns += 1,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn try_alone(self: &Arc<Self>, caller: &Caller, how: Alone) -> Result<Link, UpstreamError> {
+        let (key, _) = self.key(caller, false);
+        let key = match how {
+            Alone::Once => {
+                self.seats.check()?;
+                key.at(self.seats.once())
+            }
+            Alone::WhileAsked => self.seats.take(&key, |key| !self.may_ask_at(key)),
+        };
+        let seat = Taken::new(self, key);
+        let opened = self.open_at(caller, seat.key().seat).await;
+        if how == Alone::Once {
+            self.seats.started(self.backoff, opened.as_ref().map(|_| ()));
+        }
+        let instance = opened?;
+        if instance.revision.era() == Era::Modern {
+            return Ok(Link::of(instance));
+        }
+        let lease = Lease::new(seat, &instance);
+        Ok(Link(instance, Some(Arc::new(lease))))
+    }
+
+    /// Whether a request is under way at this seat that the server may ask something about.
+    fn may_ask_at(&self, key: &Key) -> bool {
+        let entry = self.instances().get(key).cloned();
+        entry.is_some_and(|entry| matches!(entry.held(), Held::Ready(instance) if instance.may_ask()))
+    }
+
+    /// A seat is left: what served a single call ends.
+    pub(crate) fn give_back(&self, key: &Key) {
+        if matches!(key.seat, Seat::Once(_)) {
+            let entry = self.instances().remove(key);
+            if let Some(entry) = entry {
+                self.retire(entry);
+            }
+        }
+        self.seats.give_back(key);
+    }
+
+    /// How many instances are one call's alone.
+    pub(crate) fn leased(&self) -> usize {
+        let once = self.instances().keys().filter(|key| matches!(key.seat, Seat::Once(_))).count();
+        once + self.seats.count()
+    }
+
     /// Ends what an entry holds, in the background, also when it is still being started.
     fn retire(&self, entry: Entry) {
         if let Held::Ready(instance) = entry.held() {
@@ -506,6 +616,23 @@ fn lasting(caller: &Caller) -> Caller {
         info: client.info.as_ref().map(copied),
     };
     Caller { client: Arc::new(client), ..caller.clone() }
+}
+
+/// How a request has an instance to itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Alone {
+    /// One that is begun for it and ends with it.
+    Once,
+    /// One of those that are kept.
+    WhileAsked,
+}
+
+/// Whether the client declares anything that a server may ask for.
+fn can_be_asked(caller: &Caller) -> bool {
+    let capabilities = &caller.client.capabilities;
+    ["elicitation", "sampling", "roots"]
+        .into_iter()
+        .any(|part| find(capabilities, Span::all(capabilities), part).is_some())
 }
 
 async fn sweep(registry: Weak<Registry>, every: Duration) {

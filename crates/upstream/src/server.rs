@@ -54,14 +54,28 @@ impl Server {
             Transport::Sse(_) => "sse",
             Transport::Stdio(_) => "stdio",
         };
-        ServerStatus { transport, reach, instances: self.registry.live(), counters: shared.counters() }
+        ServerStatus {
+            transport,
+            reach,
+            instances: self.registry.live(),
+            leased: self.registry.leased(),
+            counters: shared.counters(),
+        }
     }
 
     /// Finds the session or process that may serve this caller, or starts one. Concurrent calls for the same one wait
     /// for one start, which goes on when they leave; a failed start is remembered until its backoff is over, and
     /// fails at once until then.
     pub async fn open(&self, caller: &Caller) -> Result<Link, UpstreamError> {
-        self.registry.open_anew(caller).await.map(Link)
+        self.open_for(caller, "").await
+    }
+
+    /// The same for one request of this method. A modern client's request may get an instance to itself, for as long as
+    /// the link or the exchange is held: on a server that is spoken with strictly (see [`crate::LegacySessions`]), and
+    /// where a legacy server that shares one stream among all calls may ask something about it, once it has been seen to
+    /// ask. Waits for room up to [`crate::Timeouts::capacity`] then.
+    pub async fn open_for(&self, caller: &Caller, method: &str) -> Result<Link, UpstreamError> {
+        self.registry.open_for(caller, method).await
     }
 
     /// Enters wishes to hear of changes, on behalf of this caller, at the instance that serves it. The server is asked in
@@ -73,7 +87,7 @@ impl Server {
 
     /// The session or process that serves this caller already, if there is one. Starts nothing.
     pub fn opened(&self, caller: &Caller) -> Option<Link> {
-        self.registry.opened(caller).map(Link)
+        self.registry.opened(caller).map(Link::of)
     }
 
     /// A client's session ended: what was kept for it alone is stopped, in the background.

@@ -19,6 +19,8 @@ pub struct ServerSettings {
     pub era: EraChoice,
     /// Who may share one of its sessions or processes; `None` lets the server's era decide (see [`Isolation`]).
     pub isolation: Option<Isolation>,
+    /// How a legacy server's sessions or processes serve modern clients.
+    pub legacy_sessions: LegacySessions,
     /// How long things may take.
     pub timeouts: Timeouts,
     /// How much there may be of things.
@@ -32,7 +34,15 @@ impl ServerSettings {
             Transport::Stdio(_) => Limits::for_children(),
             Transport::Http(_) | Transport::Sse(_) => Limits::for_sessions(),
         };
-        Self { name, transport, era: EraChoice::Auto, isolation: None, timeouts: Timeouts::default(), limits }
+        Self {
+            name,
+            transport,
+            era: EraChoice::Auto,
+            isolation: None,
+            legacy_sessions: LegacySessions::default(),
+            timeouts: Timeouts::default(),
+            limits,
+        }
     }
 
     /// What no type says: bounds that must not be zero, and a command that must not be empty.
@@ -181,6 +191,21 @@ pub enum Isolation {
     Session,
 }
 
+/// How the sessions with a legacy server, or its processes, serve modern clients, which have none of their own.
+///
+/// Whatever the choice, two clients whose capabilities differ share none, and there are at most
+/// [`Limits::instances_max`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LegacySessions {
+    /// They are kept, and whoever [`Isolation`] puts together shares one.
+    #[default]
+    Pooled,
+    /// Each request has one to itself: it is begun, used once and ended.
+    Strict,
+    /// The server keeps nothing from one request to the next, so everyone may share one.
+    Stateless,
+}
+
 /// How long things may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeouts {
@@ -194,6 +219,8 @@ pub struct Timeouts {
     pub request: Duration,
     /// One page of a list; for whoever fetches lists. 15 s.
     pub list: Duration,
+    /// How long a request that needs an instance to itself waits for room. 5 s.
+    pub capacity: Duration,
     /// How long an instance, or a pooled connection, may be unused before it is stopped. 10 minutes; a pooled
     /// connection 90 s at most.
     pub idle: Duration,
@@ -213,6 +240,7 @@ impl Default for Timeouts {
             probe: Duration::from_secs(10),
             request: Duration::from_mins(5),
             list: Duration::from_secs(15),
+            capacity: Duration::from_secs(5),
             idle: Duration::from_mins(10),
             stop: Duration::from_secs(2),
             backoff_min: Duration::from_millis(500),

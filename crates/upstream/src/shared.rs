@@ -58,6 +58,8 @@ pub(crate) struct Shared {
     events: mpsc::Sender<ServerEvent>,
     reach: Mutex<Reach>,
     era: Mutex<EraFact>,
+    /// Whether a request of the server's own was seen that names no call.
+    asks: AtomicBool,
     /// Whether `reach` says anything but up: spares every call the lock.
     not_up: AtomicBool,
     born: Instant,
@@ -71,6 +73,7 @@ impl Shared {
             events,
             reach: Mutex::new(Reach::Unknown),
             era: Mutex::new(EraFact::Unknown),
+            asks: AtomicBool::new(false),
             not_up: AtomicBool::new(true),
             born: Instant::now(),
         }
@@ -84,6 +87,16 @@ impl Shared {
     /// Milliseconds since this was made: a clock that fits into an atomic.
     pub(crate) fn now_ms(&self) -> u64 {
         u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The server asked something on a stream that all calls share.
+    pub(crate) fn has_asked(&self) {
+        self.asks.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the server has been seen to ask anything on a stream that all calls share.
+    pub(crate) fn asks(&self) -> bool {
+        self.asks.load(Ordering::Relaxed)
     }
 
     pub(crate) fn era(&self) -> EraFact {

@@ -14,6 +14,8 @@ pub struct ServerStatus {
     pub reach: Reach,
     /// Sessions or processes now; 1 for a stateless server that was found.
     pub instances: usize,
+    /// Of these, how many are one call's alone just now.
+    pub leased: usize,
     /// What happened since the gateway started.
     pub counters: Counters,
 }

@@ -24,6 +24,19 @@ pub(crate) async fn open(server: &Server, caller: &Caller, _permit: &Permit) -> 
     }
 }
 
+/// The same for one request of this method, which may get a session or process to itself.
+pub(crate) async fn open_for(
+    server: &Server,
+    caller: &Caller,
+    method: &str,
+    _permit: &Permit,
+) -> Result<Route, Refusal> {
+    match server.open_for(caller, method).await {
+        Ok(link) => Ok(Route { link }),
+        Err(error) => Err(error.refusal(server.name())),
+    }
+}
+
 /// The way that is open already. Starts nothing.
 pub(crate) fn opened(server: &Server, caller: &Caller, _permit: &Permit) -> Option<Route> {
     server.opened(caller).map(|link| Route { link })

@@ -41,9 +41,10 @@ const OWN_TOP_KEYS: [&str; 10] = [
     "toolsets",
 ];
 /// Keys of a server in `tollgate.yaml` that no client has.
-const OWN_SERVER_KEYS: [&str; 9] = [
+const OWN_SERVER_KEYS: [&str; 10] = [
     "era",
     "isolation",
+    "legacy_sessions",
     "instances_max",
     "ca_file",
     "http_version",

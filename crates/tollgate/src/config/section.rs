@@ -168,6 +168,11 @@ pub(super) struct ServerSection {
     /// Who may share one process of, or one session with, the server. Without it: everyone shares a server of the modern
     /// era, which is stateless; a server of the legacy era gets one per client session.
     pub(super) isolation: Option<IsolationSection>,
+    /// How sessions with a server of the legacy era, or its processes, serve modern clients, which have no sessions of
+    /// their own. `pooled`: they are kept, and one client's requests share one. `strict`: each request has one to itself,
+    /// which is begun for it and ended after it. `stateless`: the server keeps nothing from one request to the next, so
+    /// that all clients may share one. Clients that differ in their capabilities never share one.
+    pub(super) legacy_sessions: Option<LegacySessionsSection>,
     /// How many processes or sessions there may be at once. Default: 32 processes, 10000 sessions.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub(super) instances_max: Option<usize>,
@@ -186,6 +191,10 @@ pub(super) struct ServerSection {
     /// How long one page of a list may take, in milliseconds.
     #[schemars(range(min = 1, max = 3_600_000), extend("default" = defaults::ms(defaults::timeouts().list)))]
     pub(super) list_timeout_ms: Option<u64>,
+    /// How long a modern client's request that needs a process or session to itself waits for room when there are as many
+    /// as allowed, in milliseconds.
+    #[schemars(range(min = 1, max = 3_600_000), extend("default" = defaults::ms(defaults::timeouts().capacity)))]
+    pub(super) capacity_timeout_ms: Option<u64>,
     /// How long a process or session may be unused before it is stopped, in milliseconds.
     #[schemars(range(min = 1000, max = 604_800_000), extend("default" = defaults::ms(defaults::timeouts().idle)))]
     pub(super) idle_ms: Option<u64>,
@@ -241,6 +250,17 @@ pub(super) enum IsolationSection {
     Tenant,
     Principal,
     Session,
+}
+
+/// How sessions with a legacy server serve modern clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(extend("default" = "pooled"))]
+#[schemars(rename = "LegacySessions")]
+pub(super) enum LegacySessionsSection {
+    Pooled,
+    Strict,
+    Stateless,
 }
 
 /// A named choice of what several servers offer.

@@ -29,6 +29,11 @@ servers:
 9:5: servers.files.requestTimeoutMs: unknown key `requestTimeoutMs` (did you mean `request_timeout_ms`?)
 ",
     ),
+    (
+        "a server that is everybody's and is not",
+        "servers: { a: { url: \"http://x/\", isolation: principal, legacy_sessions: stateless } }\n",
+        "1:74: servers.a.legacy_sessions: a `stateless` server is shared by all clients, and `isolation` keeps them apart\n",
+    ),
     ("a client's word", "mcpServers: {}\n", "1:1: mcpServers: unknown key `mcpServers` (did you mean `servers`?)"),
     (
         "foreign keys and doubled ones",

@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::{Bench, yaml};
 use tollgate::config::{Config, Format, check_listen};
 use tollgate_catalog::{Pick, UriPick};
-use tollgate_upstream::{EraChoice, HttpSettings, HttpVersion, Isolation, StdioSettings, Transport};
+use tollgate_upstream::{
+    EraChoice, HttpSettings, HttpVersion, Isolation, LegacySessions, StdioSettings, Transport,
+};
 
 fn stdio<'c>(config: &'c Config, server: &str) -> &'c StdioSettings {
     match &config.servers.iter().find(|s| s.name.as_str() == server).expect("the server").transport {
@@ -70,6 +72,8 @@ servers:
     env_file: .env
     cwd: work
     isolation: tenant
+    legacy_sessions: strict
+    capacity_timeout_ms: 77
     instances_max: 3
   a:
     url: https://a.example.com/mcp?x=${TOKEN}
@@ -153,6 +157,9 @@ toolsets:
     assert_eq!(z.cwd, Some(at("work")));
     let server = &config.servers[0];
     assert_eq!((server.isolation, server.era), (Some(Isolation::Tenant), EraChoice::Auto));
+    assert_eq!(server.legacy_sessions, LegacySessions::Strict);
+    assert_eq!(server.timeouts.capacity, Duration::from_millis(77));
+    assert_eq!(config.servers[1].legacy_sessions, LegacySessions::Pooled);
     assert_eq!((server.limits.instances_max, server.limits.message_bytes_max), (3, 4096));
 
     let a = http(&config, "a");

@@ -18,7 +18,7 @@ const AT_ONCE_MAX: usize = 16;
 /// Keeps the subscriptions of one instance as they are wanted.
 pub(super) async fn attend(desk: &Desk, instance: &Arc<Instance>, missed: bool) -> End {
     let hello = &instance.hello;
-    let link = Link(Arc::clone(instance));
+    let link = Link::of(Arc::clone(instance));
     let mut pulse = instance.pulse.listen();
     let mut gaps = pulse.borrow_and_update().gaps;
     // Each with the generation of the session that it was made in.

@@ -164,6 +164,8 @@ def main():
             call(message, state)
         elif "id" in message and method is None:
             state["answers"].append(message)
+        elif method == "silence":
+            pass
         elif "id" in message:
             result(message, {})
 

@@ -7,6 +7,7 @@ mod fake;
 mod guard;
 mod http_faults;
 mod instances;
+mod leases;
 mod legacy_http;
 mod log_levels;
 mod modern_http;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Uri};
 use tollgate_model::{Secret, ServerName};
 use tollgate_upstream::{
-    EraChoice, HttpSettings, HttpVersion, Isolation, ServerSettings, StdioSettings, Transport,
+    EraChoice, HttpSettings, HttpVersion, Isolation, LegacySessions, ServerSettings, StdioSettings, Transport,
 };
 use url::Url;
 
@@ -15,7 +15,8 @@ use crate::config::client::Format;
 use crate::config::forms::{Items, Keyed, Scalar, Short};
 use crate::config::node::Place;
 use crate::config::section::{
-    EraSection, HttpVersionSection, IsolationSection, SecretSection, ServerSection, TransportSection,
+    EraSection, HttpVersionSection, IsolationSection, LegacySessionsSection, SecretSection, ServerSection,
+    TransportSection,
 };
 
 /// Keys that only a server with a `command` has, and those that only one with a `url` has.
@@ -59,6 +60,17 @@ impl Meaning<'_> {
             IsolationSection::Principal => Isolation::Principal,
             IsolationSection::Session => Isolation::Session,
         });
+        settings.legacy_sessions = match section.legacy_sessions {
+            None | Some(LegacySessionsSection::Pooled) => LegacySessions::Pooled,
+            Some(LegacySessionsSection::Strict) => LegacySessions::Strict,
+            Some(LegacySessionsSection::Stateless) => LegacySessions::Stateless,
+        };
+        if settings.legacy_sessions == LegacySessions::Stateless
+            && settings.isolation.is_some_and(|isolation| isolation != Isolation::Shared)
+        {
+            let message = "a `stateless` server is shared by all clients, and `isolation` keeps them apart";
+            self.problems.error(&place.key("legacy_sessions"), message);
+        }
         let wait =
             |target: &mut Duration, ms: Option<u64>| *target = ms.map_or(*target, Duration::from_millis);
         let timeouts = &mut settings.timeouts;
@@ -66,6 +78,7 @@ impl Meaning<'_> {
         wait(&mut timeouts.probe, section.probe_timeout_ms);
         wait(&mut timeouts.request, section.request_timeout_ms);
         wait(&mut timeouts.list, section.list_timeout_ms);
+        wait(&mut timeouts.capacity, section.capacity_timeout_ms);
         wait(&mut timeouts.idle, section.idle_ms);
         wait(&mut timeouts.stop, section.stop_timeout_ms);
         wait(&mut timeouts.backoff_min, section.backoff_ms_min);
