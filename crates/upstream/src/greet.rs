@@ -83,8 +83,15 @@ pub(crate) async fn discover_over_http(site: &Arc<Site>) -> Result<Option<Instan
     }
 }
 
-/// The JSON-RPC answer to `server/discover`, if there is one.
+/// The JSON-RPC answer to `server/discover`, if there is one; asked twice where the first refusal invites to it.
 async fn ask_over_http(site: &Arc<Site>) -> Result<Option<Message>, UpstreamError> {
+    match ask_once_over_http(site).await {
+        Ok(Some(refusal)) if hello::wants_another_try(&refusal) => ask_once_over_http(site).await,
+        answer => answer,
+    }
+}
+
+async fn ask_once_over_http(site: &Arc<Site>) -> Result<Option<Message>, UpstreamError> {
     let request = Outbound {
         id: DISCOVER,
         method: methods::SERVER_DISCOVER.into(),

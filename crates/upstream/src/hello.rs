@@ -178,16 +178,24 @@ pub(crate) fn read_discovery(answer: &Message) -> Discovery {
             fallback(&versions)
         }
         Kind::Error if answer.error_code() == Some(i64::from(codes::UNSUPPORTED_PROTOCOL_VERSION)) => {
-            let supported = answer
-                .member("data")
-                .and_then(|data| find(answer.bytes(), data, "supported"))
-                .map(|supported| texts(answer.bytes(), supported))
-                .unwrap_or_default();
-            fallback(&supported)
+            fallback(&supported(answer))
         }
         // Any other error means legacy, whatever its code: legacy servers answer unknown methods as they like.
         _ => Discovery::Legacy,
     }
+}
+
+/// Whether a server refused a revision that it names among its own: the client picks one of these and asks again
+/// (2026-07-28, versioning).
+pub(crate) fn wants_another_try(answer: &Message) -> bool {
+    answer.error_code() == Some(i64::from(codes::UNSUPPORTED_PROTOCOL_VERSION))
+        && supported(answer).iter().any(|version| version == Revision::LATEST.as_str())
+}
+
+/// The revisions that a refusal of the protocol version names.
+fn supported(refusal: &Message) -> Vec<String> {
+    let named = refusal.member("data").and_then(|data| find(refusal.bytes(), data, "supported"));
+    named.map(|named| texts(refusal.bytes(), named)).unwrap_or_default()
 }
 
 /// A server that does not speak the gateway's modern revision may still share a legacy one.

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use http::{HeaderName, HeaderValue, Method};
 use serde_json::json;
@@ -208,6 +208,35 @@ async fn a_modern_server_of_other_revisions_is_unsupported_and_of_legacy_ones_is
         let opened = server.open(&anyone()).await;
         assert_eq!(opened.is_ok(), works, "{opened:?}");
         assert_eq!(fake.seen("initialize").len(), usize::from(works));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_the_revision_that_it_names_is_asked_once_more() {
+    for (refusals, era) in [(1, Era::Modern), (usize::MAX, Era::Legacy)] {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let fake = Fake::start(move |request: Seen| {
+            let refuses =
+                request.rpc() == "server/discover" && asked.fetch_add(1, Ordering::SeqCst) < refusals;
+            async move {
+                let id = &request.body["id"];
+                let data = json!({"supported": ["2026-07-28"], "requested": "?"});
+                match request.rpc() {
+                    "server/discover" if refuses => refusal(
+                        400,
+                        &json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32022, "message": "?", "data": data}}),
+                    ),
+                    "server/discover" => discovery(&request),
+                    "initialize" => greeting(&request, "", &json!({})),
+                    _ => status(202),
+                }
+            }
+        })
+        .await;
+        let (server, _events) = server(http(fake.url()));
+        let link = server.open(&anyone()).await.unwrap();
+        assert_eq!(link.era(), era);
+        assert_eq!(fake.seen("server/discover").len(), 2);
     }
 }
 
