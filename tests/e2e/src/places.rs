@@ -36,6 +36,16 @@ pub fn peer(program: &str) -> String {
     text(&full)
 }
 
+/// A program of these tests, which is built with them.
+///
+/// # Panics
+/// If the tests do not run from the build folder.
+pub fn built(program: &str) -> String {
+    let test = std::env::current_exe().expect("a test has a path");
+    let folder = test.ancestors().find(|dir| dir.join(program).exists());
+    text(&folder.unwrap_or_else(|| panic!("{program} is built with the tests")).join(program))
+}
+
 /// A Node.js that is new enough for everything here, whichever the system has.
 pub fn node() -> String {
     npm(".bin/node")

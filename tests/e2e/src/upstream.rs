@@ -2,13 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails loudly")]
 
-use std::path::PathBuf;
-
 use serde_json::Value;
 use tollgate_testkit::fake::stdio::Stage;
 use tollgate_testkit::fake::{Dialect, FakeServer, Received, Script};
 
 use crate::gateway;
+use crate::places::built;
 
 /// How a server is reached, and what it speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,10 +76,7 @@ impl Kind {
 /// # Panics
 /// If the tests do not run from the build folder.
 pub fn fake_child() -> String {
-    let test = std::env::current_exe().expect("a test has a path");
-    let folder = test.ancestors().find(|dir| dir.join("fake-stdio-server").exists());
-    let path: PathBuf = folder.expect("the child is built with the tests").join("fake-stdio-server");
-    path.to_string_lossy().into_owned()
+    built("fake-stdio-server")
 }
 
 /// One fake server.
