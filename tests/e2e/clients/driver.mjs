@@ -5,6 +5,9 @@
 
 import { createInterface } from 'node:readline';
 
+// Answers go to stdout, and some libraries talk.
+for (const level of ['log', 'info', 'debug']) console[level] = console.error;
+
 const describe = (error) => ({
   code: Number.isInteger(error?.code) ? error.code : null,
   message: String(error?.message ?? error),

@@ -11,6 +11,13 @@ const REQUESTS = {
   roots: 'roots/list',
 };
 
+const LISTS = {
+  tools: 'tools/list',
+  resources: 'resources/list',
+  templates: 'resources/templates/list',
+  prompts: 'prompts/list',
+};
+
 await run(async (to, heard) => {
   const [command, ...args] = to.command ?? [];
   const transport = to.url
@@ -31,6 +38,8 @@ await run(async (to, heard) => {
   const wrapped = wrap(client, client.getNegotiatedProtocolVersion?.() ?? null, () => client.close());
   return {
     ...wrapped,
+    // The library's own lists always walk all pages.
+    page: ({ list, cursor }) => client.request({ method: LISTS[list], params: cursor === undefined ? {} : { cursor } }),
     call: async (name, args, options) => {
       const result = await client.callTool({ name, arguments: args }, options);
       return { isError: result.isError === true, text: textOf(result.content) };

@@ -51,6 +51,7 @@ class Conversation {
     handle(types.ListToolsRequestSchema, ({ params }) => {
       const all = definitions({ legacy: true, grown });
       const from = Number(params?.cursor ?? 0);
+      if (!(from < all.length)) throw new types.McpError(types.ErrorCode.InvalidParams, 'no such cursor');
       const more = from + 5 < all.length ? { nextCursor: String(from + 5) } : {};
       return { tools: all.slice(from, from + 5), ...more };
     });
@@ -60,7 +61,7 @@ class Conversation {
     handle(types.ReadResourceRequestSchema, ({ params: { uri } }) => {
       if (uri === APP_URI) return { contents: [APP] };
       const who = uri.startsWith('note://people/') ? uri.slice('note://people/'.length) : undefined;
-    if (who) return { contents: [{ uri, mimeType: 'text/plain', text: `A note on ${who}` }] };
+      if (who) return { contents: [{ uri, mimeType: 'text/plain', text: `A note on ${who}` }] };
     if (uri !== NOTE_URI) throw new types.McpError(-32002, 'Resource not found', { uri });
       return { contents: [{ uri, mimeType: 'text/plain', text: 'A greeting in a note' }] };
     });

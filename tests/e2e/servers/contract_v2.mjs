@@ -19,7 +19,7 @@ const TASKS = 'io.modelcontextprotocol/tasks';
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 // What happened since the process started.
-const observed = { calls: 0, waiting: 0, cancelled: [], mirrored: null };
+const observed = { calls: 0, waiting: 0, cancelled: [], mirrored: [] };
 let grown = 0;
 /** Tells the open subscriptions, whichever way the server is reached. */
 let tell;
@@ -54,6 +54,7 @@ function build() {
   server.setRequestHandler('tools/list', ({ params }) => {
     const all = definitions({ legacy: false, grown });
     const from = Number(params?.cursor ?? 0);
+    if (!(from < all.length)) throw new ProtocolError(-32602, 'no such cursor');
     const more = from + 5 < all.length ? { nextCursor: String(from + 5) } : {};
     return { tools: all.slice(from, from + 5), ...more };
   });
@@ -165,7 +166,7 @@ async function call({ name, arguments: args = {} }, ctx) {
     case 'contents':
       return CONTENTS;
     case 'mirrored':
-      observed.mirrored = ctx.http?.req?.headers.get('mcp-param-region') ?? null;
+      observed.mirrored.push(ctx.http?.req?.headers.get('mcp-param-region') ?? null);
       return text(`In ${args.place?.region}`);
     case 'view':
       return text('viewed');

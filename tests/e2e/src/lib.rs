@@ -4,6 +4,8 @@
 
 pub mod bend;
 pub mod clients;
+pub mod documents;
+pub mod features;
 pub mod gateway;
 pub mod places;
 pub mod samples;

@@ -1,6 +1,7 @@
 //! Every client library with every server, without the gateway and through it, and the table that says so.
 //!
-//! `docs/reference/compatibility.md` is what this test saw; with `TOLLGATE_REGENERATE` set it is written anew.
+//! The first half of `docs/reference/compatibility.md` is what this test saw; with `TOLLGATE_REGENERATE` set it is written
+//! anew. The second half is the test `features`.
 
 #![allow(clippy::expect_used, reason = "a test fails loudly")]
 
@@ -11,8 +12,8 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tollgate_e2e::clients::{Driver, Library};
+use tollgate_e2e::documents::compare_section;
 use tollgate_e2e::gateway::{Gateway, servers};
-use tollgate_e2e::places::root;
 use tollgate_e2e::samples::{Sample, Samples, Speaks};
 
 /// How many drivers work at once.
@@ -81,7 +82,7 @@ async fn generated_compatibility_table_says_what_works_through_the_gateway() {
         }
     }
     assert!(wrong.is_empty(), "\n{wrong}");
-    compare(&page(&samples, &seen));
+    compare_section("docs/reference/compatibility.md", "pairs", &page(&samples, &seen));
 }
 
 /// Does the same with a driver of every library, a few at once, and gives the results in the libraries' order.
@@ -194,22 +195,12 @@ fn connection(answer: &Value, modern: bool) -> Vec<String> {
 }
 
 fn page(samples: &Samples, seen: &[Seen]) -> String {
-    let mut page = String::from(
-        "# Compatibility\n\n\
-         Clients and servers that run in the test suite, each pair through one gateway. The page is written by the test \
-         `compatibility`, which also keeps it true.\n\n\
-         *Works* means, at the server's own endpoint `/mcp/{server}` and at the merged endpoint `/mcp`: the client \
-         negotiates the newest revision that it knows; lists tools, resources, templates and prompts; calls a tool; reads \
-         a resource; gets a prompt; completes an argument; sees progress while a call runs; gets a tool's own error; gets \
-         an error for a tool that does not exist; and, in a legacy revision, is answered when it pings. What a server \
-         does not offer is not asked of it.\n\n\
-         ## Through Tollgate\n\n",
-    );
+    let mut page = String::from("### Through Tollgate\n\n");
     table(&mut page, samples, seen, |seen, row, _| match (seen.own[row].first(), seen.merged[row].first()) {
         (None, None) => "works".into(),
         (Some(problem), _) | (None, Some(problem)) => format!("fails: {problem}"),
     });
-    page.push_str("\n## The same pairs without Tollgate\n\n");
+    page.push_str("\n### The same pairs without Tollgate\n\n");
     table(&mut page, samples, seen, |seen, _, sample| match impossible(seen.library, sample) {
         Some(reason) => format!("impossible: {reason}"),
         None => "works".into(),
@@ -242,16 +233,4 @@ fn table(
         }
         page.push('\n');
     }
-}
-
-/// Compares the page with the committed one, or writes it.
-fn compare(page: &str) {
-    let path = root().join("docs/reference/compatibility.md");
-    if std::env::var_os("TOLLGATE_REGENERATE").is_some() {
-        std::fs::create_dir_all(path.parent().expect("a folder")).expect("the folder is ours");
-        std::fs::write(&path, page).expect("the file is ours");
-        return;
-    }
-    let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(committed == page, "{} is out of date: run `cargo xtask gen`", path.display());
 }

@@ -376,6 +376,17 @@ impl StdioPeer {
         env: &[(&str, &str)],
         dialect: Dialect,
     ) -> Self {
+        Self::start_with(program, args, env, dialect, "2025-11-25").await
+    }
+
+    /// The same, with the revision of the handshake.
+    pub async fn start_with<I: AsRef<std::ffi::OsStr>>(
+        program: &Path,
+        args: impl IntoIterator<Item = I>,
+        env: &[(&str, &str)],
+        dialect: Dialect,
+        revision: &str,
+    ) -> Self {
         let mut child = Command::new(program)
             .args(args)
             .envs(env.iter().copied())
@@ -390,7 +401,9 @@ impl StdioPeer {
         if dialect == Dialect::Legacy {
             let hello = Call::new(
                 "initialize",
-                r#""protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"raw","version":"1"}"#,
+                format!(
+                    r#""protocolVersion":"{revision}","capabilities":{{}},"clientInfo":{{"name":"raw","version":"1"}}"#
+                ),
             );
             peer.request(&hello).await.result();
             peer.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).await;
