@@ -20,6 +20,7 @@ mod mirror;
 mod refuse;
 mod replay;
 mod reply;
+mod roots;
 mod seal;
 mod session;
 mod settings;

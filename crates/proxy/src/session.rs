@@ -9,10 +9,12 @@ use tollgate_mcp::{Kind, LogLevel, Message, Segments, methods};
 use tollgate_model::{Caller, Code, EndpointName, PrincipalId, Refusal, SessionId, Stage, TenantId};
 use tollgate_telemetry::counters;
 
+use crate::gateway::Gateway;
 use crate::in_flight::InFlight;
 use crate::input::Questions;
 use crate::mailbox::Mailbox;
 use crate::replay::{Reader, Streams};
+use crate::roots::{self, Telling};
 use crate::settings::{ProxySettings, ResumeSettings};
 
 /// One client's session at one endpoint.
@@ -34,6 +36,7 @@ pub(crate) struct Session {
     last_used_ms: AtomicU64,
     /// The place of the level in [`LogLevel::ALL`]; [`NO_LEVEL`] until the client sets one.
     log_level: AtomicU8,
+    pub(crate) telling_roots: Telling,
 }
 
 const NO_LEVEL: u8 = u8::MAX;
@@ -50,6 +53,7 @@ impl Session {
             streams: Streams::default(),
             last_used_ms: AtomicU64::new(0),
             log_level: AtomicU8::new(NO_LEVEL),
+            telling_roots: Telling::default(),
         }
     }
 
@@ -118,7 +122,7 @@ impl Session {
     }
 
     /// Takes in what is not answered: a notification, or the response to a question.
-    pub(crate) fn hear(&self, message: Message) {
+    pub(crate) fn hear(self: &Arc<Self>, gateway: &Gateway, message: Message) {
         if message.kind() != Kind::Notification {
             self.questions.answered(message);
             return;
@@ -127,6 +131,9 @@ impl Session {
             && let Some(id) = message.member("requestId")
         {
             self.in_flight.cancel(id.of(message.bytes()));
+        }
+        if message.method() == methods::NOTIFICATIONS_ROOTS_LIST_CHANGED {
+            roots::changed(gateway, self, &message);
         }
         self.questions.progressed(&message);
     }

@@ -1,5 +1,6 @@
 //! Log messages, from any server to any client: a modern client says with each request what it wants, a legacy one once
-//! for its session, and servers are told in the way of their own era.
+//! for its session, and servers are told in the way of their own era. And what else a legacy client says for its whole session: that its roots
+//! have changed.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails loudly")]
 
@@ -153,4 +154,28 @@ async fn logging_is_declared_where_it_is_carried() {
         let greeted = legacy.request(&initialize).await.value();
         assert_eq!(greeted["capabilities"]["logging"] == json!({}), declared, "{path}");
     }
+}
+
+/// The roots of a legacy client are its own business with legacy servers; modern ones ask for them when they need them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changed_roots_are_told_to_legacy_servers_with_a_session_only() {
+    let old = Upstream::start(Kind::LegacyStream, Script::legacy()).await;
+    let child = Upstream::start(Kind::LegacyStdio, Script::legacy()).await;
+    let new = Upstream::start(Kind::ModernStream, Script::modern()).await;
+    let gateway =
+        Gateway::start(&servers([("old", old.entry()), ("child", child.entry()), ("new", new.entry())]))
+            .await;
+    let http = gateway.legacy("/mcp").await;
+    let mut peer = Peer::from(http.clone());
+    for tool in ["old__echo", "child__echo", "new__echo"] {
+        peer.tool(tool, "{}").await.result();
+    }
+    let changed = r#"{"jsonrpc":"2.0","method":"notifications/roots/list_changed","params":{"x-kept":1.0}}"#;
+    let told = http.http.send(&http.post(changed)).await;
+    assert_eq!(told.status, 202);
+    for server in [&old, &child] {
+        let heard = server.wait_method("notifications/roots/list_changed", 1).await;
+        assert_eq!(heard.at(&["params", "x-kept"]).as_deref(), Some("1.0"));
+    }
+    assert!(new.of_method("notifications/roots/list_changed").is_empty());
 }

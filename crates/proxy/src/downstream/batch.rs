@@ -98,7 +98,7 @@ impl Answers {
                     answers.start(gateway, snapshot, endpoint, session, message, outlet)
                 }
                 Ok(message) => {
-                    session.hear(message);
+                    session.hear(gateway, message);
                     Ok(())
                 }
                 Err(not_taken) => Err(not_taken),

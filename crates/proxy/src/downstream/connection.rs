@@ -94,7 +94,7 @@ impl Connection {
                     self.in_flight.cancel(id.of(message.bytes()));
                 }
                 if let Some(session) = self.session.get() {
-                    session.hear(message);
+                    session.hear(gateway, message);
                 }
                 Ok(())
             }

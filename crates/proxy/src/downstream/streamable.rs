@@ -132,7 +132,7 @@ impl Post<'_> {
                 Ok(resume::answer(gateway, &snapshot, inbound, place, session, accepts).await)
             }
             Kind::Notification | Kind::Result | Kind::Error => {
-                session.hear(self.message);
+                session.hear(self.gateway, self.message);
                 Ok(empty(StatusCode::ACCEPTED))
             }
         }

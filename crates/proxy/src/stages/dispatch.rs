@@ -198,6 +198,11 @@ pub(crate) async fn follow(
     }
 }
 
+/// Sends a client's notification.
+pub(crate) async fn tell(route: &Route, message: Segments) -> Result<(), UpstreamError> {
+    route.link().notify(message).await
+}
+
 /// Tells a legacy server which log messages a client wants. Its answer; none if it has no levels to be told.
 pub(crate) async fn set_log_level(route: &Route, level: LogLevel) -> Result<Option<Message>, UpstreamError> {
     route.link().set_log_level(level).await

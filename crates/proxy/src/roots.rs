@@ -1,0 +1,89 @@
+//! `notifications/roots/list_changed` of a legacy client. It goes to the legacy servers that hold a session for it; a
+//! modern server asks for roots when it needs them, and is told nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use tollgate_mcp::{Message, Segments};
+use tollgate_model::{Era, ServerName};
+
+use crate::gateway::Gateway;
+use crate::session::Session;
+use crate::stages::{dispatch, policy, route};
+
+const IDLE: u8 = 0;
+const TELLING: u8 = 1;
+const AGAIN: u8 = 2;
+
+/// Whether the servers are being told, so that a client that changes its roots all the time keeps no more than one task
+/// busy. What comes meanwhile is told once more afterwards.
+#[derive(Debug, Default)]
+pub(crate) struct Telling(AtomicU8);
+
+impl Telling {
+    /// Whether someone has to begin.
+    fn begin(&self) -> bool {
+        self.0.swap(AGAIN, Ordering::AcqRel) == IDLE
+    }
+
+    fn go(&self) {
+        self.0.store(TELLING, Ordering::Release);
+    }
+
+    /// Whether nothing came meanwhile.
+    fn end(&self) -> bool {
+        self.0.compare_exchange(TELLING, IDLE, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+/// The client's roots have changed.
+pub(crate) fn changed(gateway: &Gateway, session: &Arc<Session>, message: &Message) {
+    if !session.telling_roots.begin() {
+        return;
+    }
+    let text = Segments::from(Bytes::copy_from_slice(message.bytes()));
+    let (session, teller) = (Arc::clone(session), gateway.clone());
+    gateway.spawn(async move {
+        loop {
+            session.telling_roots.go();
+            tell(&teller, &session, &text).await;
+            if session.telling_roots.end() {
+                return;
+            }
+        }
+    });
+}
+
+async fn tell(gateway: &Gateway, session: &Session, text: &Segments) {
+    let snapshot = gateway.snapshot();
+    let endpoint = snapshot.catalog.endpoint(session.endpoint.as_ref().map(ServerName::as_str));
+    let (Some(endpoint), Ok(permit)) = (endpoint, policy::decide_list(&session.caller)) else { return };
+    let servers = endpoint.servers().iter().filter_map(|name| snapshot.servers.get(name));
+    let routes =
+        servers.filter_map(|server| Some((server, route::opened(server, &session.caller, &permit)?)));
+    join_all(routes.filter(|(_, route)| route.link().era() == Era::Legacy).map(|(server, route)| async move {
+        if let Err(error) = dispatch::tell(&route, text.clone()).await {
+            tracing::debug!(server = %server.name(), %error, "the server did not hear that roots have changed");
+        }
+    }))
+    .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_meanwhile_is_told_once_more() {
+        let telling = Telling::default();
+        assert!(telling.begin());
+        telling.go();
+        assert!(!telling.begin() && !telling.begin(), "someone is at it");
+        assert!(!telling.end(), "once more");
+        telling.go();
+        assert!(telling.end());
+        assert!(telling.begin());
+    }
+}
