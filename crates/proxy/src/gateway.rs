@@ -86,6 +86,8 @@ pub enum GatewayError {
 pub struct Overview {
     /// How many legacy sessions are open.
     pub sessions: usize,
+    /// How many tasks are followed on behalf of clients that cannot, or have their questions kept.
+    pub tasks_followed: usize,
     /// Whether the gateway is stopping.
     pub draining: bool,
     /// Each server in the order of the configuration.
@@ -164,6 +166,7 @@ impl Gateway {
         self.0.draining.store(true, Ordering::Release);
         // No retry can come any more.
         self.0.parked.clear();
+        self.0.following.stop();
         for session in self.0.sessions.all() {
             session.close_when_idle();
         }
@@ -190,7 +193,12 @@ impl Gateway {
         let snapshot = self.snapshot();
         let servers =
             snapshot.servers_in_order().map(|server| (server.name().clone(), server.status())).collect();
-        Overview { sessions: self.0.sessions.count(), draining: self.is_draining(), servers }
+        Overview {
+            sessions: self.0.sessions.count(),
+            tasks_followed: self.0.following.followed(),
+            draining: self.is_draining(),
+            servers,
+        }
     }
 
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
@@ -268,6 +276,7 @@ impl Gateway {
         match event.kind {
             EventKind::ToolsChanged => {
                 self.0.tool_indexes.clear();
+                self.0.following.tools_changed(&event.server);
                 self.changed(ListKind::Tools, &event);
             }
             EventKind::PromptsChanged => self.changed(ListKind::Prompts, &event),

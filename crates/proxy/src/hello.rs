@@ -44,7 +44,10 @@ pub(crate) async fn initialize(
         None => {
             let info = Bytes::from_static(OWN_INFO.as_bytes());
             let hellos = hellos_of(snapshot, endpoint, caller).await;
-            (own_capabilities(Era::Legacy, &hellos), info, merged_instructions(endpoint, &hellos))
+            let capabilities = own_capabilities(Era::Legacy, &hellos);
+            let known = hellos.iter().filter_map(|(_, hello)| hello.as_ref());
+            let capabilities = capability::with_merged_tasks(&capabilities, known, revision);
+            (capabilities, info, merged_instructions(endpoint, &hellos))
         }
     };
     let info = bridge::fit_info(info, revision);

@@ -21,7 +21,7 @@ use crate::refuse;
 use crate::reply::Reply;
 use crate::stages::dispatch::{self, Departure, Listener, Sent};
 use crate::stages::{Permit, Route, policy, resolve, route};
-use crate::tasks;
+use crate::tasks::{self, Plan};
 
 /// Answers a request: always with exactly one reply.
 pub(crate) async fn answer(gateway: &Gateway, inbound: &Inbound) -> Reply {
@@ -64,7 +64,7 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
     let resolved = resolve::resolve(gateway, inbound).await?; // what is really meant; pinned arguments put in
     let permit = policy::decide(&inbound.caller, &resolved)?; // on exactly what will leave
     let server = resolved.server().name();
-    let (route, sent) = match Retry::read(gateway, inbound, &resolved)? {
+    let (mut route, mut sent) = match Retry::read(gateway, inbound, &resolved)? {
         Retry::First | Retry::Again => {
             attempt(gateway, inbound, &resolved, &permit, &Round::default()).await?
         }
@@ -76,21 +76,30 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
             .await
             .map_err(|error| error.refusal(server))?,
     };
-    match sent {
-        Sent::Response(message) => match (route.link().era(), inbound.era()) {
+    let mut followed = false;
+    loop {
+        let message = match sent {
+            Sent::Response(message) => message,
+            Sent::Paused(paused) => return input::park(gateway, inbound, server, route, paused),
+        };
+        (route, sent) = match (route.link().era(), inbound.era()) {
+            // The call has become a task, and its client cannot follow it.
+            _ if !followed && tasks::must_be_followed(inbound, &message, route.link()) => {
+                followed = true;
+                Box::pin(tasks::follow(gateway, inbound, &resolved, &permit, route, message)).await?
+            }
             (Era::Modern, Era::Legacy) if input::asks_for_input(&message, Era::Modern) => {
                 let (route, message) = Box::pin(input::drive(gateway, inbound, &resolved, message)).await?;
-                respond(gateway, inbound, server, &route, &message)
+                (route, Sent::Response(message))
             }
             (Era::Modern, Era::Modern) if input::asks_for_input(&message, Era::Modern) => {
-                input::pass(gateway, inbound, server, &message)
+                return input::pass(gateway, inbound, server, &message);
             }
             (Era::Legacy, Era::Modern) if asks_for_urls(&message) => {
-                input::urls(gateway, inbound, server, route.link(), &message)
+                return input::urls(gateway, inbound, server, route.link(), &message);
             }
-            _ => respond(gateway, inbound, server, &route, &message),
-        },
-        Sent::Paused(paused) => input::park(gateway, inbound, server, route, paused),
+            _ => return respond(gateway, inbound, server, &route, &message),
+        };
     }
 }
 
@@ -109,7 +118,8 @@ pub(crate) async fn attempt(
         let known = known_mirrors(gateway, inbound, resolved).await;
         let param_headers = mirror::headers_for(inbound, resolved, known.as_deref())?; // headers say what the body says
         let route = route::open_for(server, &inbound.caller, inbound.message.method(), permit).await?; // which session or process
-        let departure = depart(inbound, resolved, &route, param_headers, round);
+        let plan = tasks::plan(gateway, inbound, resolved, route.link()).await; // whether the call may become a task
+        let departure = depart(inbound, resolved, &route, param_headers, round, plan);
         let listener = Listener::of(gateway, inbound);
         match dispatch::send(server.name(), &route, departure, Some(&listener)).await {
             // The tool's schema is not what it was: look it up, and compare or make the headers again, once.
@@ -135,7 +145,7 @@ fn respond(
     route: &Route,
     message: &Message,
 ) -> Result<Reply, Refusal> {
-    if tasks::is_created(message, inbound.message.method(), route.link().era()) {
+    if tasks::is_created(inbound, message, route.link()) {
         return tasks::created(gateway, inbound, server, route, message);
     }
     bridge::response(&Answered {
@@ -184,13 +194,16 @@ fn depart(
     route: &Route,
     param_headers: Vec<(HeaderName, HeaderValue)>,
     round: &Round,
+    plan: Plan,
 ) -> Departure {
     let link = route.link();
     let id = link.mint();
     let log_level = inbound.log_level();
-    let client = &inbound.caller.client;
+    let client = plan.client(&inbound.caller.client);
+    let own = plan.round(inbound, round);
+    let round = own.as_ref().unwrap_or(round);
     let body =
-        bridge::request(&inbound.message, client, link.revision(), id, resolved.target(), round, log_level);
+        bridge::request(&inbound.message, &client, link.revision(), id, resolved.target(), round, log_level);
     let method = inbound.message.method();
     Departure {
         id,

@@ -97,6 +97,7 @@ fn shown(gateway: &Gateway, server: &ServerName, method: &str, message: Message)
     }
     let Ok(page) = Page::read(&message, ListKind::Tools) else { return message };
     let all = page.items.len();
+    gateway.tasks().learn(server, &page.items);
     let items = gateway.mirrors().learn(server, page.items);
     if items.len() == all {
         return message;
@@ -366,6 +367,7 @@ async fn page(
             page.caching = Caching::NONE;
         }
         if kind == ListKind::Tools {
+            gateway.tasks().learn(server.name(), &page.items);
             page.items = gateway.mirrors().learn(server.name(), page.items);
         }
         page

@@ -65,15 +65,18 @@ pub enum Kept {
     ParkedCall,
     /// A server's question that a client has not answered yet.
     Question,
+    /// A task that the gateway follows for a client that cannot, or whose questions it keeps.
+    FollowedTask,
 }
 
 impl Kept {
-    const ALL: [Self; 2] = [Self::ParkedCall, Self::Question];
+    const ALL: [Self; 3] = [Self::ParkedCall, Self::Question, Self::FollowedTask];
 
     const fn label(self) -> &'static str {
         match self {
             Self::ParkedCall => "parked_call",
             Self::Question => "question",
+            Self::FollowedTask => "followed_task",
         }
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Round {
     pub(crate) responses: Option<Bytes>,
     /// The server's own `requestState`, as the raw JSON string that it gave.
     pub(crate) state: Option<Bytes>,
+    /// `task`, as raw JSON: asks a legacy server to make a task of the call.
+    pub(crate) task: Option<Bytes>,
 }
 
 /// The client's request for a server that speaks `to`: under a new id, with the native name, the pinned arguments, and
@@ -43,8 +45,8 @@ pub(crate) fn request(
     if !target.pinned.is_empty() {
         pin_arguments(message, &mut edit, &target.pinned);
     }
-    if !may_ask_for_a_task(client, to.era()) && message.member("task").is_some() {
-        message.change_body(&mut edit, &[Change::Remove("task")]);
+    if message.method() == methods::TOOLS_CALL {
+        change_task(message, &mut edit, client, to, round.task.as_ref());
     }
     // The arguments that are filled in already came with 2025-06-18.
     if to < Revision::V2025_06_18 && message.method() == methods::COMPLETION_COMPLETE {
@@ -62,8 +64,21 @@ pub(crate) fn request(
 
 /// Only 2025-11-25 lets the client ask that its call becomes a task. Whoever does not declare tasks takes such a call
 /// as any other (2025-11-25, tasks, task support and handling).
-fn may_ask_for_a_task(client: &ClientProfile, to: Era) -> bool {
-    client.revision == Revision::V2025_11_25 && to == Era::Legacy
+fn change_task(
+    message: &Message,
+    edit: &mut tollgate_mcp::Edit<'_>,
+    client: &ClientProfile,
+    to: Revision,
+    own: Option<&Bytes>,
+) {
+    if let Some(task) = own {
+        message.change_body(edit, &[Change::Set("task", task.clone())]);
+        return;
+    }
+    let may_ask = client.revision == Revision::V2025_11_25 && to.era() == Era::Legacy;
+    if !may_ask && message.member("task").is_some() {
+        message.change_body(edit, &[Change::Remove("task")]);
+    }
 }
 
 /// A modern client's answers pass between two modern peers. Everyone else's request carries what the gateway puts in,

@@ -28,4 +28,4 @@ pub(crate) use parked::{ParkedCalls, Paused, Standing, park, take_up};
 pub(crate) use pass::{asks_for_input, pass, urls};
 pub(crate) use questions::Questions;
 pub(crate) use retry::Retry;
-pub(crate) use rounds::drive;
+pub(crate) use rounds::{Opened, answers_to, drive};

@@ -23,7 +23,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// URLs that the user has been asked to open during one call.
 #[derive(Default)]
-struct Opened {
+pub(crate) struct Opened {
     urls: HashSet<String>,
     /// The ids under which the client was asked.
     ids: Vec<String>,
@@ -58,7 +58,8 @@ pub(crate) async fn drive(
         let responses = answers(gateway, inbound, server, session, &entries, &mut opened).await?;
         // Every round is decided on anew: the first may have been long ago.
         let permit = policy::decide(&inbound.caller, resolved)?;
-        let round = Round { responses: (!entries.is_empty()).then_some(responses), state };
+        let round =
+            Round { responses: (!entries.is_empty()).then_some(responses), state, ..Round::default() };
         let (route, sent) = life::attempt(gateway, inbound, resolved, &permit, &round).await?;
         message = sent.into_response().map_err(|error| error.refusal(server))?;
         if !asks_for_input(&message, route.link().era()) {
@@ -75,13 +76,37 @@ impl Opened {
     }
 
     /// Tells the client that what the user did elsewhere has come to its end.
-    fn complete(&self, inbound: &Inbound) {
+    pub(crate) fn complete(&self, inbound: &Inbound) {
         for id in &self.ids {
             let params = compose::object(&[("elicitationId", &tollgate_mcp::quote(id))]);
             let told = compose::notification(methods::NOTIFICATIONS_ELICITATION_COMPLETE, Some(&params));
             let _ = inbound.outlet.push(Segments::from(told));
         }
     }
+}
+
+/// The client's answers to what a task asks, as the raw `inputResponses`, but for the questions that it has answered
+/// before: their keys, as raw JSON. None if there is nothing new.
+pub(crate) async fn answers_to(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    server: &ServerName,
+    task: &Message,
+    answered: &mut HashSet<Bytes>,
+    opened: &mut Opened,
+) -> Result<Option<Bytes>, Refusal> {
+    let Some(session) = inbound.session.as_deref() else {
+        let text = "the server asks for input in a task that this client cannot follow";
+        return Err(Refusal::new(Stage::Dispatch, Code::UpstreamProtocol, text).of(server));
+    };
+    let mut entries = pass::read(inbound, server, task)?;
+    entries.retain(|entry| !answered.contains(&entry.key));
+    if entries.is_empty() {
+        return Ok(None);
+    }
+    let responses = answers(gateway, inbound, server, session, &entries, opened).await?;
+    answered.extend(entries.iter().map(|entry| Bytes::copy_from_slice(&entry.key)));
+    Ok(Some(responses))
 }
 
 /// The client's answers, as the raw `inputResponses`.

@@ -6,6 +6,7 @@ use tollgate_upstream::{Link, Server};
 use super::Permit;
 
 /// An open way to a server, for a request that policy has allowed. Only [`open`] makes one.
+#[derive(Clone)]
 pub(crate) struct Route {
     link: Link,
 }

@@ -26,6 +26,11 @@ pub(crate) fn require_extension(caller: &Caller) -> Result<(), Refusal> {
     )))
 }
 
+/// The client as a modern server hears of it while the gateway follows tasks on its behalf: with the extension.
+pub(crate) fn declaring(client: &ClientProfile) -> ClientProfile {
+    ClientProfile { capabilities: with_extension(&client.capabilities), ..client.clone() }
+}
+
 /// Capabilities with the extension among them.
 pub(crate) fn with_extension(capabilities: &Bytes) -> Bytes {
     let whole = Span::all(capabilities);
@@ -44,21 +49,43 @@ pub(crate) fn with_extension(capabilities: &Bytes) -> Bytes {
 }
 
 /// What an endpoint that serves one server says of tasks, put into the capabilities that it shows otherwise. To a
-/// client of 2025-11-25 the server's own words, for a server of that kind; a modern client is told of the extension.
+/// client of 2025-11-25 the server's own words, for a server of that kind; a modern client is told of the extension,
+/// which is carried to servers of both kinds.
 pub(crate) fn with_tasks(shown: &Bytes, hello: &Hello, client: Revision) -> Bytes {
     if !hello.tasks {
         return shown.clone();
     }
-    let own = &hello.capabilities;
-    match (client.era(), find(own, Span::all(own), "tasks")) {
-        (Era::Modern, None) => with_extension(shown),
-        (Era::Legacy, Some(tasks)) if client == Revision::V2025_11_25 => {
-            let mut edit = Edit::new(shown);
-            edit.object(Span::all(shown), &[Change::Set("tasks", tasks.slice(own))]);
-            edit.finish().into_bytes()
-        }
+    match (client.era(), experiment(hello)) {
+        (Era::Modern, _) => with_extension(shown),
+        (Era::Legacy, Some(tasks)) if client == Revision::V2025_11_25 => with_experiment(shown, tasks),
         _ => shown.clone(),
     }
+}
+
+/// What an endpoint of several servers says of tasks to a legacy client, if one of the servers has them: that they can
+/// be made and cancelled. A call whose server has none is answered at once, as the revision asks.
+pub(crate) fn with_merged_tasks<'h>(
+    shown: &Bytes,
+    hellos: impl IntoIterator<Item = &'h Hello>,
+    client: Revision,
+) -> Bytes {
+    let has_any = |hello: &Hello| hello.tasks && experiment(hello).is_some();
+    if client != Revision::V2025_11_25 || !hellos.into_iter().any(has_any) {
+        return shown.clone();
+    }
+    with_experiment(shown, Bytes::from_static(br#"{"cancel":{},"requests":{"tools":{"call":{}}}}"#))
+}
+
+fn with_experiment(shown: &Bytes, tasks: Bytes) -> Bytes {
+    let mut edit = Edit::new(shown);
+    edit.object(Span::all(shown), &[Change::Set("tasks", tasks)]);
+    edit.finish().into_bytes()
+}
+
+/// What a server of 2025-11-25 says of tasks.
+fn experiment(hello: &Hello) -> Option<Bytes> {
+    let own = &hello.capabilities;
+    find(own, Span::all(own), "tasks").map(|tasks| tasks.slice(own))
 }
 
 #[cfg(test)]

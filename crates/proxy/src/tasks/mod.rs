@@ -1,21 +1,36 @@
 //! Tasks: the 2026-07-28 extension `io.modelcontextprotocol/tasks`, and the experiment of 2025-11-25.
 //!
 //! A task outlives the request that it answers, so its id is a handle that clients keep and bring back: see [`id`].
-//! Between peers of one era everything else passes as it is.
+//! Between peers of one era everything else passes as it is. Otherwise:
+//!
+//! | server | client | what happens |
+//! |---|---|---|
+//! | legacy | modern, with the extension | the call is made a task where the tool allows it ([`plan`]), and followed by the extension ([`adapt`]); what the server asks meanwhile is kept ([`collect`]) |
+//! | legacy | any that cannot follow tasks | a tool that has to become a task does, and the call waits for it ([`follow`]) |
+//! | modern | legacy | the extension is declared in the client's place, and the call waits for the task |
 
+mod adapt;
+mod ask;
 pub(crate) mod capability;
+mod collect;
+mod follow;
 pub(crate) mod id;
 mod list;
 mod owners;
+mod plan;
 mod rate;
 mod relate;
 mod settings;
+mod shape;
+mod support;
+mod waits;
 
 use std::borrow::Cow;
 
+use tollgate_catalog::Item;
 use tollgate_mcp::{JsonKind, Message, Span, find, methods, text};
 use tollgate_model::{Code, Era, Refusal, Revision, ServerName, Stage};
-use tollgate_upstream::UpstreamError;
+use tollgate_upstream::{Link, UpstreamError};
 
 use crate::bridge::{self, Answered, Round};
 use crate::gateway::Gateway;
@@ -25,16 +40,46 @@ use crate::reply::Reply;
 use crate::stages::dispatch::{self, Departure, Listener, Sent};
 use crate::stages::{Resolved, Route, policy, resolve, route};
 
+use collect::Collectors;
+pub(crate) use follow::to_end as follow;
 use owners::{Key, Owners};
+pub(crate) use plan::{Plan, plan};
 use rate::Rate;
 pub(crate) use relate::{notification, speaks_of_a_task};
 pub use settings::TaskSettings;
+use support::TaskSupport;
+use waits::Waits;
 
 /// What the gateway remembers of tasks. All of it is bounded.
 #[derive(Debug, Default)]
 pub(crate) struct Tasks {
+    collectors: Collectors,
     owners: Owners,
     rate: Rate,
+    support: TaskSupport,
+    waits: Waits,
+}
+
+impl Tasks {
+    /// Learns from a server's list which of its tools can become tasks.
+    pub(crate) fn learn(&self, server: &ServerName, items: &[Item]) {
+        self.support.learn(server, items);
+    }
+
+    /// A server's tools are others now.
+    pub(crate) fn tools_changed(&self, server: &ServerName) {
+        self.support.changed(server);
+    }
+
+    /// How many tasks the gateway follows, or keeps questions of.
+    pub(crate) fn followed(&self) -> usize {
+        self.waits.count()
+    }
+
+    /// Keeps no more questions: nobody can answer them any more.
+    pub(crate) fn stop(&self) {
+        self.collectors.stop();
+    }
 }
 
 /// Answers a request about a task.
@@ -53,7 +98,12 @@ pub(crate) async fn serve(gateway: &Gateway, inbound: &Inbound) -> Result<Reply,
     let mut retried = false;
     loop {
         let route = route::open(server, &inbound.caller, &permit).await?;
-        match pass(gateway, inbound, &resolved, &route).await? {
+        let served = match (inbound.era(), route.link().era()) {
+            (Era::Modern, Era::Legacy) => adapt::serve(gateway, inbound, &resolved, &route).await,
+            (Era::Legacy, Era::Modern) => return Err(id::unknown()),
+            _ => pass(gateway, inbound, &resolved, &route).await,
+        };
+        match served? {
             Ok(reply) => return Ok(reply),
             // Nothing was carried out, since the server is not what it was found to be: look again, once.
             Err(error) if error.is_stale() && !retried => retried = true,
@@ -90,9 +140,6 @@ async fn pass(
     route: &Route,
 ) -> Result<Result<Reply, UpstreamError>, Refusal> {
     let (link, server) = (route.link(), resolved.server().name());
-    if link.era() != inbound.era() {
-        return Err(id::unknown());
-    }
     let id = link.mint();
     let (method, log_level) = (inbound.message.method(), inbound.log_level());
     let departure = Departure {
@@ -134,14 +181,29 @@ async fn pass(
     bridge::response(&answered).map(Ok).map_err(|refusal| refusal.of(server))
 }
 
-/// Whether a modern server answers a call with a task.
-pub(crate) fn is_created(message: &Message, method: &str, server: Era) -> bool {
-    server == Era::Modern
-        && method == methods::TOOLS_CALL
-        && message.text("resultType").as_deref() == Some("task")
+/// Whether a server answers a call with a task, in place of its result: a modern server by the type of the result, a
+/// legacy one, if the gateway has asked for a task, by what `tools/call` gives only then.
+pub(crate) fn is_created(inbound: &Inbound, message: &Message, link: &Link) -> bool {
+    if inbound.message.method() != methods::TOOLS_CALL {
+        return false;
+    }
+    match link.era() {
+        Era::Modern => message.text("resultType").as_deref() == Some("task"),
+        Era::Legacy => {
+            link.hello().tasks
+                && inbound.caller.client.revision != Revision::V2025_11_25
+                && message.member("content").is_none()
+                && message.member("task").is_some_and(|task| find(message.bytes(), task, "taskId").is_some())
+        }
+    }
 }
 
-/// The answer to a call that became a task.
+/// Whether a call has become a task that its client cannot follow.
+pub(crate) fn must_be_followed(inbound: &Inbound, message: &Message, link: &Link) -> bool {
+    is_created(inbound, message, link) && !capability::declares_extension(&inbound.caller.client)
+}
+
+/// The answer to a call that became a task, for a client that can follow it.
 pub(crate) fn created(
     gateway: &Gateway,
     inbound: &Inbound,
@@ -150,8 +212,11 @@ pub(crate) fn created(
     message: &Message,
 ) -> Result<Reply, Refusal> {
     if !capability::declares_extension(&inbound.caller.client) {
-        let text = "the server answers with a task, which this client cannot follow";
-        return Err(Refusal::new(Stage::Dispatch, Code::UpstreamUnsupported, text).of(server));
+        let text = "the server answers the end of a task with another task";
+        return Err(Refusal::new(Stage::Dispatch, Code::UpstreamProtocol, text).of(server));
+    }
+    if route.link().era() == Era::Legacy {
+        return adapt::created(gateway, inbound, server, route.link(), message);
     }
     bridge::created(&Answered {
         message,

@@ -7,6 +7,8 @@
 mod fake;
 mod legacy;
 mod modern;
+mod newer_server;
+mod older_server;
 mod rig;
 mod servers;
 

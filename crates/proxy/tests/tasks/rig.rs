@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 use tollgate_catalog::ToolsetSettings;
 use tollgate_model::ServerName;
 use tollgate_proxy::{Gateway, Peer, ProxySettings, serve_http};
@@ -129,6 +130,27 @@ impl Client {
         self.send(request.body(Full::new(Bytes::from(body.to_string()))).unwrap()).await
     }
 
+    /// Sends a message that has no answer.
+    pub(crate) async fn tell(&self, message: &Value) {
+        let request = self.post().header("mcp-protocol-version", self.revision);
+        let sent = self.send(request.body(Full::new(Bytes::from(message.to_string()))).unwrap()).await;
+        assert_eq!(sent.status, 202, "{sent:?}");
+    }
+
+    /// Asks, and gives the stream of the answer.
+    pub(crate) fn begin(&self, method: &str, params: &Value) -> Listening {
+        let body = json!({"jsonrpc": "2.0", "id": "q", "method": method, "params": params});
+        let request = self.post().header("mcp-protocol-version", self.revision);
+        let request = request.body(Full::new(Bytes::from(body.to_string()))).unwrap();
+        let gateway = self.gateway.clone();
+        let (sender, messages) = mpsc::channel(64);
+        tokio::spawn(async move {
+            let response = serve_http(&gateway, PEER, request).await;
+            read(response.into_body(), sender).await;
+        });
+        Listening { messages }
+    }
+
     fn post(&self) -> http::request::Builder {
         let mut request = Request::post(&self.path)
             .header("host", "localhost")
@@ -151,7 +173,9 @@ impl Client {
             .unwrap();
         let response = serve_http(&self.gateway, PEER, request).await;
         assert_eq!(response.status(), 200);
-        Listening { body: response.into_body(), read: String::new() }
+        let (sender, messages) = mpsc::channel(64);
+        tokio::spawn(read(response.into_body(), sender));
+        Listening { messages }
     }
 
     async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
@@ -172,32 +196,32 @@ impl Client {
     }
 }
 
-/// A stream for what belongs to no request.
+/// A stream being read.
 pub(crate) struct Listening {
-    body: tollgate_proxy::Body,
-    read: String,
+    messages: mpsc::Receiver<Value>,
 }
 
 impl Listening {
     /// The next message.
     pub(crate) async fn next(&mut self) -> Value {
-        let reading = async {
-            loop {
-                if let Some((event, rest)) = self.read.split_once("\n\n") {
-                    let data = event.lines().find_map(|line| line.strip_prefix("data: "));
-                    let message = data.and_then(|data| serde_json::from_str(data).ok());
-                    let rest = rest.to_owned();
-                    self.read = rest;
-                    match message {
-                        Some(message) => return message,
-                        None => continue,
-                    }
-                }
-                let frame = self.body.frame().await.expect("more").unwrap();
-                self.read.push_str(std::str::from_utf8(&frame.into_data().unwrap()).unwrap());
+        tokio::time::timeout(LONG, self.messages.recv()).await.expect("a message in time").expect("more")
+    }
+}
+
+/// Reads a stream to its end, whether anyone waits for what it says or not: whoever reads drives the request.
+async fn read(mut body: tollgate_proxy::Body, messages: mpsc::Sender<Value>) {
+    let mut text = String::new();
+    while let Some(frame) = body.frame().await {
+        text.push_str(std::str::from_utf8(&frame.unwrap().into_data().unwrap()).unwrap());
+        while let Some((event, rest)) = text.split_once("\n\n") {
+            let data = event.lines().find_map(|line| line.strip_prefix("data: "));
+            let message = data.and_then(|data| serde_json::from_str(data).ok());
+            let rest = rest.to_owned();
+            text = rest;
+            if let Some(message) = message {
+                let _ = messages.send(message).await;
             }
-        };
-        tokio::time::timeout(LONG, reading).await.expect("a message in time")
+        }
     }
 }
 

@@ -131,6 +131,28 @@ pub(super) struct LimitsSection {
     /// How many items one server's list may have; the rest is left out and named as missing.
     #[schemars(range(min = 1, max = 1_000_000), extend("default" = defaults::proxy().list_items_max))]
     pub(super) list_items_max: Option<usize>,
+    /// How many tasks are followed at once on behalf of clients that cannot follow them, for all callers together. One
+    /// more call that becomes a task is refused, and its task cancelled.
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = defaults::proxy().tasks.followed_max))]
+    pub(super) tasks_followed_max: Option<usize>,
+    /// The same for one principal.
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = defaults::proxy().tasks.followed_per_principal_max))]
+    pub(super) tasks_followed_per_principal_max: Option<usize>,
+    /// The shortest time between two looks at a task that is followed, whatever its server suggests, in milliseconds.
+    #[schemars(range(min = 1, max = 3_600_000), extend("default" = defaults::ms(defaults::proxy().tasks.poll_min)))]
+    pub(super) task_poll_ms_min: Option<u64>,
+    /// The longest time between two looks at a task that is followed, whatever its server suggests, in milliseconds.
+    #[schemars(range(min = 1, max = 3_600_000), extend("default" = defaults::ms(defaults::proxy().tasks.poll_max)))]
+    pub(super) task_poll_ms_max: Option<u64>,
+    /// How many requests about tasks one principal may make within a second. More are refused.
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = defaults::proxy().tasks.requests_per_s_max))]
+    pub(super) task_requests_per_s_max: Option<u32>,
+    /// For how long a 2025-11-25 server is asked to keep a task that the call of a newer client becomes, in milliseconds.
+    #[schemars(range(min = 1000, max = 604_800_000), extend("default" = defaults::ms(defaults::proxy().tasks.ttl)))]
+    pub(super) task_ttl_ms: Option<u64>,
+    /// How many tasks of 2025-11-25 servers are remembered as their callers', so that lists and notifications show them.
+    #[schemars(range(min = 1, max = 10_000_000), extend("default" = defaults::proxy().tasks.known_max))]
+    pub(super) tasks_known_max: Option<usize>,
 }
 
 /// One MCP server: a `command` that the gateway starts, or a `url`.

@@ -64,6 +64,13 @@ limits:
   batch_max: 8
   list_pages_max: 5
   list_items_max: 6
+  tasks_followed_max: 8
+  tasks_followed_per_principal_max: 9
+  task_poll_ms_min: 10
+  task_poll_ms_max: 11
+  task_requests_per_s_max: 12
+  task_ttl_ms: 1300
+  tasks_known_max: 14
 servers:
   z:
     command: ./run.sh
@@ -137,6 +144,10 @@ toolsets:
     assert_eq!((resume.events_max, resume.bytes_max, resume.session_bytes_max), (7, 2048, 8192));
     let ms = Duration::from_millis;
     assert_eq!((resume.keep, resume.retry, resume.after), (ms(2000), ms(3), ms(4)));
+    let tasks = &proxy.tasks;
+    assert_eq!((tasks.followed_max, tasks.followed_per_principal_max, tasks.known_max), (8, 9, 14));
+    assert_eq!((tasks.poll_min, tasks.poll_max, tasks.ttl), (ms(10), ms(11), ms(1300)));
+    assert_eq!(tasks.requests_per_s_max, 12);
     assert_eq!((proxy.body_timeout, proxy.session_idle, proxy.keep_alive), (ms(1), ms(1000), ms(100)));
 
     assert_eq!(names(&config), ["z", "a"]);

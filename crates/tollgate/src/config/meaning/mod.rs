@@ -371,6 +371,14 @@ fn bound(proxy: &mut ProxySettings, limits: &LimitsSection) {
     set(&mut proxy.batch_max, limits.batch_max);
     set(&mut proxy.list_pages_max, limits.list_pages_max);
     set(&mut proxy.list_items_max, limits.list_items_max);
+    let tasks = &mut proxy.tasks;
+    set(&mut tasks.followed_max, limits.tasks_followed_max);
+    set(&mut tasks.followed_per_principal_max, limits.tasks_followed_per_principal_max);
+    wait(&mut tasks.poll_min, limits.task_poll_ms_min);
+    wait(&mut tasks.poll_max, limits.task_poll_ms_max);
+    tasks.requests_per_s_max = limits.task_requests_per_s_max.unwrap_or(tasks.requests_per_s_max);
+    wait(&mut tasks.ttl, limits.task_ttl_ms);
+    set(&mut tasks.known_max, limits.tasks_known_max);
 }
 
 /// A value in a message: as it is, unless something from outside the file was put in.

@@ -1,0 +1,145 @@
+//! Tasks of a legacy server as a modern client follows them.
+//!
+//! | the client sends | the server gets |
+//! |---|---|
+//! | `tasks/get` | `tasks/get`; at the task's end `tasks/result` too, whose answer is put in |
+//! | `tasks/get` of a task that needs input | `tasks/result`, held open: what the server asks there is put in |
+//! | `tasks/update` | the answers to what it asked |
+//! | `tasks/cancel` | `tasks/cancel` |
+
+use tollgate_mcp::{Kind, Message, Span, compose, find, meta, methods};
+use tollgate_model::{Refusal, ServerName};
+use tollgate_upstream::{Link, UpstreamError};
+
+use super::ask::Speaker;
+use super::{collect, id, shape};
+use crate::bridge::{self, Answered};
+use crate::gateway::Gateway;
+use crate::inbound::Inbound;
+use crate::life;
+use crate::reply::Reply;
+use crate::stages::{Resolved, Route};
+
+/// The answer to a call that a legacy server made a task of.
+pub(crate) fn created(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    server: &ServerName,
+    link: &Link,
+    message: &Message,
+) -> Result<Reply, Refusal> {
+    let bytes = message.bytes();
+    let task = message.member("task").map(|span| span.slice(bytes)).unwrap_or_default();
+    let native = find(&task, Span::all(&task), "taskId").and_then(|span| tollgate_mcp::text(&task, span));
+    let native = native.unwrap_or_default();
+    let id = id::wrap(gateway.sealer(), &inbound.caller, server, &native)?;
+    let made = shape::modern(
+        &task,
+        shape::Modern {
+            id: &id,
+            result_type: "task",
+            status: None,
+            payload: None,
+            outer_meta: message.meta().map(|span| span.slice(bytes)),
+            info: link.hello().info.as_ref(),
+        },
+    );
+    Ok(Reply::result(&inbound.id, &made))
+}
+
+/// Answers a modern client's request about a legacy server's task.
+pub(crate) async fn serve(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    resolved: &Resolved,
+    route: &Route,
+) -> Result<Result<Reply, UpstreamError>, Refusal> {
+    let native = resolved.native().unwrap_or_default();
+    let server = resolved.server().name();
+    let speaker = Speaker { gateway, server, route, client: &inbound.caller.client };
+    let served = match inbound.message.method() {
+        methods::TASKS_GET => get(inbound, &speaker, native).await,
+        methods::TASKS_UPDATE => update(inbound, &speaker, native).await,
+        _ => cancel(inbound, &speaker, native).await,
+    };
+    match served {
+        Ok(reply) => reply.map(Ok).map_err(|refusal| refusal.of(server)),
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+type Served = Result<Result<Reply, Refusal>, UpstreamError>;
+
+async fn get(inbound: &Inbound, speaker: &Speaker<'_>, native: &str) -> Served {
+    let task = speaker.ask(methods::TASKS_GET, native).await?;
+    if task.kind() == Kind::Error {
+        return Ok(error(inbound, speaker, &task));
+    }
+    let status = task.text("status").unwrap_or_default();
+    let (status, payload) = match &*status {
+        "completed" | "failed" => {
+            let answer = speaker.result(native, None).await?.into_response()?;
+            let stand_ins = life::stand_ins(speaker.gateway, inbound, speaker.server, &answer);
+            match stand_ins {
+                Ok(stand_ins) => {
+                    let (status, payload) = shape::outcome(&answer, &stand_ins);
+                    (Some(status), Some(payload))
+                }
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        }
+        "cancelled" => (None, None),
+        // The server may say that it waits for input some time after it has asked.
+        _ => match collect::questions(inbound, speaker, native, &status).await {
+            Ok(Some(requests)) => (Some("input_required"), Some(("inputRequests", requests))),
+            Ok(None) => (Some("working"), None),
+            Err(refusal) => return Ok(Err(refusal)),
+        },
+    };
+    let id = match id::wrap(speaker.gateway.sealer(), &inbound.caller, speaker.server, native) {
+        Ok(id) => id,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let body = task.body().map(|span| task.raw(span)).unwrap_or_default();
+    let info = speaker.route.link().hello().info.as_ref();
+    let modern = shape::Modern { id: &id, result_type: "complete", status, payload, outer_meta: None, info };
+    Ok(Ok(Reply::result(&inbound.id, &shape::modern(&body, modern))))
+}
+
+/// Brings the answers to the server's questions. What answers none that is open is ignored (tasks extension, update).
+async fn update(inbound: &Inbound, speaker: &Speaker<'_>, native: &str) -> Served {
+    collect::answer(inbound, speaker, native).await?;
+    Ok(Ok(acknowledged(inbound, speaker)))
+}
+
+/// A server refuses to cancel a task that has ended; to a modern client that is no error, as long as the task is known.
+async fn cancel(inbound: &Inbound, speaker: &Speaker<'_>, native: &str) -> Served {
+    collect::forget(inbound, speaker, native);
+    let cancelled = speaker.ask(methods::TASKS_CANCEL, native).await?;
+    if cancelled.kind() == Kind::Error {
+        let task = speaker.ask(methods::TASKS_GET, native).await?;
+        if task.kind() == Kind::Error {
+            return Ok(error(inbound, speaker, &task));
+        }
+    }
+    Ok(Ok(acknowledged(inbound, speaker)))
+}
+
+fn acknowledged(inbound: &Inbound, speaker: &Speaker<'_>) -> Reply {
+    let info = speaker.route.link().hello().info.as_ref();
+    let info = info.map(|info| compose::object(&[(meta::SERVER_INFO, info)]));
+    let mut members: Vec<(&str, &[u8])> = vec![("resultType", b"\"complete\"")];
+    members.extend(info.as_ref().map(|info| ("_meta", &**info)));
+    Reply::result(&inbound.id, &compose::object(&members))
+}
+
+fn error(inbound: &Inbound, speaker: &Speaker<'_>, message: &Message) -> Result<Reply, Refusal> {
+    bridge::response(&Answered {
+        message,
+        link: speaker.route.link(),
+        method: inbound.message.method(),
+        client_id: &inbound.id,
+        client: inbound.caller.client.revision,
+        stand_ins: Vec::new(),
+    })
+}

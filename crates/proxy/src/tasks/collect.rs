@@ -1,0 +1,260 @@
+//! What legacy servers ask while their tasks run, kept until modern clients have answered it.
+//!
+//! A server asks on the stream of `tasks/result` (2025-11-25, tasks, input required status), and a modern client learns
+//! of it by `tasks/get` and answers by `tasks/update`. So the gateway holds that stream open, for each task that needs
+//! input, until the task ends or nobody has asked for it for long.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tollgate_mcp::{Change, Edit, JsonKind, Segments, Span, compose, find, kind_of, meta, quote};
+use tollgate_model::{Refusal, ServerName};
+use tollgate_upstream::UpstreamError;
+
+use super::ask::Speaker;
+use super::owners::Key;
+use super::waits::Wait;
+use crate::gateway::Gateway;
+use crate::inbound::Inbound;
+use crate::input::{Asked, Asker};
+use crate::mailbox::Mailbox;
+use crate::stages::Route;
+use crate::stages::dispatch::{self, Listener, Sent};
+
+/// How long a client that asks how its task is waits for the questions that the server is about to ask.
+const QUESTION_WAIT: Duration = Duration::from_secs(2);
+
+/// The tasks whose questions are collected.
+#[derive(Debug, Default)]
+pub(crate) struct Collectors(Mutex<HashMap<Key, Arc<Collector>>>);
+
+/// The questions of one task.
+#[derive(Debug, Default)]
+struct Collector {
+    questions: Mutex<Questions>,
+    changed: Notify,
+    stop: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct Questions {
+    open: Vec<Question>,
+    /// Keys are unique over the life of a task.
+    asked: u64,
+}
+
+#[derive(Debug)]
+struct Question {
+    key: String,
+    /// The server's id of its request, as raw JSON.
+    raw_id: Bytes,
+    asked: Asked,
+}
+
+impl Collectors {
+    /// Ends all of them.
+    pub(super) fn stop(&self) {
+        for collector in std::mem::take(&mut *self.lock()).into_values() {
+            collector.stop.cancel();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<Collector>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Collector {
+    fn lock(&self) -> MutexGuard<'_, Questions> {
+        self.questions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, asked: Vec<(Bytes, Asked)>) {
+        let mut questions = self.lock();
+        for (raw_id, asked) in asked {
+            questions.asked += 1;
+            let key = format!("input-{}", questions.asked);
+            questions.open.push(Question { key, raw_id, asked });
+        }
+        drop(questions);
+        self.changed.notify_waiters();
+    }
+}
+
+/// The open questions of a task as the raw `inputRequests`; none if there are none. Collects them from now on if the
+/// server says that it waits for input.
+pub(crate) async fn questions(
+    inbound: &Inbound,
+    speaker: &Speaker<'_>,
+    native: &str,
+    status: &str,
+) -> Result<Option<Bytes>, Refusal> {
+    let key = Key::new(&inbound.caller, speaker.server, native);
+    let known = speaker.gateway.tasks().collectors.lock().get(&key).cloned();
+    let collector = match known {
+        Some(collector) => collector,
+        None if status == "input_required" => begin(inbound, speaker, native, key)?,
+        None => return Ok(None),
+    };
+    if status == "input_required" {
+        let asked = async {
+            loop {
+                let changed = collector.changed.notified();
+                if !collector.lock().open.is_empty() {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        let _ = tokio::time::timeout(QUESTION_WAIT, asked).await;
+    }
+    let questions = collector.lock();
+    let entries: Vec<(&str, Bytes)> = questions
+        .open
+        .iter()
+        .map(|question| (question.key.as_str(), question.asked.for_modern(speaker.server)))
+        .collect();
+    let entries: Vec<(&str, &[u8])> = entries.iter().map(|(key, entry)| (*key, &**entry)).collect();
+    Ok((!entries.is_empty()).then(|| compose::object(&entries)))
+}
+
+/// Brings a client's answers to the server.
+pub(crate) async fn answer(
+    inbound: &Inbound,
+    speaker: &Speaker<'_>,
+    native: &str,
+) -> Result<(), UpstreamError> {
+    let key = Key::new(&inbound.caller, speaker.server, native);
+    let Some(collector) = speaker.gateway.tasks().collectors.lock().get(&key).cloned() else {
+        return Ok(());
+    };
+    let bytes = inbound.message.bytes();
+    let Some(responses) = inbound.message.member("inputResponses") else { return Ok(()) };
+    let answered: Vec<(Bytes, Bytes)> = {
+        let mut questions = collector.lock();
+        let answered =
+            questions.open.extract_if(.., |question| find(bytes, responses, &question.key).is_some());
+        answered
+            .filter_map(|question| {
+                let response = find(bytes, responses, &question.key)?;
+                Some((question.raw_id, response.slice(bytes)))
+            })
+            .collect()
+    };
+    for (raw_id, response) in answered {
+        let response = compose::result(&raw_id, &related(&response, native));
+        speaker.route.link().notify(Segments::from(response)).await?;
+    }
+    Ok(())
+}
+
+/// Nobody will answer any more.
+pub(crate) fn forget(inbound: &Inbound, speaker: &Speaker<'_>, native: &str) {
+    let key = Key::new(&inbound.caller, speaker.server, native);
+    if let Some(collector) = speaker.gateway.tasks().collectors.lock().remove(&key) {
+        collector.stop.cancel();
+    }
+}
+
+/// An answer that says which task it belongs to (2025-11-25, tasks, associating task-related messages).
+fn related(response: &Bytes, native: &str) -> Bytes {
+    let whole = Span::all(response);
+    let task = compose::object(&[("taskId", &quote(native))]);
+    let mut edit = Edit::new(response);
+    match find(response, whole, "_meta").filter(|meta| kind_of(response, *meta) == JsonKind::Object) {
+        Some(own) => edit.object(own, &[Change::Set(meta::RELATED_TASK, task)]),
+        None => {
+            let own = compose::object(&[(meta::RELATED_TASK, &task)]);
+            edit.object(whole, &[Change::Set("_meta", own)]);
+        }
+    }
+    edit.finish().into_bytes()
+}
+
+fn begin(
+    inbound: &Inbound,
+    speaker: &Speaker<'_>,
+    native: &str,
+    key: Key,
+) -> Result<Arc<Collector>, Refusal> {
+    let gateway = speaker.gateway;
+    let wait = gateway.tasks().waits.enter(&inbound.caller, &inbound.snapshot.settings.tasks)?;
+    let collector = Arc::new(Collector::default());
+    let earlier = gateway.tasks().collectors.lock().insert(key.clone(), Arc::clone(&collector));
+    if let Some(earlier) = earlier {
+        // Two polls at the same moment: one of them was first.
+        gateway.tasks().collectors.lock().insert(key, Arc::clone(&earlier));
+        return Ok(earlier);
+    }
+    let collecting = Collecting {
+        gateway: gateway.clone(),
+        key,
+        caller: inbound.caller.clone(),
+        server: speaker.server.clone(),
+        route: speaker.route.clone(),
+        native: native.to_owned(),
+        patience: inbound.snapshot.settings.input_timeout,
+        collector: Arc::clone(&collector),
+        _wait: wait,
+    };
+    let stop = collector.stop.clone();
+    gateway.spawn(async move {
+        let _ = stop.run_until_cancelled(collecting.run()).await;
+    });
+    Ok(collector)
+}
+
+/// The stream of one task's result, held open.
+struct Collecting {
+    gateway: Gateway,
+    key: Key,
+    caller: tollgate_model::Caller,
+    server: ServerName,
+    route: Route,
+    native: String,
+    patience: Duration,
+    collector: Arc<Collector>,
+    _wait: Wait,
+}
+
+impl Collecting {
+    async fn run(self) {
+        // Whatever else the server says on this stream has no request of the client's to belong to.
+        let nowhere = Mailbox::new(0);
+        nowhere.close();
+        let client = &self.caller.client;
+        let listener = Listener {
+            outlet: &nowhere,
+            era: client.revision.era(),
+            token: None,
+            log_level: None,
+            gateway: &self.gateway,
+            caller: &self.caller,
+            asker: Asker::Later { capabilities: &client.capabilities },
+        };
+        let speaker = Speaker { gateway: &self.gateway, server: &self.server, route: &self.route, client };
+        let mut sent = speaker.result(&self.native, Some(&listener)).await;
+        // The answers travel beside the stream, which goes on.
+        while let Ok(Sent::Paused(paused)) = sent {
+            self.collector.add(paused.asked);
+            let mut exchange = paused.exchange;
+            exchange.suspend(self.patience);
+            sent = dispatch::follow(&self.server, &self.route, exchange, Some(&listener)).await;
+        }
+    }
+}
+
+impl Drop for Collecting {
+    fn drop(&mut self) {
+        let mut collectors = self.gateway.tasks().collectors.lock();
+        if collectors.get(&self.key).is_some_and(|known| Arc::ptr_eq(known, &self.collector)) {
+            collectors.remove(&self.key);
+        }
+        drop(collectors);
+        self.collector.changed.notify_waiters();
+    }
+}

@@ -1,0 +1,78 @@
+//! What a call of a tool has to say of tasks, by what its client and its server can do.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use tollgate_catalog::ListKind;
+use tollgate_mcp::methods;
+use tollgate_model::{ClientProfile, Era, Revision};
+use tollgate_upstream::Link;
+
+use super::capability;
+use super::support::Support;
+use crate::bridge::Round;
+use crate::gateway::Gateway;
+use crate::inbound::Inbound;
+use crate::lists;
+use crate::stages::Resolved;
+
+/// What a call says of tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Plan {
+    /// What the client says of them.
+    #[default]
+    Plain,
+    /// To a modern server: that tasks can be followed. The gateway does it.
+    Declare,
+    /// To a legacy server: that the call is to become a task.
+    Augment,
+}
+
+/// What this call says. Costs next to nothing where the server has no tasks.
+pub(crate) async fn plan(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved, link: &Link) -> Plan {
+    if !link.hello().tasks || inbound.message.method() != methods::TOOLS_CALL {
+        return Plan::Plain;
+    }
+    match (inbound.era(), link.era()) {
+        (Era::Legacy, Era::Modern) => Plan::Declare,
+        // A client of the server's own revision says itself what it wants.
+        (_, Era::Legacy) if inbound.caller.client.revision != Revision::V2025_11_25 => {
+            Box::pin(for_legacy(gateway, inbound, resolved)).await
+        }
+        _ => Plan::Plain,
+    }
+}
+
+/// A tool that must become a task always does; one that may, for a client that can follow it.
+async fn for_legacy(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved) -> Plan {
+    let Some(native) = resolved.native() else { return Plan::Plain };
+    let (support, server) = (&gateway.tasks().support, resolved.server().name());
+    let mut known = support.of(server, native);
+    if known.is_none() && support.may_learn(server) {
+        // Without the list the call goes as it is, and the server says what it thinks of it.
+        let _ = lists::learn_names(gateway, inbound, server, ListKind::Tools).await;
+        known = support.of(server, native);
+    }
+    match known {
+        Some(Support::Required) => Plan::Augment,
+        Some(Support::Optional) if capability::declares_extension(&inbound.caller.client) => Plan::Augment,
+        _ => Plan::Plain,
+    }
+}
+
+impl Plan {
+    /// The client as the server hears of it.
+    pub(crate) fn client(self, client: &ClientProfile) -> Cow<'_, ClientProfile> {
+        match self {
+            Self::Declare => Cow::Owned(capability::declaring(client)),
+            Self::Plain | Self::Augment => Cow::Borrowed(client),
+        }
+    }
+
+    /// What the request carries beside what the client sent.
+    pub(crate) fn round(self, inbound: &Inbound, round: &Round) -> Option<Round> {
+        let ttl = inbound.snapshot.settings.tasks.ttl.as_millis();
+        let task = || Some(Bytes::from(format!("{{\"ttl\":{ttl}}}")));
+        (self == Self::Augment).then(|| Round { task: task(), ..round.clone() })
+    }
+}
