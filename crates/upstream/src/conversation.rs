@@ -30,7 +30,7 @@ pub(crate) enum Command {
 }
 
 /// On whose account a request is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Whose {
     /// A client's, of a method on which the server may ask something: what it asks without naming a request is likely
     /// about this one.
@@ -39,16 +39,32 @@ pub(crate) enum Whose {
     Clients,
     /// The gateway's own: a greeting, or upkeep.
     Own,
+    /// A client's that waits for the result of this task (the server's id for it): what the server asks says that it
+    /// belongs to the task, and so does nothing else (2025-11-25, tasks).
+    Task(Box<str>),
 }
 
 impl Whose {
-    /// Of a request of this method.
-    pub(crate) fn of(method: &str) -> Self {
-        match method {
-            methods::LOGGING_SET_LEVEL | methods::RESOURCES_SUBSCRIBE | methods::RESOURCES_UNSUBSCRIBE => {
-                Self::Own
-            }
-            method if methods::may_ask_for_input(method) => Self::Asked,
+    /// Whether what names no call cannot belong to this one.
+    pub(crate) fn is_apart(&self) -> bool {
+        matches!(self, Self::Own | Self::Task(_))
+    }
+
+    /// Of a request of this method that names this.
+    pub(crate) fn of(method: &str, named: Option<&str>) -> Self {
+        match (method, named) {
+            (
+                methods::LOGGING_SET_LEVEL
+                | methods::RESOURCES_SUBSCRIBE
+                | methods::RESOURCES_UNSUBSCRIBE
+                // Looks at a task, beside what else is under way.
+                | methods::TASKS_GET
+                | methods::TASKS_LIST
+                | methods::TASKS_CANCEL,
+                _,
+            ) => Self::Own,
+            (methods::TASKS_RESULT, Some(task)) => Self::Task(task.into()),
+            (method, _) if methods::may_ask_for_input(method) => Self::Asked,
             _ => Self::Clients,
         }
     }

@@ -38,7 +38,7 @@ pub struct Outbound {
     pub id: u64,
     /// The request's method, as in the body.
     pub method: Cow<'static, str>,
-    /// What `Mcp-Name` must say: the native tool or prompt name, or the resource URI; not yet encoded.
+    /// What `Mcp-Name` must say: the native tool or prompt name, the resource URI, or the task's id; not yet encoded.
     pub mcp_name: Option<String>,
     /// `Mcp-Param-*` headers to forward.
     pub params: Vec<(HeaderName, HeaderValue)>,
@@ -332,7 +332,7 @@ impl Instance {
             Wire::Modern(site) => self.send_modern(site, request, ticket, deadline, wait).await,
             Wire::Session(session) => self.send_in_session(session, request, ticket, deadline, wait).await,
             Wire::Shared(conversation) => {
-                let whose = Whose::of(&request.method);
+                let whose = Whose::of(&request.method, request.mcp_name.as_deref());
                 let receiver = conversation.call(request.id, request.body, whose).await?;
                 Ok(Exchange::routed(ticket, receiver, deadline, wait))
             }

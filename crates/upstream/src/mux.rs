@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tollgate_mcp::{Fault, Kind, Limits, Message, Segments, meta, methods};
+use tollgate_mcp::{Fault, Kind, Limits, Message, Segments, find, meta, methods, text};
 use tollgate_model::Era;
 
 use crate::conversation::Whose;
@@ -45,7 +45,7 @@ pub(crate) struct Mux {
     shared: Arc<Shared>,
     limits: Limits,
     calls: HashMap<u64, Entry>,
-    /// How many of them are the gateway's own.
+    /// How many of them nothing can belong to that names no call: the gateway's own, and those about a task.
     own: usize,
     /// The gateway's own subscriptions: open for long, and no calls of anyone's.
     subscriptions: HashMap<u64, CallSender>,
@@ -82,7 +82,7 @@ impl Mux {
             let _ = sender.try_send(Err(error));
             return false;
         }
-        self.own += usize::from(whose == Whose::Own);
+        self.own += usize::from(whose.is_apart());
         self.calls.insert(id, Entry { sender, whose });
         true
     }
@@ -240,16 +240,28 @@ impl Mux {
         if message.method() == methods::PING {
             return Action::Answer(hello::pong(&raw_id));
         }
-        self.shared.has_asked();
-        let call = self.only_asked().or_else(|| self.only_call()).and_then(|id| self.calls.get(&id));
+        let of_task = self.of_task(&message);
+        if of_task.is_none() {
+            self.shared.has_asked();
+        }
+        let call = of_task.or_else(|| self.only_asked()).or_else(|| self.only_call());
+        let call = call.and_then(|id| self.calls.get(&id));
         let delivered = call.is_some_and(|entry| hand_over(&entry.sender, Incoming::Request(message)));
         if delivered { Action::Nothing } else { Action::Answer(hello::nobody(&raw_id)) }
     }
 
     fn take(&mut self, id: u64) -> Option<CallSender> {
         let entry = self.calls.remove(&id)?;
-        self.own -= usize::from(entry.whose == Whose::Own);
+        self.own -= usize::from(entry.whose.is_apart());
         Some(entry.sender)
+    }
+
+    /// Who waits for the task that a message says it belongs to.
+    fn of_task(&self, message: &Message) -> Option<u64> {
+        let related = message.meta_member(meta::RELATED_TASK)?;
+        let id = find(message.bytes(), related, "taskId").and_then(|id| text(message.bytes(), id))?;
+        let waits = |entry: &Entry| matches!(&entry.whose, Whose::Task(task) if **task == *id);
+        self.calls.iter().find(|(_, entry)| waits(entry)).map(|(id, _)| *id)
     }
 
     /// The call that an unaddressed message can only belong to.
@@ -257,7 +269,7 @@ impl Mux {
         if self.calls.len() - self.own != 1 {
             return None;
         }
-        self.calls.iter().find(|(_, entry)| entry.whose != Whose::Own).map(|(id, _)| *id)
+        self.calls.iter().find(|(_, entry)| !entry.whose.is_apart()).map(|(id, _)| *id)
     }
 
     /// The only call in flight on which the server may ask something.

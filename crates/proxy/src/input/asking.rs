@@ -14,8 +14,10 @@ use tollgate_upstream::{Exchange, Incoming, Link, UpstreamError};
 
 use super::Asked;
 use super::questions::CannotAsk;
+use crate::gateway::Gateway;
 use crate::mailbox::Mailbox;
 use crate::session::Session;
+use crate::tasks;
 
 /// Who may be asked while a request is served.
 #[derive(Clone, Copy)]
@@ -77,7 +79,7 @@ impl<'a> Asking<'a> {
         server: &ServerName,
         link: &Link,
         exchange: &mut Exchange,
-        (session, stream): (&'a Session, &Mailbox),
+        (gateway, session, stream): (&'a Gateway, &'a Session, &Mailbox),
         (open_max, wait): (usize, Duration),
     ) -> Result<(), UpstreamError> {
         let Some(raw_id) = request.id_raw() else { return Ok(()) };
@@ -102,6 +104,7 @@ impl<'a> Asking<'a> {
                 Ok(Some(response)) => {
                     let mut edit = response.edit();
                     response.set_id(&mut edit, raw_id);
+                    tasks::answer_of_task(gateway, &session.caller, &response, &mut edit);
                     edit.finish()
                 }
                 // The server has withdrawn its question, or is about to hear that the call is over.

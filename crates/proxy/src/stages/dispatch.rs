@@ -177,9 +177,13 @@ pub(crate) async fn follow(
                     link.notify(Segments::from(compose::result(&raw_id, b"{}"))).await?;
                     continue;
                 }
+                let request = match listener {
+                    Some(listener) => tasks::question(listener.gateway, listener.caller, server, request),
+                    None => request,
+                };
                 match (asker, listener) {
                     (Asker::Session { session, open_max, wait }, Some(listener)) => {
-                        let client = (session, listener.outlet);
+                        let client = (listener.gateway, session, listener.outlet);
                         Box::pin(asking.ask(&request, server, link, &mut exchange, client, (open_max, wait)))
                             .await?;
                     }

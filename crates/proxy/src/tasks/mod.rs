@@ -45,7 +45,7 @@ pub(crate) use follow::to_end as follow;
 use owners::{Key, Owners};
 pub(crate) use plan::{Plan, plan};
 use rate::Rate;
-pub(crate) use relate::{notification, speaks_of_a_task};
+pub(crate) use relate::{answer as answer_of_task, notification, question, speaks_of_a_task};
 pub use settings::TaskSettings;
 use support::TaskSupport;
 use waits::Waits;
@@ -145,7 +145,7 @@ async fn pass(
     let departure = Departure {
         id,
         method: Cow::Owned(method.to_owned()),
-        native: methods::name_param(method).and(resolved.native()).map(str::to_owned),
+        native: resolved.native().map(str::to_owned),
         param_headers: Vec::new(),
         body: bridge::request(
             &inbound.message,

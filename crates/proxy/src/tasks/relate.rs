@@ -2,8 +2,8 @@
 //! to a task (`_meta["io.modelcontextprotocol/related-task"]`; 2025-11-25, tasks, associating task-related messages).
 
 use bytes::Bytes;
-use tollgate_mcp::{Edit, Message, Segments, Span, find, meta, methods, quote, text};
-use tollgate_model::{Caller, ServerName};
+use tollgate_mcp::{Change, Edit, Limits, Message, Segments, Span, find, meta, methods, quote, text};
+use tollgate_model::{Caller, Revision, ServerName};
 
 use super::id;
 use crate::gateway::Gateway;
@@ -37,6 +37,30 @@ pub(crate) fn notification(
         edit.replace(message.member(meta::PROGRESS_TOKEN)?, owned.progress?);
     }
     Some(edit.finish())
+}
+
+/// A server's request that belongs to a task, as the client may see it: under the client's own id of the task, if it
+/// knows tasks of that kind, and else without.
+pub(crate) fn question(gateway: &Gateway, caller: &Caller, server: &ServerName, request: Message) -> Message {
+    let Some(place) = related(&request) else { return request };
+    let mut edit = request.edit();
+    let known = caller.client.revision == Revision::V2025_11_25
+        && replace(gateway, caller, server, request.bytes(), place, &mut edit).is_some();
+    if !known {
+        request.change_meta(&mut edit, &[Change::Remove(meta::RELATED_TASK)]);
+    }
+    let limits = Limits { bytes_max: usize::MAX, ..Limits::default() };
+    // What was valid stays valid.
+    Message::parse(edit.finish().into_bytes(), &limits).unwrap_or(request)
+}
+
+/// Gives a client's answer the server's own id of the task that it belongs to.
+pub(crate) fn answer(gateway: &Gateway, caller: &Caller, answer: &Message, edit: &mut Edit<'_>) {
+    let Some(place) = related(answer) else { return };
+    let id = text(answer.bytes(), place);
+    if let Some(task) = id.and_then(|id| id::unwrap(gateway.sealer(), caller, &id)) {
+        edit.replace(place, quote(&task.native));
+    }
 }
 
 fn replace(

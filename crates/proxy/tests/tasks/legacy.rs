@@ -105,3 +105,45 @@ async fn a_client_that_asks_for_no_task_gets_none() {
     let (older, _) = Client::legacy(&gateway, "/mcp/old", "2025-06-18", json!({})).await;
     assert_eq!(older.ask("tools/call", call("slow")).await.text(), "done at once");
 }
+
+#[tokio::test]
+async fn what_the_server_asks_meanwhile_belongs_to_the_task_on_both_sides() {
+    let (tasks, old) = rig().await;
+    let gateway = gateway([("old", &old)]);
+    let (client, _) = Client::legacy(&gateway, "/mcp/old", "2025-11-25", json!({"elicitation": {}})).await;
+    let created = client.ask("tools/call", call("slow")).await;
+    let id = &created.result()["task"]["taskId"];
+    let question =
+        json!({"method": "elicitation/create", "params": {"message": "Name?", "requestedSchema": {}}});
+    tasks.set("native-1", json!({"status": "input_required", "ask": question}));
+    let mut result = client.begin("tasks/result", &json!({"taskId": id}));
+    let asked = result.next().await;
+    assert_eq!((&asked["method"], related(&asked["params"])), (&json!("elicitation/create"), id));
+    let of = json!({"io.modelcontextprotocol/related-task": {"taskId": id}});
+    let answer = json!({"action": "accept", "content": {"name": "Ada"}, "_meta": of});
+    client.tell(&json!({"jsonrpc": "2.0", "id": asked["id"], "result": answer})).await;
+    let task = tasks.until("native-1", |task| task["answered"].is_object()).await;
+    assert_eq!(task["answered"]["content"], json!({"name": "Ada"}));
+    assert_eq!(related(&task["answered"]), "native-1");
+    tasks.set("native-1", json!({"status": "completed"}));
+    assert_eq!(related(&result.next().await["result"]), id);
+}
+
+#[tokio::test]
+async fn a_merged_endpoint_makes_and_cancels_tasks() {
+    let (_, old) = rig().await;
+    let new = servers::modern(Tasks::default()).await;
+    let gateway = gateway([("old", &old), ("new", &new)]);
+    let (client, hello) = Client::legacy(&gateway, "/mcp", "2025-11-25", json!({})).await;
+    let declared = json!({"cancel": {}, "requests": {"tools": {"call": {}}}});
+    assert_eq!(hello["capabilities"]["tasks"], declared);
+    let created = client.ask("tools/call", call("old__slow")).await;
+    let id = created.result()["task"]["taskId"].as_str().unwrap();
+    assert_eq!(client.task("tasks/cancel", id).await.result()["status"], "cancelled");
+    assert_eq!(client.task("tasks/get", id).await.result()["taskId"], *id);
+    // A server without tasks of this kind takes the call as any other.
+    assert_eq!(client.ask("tools/call", call("new__quick")).await.text(), "done at once");
+    assert!(new.seen("tools/call")[0].body["params"]["task"].is_null());
+    let (_, hello) = Client::legacy(&gateway, "/mcp", "2025-06-18", json!({})).await;
+    assert!(hello["capabilities"]["tasks"].is_null(), "{hello}");
+}

@@ -95,6 +95,7 @@ async fn what_the_server_asks_meanwhile_is_answered_by_updates() {
     assert_eq!(waiting.result()["status"], "input_required", "{waiting:?}");
     let requests = waiting.result()["inputRequests"].as_object().unwrap().clone();
     assert_eq!(requests.len(), 1);
+    assert!(!waiting.response.to_string().contains("native-1"), "{waiting:?}");
     let (key, request) = requests.iter().next().unwrap();
     assert_eq!(request["method"], "elicitation/create");
     assert!(request["params"]["message"].as_str().unwrap().contains("Name?"));

@@ -232,6 +232,8 @@ fn messages(media_type: &str, body: &[u8]) -> Vec<Value> {
     let text = std::str::from_utf8(body).unwrap();
     text.lines()
         .filter_map(|line| line.strip_prefix("data: "))
+        // The first event of a stream that can be resumed has no data.
+        .filter(|data| !data.is_empty())
         .map(|data| serde_json::from_str(data).unwrap())
         .collect()
 }
