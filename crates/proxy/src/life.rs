@@ -8,6 +8,7 @@ use tollgate_catalog::{ListKind, Mirrored, uris};
 use tollgate_mcp::{Message, Span, codes, methods};
 use tollgate_model::{Code, Era, Refusal, ServerName, Stage};
 use tollgate_telemetry::counters::{self, Outcome};
+use tollgate_upstream::Link;
 
 use crate::bridge::{self, Answered, Round};
 use crate::gateway::Gateway;
@@ -64,7 +65,7 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
     let resolved = resolve::resolve(gateway, inbound).await?; // what is really meant; pinned arguments put in
     let permit = policy::decide(&inbound.caller, &resolved)?; // on exactly what will leave
     let server = resolved.server().name();
-    let (mut route, mut sent) = match Retry::read(gateway, inbound, &resolved)? {
+    let (route, sent) = match Retry::read(gateway, inbound, &resolved)? {
         Retry::First | Retry::Again => {
             attempt(gateway, inbound, &resolved, &permit, &Round::default()).await?
         }
@@ -76,6 +77,32 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
             .await
             .map_err(|error| error.refusal(server))?,
     };
+    match &sent {
+        Sent::Response(message) if is_final(inbound, message, route.link()) => {
+            respond(gateway, inbound, server, &route, message)
+        }
+        // What is rare, on the heap.
+        _ => Box::pin(go_on(gateway, inbound, &resolved, &permit, route, sent)).await,
+    }
+}
+
+/// Whether a response is what the client waits for: no question, and no task.
+fn is_final(inbound: &Inbound, message: &Message, link: &Link) -> bool {
+    !input::asks_for_input(message, link.era())
+        && !asks_for_urls(message)
+        && !tasks::is_created(inbound, message, link)
+}
+
+/// Carries a request on whose server asks something first, or makes a task of it.
+async fn go_on(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    resolved: &resolve::Resolved,
+    permit: &Permit,
+    mut route: Route,
+    mut sent: Sent,
+) -> Result<Reply, Refusal> {
+    let server = resolved.server().name();
     let mut followed = false;
     loop {
         let message = match sent {
@@ -84,12 +111,12 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
         };
         (route, sent) = match (route.link().era(), inbound.era()) {
             // The call has become a task, and its client cannot follow it.
-            _ if !followed && tasks::must_be_followed(inbound, &message, route.link()) => {
+            _ if !followed && tasks::must_be_followed(inbound, resolved, &message, route.link()) => {
                 followed = true;
-                Box::pin(tasks::follow(gateway, inbound, &resolved, &permit, route, message)).await?
+                Box::pin(tasks::follow(gateway, inbound, resolved, permit, route, message)).await?
             }
             (Era::Modern, Era::Legacy) if input::asks_for_input(&message, Era::Modern) => {
-                let (route, message) = Box::pin(input::drive(gateway, inbound, &resolved, message)).await?;
+                let (route, message) = Box::pin(input::drive(gateway, inbound, resolved, message)).await?;
                 (route, Sent::Response(message))
             }
             (Era::Modern, Era::Modern) if input::asks_for_input(&message, Era::Modern) => {
@@ -117,8 +144,11 @@ pub(crate) async fn attempt(
     loop {
         let known = known_mirrors(gateway, inbound, resolved).await;
         let param_headers = mirror::headers_for(inbound, resolved, known.as_deref())?; // headers say what the body says
-        let route = route::open_for(server, &inbound.caller, inbound.message.method(), permit).await?; // which session or process
+        let mut route = route::open_for(server, &inbound.caller, inbound.message.method(), permit).await?; // which session or process
         let plan = tasks::plan(gateway, inbound, resolved, route.link()).await; // whether the call may become a task
+        if plan == Plan::Keep && route.link().is_leased() {
+            route = Box::pin(route::open(server, &inbound.caller, permit)).await?; // where the task can be found again
+        }
         let departure = depart(inbound, resolved, &route, param_headers, round, plan);
         let listener = Listener::of(gateway, inbound);
         match dispatch::send(server.name(), &route, departure, Some(&listener)).await {

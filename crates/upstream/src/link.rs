@@ -82,6 +82,11 @@ impl Link {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// Whether the session or process is this link's alone, and may end with it.
+    pub fn is_leased(&self) -> bool {
+        self.1.is_some()
+    }
+
     /// Sends a request. An error of [`UpstreamError::is_stale`] says that nothing was carried out and that another
     /// link may do better. Dropping the future cancels the request, as dropping the [`Exchange`] does.
     pub async fn request(&self, request: Outbound) -> Result<Exchange, UpstreamError> {

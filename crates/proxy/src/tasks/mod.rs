@@ -199,8 +199,17 @@ pub(crate) fn is_created(inbound: &Inbound, message: &Message, link: &Link) -> b
 }
 
 /// Whether a call has become a task that its client cannot follow.
-pub(crate) fn must_be_followed(inbound: &Inbound, message: &Message, link: &Link) -> bool {
-    is_created(inbound, message, link) && !capability::declares_extension(&inbound.caller.client)
+pub(crate) fn must_be_followed(
+    inbound: &Inbound,
+    resolved: &Resolved,
+    message: &Message,
+    link: &Link,
+) -> bool {
+    is_created(inbound, message, link)
+        && match link.era() {
+            Era::Modern => !capability::declares_extension(&inbound.caller.client),
+            Era::Legacy => !plan::can_follow(inbound, resolved.server().settings()),
+        }
 }
 
 /// The answer to a call that became a task, for a client that can follow it.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tollgate_catalog::ListKind;
 use tollgate_mcp::methods;
 use tollgate_model::{ClientProfile, Era, Revision};
-use tollgate_upstream::Link;
+use tollgate_upstream::{LegacySessions, Link, ServerSettings};
 
 use super::capability;
 use super::support::Support;
@@ -24,8 +24,10 @@ pub(crate) enum Plan {
     Plain,
     /// To a modern server: that tasks can be followed. The gateway does it.
     Declare,
-    /// To a legacy server: that the call is to become a task.
-    Augment,
+    /// To a legacy server: that the call is to become a task, which its client follows.
+    Keep,
+    /// The same, and the gateway follows it.
+    Follow,
 }
 
 /// What this call says. Costs next to nothing where the server has no tasks.
@@ -43,6 +45,12 @@ pub(crate) async fn plan(gateway: &Gateway, inbound: &Inbound, resolved: &Resolv
     }
 }
 
+/// Whether the client can follow a task of this server's. One whose every request has a session or process to itself
+/// loses its tasks with it.
+pub(crate) fn can_follow(inbound: &Inbound, server: &ServerSettings) -> bool {
+    capability::declares_extension(&inbound.caller.client) && server.legacy_sessions != LegacySessions::Strict
+}
+
 /// A tool that must become a task always does; one that may, for a client that can follow it.
 async fn for_legacy(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved) -> Plan {
     let Some(native) = resolved.native() else { return Plan::Plain };
@@ -53,10 +61,11 @@ async fn for_legacy(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved) -
         let _ = lists::learn_names(gateway, inbound, server, ListKind::Tools).await;
         known = support.of(server, native);
     }
+    let can_follow = can_follow(inbound, resolved.server().settings());
     match known {
-        Some(Support::Required) => Plan::Augment,
-        Some(Support::Optional) if capability::declares_extension(&inbound.caller.client) => Plan::Augment,
-        _ => Plan::Plain,
+        Some(_) if can_follow => Plan::Keep,
+        Some(Support::Required) => Plan::Follow,
+        Some(Support::Optional) | None => Plan::Plain,
     }
 }
 
@@ -65,7 +74,7 @@ impl Plan {
     pub(crate) fn client(self, client: &ClientProfile) -> Cow<'_, ClientProfile> {
         match self {
             Self::Declare => Cow::Owned(capability::declaring(client)),
-            Self::Plain | Self::Augment => Cow::Borrowed(client),
+            Self::Plain | Self::Keep | Self::Follow => Cow::Borrowed(client),
         }
     }
 
@@ -73,6 +82,6 @@ impl Plan {
     pub(crate) fn round(self, inbound: &Inbound, round: &Round) -> Option<Round> {
         let ttl = inbound.snapshot.settings.tasks.ttl.as_millis();
         let task = || Some(Bytes::from(format!("{{\"ttl\":{ttl}}}")));
-        (self == Self::Augment).then(|| Round { task: task(), ..round.clone() })
+        matches!(self, Self::Keep | Self::Follow).then(|| Round { task: task(), ..round.clone() })
     }
 }
