@@ -13,9 +13,22 @@ import { StdioServerTransport } from '@modelcontextprotocol/sdk/server/stdio.js'
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import * as types from '@modelcontextprotocol/sdk/types.js';
 
-import { APP, APP_URI, COMPLETIONS, CONTENTS, NOTE_URI, PROMPTS, RESOURCES, TEMPLATES, definitions, text } from './contract.mjs';
+import {
+  APP,
+  APP_URI,
+  COMPLETIONS,
+  CONTENTS,
+  FORM,
+  LEVELS,
+  NOTE_URI,
+  PROMPTS,
+  RESOURCES,
+  SAMPLING_TOOLS,
+  TEMPLATES,
+  definitions,
+  text,
+} from './contract.mjs';
 
-const LEVELS = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'];
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 // What happened since the process started, over all conversations.
@@ -94,8 +107,7 @@ class Conversation {
   }
 
   form(message, extra) {
-    const requestedSchema = { type: 'object', properties: { name: { type: 'string' } }, required: ['name'] };
-    const params = { mode: 'form', message, requestedSchema };
+    const params = { mode: 'form', message, requestedSchema: FORM };
     return extra.sendRequest({ method: 'elicitation/create', params }, types.ElicitResultSchema);
   }
 
@@ -181,9 +193,8 @@ class Conversation {
         return text(JSON.stringify(await extra.sendRequest(request, types.CreateMessageResultSchema)));
       }
       case 'ask_model_with_tools': {
-        const tools = [{ name: 'weather', inputSchema: { type: 'object', properties: { city: { type: 'string' } } } }];
         const messages = [{ role: 'user', content: { type: 'text', text: args.message } }];
-        const params = { messages, maxTokens: 64, tools, toolChoice: { mode: 'auto' } };
+        const params = { messages, maxTokens: 64, tools: SAMPLING_TOOLS, toolChoice: { mode: 'auto' } };
         const request = { method: 'sampling/createMessage', params };
         return text(JSON.stringify(await extra.sendRequest(request, types.CreateMessageResultWithToolsSchema)));
       }
@@ -191,8 +202,7 @@ class Conversation {
         return text(JSON.stringify(await extra.sendRequest({ method: 'roots/list' }, types.ListRootsResultSchema)));
       case 'ask_alone': {
         // Not a part of this call: the request goes to the client outside it, and what it came to can be asked for later.
-        const requestedSchema = { type: 'object', properties: { name: { type: 'string' } } };
-        const params = { mode: 'form', message: args.message, requestedSchema };
+        const params = { mode: 'form', message: args.message, requestedSchema: FORM };
         setTimeout(() => {
           server.request({ method: 'elicitation/create', params }, types.ElicitResultSchema, { timeout: 5000 }).then(
             (answer) => observed.alone.push({ for: args.message, answer }),
@@ -224,8 +234,8 @@ class Conversation {
       let said = 'the task is done';
       if (name === 'ask_job') {
         await this.tasks.updateTaskStatus(taskId, 'input_required', undefined, extra.sessionId);
-        const requestedSchema = { type: 'object', properties: { name: { type: 'string' } } };
-        const request = { method: 'elicitation/create', params: { mode: 'form', message: args.message, requestedSchema } };
+        const params = { mode: 'form', message: args.message, requestedSchema: FORM };
+        const request = { method: 'elicitation/create', params };
         const answer = await this.server.request(request, types.ElicitResultSchema, { relatedTask: { taskId } });
         said = JSON.stringify(answer);
         await this.tasks.updateTaskStatus(taskId, 'working', undefined, extra.sessionId);

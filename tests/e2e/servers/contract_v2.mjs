@@ -10,9 +10,22 @@ import { ProtocolError, Server, createMcpHandler, inputRequired } from '@modelco
 import { serveStdio } from '@modelcontextprotocol/server/stdio';
 import { z } from 'zod';
 
-import { APP, APP_URI, COMPLETIONS, CONTENTS, NOTE_URI, PROMPTS, RESOURCES, TEMPLATES, definitions, text } from './contract.mjs';
+import {
+  APP,
+  APP_URI,
+  COMPLETIONS,
+  CONTENTS,
+  FORM,
+  LEVELS,
+  NOTE_URI,
+  PROMPTS,
+  RESOURCES,
+  SAMPLING_TOOLS,
+  TEMPLATES,
+  definitions,
+  text,
+} from './contract.mjs';
 
-const LEVELS = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'];
 const LOG_LEVEL = 'io.modelcontextprotocol/logLevel';
 const CLIENT_CAPABILITIES = 'io.modelcontextprotocol/clientCapabilities';
 const TASKS = 'io.modelcontextprotocol/tasks';
@@ -23,8 +36,6 @@ const observed = { calls: 0, waiting: 0, cancelled: [], mirrored: [] };
 let grown = 0;
 /** Tells the open subscriptions, whichever way the server is reached. */
 let tell;
-
-const FORM = { type: 'object', properties: { name: { type: 'string' } }, required: ['name'] };
 
 /** Asks for one thing, or says what came of it. */
 function ask(ctx, request, then) {
@@ -208,9 +219,8 @@ async function call({ name, arguments: args = {} }, ctx) {
       return ask(ctx, inputRequired.createMessage({ messages, maxTokens: 64 }));
     }
     case 'ask_model_with_tools': {
-      const tools = [{ name: 'weather', inputSchema: { type: 'object', properties: { city: { type: 'string' } } } }];
       const messages = [{ role: 'user', content: { type: 'text', text: args.message } }];
-      return ask(ctx, inputRequired.createMessage({ messages, maxTokens: 64, tools, toolChoice: { mode: 'auto' } }));
+      return ask(ctx, inputRequired.createMessage({ messages, maxTokens: 64, tools: SAMPLING_TOOLS, toolChoice: { mode: 'auto' } }));
     }
     case 'ask_roots':
       return ask(ctx, inputRequired.listRoots());

@@ -7,11 +7,13 @@ use serde_json::{Value, json};
 use tokio::process::Child;
 use tokio::sync::{Mutex, Semaphore};
 
-use super::{Feature, Pair, Proof, Transport, Verdict, Way};
+use super::{Feature, Language, Pair, Proof, Transport, Verdict, Way};
 use crate::clients::{Driver, Library};
 use crate::gateway::{Gateway, binary, servers, with};
-use crate::places::{node, script};
+use crate::places::{installed, node, script};
 use crate::samples::listening;
+
+const LANGUAGES: [Language; 2] = [Language::TypeScript, Language::Python];
 
 /// How many cells are shown at once.
 const AT_ONCE: usize = 3;
@@ -22,7 +24,7 @@ const JOB_S: u64 = 20;
 pub struct Ground {
     /// In front of one server per way, each under the name of its way.
     pub gateway: Gateway,
-    entries: HashMap<&'static str, Value>,
+    entries: HashMap<String, Value>,
     drivers: Vec<(Library, Mutex<Driver>)>,
     turns: Semaphore,
     _servers: Vec<Child>,
@@ -33,26 +35,26 @@ impl Ground {
     pub async fn new() -> Arc<Self> {
         let mut children = Vec::new();
         let mut entries = HashMap::new();
-        for way in Way::ALL {
-            let program =
-                script(if way.is_modern() { "servers/contract_v2.mjs" } else { "servers/contract_v1.mjs" });
+        for (way, language) in Way::ALL.into_iter().flat_map(|way| LANGUAGES.map(|language| (way, language)))
+        {
+            let [program, file] = program(way, language);
             let entry = match way.transport {
-                Transport::Stdio => json!({ "command": node(), "args": [program, "stdio"] }),
+                Transport::Stdio => json!({ "command": program, "args": [file, "stdio"] }),
                 Transport::Http => {
-                    let (child, url) = listening(&[&node(), &program, "http"]).await;
+                    let (child, url) = listening(&[&program, &file, "http"]).await;
                     children.push(child);
                     json!({ "url": url, "transport": "http" })
                 }
                 Transport::Sse => {
-                    let (child, url) = listening(&[&node(), &program, "sse"]).await;
+                    let (child, url) = listening(&[&program, &file, "sse"]).await;
                     children.push(child);
                     json!({ "url": url, "transport": "sse" })
                 }
             };
             let entry = with(&entry, json!({ "backoff_ms_min": 50, "backoff_ms_max": 500 }));
-            entries.insert(way.server(), entry);
+            entries.insert(way.server(language), entry);
         }
-        let config = servers(entries.iter().map(|(name, entry)| (*name, entry.clone())));
+        let config = servers(entries.iter().map(|(name, entry)| (name.as_str(), entry.clone())));
         let gateway = Gateway::start(&config).await;
         let drivers = Library::ALL.into_iter().map(|library| (library, Mutex::new(Driver::start(library))));
         Arc::new(Self {
@@ -64,17 +66,17 @@ impl Ground {
         })
     }
 
-    /// The configuration of the server that is reached by this way.
+    /// The configuration of a pair's server.
     ///
     /// # Panics
     /// If there is none.
-    pub fn entry(&self, way: Way) -> Value {
-        self.entries.get(way.server()).cloned().expect("each way has a server")
+    pub fn entry(&self, pair: Pair) -> Value {
+        self.entries.get(&pair.name()).cloned().expect("each way has a server")
     }
 
     /// How the client of a pair reaches the gateway: `connect` of a job.
     pub fn connect(&self, pair: Pair, library: Library) -> Value {
-        let (base, server) = (self.gateway.listen, pair.server.server());
+        let (base, server) = (self.gateway.listen, pair.name());
         let mut connect = match pair.client.transport {
             Transport::Http => json!({ "url": format!("http://{base}/mcp/{server}") }),
             Transport::Sse => json!({ "sse": format!("http://{base}/sse/{server}") }),
@@ -123,6 +125,19 @@ impl Ground {
         let driver =
             self.drivers.iter().find(|(one, _)| *one == library).expect("every library has a driver");
         driver.1.lock().await.job(wanted).await
+    }
+}
+
+/// What runs a server, and its file.
+fn program(way: Way, language: Language) -> [String; 2] {
+    let generation = if way.is_modern() { "v2" } else { "v1" };
+    match language {
+        Language::TypeScript => [node(), script(&format!("servers/contract_{generation}.mjs"))],
+        Language::Python => {
+            let folder = if way.is_modern() { "python-modern" } else { "python-legacy" };
+            let interpreter = installed(&format!("{folder}/bin/python"));
+            [interpreter, script(&format!("servers/contract_{generation}.py"))]
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! The feature matrix: every feature of the bridge over every way in and every way out, one real exchange per cell.
 //!
 //! A **way** is an era and a transport. A row is a [`Feature`]: what each pair of ways must come to, and how that is
-//! shown. Most rows are shown by a client library and a server written on another one (`servers/contract_v1.mjs` for
-//! legacy ways, `contract_v2.mjs` for modern ones); which library is used changes from cell to cell. What no library
-//! does is shown by the raw peers of the testkit. A cell that works asserts what the *receiver* observed: the server that
+//! shown. Most rows are shown by a client library and a server that is written in TypeScript or Python on an SDK of its
+//! generation (`servers/contract_v1.*` for legacy ways, `contract_v2.*` for modern ones); which ones changes from cell to
+//! cell. What no library does is shown by the raw peers of the testkit. A cell that works asserts what the *receiver* observed: the server that
 //! asked got the very answer that the client gave, the client heard what the server said, and so on.
 
 pub mod ground;
@@ -19,7 +19,7 @@ use serde_json::Value;
 
 pub use ground::Ground;
 pub use rows::features;
-pub use ways::{Pair, Transport, Way};
+pub use ways::{Language, Pair, Transport, Way};
 
 use crate::clients::Library;
 
@@ -67,6 +67,8 @@ pub struct Feature {
     pub absent: &'static str,
     /// How a cell is shown.
     pub proof: Proof,
+    /// Whether the servers written in Python have it too; else it is left to those in TypeScript.
+    pub python: bool,
     /// Whether its cells would disturb each other at one server, and so are shown one after the other.
     pub alone: bool,
 }

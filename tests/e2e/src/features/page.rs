@@ -22,7 +22,7 @@ pub fn section() -> String {
 fn table(page: &mut String, rows: &[Feature], client: bool, server: bool) {
     let of = |modern: bool| Way::ALL.into_iter().filter(move |way| way.is_modern() == modern);
     let pairs: Vec<Pair> =
-        of(client).flat_map(|client| of(server).map(move |server| Pair { client, server })).collect();
+        of(client).flat_map(|client| of(server).map(move |server| Pair::new(client, server))).collect();
     page.push_str("| feature |");
     for pair in &pairs {
         let _ = write!(page, " {} → {} |", pair.client.title(), pair.server.title());

@@ -7,7 +7,7 @@ use tollgate_testkit::fake::{
 
 use super::judge::{holds, names, same, texts};
 use super::{Ground, Pair, Proving, Transport, Verdict, Way};
-use crate::gateway::{Gateway, binary, servers};
+use crate::gateway::{Gateway, binary, servers, with};
 
 /// A raw client at an endpoint of a gateway; `server` is empty for the merged one.
 async fn client(gateway: &Gateway, way: Way, server: &str) -> Peer {
@@ -21,7 +21,7 @@ async fn client(gateway: &Gateway, way: Way, server: &str) -> Peer {
 
 /// A raw legacy client of an older revision.
 async fn older(ground: &Ground, pair: Pair, revision: &str) -> Peer {
-    let (addr, server) = (ground.gateway.listen, pair.server.server());
+    let (addr, server) = (ground.gateway.listen, pair.name());
     match pair.client.transport {
         Transport::Http => {
             HttpPeer::legacy_with(addr, &format!("/mcp/{server}"), revision, "{}").await.into()
@@ -39,7 +39,7 @@ async fn older(ground: &Ground, pair: Pair, revision: &str) -> Peer {
 
 pub(super) fn resumed_by_the_client(ground: &Ground, pair: Pair) -> Proving<'_> {
     Box::pin(async move {
-        let path = format!("/mcp/{}", pair.server.server());
+        let path = format!("/mcp/{}", pair.name());
         let mut peer = ground.gateway.legacy(&path).await;
         let call = Call::tool("slow", "{}").meta(r#""progressToken":"p""#);
         let mut stream = peer.open(&call).await;
@@ -67,8 +67,8 @@ pub(super) fn resumed_by_the_client(ground: &Ground, pair: Pair) -> Proving<'_> 
                 break;
             }
         }
-        let steps: Vec<i64> = came.iter().filter_map(|one| one["params"]["progress"].as_i64()).collect();
-        same("the steps", &json!(steps), &json!([1, 2, 3]))?;
+        let steps: Vec<f64> = came.iter().filter_map(|one| one["params"]["progress"].as_f64()).collect();
+        same("the steps", &json!(steps), &json!([1.0, 2.0, 3.0]))?;
         let text = came.last().map(|one| one["result"]["content"][0]["text"].clone()).unwrap_or_default();
         same("the answer", &text, &json!("three steps done"))
     })
@@ -86,7 +86,7 @@ async fn event(stream: &mut tollgate_testkit::fake::Live) -> Result<Option<(Valu
 
 pub(super) fn batches(ground: &Ground, pair: Pair) -> Proving<'_> {
     Box::pin(async move {
-        let path = format!("/mcp/{}", pair.server.server());
+        let path = format!("/mcp/{}", pair.name());
         let echo = |id: u32, said: &str| {
             format!(
                 r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"echo","arguments":{{"message":"{said}"}}}}}}"#
@@ -145,7 +145,7 @@ pub(super) fn headers(ground: &Ground, pair: Pair) -> Proving<'_> {
         let region = pair.key();
         let arguments = json!({ "place": { "region": region } }).to_string();
         let call = Call::tool("mirrored", &arguments);
-        let mut client = client(&ground.gateway, pair.client, pair.server.server()).await;
+        let mut client = client(&ground.gateway, pair.client, &pair.name()).await;
         let answer = match &mut client {
             Peer::Http(peer) if pair.client.is_modern() => {
                 let told = |value: &str| peer.ask("7", &call).with("Mcp-Param-Region", value);
@@ -178,7 +178,7 @@ pub(super) fn headers(ground: &Ground, pair: Pair) -> Proving<'_> {
 
 pub(super) fn caching(ground: &Ground, pair: Pair) -> Proving<'_> {
     Box::pin(async move {
-        let mut client = client(&ground.gateway, pair.client, pair.server.server()).await;
+        let mut client = client(&ground.gateway, pair.client, &pair.name()).await;
         let read = Call::new("resources/read", r#""uri":"note://greeting""#);
         let asked = [
             (Call::new("tools/list", ""), json!([60_000, "public"])),
@@ -197,6 +197,34 @@ pub(super) fn caching(ground: &Ground, pair: Pair) -> Proving<'_> {
     })
 }
 
+// ---- conversations ----
+
+pub(super) fn state(ground: &Ground, pair: Pair) -> Proving<'_> {
+    Box::pin(async move {
+        if !pair.client.is_modern() {
+            let of = |gateway| async move { client(gateway, pair.client, &pair.name()).await };
+            let counted = counted(of(&ground.gateway).await, of(&ground.gateway).await).await;
+            return same("what was counted", &json!(counted), &json!(["1", "1", "2", "2"]));
+        }
+        // Each call has a session of its own where the operator wants that, so that nobody sees what another left.
+        let strict = with(&ground.entry(pair), json!({ "legacy_sessions": "strict" }));
+        let gateway = Gateway::start(&servers([("contract", strict)])).await;
+        let of = |gateway| async move { client(gateway, pair.client, "contract").await };
+        let counted = counted(of(&gateway).await, of(&gateway).await).await;
+        same("what was counted", &json!(counted), &json!(["1", "1", "1", "1"]))
+    })
+}
+
+/// What two clients are told that count in turn.
+async fn counted(mut one: Peer, mut other: Peer) -> Vec<String> {
+    let mut all = Vec::new();
+    for _ in 0..2 {
+        all.push(one.tool("count", "{}").await.text());
+        all.push(other.tool("count", "{}").await.text());
+    }
+    all
+}
+
 // ---- MCP Apps ----
 
 const VIEW: &str = "ui://contract/view";
@@ -212,7 +240,7 @@ pub(super) fn apps(ground: &Ground, pair: Pair) -> Proving<'_> {
         let other = FakeServer::start(other).await;
         let config = servers([
             ("other", json!({ "url": other.url(), "transport": "http" })),
-            ("contract", ground.entry(pair.server)),
+            ("contract", ground.entry(pair)),
         ]);
         let gateway = Gateway::start(&config).await;
         let mut client = client(&gateway, pair.client, "").await;

@@ -40,14 +40,18 @@ impl Way {
     }
 
     /// The name of the server that is reached by it.
-    pub fn server(self) -> &'static str {
-        match (self.era, self.transport) {
-            (Dialect::Modern, Transport::Stdio) => "modern-stdio",
-            (Dialect::Modern, _) => "modern-http",
-            (Dialect::Legacy, Transport::Http) => "legacy-http",
-            (Dialect::Legacy, Transport::Sse) => "legacy-sse",
-            (Dialect::Legacy, Transport::Stdio) => "legacy-stdio",
-        }
+    pub fn server(self, language: Language) -> String {
+        let era = if self.is_modern() { "modern" } else { "legacy" };
+        let transport = match self.transport {
+            Transport::Http => "http",
+            Transport::Sse => "sse",
+            Transport::Stdio => "stdio",
+        };
+        let language = match language {
+            Language::TypeScript => "typescript",
+            Language::Python => "python",
+        };
+        format!("{era}-{transport}-{language}")
     }
 
     /// What a reader calls the transport.
@@ -60,6 +64,15 @@ impl Way {
     }
 }
 
+/// What a server is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// On npm `@modelcontextprotocol/sdk` or `server`.
+    TypeScript,
+    /// On PyPI `mcp`.
+    Python,
+}
+
 /// A way in and a way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pair {
@@ -67,12 +80,24 @@ pub struct Pair {
     pub client: Way,
     /// How the gateway reaches the server.
     pub server: Way,
+    /// What the server is written in.
+    pub language: Language,
 }
 
 impl Pair {
+    /// A pair whose server is written in TypeScript.
+    pub fn new(client: Way, server: Way) -> Self {
+        Self { client, server, language: Language::TypeScript }
+    }
+
     /// All of them, way out by way in.
     pub fn all() -> impl Iterator<Item = Self> {
-        Way::ALL.into_iter().flat_map(|client| Way::ALL.map(|server| Self { client, server }))
+        Way::ALL.into_iter().flat_map(|client| Way::ALL.map(|server| Self::new(client, server)))
+    }
+
+    /// The name of its server.
+    pub fn name(self) -> String {
+        self.server.server(self.language)
     }
 
     /// Its place among all.
@@ -92,11 +117,12 @@ impl fmt::Display for Pair {
         let era = |way: Way| if way.is_modern() { "modern" } else { "legacy" };
         write!(
             f,
-            "{} client over {} to {} server over {}",
+            "{} client over {} to {} server over {} ({:?})",
             era(self.client),
             self.client.title(),
             era(self.server),
-            self.server.title()
+            self.server.title(),
+            self.language
         )
     }
 }
