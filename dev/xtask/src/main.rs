@@ -65,9 +65,10 @@ fn generate(root: &Path) -> Result<(), String> {
     let mut tests = cargo(root, ["test", "--no-fail-fast", "-p", "tollgate-model", "-p", "tollgate"]);
     tests.env("TOLLGATE_REGENERATE", "1");
     steps.tests("the generated documents", tests);
-    let mut tests = cargo(root, ["test", "-p", "tollgate-e2e", "--test", "compatibility"]);
+    let mut tests =
+        cargo(root, ["test", "-p", "tollgate-e2e", "--test", "compatibility", "--test", "features"]);
     tests.env("TOLLGATE_REGENERATE", "1");
-    steps.tests("the table of clients and servers", tests);
+    steps.tests("the tables of clients, servers and features", tests);
     steps.finish()
 }
 
