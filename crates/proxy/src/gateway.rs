@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollgate_catalog::{Catalog, CatalogError, ListKind, ToolsetSettings};
 use tollgate_mcp::{Message, Segments, methods};
-use tollgate_model::{PrincipalId, ServerName, TenantId};
+use tollgate_model::{EndpointName, PrincipalId, ServerName, TenantId};
 use tollgate_upstream::{
     Audience, EventKind, Server, ServerEvent, ServerSettings, ServerStatus, SettingsError,
 };
@@ -20,10 +21,12 @@ use crate::connections::Connections;
 use crate::index::{CutNames, Indexes, ToolIndex, UriIndex};
 use crate::input::ParkedCalls;
 use crate::logging;
+use crate::mailbox::Topic;
 use crate::mirror::Mirrors;
 use crate::seal::{NoRandomness, Sealer};
 use crate::session::{Session, Sessions};
 use crate::settings::ProxySettings;
+use crate::subscriptions::{self, Fanout};
 use crate::tasks::{self, Tasks};
 
 /// How many unread events of all servers together may wait.
@@ -47,8 +50,11 @@ struct Inner {
     parked: ParkedCalls,
     following: Tasks,
     events: mpsc::Sender<ServerEvent>,
+    fanout: Arc<Fanout>,
     tasks: TaskTracker,
     draining: AtomicBool,
+    drain: CancellationToken,
+    reloads: watch::Sender<()>,
     local: (TenantId, PrincipalId),
 }
 
@@ -115,8 +121,11 @@ impl Gateway {
             parked: ParkedCalls::default(),
             following: Tasks::default(),
             events,
+            fanout: Arc::default(),
             tasks: TaskTracker::new(),
             draining: AtomicBool::new(false),
+            drain: CancellationToken::new(),
+            reloads: watch::Sender::new(()),
             local: (TenantId::default(), PrincipalId::local()),
         }));
         tokio::spawn(follow_events(Arc::downgrade(&gateway.0), inbox));
@@ -154,10 +163,14 @@ impl Gateway {
             let name = session.endpoint.as_ref().map(ServerName::as_str);
             if sees_other_things(&before, &after, name) {
                 for kind in [ListKind::Tools, ListKind::Prompts, ListKind::Resources] {
-                    session.send(list_changed(kind));
+                    tell_list(&session, kind);
+                }
+                if !session.subscriptions.is_empty() {
+                    self.0.tasks.spawn(subscriptions::renew(self.clone(), session));
                 }
             }
         }
+        self.0.reloads.send_replace(());
         Ok(())
     }
 
@@ -167,6 +180,7 @@ impl Gateway {
         // No retry can come any more.
         self.0.parked.clear();
         self.0.following.stop();
+        self.0.drain.cancel();
         for session in self.0.sessions.all() {
             session.close_when_idle();
         }
@@ -245,6 +259,20 @@ impl Gateway {
         self.0.draining.load(Ordering::Acquire)
     }
 
+    /// Waits until the gateway begins to stop.
+    pub(crate) async fn draining(&self) {
+        self.0.drain.cancelled().await;
+    }
+
+    /// Tells of every configuration that is applied from now on.
+    pub(crate) fn reloads(&self) -> watch::Receiver<()> {
+        self.0.reloads.subscribe()
+    }
+
+    pub(crate) fn fanout(&self) -> &Arc<Fanout> {
+        &self.0.fanout
+    }
+
     /// Runs a task that a stop waits for.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.0.tasks.spawn(task);
@@ -265,6 +293,7 @@ impl Gateway {
 
     fn forget(&self, session: &Arc<Session>) {
         let Some(id) = session.caller.session.clone() else { return };
+        session.subscriptions.clear();
         let servers: Vec<Server> = self.snapshot().servers.values().cloned().collect();
         self.0.tasks.spawn(async move {
             futures_util::future::join_all(servers.iter().map(|server| server.close_session(&id))).await;
@@ -284,7 +313,12 @@ impl Gateway {
                 self.0.uri_indexes.clear();
                 self.changed(ListKind::Resources, &event);
             }
-            EventKind::ResourceUpdated { .. } | EventKind::TaskUpdated { .. } => {}
+            EventKind::ResourceUpdated { uri, message } => {
+                self.0.fanout.updated(&(event.server, event.origin), &uri, message.as_deref());
+            }
+            EventKind::TaskUpdated { task_id, message } => {
+                self.0.fanout.task_updated(&(event.server, event.origin), &task_id, &message);
+            }
             EventKind::Notification(message) => self.pass_on(&event.audience, &event.server, &message),
         }
     }
@@ -293,10 +327,18 @@ impl Gateway {
     fn changed(&self, kind: ListKind, event: &ServerEvent) {
         let snapshot = self.snapshot();
         for session in self.0.sessions.all() {
-            if shows(&snapshot, &session, kind, &event.server) && concerns(&event.audience, &session) {
-                session.send(list_changed(kind));
+            if shows(&snapshot, session.endpoint.as_ref(), kind, &event.server)
+                && concerns(&event.audience, &session)
+            {
+                tell_list(&session, kind);
             }
         }
+        let spot = (event.server.clone(), event.origin.clone());
+        self.0.fanout.list_changed(kind, method_of(kind), |endpoint, spots| {
+            // What everyone shares need not be the very instance that is listened to.
+            (event.audience == Audience::Everyone || spots.contains(&spot))
+                && shows(&snapshot, endpoint, kind, &event.server)
+        });
     }
 
     /// Brings a legacy server's notification to the one session that it can be meant for. What an instance says that
@@ -400,7 +442,7 @@ async fn sweep(gateway: Weak<Inner>) {
     }
 }
 
-fn sees_other_things(before: &Snapshot, after: &Snapshot, endpoint: Option<&str>) -> bool {
+pub(crate) fn sees_other_things(before: &Snapshot, after: &Snapshot, endpoint: Option<&str>) -> bool {
     match (before.catalog.endpoint(endpoint), after.catalog.endpoint(endpoint)) {
         (Some(old), Some(new)) => {
             let settings =
@@ -411,9 +453,8 @@ fn sees_other_things(before: &Snapshot, after: &Snapshot, endpoint: Option<&str>
     }
 }
 
-fn shows(snapshot: &Snapshot, session: &Session, kind: ListKind, server: &ServerName) -> bool {
-    let name = session.endpoint.as_ref().map(ServerName::as_str);
-    let endpoint = snapshot.catalog.endpoint(name);
+fn shows(snapshot: &Snapshot, endpoint: Option<&EndpointName>, kind: ListKind, server: &ServerName) -> bool {
+    let endpoint = snapshot.catalog.endpoint(endpoint.map(ServerName::as_str));
     endpoint.is_some_and(|endpoint| endpoint.servers().contains(server) && endpoint.lists(kind, server))
 }
 
@@ -427,11 +468,32 @@ fn concerns(audience: &Audience, session: &Session) -> bool {
     }
 }
 
+/// Tells a legacy session that a list has changed. News of each list waits once.
+fn tell_list(session: &Session, kind: ListKind) {
+    let topic = match kind {
+        ListKind::Tools => 1,
+        ListKind::Prompts => 2,
+        ListKind::Resources | ListKind::Templates => 3,
+    };
+    session.send_latest(Topic(topic), list_changed(kind), usize::MAX);
+}
+
 fn list_changed(kind: ListKind) -> Segments {
-    let method = match kind {
+    let method = method_of(kind);
+    Segments::from(Bytes::from(format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\"}}")))
+}
+
+/// The notifications that a list has changed: tools, prompts, resources.
+pub(crate) const LISTS_CHANGED: [&str; 3] = [
+    methods::NOTIFICATIONS_TOOLS_LIST_CHANGED,
+    methods::NOTIFICATIONS_PROMPTS_LIST_CHANGED,
+    methods::NOTIFICATIONS_RESOURCES_LIST_CHANGED,
+];
+
+fn method_of(kind: ListKind) -> &'static str {
+    match kind {
         ListKind::Tools => methods::NOTIFICATIONS_TOOLS_LIST_CHANGED,
         ListKind::Prompts => methods::NOTIFICATIONS_PROMPTS_LIST_CHANGED,
         ListKind::Resources | ListKind::Templates => methods::NOTIFICATIONS_RESOURCES_LIST_CHANGED,
-    };
-    Segments::from(Bytes::from(format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\"}}")))
+    }
 }

@@ -38,7 +38,7 @@ pub(crate) async fn initialize(
         Some(server) => {
             let hello = hello_of(snapshot, server, caller).await?;
             let info = hello.info.clone().unwrap_or_else(|| Bytes::from_static(OWN_INFO.as_bytes()));
-            let capabilities = carried(&hello.capabilities, Era::Legacy);
+            let capabilities = carried(&hello.capabilities);
             (capability::with_tasks(&capabilities, &hello, revision), info, hello.instructions)
         }
         None => {
@@ -70,7 +70,7 @@ pub(crate) async fn discover(_gateway: &Gateway, inbound: &Inbound) -> Result<Re
         Some(server) => {
             let hello = hello_of(snapshot, server, caller).await?;
             let info = hello.info.clone().unwrap_or_else(|| Bytes::from_static(OWN_INFO.as_bytes()));
-            let capabilities = carried(&hello.capabilities, Era::Modern);
+            let capabilities = carried(&hello.capabilities);
             let capabilities = capability::with_tasks(&capabilities, &hello, caller.client.revision);
             (capabilities, info, hello.instructions.clone(), caching_of(&hello))
         }
@@ -134,11 +134,10 @@ async fn hellos_of<'a>(snapshot: &Snapshot, endpoint: &'a Endpoint, caller: &Cal
 fn own_capabilities(era: Era, hellos: &Hellos<'_>) -> Bytes {
     let own = Bytes::from_static(match era {
         Era::Legacy => {
-            br#"{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"listChanged":true},"completions":{},"logging":{}}"#
+            br#"{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"subscribe":true,"listChanged":true},"completions":{},"logging":{}}"#
         }
-        // Changes reach a modern client only by `subscriptions/listen`, which is not served yet.
         Era::Modern => {
-            br#"{"tools":{},"prompts":{},"resources":{},"completions":{},"logging":{},"extensions":{"io.modelcontextprotocol/tasks":{}}}"#
+            br#"{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"subscribe":true,"listChanged":true},"completions":{},"logging":{},"extensions":{"io.modelcontextprotocol/tasks":{}}}"#
         }
     });
     let ui = hellos.iter().find_map(|(_, hello)| {
@@ -146,9 +145,14 @@ fn own_capabilities(era: Era, hellos: &Hellos<'_>) -> Bytes {
         let extensions = find(capabilities, Span::all(capabilities), "extensions")?;
         Some(find(capabilities, extensions, meta::UI_EXTENSION)?.slice(capabilities))
     });
-    let Some(ui) = ui else { return own };
+    // A server that has not answered may turn out to tell of its resources.
+    let watched = hellos.iter().any(|(_, hello)| hello.as_ref().is_none_or(Hello::may_be_watched));
     let mut edit = Edit::new(&own);
     let whole = Span::all(&own);
+    if !watched && let Some(resources) = find(&own, whole, "resources") {
+        edit.object(resources, &[Change::Remove("subscribe")]);
+    }
+    let Some(ui) = ui else { return edit.finish().into_bytes() };
     match find(&own, whole, "extensions") {
         Some(extensions) => edit.object(extensions, &[Change::Set(meta::UI_EXTENSION, ui)]),
         None => {
@@ -159,24 +163,12 @@ fn own_capabilities(era: Era, hellos: &Hellos<'_>) -> Bytes {
     edit.finish().into_bytes()
 }
 
-/// A server's capabilities, less what the gateway does not carry yet, subscriptions, and less tasks,
+/// A server's capabilities, less what the gateway does not carry yet, and less tasks,
 /// which have a rule of their own.
-fn carried(capabilities: &Bytes, to: Era) -> Bytes {
+fn carried(capabilities: &Bytes) -> Bytes {
     let whole = Span::all(capabilities);
     let mut edit = Edit::new(capabilities);
     edit.object(whole, &[Change::Remove("tasks")]);
-    let not_told: &[&str] = match to {
-        Era::Legacy => &["subscribe"],
-        Era::Modern => &["subscribe", "listChanged"],
-    };
-    for part in ["tools", "prompts", "resources"] {
-        if let Some(span) = find(capabilities, whole, part)
-            && kind_of(capabilities, span) == JsonKind::Object
-        {
-            let removals: Vec<_> = not_told.iter().map(|member| Change::Remove(member)).collect();
-            edit.object(span, &removals);
-        }
-    }
     if let Some(extensions) = find(capabilities, whole, "extensions")
         && kind_of(capabilities, extensions) == JsonKind::Object
     {
@@ -228,12 +220,8 @@ mod tests {
             br#"{"logging":{},"tools":{"listChanged":true},"resources":{"subscribe":true,"listChanged":true},"experimental":{"x":1},"extensions":{"io.modelcontextprotocol/tasks":{},"a.example/b":{}}}"#,
         );
         assert_eq!(
-            carried(&server, Era::Legacy),
-            r#"{"logging":{},"tools":{"listChanged":true},"resources":{"listChanged":true},"experimental":{"x":1},"extensions":{"a.example/b":{}}}"#
-        );
-        assert_eq!(
-            carried(&server, Era::Modern),
-            r#"{"logging":{},"tools":{},"resources":{},"experimental":{"x":1},"extensions":{"a.example/b":{}}}"#
+            carried(&server),
+            r#"{"logging":{},"tools":{"listChanged":true},"resources":{"subscribe":true,"listChanged":true},"experimental":{"x":1},"extensions":{"a.example/b":{}}}"#
         );
     }
 }

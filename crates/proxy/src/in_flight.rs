@@ -17,6 +17,8 @@ pub(crate) struct InFlight(Arc<Mutex<Table>>);
 struct Table {
     requests: HashMap<Bytes, Entry>,
     next_serial: u64,
+    /// Replies that are still to be put into the stream.
+    replies: usize,
     /// The stream to close when the last request has ended.
     on_idle: Option<Mailbox>,
 }
@@ -89,11 +91,17 @@ impl InFlight {
     /// Closes the stream once no request is under way: now, or when the last one ends.
     pub(crate) fn close_when_idle(&self, stream: Mailbox) {
         let mut table = self.lock();
-        if table.requests.is_empty() {
+        if table.is_idle() {
             stream.close();
         } else {
             table.on_idle = Some(stream);
         }
+    }
+
+    /// A reply is to be put into the stream after its request has left the table.
+    pub(crate) fn replying(&self) -> Replying {
+        self.lock().replies += 1;
+        Replying(self.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -117,8 +125,30 @@ impl Drop for Place {
         if table.requests.get(&self.id).is_some_and(|entry| entry.serial == self.serial) {
             table.requests.remove(&self.id);
         }
-        if table.requests.is_empty()
-            && let Some(stream) = table.on_idle.take()
+        table.close_if_idle();
+    }
+}
+
+/// Keeps the stream open until a reply is in it. Dropping it says that this has been done.
+#[derive(Debug)]
+pub(crate) struct Replying(InFlight);
+
+impl Drop for Replying {
+    fn drop(&mut self) {
+        let mut table = self.0.lock();
+        table.replies -= 1;
+        table.close_if_idle();
+    }
+}
+
+impl Table {
+    fn is_idle(&self) -> bool {
+        self.requests.is_empty() && self.replies == 0
+    }
+
+    fn close_if_idle(&mut self) {
+        if self.is_idle()
+            && let Some(stream) = self.on_idle.take()
         {
             stream.close();
         }

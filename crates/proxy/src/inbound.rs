@@ -37,6 +37,20 @@ pub(crate) struct Inbound {
 }
 
 impl Inbound {
+    /// The same request as it would be taken at this endpoint of this configuration.
+    pub(crate) fn at(&self, endpoint: &Arc<Endpoint>, snapshot: &Arc<Snapshot>) -> Self {
+        Self {
+            message: self.message.clone(),
+            id: self.id.clone(),
+            caller: self.caller.clone(),
+            endpoint: Arc::clone(endpoint),
+            snapshot: Arc::clone(snapshot),
+            param_headers: None,
+            outlet: self.outlet.clone(),
+            session: self.session.clone(),
+        }
+    }
+
     /// What the client speaks.
     pub(crate) fn era(&self) -> Era {
         self.caller.client.revision.era()

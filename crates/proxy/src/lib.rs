@@ -25,6 +25,7 @@ mod seal;
 mod session;
 mod settings;
 mod stages;
+mod subscriptions;
 mod tasks;
 
 pub use downstream::{Body, Peer, StdioError, serve_http, serve_stdio};

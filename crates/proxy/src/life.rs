@@ -22,6 +22,7 @@ use crate::refuse;
 use crate::reply::Reply;
 use crate::stages::dispatch::{self, Departure, Listener, Sent};
 use crate::stages::{Permit, Route, policy, resolve, route};
+use crate::subscriptions;
 use crate::tasks::{self, Plan};
 
 /// Answers a request: always with exactly one reply.
@@ -37,6 +38,13 @@ pub(crate) async fn answer(gateway: &Gateway, inbound: &Inbound) -> Reply {
         (methods::PING, Era::Legacy) => Ok(Reply::result(&inbound.id, b"{}")),
         (methods::LOGGING_SET_LEVEL, Era::Legacy) => Box::pin(logging::set_level(inbound)).await,
         // On the heap, here and below: what is rare must not make every call's state large.
+        (methods::SUBSCRIPTIONS_LISTEN, Era::Modern) => {
+            Box::pin(subscriptions::listen(gateway, inbound)).await
+        }
+        (methods::RESOURCES_SUBSCRIBE, Era::Legacy) => {
+            Box::pin(subscriptions::subscribe(gateway, inbound)).await
+        }
+        (methods::RESOURCES_UNSUBSCRIBE, Era::Legacy) => subscriptions::unsubscribe(inbound),
         (methods::SERVER_DISCOVER, Era::Modern) => Box::pin(hello::discover(gateway, inbound)).await,
         (
             methods::TASKS_GET

@@ -21,6 +21,8 @@ pub(crate) struct State {
     /// What waits for the reader, after what the history keeps of what the reader has had.
     pub(crate) messages: VecDeque<Segments>,
     messages_max: usize,
+    /// News of topics, which go after all other messages.
+    latest: VecDeque<(Topic, Segments)>,
     pub(crate) closed: bool,
     pub(crate) reader: Option<Waker>,
     /// Who waits for room.
@@ -28,6 +30,10 @@ pub(crate) struct State {
     /// Of a stream that can be resumed.
     pub(crate) history: Option<Box<History>>,
 }
+
+/// What a message is news of. Of what waits, only the latest of each is worth sending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Topic(pub(crate) u64);
 
 /// The message was not taken: the queue is full, or the stream has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +64,11 @@ impl State {
 
     /// The next message and, of a stream with a history, its number.
     pub(crate) fn take(&mut self) -> Option<(u64, Segments)> {
+        if self.waiting() == 0
+            && let Some((_, message)) = self.latest.pop_front()
+        {
+            self.put(message);
+        }
         match &mut self.history {
             None => self.messages.pop_front().map(|message| (0, message)),
             Some(history) => history.take(&mut self.messages),
@@ -70,6 +81,7 @@ impl Mailbox {
         Self(Arc::new(Mutex::new(State {
             messages: VecDeque::new(),
             messages_max,
+            latest: VecDeque::new(),
             closed: false,
             reader: None,
             writers: Vec::new(),
@@ -85,6 +97,35 @@ impl Mailbox {
                 return Err(NotTaken);
             }
             state.put(message);
+            state.reader.take()
+        };
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+        Ok(())
+    }
+
+    /// Puts the latest news of a topic last, or in the place of older news that still waits. There is room for the news
+    /// of `topics_max` topics beside the other messages, so that every topic of a client finds its place.
+    pub(crate) fn push_latest(
+        &self,
+        topic: Topic,
+        message: Segments,
+        topics_max: usize,
+    ) -> Result<(), NotTaken> {
+        let reader = {
+            let mut state = self.lock();
+            if state.closed {
+                return Err(NotTaken);
+            }
+            if let Some((_, older)) = state.latest.iter_mut().find(|(other, _)| *other == topic) {
+                *older = message;
+                return Ok(());
+            }
+            if state.latest.len() >= topics_max {
+                return Err(NotTaken);
+            }
+            state.latest.push_back((topic, message));
             state.reader.take()
         };
         if let Some(reader) = reader {
@@ -174,7 +215,8 @@ impl Mailbox {
     }
 
     pub(crate) fn has_messages(&self) -> bool {
-        self.lock().waiting() > 0
+        let state = self.lock();
+        state.waiting() > 0 || !state.latest.is_empty()
     }
 
     /// Whether both are the same queue.
@@ -274,6 +316,19 @@ mod tests {
         }
         write.await.expect("no panic");
         assert_eq!(read, 100);
+    }
+
+    #[test]
+    fn the_latest_news_takes_the_place_of_older_news() {
+        let mailbox = Mailbox::new(1);
+        mailbox.push(message("other")).expect("room");
+        for text in ["a1", "b1", "a2", "a3"] {
+            let topic = Topic(u64::from(text.as_bytes()[0]));
+            mailbox.push_latest(topic, message(text), 2).expect("room");
+        }
+        assert_eq!(mailbox.push_latest(Topic(1), message("c1"), 2), Err(NotTaken));
+        let read: Vec<_> = std::iter::from_fn(|| mailbox.pop()).map(Segments::into_bytes).collect();
+        assert_eq!(read, ["other", "a3", "b1"]);
     }
 
     #[test]

@@ -12,10 +12,11 @@ use tollgate_telemetry::counters;
 use crate::gateway::Gateway;
 use crate::in_flight::InFlight;
 use crate::input::Questions;
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Mailbox, Topic};
 use crate::replay::{Reader, Streams};
 use crate::roots::{self, Telling};
 use crate::settings::{ProxySettings, ResumeSettings};
+use crate::subscriptions::Subscriptions;
 
 /// One client's session at one endpoint.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(crate) struct Session {
     pub(crate) in_flight: InFlight,
     /// What servers have asked the client.
     pub(crate) questions: Questions,
+    /// The resources that the client wants to hear of.
+    pub(crate) subscriptions: Subscriptions,
     /// Where messages go that belong to no request: the GET stream, or the stream of HTTP+SSE.
     stream: Mutex<Option<Mailbox>>,
     streams_open: AtomicU32,
@@ -48,6 +51,7 @@ impl Session {
             endpoint,
             in_flight: InFlight::default(),
             questions: Questions::default(),
+            subscriptions: Subscriptions::default(),
             stream: Mutex::new(None),
             streams_open: AtomicU32::new(0),
             streams: Streams::default(),
@@ -118,6 +122,13 @@ impl Session {
         if let Some(stream) = self.lock_stream().as_ref() {
             // A client that reads too slowly loses hints such as list_changed, never a reply.
             let _ = stream.push(message);
+        }
+    }
+
+    /// Sends news of a topic, in place of older news that still waits.
+    pub(crate) fn send_latest(&self, topic: Topic, message: Segments, topics_max: usize) {
+        if let Some(stream) = self.lock_stream().as_ref() {
+            let _ = stream.push_latest(topic, message, topics_max);
         }
     }
 
@@ -202,6 +213,11 @@ impl Sessions {
     /// The session that a server's own instance belongs to.
     pub(crate) fn of(&self, id: &SessionId) -> Option<Arc<Session>> {
         self.by_id.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// Whether the session is still open.
+    pub(crate) fn has(&self, session: &Session) -> bool {
+        session.caller.session.as_ref().is_some_and(|id| self.of(id).is_some())
     }
 
     /// Ends a session. Its requests are cancelled and its stream ends.

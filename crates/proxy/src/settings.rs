@@ -45,6 +45,15 @@ pub struct ProxySettings {
     pub resume: ResumeSettings,
     /// How many messages a batch of 2025-03-26 may have. Larger ones are refused whole.
     pub batch_max: usize,
+    /// How many modern clients may listen for changes at once. When full, a new one is refused.
+    pub listeners_max: usize,
+    /// How many of them may be one principal's.
+    pub listeners_per_principal_max: usize,
+    /// How many resources and tasks one client may listen for, or be subscribed to in one session.
+    pub subscriptions_max: usize,
+    /// How long servers may take to acknowledge what a client listens for. Later ones are left out of the
+    /// acknowledgement.
+    pub listen_wait: Duration,
     /// How many pages of one server's list are read for one merged page that must be complete (names shortened by a
     /// hash, resource routing).
     pub list_pages_max: usize,
@@ -73,6 +82,10 @@ impl Default for ProxySettings {
             parked_max: 1_000,
             resume: ResumeSettings::default(),
             batch_max: 64,
+            listeners_max: 10_000,
+            listeners_per_principal_max: 4_000,
+            subscriptions_max: 1_000,
+            listen_wait: Duration::from_secs(5),
             list_pages_max: 200,
             list_items_max: 20_000,
             tasks: TaskSettings::default(),

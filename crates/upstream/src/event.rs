@@ -21,7 +21,7 @@ pub struct ServerEvent {
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum EventKind {
     /// `notifications/tools/list_changed`.
     ToolsChanged,

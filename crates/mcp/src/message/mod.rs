@@ -52,6 +52,12 @@ impl PartialEq for Message {
 
 impl Eq for Message {}
 
+impl std::hash::Hash for Message {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.bytes.hash(state);
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Method {
     /// A response.

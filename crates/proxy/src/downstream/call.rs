@@ -130,7 +130,8 @@ impl Call {
         {
             self.reply = reply;
         }
-        if let Some(message) = self.outlet.pop() {
+        // What others put in while this request is being answered wakes the reader too.
+        if let Poll::Ready(Some(message)) = self.outlet.poll_next(cx) {
             return Poll::Ready(Some(message));
         }
         match (self.reply.take(), &self.answering) {

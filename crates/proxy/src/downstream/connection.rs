@@ -177,6 +177,8 @@ impl Connection {
     ) -> Result<(), Refusal> {
         let id = message.id_raw().unwrap_or_default();
         let in_flight = session.as_ref().map_or(&self.in_flight, |session| &session.in_flight);
+        // The request's place is given back before its reply is sent, and a drain closes an idle stream.
+        let replying = in_flight.replying();
         let place = in_flight.enter(&id, snapshot.settings.in_flight_max)?;
         let outlet = self.outbox.clone();
         let inbound =
@@ -187,6 +189,7 @@ impl Connection {
             if let Some(reply) = call.finish().await {
                 connection.reply(&replier, reply);
             }
+            drop(replying);
         });
         Ok(())
     }

@@ -100,6 +100,9 @@ impl Post<'_> {
         classify::check_headers(&self.message, self.headers)?;
         let (tenant, principal) = self.gateway.local_caller();
         let caller = Caller { tenant, principal, session: None, client: Arc::new(profile) };
+        if self.message.method() == methods::SUBSCRIPTIONS_LISTEN && !self.accepts.events {
+            return Err(sse::no_events());
+        }
         let param_headers = param_headers(self.headers);
         let gateway = self.gateway.clone();
         let (accepts, snapshot) = (self.accepts, Arc::clone(&self.snapshot));

@@ -5,6 +5,7 @@ pub(crate) mod dispatch;
 pub(crate) mod policy;
 pub(crate) mod resolve;
 pub(crate) mod route;
+pub(crate) mod watch;
 
 pub(crate) use policy::Permit;
 pub(crate) use resolve::Resolved;

@@ -53,7 +53,17 @@ pub(crate) async fn resolve(gateway: &Gateway, inbound: &Inbound) -> Result<Reso
 /// Finds out which task is meant. One of a server that is not behind this endpoint is unknown here.
 pub(crate) fn task(gateway: &Gateway, inbound: &Inbound) -> Result<Resolved, Refusal> {
     let id = inbound.required_text("taskId")?;
-    let task = id::unwrap(gateway.sealer(), &inbound.caller, &id).ok_or_else(id::unknown)?;
+    task_named(gateway, inbound, &id)
+}
+
+/// Finds out which resource is meant that a client wants to hear of.
+pub(crate) async fn watched(gateway: &Gateway, inbound: &Inbound, uri: &str) -> Result<Resolved, Refusal> {
+    Box::pin(resource(gateway, inbound, "uri", uri)).await
+}
+
+/// Finds out which task a client's id means.
+pub(crate) fn task_named(gateway: &Gateway, inbound: &Inbound, id: &str) -> Result<Resolved, Refusal> {
+    let task = id::unwrap(gateway.sealer(), &inbound.caller, id).ok_or_else(id::unknown)?;
     if !inbound.endpoint.servers().contains(&task.server) {
         return Err(id::unknown());
     }

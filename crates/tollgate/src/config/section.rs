@@ -125,6 +125,18 @@ pub(super) struct LimitsSection {
     /// How many messages a batch of a 2025-03-26 client may have. Larger ones are refused whole.
     #[schemars(range(min = 1, max = 100_000), extend("default" = defaults::proxy().batch_max))]
     pub(super) batch_max: Option<usize>,
+    /// How many modern clients may listen for changes at once. When full, a new one is refused.
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = defaults::proxy().listeners_max))]
+    pub(super) listeners_max: Option<usize>,
+    /// How many of them may be one principal's. Without identity there is one principal.
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = defaults::proxy().listeners_per_principal_max))]
+    pub(super) listeners_per_principal_max: Option<usize>,
+    /// How many resources and tasks one client may listen for, or be subscribed to in one session.
+    #[schemars(range(min = 1, max = 100_000), extend("default" = defaults::proxy().subscriptions_max))]
+    pub(super) subscriptions_max: Option<usize>,
+    /// How long servers may take to acknowledge what a client listens for, in milliseconds. Later ones are left out.
+    #[schemars(range(min = 1, max = 3_600_000), extend("default" = defaults::ms(defaults::proxy().listen_wait)))]
+    pub(super) listen_wait_ms: Option<u64>,
     /// How many pages of one server's list are read.
     #[schemars(range(min = 1, max = 100_000), extend("default" = defaults::proxy().list_pages_max))]
     pub(super) list_pages_max: Option<usize>,

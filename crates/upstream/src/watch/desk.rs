@@ -89,10 +89,15 @@ impl Desk {
         Ok(())
     }
 
-    /// Takes wishes back.
+    /// A watcher leaves, and takes its wishes back.
     pub(crate) fn release(&self, interest: &Interest) {
+        self.lock().watchers -= 1;
+        self.take_back(interest);
+    }
+
+    /// Takes wishes back.
+    pub(crate) fn take_back(&self, interest: &Interest) {
         let mut state = self.lock();
-        state.watchers -= 1;
         for uri in &interest.uris {
             remove(&mut state.uris, uri);
         }
@@ -144,15 +149,17 @@ impl Desk {
         for (uri, wish) in &mut state.uris {
             if granted.uris.contains(uri) {
                 wish.grant();
-            } else if undeclared || asked.uris.contains(uri) {
-                wish.verdict = Verdict::Unsupported;
+            } else if undeclared {
+                wish.verdict = Verdict::Undeclared;
+            } else if asked.uris.contains(uri) {
+                wish.verdict = Verdict::Withheld;
             }
         }
         for (task_id, wish) in &mut state.task_ids {
             if granted.task_ids.contains(task_id) {
                 wish.grant();
             } else if asked.task_ids.contains(task_id) {
-                wish.verdict = Verdict::Unsupported;
+                wish.verdict = Verdict::Withheld;
             }
         }
         state.lists = Some(granted.lists);
@@ -165,11 +172,11 @@ impl Desk {
         let mut state = self.lock();
         state.lists = Some(Lists::declared(hello));
         for wish in state.task_ids.values_mut() {
-            wish.verdict = Verdict::Unsupported;
+            wish.verdict = Verdict::Undeclared;
         }
         if !hello.may_be_watched() {
             for wish in state.uris.values_mut() {
-                wish.verdict = Verdict::Unsupported;
+                wish.verdict = Verdict::Undeclared;
             }
         }
         drop(state);

@@ -15,14 +15,16 @@ use crate::{Incoming, Outbound, UpstreamError, hello};
 /// How many of these requests are under way at once on one instance.
 const AT_ONCE_MAX: usize = 16;
 
+/// What was asked for: in which generation of the session, and whether it was granted.
+type Made = HashMap<Arc<str>, (u64, bool)>;
+
 /// Keeps the subscriptions of one instance as they are wanted.
 pub(super) async fn attend(desk: &Desk, instance: &Arc<Instance>, missed: bool) -> End {
     let hello = &instance.hello;
     let link = Link::of(Arc::clone(instance));
     let mut pulse = instance.pulse.listen();
     let mut gaps = pulse.borrow_and_update().gaps;
-    // Each with the generation of the session that it was made in.
-    let mut made: HashMap<Arc<str>, u64> = HashMap::new();
+    let mut made = Made::new();
     if missed {
         Lists::declared(hello).kinds().for_each(|kind| desk.tell(kind));
     }
@@ -55,11 +57,14 @@ pub(super) async fn attend(desk: &Desk, instance: &Arc<Instance>, missed: bool) 
     }
 }
 
-async fn subscribe(desk: &Desk, link: &Link, made: &mut HashMap<Arc<str>, u64>) {
+async fn subscribe(desk: &Desk, link: &Link, made: &mut Made) {
     let generation = link.0.pulse.generation();
-    // What was refused is not asked for again before the session is another.
+    // What was refused is not asked for again before the session is another, or somebody wants it anew.
     let mut wanted = desk.uris();
-    wanted.retain(|uri| made.get(uri) != Some(&generation));
+    wanted.retain(|uri| {
+        made.get(uri).is_none_or(|(when, _)| *when != generation)
+            || matches!(desk.resource(uri), Verdict::Pending)
+    });
     let mut wanted = wanted.into_iter();
     let mut asking = JoinSet::new();
     loop {
@@ -74,14 +79,14 @@ async fn subscribe(desk: &Desk, link: &Link, made: &mut HashMap<Arc<str>, u64>) 
         }
         let Some(asked) = asking.join_next().await else { return };
         let Ok((uri, answer)) = asked else { continue };
-        let again = made.contains_key(&uri);
+        let again = made.get(&uri).is_some_and(|(when, granted)| *granted && *when != generation);
         let verdict = match answer {
             Ok(message) if message.kind() == Kind::Result => Verdict::Honoured,
             Ok(message) => Verdict::Refused(Box::new(message)),
             Err(error) => Verdict::Failed(error),
         };
         let honoured = matches!(verdict, Verdict::Honoured);
-        made.insert(Arc::clone(&uri), link.0.pulse.generation());
+        made.insert(Arc::clone(&uri), (link.0.pulse.generation(), honoured));
         let before = desk.settle_one(&uri, verdict);
         if honoured && (before || again) {
             desk.tell_missed(uri);
@@ -89,11 +94,13 @@ async fn subscribe(desk: &Desk, link: &Link, made: &mut HashMap<Arc<str>, u64>) 
     }
 }
 
-async fn unsubscribe(desk: &Desk, link: &Link, made: &mut HashMap<Arc<str>, u64>) {
+async fn unsubscribe(desk: &Desk, link: &Link, made: &mut Made) {
     let left: Vec<Arc<str>> = made.keys().filter(|uri| !desk.is_wanted(uri)).cloned().collect();
     let mut asking = JoinSet::new();
     for uri in left {
-        made.remove(&uri);
+        if !made.remove(&uri).is_some_and(|(_, granted)| granted) {
+            continue;
+        }
         if asking.len() >= AT_ONCE_MAX {
             asking.join_next().await;
         }

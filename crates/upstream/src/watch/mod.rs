@@ -51,8 +51,10 @@ pub enum Verdict {
     Pending,
     /// It tells of changes.
     Honoured,
-    /// It has no such thing: nothing is declared, or it left the wish out of what it acknowledged.
-    Unsupported,
+    /// It declares no such thing.
+    Undeclared,
+    /// It left the wish out of what it acknowledged, or takes no such wishes after all.
+    Withheld,
     /// It answered with this error.
     Refused(Box<Message>),
     /// It could not be asked. It is asked again when its process or session is another.
@@ -76,9 +78,14 @@ impl Watch {
         &self.desk.source.origin
     }
 
-    /// What is wished.
-    pub fn interest(&self) -> &Interest {
-        &self.interest
+    /// Takes back every wish that the server does not honour.
+    pub fn keep_honoured(&mut self) {
+        let part = |texts: &mut Vec<Arc<str>>, verdict: &dyn Fn(&str) -> Verdict| {
+            texts.extract_if(.., |text| !matches!(verdict(text), Verdict::Honoured)).collect()
+        };
+        let uris = part(&mut self.interest.uris, &|uri| self.desk.resource(uri));
+        let task_ids = part(&mut self.interest.task_ids, &|id| self.desk.task(id));
+        self.desk.take_back(&Interest { lists: false, uris, task_ids });
     }
 
     /// Waits until the server has answered to every wish, but no longer than this.

@@ -3,11 +3,12 @@
 //! A filter cannot be changed, so when other things are wanted another stream is opened, and the old one closed once
 //! that stands.
 
+use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tollgate_mcp::{Kind, Message, methods};
 
 use super::keep::End;
@@ -23,11 +24,23 @@ const SILENCES_MAX: u32 = 2;
 /// How long further changes of what is wanted are waited for, so that a burst of them opens one stream.
 const BURST: Duration = Duration::from_millis(10);
 
+/// For how long a stream that is replaced is still read: what was sent on it before the new one stood may arrive later
+/// than the new one's acknowledgement, since they are two connections.
+const LINGER: Duration = Duration::from_millis(200);
+
 /// A stream that stands.
 struct Held {
     asked: Filter,
     granted: Filter,
     messages: Messages,
+}
+
+/// A stream that another has replaced, while it is still read.
+struct Fading {
+    held: Box<Held>,
+    until: Instant,
+    /// What the new one has told since. Of the same on the old one nothing is new.
+    told: HashSet<EventKind>,
 }
 
 enum Messages {
@@ -84,6 +97,7 @@ pub(super) async fn attend(desk: &Desk, instance: &Arc<Instance>, missed: bool) 
     };
     let mut pulse = instance.pulse.listen();
     let mut held: Option<Box<Held>> = None;
+    let mut fading: Option<Fading> = None;
     let mut gap = missed;
     loop {
         instance.set_watched(desk.has_watchers());
@@ -94,7 +108,7 @@ pub(super) async fn attend(desk: &Desk, instance: &Arc<Instance>, missed: bool) 
             return End::Unwanted;
         }
         let wanted = desk.filter(&instance.hello);
-        let stands = held.as_ref().is_some_and(|held| held.asked == wanted);
+        let stands = held.as_ref().is_some_and(|held| held.serves(&wanted));
         let hopeless = attempts.deaf || attempts.hopeless.as_ref() == Some(&wanted);
         if wanted.is_empty() || hopeless {
             if wanted.is_empty() {
@@ -110,9 +124,14 @@ pub(super) async fn attend(desk: &Desk, instance: &Arc<Instance>, missed: bool) 
             let wanted = desk.filter(&instance.hello);
             match open_beside(desk, instance, &wanted, &mut held, &mut gap).await {
                 Opened::Stands(new) => {
-                    // The old stream is closed here.
-                    held = Some(new);
                     attempts.stands();
+                    if let Some(old) = held.replace(new)
+                        && matches!(old.messages, Messages::Http { .. })
+                    {
+                        let until = Instant::now() + LINGER;
+                        attempts.not_before = until;
+                        fading = Some(Fading { held: old, until, told: HashSet::new() });
+                    }
                     if let Some(held) = &held {
                         desk.settle(&wanted, &held.granted, &instance.hello);
                         if std::mem::take(&mut gap) {
@@ -127,10 +146,25 @@ pub(super) async fn attend(desk: &Desk, instance: &Arc<Instance>, missed: bool) 
         }
         let waits = !(stands || hopeless || wanted.is_empty());
         tokio::select! {
-            heard = next(&mut held) => if take(desk, heard).is_break() {
-                held = None;
-                gap = true;
-                attempts.ended();
+            heard = next(&mut held) => {
+                if let (Some(fading), Some(message)) = (&mut fading, &heard) {
+                    fading.told.extend(told(message));
+                }
+                if take(desk, heard).is_break() {
+                    held = None;
+                    gap = true;
+                    attempts.ended();
+                }
+            }
+            heard = fade(&mut fading) => match heard {
+                Some(message) => {
+                    let known = |fading: &Fading| told(&message).is_some_and(|kind| fading.told.contains(&kind));
+                    if !fading.as_ref().is_some_and(known) {
+                        let _ = take(desk, Some(message));
+                    }
+                }
+                // The old stream is closed here.
+                None => fading = None,
             },
             () = desk.changed.notified() => {}
             () = instance.beats(&mut pulse) => {}
@@ -258,6 +292,34 @@ impl Messages {
                 Kind::Result | Kind::Error | Kind::Request => {}
             }
         }
+    }
+}
+
+impl Held {
+    /// Whether another filter would get nothing more, and nothing less.
+    fn serves(&self, wanted: &Filter) -> bool {
+        let fits = |asked: &BTreeSet<Arc<str>>, granted: &BTreeSet<Arc<str>>, wanted: &BTreeSet<Arc<str>>| {
+            wanted.is_subset(asked) && granted.is_subset(wanted)
+        };
+        self.asked.lists == wanted.lists
+            && fits(&self.asked.uris, &self.granted.uris, &wanted.uris)
+            && fits(&self.asked.task_ids, &self.granted.task_ids, &wanted.task_ids)
+    }
+}
+
+/// What a notification tells, apart from its wording.
+fn told(message: &Message) -> Option<EventKind> {
+    Some(match EventKind::of(message)? {
+        EventKind::ResourceUpdated { uri, .. } => EventKind::ResourceUpdated { uri, message: None },
+        kind => kind,
+    })
+}
+
+/// The next message of a stream that is still read for a while; none when that is over.
+async fn fade(fading: &mut Option<Fading>) -> Option<Message> {
+    match fading {
+        Some(Fading { held, until, .. }) => timeout_at(*until, held.messages.next()).await.ok().flatten(),
+        None => std::future::pending().await,
     }
 }
 

@@ -208,7 +208,7 @@ async fn a_modern_server_has_one_stream_for_all_and_only_what_it_grants_is_honou
 
     let secret = server.watch(&anyone(), resource("a:secret")).await.unwrap();
     secret.settled(LONG).await;
-    assert!(matches!(secret.resource("a:secret"), Verdict::Unsupported));
+    assert!(matches!(secret.resource("a:secret"), Verdict::Withheld));
     drop(secret);
     let third = eventually(|| streams.lock().unwrap().pop_back()).await;
     third.send(event(&updated("a:3"))).await.unwrap();
@@ -245,11 +245,11 @@ async fn a_server_that_lets_subscriptions_hang_is_not_waited_for_again() {
     let watch = server.watch(&anyone(), resource("a:1")).await.unwrap();
     watch.settled(LONG).await;
     assert!(matches!(watch.resource("a:1"), Verdict::Failed(_)));
-    eventually(|| matches!(watch.resource("a:1"), Verdict::Unsupported).then_some(())).await;
+    eventually(|| matches!(watch.resource("a:1"), Verdict::Withheld).then_some(())).await;
     let asked = fake.seen("subscriptions/listen").len();
     let another = server.watch(&anyone(), resource("a:2")).await.unwrap();
     another.settled(LONG).await;
-    assert!(matches!(another.resource("a:2"), Verdict::Unsupported));
+    assert!(matches!(another.resource("a:2"), Verdict::Withheld));
     assert_eq!(fake.seen("subscriptions/listen").len(), asked);
     server.stop(Duration::ZERO).await;
 }

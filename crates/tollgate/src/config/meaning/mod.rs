@@ -369,6 +369,10 @@ fn bound(proxy: &mut ProxySettings, limits: &LimitsSection) {
     wait(&mut proxy.resume.retry, limits.resume_retry_ms);
     wait(&mut proxy.resume.after, limits.resume_after_ms);
     set(&mut proxy.batch_max, limits.batch_max);
+    set(&mut proxy.listeners_max, limits.listeners_max);
+    set(&mut proxy.listeners_per_principal_max, limits.listeners_per_principal_max);
+    set(&mut proxy.subscriptions_max, limits.subscriptions_max);
+    wait(&mut proxy.listen_wait, limits.listen_wait_ms);
     set(&mut proxy.list_pages_max, limits.list_pages_max);
     set(&mut proxy.list_items_max, limits.list_items_max);
     let tasks = &mut proxy.tasks;

@@ -1,0 +1,363 @@
+//! Who is to be told of what: found by server, instance and resource, so that a change costs what its listeners cost.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use bytes::Bytes;
+use tollgate_catalog::ListKind;
+use tollgate_mcp::Message;
+use tollgate_model::{Code, EndpointName, PrincipalId, Refusal, ServerName, Stage, TenantId};
+use tollgate_upstream::{Lists, Origin};
+
+use super::notice::Notice;
+use crate::mailbox::{Mailbox, Topic};
+use crate::session::Session;
+use crate::settings::ProxySettings;
+
+/// Where something changes: a server, and which of its instances.
+pub(crate) type Spot = (ServerName, Origin);
+
+/// All listeners.
+#[derive(Debug, Default)]
+pub(crate) struct Fanout(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    resources: HashMap<Spot, Named>,
+    tasks: HashMap<Spot, Named>,
+    /// Modern clients that listen, by number.
+    listeners: HashMap<u64, Listener>,
+    of_principal: HashMap<(TenantId, PrincipalId), usize>,
+    next: u64,
+}
+
+/// Those who are told of one thing, by the thing's native name and their own number.
+type Named = HashMap<Arc<str>, HashMap<u64, Entry>>;
+
+#[derive(Debug)]
+struct Entry {
+    to: To,
+    /// The name by which this client knows the thing, where that is not the server's.
+    public: Option<Arc<str>>,
+}
+
+/// Who is told.
+#[derive(Debug, Clone)]
+pub(crate) enum To {
+    /// A modern client, on the stream of its subscription, whose id is raw JSON.
+    Stream { outlet: Mailbox, subscription: Bytes, waiting_max: usize },
+    /// A legacy client, on its session's stream.
+    Session { session: Weak<Session>, waiting_max: usize },
+}
+
+#[derive(Debug)]
+struct Listener {
+    to: To,
+    endpoint: Option<EndpointName>,
+    lists: Lists,
+    spots: HashSet<Spot>,
+    /// One per list, so that the same news twice waits only once.
+    topics: u64,
+}
+
+/// One thing that somebody is told of, for as long as this is kept.
+#[derive(Debug)]
+pub(crate) struct Told {
+    fanout: Arc<Fanout>,
+    spot: Spot,
+    native: Arc<str>,
+    number: u64,
+    is_task: bool,
+}
+
+/// A modern client's place among the listeners, for as long as this is kept.
+#[derive(Debug)]
+pub(crate) struct Place {
+    fanout: Arc<Fanout>,
+    number: u64,
+    owner: (TenantId, PrincipalId),
+}
+
+/// A thing to be told of.
+#[derive(Debug)]
+pub(crate) struct Thing {
+    pub(crate) spot: Spot,
+    pub(crate) native: Arc<str>,
+    pub(crate) public: Option<Arc<str>>,
+    pub(crate) is_task: bool,
+}
+
+impl To {
+    /// `alive` keeps sessions until the fan-out's lock is given back: the end of one takes that lock.
+    fn send(
+        &self,
+        topic: u64,
+        notice: &mut Notice<'_>,
+        public: Option<&Arc<str>>,
+        alive: &mut Vec<Arc<Session>>,
+    ) {
+        // A client that reads nothing for long keeps the latest news of each thing, and no more.
+        match self {
+            Self::Stream { outlet, subscription, waiting_max } => {
+                let message = notice.told(Some(subscription), public);
+                let _ = outlet.push_latest(Topic(topic), message, *waiting_max);
+            }
+            Self::Session { session, waiting_max } => {
+                if let Some(session) = session.upgrade() {
+                    session.send_latest(Topic(topic), notice.told(None, public), *waiting_max);
+                    alive.push(session);
+                }
+            }
+        }
+    }
+}
+
+impl Fanout {
+    /// A place for one more listener, if there is one.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        owner: (TenantId, PrincipalId),
+        settings: &ProxySettings,
+    ) -> Result<Place, Refusal> {
+        let mut state = self.lock();
+        let all: usize = state.of_principal.values().sum();
+        let own = state.of_principal.entry(owner.clone()).or_default();
+        if all >= settings.listeners_max || *own >= settings.listeners_per_principal_max {
+            if *own == 0 {
+                state.of_principal.remove(&owner);
+            }
+            let text = "as many clients as allowed listen for changes";
+            return Err(Refusal::new(Stage::Session, Code::Capacity, text));
+        }
+        *own += 1;
+        let number = state.number();
+        drop(state);
+        Ok(Place { fanout: Arc::clone(self), number, owner })
+    }
+
+    /// Tells `to` of these things from now on. `first` is done before anything can be told.
+    pub(crate) fn tell(self: &Arc<Self>, to: &To, things: Vec<Thing>, first: impl FnOnce()) -> Vec<Told> {
+        let mut state = self.lock();
+        first();
+        things
+            .into_iter()
+            .map(|Thing { spot, native, public, is_task }| {
+                let number = state.number();
+                let entry = Entry { to: to.clone(), public };
+                let named = state.named(is_task).entry(spot.clone()).or_default();
+                named.entry(Arc::clone(&native)).or_default().insert(number, entry);
+                Told { fanout: Arc::clone(self), spot, native, number, is_task }
+            })
+            .collect()
+    }
+
+    /// A resource changed, or may have. It may be a part of one that is listened for (2025-11-25, schema,
+    /// `notifications/resources/updated`).
+    pub(crate) fn updated(&self, spot: &Spot, uri: &str, message: Option<&Message>) {
+        let mut alive = Vec::new();
+        let state = self.lock();
+        let Some(named) = state.resources.get(spot) else { return };
+        let mut notice = Notice::of_resource(uri, message);
+        let mut exact = true;
+        for candidate in whole_and_parents(uri) {
+            for (number, entry) in named.get(candidate).into_iter().flatten() {
+                let public = if exact { entry.public.clone() } else { entry.part(spot, uri) };
+                entry.to.send(*number, &mut notice, public.as_ref(), &mut alive);
+            }
+            exact = false;
+        }
+    }
+
+    /// A task changed.
+    pub(crate) fn task_updated(&self, spot: &Spot, task_id: &str, message: &Message) {
+        let mut alive = Vec::new();
+        let state = self.lock();
+        let Some(entries) = state.tasks.get(spot).and_then(|named| named.get(task_id)) else { return };
+        let mut notice = Notice::of_task(message);
+        for (number, entry) in entries {
+            entry.to.send(*number, &mut notice, entry.public.as_ref(), &mut alive);
+        }
+    }
+
+    /// A list changed: everyone who listens for that is told, if `concerns` says so of its endpoint and of the places
+    /// that it listens to.
+    pub(crate) fn list_changed(
+        &self,
+        kind: ListKind,
+        method: &'static str,
+        concerns: impl Fn(Option<&EndpointName>, &HashSet<Spot>) -> bool,
+    ) {
+        let mut alive = Vec::new();
+        let state = self.lock();
+        let mut notice = Notice::of_list(method);
+        for listener in state.listeners.values() {
+            let (wanted, offset) = match kind {
+                ListKind::Tools => (listener.lists.tools, 0),
+                ListKind::Prompts => (listener.lists.prompts, 1),
+                ListKind::Resources | ListKind::Templates => (listener.lists.resources, 2),
+            };
+            if wanted && concerns(listener.endpoint.as_ref(), &listener.spots) {
+                listener.to.send(listener.topics + offset, &mut notice, None, &mut alive);
+            }
+        }
+    }
+
+    /// How many modern clients listen, and how many things of how many places anyone is told of.
+    #[cfg(test)]
+    pub(crate) fn counts(&self) -> (usize, usize, usize) {
+        let state = self.lock();
+        (state.of_principal.values().sum(), state.resources.len(), state.tasks.len())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn number(&mut self) -> u64 {
+        // Four at a time: a listener's lists take three of them. The first four are those of a session's lists.
+        self.next += 4;
+        self.next
+    }
+
+    fn named(&mut self, is_task: bool) -> &mut HashMap<Spot, Named> {
+        if is_task { &mut self.tasks } else { &mut self.resources }
+    }
+}
+
+impl Place {
+    /// Four numbers from this one on are this listener's own.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Tells `to` of changes of lists from now on.
+    pub(crate) fn tell_lists(
+        &self,
+        to: &To,
+        endpoint: Option<&EndpointName>,
+        lists: Lists,
+        spots: HashSet<Spot>,
+    ) {
+        let topics = self.number;
+        let listener = Listener { to: to.clone(), endpoint: endpoint.cloned(), lists, spots, topics };
+        self.fanout.lock().listeners.insert(self.number, listener);
+    }
+
+    /// Tells this listener alone that these lists, and these things, may have changed.
+    pub(crate) fn tell_missed(&self, things: &[Told]) {
+        let mut alive = Vec::new();
+        let state = self.fanout.lock();
+        if let Some(listener) = state.listeners.get(&self.number) {
+            for (offset, method) in crate::gateway::LISTS_CHANGED.into_iter().enumerate() {
+                let told = [listener.lists.tools, listener.lists.prompts, listener.lists.resources][offset];
+                if told {
+                    let topic = listener.topics + offset as u64;
+                    listener.to.send(topic, &mut Notice::of_list(method), None, &mut alive);
+                }
+            }
+        }
+        tell_missed(&state, things, &mut alive);
+    }
+}
+
+/// Tells whoever is told of these things that they may have changed.
+fn tell_missed(state: &State, things: &[Told], alive: &mut Vec<Arc<Session>>) {
+    for told in things.iter().filter(|told| !told.is_task) {
+        let entries = state.resources.get(&told.spot).and_then(|named| named.get(&told.native));
+        if let Some(entry) = entries.and_then(|entries| entries.get(&told.number)) {
+            let mut notice = Notice::of_resource(&told.native, None);
+            entry.to.send(told.number, &mut notice, entry.public.as_ref(), alive);
+        }
+    }
+}
+
+impl Told {
+    /// The same for one thing, of a legacy session.
+    pub(crate) fn missed(&self) {
+        let mut alive = Vec::new();
+        tell_missed(&self.fanout.lock(), std::slice::from_ref(self), &mut alive);
+    }
+}
+
+impl Entry {
+    /// The name by which this client knows a part of the resource that it listens for.
+    fn part(&self, (server, _): &Spot, uri: &str) -> Option<Arc<str>> {
+        self.public.as_ref().map(|_| Arc::from(tollgate_catalog::uris::rewrite(server, uri)))
+    }
+}
+
+/// A URI, and what it may be a part of, the longest first: cut before and after each slash of its path.
+fn whole_and_parents(uri: &str) -> impl Iterator<Item = &str> {
+    let path = uri.find("://").map_or_else(|| uri.find(':').map_or(0, |at| at + 1), |at| at + 3);
+    let cuts = uri[path..].rmatch_indices(['/', '#', '?']).flat_map(move |(at, mark)| {
+        let (before, after) = (path + at, path + at + mark.len());
+        let after = (mark == "/" && after < uri.len()).then_some(after);
+        after.into_iter().chain((before > path).then_some(before))
+    });
+    std::iter::once(uri).chain(cuts.map(|end| &uri[..end]))
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        let mut state = self.fanout.lock();
+        let named_by_spot = state.named(self.is_task);
+        let Some(named) = named_by_spot.get_mut(&self.spot) else { return };
+        let Some(entries) = named.get_mut(&self.native) else { return };
+        entries.remove(&self.number);
+        if entries.is_empty() {
+            named.remove(&self.native);
+        }
+        if named.is_empty() {
+            named_by_spot.remove(&self.spot);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.fanout.lock();
+        state.listeners.remove(&self.number);
+        if let Some(own) = state.of_principal.get_mut(&self.owner) {
+            *own -= 1;
+            if *own == 0 {
+                state.of_principal.remove(&self.owner);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resource_is_a_part_of_what_stands_above_it() {
+        let above = |uri| whole_and_parents(uri).collect::<Vec<_>>();
+        assert_eq!(
+            above("file:///a/b#c"),
+            ["file:///a/b#c", "file:///a/b", "file:///a/", "file:///a", "file:///"]
+        );
+        assert_eq!(above("memo://x"), ["memo://x"]);
+        assert_eq!(above("urn:x:y"), ["urn:x:y"]);
+        assert_eq!(above("a:b/"), ["a:b/", "a:b"]);
+        assert_eq!(above(""), [""]);
+    }
+
+    #[test]
+    fn listeners_are_bounded_in_all_and_for_each_principal() {
+        let fanout = Arc::new(Fanout::default());
+        let settings =
+            ProxySettings { listeners_max: 3, listeners_per_principal_max: 2, ..ProxySettings::default() };
+        let enter = |who: &str| fanout.enter((TenantId::default(), PrincipalId::new(who)), &settings);
+        let first = enter("a").expect("room");
+        let _second = enter("a").expect("room");
+        assert_eq!(enter("a").expect_err("no room").code, Code::Capacity);
+        let _third = enter("b").expect("room");
+        assert!(enter("c").is_err());
+        drop(first);
+        assert!(enter("c").is_ok());
+        assert_eq!(fanout.counts(), (2, 0, 0));
+    }
+}

@@ -1,0 +1,187 @@
+//! `resources/subscribe` and `resources/unsubscribe`: a legacy client's subscriptions belong to its session.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tollgate_mcp::{Limits, Message, compose, methods, quote};
+use tollgate_model::{Code, Refusal, ServerName, Stage};
+use tollgate_upstream::{Verdict, Watch};
+
+use super::fanout::{Thing, To, Told};
+use crate::gateway::Gateway;
+use crate::inbound::Inbound;
+use crate::mailbox::Mailbox;
+use crate::reply::Reply;
+use crate::session::Session;
+use crate::stages::watch::Wishes;
+use crate::stages::{policy, resolve};
+
+/// What one session is subscribed to, by the client's own URIs.
+#[derive(Debug, Default)]
+pub(crate) struct Subscriptions(Mutex<HashMap<String, Held>>);
+
+#[derive(Debug)]
+struct Held {
+    told: Told,
+    _watch: Watch,
+}
+
+impl Subscriptions {
+    pub(crate) fn clear(&self) {
+        let all = std::mem::take(&mut *self.lock());
+        drop(all);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    fn uris(&self) -> Vec<String> {
+        self.lock().keys().cloned().collect()
+    }
+
+    fn check(&self, uri: &str, subscriptions_max: usize) -> Result<(), Refusal> {
+        let held = self.lock();
+        if held.len() < subscriptions_max || held.contains_key(uri) {
+            return Ok(());
+        }
+        let text = "the session is subscribed to as many resources as allowed";
+        Err(Refusal::new(Stage::Session, Code::Capacity, text))
+    }
+
+    fn put(&self, uri: &str, held: Held) {
+        let before = self.lock().insert(uri.to_owned(), held);
+        drop(before);
+    }
+
+    fn remove(&self, uri: &str) {
+        let held = self.lock().remove(uri);
+        drop(held);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Held>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Answers `resources/subscribe`, once the server has.
+pub(crate) async fn subscribe(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
+    let uri = inbound.required_text("uri")?;
+    let session = session_of(inbound)?;
+    session.subscriptions.check(&uri, inbound.snapshot.settings.subscriptions_max)?;
+    match ask(gateway, inbound, &uri, session).await? {
+        Asked::Honoured(held) => {
+            session.subscriptions.put(&uri, held);
+            if !gateway.sessions().has(session) {
+                // It ended meanwhile, and with it everything that it had.
+                session.subscriptions.clear();
+            }
+            Ok(Reply::result(&inbound.id, b"{}"))
+        }
+        Asked::Refused(message) => {
+            let mut edit = message.edit();
+            message.set_id(&mut edit, inbound.id.clone());
+            Ok(Reply { status: 200, body: edit.finish() })
+        }
+    }
+}
+
+/// Answers `resources/unsubscribe`. To end what was never begun is no error.
+pub(crate) fn unsubscribe(inbound: &Inbound) -> Result<Reply, Refusal> {
+    let uri = inbound.required_text("uri")?;
+    session_of(inbound)?.subscriptions.remove(&uri);
+    Ok(Reply::result(&inbound.id, b"{}"))
+}
+
+/// After a change of the configuration: asks again for what the session is subscribed to, of the servers that are there
+/// now, and tells it as changed. What is nobody's any more ends.
+pub(crate) async fn renew(gateway: Gateway, session: Arc<Session>) {
+    let snapshot = gateway.snapshot();
+    let name = session.endpoint.as_ref().map(ServerName::as_str);
+    let Some(endpoint) = snapshot.catalog.endpoint(name) else {
+        session.subscriptions.clear();
+        return;
+    };
+    for uri in session.subscriptions.uris() {
+        let params = compose::object(&[("uri", &quote(&uri))]);
+        let request = compose::request(b"0", methods::RESOURCES_SUBSCRIBE, Some(&params));
+        let Ok(message) = Message::parse(request, &Limits::default()) else { continue };
+        let inbound = Inbound {
+            message,
+            id: Bytes::from_static(b"0"),
+            caller: session.caller.clone(),
+            endpoint: Arc::clone(endpoint),
+            snapshot: Arc::clone(&snapshot),
+            param_headers: None,
+            outlet: Mailbox::new(1),
+            session: Some(Arc::clone(&session)),
+        };
+        match ask(&gateway, &inbound, &uri, &session).await {
+            Ok(Asked::Honoured(held)) if gateway.sessions().has(&session) => {
+                held.told.missed();
+                session.subscriptions.put(&uri, held);
+            }
+            _ => session.subscriptions.remove(&uri),
+        }
+    }
+}
+
+/// What the server said to a subscription.
+enum Asked {
+    Honoured(Held),
+    Refused(Box<Message>),
+}
+
+async fn ask(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    uri: &str,
+    session: &Arc<Session>,
+) -> Result<Asked, Refusal> {
+    let resolved = resolve::watched(gateway, inbound, uri).await?;
+    let permit = policy::decide(&inbound.caller, &resolved)?;
+    let server = resolved.server();
+    let mut wishes = Wishes::at(server);
+    let native = wishes.resource(&resolved, &permit);
+    let watch = wishes.open(&inbound.caller).await.map_err(|error| error.refusal(server.name()))?;
+    let settings = &inbound.snapshot.settings;
+    let wait = server.settings().timeouts.probe;
+    watch.settled(wait).await;
+    let refusal = |code, text: String| Err(Refusal::new(Stage::Dispatch, code, text).of(server.name()));
+    match watch.resource(&native) {
+        Verdict::Honoured => {
+            // Beside the news of its lists.
+            let waiting_max = settings.subscriptions_max + 3;
+            let to = To::Session { session: Arc::downgrade(session), waiting_max };
+            let public = (*native != *uri).then(|| Arc::from(uri));
+            let spot = (server.name().clone(), watch.origin().clone());
+            let thing = Thing { spot, native, public, is_task: false };
+            let told = gateway.fanout().tell(&to, vec![thing], || {}).pop();
+            match told {
+                Some(told) => Ok(Asked::Honoured(Held { told, _watch: watch })),
+                None => refusal(Code::Internal, "the subscription could not be entered".to_owned()),
+            }
+        }
+        Verdict::Refused(message) => Ok(Asked::Refused(message)),
+        Verdict::Failed(error) => Err(error.refusal(server.name())),
+        Verdict::Undeclared => {
+            refusal(Code::MethodNotFound, "the server's resources cannot be subscribed to".to_owned())
+        }
+        Verdict::Withheld => {
+            let data = format!("\"uri\":{}", String::from_utf8_lossy(&quote(uri)));
+            let text = format!("Resource not found, or it cannot be subscribed to: {uri}");
+            Err(Refusal::new(Stage::Dispatch, Code::UnknownResource, text).of(server.name()).with_data(data))
+        }
+        Verdict::Pending => refusal(
+            Code::UpstreamTimeout,
+            format!("the server did not answer the subscription within {} ms", wait.as_millis()),
+        ),
+    }
+}
+
+fn session_of(inbound: &Inbound) -> Result<&Arc<Session>, Refusal> {
+    inbound.session.as_ref().ok_or_else(|| {
+        Refusal::new(Stage::Session, Code::UnknownSession, "no such session; it may have ended")
+    })
+}
