@@ -3,7 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails loudly")]
 
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tollgate_e2e::clients::{Driver, Library};
 use tollgate_e2e::gateway::{Gateway, http, servers};
 use tollgate_testkit::fake::{
     Act, Ask, Call, Dialect, Entry, FakeServer, HttpPeer, Live, Peer, Reply, Script, soon, until,
@@ -232,4 +239,111 @@ async fn a_reply_too_large_to_keep_is_told_and_not_half_sent() {
     assert_eq!(peer.dialect(), Dialect::Legacy);
     old.change(|script| script.acts.clear());
     assert!(peer.tool("old__echo", "{}").await.error().is_none());
+}
+
+/// Passes bytes on between clients and the gateway, and can break all connections at once.
+struct Cutter {
+    addr: SocketAddr,
+    /// What the gateway has said so far over it, and what clients have.
+    said: Arc<Mutex<(String, String)>>,
+    cut: watch::Sender<u32>,
+}
+
+impl Cutter {
+    async fn start(gateway: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
+        let addr = listener.local_addr().expect("bound");
+        let said = Arc::new(Mutex::new((String::new(), String::new())));
+        let cut = watch::Sender::new(0);
+        let (heard, cuts) = (Arc::clone(&said), cut.subscribe());
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(pass(client, gateway, Arc::clone(&heard), cuts.clone()));
+            }
+        });
+        Self { addr, said, cut }
+    }
+
+    fn gateway_said(&self, text: &str) -> bool {
+        self.said.lock().unwrap().0.contains(text)
+    }
+
+    fn client_said(&self, text: &str) -> bool {
+        self.said.lock().unwrap().1.to_ascii_lowercase().contains(text)
+    }
+
+    fn cut(&self) {
+        self.cut.send_modify(|cuts| *cuts += 1);
+    }
+}
+
+async fn pass(
+    mut client: TcpStream,
+    gateway: SocketAddr,
+    said: Arc<Mutex<(String, String)>>,
+    mut cuts: watch::Receiver<u32>,
+) {
+    let Ok(mut server) = TcpStream::connect(gateway).await else { return };
+    cuts.mark_unchanged();
+    let (mut up, mut down) = ([0; 8192], [0; 8192]);
+    loop {
+        tokio::select! {
+            // Both sockets are closed in the midst of whatever they were saying.
+            _ = cuts.changed() => return,
+            read = client.read(&mut up) => {
+                let Ok(count @ 1..) = read else { return };
+                said.lock().unwrap().1.push_str(&String::from_utf8_lossy(&up[..count]));
+                if server.write_all(&up[..count]).await.is_err() {
+                    return;
+                }
+            }
+            read = server.read(&mut down) => {
+                let Ok(count @ 1..) = read else { return };
+                if client.write_all(&down[..count]).await.is_err() {
+                    return;
+                }
+                said.lock().unwrap().0.push_str(&String::from_utf8_lossy(&down[..count]));
+            }
+        }
+    }
+}
+
+/// Client libraries that resume by themselves, over a connection that is cut while a call is under way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn client_libraries_resume_a_call_that_was_cut() {
+    for library in [Library::TypeScriptV1, Library::PythonV1] {
+        for (server, name) in [("old", "old__progress_then_gate"), ("new", "new__progress_then_gate")] {
+            let (gateway, old, new) = before_both(json!({ "resume_retry_ms": 100 })).await;
+            let behind = if server == "old" { &old } else { &new };
+            let cutter = Cutter::start(gateway.listen).await;
+            let mut driver = Driver::start(library);
+            let job = json!({
+                "id": "cut", "timeoutS": 20,
+                "connect": { "url": format!("http://{}/mcp", cutter.addr) },
+                "script": [{ "do": "call", "name": name, "arguments": {}, "progress": true }],
+            });
+            let run = driver.job(&job);
+            let cut = async {
+                until("progress arrives", async || {
+                    cutter.gateway_said("notifications/progress").then_some(())
+                })
+                .await;
+                cutter.cut();
+                until("the client comes back", async || cutter.client_said("last-event-id:").then_some(()))
+                    .await;
+                behind.release();
+            };
+            let (answer, ()) = tokio::join!(run, cut);
+            let what = format!("{library:?} to {server}: {answer}");
+            let result = &answer["script"][0]["ok"];
+            assert_eq!(result["content"][0]["text"], "called progress_then_gate", "{what}");
+            assert_eq!(
+                answer["heard"]["progress"].as_array().map(Vec::len),
+                Some(1),
+                "nothing twice: {what}"
+            );
+            assert_eq!(behind.log().of_method("tools/call").len(), 1, "{what}");
+            assert!(behind.log().of_method("notifications/cancelled").is_empty(), "{what}");
+        }
+    }
 }

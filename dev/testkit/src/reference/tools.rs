@@ -27,7 +27,7 @@ pub(crate) fn decode<T: DeserializeOwned>(value: Value) -> Result<T, ErrorData> 
     serde_json::from_value(value).map_err(|error| ErrorData::internal_error(error.to_string(), None))
 }
 
-const PLAIN: [(&str, &str); 24] = [
+const PLAIN: [(&str, &str); 25] = [
     ("test_simple_text", "Answers with a text"),
     ("test_image_content", "Answers with a picture"),
     ("test_audio_content", "Answers with a sound"),
@@ -51,6 +51,7 @@ const PLAIN: [(&str, &str); 24] = [
     ("test_logging_tool", "Logs if the request wants it"),
     ("test_trigger_tool_change", "Says that the list of tools has changed"),
     ("test_trigger_prompt_change", "Says that the list of prompts has changed"),
+    ("test_reconnection", "Takes so long that a connection may break meanwhile"),
     ("observations", "Says how many calls came, wait and were cancelled"),
 ];
 
@@ -184,6 +185,11 @@ pub(crate) async fn call(
                 &json!({ "test": "data", "value": 123 }).to_string(),
             ),
         ]),
+        "test_reconnection" => {
+            // Longer than what is answered without a stream.
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+            json!([text("Reconnection test completed successfully")])
+        }
         "test_tool_with_logging" => {
             log(&context, "Tool execution started").await;
             pause().await;
