@@ -222,7 +222,7 @@ codes! {
     UpstreamTooLarge = "upstream_too_large", rpc -32603 / -32603, http 200 / 200, Upstream, Unsafe;
     /// The server did not accept the gateway's credential.
     UpstreamAuth = "upstream_auth", rpc -32603 / -32603, http 200 / 200, Upstream, Never;
-    /// The server asks for something that Tollgate does not carry between these revisions.
+    /// The server speaks no protocol revision that Tollgate speaks.
     UpstreamUnsupported = "upstream_unsupported", rpc -32603 / -32603, http 200 / 200, Upstream, Never;
     /// As many processes, sessions or requests as allowed are busy.
     Capacity = "capacity", rpc -32603 / -32603, http 200 / 200, Gateway, Safe;
