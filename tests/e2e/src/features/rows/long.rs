@@ -97,7 +97,12 @@ fn asking_task_job(pair: Pair) -> Value {
 fn asking_task(pair: Pair, answer: &Value) -> Verdict {
     let seen = Seen(answer);
     let got = json!({ "action": "accept", "content": { "name": "Ada" } });
-    same("what the server got", &seen.told(0)?, &got)?;
+    let mut told = seen.told(0)?;
+    if let Some(told) = told.as_object_mut() {
+        // To a server of 2025-11-25 an answer within a task names the task.
+        told.remove("_meta");
+    }
+    same("what the server got", &told, &got)?;
     asked_once(pair, seen, "elicitation/create", Some("Who are you?")).map(|_| ())
 }
 
