@@ -77,6 +77,22 @@ async fn the_requirements_of_2026_07_28_pass_through_to_a_child() {
     compare(MODERN, "stdio", "both").await;
 }
 
+/// The scenarios of the tasks extension, against a server that has all that they ask for: without the gateway and
+/// through it, all of them pass.
+#[tokio::test]
+async fn the_tasks_of_the_extension_pass_through() {
+    let (_server, url) = listening(&[&node(), &script("servers/tasks.mjs")]).await;
+    let gateway = Gateway::start(&servers([("tasks", json!({ "url": url }))])).await;
+    for url in [url, format!("http://{}/mcp/tasks", gateway.listen)] {
+        let (verdicts, output) = run(MODERN, &url).await;
+        let tasks: Verdicts =
+            verdicts.into_iter().filter(|(scenario, _)| scenario.starts_with("tasks-")).collect();
+        let (passed, failed) =
+            tasks.values().fold((0, 0), |(p, f), (passed, failed)| (p + passed, f + failed));
+        assert!(passed >= 40 && failed == 0, "{url}: {tasks:?}\n{output}");
+    }
+}
+
 /// Runs a suite against the reference server itself and against the gateway in front of one that is reached and speaks
 /// as told.
 async fn compare(suite: Suite, transport: &str, era: &str) {
