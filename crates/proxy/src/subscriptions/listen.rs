@@ -30,9 +30,9 @@ const AGAIN: Duration = Duration::from_secs(30);
 /// Listens until the client leaves, which drops this future, or the gateway stops.
 pub(crate) async fn listen(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
     let settings = &inbound.snapshot.settings;
-    let mut asked = Asked::read(&inbound.message, settings.subscriptions_max)?;
-    if !capability::declares_extension(&inbound.caller.client) {
-        asked.task_ids.clear();
+    let asked = Asked::read(&inbound.message, settings.subscriptions_max)?;
+    if !asked.task_ids.is_empty() {
+        capability::require_extension(&inbound.caller)?; // tasks extension, task status notifications
     }
     let caller = &inbound.caller;
     let place = gateway.fanout().enter((caller.tenant.clone(), caller.principal.clone()), settings)?;

@@ -88,6 +88,9 @@ async fn who_does_not_declare_the_extension_may_not_use_it() {
         let required = &answer.response["error"]["data"]["requiredCapabilities"];
         assert_eq!(*required, json!({"extensions": {TASKS: {}}}));
     }
+    let listen = json!({"notifications": {"taskIds": [id]}});
+    let answer = plain.ask("subscriptions/listen", listen).await;
+    assert_eq!((answer.status, answer.code()), (400, -32021), "{answer:?}");
     assert_eq!(plain.call("slow").await.text(), "done at once");
     let able = Client::with_tasks(&gateway, "/mcp/one");
     for method in ["tasks/list", "tasks/result"] {
