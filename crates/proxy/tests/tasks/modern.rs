@@ -115,3 +115,25 @@ async fn the_extension_is_declared_where_it_is_carried() {
         assert!(hello["capabilities"]["extensions"][TASKS].is_null(), "{path}: {hello}");
     }
 }
+
+#[tokio::test]
+async fn what_becomes_of_a_task_is_heard_under_the_clients_id() {
+    let tasks = Tasks::default();
+    let one = servers::modern(tasks.clone()).await;
+    let gateway = gateway([("one", &one)]);
+    let client = Client::with_tasks(&gateway, "/mcp");
+    let created = client.call("one__slow").await;
+    let id = &created.result()["taskId"];
+    let asked = json!({"notifications": {"taskIds": [id, "native-1"]}});
+    let mut stream = client.begin("subscriptions/listen", &asked);
+    assert_eq!(stream.next().await["params"]["notifications"], json!({"taskIds": [id]}));
+    let listen = one.wait_for("subscriptions/listen").await;
+    assert_eq!(listen.body["params"]["notifications"]["taskIds"], json!(["native-1"]));
+    let subscription = json!({"io.modelcontextprotocol/subscriptionId": listen.body["id"]});
+    let said = json!({"_meta": subscription, "taskId": "native-1", "status": "cancelled", "createdAt": "c",
+                      "lastUpdatedAt": "l", "ttlMs": null});
+    tasks.say(&json!({"jsonrpc": "2.0", "method": "notifications/tasks", "params": said})).await;
+    let told = stream.next().await;
+    assert_eq!((&told["method"], &told["params"]["taskId"]), (&json!("notifications/tasks"), id));
+    assert_eq!(told["params"]["status"], "cancelled");
+}

@@ -113,7 +113,10 @@ impl Client {
 
     /// Asks with this `Mcp-Name`.
     pub(crate) async fn ask_named(&self, method: &str, params: Value, name: Option<&str>) -> Answer {
-        let mut params = params;
+        self.send(self.request(method, params, name)).await
+    }
+
+    fn request(&self, method: &str, mut params: Value, name: Option<&str>) -> Request<Full<Bytes>> {
         let mut request = self.post();
         if self.revision == "2026-07-28" {
             params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!(self.revision);
@@ -127,7 +130,7 @@ impl Client {
             request = request.header("mcp-protocol-version", self.revision);
         }
         let body = json!({"jsonrpc": "2.0", "id": "q", "method": method, "params": params});
-        self.send(request.body(Full::new(Bytes::from(body.to_string()))).unwrap()).await
+        request.body(Full::new(Bytes::from(body.to_string()))).unwrap()
     }
 
     /// Sends a message that has no answer.
@@ -139,9 +142,7 @@ impl Client {
 
     /// Asks, and gives the stream of the answer.
     pub(crate) fn begin(&self, method: &str, params: &Value) -> Listening {
-        let body = json!({"jsonrpc": "2.0", "id": "q", "method": method, "params": params});
-        let request = self.post().header("mcp-protocol-version", self.revision);
-        let request = request.body(Full::new(Bytes::from(body.to_string()))).unwrap();
+        let request = self.request(method, params.clone(), None);
         let gateway = self.gateway.clone();
         let (sender, messages) = mpsc::channel(64);
         tokio::spawn(async move {

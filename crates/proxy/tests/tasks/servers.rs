@@ -112,6 +112,15 @@ fn modern_answer(tasks: &Tasks, request: &Seen) -> Answer {
     match (request.rpc(), request.tool()) {
         ("server/discover", _) => result(json!({"supportedVersions": ["2026-07-28"],
             "capabilities": {"tools": {}, "extensions": {TASKS: {}}}, "ttlMs": 0, "cacheScope": "public"})),
+        ("subscriptions/listen", _) => {
+            let (sender, answer) = events();
+            let subscription = json!({"io.modelcontextprotocol/subscriptionId": request.body["id"]});
+            let granted = json!({"_meta": subscription, "notifications": params["notifications"]});
+            let method = "notifications/subscriptions/acknowledged";
+            sender.try_send(event(&json!({"jsonrpc": "2.0", "method": method, "params": granted}))).unwrap();
+            *tasks.0.stream.lock().unwrap() = Some(sender);
+            answer
+        }
         ("tools/call", "slow") if declared => {
             let id = tasks.create();
             let task = detail(&id, &tasks.get(&id).unwrap());
