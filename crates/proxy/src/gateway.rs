@@ -14,12 +14,12 @@ use tollgate_catalog::{Catalog, CatalogError, ListKind, ToolsetSettings};
 use tollgate_mcp::{Message, Segments, methods};
 use tollgate_model::{EndpointName, PrincipalId, ServerName, TenantId};
 use tollgate_upstream::{
-    Audience, EventKind, Server, ServerEvent, ServerSettings, ServerStatus, SettingsError,
+    Audience, EventKind, Question, Server, ServerEvent, ServerSettings, ServerStatus, SettingsError,
 };
 
 use crate::connections::Connections;
 use crate::index::{CutNames, Indexes, ToolIndex, UriIndex};
-use crate::input::ParkedCalls;
+use crate::input::{self, ParkedCalls};
 use crate::logging;
 use crate::mailbox::Topic;
 use crate::mirror::Mirrors;
@@ -320,6 +320,7 @@ impl Gateway {
                 self.0.fanout.task_updated(&(event.server, event.origin), &task_id, &message);
             }
             EventKind::Notification(message) => self.pass_on(&event.audience, &event.server, &message),
+            EventKind::Request(question) => self.ask_beside(&event.audience, event.server, question),
         }
     }
 
@@ -357,25 +358,36 @@ impl Gateway {
                 session.send(Segments::from(Bytes::copy_from_slice(message.bytes())));
             }
         };
+        if let Some(session) = self.meant(audience, server) {
+            send(&session);
+        }
+    }
+
+    /// Brings a legacy server's request that belongs to no call to the one session that it can be meant for.
+    fn ask_beside(&self, audience: &Audience, server: ServerName, question: Arc<Question>) {
+        let Some(session) = self.meant(audience, &server) else { return };
+        let Some(stream) = session.listening() else { return };
+        let settings = &self.snapshot().settings;
+        let (open_max, wait) = (settings.in_flight_max, settings.input_timeout);
+        tokio::spawn(input::ask_beside(self.clone(), session, stream, server, question, open_max, wait));
+    }
+
+    /// The one session that an instance of this audience can speak to.
+    fn meant(&self, audience: &Audience, server: &ServerName) -> Option<Arc<Session>> {
         let snapshot = self.snapshot();
-        let is_of = |session: &Session| {
+        let is_of = |session: &Arc<Session>| {
             let name = session.endpoint.as_ref().map(ServerName::as_str);
             snapshot.catalog.endpoint(name).is_some_and(|endpoint| endpoint.servers().contains(server))
         };
         match audience {
-            Audience::Session(id) => {
-                if let Some(session) = self.0.sessions.of(id).filter(|session| is_of(session)) {
-                    send(&session);
-                }
-            }
+            Audience::Session(id) => self.0.sessions.of(id).filter(is_of),
             Audience::Principal(..) => {
                 let own = |session: &Arc<Session>| concerns(audience, session) && is_of(session);
                 let mut sessions = self.0.sessions.all().into_iter().filter(own);
-                if let (Some(session), None) = (sessions.next(), sessions.next()) {
-                    send(&session);
-                }
+                let first = sessions.next()?;
+                sessions.next().is_none().then_some(first)
             }
-            Audience::Tenant(_) | Audience::Everyone => {}
+            Audience::Tenant(_) | Audience::Everyone => None,
         }
     }
 }

@@ -117,6 +117,11 @@ impl Session {
         self.streams_open.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// The stream for what belongs to no request, if the client listens.
+    pub(crate) fn listening(&self) -> Option<Mailbox> {
+        self.lock_stream().clone()
+    }
+
     /// Sends a message that belongs to no request, if the client listens.
     pub(crate) fn send(&self, message: Segments) {
         if let Some(stream) = self.lock_stream().as_ref() {

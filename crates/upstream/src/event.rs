@@ -1,8 +1,9 @@
 //! What servers say unasked that concerns more than one call.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tollgate_mcp::{Message, meta, methods};
+use tokio::sync::oneshot;
+use tollgate_mcp::{Message, Segments, meta, methods};
 use tollgate_model::{PrincipalId, ServerName, SessionId, TenantId};
 
 use crate::key::{Key, Scope};
@@ -46,6 +47,52 @@ pub enum EventKind {
     /// Another notification of a legacy server that belongs to no call, for the one client session whose instance
     /// said it.
     Notification(Box<Message>),
+    /// A request of a legacy server that belongs to no call, for the one client session whose instance sent it.
+    Request(Arc<Question>),
+}
+
+/// A server's request beside all calls, and the way for its answer. Dropped unanswered, the server hears that there is
+/// nobody to ask.
+#[derive(Debug)]
+pub struct Question {
+    request: Message,
+    answer: Mutex<Option<oneshot::Sender<Segments>>>,
+}
+
+impl Question {
+    pub(crate) fn new(request: Message) -> (Self, oneshot::Receiver<Segments>) {
+        let (answer, answered) = oneshot::channel();
+        (Self { request, answer: Mutex::new(Some(answer)) }, answered)
+    }
+
+    /// What the server wants to know.
+    pub fn request(&self) -> &Message {
+        &self.request
+    }
+
+    /// Brings the server a response, under its own id. Only the first one counts.
+    pub fn answer(&self, response: Segments) {
+        let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(answer) = answer {
+            // The server may have ended meanwhile.
+            let _ = answer.send(response);
+        }
+    }
+}
+
+/// Two questions of the same words are still two.
+impl PartialEq for Question {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for Question {}
+
+impl std::hash::Hash for Question {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        std::ptr::from_ref(self).hash(state);
+    }
 }
 
 /// Whom an event concerns.

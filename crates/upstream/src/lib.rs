@@ -36,7 +36,7 @@ mod stream;
 mod watch;
 
 pub use error::UpstreamError;
-pub use event::{Audience, EventKind, Origin, ServerEvent};
+pub use event::{Audience, EventKind, Origin, Question, ServerEvent};
 pub use exchange::{Exchange, Incoming};
 pub use hello::Hello;
 pub use link::{Link, Outbound};

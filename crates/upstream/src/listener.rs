@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
-use tollgate_mcp::{Kind, Message, SseDecoder, headers, methods};
+use tollgate_mcp::{Kind, Message, Segments, SseDecoder, headers, methods};
 use tollgate_model::Revision;
 
 use crate::backoff::Backoff;
@@ -134,17 +134,29 @@ impl Listener {
             }
             Kind::Request => {
                 let Some(raw_id) = message.id_raw() else { return };
-                // Nothing else can be associated with a call from here.
-                let is_ping = message.method() == methods::PING;
-                let body = if is_ping { hello::pong(&raw_id) } else { hello::nobody(&raw_id) };
-                let headers = self.site.post_headers(Some(self.revision), self.session.id.as_ref());
-                if let Err(error) = self.site.tell(&self.site.target, headers, body).await {
-                    tracing::debug!(server = %shared.settings.name, %error, "an answer was not accepted");
+                if message.method() == methods::PING {
+                    return answer(&self.site, self.revision, &self.session, hello::pong(&raw_id)).await;
                 }
+                let (site, revision, session) =
+                    (Arc::clone(&self.site), self.revision, Arc::clone(&self.session));
+                let asked = shared.ask(message, &self.source);
+                let stop = self.session.stop.clone();
+                // The stream goes on being read while somebody thinks about the answer.
+                tokio::spawn(stop.run_until_cancelled_owned(async move {
+                    answer(&site, revision, &session, asked.await).await;
+                }));
             }
             Kind::Result | Kind::Error => {
                 shared.protocol_error("an answer on a stream that carries none", false);
             }
         }
+    }
+}
+
+/// Posts a response into the session.
+async fn answer(site: &Site, revision: Revision, session: &Current, response: Segments) {
+    let headers = site.post_headers(Some(revision), session.id.as_ref());
+    if let Err(error) = site.tell(&site.target, headers, response).await {
+        tracing::debug!(server = %site.shared.settings.name, %error, "an answer was not accepted");
     }
 }

@@ -30,6 +30,8 @@ pub(crate) enum Action {
     Nothing,
     /// Send this to the server.
     Answer(Segments),
+    /// Ask whom it concerns; the answer goes to the server.
+    Ask(Box<Message>),
     /// Tell whom it concerns.
     Event(EventKind),
 }
@@ -246,7 +248,8 @@ impl Mux {
         }
         let call = of_task.or_else(|| self.only_asked()).or_else(|| self.only_call());
         let call = call.and_then(|id| self.calls.get(&id));
-        let delivered = call.is_some_and(|entry| hand_over(&entry.sender, Incoming::Request(message)));
+        let Some(entry) = call else { return Action::Ask(Box::new(message)) };
+        let delivered = hand_over(&entry.sender, Incoming::Request(message));
         if delivered { Action::Nothing } else { Action::Answer(hello::nobody(&raw_id)) }
     }
 

@@ -55,7 +55,8 @@ pub(crate) struct Current {
     /// Set when the server no longer knows it.
     forgotten: AtomicBool,
     pulse: Arc<Pulse>,
-    stop: CancellationToken,
+    /// Ends with the session.
+    pub(crate) stop: CancellationToken,
 }
 
 impl Current {

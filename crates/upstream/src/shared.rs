@@ -6,11 +6,12 @@ use std::time::SystemTime;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tollgate_mcp::Limits;
+use tollgate_mcp::{Limits, Message, Segments};
 use tollgate_model::Revision;
 use tollgate_telemetry::events::{ServerDown, ServerUp};
 
-use crate::event::Source;
+use crate::event::{Question, Source};
+use crate::hello;
 use crate::{Counters, EventKind, Reach, ServerEvent, ServerSettings, UpstreamError};
 
 /// A number that only grows.
@@ -171,6 +172,14 @@ impl Shared {
         if (crowded && droppable) || self.events.try_send(event).is_err() {
             self.counters.messages_dropped.add();
         }
+    }
+
+    /// Asks whom it concerns, and gives the response for the server: an error if there is nobody to ask.
+    pub(crate) fn ask(&self, request: Message, source: &Source) -> impl Future<Output = Segments> + use<> {
+        let raw_id = request.id_raw().unwrap_or_default();
+        let (question, answered) = Question::new(request);
+        self.event(EventKind::Request(Arc::new(question)), source);
+        async move { answered.await.unwrap_or_else(|_| hello::nobody(&raw_id)) }
     }
 
     pub(crate) fn counters(&self) -> Counters {

@@ -8,7 +8,7 @@ use http::StatusCode;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tollgate_mcp::{Segments, SseDecoder, SseError, headers};
+use tollgate_mcp::{Message, Segments, SseDecoder, SseError, headers};
 use tollgate_model::Era;
 
 use crate::UpstreamError;
@@ -131,6 +131,7 @@ impl Owner {
                     match self.mux.receive(event.data, Some(Era::Legacy)) {
                         Action::Nothing => {}
                         Action::Answer(body) => self.post(body),
+                        Action::Ask(request) => self.ask(*request),
                         Action::Event(kind) => self.shared.event(kind, &self.source),
                     }
                     continue;
@@ -183,6 +184,18 @@ impl Owner {
             Command::Settled(..) => {}
         }
         ControlFlow::Continue(())
+    }
+
+    /// Asks whom a request concerns that belongs to no call, and posts the answer when it is there.
+    fn ask(&self, request: Message) {
+        let (site, target, stop) = (Arc::clone(&self.site), self.target.clone(), self.stop.clone());
+        let answer = self.shared.ask(request, &self.source);
+        tokio::spawn(stop.run_until_cancelled_owned(async move {
+            let answer = answer.await;
+            if let Err(error) = site.tell(&target, site.post_headers(None, None), answer).await {
+                tracing::debug!(server = %site.shared.settings.name, %error, "an answer was not accepted");
+            }
+        }));
     }
 
     /// Posts from a task of its own: the stream must go on being read.

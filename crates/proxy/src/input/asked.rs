@@ -9,6 +9,9 @@ use tollgate_model::{Code, Refusal, Revision, ServerName, Stage};
 /// The key in `_meta` of a question that names the server which asks.
 pub(crate) const SERVER_KEY: &str = "dev.tollgate/server";
 
+/// The largest question: it is kept until it is answered.
+const BYTES_MAX: usize = 1 << 20;
+
 /// A server's request for input: an object with `method` and `params`.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
@@ -72,6 +75,11 @@ impl Asked {
             self.method.as_str(),
             methods::ELICITATION_CREATE | methods::SAMPLING_CREATE_MESSAGE | methods::ROOTS_LIST
         )
+    }
+
+    /// Whether it is more than may be kept for a client.
+    pub(crate) fn is_too_large(&self) -> bool {
+        self.body.len() > BYTES_MAX
     }
 
     /// Whether it asks to open a URL.

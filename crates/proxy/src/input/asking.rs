@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tollgate_mcp::{Message, Segments, compose};
-use tollgate_model::ServerName;
-use tollgate_upstream::{Exchange, Incoming, Link, UpstreamError};
+use tollgate_model::{Caller, ServerName};
+use tollgate_upstream::{Exchange, Incoming, Link, Question, UpstreamError};
 
 use super::Asked;
 use super::questions::CannotAsk;
@@ -85,7 +86,7 @@ impl<'a> Asking<'a> {
         let Some(raw_id) = request.id_raw() else { return Ok(()) };
         let asked = Asked::of_request(request);
         let client = &session.caller.client;
-        if asked.missing(&client.capabilities).is_some() {
+        if asked.missing(&client.capabilities).is_some() || asked.is_too_large() {
             return link.notify(refuse_question(&raw_id, &asked)).await;
         }
         let progress = asked.progress_token().map(|token| (link.clone(), token));
@@ -100,16 +101,10 @@ impl<'a> Asking<'a> {
         open.ids.push((raw_id.clone(), question.id));
         let link = link.clone();
         open.waiting.push(Box::pin(async move {
-            let answer = match tokio::time::timeout(wait, question.answered()).await {
-                Ok(Some(response)) => {
-                    let mut edit = response.edit();
-                    response.set_id(&mut edit, raw_id);
-                    tasks::answer_of_task(gateway, &session.caller, &response, &mut edit);
-                    edit.finish()
-                }
-                // The server has withdrawn its question, or is about to hear that the call is over.
-                Ok(None) => return,
-                Err(_) => failed(&raw_id, "the client did not answer in time"),
+            // Without an answer the server has withdrawn its question, or is about to hear that the call is over.
+            let Some(answer) = answer_for(gateway, &session.caller, &raw_id, &mut question, wait).await
+            else {
+                return;
             };
             if let Err(error) = link.notify(answer).await {
                 tracing::debug!(%error, "a client's answer could not be brought to the server");
@@ -129,8 +124,60 @@ impl<'a> Asking<'a> {
     }
 }
 
+/// Asks a session's client what a server wants to know that belongs to no call.
+pub(crate) async fn ask_beside(
+    gateway: Gateway,
+    session: Arc<Session>,
+    stream: Mailbox,
+    server: ServerName,
+    asks: Arc<Question>,
+    open_max: usize,
+    wait: Duration,
+) {
+    let request = tasks::question(&gateway, &session.caller, &server, asks.request().clone());
+    let Some(raw_id) = request.id_raw() else { return };
+    let asked = Asked::of_request(&request);
+    let client = &session.caller.client;
+    if asked.missing(&client.capabilities).is_some() || asked.is_too_large() {
+        return asks.answer(refuse_question(&raw_id, &asked));
+    }
+    let write = |id| asked.for_legacy(id, client.revision, &server, None);
+    match session.questions.ask(&stream, open_max, None, write).await {
+        Ok(mut question) => {
+            if let Some(answer) = answer_for(&gateway, &session.caller, &raw_id, &mut question, wait).await {
+                asks.answer(answer);
+            }
+        }
+        Err(CannotAsk) => asks.answer(failed(&raw_id, "the client cannot be asked now")),
+    }
+}
+
+/// The client's answer under the server's own id; none if nobody waits for it any more.
+async fn answer_for(
+    gateway: &Gateway,
+    caller: &Caller,
+    raw_id: &Bytes,
+    question: &mut super::questions::Question,
+    wait: Duration,
+) -> Option<Segments> {
+    match tokio::time::timeout(wait, question.answered()).await {
+        Ok(Some(response)) => {
+            let mut edit = response.edit();
+            response.set_id(&mut edit, raw_id.clone());
+            tasks::answer_of_task(gateway, caller, &response, &mut edit);
+            Some(edit.finish())
+        }
+        Ok(None) => None,
+        Err(_) => Some(failed(raw_id, "the client did not answer in time")),
+    }
+}
+
 /// What a server gets for a question that its client has not declared to take: a method that the client does not have.
+/// One that is too large to be kept is no question.
 pub(crate) fn refuse_question(raw_id: &[u8], asked: &Asked) -> Segments {
+    if asked.is_too_large() {
+        return failed(raw_id, "the request is larger than a client can be asked");
+    }
     let text = format!("Method not found: the client does not support {}", asked.method());
     Segments::from(compose::error(Some(raw_id), tollgate_mcp::codes::METHOD_NOT_FOUND, &text, None))
 }

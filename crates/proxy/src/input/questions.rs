@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -10,6 +11,9 @@ use tollgate_telemetry::counters::{Keeping, Kept};
 use tollgate_upstream::Link;
 
 use crate::mailbox::Mailbox;
+
+/// How long a client may leave its stream full before it counts as not reading it.
+const READER_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The open questions of one client. Clones share the table.
 #[derive(Clone, Debug, Default)]
@@ -67,8 +71,10 @@ impl Questions {
         // From here on the entry goes with the question.
         let question =
             Question { questions: self.clone(), stream: stream.clone(), id, answer, settled: false };
-        stream.send(write(id)).await.map_err(|_| CannotAsk)?;
-        Ok(question)
+        match tokio::time::timeout(READER_PATIENCE, stream.send(write(id))).await {
+            Ok(Ok(())) => Ok(question),
+            Ok(Err(_)) | Err(_) => Err(CannotAsk),
+        }
     }
 
     /// The client answered. An answer to nothing is ignored: the question may have been withdrawn just now.

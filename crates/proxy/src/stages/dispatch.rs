@@ -21,6 +21,9 @@ use crate::tasks;
 /// How long a client that reads slowly may hold a server's notification up.
 const READER_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How many questions one result may carry to a modern client.
+const ASKED_AT_ONCE_MAX: usize = 64;
+
 /// A request as it leaves.
 pub(crate) struct Departure {
     /// The id that the body carries, minted by the route's link.
@@ -157,10 +160,13 @@ pub(crate) async fn follow(
             Incoming::Response(message) => return Ok(Sent::Response(message)),
             Incoming::Notification(message) => {
                 let (Some(listener), Some(wish)) = (listener, &mut wish) else { continue };
-                if let Asker::Session { session, .. } = asker
-                    && message.method() == methods::NOTIFICATIONS_CANCELLED
-                {
-                    asking.withdraw(session, &message);
+                if message.method() == methods::NOTIFICATIONS_CANCELLED {
+                    // The server takes a question back.
+                    if let Asker::Session { session, .. } = asker {
+                        asking.withdraw(session, &message);
+                    } else if let Some(span) = message.member("requestId") {
+                        asked.retain(|(raw_id, _)| *raw_id != span.of(message.bytes()));
+                    }
                     continue;
                 }
                 match listener.relay(&message, server, link.era(), wish) {
@@ -189,7 +195,11 @@ pub(crate) async fn follow(
                     }
                     (Asker::Later { capabilities }, _) => {
                         let question = Asked::of_request(&request);
-                        if question.is_input() && question.missing(capabilities).is_none() {
+                        let may_ask = question.is_input()
+                            && question.missing(capabilities).is_none()
+                            && !question.is_too_large()
+                            && asked.len() < ASKED_AT_ONCE_MAX;
+                        if may_ask {
                             asked.push((Bytes::copy_from_slice(&raw_id), question));
                         } else {
                             link.notify(refuse_question(&raw_id, &question)).await?;

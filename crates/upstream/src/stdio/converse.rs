@@ -11,7 +11,7 @@ use tokio::process::ChildStdin;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tollgate_mcp::{Line, LineDecoder, Segments, encode_line};
+use tollgate_mcp::{Line, LineDecoder, Message, Segments, encode_line};
 use tollgate_model::Era;
 
 use super::process::{Pipes, Process};
@@ -46,6 +46,7 @@ pub(crate) fn start(
         shared: Arc::clone(shared),
         source,
         inbox,
+        commands: commands.downgrade(),
         outbox: VecDeque::new(),
         era: None,
         stop: stop.clone(),
@@ -59,6 +60,8 @@ struct Owner {
     mux: Mux,
     source: Source,
     inbox: mpsc::Receiver<Command>,
+    /// The way into the inbox, for what comes later. Weak: the conversation ends with its last handle.
+    commands: mpsc::WeakSender<Command>,
     outbox: VecDeque<Bytes>,
     era: Option<Era>,
     stop: CancellationToken,
@@ -182,10 +185,24 @@ impl Owner {
             Line::Message(bytes) => match self.mux.receive(bytes, self.era) {
                 Action::Nothing => {}
                 Action::Answer(body) => self.post(&body),
+                Action::Ask(request) => self.ask(*request),
                 Action::Event(kind) => self.shared.event(kind, &self.source),
             },
             Line::Oversize { id, .. } => self.mux.oversize(id.as_deref()),
         }
+    }
+
+    /// Asks whom a request concerns that belongs to no call. The answer comes as a command, like anyone's message.
+    fn ask(&self, request: Message) {
+        let commands = self.commands.clone();
+        let answer = self.shared.ask(request, &self.source);
+        tokio::spawn(self.stop.clone().run_until_cancelled_owned(async move {
+            let answer = answer.await;
+            if let Some(commands) = commands.upgrade() {
+                // The child may have ended meanwhile.
+                let _ = commands.send(Command::Send(answer)).await;
+            }
+        }));
     }
 
     fn post(&mut self, body: &Segments) {

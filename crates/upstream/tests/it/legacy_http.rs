@@ -2,6 +2,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Method;
 use serde_json::{Value, json};
 use tollgate_model::{Era, Revision};
@@ -181,14 +182,14 @@ async fn a_request_of_the_server_on_a_calls_stream_reaches_the_caller_and_its_an
     let Incoming::Request(question) = exchange.next().await.unwrap() else { panic!("a request") };
     assert_eq!(question.method(), "elicitation/create");
     let reply = json!({"jsonrpc": "2.0", "id": "q", "result": {"action": "decline"}});
-    link.notify(tollgate_mcp::Segments::from(bytes::Bytes::from(reply.to_string()))).await.unwrap();
+    link.notify(tollgate_mcp::Segments::from(Bytes::from(reply.to_string()))).await.unwrap();
     assert!(matches!(exchange.next().await.unwrap(), Incoming::Response(_)));
     // The ping was answered by the gateway itself.
     eventually(|| fake.seen.lock().unwrap().iter().any(|seen| seen.body["id"] == "p").then_some(())).await;
 }
 
 #[tokio::test]
-async fn what_a_server_says_unasked_becomes_events_and_its_questions_are_refused() {
+async fn what_a_server_says_and_asks_beside_all_calls_becomes_events() {
     let streams = Arc::new(Mutex::new(Vec::new()));
     let opened = Arc::clone(&streams);
     let fake = Fake::start(move |request: Seen| {
@@ -240,7 +241,14 @@ async fn what_a_server_says_unasked_becomes_events_and_its_questions_are_refused
     let answer = |id: i64| move |seen: &Seen| seen.body["id"] == id && seen.rpc().is_empty();
     let find = |id| fake.seen.lock().unwrap().iter().find(|seen| answer(id)(seen)).cloned();
     assert_eq!(eventually(|| find(1)).await.body["result"], json!({}));
-    assert_eq!(eventually(|| find(2)).await.body["error"]["code"], -32601);
+    // A question is for the client whose session it is; if nobody takes it, the server hears so.
+    let EventKind::Request(question) = events.recv().await.unwrap().kind else { panic!("no question") };
+    assert_eq!(question.request().method(), "roots/list");
+    question.answer(Bytes::from_static(br#"{"jsonrpc":"2.0","id":2,"result":{"roots":[]}}"#).into());
+    assert_eq!(eventually(|| find(2)).await.body["result"], json!({"roots": []}));
+    stream.send(say(json!({"jsonrpc": "2.0", "id": 3, "method": "roots/list"}))).await.unwrap();
+    drop(events.recv().await.unwrap());
+    assert_eq!(eventually(|| find(3)).await.body["error"]["code"], -32601);
 
     // It ends, and is opened again where it ended.
     drop(stream);
