@@ -2,6 +2,7 @@
 
 use rmcp::ErrorData;
 use rmcp::model::{GetPromptRequestParams, GetPromptResponse, GetPromptResult, ListPromptsResult, Prompt};
+use rmcp::service::{RequestContext, RoleServer};
 use serde_json::{Value, json};
 
 use crate::rounds;
@@ -33,7 +34,10 @@ pub(crate) fn list() -> Result<ListPromptsResult, ErrorData> {
 }
 
 /// One prompt with its arguments filled in.
-pub(crate) fn get(request: &GetPromptRequestParams) -> Result<GetPromptResponse, ErrorData> {
+pub(crate) async fn get(
+    request: &GetPromptRequestParams,
+    context: &RequestContext<RoleServer>,
+) -> Result<GetPromptResponse, ErrorData> {
     let argument = |key: &str| {
         request
             .arguments
@@ -61,7 +65,9 @@ pub(crate) fn get(request: &GetPromptRequestParams) -> Result<GetPromptResponse,
             user(&json!({ "type": "image", "data": PIXEL_PNG, "mimeType": "image/png" })),
             user(&text("Please analyze the image above.")),
         ]),
-        "test_input_required_result_prompt" => return rounds::prompt(request.input_responses.as_ref()),
+        "test_input_required_result_prompt" => {
+            return rounds::prompt(request.input_responses.as_ref(), context).await;
+        }
         other => return Err(ErrorData::invalid_params(format!("no prompt is called {other}"), None)),
     };
     let result: GetPromptResult = decode(json!({ "messages": messages, "resultType": "complete" }))?;

@@ -1,4 +1,5 @@
-//! Requests that need another round: the server asks, the client tries again with the answers.
+//! Requests that need another round: the server asks, the client tries again with the answers. In the legacy era the
+//! server asks by requests of its own, and makes the same rounds with the answers.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::prompts::user;
 use crate::server::Reference;
-use crate::tools::{decode, text};
+use crate::tools::{argument, decode, text};
 
 /// Signs the states that are handed out, so that a changed one is noticed.
 #[derive(Clone)]
@@ -36,8 +37,61 @@ impl Seal {
     }
 }
 
-/// The tools `test_input_required_result_*`.
-pub(crate) fn tool(
+/// Whether a tool is one of those that ask something.
+pub(crate) fn is_tool(tool: &str) -> bool {
+    ["test_input_required_result_", "test_sampling", "test_elicitation"]
+        .iter()
+        .any(|own| tool.starts_with(own))
+}
+
+/// The tools that ask something: `test_input_required_result_*`, `test_sampling` and `test_elicitation*`.
+pub(crate) async fn tool(
+    reference: &Reference,
+    mut request: CallToolRequestParams,
+    context: &RequestContext<RoleServer>,
+) -> Result<CallToolResponse, ErrorData> {
+    loop {
+        match round(reference, &request, context)? {
+            CallToolResponse::InputRequired(asks) if !is_modern(context) => {
+                let asks = serde_json::to_value(&asks).unwrap_or_default();
+                match answers_to(&asks["inputRequests"], context).await {
+                    Ok(answers) => request.input_responses = Some(answers),
+                    Err(why) => return done(&format!("Not supported or error: {why}")),
+                }
+                request.request_state = asks["requestState"].as_str().map(ToOwned::to_owned);
+            }
+            answer => return Ok(answer),
+        }
+    }
+}
+
+fn is_modern(context: &RequestContext<RoleServer>) -> bool {
+    context.meta.contains_key("io.modelcontextprotocol/protocolVersion")
+}
+
+/// Asks a legacy client one thing after the other.
+async fn answers_to(asks: &Value, context: &RequestContext<RoleServer>) -> Result<InputResponses, String> {
+    let said = |error: &dyn std::fmt::Display| error.to_string();
+    let mut answers = InputResponses::new();
+    for (key, ask) in asks.as_object().into_iter().flatten() {
+        let params = ask["params"].clone();
+        let answer = match ask["method"].as_str() {
+            Some("elicitation/create") => {
+                let params = decode(params).map_err(|error| said(&error.message))?;
+                serde_json::to_value(context.peer.create_elicitation(params).await.map_err(|e| said(&e))?)
+            }
+            Some("sampling/createMessage") => {
+                let params = decode(params).map_err(|error| said(&error.message))?;
+                serde_json::to_value(context.peer.create_message(params).await.map_err(|e| said(&e))?)
+            }
+            _ => serde_json::to_value(context.peer.list_roots().await.map_err(|e| said(&e))?),
+        };
+        answers.insert(key.clone(), answer.map_err(|error| said(&error))?);
+    }
+    Ok(answers)
+}
+
+fn round(
     reference: &Reference,
     request: &CallToolRequestParams,
     context: &RequestContext<RoleServer>,
@@ -50,8 +104,42 @@ pub(crate) fn tool(
     let word = |key: &str, field: &str| {
         answers.get(key).and_then(|answer| answer["content"][field].as_str()).map(ToOwned::to_owned)
     };
-    let (_, which) = request.name.split_at("test_input_required_result_".len());
-    match which {
+    let elicited = |says: &str, message: &str, schema: Value| match answers.get("asked") {
+        Some(answer) => {
+            let action = answer["action"].as_str().unwrap_or_default();
+            done(&format!("{says}: action={action}, content={}", answer["content"]))
+        }
+        None => ask(json!({ "asked": elicit(message, &schema) }), None),
+    };
+    match request.name.as_ref() {
+        "test_sampling" => {
+            return match answers.get("asked") {
+                Some(answer) => done(&format!(
+                    "LLM response: {}",
+                    answer["content"]["text"].as_str().unwrap_or("no text")
+                )),
+                None => ask(json!({ "asked": sample(argument(request, "prompt")?) }), None),
+            };
+        }
+        "test_elicitation" => {
+            let schema = json!({
+                "type": "object",
+                "properties": { "response": { "type": "string", "description": "The user's response" } },
+                "required": ["response"],
+            });
+            return elicited("User response", argument(request, "message")?, schema);
+        }
+        "test_elicitation_sep1034_defaults" => {
+            let message = "Please review and update the form fields with defaults";
+            return elicited("Elicitation completed", message, form_with_defaults());
+        }
+        "test_elicitation_sep1330_enums" => {
+            let message = "Please select options from the enum fields";
+            return elicited("Elicitation completed", message, form_with_choices());
+        }
+        _ => {}
+    }
+    match request.name.strip_prefix("test_input_required_result_").unwrap_or_default() {
         "elicitation" => match word("user_name", "name") {
             Some(given) => done(&format!("Hello, {given}!")),
             None => ask(json!({ "user_name": form("What is your name?", "name", "string") }), None),
@@ -131,7 +219,21 @@ pub(crate) fn tool(
 }
 
 /// The prompt `test_input_required_result_prompt`.
-pub(crate) fn prompt(answers: Option<&InputResponses>) -> Result<GetPromptResponse, ErrorData> {
+pub(crate) async fn prompt(
+    answers: Option<&InputResponses>,
+    context: &RequestContext<RoleServer>,
+) -> Result<GetPromptResponse, ErrorData> {
+    let response = prompt_round(answers)?;
+    let GetPromptResponse::InputRequired(asks) = &response else { return Ok(response) };
+    if is_modern(context) {
+        return Ok(response);
+    }
+    let asks = serde_json::to_value(asks).unwrap_or_default();
+    let answers = answers_to(&asks["inputRequests"], context).await;
+    prompt_round(Some(&answers.map_err(|why| ErrorData::internal_error(why, None))?))
+}
+
+fn prompt_round(answers: Option<&InputResponses>) -> Result<GetPromptResponse, ErrorData> {
     let given = answers
         .and_then(|answers| answers.get("user_context"))
         .and_then(|answer| answer["content"]["context"].as_str());
@@ -157,17 +259,14 @@ fn required(requests: Value, state: Option<String>) -> Result<InputRequiredResul
 }
 
 fn form(message: &str, field: &str, kind: &str) -> Value {
+    let schema = json!({ "type": "object", "properties": { field: { "type": kind } }, "required": [field] });
+    elicit(message, &schema)
+}
+
+fn elicit(message: &str, schema: &Value) -> Value {
     json!({
         "method": "elicitation/create",
-        "params": {
-            "mode": "form",
-            "message": message,
-            "requestedSchema": {
-                "type": "object",
-                "properties": { field: { "type": kind } },
-                "required": [field],
-            },
-        },
+        "params": { "mode": "form", "message": message, "requestedSchema": schema },
     })
 }
 
@@ -175,5 +274,55 @@ fn sample(prompt: &str) -> Value {
     json!({
         "method": "sampling/createMessage",
         "params": { "messages": [user(&text(prompt))], "maxTokens": 100 },
+    })
+}
+
+fn form_with_defaults() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "name": { "type": "string", "description": "User name", "default": "John Doe" },
+            "age": { "type": "integer", "description": "User age", "default": 30 },
+            "score": { "type": "number", "description": "User score", "default": 95.5 },
+            "status": {
+                "type": "string",
+                "description": "User status",
+                "enum": ["active", "inactive", "pending"],
+                "default": "active",
+            },
+            "verified": { "type": "boolean", "description": "Verification status", "default": true },
+        },
+        "required": [],
+    })
+}
+
+fn form_with_choices() -> Value {
+    let titled = |prefix: &str, words: [&str; 3]| -> Vec<Value> {
+        (1..).zip(words).map(|(n, word)| json!({ "const": format!("{prefix}{n}"), "title": word })).collect()
+    };
+    json!({
+        "type": "object",
+        "properties": {
+            "untitledSingle": { "type": "string", "enum": ["option1", "option2", "option3"] },
+            "titledSingle": { "type": "string", "oneOf": titled("value", ["First", "Second", "Third"]) },
+            "legacyEnum": {
+                "type": "string",
+                "enum": ["opt1", "opt2", "opt3"],
+                "enumNames": ["Option One", "Option Two", "Option Three"],
+            },
+            "untitledMulti": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": 3,
+                "items": { "type": "string", "enum": ["option1", "option2", "option3"] },
+            },
+            "titledMulti": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": 3,
+                "items": { "anyOf": titled("value", ["First choice", "Second choice", "Third choice"]) },
+            },
+        },
+        "required": [],
     })
 }

@@ -143,9 +143,9 @@ impl ServerHandler for Reference {
     async fn get_prompt(
         &self,
         request: GetPromptRequestParams,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
-        prompts::get(&request)
+        prompts::get(&request, &context).await
     }
 
     async fn list_resources(

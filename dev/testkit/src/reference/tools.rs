@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use rmcp::ErrorData;
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ClientCapabilities,
-    CreateMessageRequestParams, ElicitRequestParams, JsonObject, ListToolsResult, LoggingLevel,
-    LoggingMessageNotificationParam, ProgressNotificationParam, SamplingMessage, Tool,
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ClientCapabilities, JsonObject,
+    ListToolsResult, LoggingLevel, LoggingMessageNotificationParam, ProgressNotificationParam, Tool,
 };
 use rmcp::service::{RequestContext, RoleServer};
 use serde::de::DeserializeOwned;
@@ -221,24 +220,6 @@ pub(crate) async fn call(
             }
             json!([text("Success")])
         }
-        "test_sampling" => json!([text(&sampled(&request, &context).await)]),
-        "test_elicitation" => {
-            let message = argument(&request, "message")?.to_owned();
-            let schema = json!({
-                "type": "object",
-                "properties": { "response": { "type": "string", "description": "The user's response" } },
-                "required": ["response"],
-            });
-            json!([text(&elicited(&context, &message, schema, "User response").await?)])
-        }
-        "test_elicitation_sep1034_defaults" => {
-            let message = "Please review and update the form fields with defaults";
-            json!([text(&elicited(&context, message, form_with_defaults(), "Elicitation completed").await?)])
-        }
-        "test_elicitation_sep1330_enums" => {
-            let message = "Please select options from the enum fields";
-            json!([text(&elicited(&context, message, form_with_choices(), "Elicitation completed").await?)])
-        }
         "test_trigger_tool_change" => {
             reference.changes.send_modify(|changes| changes.tools += 1);
             let _ = context.peer.notify_tool_list_changed().await;
@@ -275,9 +256,7 @@ pub(crate) async fn call(
             json!([text("cancelled")])
         }
         numbered if numbered.starts_with("numbered_") => json!([text(&format!("This is {numbered}"))]),
-        other if other.starts_with("test_input_required_result_") => {
-            return rounds::tool(reference, &request, &context);
-        }
+        asks if rounds::is_tool(asks) => return rounds::tool(reference, request, &context).await,
         other => return Err(ErrorData::invalid_params(format!("Unknown tool: {other}"), None)),
     };
     Ok(decode::<CallToolResult>(json!({ "content": content, "resultType": "complete" }))?.into())
@@ -308,7 +287,7 @@ fn failed(message: &str) -> Result<CallToolResponse, ErrorData> {
     .into())
 }
 
-fn argument<'a>(request: &'a CallToolRequestParams, key: &str) -> Result<&'a str, ErrorData> {
+pub(crate) fn argument<'a>(request: &'a CallToolRequestParams, key: &str) -> Result<&'a str, ErrorData> {
     let arguments: Option<&JsonObject> = request.arguments.as_ref();
     arguments
         .and_then(|arguments| arguments.get(key))
@@ -334,88 +313,4 @@ async fn progress(context: &RequestContext<RoleServer>, done: f64) {
     param.total = Some(100.0);
     param.message = Some(format!("Completed step {done} of 100"));
     drop(context.peer.notify_progress(param).await);
-}
-
-async fn sampled(request: &CallToolRequestParams, context: &RequestContext<RoleServer>) -> String {
-    let Ok(prompt) = argument(request, "prompt") else { return "no prompt was given".into() };
-    let params = CreateMessageRequestParams::new(vec![SamplingMessage::user_text(prompt)], 100);
-    let answer = context.peer.create_message(params).await;
-    match answer {
-        Ok(answer) => {
-            let answer = serde_json::to_value(&answer).unwrap_or_default();
-            format!("LLM response: {}", answer["content"]["text"].as_str().unwrap_or("no text"))
-        }
-        Err(error) => format!("Sampling not supported or error: {error}"),
-    }
-}
-
-async fn elicited(
-    context: &RequestContext<RoleServer>,
-    message: &str,
-    schema: Value,
-    says: &str,
-) -> Result<String, ErrorData> {
-    let params = ElicitRequestParams::FormElicitationParams {
-        meta: None,
-        message: message.into(),
-        requested_schema: decode(schema)?,
-    };
-    Ok(match context.peer.create_elicitation(params).await {
-        Ok(answer) => {
-            let answer = serde_json::to_value(&answer).unwrap_or_default();
-            let action = answer["action"].as_str().unwrap_or_default();
-            format!("{says}: action={action}, content={}", answer["content"])
-        }
-        Err(error) => format!("Elicitation not supported or error: {error}"),
-    })
-}
-
-fn form_with_defaults() -> Value {
-    json!({
-        "type": "object",
-        "properties": {
-            "name": { "type": "string", "description": "User name", "default": "John Doe" },
-            "age": { "type": "integer", "description": "User age", "default": 30 },
-            "score": { "type": "number", "description": "User score", "default": 95.5 },
-            "status": {
-                "type": "string",
-                "description": "User status",
-                "enum": ["active", "inactive", "pending"],
-                "default": "active",
-            },
-            "verified": { "type": "boolean", "description": "Verification status", "default": true },
-        },
-        "required": [],
-    })
-}
-
-fn form_with_choices() -> Value {
-    let titled = |prefix: &str, words: [&str; 3]| -> Vec<Value> {
-        (1..).zip(words).map(|(n, word)| json!({ "const": format!("{prefix}{n}"), "title": word })).collect()
-    };
-    json!({
-        "type": "object",
-        "properties": {
-            "untitledSingle": { "type": "string", "enum": ["option1", "option2", "option3"] },
-            "titledSingle": { "type": "string", "oneOf": titled("value", ["First", "Second", "Third"]) },
-            "legacyEnum": {
-                "type": "string",
-                "enum": ["opt1", "opt2", "opt3"],
-                "enumNames": ["Option One", "Option Two", "Option Three"],
-            },
-            "untitledMulti": {
-                "type": "array",
-                "minItems": 1,
-                "maxItems": 3,
-                "items": { "type": "string", "enum": ["option1", "option2", "option3"] },
-            },
-            "titledMulti": {
-                "type": "array",
-                "minItems": 1,
-                "maxItems": 3,
-                "items": { "anyOf": titled("value", ["First choice", "Second choice", "Third choice"]) },
-            },
-        },
-        "required": [],
-    })
 }
