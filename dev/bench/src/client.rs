@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::Result;
 use crate::load::{Reader, excerpt};
-use crate::payload::LEGACY;
+use crate::payload::{LEGACY, MODERN};
+use crate::targets::Site;
 
 /// Longest wait for an answer.
 const WAIT_MAX: Duration = Duration::from_secs(10);
@@ -46,6 +47,19 @@ pub(crate) fn legacy_request(
         let _ = write!(text, "Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
     }
     text + "\r\n" + body
+}
+
+/// Writes a call of a tool in the modern era. `members` stand beside its name in the params, as raw JSON.
+pub(crate) fn modern_call(site: &Site, id: usize, native_name: &str, members: &str) -> String {
+    let Site { address, path, prefix, .. } = site;
+    let public_name = format!("{prefix}{native_name}");
+    let body = format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{public_name}",{members},"_meta":{{"io.modelcontextprotocol/protocolVersion":"{MODERN}","io.modelcontextprotocol/clientInfo":{{"name":"tollgate-bench","version":"1.0.0"}},"io.modelcontextprotocol/clientCapabilities":{{"elicitation":{{}}}}}}}}}}"#
+    );
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nAccept: application/json, text/event-stream\r\nContent-Type: application/json\r\nMCP-Protocol-Version: {MODERN}\r\nMcp-Method: tools/call\r\nMcp-Name: {public_name}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 /// Sends a request and reads its whole answer.

@@ -11,6 +11,7 @@ mod load;
 mod machine;
 mod measure;
 mod mock;
+mod parked;
 mod payload;
 mod process;
 mod report;
@@ -33,7 +34,7 @@ use figures::{Figures, median};
 use machine::Machine;
 use measure::{Durations, measure};
 use report::{Measured, Report};
-use rows::{IDLE, ROWS, Row};
+use rows::{IDLE, PARKED, ROWS, Row};
 use targets::{Target, World};
 
 /// What a chore can fail with: it is told to a person, who reads it and acts.
@@ -42,6 +43,8 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 /// Idle sessions of the whole run and of the quick one.
 const SESSIONS: usize = 1_000;
 const SESSIONS_QUICK: usize = 200;
+/// Calls that wait for their clients at once.
+const PARKED_CALLS: usize = 200;
 
 /// Measures Tollgate beside nginx and beside no proxy at all, over loopback.
 #[derive(Parser, Debug)]
@@ -95,7 +98,7 @@ enum Mode {
 }
 
 fn row_names() -> clap::builder::PossibleValuesParser {
-    ROWS.iter().map(|row| row.id).chain([IDLE]).collect::<Vec<_>>().into()
+    ROWS.iter().map(|row| row.id).chain([IDLE, PARKED]).collect::<Vec<_>>().into()
 }
 
 fn main() -> ExitCode {
@@ -149,6 +152,16 @@ fn bench(arguments: &Arguments) -> Result<()> {
         let world = World::start(&wanted, tollgate.as_deref())?;
         report.idle = measure_idle(arguments, &world, &wanted, &stop)?;
     }
+    if wanted.contains(&Target::Tollgate)
+        && (arguments.rows.is_empty() || arguments.rows.iter().any(|row| row == PARKED))
+    {
+        let world = World::start(&[Target::Tollgate], tollgate.as_deref())?;
+        if let Some(site) = world.site(Target::Tollgate, targets::Setup::ToLegacy) {
+            let found = parked::measure(&site, PARKED_CALLS, &stop).map_err(|why| why.to_string());
+            say::note(&format!("{PARKED}  {found:?}"));
+            report.parked = Some(found);
+        }
+    }
     let markdown = report.markdown();
     say::line(&markdown);
     let failures = report.failures();
@@ -197,7 +210,7 @@ fn run(
         row.rate_per_s = arguments.rate.map_or(row.rate_per_s, f64::from);
         rows.push(measure_row(row, world, wanted, rounds, durations, stop)?);
     }
-    Ok(Report { machine, durations, rounds, rows, idle: Vec::new() })
+    Ok(Report { machine, durations, rounds, rows, idle: Vec::new(), parked: None })
 }
 
 fn measure_idle(

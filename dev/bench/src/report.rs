@@ -6,6 +6,7 @@ use crate::figures::{Figures, ratio};
 use crate::idle::Idle;
 use crate::machine::Machine;
 use crate::measure::Durations;
+use crate::parked::Parked;
 use crate::rows::Row;
 use crate::targets::Target;
 
@@ -16,6 +17,7 @@ pub(crate) struct Report {
     pub(crate) rounds: usize,
     pub(crate) rows: Vec<Measured>,
     pub(crate) idle: Vec<(Target, Result<Idle, String>)>,
+    pub(crate) parked: Option<Result<Parked, String>>,
 }
 
 /// A row with its medians.
@@ -28,6 +30,11 @@ pub(crate) struct Measured {
 const CPU_RATIO_MAX: f64 = 1.5;
 const ADDED_P99_MAX_US: f64 = 1_000.0;
 const IDLE_KIB_MAX: f64 = 16.0;
+/// The aims of bridging, beside the same client's call to a server of its own era, and of a parked call.
+const BRIDGE_RATIO_MAX: f64 = 1.3;
+const PARKED_KIB_MAX: f64 = 32.0;
+/// Which row bridges, and which row has the same client and no bridge.
+const BRIDGES: [(&str, &str); 2] = [("small-to-legacy", "small-modern"), ("small-to-modern", "small-legacy")];
 
 impl Measured {
     fn figures(&self, target: Target) -> Option<&Figures> {
@@ -47,7 +54,9 @@ impl Report {
         let idle = self.idle.iter().filter_map(|(target, result)| {
             Some(format!("idle sessions, {}: {}", target.label(), result.as_ref().err()?))
         });
-        rows.chain(idle).collect()
+        let parked =
+            self.parked.iter().filter_map(|result| Some(format!("parked calls: {}", result.as_ref().err()?)));
+        rows.chain(idle).chain(parked).collect()
     }
 
     pub(crate) fn markdown(&self) -> String {
@@ -80,6 +89,7 @@ impl Report {
             write_row(text, measured);
         }
         self.write_idle(text);
+        self.write_parked(text);
         text.truncate(text.trim_end().len());
         text.push('\n');
     }
@@ -114,7 +124,8 @@ impl Report {
 
     fn aims(&self) -> Vec<(String, String, bool)> {
         let mut aims = Vec::new();
-        for measured in self.rows.iter().filter(|measured| measured.row.id.starts_with("small-")) {
+        let same_era = |measured: &&Measured| BRIDGES.iter().any(|(_, same)| *same == measured.row.id);
+        for measured in self.rows.iter().filter(same_era) {
             let Some(own) = measured.figures(Target::Tollgate) else { continue };
             let id = measured.row.id;
             if let Some(nginx) = measured.figures(Target::Nginx) {
@@ -134,6 +145,29 @@ impl Report {
                 );
                 aims.push((aim, format!("{} µs", figure(added)), added < ADDED_P99_MAX_US));
             }
+        }
+        for (bridge, same) in BRIDGES {
+            let own = |id: &str| {
+                let row = self.rows.iter().find(|measured| measured.row.id == id)?;
+                row.figures(Target::Tollgate)
+            };
+            let (Some(bridged), Some(plain)) = (own(bridge), own(same)) else { continue };
+            let paces = [
+                (bridged.cpu_fixed_us, plain.cpu_fixed_us, "at the fixed rate"),
+                (bridged.cpu_closed_us, plain.cpu_closed_us, "in the closed loop"),
+            ];
+            for (bridged, plain, pace) in paces {
+                let Some(cpu) = ratio(bridged, plain) else { continue };
+                let aim = format!(
+                    "`{bridge}`: CPU per call at most {BRIDGE_RATIO_MAX} times that of `{same}`, {pace}"
+                );
+                aims.push((aim, format!("{cpu:.2} times"), cpu <= BRIDGE_RATIO_MAX));
+            }
+        }
+        if let Some(Ok(parked)) = &self.parked {
+            let found = parked.kib_per_call();
+            let aim = format!("at most {PARKED_KIB_MAX} KiB of memory per parked call");
+            aims.push((aim, format!("{found:.1} KiB"), found <= PARKED_KIB_MAX));
         }
         for (target, idle) in &self.idle {
             if let (Target::Tollgate, Ok(idle)) = (target, idle) {
@@ -170,6 +204,26 @@ impl Report {
                 Err(_) => writeln!(text, "| {} | **failed** | | | |", target.label()),
             };
         }
+    }
+}
+
+impl Report {
+    fn write_parked(&self, text: &mut String) {
+        let Some(Ok(parked)) = &self.parked else { return };
+        let _ = write!(
+            text,
+            "\n## {} calls that wait for their clients at once\n\n\
+             A legacy server asks the user of a modern client; the client has the question and has not come back yet. Then \
+             all are answered, one after the other.\n\n\
+             | before, KiB | with the calls, KiB | KiB per call | all parked, ms | all ended, ms |\n|--:|--:|--:|--:|--:|\n\
+             | {:.0} | {:.0} | {:.1} | {:.0} | {:.0} |\n",
+            parked.calls,
+            parked.before_kib,
+            parked.with_kib,
+            parked.kib_per_call(),
+            parked.parking_ms,
+            parked.ending_ms,
+        );
     }
 }
 
@@ -262,6 +316,7 @@ mod tests {
             rounds: 3,
             rows: vec![Measured { row: ROWS[0], targets }],
             idle: vec![(Target::Tollgate, Ok(idle))],
+            parked: None,
         }
     }
 

@@ -35,8 +35,11 @@ enum Call {
 /// The row that no load belongs to: sessions that only wait.
 pub(crate) const IDLE: &str = "idle-sessions";
 
+/// The row of calls that wait for their clients.
+pub(crate) const PARKED: &str = "parked-calls";
+
 /// All rows under load, in the table's order.
-pub(crate) const ROWS: [Row; 7] = [
+pub(crate) const ROWS: [Row; 9] = [
     Row {
         id: "small-modern",
         title: "Small `tools/call`, modern client, modern server",
@@ -49,6 +52,22 @@ pub(crate) const ROWS: [Row; 7] = [
         id: "small-legacy",
         title: "Small `tools/call`, legacy client, legacy server, one session per connection",
         setup: Setup::Legacy,
+        call: Call::Small,
+        rate_per_s: 2_000.0,
+        connections: 64,
+    },
+    Row {
+        id: "small-to-legacy",
+        title: "Small `tools/call`, modern client, legacy server (direct and nginx: modern server)",
+        setup: Setup::ToLegacy,
+        call: Call::Small,
+        rate_per_s: 2_000.0,
+        connections: 64,
+    },
+    Row {
+        id: "small-to-modern",
+        title: "Small `tools/call`, legacy client, modern server (direct and nginx: legacy server)",
+        setup: Setup::ToModern,
         call: Call::Small,
         rate_per_s: 2_000.0,
         connections: 64,
@@ -108,6 +127,11 @@ impl Row {
         }
     }
 
+    /// Whether the client is one.
+    fn is_legacy(&self) -> bool {
+        matches!(self.setup, Setup::Legacy | Setup::ToModern)
+    }
+
     /// Opens a connection and writes its request; a legacy connection gets a session of its own first.
     pub(crate) fn open(
         &self,
@@ -115,14 +139,14 @@ impl Row {
         large: &LargeArgument,
     ) -> Result<(TcpStream, Template, Option<String>)> {
         let mut stream = client::connect(site.address)?;
-        let legacy = self.setup == Setup::Legacy;
-        let session = if legacy { client::initialize(&mut stream, site.address, site.path)? } else { None };
+        let session =
+            if self.is_legacy() { client::initialize(&mut stream, site.address, site.path)? } else { None };
         let template = self.template(site, session.as_deref(), large);
         Ok((stream, template, session))
     }
 
     fn template(&self, site: &Site, session: Option<&str>, large: &LargeArgument) -> Template {
-        let legacy = self.setup == Setup::Legacy;
+        let legacy = self.is_legacy();
         let mut headers = match session {
             Some(session) => vec![("Mcp-Session-Id", session.to_owned())],
             None => Vec::new(),

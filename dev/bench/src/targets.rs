@@ -48,6 +48,10 @@ pub(crate) enum Setup {
     ModernStream,
     /// One legacy server.
     Legacy,
+    /// A modern client; behind the gateway a legacy server. Nothing else bridges: elsewhere a modern one.
+    ToLegacy,
+    /// A legacy client; behind the gateway a modern server, elsewhere a legacy one.
+    ToModern,
     /// One legacy server behind nginx without buffers, a modern one behind the gateway: for streams that stay open.
     Held,
     /// Twenty servers; without a gateway there is nothing to merge them, so one.
@@ -146,7 +150,7 @@ impl World {
     /// The address for a row; none if the target does not run.
     pub(crate) fn site(&self, target: Target, setup: Setup) -> Option<Site> {
         let site = |address, path, prefix, pids| Some(Site { address, path, prefix, pids });
-        let legacy = matches!(setup, Setup::Legacy | Setup::Held);
+        let legacy = matches!(setup, Setup::Legacy | Setup::ToModern | Setup::Held);
         match target {
             Target::Direct => {
                 let addresses = self.mock.addresses;
@@ -165,8 +169,8 @@ impl World {
             Target::Tollgate => {
                 let tollgates = self.tollgates.as_ref()?;
                 let tollgate = match setup {
-                    Setup::Modern | Setup::ModernStream | Setup::Held => &tollgates.modern,
-                    Setup::Legacy => &tollgates.legacy,
+                    Setup::Modern | Setup::ModernStream | Setup::ToModern | Setup::Held => &tollgates.modern,
+                    Setup::Legacy | Setup::ToLegacy => &tollgates.legacy,
                     Setup::Many => &tollgates.many,
                 };
                 site(tollgate.address, "/mcp", "bench__", tollgate.process.family())

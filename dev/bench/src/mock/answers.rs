@@ -1,6 +1,6 @@
 //! What the mock says to each request.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use memchr::memmem;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio::sync::oneshot;
 
 use super::Era;
 use super::body::Reply;
@@ -31,7 +32,12 @@ pub(super) struct Answers {
     legacy: Written,
     sessions: Mutex<HashSet<u64>>,
     next_session: AtomicU64,
+    /// Calls that wait for the answer to a question of the server's, by the question's raw id.
+    asked: Mutex<HashMap<String, Asked>>,
 }
+
+/// A call that waits: its id, and the way to the end of its stream.
+type Asked = (String, oneshot::Sender<Bytes>);
 
 /// Results of one era, as raw JSON.
 struct Written {
@@ -44,6 +50,8 @@ struct Written {
 struct Envelope<'a> {
     #[serde(borrow)]
     id: Option<&'a RawValue>,
+    /// Empty in a response.
+    #[serde(default)]
     method: &'a str,
     #[serde(borrow)]
     params: Option<Params<'a>>,
@@ -85,6 +93,7 @@ impl Answers {
             },
             sessions: Mutex::new(HashSet::new()),
             next_session: AtomicU64::new(1),
+            asked: Mutex::default(),
         }
     }
 
@@ -130,6 +139,7 @@ impl Answers {
             Era::Legacy if session.is_none() => {
                 return error(StatusCode::BAD_REQUEST, id, -32000, "no such session");
             }
+            Era::Legacy if envelope.method.is_empty() => return self.answered(id, &body),
             Era::Legacy => {}
         }
         self.result(era, id, &envelope)
@@ -158,6 +168,7 @@ impl Answers {
                     params.and_then(|params| params.meta.as_ref()).and_then(|meta| meta.progress_token);
                 steps(era, id, token.map(RawValue::get))
             }
+            ("tools/call", Some("ask")) if era == Era::Legacy => self.ask(id),
             ("server/discover", _) if era == Era::Modern => whole(
                 id,
                 &format!(
@@ -171,6 +182,34 @@ impl Answers {
                 error(status, id, -32601, "method not found")
             }
         }
+    }
+
+    /// Asks the client's user, and leaves the stream open for the answer.
+    fn ask(&self, id: &str) -> Answer {
+        let own = format!("\"ask-{}\"", self.next_session.fetch_add(1, Ordering::Relaxed));
+        let first = format!(
+            "event: message\ndata: {{\"jsonrpc\":\"2.0\",\"id\":{own},\"method\":\"elicitation/create\",\"params\":{{\"message\":\"Which word?\",\"requestedSchema\":{{\"type\":\"object\",\"properties\":{{\"word\":{{\"type\":\"string\"}}}}}}}}}}\n\n"
+        );
+        let (sender, receiver) = oneshot::channel();
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(own, (id.to_owned(), sender));
+        stream(Reply::Awaited { first: Some(Bytes::from(first)), second: Some(receiver) })
+    }
+
+    /// Takes a client's response, and ends the call that waited for it.
+    fn answered(&self, own: &str, response: &[u8]) -> Answer {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(own);
+        if let Some((id, sender)) = asked {
+            let said = if memmem::find(response, b"\"word\":\"gate\"").is_some() {
+                "heard gate"
+            } else {
+                "misheard"
+            };
+            let result = text_result(Era::Legacy, said);
+            let event =
+                format!("event: message\ndata: {{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}\n\n");
+            let _ = sender.send(Bytes::from(event));
+        }
+        bare(StatusCode::ACCEPTED)
     }
 
     fn initialize(&self, id: &str) -> Answer {

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use tokio::sync::oneshot;
 
 /// Body of one answer of the mock.
 pub(crate) enum Reply {
@@ -17,6 +18,8 @@ pub(crate) enum Reply {
     Events { left: VecDeque<Bytes>, rest: bool },
     /// One frame, and then open until the client leaves.
     Held(Option<Bytes>),
+    /// One frame, and another when somebody has it.
+    Awaited { first: Option<Bytes>, second: Option<oneshot::Receiver<Bytes>> },
 }
 
 impl Reply {
@@ -46,6 +49,15 @@ impl http_body::Body for Reply {
                 Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
                 None => Poll::Pending,
             },
+            Reply::Awaited { first, second } => {
+                if let Some(bytes) = first.take() {
+                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
+                let Some(receiver) = second else { return Poll::Ready(None) };
+                let received = std::task::ready!(Pin::new(receiver).poll(context)).ok();
+                *second = None;
+                Poll::Ready(received.map(|bytes| Ok(Frame::data(bytes))))
+            }
         }
     }
 
@@ -53,7 +65,7 @@ impl http_body::Body for Reply {
         match self {
             Reply::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Reply::Events { left, .. } => left.is_empty(),
-            Reply::Held(_) => false,
+            Reply::Held(_) | Reply::Awaited { .. } => false,
         }
     }
 
