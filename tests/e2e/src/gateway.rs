@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tollgate_testkit::fake::stdio::Stage;
-use tollgate_testkit::fake::{Dialect, HttpPeer, Peer, SsePeer, StdioPeer, soon, until};
+use tollgate_testkit::fake::{Ask, Dialect, Http, HttpPeer, Peer, SsePeer, StdioPeer, soon, until};
 
 /// The binary that the tests drive: `TOLLGATE_BIN`, or the release build of this workspace.
 ///
@@ -128,6 +128,24 @@ impl Gateway {
         kill_process(pid, signal).expect("it runs");
     }
 
+    /// The processes that it has started.
+    ///
+    /// # Panics
+    /// If this is not Linux.
+    pub fn children(&self) -> Vec<u32> {
+        let parent = self.pid().to_string();
+        let processes = fs::read_dir("/proc").expect("Linux").flatten();
+        let numbers = processes
+            .filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+        numbers
+            .filter(|process| {
+                let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+                let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+                after_name.split_whitespace().nth(1) == Some(parent.as_str())
+            })
+            .collect()
+    }
+
     /// Waits for its end.
     pub async fn ended(&mut self) -> ExitStatus {
         soon("the end of the gateway", self.child.wait()).await.expect("a child")
@@ -163,6 +181,26 @@ impl Gateway {
     /// Sets the highest resident memory back to what is resident now.
     pub fn reset_memory_peak(&self) {
         fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").expect("it is ours");
+    }
+
+    /// A number among its metrics, by name and labels as they are written there.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub async fn metric(&self, name: &str) -> u64 {
+        let text = Http::new(self.admin).send(&Ask::new("GET", "/metrics")).await.text();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        value.unwrap_or_else(|| panic!("no {name} in {text}"))
+    }
+
+    /// How many things of this kind are kept for clients.
+    pub async fn kept(&self, what: &str) -> u64 {
+        self.metric(&format!("tollgate_kept{{what=\"{what}\"}}")).await
+    }
+
+    /// Waits until so many things of this kind are kept.
+    pub async fn keeps(&self, what: &str, wanted: u64) {
+        until(&format!("{wanted} of {what}"), async || (self.kept(what).await == wanted).then_some(())).await;
     }
 
     /// A modern client of an endpoint.

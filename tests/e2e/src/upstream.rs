@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails loudly")]
 
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tollgate_testkit::fake::stdio::Stage;
-use tollgate_testkit::fake::{Dialect, FakeServer, Received, Script};
+use tollgate_testkit::fake::stdio::{Stage, alive};
+use tollgate_testkit::fake::{Dialect, FakeServer, Received, Script, soon};
 
 use crate::gateway;
 use crate::places::built;
@@ -79,6 +82,23 @@ pub fn fake_child() -> String {
     built("fake-stdio-server")
 }
 
+/// Kills every child that runs on this stage, and waits until it is gone.
+///
+/// # Panics
+/// If one stays.
+pub async fn kill(stage: &Stage) {
+    for pid in stage.pids("start").into_iter().filter(|pid| alive(*pid)) {
+        let raw = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        let _ = kill_process(raw, Signal::KILL);
+        let gone = async {
+            while alive(pid) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        soon("the end of a child", gone).await;
+    }
+}
+
 /// One fake server.
 pub struct Upstream {
     /// How it is reached.
@@ -140,6 +160,37 @@ impl Upstream {
         match &self.peer {
             Fake::Server(_) => panic!("not a child"),
             Fake::Child(stage) => stage,
+        }
+    }
+
+    /// Crashes: the connections break, the children are killed.
+    ///
+    /// # Panics
+    /// If a child cannot be killed.
+    pub async fn die(self) {
+        match self.peer {
+            Fake::Server(server) => server.stop().await,
+            Fake::Child(stage) => kill(&stage).await,
+        }
+    }
+
+    /// Crashes, and is there again at the same place. It has forgotten everything.
+    pub async fn crash_and_return(&mut self, script: Script) {
+        match &mut self.peer {
+            Fake::Server(server) => {
+                let addr = server.addr();
+                server.stop().await;
+                *server = FakeServer::start_at(addr, self.kind.script(script)).await;
+            }
+            Fake::Child(stage) => kill(stage).await,
+        }
+    }
+
+    /// Everything that it has received.
+    pub fn received(&self) -> Vec<Received> {
+        match &self.peer {
+            Fake::Server(server) => server.log().requests(),
+            Fake::Child(stage) => stage.received(),
         }
     }
 

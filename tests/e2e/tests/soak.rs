@@ -63,7 +63,7 @@ async fn soak_of_clients_that_come_and_go() {
         late <= early + GROWTH_KIB_MAX,
         "{early} KiB after a third, {late} KiB at the end, {calls} calls"
     );
-    until("every child has ended", async || children(gateway.pid()).is_empty().then_some(())).await;
+    until("every child has ended", async || gateway.children().is_empty().then_some(())).await;
 }
 
 /// One client's visit: some calls, and then it leaves, in one way or another. Gives how many calls were answered.
@@ -109,18 +109,4 @@ fn memory_kib(gateway: &Gateway) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).expect("it runs");
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("Linux says so");
     line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
-}
-
-/// The processes that have this one as their parent.
-fn children(parent: u32) -> Vec<u32> {
-    let processes = std::fs::read_dir("/proc").expect("Linux").flatten();
-    let numbers =
-        processes.filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
-    numbers
-        .filter(|process| {
-            let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-            let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-            after_name.split_whitespace().nth(1) == Some(parent.to_string().as_str())
-        })
-        .collect()
 }

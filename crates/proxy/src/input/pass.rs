@@ -36,8 +36,15 @@ pub(crate) fn read(inbound: &Inbound, server: &ServerName, message: &Message) ->
     }
     let bytes = message.bytes();
     let requests = message.member("inputRequests");
-    if requests.is_none() && message.text("requestState").is_none() {
+    let state = message.member("requestState");
+    if requests.is_none() && state.is_none() {
         return Err(breach("the server asks for input and does not say for which"));
+    }
+    // What is neither must not be taken for "nothing to ask", and tried again and again.
+    if requests.is_some_and(|span| kind_of(bytes, span) != JsonKind::Object)
+        || state.is_some_and(|span| kind_of(bytes, span) != JsonKind::String)
+    {
+        return Err(breach("the server asks for input in a form that no revision knows"));
     }
     let mut entries = Vec::new();
     for member in requests.into_iter().flat_map(|requests| members(bytes, requests)) {

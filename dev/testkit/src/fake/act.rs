@@ -70,6 +70,11 @@ pub enum Act {
     Bytes(Vec<u8>),
     /// Asks the client something by this method, and answers with the response to it as text.
     Ask(String),
+    /// Asks the client what the call's arguments say, `{"rounds":[[request, …], …]}`, round by round, and answers with
+    /// all that it was told as one JSON array. A modern server does it by its results.
+    Dialog,
+    /// Asks for the roots, withdraws its question when the test releases it, and answers when it is released again.
+    Withdraws,
 }
 
 impl Act {
@@ -101,6 +106,10 @@ pub(super) enum Step {
     HalfEvent(Vec<u8>),
     /// Waits for the response to a request of the server's own, and answers request `id` with it as text.
     Relay { own: String, id: String },
+    /// Waits for the responses to requests of the server's own, by their raw ids.
+    Await(Vec<String>),
+    /// Answers request `id` with all these responses as text.
+    Gather { owns: Vec<String>, id: String },
     /// Waits until the test says so.
     Gate,
     /// Waits until the peer leaves.
@@ -176,6 +185,17 @@ pub(super) fn steps(act: &Act, message: &str, answer: &str) -> Vec<Step> {
             let request = format!(r#"{{"jsonrpc":"2.0","id":"{own}","method":"{method}"{params}}}"#);
             vec![whole(&request), Step::Relay { own, id }]
         }
+        // A modern server asks by its answer.
+        Act::Dialog if super::answers::is_modern(message) => vec![whole(answer)],
+        Act::Dialog => dialog(message, &id),
+        Act::Withdraws => {
+            let own = own_id(&id, 0);
+            let withdrawn = format!(
+                r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{own},"reason":"{LEAK} never mind"}}}}"#
+            );
+            let asks = format!(r#"{{"jsonrpc":"2.0","id":{own},"method":"roots/list"}}"#);
+            vec![whole(&asks), Step::Gate, whole(&withdrawn), Step::Gate, whole(answer)]
+        }
         Act::Bytes(bytes) => vec![Step::Message(bytes.clone())],
         Act::Answer
         | Act::Unauthorized
@@ -188,6 +208,48 @@ pub(super) fn steps(act: &Act, message: &str, answer: &str) -> Vec<Step> {
     }
 }
 
+/// The raw id of the server's `nth` question within request `id`: written so that it can only come back to the letter.
+fn own_id(id: &str, nth: usize) -> String {
+    format!(r#""\u006fwn\/{}-{nth}""#, id.replace('"', ""))
+}
+
+/// What a legacy server does in a dialog: request after request, each round waiting for the answers to it.
+fn dialog(message: &str, id: &str) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut owns = Vec::new();
+    for round in dialog_rounds(message) {
+        let from = owns.len();
+        for request in round {
+            let own = own_id(id, owns.len());
+            let request = request.replacen('{', &format!(r#"{{"jsonrpc":"2.0","id":{own},"#), 1);
+            steps.push(Step::Message(request.into_bytes()));
+            owns.push(own);
+        }
+        steps.push(Step::Await(owns[from..].to_vec()));
+    }
+    steps.push(Step::Gather { owns, id: id.to_owned() });
+    steps
+}
+
+/// The raw requests of each round that the arguments of a dialog ask for.
+pub(super) fn dialog_rounds(message: &str) -> Vec<Vec<String>> {
+    let rounds = json::find(message, &["params", "arguments", "rounds"]).unwrap_or_default();
+    json::elements(&rounds).iter().map(|round| json::elements(round)).collect()
+}
+
+/// The answer to request `id` that holds what a client said to the server's own requests: results, errors, and a word
+/// on those that came back under another id.
+pub(super) fn gathered(id: &str, responses: &[(String, String)]) -> Vec<u8> {
+    let said = responses.iter().map(|(own, response)| {
+        if json::find(response, &["id"]).as_deref() != Some(own) {
+            return r#""the id was changed""#.to_owned();
+        }
+        let error = || json::find(response, &["error"]).map(|error| format!(r#"{{"error":{error}}}"#));
+        json::find(response, &["result"]).or_else(error).unwrap_or_default()
+    });
+    relayed(id, &format!("[{}]", said.collect::<Vec<_>>().join(",")))
+}
+
 /// The answer to request `id` that holds the response to a request of the server's own.
 pub(super) fn relayed(id: &str, response: &str) -> Vec<u8> {
     let text = json::quote(response);
@@ -195,9 +257,9 @@ pub(super) fn relayed(id: &str, response: &str) -> Vec<u8> {
         .into_bytes()
 }
 
-/// The responses that a server has got to its own requests.
+/// The responses that a server has got to its own requests, by session and id.
 #[derive(Debug)]
-pub(super) struct Heard(watch::Sender<HashMap<String, String>>);
+pub(super) struct Heard(watch::Sender<HashMap<(String, String), String>>);
 
 impl Default for Heard {
     fn default() -> Self {
@@ -207,19 +269,30 @@ impl Default for Heard {
 
 impl Heard {
     /// Takes a message that came in, if it is a response.
-    pub(super) fn take(&self, message: &str) {
+    pub(super) fn take(&self, session: &str, message: &str) {
         if let Some(id) = json::text_at(message, &["id"])
             && json::find(message, &["method"]).is_none()
         {
-            self.0.send_modify(|heard| drop(heard.insert(id, message.to_owned())));
+            self.0.send_modify(|heard| drop(heard.insert((session.to_owned(), id), message.to_owned())));
         }
     }
 
     /// Waits for the response to a request of the server's own.
-    pub(super) async fn response(&self, own: &str) -> String {
+    pub(super) async fn response(&self, session: &str, own: &str) -> String {
+        let key = (session.to_owned(), own.to_owned());
         let mut heard = self.0.subscribe();
-        let found = heard.wait_for(|heard| heard.contains_key(own)).await.expect("it lives as long as this");
-        found[own].clone()
+        let found = heard.wait_for(|heard| heard.contains_key(&key)).await.expect("it lives as long as this");
+        found[&key].clone()
+    }
+
+    /// Waits for the responses to requests of these raw ids. Gives them with their ids.
+    pub(super) async fn responses(&self, session: &str, owns: &[String]) -> Vec<(String, String)> {
+        let mut all = Vec::with_capacity(owns.len());
+        for own in owns {
+            let id = json::text(own).expect("an id of the server's own is a text");
+            all.push((own.clone(), self.response(session, &id).await));
+        }
+        all
     }
 }
 

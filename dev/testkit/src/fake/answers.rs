@@ -176,6 +176,47 @@ pub(super) fn subscribed(push: &str, listen: &str) -> String {
     }
 }
 
+/// How every state of a dialog begins: written so that it can only come back to the letter.
+const STATE_HEAD: &str = r#""\u007b\/"#;
+
+/// What a modern server answers in a dialog. All that it needs to know travels in its state.
+fn dialog(params: &str) -> Outcome {
+    let rounds = super::act::dialog_rounds(&format!(r#"{{"params":{params}}}"#));
+    let arguments = json::find(params, &["arguments"]).unwrap_or_default();
+    let (mut next, mut got) = (0_usize, Vec::new());
+    if let Some(raw) = json::find(params, &["requestState"]) {
+        let state = json::text(&raw).unwrap_or_default();
+        let state = state.strip_prefix("{/").unwrap_or_default();
+        if !raw.starts_with(STATE_HEAD) || json::find(state, &["of"]).as_ref() != Some(&arguments) {
+            return Err((-32602, format!("not the state of this dialog: {raw}")));
+        }
+        next = json::find(state, &["next"]).and_then(|next| next.parse().ok()).unwrap_or(0);
+        got = json::elements(&json::find(state, &["got"]).unwrap_or_default());
+        let asked = next.checked_sub(1).and_then(|round| rounds.get(round)).map_or(0, Vec::len);
+        let said = |nth| json::find(params, &["inputResponses", &format!("q{nth}")]);
+        match (0..asked).map(said).collect::<Option<Vec<_>>>() {
+            Some(said) => got.extend(said),
+            // Whatever is not answered is asked again.
+            None => next -= 1,
+        }
+    }
+    let Some(round) = rounds.get(next) else {
+        let text = json::quote(&format!("[{}]", got.join(",")));
+        return Ok(format!(r#"{{"content":[{{"type":"text","text":{text}}}]}}"#));
+    };
+    let state =
+        json::quote(&format!(r#"{{"next":{},"got":[{}],"of":{arguments}}}"#, next + 1, got.join(",")));
+    let state = format!("{STATE_HEAD}{}", &state[1..]);
+    if round.is_empty() {
+        return Ok(format!(r#"{{"resultType":"input_required","requestState":{state}}}"#));
+    }
+    let asked: Vec<_> = round.iter().enumerate().map(|(nth, asked)| format!(r#""q{nth}":{asked}"#)).collect();
+    Ok(format!(
+        r#"{{"resultType":"input_required","inputRequests":{{{}}},"requestState":{state}}}"#,
+        asked.join(",")
+    ))
+}
+
 fn known(raw: &[String], key: &str, wanted: &str) -> bool {
     raw.iter().any(|entry| json::text_at(entry, &[key]).as_deref() == Some(wanted))
 }
@@ -208,6 +249,14 @@ fn call(script: &mut Script, memory: &mut Memory, params: &str, push: &mut Optio
             Ok(json::find(params, &["arguments", "result"]).unwrap_or_else(|| r#"{"content":[]}"#.to_owned()))
         }
         "echo" => Ok(format!(r#"{{"content":[{{"type":"text","text":"echo"}}],"echo":{params}}}"#)),
+        // Asks for input by the raw result that the call gives; then says what the retry brought.
+        "interrupts" => match json::find(params, &["requestState"])
+            .or(json::find(params, &["inputResponses"]))
+        {
+            None => Ok(json::find(params, &["arguments", "result"]).unwrap_or_else(|| "{}".to_owned())),
+            Some(_) => Ok(format!(r#"{{"content":[{{"type":"text","text":"retried"}}],"echo":{params}}}"#)),
+        },
+        "dialog" if script.eras == Eras::Modern => dialog(params),
         "count" => {
             memory.count += 1;
             text(&memory.count.to_string())

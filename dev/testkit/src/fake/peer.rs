@@ -29,12 +29,19 @@ pub struct Call {
     pub members: String,
     /// The members of `params._meta` (beside the protocol's own) without braces, raw; empty for none.
     pub meta: String,
+    /// What a modern client says that it can do, raw.
+    pub capabilities: String,
 }
 
 impl Call {
     /// A request with these raw members in `params`.
     pub fn new(method: &str, members: impl Into<String>) -> Self {
-        Self { method: method.to_owned(), members: members.into(), meta: String::new() }
+        Self {
+            method: method.to_owned(),
+            members: members.into(),
+            meta: String::new(),
+            capabilities: "{}".to_owned(),
+        }
     }
 
     /// A call of a tool with raw arguments.
@@ -48,15 +55,28 @@ impl Call {
         self
     }
 
+    /// The same with these further raw members in `params`.
+    pub fn and(mut self, members: &str) -> Self {
+        self.members = joined(&self.members, members);
+        self
+    }
+
+    /// The same from a client that can do this.
+    pub fn able(mut self, capabilities: &str) -> Self {
+        capabilities.clone_into(&mut self.capabilities);
+        self
+    }
+
     /// The whole message.
     pub fn message(&self, id: &str, dialect: Dialect) -> String {
         let own = match dialect {
-            Dialect::Modern => {
-                r#""io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"raw","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}"#
-            }
-            Dialect::Legacy => "",
+            Dialect::Modern => format!(
+                r#""io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{{"name":"raw","version":"1"}},"io.modelcontextprotocol/clientCapabilities":{}"#,
+                self.capabilities
+            ),
+            Dialect::Legacy => String::new(),
         };
-        let meta = joined(own, &self.meta);
+        let meta = joined(&own, &self.meta);
         let members = if meta.is_empty() {
             self.members.clone()
         } else {
@@ -275,6 +295,24 @@ impl HttpPeer {
         soon("the head of a response", self.http.open(&ask)).await.expect("a response")
     }
 
+    /// Posts a notification or an answer.
+    ///
+    /// # Panics
+    /// If it is not accepted.
+    pub async fn say(&self, body: &str) {
+        let reply = self.http.send(&self.post(body)).await;
+        assert_eq!(reply.status, 202, "{body}: {}", reply.everything());
+    }
+
+    /// Ends the session.
+    pub async fn leave(self) {
+        let Some(session) = &self.session else { return };
+        let ask = Ask::new("DELETE", &self.path)
+            .with("MCP-Protocol-Version", &self.revision)
+            .with("Mcp-Session-Id", session);
+        self.http.send(&ask).await;
+    }
+
     /// Opens the stream for what belongs to no request.
     pub async fn listen(&self) -> Live {
         let mut ask = Ask::new("GET", &self.path)
@@ -310,6 +348,11 @@ pub struct SsePeer {
 impl SsePeer {
     /// A client that has shaken hands.
     pub async fn connect(addr: SocketAddr, path: &str) -> Self {
+        Self::connect_with(addr, path, "{}").await
+    }
+
+    /// A client with these raw capabilities that has shaken hands.
+    pub async fn connect_with(addr: SocketAddr, path: &str, capabilities: &str) -> Self {
         let http = Http::new(addr);
         let ask = Ask::new("GET", path).with("Accept", "text/event-stream");
         let mut stream = soon("the SSE stream", http.open(&ask)).await.expect("a stream");
@@ -323,7 +366,9 @@ impl SsePeer {
         let mut peer = Self { http, stream, endpoint, next_id: 1 };
         let hello = Call::new(
             "initialize",
-            r#""protocolVersion":"2024-11-05","capabilities":{},"clientInfo":{"name":"raw","version":"1"}"#,
+            format!(
+                r#""protocolVersion":"2024-11-05","capabilities":{capabilities},"clientInfo":{{"name":"raw","version":"1"}}"#
+            ),
         );
         peer.request(&hello).await.result();
         peer.post(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).await;

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::act::{Heard, LEAK, Step, relayed, steps};
+use super::act::{Heard, LEAK, Step, gathered, relayed, steps};
 use super::answers::{self, Memory};
 use super::log::{Entry, Log, Received};
 use super::script::{Eras, Script};
@@ -35,6 +35,8 @@ pub(super) struct Shared {
     /// Responses to the server's own requests.
     pub(super) heard: Heard,
     next_session: AtomicU64,
+    /// Held by every open connection.
+    open: Arc<()>,
 }
 
 impl Shared {
@@ -98,6 +100,7 @@ impl FakeServer {
             streams: Mutex::default(),
             heard: Heard::default(),
             next_session: AtomicU64::new(1),
+            open: Arc::default(),
         });
         let accept = tokio::spawn(accept(listener, Arc::clone(&shared)));
         Self { addr, shared, accept }
@@ -107,6 +110,17 @@ impl FakeServer {
     pub async fn free_address() -> SocketAddr {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has free ports");
         listener.local_addr().expect("bound")
+    }
+
+    /// Breaks all connections and waits until nothing of it is left, as after a crash.
+    pub async fn stop(&self) {
+        self.accept.abort();
+        let gone = async {
+            while !self.accept.is_finished() || Arc::strong_count(&self.shared.open) > 1 {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        super::soon("the end of the server", gone).await;
     }
 
     /// Where it listens.
@@ -174,6 +188,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 async fn connection(stream: TcpStream, shared: Arc<Shared>) {
+    let _open = Arc::clone(&shared.open);
     let (mut reader, mut writer) = split(stream);
     while let Ok(Some(head)) = reader.head().await {
         let Ok(body) = reader.body(Framing::of_request(&head)).await else { return };
@@ -242,7 +257,7 @@ async fn post(
     let message = received.text();
     let method = received.rpc_method();
     if method.is_empty() || json::find(message, &["id"]).is_none() {
-        shared.heard.take(message);
+        shared.heard.take(received.header("mcp-session-id").unwrap_or_default(), message);
         return plain(writer, 202, &[], "").await;
     }
     if let Some((status, media, answer)) = refuse(shared, received) {
@@ -414,7 +429,9 @@ async fn respond(
             | Act::ProgressThenHang
             | Act::ProgressThenGate
             | Act::Ask(_)
-    );
+            | Act::Withdraws
+    ) || steps.iter().any(|step| matches!(step, Step::Gather { .. }));
+    let session = received.header("mcp-session-id").unwrap_or_default();
     let stream = only_streams || shared.script.lock().unwrap().sse_replies;
     let media = match act {
         Act::WrongType => "text/html",
@@ -455,9 +472,19 @@ async fn respond(
             Step::Relay { own, id } => {
                 let response = tokio::select! {
                     () = reader.gone() => return Err(io::ErrorKind::ConnectionReset.into()),
-                    response = shared.heard.response(&own) => response,
+                    response = shared.heard.response(session, &own) => response,
                 };
                 writer.chunk(&event(&relayed(&id, &response))).await?;
+            }
+            Step::Await(owns) => {
+                tokio::select! {
+                    () = reader.gone() => return Err(io::ErrorKind::ConnectionReset.into()),
+                    _ = shared.heard.responses(session, &owns) => {}
+                }
+            }
+            Step::Gather { owns, id } => {
+                let responses = shared.heard.responses(session, &owns).await;
+                writer.chunk(&event(&gathered(&id, &responses))).await?;
             }
             Step::Gate => {
                 tokio::select! {

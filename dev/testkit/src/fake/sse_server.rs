@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::act::{Step, relayed};
+use super::act::{Step, gathered, relayed};
 use super::json;
 use super::log::{Entry, Received};
 use super::server::{Shared, event, plain, status_act};
@@ -80,7 +80,7 @@ async fn perform(steps: &[Step], reader: &mut Reader, writer: &mut Writer) -> io
                 }
             }
             // The stream serves other requests too: whoever does not answer just leaves it alone. Gates are waited for in `post`.
-            Step::Hang | Step::Gate | Step::Relay { .. } => {}
+            Step::Hang | Step::Gate | Step::Relay { .. } | Step::Await(_) | Step::Gather { .. } => {}
             Step::Die => return Ok(false),
         }
     }
@@ -94,7 +94,7 @@ pub(super) async fn post(shared: &Arc<Shared>, received: &Received, writer: &mut
         return plain(writer, 404, &[], "").await;
     };
     let message = received.text().to_owned();
-    shared.heard.take(&message);
+    shared.heard.take(&session, &message);
     let asks = !received.rpc_method().is_empty() && json::find(&message, &["id"]).is_some();
     if asks {
         let (act, steps) = shared.perform(&message, Some(&session));
@@ -112,7 +112,15 @@ pub(super) async fn post(shared: &Arc<Shared>, received: &Received, writer: &mut
                     }
                     Step::Relay { own, id } => {
                         let _ = stream.send(std::mem::take(&mut part)).await;
-                        part.push(Step::Message(relayed(&id, &shared.heard.response(&own).await)));
+                        part.push(Step::Message(relayed(&id, &shared.heard.response(&session, &own).await)));
+                    }
+                    Step::Await(owns) => {
+                        let _ = stream.send(std::mem::take(&mut part)).await;
+                        shared.heard.responses(&session, &owns).await;
+                    }
+                    Step::Gather { owns, id } => {
+                        let responses = shared.heard.responses(&session, &owns).await;
+                        part.push(Step::Message(gathered(&id, &responses)));
                     }
                     other => part.push(other),
                 }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Stdout};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Mutex;
 
-use super::act::{Act, Heard, Step, relayed, steps};
+use super::act::{Act, Heard, Step, gathered, relayed, steps};
 use super::answers::{self, Memory};
 use super::log::{Log, Received};
 use super::script::{Eras, Script};
@@ -223,7 +223,7 @@ async fn live(child: Arc<Child>) {
 
 async fn receive(child: Arc<Child>, message: Vec<u8>) {
     let Ok(message) = String::from_utf8(message) else { return };
-    child.heard.take(&message);
+    child.heard.take("", &message);
     if json::find(&message, &["method"]).is_none() || json::find(&message, &["id"]).is_none() {
         return;
     }
@@ -284,8 +284,13 @@ async fn perform(child: &Child, act: &Act, step: Step) {
             }
         }
         Step::Relay { own, id } => {
-            let response = child.heard.response(&own).await;
+            let response = child.heard.response("", &own).await;
             child.line(&relayed(&id, &response)).await;
+        }
+        Step::Await(owns) => drop(child.heard.responses("", &owns).await),
+        Step::Gather { owns, id } => {
+            let responses = child.heard.responses("", &owns).await;
+            child.line(&gathered(&id, &responses)).await;
         }
         Step::Gate => {
             while !child.folder.join("release").exists() {
