@@ -81,7 +81,8 @@ fn decode_by_the_book(stream: &[u8]) -> Vec<SseEvent> {
             b"event" => event = String::from_utf8_lossy(value).into_owned(),
             b"id" if !value.contains(&0) => id = Some(String::from_utf8_lossy(value).into_owned()),
             b"retry" if !value.is_empty() && value.iter().all(u8::is_ascii_digit) => {
-                retry = String::from_utf8_lossy(value).parse().ok();
+                // A number that is too large is none, and leaves an earlier one as it is.
+                retry = String::from_utf8_lossy(value).parse().ok().or(retry);
             }
             _ => {}
         }
