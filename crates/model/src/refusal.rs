@@ -173,7 +173,10 @@ codes! {
     /// was used before.
     InvalidRequestState = "invalid_request_state", rpc -32602 / -32602, http 200 / 200, Client, Never;
     /// What a server asked during the request (sampling, elicitation, roots) got no answer that it can go on with.
-    InputRefused = "input_refused", rpc -32603 / -32603, http 200 / 200, Client, Safe;
+    InputRefused = "input_refused", rpc -32603 / -32603, http 200 / 200, Client, Unsafe;
+    /// The server had begun, and the gateway could not keep the call: as many calls or tasks as allowed wait already. The
+    /// server was told that nobody waits any more.
+    GivenUp = "given_up", rpc -32603 / -32603, http 200 / 200, Gateway, Unsafe;
     /// No such tool here.
     UnknownTool = "unknown_tool", rpc -32602 / -32602, http 200 / 200, Client, Never;
     /// No such prompt here.
@@ -224,7 +227,7 @@ codes! {
     UpstreamAuth = "upstream_auth", rpc -32603 / -32603, http 200 / 200, Upstream, Never;
     /// The server speaks no protocol revision that Tollgate speaks.
     UpstreamUnsupported = "upstream_unsupported", rpc -32603 / -32603, http 200 / 200, Upstream, Never;
-    /// As many processes, sessions or requests as allowed are busy.
+    /// As many processes, sessions, requests, listeners or tasks as allowed are there, or requests came too often.
     Capacity = "capacity", rpc -32603 / -32603, http 200 / 200, Gateway, Safe;
     /// The client cancelled the request. Not sent yet: a cancelled request gets no answer.
     Cancelled = "cancelled", rpc -32603 / -32603, http 200 / 200, Client, Unsafe;

@@ -90,7 +90,7 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
             respond(gateway, inbound, server, &route, message)
         }
         // What is rare, on the heap.
-        _ => Box::pin(go_on(gateway, inbound, &resolved, &permit, route, sent)).await,
+        _ => Box::pin(go_on(gateway, inbound, &resolved, route, sent)).await,
     }
 }
 
@@ -106,7 +106,6 @@ async fn go_on(
     gateway: &Gateway,
     inbound: &Inbound,
     resolved: &resolve::Resolved,
-    permit: &Permit,
     mut route: Route,
     mut sent: Sent,
 ) -> Result<Reply, Refusal> {
@@ -121,7 +120,7 @@ async fn go_on(
             // The call has become a task, and its client cannot follow it.
             _ if !followed && tasks::must_be_followed(inbound, resolved, &message, route.link()) => {
                 followed = true;
-                Box::pin(tasks::follow(gateway, inbound, resolved, permit, route, message)).await?
+                Box::pin(tasks::follow(gateway, inbound, resolved, route, message)).await?
             }
             (Era::Modern, Era::Legacy) if input::asks_for_input(&message, Era::Modern) => {
                 let (route, message) = Box::pin(input::drive(gateway, inbound, resolved, message)).await?;

@@ -64,7 +64,7 @@ async fn tell(gateway: &Gateway, session: &Session, text: &Segments) {
     let routes =
         servers.filter_map(|server| Some((server, route::opened(server, &session.caller, &permit)?)));
     join_all(routes.filter(|(_, route)| route.link().era() == Era::Legacy).map(|(server, route)| async move {
-        if let Err(error) = dispatch::tell(&route, text.clone()).await {
+        if let Err(error) = dispatch::tell(route.link(), text.clone()).await {
             tracing::debug!(server = %server.name(), %error, "the server did not hear that roots have changed");
         }
     }))

@@ -192,6 +192,10 @@ pub(crate) async fn answer(
 ) -> Response<Body> {
     let settings = &snapshot.settings;
     let outlet = Mailbox::new(settings.stream_queue_max);
+    if !accepts.events {
+        // Nobody would read it.
+        outlet.close();
+    }
     let mut answers = Answers::begin(gateway, &snapshot, endpoint, &session, batch, &outlet);
     if answers.requests == 0 && answers.replies.is_empty() {
         return empty(StatusCode::ACCEPTED);
@@ -203,7 +207,6 @@ pub(crate) async fn answer(
         }
         let polled = answers.poll_all(cx);
         if !accepts.events {
-            while outlet.pop().is_some() {}
             return polled.map(|()| true);
         }
         if outlet.has_messages() {

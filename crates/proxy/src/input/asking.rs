@@ -14,10 +14,11 @@ use tollgate_model::{Caller, ServerName};
 use tollgate_upstream::{Exchange, Incoming, Link, Question, UpstreamError};
 
 use super::Asked;
-use super::questions::CannotAsk;
+use super::questions::{CannotAsk, Heard};
 use crate::gateway::Gateway;
 use crate::mailbox::Mailbox;
 use crate::session::Session;
+use crate::stages::dispatch;
 use crate::tasks;
 
 /// Who may be asked while a request is served.
@@ -87,27 +88,34 @@ impl<'a> Asking<'a> {
         let asked = Asked::of_request(request);
         let client = &session.caller.client;
         if asked.missing(&client.capabilities).is_some() || asked.is_too_large() {
-            return link.notify(refuse_question(&raw_id, &asked)).await;
+            return dispatch::tell(link, refuse_question(&raw_id, &asked)).await;
         }
-        let progress = asked.progress_token().map(|token| (link.clone(), token));
         let write = |id| asked.for_legacy(id, client.revision, server, None);
-        let question = session.questions.ask(stream, open_max, progress, write).await;
+        let question = session.questions.ask(stream, open_max, asked.progress_token(), write).await;
         let mut question = match question {
             Ok(question) => question,
-            Err(CannotAsk) => return link.notify(failed(&raw_id, "the client cannot be asked now")).await,
+            Err(CannotAsk) => {
+                let answer = failed(&raw_id, "the client cannot be asked now");
+                return dispatch::tell(link, answer).await;
+            }
         };
         exchange.suspend(wait);
         let open = self.0.get_or_insert_default();
         open.ids.push((raw_id.clone(), question.id));
         let link = link.clone();
         open.waiting.push(Box::pin(async move {
-            // Without an answer the server has withdrawn its question, or is about to hear that the call is over.
-            let Some(answer) = answer_for(gateway, &session.caller, &raw_id, &mut question, wait).await
-            else {
-                return;
+            let told = |message: Segments| {
+                let link = &link;
+                async move {
+                    if let Err(error) = dispatch::tell(link, message).await {
+                        tracing::debug!(%error, "what a client said could not be brought to the server");
+                    }
+                }
             };
-            if let Err(error) = link.notify(answer).await {
-                tracing::debug!(%error, "a client's answer could not be brought to the server");
+            // Without an answer the server has withdrawn its question, or is about to hear that the call is over.
+            let answer = answer_for(gateway, &session.caller, &raw_id, &mut question, wait, told).await;
+            if let Some(answer) = answer {
+                told(answer).await;
             }
         }));
         Ok(())
@@ -144,7 +152,9 @@ pub(crate) async fn ask_beside(
     let write = |id| asked.for_legacy(id, client.revision, &server, None);
     match session.questions.ask(&stream, open_max, None, write).await {
         Ok(mut question) => {
-            if let Some(answer) = answer_for(&gateway, &session.caller, &raw_id, &mut question, wait).await {
+            if let Some(answer) =
+                answer_for(&gateway, &session.caller, &raw_id, &mut question, wait, |_| async {}).await
+            {
                 asks.answer(answer);
             }
         }
@@ -152,22 +162,33 @@ pub(crate) async fn ask_beside(
     }
 }
 
-/// The client's answer under the server's own id; none if nobody waits for it any more.
-async fn answer_for(
+/// The client's answer under the server's own id; none if nobody waits for it any more. `progress` is told what the
+/// client says meanwhile.
+async fn answer_for<F: Future<Output = ()>>(
     gateway: &Gateway,
     caller: &Caller,
     raw_id: &Bytes,
     question: &mut super::questions::Question,
     wait: Duration,
+    progress: impl Fn(Segments) -> F,
 ) -> Option<Segments> {
-    match tokio::time::timeout(wait, question.answered()).await {
-        Ok(Some(response)) => {
+    let hearing = async {
+        loop {
+            match question.heard().await {
+                Heard::Progress(message) => progress(message).await,
+                Heard::Answer(response) => return Some(response),
+                Heard::Nothing => return None,
+            }
+        }
+    };
+    match tokio::time::timeout(wait, hearing).await {
+        Ok(response) => {
+            let response = response?;
             let mut edit = response.edit();
             response.set_id(&mut edit, raw_id.clone());
             tasks::answer_of_task(gateway, caller, &response, &mut edit);
             Some(edit.finish())
         }
-        Ok(None) => None,
         Err(_) => Some(failed(raw_id, "the client did not answer in time")),
     }
 }

@@ -123,7 +123,7 @@ pub(crate) fn park(
     let mut calls = parked.lock();
     if calls.len() >= settings.parked_max {
         let text = "as many calls as allowed are waiting for their clients";
-        return Err(Refusal::new(Stage::Dispatch, Code::Capacity, text).of(server));
+        return Err(Refusal::new(Stage::Dispatch, Code::GivenUp, text).of(server));
     }
     exchange.suspend(wait);
     let table = Arc::downgrade(&parked.0);
@@ -158,7 +158,7 @@ pub(crate) async fn take_up(
         match responses.and_then(|responses| find(bytes, responses, &key)) {
             Some(result) => {
                 let response = compose::result(&raw_id, result.of(bytes));
-                route.link().notify(Segments::from(response)).await?;
+                dispatch::tell(route.link(), Segments::from(response)).await?;
             }
             None => unanswered.push((raw_id, asked)),
         }

@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tollgate_mcp::{Message, Segments, meta, methods};
 use tollgate_telemetry::counters::{Keeping, Kept};
-use tollgate_upstream::Link;
 
 use crate::mailbox::Mailbox;
 
+/// How many notifications of progress with one question may wait for the server.
+const PROGRESS_MAX: usize = 8;
 /// How long a client may leave its stream full before it counts as not reading it.
 const READER_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -28,8 +29,8 @@ struct Table {
 #[derive(Debug)]
 struct Open {
     answer: oneshot::Sender<Message>,
-    /// Who wants to hear of progress, and under which token.
-    progress: Option<(Link, Bytes)>,
+    /// The token under which the server wants to hear of progress, and the way there.
+    progress: Option<(Bytes, mpsc::Sender<Segments>)>,
     _counted: Keeping,
 }
 
@@ -40,8 +41,19 @@ pub(crate) struct Question {
     stream: Mailbox,
     pub(crate) id: u64,
     answer: oneshot::Receiver<Message>,
+    progress: Option<mpsc::Receiver<Segments>>,
     /// The client has answered.
     settled: bool,
+}
+
+/// What is heard of a question.
+pub(crate) enum Heard {
+    /// The client is at it: a notification for the server, under its own token.
+    Progress(Segments),
+    /// The client's response.
+    Answer(Message),
+    /// Nothing more: the question was withdrawn, or the client has gone.
+    Nothing,
 }
 
 /// The client cannot be asked: it has too many open questions, or reads no stream.
@@ -54,10 +66,17 @@ impl Questions {
         &self,
         stream: &Mailbox,
         open_max: usize,
-        progress: Option<(Link, Bytes)>,
+        token: Option<Bytes>,
         write: impl FnOnce(u64) -> Segments,
     ) -> Result<Question, CannotAsk> {
         let (sender, answer) = oneshot::channel();
+        let (progress, told) = match token {
+            Some(token) => {
+                let (sender, receiver) = mpsc::channel(PROGRESS_MAX);
+                (Some((token, sender)), Some(receiver))
+            }
+            None => (None, None),
+        };
         let id = {
             let mut table = self.lock();
             if table.open.len() >= open_max {
@@ -69,8 +88,14 @@ impl Questions {
             id
         };
         // From here on the entry goes with the question.
-        let question =
-            Question { questions: self.clone(), stream: stream.clone(), id, answer, settled: false };
+        let question = Question {
+            questions: self.clone(),
+            stream: stream.clone(),
+            id,
+            answer,
+            progress: told,
+            settled: false,
+        };
         match tokio::time::timeout(READER_PATIENCE, stream.send(write(id))).await {
             Ok(Ok(())) => Ok(question),
             Ok(Err(_)) | Err(_) => Err(CannotAsk),
@@ -85,7 +110,7 @@ impl Questions {
         }
     }
 
-    /// The client told of its progress with a question: the server that asked hears of it under its own token.
+    /// The client told of its progress with a question. What comes faster than the server takes it is lost.
     pub(crate) fn progressed(&self, notification: &Message) {
         if notification.method() != methods::NOTIFICATIONS_PROGRESS {
             return;
@@ -93,11 +118,10 @@ impl Questions {
         let Some(span) = notification.member(meta::PROGRESS_TOKEN) else { return };
         let id = std::str::from_utf8(span.of(notification.bytes())).ok().and_then(|id| id.parse().ok());
         let wanted = id.and_then(|id: u64| self.lock().open.get(&id)?.progress.clone());
-        if let Some((link, token)) = wanted {
+        if let Some((token, told)) = wanted {
             let mut edit = notification.edit();
             edit.replace(span, token);
-            let told = edit.finish();
-            tokio::spawn(async move { link.notify(told).await });
+            let _ = told.try_send(edit.finish());
         }
     }
 
@@ -118,11 +142,33 @@ impl Questions {
 }
 
 impl Question {
+    /// What is heard next.
+    pub(crate) async fn heard(&mut self) -> Heard {
+        let progress = async {
+            match &mut self.progress {
+                Some(progress) => progress.recv().await,
+                None => None,
+            }
+        };
+        tokio::select! {
+            biased;
+            Some(told) = progress => Heard::Progress(told),
+            answer = &mut self.answer => {
+                self.settled = answer.is_ok();
+                answer.map_or(Heard::Nothing, Heard::Answer)
+            }
+        }
+    }
+
     /// The client's response; none if the question was withdrawn, or the client has gone.
     pub(crate) async fn answered(&mut self) -> Option<Message> {
-        let answer = (&mut self.answer).await.ok();
-        self.settled = answer.is_some();
-        answer
+        loop {
+            match self.heard().await {
+                Heard::Progress(_) => {}
+                Heard::Answer(response) => return Some(response),
+                Heard::Nothing => return None,
+            }
+        }
     }
 }
 

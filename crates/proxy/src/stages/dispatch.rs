@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use http::{HeaderName, HeaderValue};
 use tollgate_mcp::{LogLevel, Message, Segments, compose, methods};
 use tollgate_model::{Caller, Era, Revision, ServerName};
-use tollgate_upstream::{Exchange, Incoming, Outbound, UpstreamError};
+use tollgate_upstream::{Exchange, Incoming, Link, Outbound, UpstreamError};
 
 use super::Route;
 use crate::bridge::{self, Relay, Wish};
@@ -180,7 +180,7 @@ pub(crate) async fn follow(
             Incoming::Request(request) => {
                 let Some(raw_id) = request.id_raw() else { continue };
                 if request.method() == methods::PING {
-                    link.notify(Segments::from(compose::result(&raw_id, b"{}"))).await?;
+                    tell(link, Segments::from(compose::result(&raw_id, b"{}"))).await?;
                     continue;
                 }
                 let request = match listener {
@@ -202,19 +202,19 @@ pub(crate) async fn follow(
                         if may_ask {
                             asked.push((Bytes::copy_from_slice(&raw_id), question));
                         } else {
-                            link.notify(refuse_question(&raw_id, &question)).await?;
+                            tell(link, refuse_question(&raw_id, &question)).await?;
                         }
                     }
-                    _ => link.notify(refuse_question(&raw_id, &Asked::of_request(&request))).await?,
+                    _ => tell(link, refuse_question(&raw_id, &Asked::of_request(&request))).await?,
                 }
             }
         }
     }
 }
 
-/// Sends a client's notification.
-pub(crate) async fn tell(route: &Route, message: Segments) -> Result<(), UpstreamError> {
-    route.link().notify(message).await
+/// Sends a client's notification, or an answer to a question of the server's.
+pub(crate) async fn tell(link: &Link, message: Segments) -> Result<(), UpstreamError> {
+    link.notify(message).await
 }
 
 /// Tells a legacy server which log messages a client wants. Its answer; none if it has no levels to be told.

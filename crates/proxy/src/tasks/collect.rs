@@ -5,6 +5,7 @@
 //! input, until the task ends or nobody has asked for it for long.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,13 +21,16 @@ use super::owners::Key;
 use super::waits::Wait;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
-use crate::input::{Asked, Asker};
+use crate::input::{Asked, Asker, refuse_question};
 use crate::mailbox::Mailbox;
 use crate::stages::Route;
 use crate::stages::dispatch::{self, Listener, Sent};
 
 /// How long a client that asks how its task is waits for the questions that the server is about to ask.
 const QUESTION_WAIT: Duration = Duration::from_secs(2);
+
+/// How many questions of one task may be open.
+const OPEN_MAX: usize = 64;
 
 /// The tasks whose questions are collected.
 #[derive(Debug, Default)]
@@ -73,15 +77,22 @@ impl Collector {
         self.questions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, asked: Vec<(Bytes, Asked)>) {
+    /// Keeps questions. Gives back what is beyond the bound.
+    fn add(&self, asked: Vec<(Bytes, Asked)>) -> Vec<(Bytes, Asked)> {
+        let mut rest = Vec::new();
         let mut questions = self.lock();
         for (raw_id, asked) in asked {
+            if questions.open.len() >= OPEN_MAX {
+                rest.push((raw_id, asked));
+                continue;
+            }
             questions.asked += 1;
             let key = format!("input-{}", questions.asked);
             questions.open.push(Question { key, raw_id, asked });
         }
         drop(questions);
         self.changed.notify_waiters();
+        rest
     }
 }
 
@@ -147,7 +158,7 @@ pub(crate) async fn answer(
     };
     for (raw_id, response) in answered {
         let response = compose::result(&raw_id, &related(&response, native));
-        speaker.route.link().notify(Segments::from(response)).await?;
+        dispatch::tell(speaker.route.link(), Segments::from(response)).await?;
     }
     Ok(())
 }
@@ -184,11 +195,10 @@ fn begin(
     let gateway = speaker.gateway;
     let wait = gateway.tasks().waits.enter(&inbound.caller, &inbound.snapshot.settings.tasks)?;
     let collector = Arc::new(Collector::default());
-    let earlier = gateway.tasks().collectors.lock().insert(key.clone(), Arc::clone(&collector));
-    if let Some(earlier) = earlier {
+    match gateway.tasks().collectors.lock().entry(key.clone()) {
         // Two polls at the same moment: one of them was first.
-        gateway.tasks().collectors.lock().insert(key, Arc::clone(&earlier));
-        return Ok(earlier);
+        Entry::Occupied(earlier) => return Ok(Arc::clone(earlier.get())),
+        Entry::Vacant(place) => drop(place.insert(Arc::clone(&collector))),
     }
     let collecting = Collecting {
         gateway: gateway.clone(),
@@ -240,7 +250,9 @@ impl Collecting {
         let mut sent = speaker.result(&self.native, Some(&listener)).await;
         // The answers travel beside the stream, which goes on.
         while let Ok(Sent::Paused(paused)) = sent {
-            self.collector.add(paused.asked);
+            for (raw_id, asked) in self.collector.add(paused.asked) {
+                let _ = dispatch::tell(self.route.link(), refuse_question(&raw_id, &asked)).await;
+            }
             let mut exchange = paused.exchange;
             exchange.suspend(self.patience);
             sent = dispatch::follow(&self.server, &self.route, exchange, Some(&listener)).await;

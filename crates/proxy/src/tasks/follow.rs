@@ -19,7 +19,7 @@ use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::input::{self, Opened};
 use crate::stages::dispatch::{Listener, Sent};
-use crate::stages::{Permit, Resolved, Route, route};
+use crate::stages::{Resolved, Route, policy, route};
 
 /// How often the way to the server may break in a row before the task is given up.
 const FAILURES_MAX: u32 = 3;
@@ -31,7 +31,6 @@ pub(crate) async fn to_end(
     gateway: &Gateway,
     inbound: &Inbound,
     resolved: &Resolved,
-    permit: &Permit,
     route: Route,
     created: Message,
 ) -> Result<(Route, Sent), Refusal> {
@@ -53,12 +52,13 @@ pub(crate) async fn to_end(
     let mut left =
         Left { gateway: gateway.clone(), server: server.name().clone(), route, client, native, ended: false };
     let settings = &inbound.snapshot.settings.tasks;
-    let wait = gateway.tasks().waits.enter(&inbound.caller, settings)?;
+    // The task is made already; it is cancelled at the server as `left` goes.
+    let wait = gateway.tasks().waits.enter(&inbound.caller, settings);
+    let wait = wait.map_err(|refusal| Refusal { code: Code::GivenUp, ..refusal })?;
     let mut following = Following {
         gateway,
         inbound,
         resolved,
-        permit,
         settings,
         until: Instant::now() + server.settings().timeouts.request,
         failures: 0,
@@ -82,7 +82,6 @@ struct Following<'a> {
     gateway: &'a Gateway,
     inbound: &'a Inbound,
     resolved: &'a Resolved,
-    permit: &'a Permit,
     settings: &'a TaskSettings,
     until: Instant,
     failures: u32,
@@ -169,7 +168,8 @@ impl Following<'_> {
                     self.failures += 1;
                     sleep_until(Instant::now() + self.settings.poll_min * self.failures).await;
                     let (server, caller) = (self.resolved.server(), &self.inbound.caller);
-                    left.route = route::open(server, caller, self.permit).await?;
+                    let permit = policy::decide(caller, self.resolved)?;
+                    left.route = route::open(server, caller, &permit).await?;
                 }
                 Err(error) => return Err(error.refusal(&left.server)),
             }
@@ -199,6 +199,8 @@ impl Following<'_> {
             return Err(Refusal::new(Stage::Dispatch, Code::UpstreamProtocol, text));
         }
         let Some(responses) = responses else { return self.pause(state, "pollIntervalMs").await };
+        // Decided on anew: the person may have taken long.
+        policy::decide(&self.inbound.caller, self.resolved)?;
         let updated = left.speaker().update(&left.native, &responses).await;
         match updated.map_err(|error| error.refusal(&left.server))? {
             message if message.kind() == Kind::Result => Ok(()),

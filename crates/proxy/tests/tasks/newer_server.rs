@@ -142,7 +142,7 @@ async fn so_many_tasks_are_followed_and_no_more() {
     new.wait_for("tasks/get").await;
     let (other, _) = Client::legacy(&gateway, "/mcp/new", "2025-11-25", json!({})).await;
     let refused = other.call("slow").await;
-    assert_eq!(refused.response["error"]["data"]["dev.tollgate/refusal"]["code"], "capacity", "{refused:?}");
+    assert_eq!(refused.response["error"]["data"]["dev.tollgate/refusal"]["code"], "given_up", "{refused:?}");
     tasks.until("native-2", |task| task["status"] == "cancelled").await;
     tasks.set("native-1", json!({"status": "completed", "result": {"content": []}}));
     assert!(first.await.unwrap().result()["content"].is_array());
