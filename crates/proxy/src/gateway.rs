@@ -14,7 +14,8 @@ use tollgate_catalog::{Catalog, CatalogError, ListKind, ToolsetSettings};
 use tollgate_mcp::{Message, Segments, methods};
 use tollgate_model::{EndpointName, PrincipalId, ServerName, TenantId};
 use tollgate_upstream::{
-    Audience, EventKind, Question, Server, ServerEvent, ServerSettings, ServerStatus, SettingsError,
+    Audience, EventKind, Isolation, Question, Server, ServerEvent, ServerSettings, ServerStatus,
+    SettingsError,
 };
 
 use crate::connections::Connections;
@@ -372,7 +373,8 @@ impl Gateway {
         tokio::spawn(input::ask_beside(self.clone(), session, stream, server, question, open_max, wait));
     }
 
-    /// The one session that an instance of this audience can speak to.
+    /// The one session that an instance of this audience can speak to. What is one principal's serves its clients without
+    /// sessions alone, unless the operator lets its sessions share it.
     fn meant(&self, audience: &Audience, server: &ServerName) -> Option<Arc<Session>> {
         let snapshot = self.snapshot();
         let is_of = |session: &Arc<Session>| {
@@ -382,6 +384,10 @@ impl Gateway {
         match audience {
             Audience::Session(id) => self.0.sessions.of(id).filter(is_of),
             Audience::Principal(..) => {
+                let settings = snapshot.servers.get(server)?.settings();
+                if settings.isolation != Some(Isolation::Principal) {
+                    return None;
+                }
                 let own = |session: &Arc<Session>| concerns(audience, session) && is_of(session);
                 let mut sessions = self.0.sessions.all().into_iter().filter(own);
                 let first = sessions.next()?;
@@ -507,5 +513,43 @@ fn method_of(kind: ListKind) -> &'static str {
         ListKind::Tools => methods::NOTIFICATIONS_TOOLS_LIST_CHANGED,
         ListKind::Prompts => methods::NOTIFICATIONS_PROMPTS_LIST_CHANGED,
         ListKind::Resources | ListKind::Templates => methods::NOTIFICATIONS_RESOURCES_LIST_CHANGED,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tollgate_model::{Caller, ClientProfile, Revision, SessionId};
+    use tollgate_upstream::{HttpSettings, Transport};
+
+    /// Modern clients have no sessions, and share what is their principal's. A legacy client of the same principal has
+    /// its own.
+    #[tokio::test]
+    async fn what_is_said_to_clients_without_sessions_is_meant_for_no_session() {
+        let name = ServerName::new("files").expect("a name");
+        let meant = |isolation: Option<Isolation>| {
+            let url = "http://127.0.0.1:9/mcp".parse().expect("a URL");
+            let transport = Transport::Http(HttpSettings::new(url));
+            let server = ServerSettings { isolation, ..ServerSettings::new(name.clone(), transport) };
+            let gateway = Gateway::new(ProxySettings::default(), vec![server], &[]).expect("a gateway");
+            let (tenant, principal) = gateway.local_caller();
+            let client = ClientProfile {
+                revision: Revision::V2025_11_25,
+                capabilities: Bytes::from_static(b"{}"),
+                info: None,
+            };
+            let session = Some(SessionId::new("s"));
+            let caller = Caller {
+                tenant: tenant.clone(),
+                principal: principal.clone(),
+                session,
+                client: Arc::new(client),
+            };
+            gateway.sessions().add(Arc::new(Session::new(caller, None)), 1).expect("room");
+            gateway.meant(&Audience::Principal(tenant, principal), &name).is_some()
+        };
+        assert!(!meant(None));
+        assert!(!meant(Some(Isolation::Session)));
+        assert!(meant(Some(Isolation::Principal)), "here sessions share it");
     }
 }
