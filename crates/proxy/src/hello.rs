@@ -163,8 +163,7 @@ fn own_capabilities(era: Era, hellos: &Hellos<'_>) -> Bytes {
     edit.finish().into_bytes()
 }
 
-/// A server's capabilities, less what the gateway does not carry yet, and less tasks,
-/// which have a rule of their own.
+/// A server's capabilities, less tasks, which have a rule of their own.
 fn carried(capabilities: &Bytes) -> Bytes {
     let whole = Span::all(capabilities);
     let mut edit = Edit::new(capabilities);

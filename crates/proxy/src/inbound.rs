@@ -6,14 +6,13 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use tollgate_catalog::Endpoint;
 use tollgate_mcp::{LogLevel, Message, meta, methods};
-use tollgate_model::{Caller, Code, Era, Refusal, Stage};
+use tollgate_model::{Caller, Code, Era, Refusal, ServerName, Stage};
 use tollgate_upstream::Server;
 
 use crate::gateway::Snapshot;
 use crate::input::Asker;
 use crate::mailbox::Mailbox;
 use crate::session::Session;
-use tollgate_model::ServerName;
 
 /// A request on its way through the stages.
 pub(crate) struct Inbound {
