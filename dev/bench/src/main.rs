@@ -4,6 +4,7 @@
 //! `measure` turns one row on one target into figures; `report` writes the Markdown.
 
 mod client;
+mod fan;
 mod figures;
 mod hop;
 mod idle;
@@ -34,7 +35,7 @@ use figures::{Figures, median};
 use machine::Machine;
 use measure::{Durations, measure};
 use report::{Measured, Report};
-use rows::{IDLE, PARKED, ROWS, Row};
+use rows::{IDLE, LISTENERS, PARKED, ROWS, Row};
 use targets::{Target, World};
 
 /// What a chore can fail with: it is told to a person, who reads it and acts.
@@ -45,6 +46,8 @@ const SESSIONS: usize = 1_000;
 const SESSIONS_QUICK: usize = 200;
 /// Calls that wait for their clients at once.
 const PARKED_CALLS: usize = 200;
+/// Clients that listen for one resource.
+const LISTENING: usize = 1_000;
 
 /// Measures Tollgate beside nginx and beside no proxy at all, over loopback.
 #[derive(Parser, Debug)]
@@ -98,7 +101,7 @@ enum Mode {
 }
 
 fn row_names() -> clap::builder::PossibleValuesParser {
-    ROWS.iter().map(|row| row.id).chain([IDLE, PARKED]).collect::<Vec<_>>().into()
+    ROWS.iter().map(|row| row.id).chain([IDLE, PARKED, LISTENERS]).collect::<Vec<_>>().into()
 }
 
 fn main() -> ExitCode {
@@ -146,7 +149,7 @@ fn bench(arguments: &Arguments) -> Result<()> {
         return soak::soak(&world, target, minutes, arguments.seed, &stop);
     }
     let mut report = run(arguments, &world, &wanted, machine, &stop)?;
-    if arguments.rows.is_empty() || arguments.rows.iter().any(|row| row == IDLE) {
+    if chosen(arguments, IDLE) {
         // New processes: what the rows have freed would hide what sessions take.
         drop(world);
         let world = World::start(&wanted, tollgate.as_deref())?;
@@ -162,6 +165,15 @@ fn bench(arguments: &Arguments) -> Result<()> {
             report.parked = Some(found);
         }
     }
+    if let Some(binary) = tollgate.as_deref().filter(|_| chosen(arguments, LISTENERS)) {
+        let each = Duration::from_secs(if arguments.quick { 1 } else { 3 });
+        let found = fan::measure(binary, LISTENING, each, &stop).map_err(|why| why.to_string());
+        if stop.load(Ordering::Relaxed) {
+            return Err("interrupted".into());
+        }
+        say::note(&format!("{LISTENERS}  Tollgate: {found:?}"));
+        report.fan = Some(found);
+    }
     let markdown = report.markdown();
     say::line(&markdown);
     let failures = report.failures();
@@ -174,6 +186,10 @@ fn bench(arguments: &Arguments) -> Result<()> {
         say::note("written to docs/reference/benchmark.md");
     }
     Ok(())
+}
+
+fn chosen(arguments: &Arguments, id: &str) -> bool {
+    arguments.rows.is_empty() || arguments.rows.iter().any(|row| row == id)
 }
 
 /// All rounds of all rows. A target that fails a row is not tried in its further rounds.
@@ -203,14 +219,13 @@ fn run(
         let seconds = Duration::from_secs(u64::from(seconds));
         durations = Durations { closed: seconds, fixed: seconds, ..durations };
     }
-    let chosen = |id: &str| arguments.rows.is_empty() || arguments.rows.iter().any(|row| row == id);
     let mut rows = Vec::new();
-    for row in ROWS.iter().filter(|row| chosen(row.id)) {
+    for row in ROWS.iter().filter(|row| chosen(arguments, row.id)) {
         let mut row = *row;
         row.rate_per_s = arguments.rate.map_or(row.rate_per_s, f64::from);
         rows.push(measure_row(row, world, wanted, rounds, durations, stop)?);
     }
-    Ok(Report { machine, durations, rounds, rows, idle: Vec::new(), parked: None })
+    Ok(Report { machine, durations, rounds, rows, idle: Vec::new(), parked: None, fan: None })
 }
 
 fn measure_idle(

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::fan::Fan;
 use crate::figures::{Figures, ratio};
 use crate::idle::Idle;
 use crate::machine::Machine;
@@ -18,6 +19,8 @@ pub(crate) struct Report {
     pub(crate) rows: Vec<Measured>,
     pub(crate) idle: Vec<(Target, Result<Idle, String>)>,
     pub(crate) parked: Option<Result<Parked, String>>,
+    /// The crowd that listens, if it was measured.
+    pub(crate) fan: Option<Result<Fan, String>>,
 }
 
 /// A row with its medians.
@@ -35,6 +38,7 @@ const BRIDGE_RATIO_MAX: f64 = 1.3;
 const PARKED_KIB_MAX: f64 = 32.0;
 /// Which row bridges, and which row has the same client and no bridge.
 const BRIDGES: [(&str, &str); 2] = [("small-to-legacy", "small-modern"), ("small-to-modern", "small-legacy")];
+const FAN_P99_MAX_MS: f64 = 50.0;
 
 impl Measured {
     fn figures(&self, target: Target) -> Option<&Figures> {
@@ -56,7 +60,8 @@ impl Report {
         });
         let parked =
             self.parked.iter().filter_map(|result| Some(format!("parked calls: {}", result.as_ref().err()?)));
-        rows.chain(idle).chain(parked).collect()
+        let fan = self.fan.iter().filter_map(|fan| Some(format!("listeners: {}", fan.as_ref().err()?)));
+        rows.chain(idle).chain(parked).chain(fan).collect()
     }
 
     pub(crate) fn markdown(&self) -> String {
@@ -90,6 +95,7 @@ impl Report {
         }
         self.write_idle(text);
         self.write_parked(text);
+        self.write_fan(text);
         text.truncate(text.trim_end().len());
         text.push('\n');
     }
@@ -176,7 +182,39 @@ impl Report {
                 aims.push((aim, format!("{found:.1} KiB"), found <= IDLE_KIB_MAX));
             }
         }
+        if let Some(Ok(fan)) = &self.fan {
+            let p99_ms = fan.latency_us[1] / 1_000.0;
+            let aim = format!(
+                "an update reaches {} listeners within {FAN_P99_MAX_MS} ms at p99, at 10 updates/s",
+                fan.listeners
+            );
+            aims.push((aim, format!("{p99_ms:.1} ms"), p99_ms <= FAN_P99_MAX_MS));
+        }
         aims
+    }
+
+    fn write_fan(&self, text: &mut String) {
+        let Some(fan) = &self.fan else { return };
+        let _ = write!(
+            text,
+            "\n## Listeners of one resource\n\n\
+             Modern clients with a connection each, a modern server; the resource changes 10 times a second. Latency is \
+             that of every update to every listener. The highest rate is the last one, of rates that double, at which every \
+             listener got every update in time.\n\n\
+             | target | listeners | p50 ms | p99 ms | p99.9 ms | highest updates/s | streams at the server |\n|---|--:|--:|--:|--:|--:|--:|\n"
+        );
+        let _ = match fan {
+            Ok(fan) => {
+                let [p50, p99, p999] = fan.latency_us.map(|micros| micros / 1_000.0);
+                let (listeners, streams) = (fan.listeners, fan.upstream_streams);
+                let rate = fan.sustained_per_s;
+                writeln!(
+                    text,
+                    "| Tollgate | {listeners} | {p50:.1} | {p99:.1} | {p999:.1} | {rate} | {streams} |"
+                )
+            }
+            Err(_) => writeln!(text, "| Tollgate | **failed** | | | | | |"),
+        };
     }
 
     fn write_idle(&self, text: &mut String) {
@@ -317,6 +355,12 @@ mod tests {
             rows: vec![Measured { row: ROWS[0], targets }],
             idle: vec![(Target::Tollgate, Ok(idle))],
             parked: None,
+            fan: Some(Ok(Fan {
+                listeners: 1_000,
+                latency_us: [9_000.0, 60_000.0, 70_000.0],
+                sustained_per_s: 40,
+                upstream_streams: 1,
+            })),
         }
     }
 
@@ -330,6 +374,8 @@ mod tests {
             "| 1.20 times | met |",
             "| 700 µs | met |",
             "| 17.0 KiB | **not met** |",
+            "| 60.0 ms | **not met** |",
+            "| Tollgate | 1000 | 9.0 | 60.0 | 70.0 | 40 | 1 |",
         ] {
             assert!(text.contains(part), "{part} is not in:\n{text}");
         }

@@ -37,6 +37,8 @@ pub(crate) const IDLE: &str = "idle-sessions";
 
 /// The row of calls that wait for their clients.
 pub(crate) const PARKED: &str = "parked-calls";
+/// The row of a crowd that is told of changes.
+pub(crate) const LISTENERS: &str = "listeners-1000";
 
 /// All rows under load, in the table's order.
 pub(crate) const ROWS: [Row; 9] = [

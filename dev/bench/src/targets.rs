@@ -113,6 +113,26 @@ struct Tollgate {
     address: SocketAddr,
 }
 
+/// A gateway in front of a server that is not the mock. Its folder goes after it.
+pub(crate) struct Gateway {
+    tollgate: Tollgate,
+    _folder: TempDir,
+}
+
+impl Gateway {
+    /// Starts it with these servers, as they stand in a configuration.
+    pub(crate) fn start_alone(binary: &Path, servers: &str) -> Result<Gateway> {
+        let keeper = Arc::new(Keeper::start()?);
+        let folder = TempDir::with_prefix("tollgate-bench-")?;
+        let tollgate = Tollgate::start(binary, &folder.path().join("alone"), servers, &keeper)?;
+        Ok(Gateway { tollgate, _folder: folder })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.tollgate.address
+    }
+}
+
 impl World {
     /// Starts the mock and what `targets` needs. `tollgate` is the gateway's binary.
     pub(crate) fn start(targets: &[Target], tollgate: Option<&Path>) -> Result<World> {

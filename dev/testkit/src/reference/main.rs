@@ -18,6 +18,7 @@ mod resources;
 mod rounds;
 mod server;
 mod tools;
+mod watched;
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -17,6 +17,7 @@ use rmcp::model::{
 use rmcp::service::{RequestContext, RoleServer, SubscriptionContext};
 use tokio::sync::watch;
 
+use crate::watched::Watched;
 use crate::{prompts, resources, rounds, tools};
 
 /// Which revisions the server admits to.
@@ -66,6 +67,7 @@ pub(crate) struct Reference {
     pub(crate) observed: Arc<Observed>,
     pub(crate) changes: watch::Sender<Changes>,
     pub(crate) seal: rounds::Seal,
+    pub(crate) watched: Arc<Watched>,
 }
 
 impl Reference {
@@ -79,6 +81,7 @@ impl Reference {
             }),
             changes: watch::Sender::new(Changes::default()),
             seal: rounds::Seal::new(),
+            watched: Arc::new(Watched::new()),
         }
     }
 }
@@ -200,17 +203,19 @@ impl ServerHandler for Reference {
 
     async fn subscribe(
         &self,
-        _: SubscribeRequestParams,
-        _: RequestContext<RoleServer>,
+        request: SubscribeRequestParams,
+        context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
+        self.watched.subscribe(&request.uri, context.peer);
         Ok(())
     }
 
     async fn unsubscribe(
         &self,
-        _: UnsubscribeRequestParams,
+        request: UnsubscribeRequestParams,
         _: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
+        self.watched.unsubscribe(&request.uri);
         Ok(())
     }
 
@@ -221,10 +226,15 @@ impl ServerHandler for Reference {
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
         let mut changes = self.changes.subscribe();
         let mut told = *changes.borrow_and_update();
+        let mut touched = self.watched.listen();
         loop {
             tokio::select! {
                 () = context.cancelled() => return Ok(()),
                 changed = changes.changed() => if changed.is_err() { return Ok(()) },
+                uri = touched.next() => {
+                    let _ = context.sink().notify_resource_updated(uri).await;
+                    continue;
+                }
             }
             let now = *changes.borrow_and_update();
             // A subscription whose filter leaves a list out refuses its notification; that is not an error here.

@@ -78,6 +78,7 @@ fn definitions() -> Vec<Value> {
     };
     tools.push(one("test_sampling", "Asks the client's model", "prompt"));
     tools.push(one("test_elicitation", "Asks the client's user", "message"));
+    tools.push(one("touch_resource", "Changes a resource, and tells whoever wants to hear of it", "uri"));
     tools.push(one("echo", "Answers with its argument, also as structured content", "message"));
     tools.push(json!({
         "name": "test_header_parameter",
@@ -245,6 +246,11 @@ pub(crate) async fn call(
             });
             return Ok(decode::<CallToolResult>(result)?.into());
         }
+        "touch_resource" => {
+            let uri = argument(&request, "uri")?;
+            reference.watched.touch(uri).await;
+            json!([text(&format!("{uri} has changed"))])
+        }
         "test_header_parameter" => json!([text(&format!("In {}", argument(&request, "region")?))]),
         "observations" => json!([text(&observations(reference))]),
         "wait_until_cancelled" => {
@@ -268,6 +274,7 @@ fn observations(reference: &Reference) -> String {
         "calls": observed.calls.load(Ordering::Relaxed),
         "waiting": observed.waiting.load(Ordering::Relaxed),
         "cancelled": observed.cancelled.load(Ordering::Relaxed),
+        "subscriptions": reference.watched.observations(),
     })
     .to_string()
 }
