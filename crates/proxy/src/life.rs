@@ -185,6 +185,7 @@ fn respond(
     if tasks::is_created(inbound, message, route.link()) {
         return tasks::created(gateway, inbound, server, route, message);
     }
+    tasks::remember(gateway, inbound, server, message);
     bridge::response(&Answered {
         message,
         link: route.link(),

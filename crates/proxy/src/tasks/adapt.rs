@@ -7,8 +7,8 @@
 //! | `tasks/update` | the answers to what it asked |
 //! | `tasks/cancel` | `tasks/cancel` |
 
-use tollgate_mcp::{Kind, Message, Span, compose, find, meta, methods};
-use tollgate_model::{Refusal, ServerName};
+use tollgate_mcp::{Kind, Message, compose, meta, methods};
+use tollgate_model::{Era, Refusal, ServerName};
 use tollgate_upstream::{Link, UpstreamError};
 
 use super::ask::Speaker;
@@ -30,8 +30,7 @@ pub(crate) fn created(
 ) -> Result<Reply, Refusal> {
     let bytes = message.bytes();
     let task = message.member("task").map(|span| span.slice(bytes)).unwrap_or_default();
-    let native = find(&task, Span::all(&task), "taskId").and_then(|span| tollgate_mcp::text(&task, span));
-    let native = native.unwrap_or_default();
+    let native = super::native_id(message, Era::Legacy).map_err(|refusal| refusal.of(server))?;
     let id = id::wrap(gateway.sealer(), &inbound.caller, server, &native)?;
     let made = shape::modern(
         &task,

@@ -36,15 +36,7 @@ pub(crate) async fn to_end(
 ) -> Result<(Route, Sent), Refusal> {
     let server = resolved.server();
     let era = route.link().era();
-    let breach =
-        |text: &'static str| Refusal::new(Stage::Dispatch, Code::UpstreamProtocol, text).of(server.name());
-    let native = match era {
-        Era::Modern => created.text("taskId"),
-        Era::Legacy => created
-            .member("task")
-            .and_then(|task| tollgate_mcp::text(created.bytes(), find(created.bytes(), task, "taskId")?)),
-    };
-    let native = native.ok_or_else(|| breach("the server made a task without an id"))?.into_owned();
+    let native = super::native_id(&created, era).map_err(|refusal| refusal.of(server.name()))?;
     let client = match era {
         Era::Modern => capability::declaring(&inbound.caller.client),
         Era::Legacy => (*inbound.caller.client).clone(),

@@ -238,6 +238,32 @@ pub(crate) fn created(
     .map_err(|refusal| refusal.of(server))
 }
 
+/// Remembers the task that a client of 2025-11-25 asked for as the caller's, for the sake of lists and notifications.
+pub(crate) fn remember(gateway: &Gateway, inbound: &Inbound, server: &ServerName, message: &Message) {
+    if is_augmented(inbound)
+        && let Some(native) = created_id(message, Era::Legacy)
+    {
+        let known_max = inbound.snapshot.settings.tasks.known_max;
+        let key = Key::new(&inbound.caller, server, &native);
+        gateway.tasks().owners.remember(key, inbound.progress_token(), known_max);
+    }
+}
+
+/// The server's own id of the task that it made of a call.
+fn native_id(message: &Message, era: Era) -> Result<String, Refusal> {
+    created_id(message, era).map(Cow::into_owned).ok_or_else(|| {
+        let text = "the server made a task without an id";
+        Refusal::new(Stage::Dispatch, Code::UpstreamProtocol, text)
+    })
+}
+
+fn created_id(message: &Message, era: Era) -> Option<Cow<'_, str>> {
+    match era {
+        Era::Modern => message.text("taskId"),
+        Era::Legacy => text(message.bytes(), find(message.bytes(), message.member("task")?, "taskId")?),
+    }
+}
+
 /// Every id of a task in a server's answer, and how the client knows that task.
 pub(crate) fn ids(
     gateway: &Gateway,
@@ -248,11 +274,6 @@ pub(crate) fn ids(
     let mut ids = Vec::new();
     for place in places(message, inbound) {
         if let Some(native) = text(message.bytes(), place) {
-            if is_augmented(inbound) {
-                let (key, known_max) =
-                    (Key::new(&inbound.caller, server, &native), inbound.snapshot.settings.tasks.known_max);
-                gateway.tasks().owners.remember(key, inbound.progress_token(), known_max);
-            }
             ids.push((place, id::wrap(gateway.sealer(), &inbound.caller, server, &native)?));
         }
     }
