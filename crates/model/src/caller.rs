@@ -82,3 +82,19 @@ pub struct Caller {
     /// What the client said of itself.
     pub client: Arc<ClientProfile>,
 }
+
+/// Whose something is: what bounds for each principal count by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The principal of that tenant.
+    pub principal: PrincipalId,
+}
+
+impl Caller {
+    /// Whose everything is that the caller makes.
+    pub fn owner(&self) -> Owner {
+        Owner { tenant: self.tenant.clone(), principal: self.principal.clone() }
+    }
+}

@@ -9,7 +9,7 @@ mod refusal;
 mod revision;
 mod secret;
 
-pub use caller::{Caller, ClientProfile, PrincipalId, SessionId, TenantId};
+pub use caller::{Caller, ClientProfile, Owner, PrincipalId, SessionId, TenantId};
 pub use name::{EndpointName, InvalidName, NAME_BYTES_MAX, ServerName};
 pub use refusal::{Code, CodeRow, Refusal, Retry, Source, Stage};
 pub use revision::{Era, Revision, UnknownRevision};

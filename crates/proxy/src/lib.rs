@@ -17,6 +17,7 @@ mod lists;
 mod logging;
 mod mailbox;
 mod mirror;
+mod places;
 mod refuse;
 mod replay;
 mod reply;

@@ -32,7 +32,8 @@ pub struct ProxySettings {
     pub stream_queue_max: usize,
     /// After how much silence a stream gets an SSE comment, so that proxies on the way keep it open.
     pub keep_alive: Duration,
-    /// How many requests may be under way at once in one legacy session or over one stdio connection.
+    /// How many requests may be under way at once in one legacy session or over one stdio connection; and how many
+    /// questions of servers one client may have open at once.
     pub in_flight_max: usize,
     /// How long a person may take to answer what a server asks (sampling, elicitation, roots). A call whose client does
     /// not come back in this time is cancelled at the server.
@@ -41,6 +42,8 @@ pub struct ProxySettings {
     pub input_rounds_max: u32,
     /// How many calls of modern clients may wait for their answers at once. When full, the call that asks is ended.
     pub parked_max: usize,
+    /// How many of them may be one principal's.
+    pub parked_per_principal_max: usize,
     /// What lets a client of 2025-03-26 to 2025-11-25 come back to a stream that broke.
     pub resume: ResumeSettings,
     /// How many messages a batch of 2025-03-26 may have. Larger ones are refused whole.
@@ -80,6 +83,7 @@ impl Default for ProxySettings {
             input_timeout: Duration::from_mins(10),
             input_rounds_max: 32,
             parked_max: 1_000,
+            parked_per_principal_max: 500,
             resume: ResumeSettings::default(),
             batch_max: 64,
             listeners_max: 10_000,

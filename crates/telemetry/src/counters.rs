@@ -67,16 +67,23 @@ pub enum Kept {
     Question,
     /// A task that the gateway follows for a client that cannot, or whose questions it keeps.
     FollowedTask,
+    /// A modern client that listens for changes.
+    Listener,
+    /// A resource that a legacy client's session is subscribed to.
+    Subscription,
 }
 
 impl Kept {
-    const ALL: [Self; 3] = [Self::ParkedCall, Self::Question, Self::FollowedTask];
+    const ALL: [Self; 5] =
+        [Self::ParkedCall, Self::Question, Self::FollowedTask, Self::Listener, Self::Subscription];
 
     const fn label(self) -> &'static str {
         match self {
             Self::ParkedCall => "parked_call",
             Self::Question => "question",
             Self::FollowedTask => "followed_task",
+            Self::Listener => "listener",
+            Self::Subscription => "subscription",
         }
     }
 }
@@ -176,9 +183,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_has_its_own_counter() {
+    fn every_code_and_every_kind_of_thing_has_its_own_counter() {
         for (nth, code) in Code::ALL.iter().enumerate() {
             assert_eq!(*code as usize, nth);
+        }
+        for (nth, what) in Kept::ALL.iter().enumerate() {
+            assert_eq!(*what as usize, nth);
         }
     }
 

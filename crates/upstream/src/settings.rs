@@ -65,6 +65,7 @@ impl ServerSettings {
             ("call_queue_max", limits.call_queue_max == 0),
             ("send_queue_max", limits.send_queue_max == 0),
             ("calls_max", limits.calls_max == 0),
+            ("watched_max", limits.watched_max == 0),
             ("connections_max", limits.connections_max == 0),
         ];
         match zero.into_iter().find(|(_, zero)| *zero) {
@@ -270,7 +271,7 @@ pub struct Limits {
     /// Connections per origin, idle and busy. 4,096.
     pub connections_max: usize,
     /// Resources and tasks watched at once on one instance. 10,000.
-    pub subscriptions_max: usize,
+    pub watched_max: usize,
     /// How much of a line of standard error is logged, in bytes. 4,096.
     pub stderr_line_bytes_max: usize,
     /// Lines of standard error logged per second and process, after a burst of ten times as many. 20.
@@ -289,7 +290,7 @@ impl Limits {
             calls_max: 4096,
             idle_connections_max: 64,
             connections_max: 4096,
-            subscriptions_max: 10_000,
+            watched_max: 10_000,
             stderr_line_bytes_max: 4096,
             stderr_lines_per_s: 20,
         }

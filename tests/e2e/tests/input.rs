@@ -312,12 +312,17 @@ async fn a_retry_that_never_comes_cancels_the_call() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_more_calls_are_parked_than_allowed() {
-    let (gateway, server) = limited(json!({ "parked_max": 1 })).await;
+    no_more_are_parked_than(json!({ "parked_max": 1 })).await;
+    no_more_are_parked_than(json!({ "parked_per_principal_max": 1 })).await;
+}
+
+async fn no_more_are_parked_than(limits: Value) {
+    let (gateway, server) = limited(limits).await;
     let mut client = gateway.modern("/mcp/there");
     let call = dialog(&[&[FORM]]);
     let (requests, state) = asked(&client.request(&call).await);
     let refused = client.request(&call).await;
-    assert_eq!(refused.refusal(), "capacity", "{refused:?}");
+    assert_eq!(refused.refusal(), "given_up", "{refused:?}");
     let second = server.log().of_method("tools/call")[1].clone();
     let told = server.log().wait_method("notifications/cancelled", 1).await;
     assert_eq!(told.at(&["params", "requestId"]), second.at(&["id"]), "the one that found no room");

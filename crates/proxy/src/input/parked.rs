@@ -8,20 +8,24 @@ use bytes::Bytes;
 use tokio::task::AbortHandle;
 use tollgate_mcp::{Segments, compose, find, meta, quote};
 use tollgate_model::{Code, Refusal, ServerName, Stage};
-use tollgate_telemetry::counters::{Keeping, Kept};
+use tollgate_telemetry::counters::Kept;
 use tollgate_upstream::{Exchange, UpstreamError};
 
 use super::Asked;
 use super::state::{self, State};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
+use crate::places::{Places, Taken};
 use crate::reply::Reply;
 use crate::stages::Route;
 use crate::stages::dispatch::{self, Listener, Sent};
 
 /// All parked calls. Clones share the table.
 #[derive(Clone, Default)]
-pub(crate) struct ParkedCalls(Arc<Mutex<HashMap<Handle, Parked>>>);
+pub(crate) struct ParkedCalls {
+    table: Arc<Mutex<HashMap<Handle, Parked>>>,
+    places: Places,
+}
 
 /// Names a parked call. Random, and shown to nobody but under seal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,7 +54,7 @@ pub(crate) struct Parked {
     open: Vec<Open>,
     standing: Standing,
     expiry: AbortHandle,
-    _counted: Keeping,
+    place: Taken,
 }
 
 /// A question that is with the client.
@@ -87,7 +91,7 @@ impl ParkedCalls {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Handle, Parked>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -120,13 +124,15 @@ pub(crate) fn park(
     let reply = input_required(inbound, route.link().hello().info.as_ref(), server, &open, &sealed);
 
     let parked = gateway.parked();
-    let mut calls = parked.lock();
-    if calls.len() >= settings.parked_max {
+    let (all_max, own_max) = (settings.parked_max, settings.parked_per_principal_max);
+    let place = parked.places.take(Kept::ParkedCall, inbound.caller.owner(), all_max, own_max);
+    let place = place.ok_or_else(|| {
         let text = "as many calls as allowed are waiting for their clients";
-        return Err(Refusal::new(Stage::Dispatch, Code::GivenUp, text).of(server));
-    }
+        Refusal::new(Stage::Dispatch, Code::GivenUp, text).of(server)
+    })?;
     exchange.suspend(wait);
-    let table = Arc::downgrade(&parked.0);
+    let table = Arc::downgrade(&parked.table);
+    let mut calls = parked.lock();
     let expiry = tokio::spawn(async move {
         tokio::time::sleep(wait).await;
         // A retry that never came: dropping the call cancels it at the server.
@@ -135,9 +141,8 @@ pub(crate) fn park(
             calls.and_then(|calls| calls.lock().unwrap_or_else(PoisonError::into_inner).remove(&handle));
         drop(expired);
     });
-    let counted = Keeping::new(Kept::ParkedCall);
     let expiry = expiry.abort_handle();
-    calls.insert(handle, Parked { exchange, route, open, standing, expiry, _counted: counted });
+    calls.insert(handle, Parked { exchange, route, open, standing, expiry, place });
     drop(calls);
     Ok(reply)
 }
@@ -150,7 +155,9 @@ pub(crate) async fn take_up(
     server: &ServerName,
     parked: Parked,
 ) -> Result<(Route, Sent), UpstreamError> {
-    let Parked { mut exchange, route, open, standing, .. } = parked;
+    let Parked { mut exchange, route, open, standing, place, .. } = parked;
+    // It goes on, and makes room for another.
+    drop(place);
     let bytes = inbound.message.bytes();
     let responses = inbound.message.member("inputResponses");
     let mut unanswered = Vec::new();

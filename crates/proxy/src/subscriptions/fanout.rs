@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use bytes::Bytes;
 use tollgate_catalog::ListKind;
 use tollgate_mcp::Message;
-use tollgate_model::{Code, EndpointName, PrincipalId, Refusal, ServerName, Stage, TenantId};
+use tollgate_model::{Code, EndpointName, Owner, Refusal, ServerName, Stage};
+use tollgate_telemetry::counters::Kept;
 use tollgate_upstream::{Lists, Origin};
 
 use super::notice::Notice;
 use crate::mailbox::{Mailbox, Topic};
+use crate::places::{Places, Taken};
 use crate::session::Session;
 use crate::settings::ProxySettings;
 
@@ -19,7 +21,10 @@ pub(crate) type Spot = (ServerName, Origin);
 
 /// All listeners.
 #[derive(Debug, Default)]
-pub(crate) struct Fanout(Mutex<State>);
+pub(crate) struct Fanout {
+    state: Mutex<State>,
+    places: Places,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -27,7 +32,6 @@ struct State {
     tasks: HashMap<Spot, Named>,
     /// Modern clients that listen, by number.
     listeners: HashMap<u64, Listener>,
-    of_principal: HashMap<(TenantId, PrincipalId), usize>,
     next: u64,
 }
 
@@ -62,7 +66,7 @@ struct Listener {
 
 /// One thing that somebody is told of, for as long as this is kept.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct Registration {
     fanout: Arc<Fanout>,
     spot: Spot,
     native: Arc<str>,
@@ -72,10 +76,10 @@ pub(crate) struct Told {
 
 /// A modern client's place among the listeners, for as long as this is kept.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct ListenerPlace {
     fanout: Arc<Fanout>,
     number: u64,
-    owner: (TenantId, PrincipalId),
+    _taken: Taken,
 }
 
 /// A thing to be told of.
@@ -116,27 +120,25 @@ impl Fanout {
     /// A place for one more listener, if there is one.
     pub(crate) fn enter(
         self: &Arc<Self>,
-        owner: (TenantId, PrincipalId),
+        owner: Owner,
         settings: &ProxySettings,
-    ) -> Result<Place, Refusal> {
-        let mut state = self.lock();
-        let all: usize = state.of_principal.values().sum();
-        let own = state.of_principal.entry(owner.clone()).or_default();
-        if all >= settings.listeners_max || *own >= settings.listeners_per_principal_max {
-            if *own == 0 {
-                state.of_principal.remove(&owner);
-            }
+    ) -> Result<ListenerPlace, Refusal> {
+        let (all_max, own_max) = (settings.listeners_max, settings.listeners_per_principal_max);
+        let taken = self.places.take(Kept::Listener, owner, all_max, own_max).ok_or_else(|| {
             let text = "as many clients as allowed listen for changes";
-            return Err(Refusal::new(Stage::Session, Code::Capacity, text));
-        }
-        *own += 1;
-        let number = state.number();
-        drop(state);
-        Ok(Place { fanout: Arc::clone(self), number, owner })
+            Refusal::new(Stage::Session, Code::Capacity, text)
+        })?;
+        let number = self.lock().number();
+        Ok(ListenerPlace { fanout: Arc::clone(self), number, _taken: taken })
     }
 
     /// Tells `to` of these things from now on. `first` is done before anything can be told.
-    pub(crate) fn tell(self: &Arc<Self>, to: &To, things: Vec<Thing>, first: impl FnOnce()) -> Vec<Told> {
+    pub(crate) fn tell(
+        self: &Arc<Self>,
+        to: &To,
+        things: Vec<Thing>,
+        first: impl FnOnce(),
+    ) -> Vec<Registration> {
         let mut state = self.lock();
         first();
         things
@@ -146,7 +148,7 @@ impl Fanout {
                 let entry = Entry { to: to.clone(), public };
                 let named = state.named(is_task).entry(spot.clone()).or_default();
                 named.entry(Arc::clone(&native)).or_default().insert(number, entry);
-                Told { fanout: Arc::clone(self), spot, native, number, is_task }
+                Registration { fanout: Arc::clone(self), spot, native, number, is_task }
             })
             .collect()
     }
@@ -206,11 +208,11 @@ impl Fanout {
     #[cfg(test)]
     pub(crate) fn counts(&self) -> (usize, usize, usize) {
         let state = self.lock();
-        (state.of_principal.values().sum(), state.resources.len(), state.tasks.len())
+        (self.places.count(), state.resources.len(), state.tasks.len())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -226,7 +228,7 @@ impl State {
     }
 }
 
-impl Place {
+impl ListenerPlace {
     /// Four numbers from this one on are this listener's own.
     pub(crate) fn number(&self) -> u64 {
         self.number
@@ -246,7 +248,7 @@ impl Place {
     }
 
     /// Tells this listener alone that these lists, and these things, may have changed.
-    pub(crate) fn tell_missed(&self, things: &[Told]) {
+    pub(crate) fn tell_missed(&self, things: &[Registration]) {
         let mut alive = Vec::new();
         let state = self.fanout.lock();
         if let Some(listener) = state.listeners.get(&self.number) {
@@ -263,7 +265,7 @@ impl Place {
 }
 
 /// Tells whoever is told of these things that they may have changed.
-fn tell_missed(state: &State, things: &[Told], alive: &mut Vec<Arc<Session>>) {
+fn tell_missed(state: &State, things: &[Registration], alive: &mut Vec<Arc<Session>>) {
     for told in things.iter().filter(|told| !told.is_task) {
         let entries = state.resources.get(&told.spot).and_then(|named| named.get(&told.native));
         if let Some(entry) = entries.and_then(|entries| entries.get(&told.number)) {
@@ -273,7 +275,7 @@ fn tell_missed(state: &State, things: &[Told], alive: &mut Vec<Arc<Session>>) {
     }
 }
 
-impl Told {
+impl Registration {
     /// The same for one thing, of a legacy session.
     pub(crate) fn missed(&self) {
         let mut alive = Vec::new();
@@ -299,7 +301,7 @@ fn whole_and_parents(uri: &str) -> impl Iterator<Item = &str> {
     std::iter::once(uri).chain(cuts.map(|end| &uri[..end]))
 }
 
-impl Drop for Told {
+impl Drop for Registration {
     fn drop(&mut self) {
         let mut state = self.fanout.lock();
         let named_by_spot = state.named(self.is_task);
@@ -315,22 +317,17 @@ impl Drop for Told {
     }
 }
 
-impl Drop for Place {
+impl Drop for ListenerPlace {
     fn drop(&mut self) {
         let mut state = self.fanout.lock();
         state.listeners.remove(&self.number);
-        if let Some(own) = state.of_principal.get_mut(&self.owner) {
-            *own -= 1;
-            if *own == 0 {
-                state.of_principal.remove(&self.owner);
-            }
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tollgate_model::{PrincipalId, TenantId};
 
     #[test]
     fn a_resource_is_a_part_of_what_stands_above_it() {
@@ -350,7 +347,10 @@ mod tests {
         let fanout = Arc::new(Fanout::default());
         let settings =
             ProxySettings { listeners_max: 3, listeners_per_principal_max: 2, ..ProxySettings::default() };
-        let enter = |who: &str| fanout.enter((TenantId::default(), PrincipalId::new(who)), &settings);
+        let enter = |who: &str| {
+            let owner = Owner { tenant: TenantId::default(), principal: PrincipalId::new(who) };
+            fanout.enter(owner, &settings)
+        };
         let first = enter("a").expect("room");
         let _second = enter("a").expect("room");
         assert_eq!(enter("a").expect_err("no room").code, Code::Capacity);

@@ -13,7 +13,7 @@ use tollgate_model::{Refusal, ServerName};
 use tollgate_upstream::{Lists, Verdict, Watch};
 
 use super::asked::{Asked, tag};
-use super::fanout::{Spot, Thing, To, Told};
+use super::fanout::{Registration, Spot, Thing, To};
 use crate::gateway::{Gateway, Snapshot, sees_other_things};
 use crate::inbound::Inbound;
 use crate::mailbox::Topic;
@@ -34,8 +34,7 @@ pub(crate) async fn listen(gateway: &Gateway, inbound: &Inbound) -> Result<Reply
     if !asked.task_ids.is_empty() {
         capability::require_extension(&inbound.caller)?; // tasks extension, task status notifications
     }
-    let caller = &inbound.caller;
-    let place = gateway.fanout().enter((caller.tenant.clone(), caller.principal.clone()), settings)?;
+    let place = gateway.fanout().enter(inbound.caller.owner(), settings)?;
     let to = To::Stream {
         outlet: inbound.outlet.clone(),
         // Copied, since it outlives what else was in the request's buffer.
@@ -92,7 +91,7 @@ struct Heard {
     watches: Vec<(ServerName, Watch)>,
     things: Vec<Thing>,
     /// The same things, once they are entered.
-    told: Vec<Told>,
+    told: Vec<Registration>,
     granted: Asked,
     /// Servers whose lists are listened for, and that could not be reached.
     missing: Vec<ServerName>,

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tollgate_mcp::{Limits, Message, compose, methods, quote};
 use tollgate_model::{Code, Refusal, ServerName, Stage};
+use tollgate_telemetry::counters::{Keeping, Kept};
 use tollgate_upstream::{Verdict, Watch};
 
-use super::fanout::{Thing, To, Told};
-use crate::gateway::Gateway;
+use super::fanout::{Registration, Thing, To};
+use crate::gateway::{Gateway, LISTS_CHANGED};
 use crate::inbound::Inbound;
 use crate::mailbox::Mailbox;
 use crate::reply::Reply;
@@ -23,8 +24,9 @@ pub(crate) struct Subscriptions(Mutex<HashMap<String, Held>>);
 
 #[derive(Debug)]
 struct Held {
-    told: Told,
+    told: Registration,
     _watch: Watch,
+    _counted: Keeping,
 }
 
 impl Subscriptions {
@@ -71,7 +73,7 @@ pub(crate) async fn subscribe(gateway: &Gateway, inbound: &Inbound) -> Result<Re
     let session = session_of(inbound)?;
     session.subscriptions.check(&uri, inbound.snapshot.settings.subscriptions_max)?;
     match ask(gateway, inbound, &uri, session).await? {
-        Asked::Honoured(held) => {
+        Outcome::Honoured(held) => {
             session.subscriptions.put(&uri, held);
             if !gateway.sessions().has(session) {
                 // It ended meanwhile, and with it everything that it had.
@@ -79,7 +81,7 @@ pub(crate) async fn subscribe(gateway: &Gateway, inbound: &Inbound) -> Result<Re
             }
             Ok(Reply::result(&inbound.id, b"{}"))
         }
-        Asked::Refused(message) => {
+        Outcome::Refused(message) => {
             let mut edit = message.edit();
             message.set_id(&mut edit, inbound.id.clone());
             Ok(Reply { status: 200, body: edit.finish() })
@@ -118,7 +120,7 @@ pub(crate) async fn renew(gateway: Gateway, session: Arc<Session>) {
             session: Some(Arc::clone(&session)),
         };
         match ask(&gateway, &inbound, &uri, &session).await {
-            Ok(Asked::Honoured(held)) if gateway.sessions().has(&session) => {
+            Ok(Outcome::Honoured(held)) if gateway.sessions().has(&session) => {
                 held.told.missed();
                 session.subscriptions.put(&uri, held);
             }
@@ -128,7 +130,7 @@ pub(crate) async fn renew(gateway: Gateway, session: Arc<Session>) {
 }
 
 /// What the server said to a subscription.
-enum Asked {
+enum Outcome {
     Honoured(Held),
     Refused(Box<Message>),
 }
@@ -138,7 +140,7 @@ async fn ask(
     inbound: &Inbound,
     uri: &str,
     session: &Arc<Session>,
-) -> Result<Asked, Refusal> {
+) -> Result<Outcome, Refusal> {
     let resolved = resolve::watched(gateway, inbound, uri).await?;
     let permit = policy::decide(&inbound.caller, &resolved)?;
     let server = resolved.server();
@@ -151,19 +153,22 @@ async fn ask(
     let refusal = |code, text: String| Err(Refusal::new(Stage::Dispatch, code, text).of(server.name()));
     match watch.resource(&native) {
         Verdict::Honoured => {
-            // Beside the news of its lists.
-            let waiting_max = settings.subscriptions_max + 3;
+            let waiting_max = settings.subscriptions_max + LISTS_CHANGED.len();
             let to = To::Session { session: Arc::downgrade(session), waiting_max };
             let public = (*native != *uri).then(|| Arc::from(uri));
             let spot = (server.name().clone(), watch.origin().clone());
             let thing = Thing { spot, native, public, is_task: false };
             let told = gateway.fanout().tell(&to, vec![thing], || {}).pop();
             match told {
-                Some(told) => Ok(Asked::Honoured(Held { told, _watch: watch })),
+                Some(told) => Ok(Outcome::Honoured(Held {
+                    told,
+                    _watch: watch,
+                    _counted: Keeping::new(Kept::Subscription),
+                })),
                 None => refusal(Code::Internal, "the subscription could not be entered".to_owned()),
             }
         }
-        Verdict::Refused(message) => Ok(Asked::Refused(message)),
+        Verdict::Refused(message) => Ok(Outcome::Refused(message)),
         Verdict::Failed(error) => Err(error.refusal(server.name())),
         Verdict::Undeclared => {
             refusal(Code::MethodNotFound, "the server's resources cannot be subscribed to".to_owned())

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until, timeout_at};
-use tollgate_mcp::{Kind, Limits, Message, Segments, compose, find, meta, methods, quote};
+use tollgate_mcp::{Kind, Limits, Message, Segments, compose, meta, methods, quote};
 use tollgate_model::{ClientProfile, Code, Era, Refusal, ServerName, Stage};
 use tollgate_upstream::UpstreamError;
 

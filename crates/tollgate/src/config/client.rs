@@ -41,11 +41,12 @@ const OWN_TOP_KEYS: [&str; 10] = [
     "toolsets",
 ];
 /// Keys of a server in `tollgate.yaml` that no client has.
-const OWN_SERVER_KEYS: [&str; 10] = [
+const OWN_SERVER_KEYS: [&str; 11] = [
     "era",
     "isolation",
     "legacy_sessions",
     "instances_max",
+    "watched_max",
     "ca_file",
     "http_version",
     "request_timeout_ms",

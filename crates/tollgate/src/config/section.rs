@@ -80,7 +80,8 @@ pub(super) struct LimitsSection {
     /// How long a session without any request or open stream lives, in milliseconds.
     #[schemars(range(min = 1000, max = 604_800_000), extend("default" = defaults::ms(defaults::proxy().session_idle)))]
     pub(super) session_idle_ms: Option<u64>,
-    /// How many requests may be under way at once in one session, or over one stdio connection.
+    /// How many requests may be under way at once in one session, or over one stdio connection; and how many questions of
+    /// servers one client may have open at once.
     #[schemars(range(min = 1, max = 1_000_000), extend("default" = defaults::proxy().in_flight_max))]
     pub(super) in_flight_max: Option<usize>,
     /// How many messages may wait for a client that reads its stream slowly. Progress and log messages beyond it are
@@ -101,6 +102,9 @@ pub(super) struct LimitsSection {
     /// that asks is ended.
     #[schemars(range(min = 1, max = 1_000_000), extend("default" = defaults::proxy().parked_max))]
     pub(super) parked_max: Option<usize>,
+    /// How many of them may be one principal's. Without identity there is one principal.
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = defaults::proxy().parked_per_principal_max))]
+    pub(super) parked_per_principal_max: Option<usize>,
     /// How many events a stream of a session keeps after they were sent, for a client whose connection broke and who comes
     /// back for the rest.
     #[schemars(range(min = 1, max = 1_000_000), extend("default" = defaults::proxy().resume.events_max))]
@@ -210,6 +214,9 @@ pub(super) struct ServerSection {
     /// How many processes or sessions there may be at once. Default: 32 processes, 10000 sessions.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub(super) instances_max: Option<usize>,
+    /// How many resources and tasks may be watched at once on one process or session.
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = defaults::server_limits().watched_max))]
+    pub(super) watched_max: Option<usize>,
     /// The largest message that the server may send, in bytes. Default: `limits.message_bytes_max`.
     #[schemars(range(min = 1024, max = 1_073_741_824))]
     pub(super) message_bytes_max: Option<usize>,

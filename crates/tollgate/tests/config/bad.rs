@@ -82,6 +82,15 @@ servers:
 ",
     ),
     (
+        "bounds that contradict each other",
+        "limits: { task_poll_ms_max: 50 }
+servers: { a: { command: x } }
+",
+        "\
+1:29: limits.task_poll_ms_max: `task_poll_ms_min` is longer than `task_poll_ms_max`
+",
+    ),
+    (
         "headers",
         "servers:
   a:

@@ -64,6 +64,8 @@ limits:
   batch_max: 8
   list_pages_max: 5
   list_items_max: 6
+  parked_max: 15
+  parked_per_principal_max: 16
   tasks_followed_max: 8
   tasks_followed_per_principal_max: 9
   task_poll_ms_min: 10
@@ -82,6 +84,7 @@ servers:
     legacy_sessions: strict
     capacity_timeout_ms: 77
     instances_max: 3
+    watched_max: 4
   a:
     url: https://a.example.com/mcp?x=${TOKEN}
     transport: sse
@@ -148,6 +151,7 @@ toolsets:
     assert_eq!((tasks.followed_max, tasks.followed_per_principal_max, tasks.known_max), (8, 9, 14));
     assert_eq!((tasks.poll_min, tasks.poll_max, tasks.ttl), (ms(10), ms(11), ms(1300)));
     assert_eq!(tasks.requests_per_s_max, 12);
+    assert_eq!((proxy.parked_max, proxy.parked_per_principal_max), (15, 16));
     assert_eq!((proxy.body_timeout, proxy.session_idle, proxy.keep_alive), (ms(1), ms(1000), ms(100)));
 
     assert_eq!(names(&config), ["z", "a"]);
@@ -172,6 +176,7 @@ toolsets:
     assert_eq!(server.timeouts.capacity, Duration::from_millis(77));
     assert_eq!(config.servers[1].legacy_sessions, LegacySessions::Pooled);
     assert_eq!((server.limits.instances_max, server.limits.message_bytes_max), (3, 4096));
+    assert_eq!(server.limits.watched_max, 4);
 
     let a = http(&config, "a");
     assert!(matches!(config.servers[1].transport, Transport::Sse(_)));

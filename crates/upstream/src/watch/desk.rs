@@ -64,7 +64,7 @@ impl Desk {
 
     /// Enters wishes, if there is room.
     pub(crate) fn want(&self, interest: &Interest) -> Result<(), UpstreamError> {
-        let max = self.shared.settings.limits.subscriptions_max;
+        let max = self.shared.settings.limits.watched_max;
         let mut state = self.lock();
         let has = state.uris.len() + state.task_ids.len();
         let new = |texts: &[Arc<str>], known: &Wishes| {

@@ -253,6 +253,12 @@ impl Meaning<'_> {
         }
         if let Some(limits) = &section.limits {
             bound(&mut proxy, limits);
+            if proxy.tasks.poll_min > proxy.tasks.poll_max {
+                let key =
+                    if limits.task_poll_ms_min.is_some() { "task_poll_ms_min" } else { "task_poll_ms_max" };
+                let place = root.key("limits").key(key);
+                self.problems.error(&place, "`task_poll_ms_min` is longer than `task_poll_ms_max`");
+            }
         }
         proxy
     }
@@ -362,6 +368,7 @@ fn bound(proxy: &mut ProxySettings, limits: &LimitsSection) {
     wait(&mut proxy.input_timeout, limits.input_timeout_ms);
     proxy.input_rounds_max = limits.input_rounds_max.unwrap_or(proxy.input_rounds_max);
     set(&mut proxy.parked_max, limits.parked_max);
+    set(&mut proxy.parked_per_principal_max, limits.parked_per_principal_max);
     set(&mut proxy.resume.events_max, limits.resume_events_max);
     set(&mut proxy.resume.bytes_max, limits.resume_bytes_max);
     set(&mut proxy.resume.session_bytes_max, limits.resume_session_bytes_max);

@@ -89,6 +89,7 @@ impl Meaning<'_> {
         }
         let limits = &mut settings.limits;
         limits.instances_max = section.instances_max.unwrap_or(limits.instances_max);
+        limits.watched_max = section.watched_max.unwrap_or(limits.watched_max);
         limits.message_bytes_max =
             section.message_bytes_max.or(message_bytes_max).unwrap_or(limits.message_bytes_max);
         Some(settings)
