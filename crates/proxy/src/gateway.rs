@@ -307,6 +307,7 @@ impl Gateway {
             EventKind::ToolsChanged => {
                 self.0.tool_indexes.clear();
                 self.0.following.tools_changed(&event.server);
+                self.0.mirrors.changed(&event.server);
                 self.changed(ListKind::Tools, &event);
             }
             EventKind::PromptsChanged => self.changed(ListKind::Prompts, &event),

@@ -12,6 +12,7 @@ mod in_flight;
 mod inbound;
 mod index;
 mod input;
+mod learnt;
 mod life;
 mod lists;
 mod logging;

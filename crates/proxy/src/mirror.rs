@@ -4,48 +4,43 @@
 //! own (a legacy one, or one on stdio) the headers are made from the body. Both need the tool's schema: it is learnt
 //! from every list that passes, and read when it is needed and not known.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
-use tokio::time::Instant;
 use tollgate_catalog::{Item, Mirrored, mirrored};
 use tollgate_mcp::json::{self, JsonKind, Span};
 use tollgate_mcp::{Message, codes, headers};
 use tollgate_model::{Code, Era, Refusal, ServerName, Stage};
 
 use crate::inbound::Inbound;
+use crate::learnt::Learnt;
 use crate::stages::Resolved;
 
-/// How many tools with such arguments are remembered.
-const TOOLS_MAX: usize = 10_000;
 /// How often a server's list is read at most because of headers that fit no known schema.
 const LEARN_EVERY: Duration = Duration::from_secs(10);
 
-type Key = (ServerName, String);
-
 /// What is known of the tools of all servers.
-#[derive(Debug, Default)]
-pub(crate) struct Mirrors(Mutex<State>);
+#[derive(Debug)]
+pub(crate) struct Mirrors(Learnt<Arc<[Mirrored]>>);
 
-#[derive(Debug, Default)]
-struct State {
-    tools: HashMap<Key, Arc<[Mirrored]>>,
-    learnt: HashMap<ServerName, Instant>,
+impl Default for Mirrors {
+    fn default() -> Self {
+        Self(Learnt::reading_every(LEARN_EVERY))
+    }
 }
 
 impl Mirrors {
     /// Learns from a server's tools. Gives those that may be shown: a tool whose annotations break the rules must not
     /// be.
     pub(crate) fn learn(&self, server: &ServerName, items: Vec<Item>) -> Vec<Item> {
-        let mut state = self.lock();
         let mut shown = Vec::with_capacity(items.len());
         for item in items {
             match mirrored(&item) {
                 Ok(found) => {
-                    state.set(server, item.key(), found);
+                    self.0.set(server, item.key(), (!found.is_empty()).then(|| found.into()));
                     shown.push(item);
                 }
                 Err(error) => {
@@ -55,48 +50,13 @@ impl Mirrors {
         }
         shown
     }
-
-    /// What is repeated of a tool's arguments, as far as is known.
-    pub(crate) fn of(&self, server: &ServerName, native: &str) -> Option<Arc<[Mirrored]>> {
-        self.lock().tools.get(&(server.clone(), native.to_owned())).cloned()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.lock().tools.is_empty()
-    }
-
-    /// Whether the server's list may be read now for the sake of headers. Says yes once in a while.
-    pub(crate) fn may_learn(&self, server: &ServerName) -> bool {
-        let mut state = self.lock();
-        let now = Instant::now();
-        match state.learnt.get(server) {
-            Some(last) if now.duration_since(*last) < LEARN_EVERY => false,
-            _ => {
-                state.learnt.insert(server.clone(), now);
-                true
-            }
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-impl State {
-    fn set(&mut self, server: &ServerName, native: &str, found: Vec<Mirrored>) {
-        if found.is_empty() && self.tools.is_empty() {
-            return;
-        }
-        let key = (server.clone(), native.to_owned());
-        if found.is_empty() {
-            self.tools.remove(&key);
-            return;
-        }
-        if self.tools.len() >= TOOLS_MAX && !self.tools.contains_key(&key) {
-            self.tools.clear();
-        }
-        self.tools.insert(key, found.into());
+impl Deref for Mirrors {
+    type Target = Learnt<Arc<[Mirrored]>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
     }
 }
 

@@ -1,0 +1,113 @@
+//! What is learnt of servers' tools from their lists: from every list that passes, and from a server's own when something
+//! is needed that is not known.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tollgate_model::ServerName;
+
+/// How many tools are remembered of which something is worth it. Beyond it all are forgotten, and learnt anew.
+const TOOLS_MAX: usize = 10_000;
+
+/// What is known of the tools of all servers. A tool of which there is nothing to know takes no room.
+#[derive(Debug)]
+pub(crate) struct Learnt<T> {
+    every: Duration,
+    state: Mutex<State<T>>,
+}
+
+#[derive(Debug)]
+struct State<T> {
+    tools: HashMap<(ServerName, String), T>,
+    /// When each server's list was last read for the sake of this.
+    read: HashMap<ServerName, Instant>,
+}
+
+impl<T: Clone> Learnt<T> {
+    /// Nothing yet. A server's list may be read once in so long because something is not known.
+    pub(crate) fn reading_every(every: Duration) -> Self {
+        Self { every, state: Mutex::new(State { tools: HashMap::new(), read: HashMap::new() }) }
+    }
+
+    /// A server's list shows a tool, and this of it.
+    pub(crate) fn set(&self, server: &ServerName, native: &str, found: Option<T>) {
+        let mut state = self.lock();
+        if found.is_none() && state.tools.is_empty() {
+            return;
+        }
+        let key = (server.clone(), native.to_owned());
+        let Some(found) = found else {
+            state.tools.remove(&key);
+            return;
+        };
+        if state.tools.len() >= TOOLS_MAX && !state.tools.contains_key(&key) {
+            state.tools.clear();
+            state.read.clear();
+        }
+        state.tools.insert(key, found);
+    }
+
+    /// What is known of a tool.
+    pub(crate) fn of(&self, server: &ServerName, native: &str) -> Option<T> {
+        self.lock().tools.get(&(server.clone(), native.to_owned())).cloned()
+    }
+
+    /// Whether nothing is known of any tool.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().tools.is_empty()
+    }
+
+    /// Whether the server's list may be read now. Says yes once in a while.
+    pub(crate) fn may_learn(&self, server: &ServerName) -> bool {
+        let mut state = self.lock();
+        let now = Instant::now();
+        if state.read.get(server).is_some_and(|last| now.duration_since(*last) < self.every) {
+            return false;
+        }
+        state.read.insert(server.clone(), now);
+        true
+    }
+
+    /// The server's tools are others now: its list may be read at once.
+    pub(crate) fn changed(&self, server: &ServerName) {
+        self.lock().read.remove(server);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_is_read_once_in_a_while_or_when_it_changed() {
+        let learnt = Learnt::reading_every(Duration::from_secs(10));
+        let server = ServerName::new("a").expect("a name");
+        learnt.set(&server, "tool", Some(1));
+        assert_eq!((learnt.of(&server, "tool"), learnt.of(&server, "other")), (Some(1), None));
+        assert!(learnt.may_learn(&server) && !learnt.may_learn(&server));
+        learnt.changed(&server);
+        assert!(learnt.may_learn(&server) && !learnt.may_learn(&server));
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert!(learnt.may_learn(&server));
+        learnt.set(&server, "tool", None);
+        assert!(learnt.is_empty());
+    }
+
+    #[test]
+    fn when_there_are_too_many_all_are_forgotten_and_may_be_learnt_anew() {
+        let learnt = Learnt::reading_every(Duration::from_secs(10));
+        let server = ServerName::new("a").expect("a name");
+        assert!(learnt.may_learn(&server));
+        for nth in 0..=TOOLS_MAX {
+            learnt.set(&server, &nth.to_string(), Some(()));
+        }
+        assert_eq!((learnt.of(&server, "0"), learnt.of(&server, &TOOLS_MAX.to_string())), (None, Some(())));
+        assert!(learnt.may_learn(&server));
+    }
+}
