@@ -126,6 +126,7 @@ mod tests {
             transport: "stdio",
             reach: ServerReach::Down { code: "upstream_unavailable", reason: "it did not start".into() },
             instances: 0,
+            leased: 0,
             starts: 3,
             restarts: 2,
             start_failures: 1,

@@ -48,6 +48,8 @@ pub struct ServerLine {
     pub reach: ServerReach,
     /// Its sessions or processes.
     pub instances: u64,
+    /// Of these, how many are one call's alone just now.
+    pub leased: u64,
     /// How often one was started since the gateway began.
     pub starts: u64,
     /// How often one was started again because it had died or was forgotten.
@@ -100,6 +102,8 @@ impl Snapshot {
         );
         let help = "Sessions with the server, or processes of it.";
         self.family(metrics, "tollgate_server_instances", "gauge", help, |line| line.instances);
+        let help = "Sessions or processes that are one call's alone just now.";
+        self.family(metrics, "tollgate_server_instances_leased", "gauge", help, |line| line.leased);
         let help = "Sessions or processes started.";
         self.family(metrics, "tollgate_server_starts_total", "counter", help, |line| line.starts);
         let help = "Sessions or processes started because an earlier one died or was forgotten.";
@@ -132,6 +136,7 @@ impl ServerLine {
             "server": self.server.as_str(),
             "transport": self.transport,
             "instances": self.instances,
+            "leased": self.leased,
         });
         match &self.reach {
             ServerReach::Unknown => object["state"] = "unknown".into(),

@@ -144,6 +144,7 @@ fn server_line(server: ServerName, status: ServerStatus) -> ServerLine {
         transport: status.transport,
         reach,
         instances: status.instances as u64,
+        leased: status.leased as u64,
         starts: status.counters.starts,
         restarts: status.counters.restarts,
         start_failures: status.counters.start_failures,
