@@ -48,7 +48,7 @@ pub(crate) struct Mux {
     limits: Limits,
     calls: HashMap<u64, Entry>,
     /// How many of them nothing can belong to that names no call: the gateway's own, and those about a task.
-    own: usize,
+    apart: usize,
     /// The gateway's own subscriptions: open for long, and no calls of anyone's.
     subscriptions: HashMap<u64, CallSender>,
     cancelled: VecDeque<u64>,
@@ -64,7 +64,7 @@ impl Mux {
             shared,
             limits,
             calls: HashMap::new(),
-            own: 0,
+            apart: 0,
             subscriptions: HashMap::new(),
             cancelled: VecDeque::new(),
             answered: VecDeque::new(),
@@ -84,7 +84,7 @@ impl Mux {
             let _ = sender.try_send(Err(error));
             return false;
         }
-        self.own += usize::from(whose.is_apart());
+        self.apart += usize::from(whose.is_apart());
         self.calls.insert(id, Entry { sender, whose });
         true
     }
@@ -121,7 +121,7 @@ impl Mux {
 
     /// Every call gets this error.
     pub(crate) fn fail_all(&mut self, error: &UpstreamError) {
-        self.own = 0;
+        self.apart = 0;
         let calls = self.calls.drain().map(|(id, entry)| (id, entry.sender));
         for (_, sender) in calls.chain(self.subscriptions.drain()) {
             let _ = sender.try_send(Err(error.clone()));
@@ -255,7 +255,7 @@ impl Mux {
 
     fn take(&mut self, id: u64) -> Option<CallSender> {
         let entry = self.calls.remove(&id)?;
-        self.own -= usize::from(entry.whose.is_apart());
+        self.apart -= usize::from(entry.whose.is_apart());
         Some(entry.sender)
     }
 
@@ -269,7 +269,7 @@ impl Mux {
 
     /// The call that an unaddressed message can only belong to.
     fn only_call(&self) -> Option<u64> {
-        if self.calls.len() - self.own != 1 {
+        if self.calls.len() - self.apart != 1 {
             return None;
         }
         self.calls.iter().find(|(_, entry)| !entry.whose.is_apart()).map(|(id, _)| *id)

@@ -118,7 +118,7 @@ impl Registry {
         }
         match self.alone(caller, method) {
             Some(how) => Box::pin(self.open_alone(caller, how)).await,
-            None => self.open_anew(caller).await.map(Link::of),
+            None => self.open_settled(caller).await.map(Link::of),
         }
     }
 
@@ -286,7 +286,7 @@ impl Registry {
     }
 
     /// The instance that may serve this caller, whatever has to be found out on the way.
-    pub(crate) async fn open_anew(self: &Arc<Self>, caller: &Caller) -> Opened {
+    pub(crate) async fn open_settled(self: &Arc<Self>, caller: &Caller) -> Opened {
         let mut turns = 1;
         loop {
             match self.open(caller).await {
@@ -302,7 +302,7 @@ impl Registry {
         caller: &Caller,
         interest: Interest,
     ) -> Result<Watch, UpstreamError> {
-        let instance = self.open_anew(caller).await?;
+        let instance = self.open_settled(caller).await?;
         let desk = self.desk(caller, &instance, |desk| desk.want(&interest))?;
         Ok(Watch::new(desk, interest))
     }

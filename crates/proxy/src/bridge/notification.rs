@@ -15,7 +15,7 @@ pub(crate) enum Relay {
 }
 
 /// What the client wants to be told about one request, and what it has been told.
-pub(crate) struct Wish<'a> {
+pub(crate) struct Hearing<'a> {
     /// The progress token that the client gave, as raw JSON.
     pub(crate) token: Option<&'a Bytes>,
     /// The least severe log message that it wants, if it has said so.
@@ -24,7 +24,7 @@ pub(crate) struct Wish<'a> {
     progress: f64,
 }
 
-impl<'a> Wish<'a> {
+impl<'a> Hearing<'a> {
     pub(crate) fn new(token: Option<&'a Bytes>, log_level: Option<LogLevel>) -> Self {
         Self { token, log_level, progress: f64::NEG_INFINITY }
     }
@@ -54,10 +54,10 @@ impl<'a> Wish<'a> {
 }
 
 /// Decides.
-pub(crate) fn relay(message: &Message, from: Era, to: Era, wish: &mut Wish<'_>) -> Relay {
+pub(crate) fn relay(message: &Message, from: Era, to: Era, hearing: &mut Hearing<'_>) -> Relay {
     match message.method() {
-        methods::NOTIFICATIONS_PROGRESS => match (wish.token, message.member("progressToken")) {
-            (Some(client_token), Some(span)) if wish.advances(message) => {
+        methods::NOTIFICATIONS_PROGRESS => match (hearing.token, message.member("progressToken")) {
+            (Some(client_token), Some(span)) if hearing.advances(message) => {
                 let mut edit = message.edit();
                 edit.replace(span, client_token.clone());
                 // Who does not follow tasks has been given none.
@@ -68,7 +68,7 @@ pub(crate) fn relay(message: &Message, from: Era, to: Era, wish: &mut Wish<'_>) 
             }
             _ => Relay::Drop,
         },
-        methods::NOTIFICATIONS_MESSAGE if wish.takes_log(message, to) => {
+        methods::NOTIFICATIONS_MESSAGE if hearing.takes_log(message, to) => {
             Relay::Send(Segments::from(message.bytes().clone()))
         }
         // The server may not cancel, and what else it may say belongs to features that are asked for elsewhere.
@@ -92,27 +92,27 @@ mod tests {
         let text = r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":7,"progress":0.50}}"#;
         let message = message(text.to_owned());
         let token = Bytes::from_static(b"\"abc\"");
-        let mut wish = Wish::new(Some(&token), None);
-        match relay(&message, Era::Modern, Era::Legacy, &mut wish) {
+        let mut hearing = Hearing::new(Some(&token), None);
+        match relay(&message, Era::Modern, Era::Legacy, &mut hearing) {
             Relay::Send(sent) => assert_eq!(
                 sent.into_bytes(),
                 r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"abc","progress":0.50}}"#
             ),
             Relay::Drop => panic!("not sent"),
         }
-        let mut nobody = Wish::new(None, None);
+        let mut nobody = Hearing::new(None, None);
         assert!(matches!(relay(&message, Era::Modern, Era::Legacy, &mut nobody), Relay::Drop));
     }
 
     #[test]
     fn progress_that_does_not_increase_is_not_told() {
         let token = Bytes::from_static(b"1");
-        let mut wish = Wish::new(Some(&token), None);
+        let mut hearing = Hearing::new(Some(&token), None);
         let mut told = |progress: &str| {
             let text = format!(
                 r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":7,"progress":{progress}}}}}"#
             );
-            matches!(relay(&message(text), Era::Legacy, Era::Legacy, &mut wish), Relay::Send(_))
+            matches!(relay(&message(text), Era::Legacy, Era::Legacy, &mut hearing), Relay::Send(_))
         };
         assert_eq!(
             ["0", "0.5", "0.5", "0.25", "1e1", "10", "11"].map(&mut told),
@@ -127,7 +127,7 @@ mod tests {
             let text = format!(
                 r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"{level}","data":1}}}}"#
             );
-            matches!(relay(&message(text), Era::Legacy, to, &mut Wish::new(None, wanted)), Relay::Send(_))
+            matches!(relay(&message(text), Era::Legacy, to, &mut Hearing::new(None, wanted)), Relay::Send(_))
         };
         for to in [Era::Legacy, Era::Modern] {
             assert!(told(to, Some(LogLevel::Warning), "warning"));

@@ -11,7 +11,7 @@ use tollgate_model::{Caller, Era, Revision, ServerName};
 use tollgate_upstream::{Exchange, Incoming, Link, Outbound, UpstreamError};
 
 use super::Route;
-use crate::bridge::{self, Relay, Wish};
+use crate::bridge::{self, Hearing, Relay};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::input::{Asked, Asker, Asking, Paused, Standing, refuse_question};
@@ -69,7 +69,7 @@ impl<'a> Listener<'a> {
     }
 
     /// What becomes of a notification of this server's.
-    fn relay(&self, message: &Message, server: &ServerName, era: Era, wish: &mut Wish<'_>) -> Relay {
+    fn relay(&self, message: &Message, server: &ServerName, era: Era, hearing: &mut Hearing<'_>) -> Relay {
         let follows_tasks = self.caller.client.revision == Revision::V2025_11_25;
         if tasks::speaks_of_a_task(message) && follows_tasks {
             match tasks::notification(self.gateway, self.caller, server, message) {
@@ -79,11 +79,11 @@ impl<'a> Listener<'a> {
                 None => return Relay::Drop,
             }
         }
-        bridge::relay(message, era, self.era, wish)
+        bridge::relay(message, era, self.era, hearing)
     }
 
-    fn wish(&self) -> Wish<'_> {
-        Wish::new(self.token.as_ref(), self.log_level)
+    fn hearing(&self) -> Hearing<'_> {
+        Hearing::new(self.token.as_ref(), self.log_level)
     }
 }
 
@@ -143,7 +143,7 @@ pub(crate) async fn follow(
     let asker = listener.map_or(Asker::Nobody, |listener| listener.asker);
     let mut asking = Asking::default();
     let mut asked = Vec::new();
-    let mut wish = listener.map(Listener::wish);
+    let mut hearing = listener.map(Listener::hearing);
     loop {
         let incoming = if asked.is_empty() {
             asking.next(&mut exchange).await?
@@ -159,7 +159,7 @@ pub(crate) async fn follow(
         match incoming {
             Incoming::Response(message) => return Ok(Sent::Response(message)),
             Incoming::Notification(message) => {
-                let (Some(listener), Some(wish)) = (listener, &mut wish) else { continue };
+                let (Some(listener), Some(hearing)) = (listener, &mut hearing) else { continue };
                 if message.method() == methods::NOTIFICATIONS_CANCELLED {
                     // The server takes a question back.
                     if let Asker::Session { session, .. } = asker {
@@ -169,7 +169,7 @@ pub(crate) async fn follow(
                     }
                     continue;
                 }
-                match listener.relay(&message, server, link.era(), wish) {
+                match listener.relay(&message, server, link.era(), hearing) {
                     // A client that reads nothing for so long loses the message, but never its reply.
                     Relay::Send(message) => {
                         drop(tokio::time::timeout(READER_PATIENCE, listener.outlet.send(message)).await);

@@ -2,7 +2,7 @@
 //!
 //! A server asks on the stream of `tasks/result` (2025-11-25, tasks, input required status), and a modern client learns
 //! of it by `tasks/get` and answers by `tasks/update`. So the gateway holds that stream open, for each task that needs
-//! input, until the task ends or nobody has asked for it for long.
+//! input, until the task ends, or for as long as a client may take to answer what was asked last.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -157,7 +157,7 @@ pub(crate) async fn answer(
             .collect()
     };
     for (raw_id, response) in answered {
-        let response = compose::result(&raw_id, &related(&response, native));
+        let response = compose::result(&raw_id, &with_related(&response, native));
         dispatch::tell(speaker.route.link(), Segments::from(response)).await?;
     }
     Ok(())
@@ -172,7 +172,7 @@ pub(crate) fn forget(inbound: &Inbound, speaker: &Speaker<'_>, native: &str) {
 }
 
 /// An answer that says which task it belongs to (2025-11-25, tasks, associating task-related messages).
-fn related(response: &Bytes, native: &str) -> Bytes {
+fn with_related(response: &Bytes, native: &str) -> Bytes {
     let whole = Span::all(response);
     let task = compose::object(&[("taskId", &quote(native))]);
     let mut edit = Edit::new(response);

@@ -41,10 +41,16 @@ pub(crate) async fn to_end(
         Era::Modern => capability::declaring(&inbound.caller.client),
         Era::Legacy => (*inbound.caller.client).clone(),
     };
-    let mut left =
-        Left { gateway: gateway.clone(), server: server.name().clone(), route, client, native, ended: false };
+    let mut followed = Followed {
+        gateway: gateway.clone(),
+        server: server.name().clone(),
+        route,
+        client,
+        native,
+        ended: false,
+    };
     let settings = &inbound.snapshot.settings.tasks;
-    // The task is made already; it is cancelled at the server as `left` goes.
+    // The task is made already; it is cancelled at the server as `followed` goes.
     let wait = gateway.tasks().waits.enter(&inbound.caller, settings);
     let wait = wait.map_err(|refusal| Refusal { code: Code::GivenUp, ..refusal })?;
     let mut following = Following {
@@ -62,12 +68,12 @@ pub(crate) async fn to_end(
         _wait: wait,
     };
     let sent = match era {
-        Era::Modern => following.modern(&mut left, created).await,
-        Era::Legacy => following.legacy(&mut left, created).await,
+        Era::Modern => following.modern(&mut followed, created).await,
+        Era::Legacy => following.legacy(&mut followed, created).await,
     }
     .map_err(|refusal| refusal.of(server.name()))?;
-    left.ended = true;
-    Ok((left.route.clone(), sent))
+    followed.ended = true;
+    Ok((followed.route.clone(), sent))
 }
 
 struct Following<'a> {
@@ -88,13 +94,13 @@ struct Following<'a> {
 }
 
 impl Following<'_> {
-    async fn modern(&mut self, left: &mut Left, created: Message) -> Result<Sent, Refusal> {
+    async fn modern(&mut self, followed: &mut Followed, created: Message) -> Result<Sent, Refusal> {
         let mut state = created;
         loop {
             self.tell(&state);
             match state.text("status").as_deref() {
                 Some("working") => self.pause(&state, "pollIntervalMs").await?,
-                Some("input_required") => self.answer(left, &state).await?,
+                Some("input_required") => self.answer(followed, &state).await?,
                 Some("completed") => {
                     self.opened.complete(self.inbound);
                     return ended(&state, "result");
@@ -106,11 +112,11 @@ impl Following<'_> {
                 }
                 _ => return Err(nonsense()),
             }
-            state = self.look(left).await?;
+            state = self.look(followed).await?;
         }
     }
 
-    async fn legacy(&mut self, left: &mut Left, created: Message) -> Result<Sent, Refusal> {
+    async fn legacy(&mut self, followed: &mut Followed, created: Message) -> Result<Sent, Refusal> {
         let bytes = created.bytes();
         let task = created.member("task").map(|span| span.slice(bytes)).unwrap_or_default();
         let mut state = read(&task)?;
@@ -122,11 +128,11 @@ impl Following<'_> {
                 Some("input_required" | "completed" | "failed" | "cancelled") => break,
                 _ => return Err(nonsense()),
             }
-            state = self.look(left).await?;
+            state = self.look(followed).await?;
         }
         let listener = Listener::of(self.gateway, self.inbound);
-        let sent = left.speaker().result(&left.native, Some(&listener)).await;
-        sent.map_err(|error| error.refusal(&left.server))
+        let sent = followed.speaker().result(&followed.native, Some(&listener)).await;
+        sent.map_err(|error| error.refusal(&followed.server))
     }
 
     /// Waits as long as the server suggests, within bounds.
@@ -147,9 +153,10 @@ impl Following<'_> {
     }
 
     /// How the task is now.
-    async fn look(&mut self, left: &mut Left) -> Result<Message, Refusal> {
+    async fn look(&mut self, followed: &mut Followed) -> Result<Message, Refusal> {
         loop {
-            let asked = timeout_at(self.until, left.speaker().ask(methods::TASKS_GET, &left.native)).await;
+            let asked =
+                timeout_at(self.until, followed.speaker().ask(methods::TASKS_GET, &followed.native)).await;
             match asked.map_err(|_| late())? {
                 Ok(message) if message.kind() == Kind::Result => {
                     self.failures = 0;
@@ -161,15 +168,15 @@ impl Following<'_> {
                     sleep_until(Instant::now() + self.settings.poll_min * self.failures).await;
                     let (server, caller) = (self.resolved.server(), &self.inbound.caller);
                     let permit = policy::decide(caller, self.resolved)?;
-                    left.route = route::open(server, caller, &permit).await?;
+                    followed.route = route::open(server, caller, &permit).await?;
                 }
-                Err(error) => return Err(error.refusal(&left.server)),
+                Err(error) => return Err(error.refusal(&followed.server)),
             }
         }
     }
 
     /// Asks the client what the server wants to know, as far as it has not been asked.
-    async fn answer(&mut self, left: &mut Left, state: &Message) -> Result<(), Refusal> {
+    async fn answer(&mut self, followed: &mut Followed, state: &Message) -> Result<(), Refusal> {
         if state.member("inputRequests").is_none() {
             // The seed of the task says that there are questions, and not which.
             return Ok(());
@@ -178,7 +185,7 @@ impl Following<'_> {
         let responses = input::answers_to(
             self.gateway,
             self.inbound,
-            &left.server,
+            &followed.server,
             state,
             &mut self.answered,
             &mut self.opened,
@@ -193,8 +200,8 @@ impl Following<'_> {
         let Some(responses) = responses else { return self.pause(state, "pollIntervalMs").await };
         // Decided on anew: the person may have taken long.
         policy::decide(&self.inbound.caller, self.resolved)?;
-        let updated = left.speaker().update(&left.native, &responses).await;
-        match updated.map_err(|error| error.refusal(&left.server))? {
+        let updated = followed.speaker().update(&followed.native, &responses).await;
+        match updated.map_err(|error| error.refusal(&followed.server))? {
             message if message.kind() == Kind::Result => Ok(()),
             _ => Err(lost()),
         }
@@ -221,7 +228,7 @@ impl Following<'_> {
 }
 
 /// A task that is being followed. Dropped before its end, it is cancelled: nobody waits for it any more.
-struct Left {
+struct Followed {
     gateway: Gateway,
     server: ServerName,
     route: Route,
@@ -230,13 +237,13 @@ struct Left {
     ended: bool,
 }
 
-impl Left {
+impl Followed {
     fn speaker(&self) -> Speaker<'_> {
         Speaker { gateway: &self.gateway, server: &self.server, route: &self.route, client: &self.client }
     }
 }
 
-impl Drop for Left {
+impl Drop for Followed {
     fn drop(&mut self) {
         if self.ended || tokio::runtime::Handle::try_current().is_err() {
             return;

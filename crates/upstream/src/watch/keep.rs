@@ -31,7 +31,7 @@ pub(crate) async fn keep(desk: Arc<Desk>, registry: Weak<Registry>) {
             }
             match desk.attended() {
                 Some(instance) => Ok(instance),
-                None => registry.open_anew(&desk.caller).await,
+                None => registry.open_settled(&desk.caller).await,
             }
         };
         match opened {
