@@ -1,7 +1,6 @@
 //! The gateway: what is configured now, and what it remembers.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tollgate_catalog::{Catalog, CatalogError, ListKind, ToolsetSettings};
+use tollgate_catalog::{Catalog, CatalogError, Endpoint, ListKind, ToolsetSettings};
 use tollgate_mcp::{Message, Segments, methods};
 use tollgate_model::{EndpointName, PrincipalId, ServerName, TenantId};
 use tollgate_upstream::{
@@ -49,11 +48,10 @@ struct Inner {
     tool_indexes: Indexes<ToolIndex>,
     mirrors: Mirrors,
     parked: ParkedCalls,
-    following: Tasks,
+    tasks: Tasks,
     events: mpsc::Sender<ServerEvent>,
     fanout: Arc<Fanout>,
-    tasks: TaskTracker,
-    draining: AtomicBool,
+    running: TaskTracker,
     drain: CancellationToken,
     reloads: watch::Sender<()>,
     local: (TenantId, PrincipalId),
@@ -120,11 +118,10 @@ impl Gateway {
             tool_indexes: Indexes::default(),
             mirrors: Mirrors::default(),
             parked: ParkedCalls::default(),
-            following: Tasks::default(),
+            tasks: Tasks::default(),
             events,
             fanout: Arc::default(),
-            tasks: TaskTracker::new(),
-            draining: AtomicBool::new(false),
+            running: TaskTracker::new(),
             drain: CancellationToken::new(),
             reloads: watch::Sender::new(()),
             local: (TenantId::default(), PrincipalId::local()),
@@ -158,16 +155,15 @@ impl Gateway {
         self.0.uri_indexes.clear();
         self.0.tool_indexes.clear();
         for server in gone {
-            self.0.tasks.spawn(async move { server.stop(grace).await });
+            self.0.running.spawn(async move { server.stop(grace).await });
         }
         for session in self.0.sessions.all() {
-            let name = session.endpoint.as_ref().map(ServerName::as_str);
-            if sees_other_things(&before, &after, name) {
+            if sees_other_things(&before, &after, session.endpoint.as_ref()) {
                 for kind in [ListKind::Tools, ListKind::Prompts, ListKind::Resources] {
                     tell_list(&session, kind);
                 }
                 if !session.subscriptions.is_empty() {
-                    self.0.tasks.spawn(subscriptions::renew(self.clone(), session));
+                    self.0.running.spawn(subscriptions::renew(self.clone(), session));
                 }
             }
         }
@@ -177,11 +173,10 @@ impl Gateway {
 
     /// Begins to stop: new requests are refused, and streams that only wait are ended, so that connections can close.
     pub fn begin_drain(&self) {
-        self.0.draining.store(true, Ordering::Release);
+        self.0.drain.cancel();
         // No retry can come any more.
         self.0.parked.clear();
-        self.0.following.stop();
-        self.0.drain.cancel();
+        self.0.tasks.stop();
         for session in self.0.sessions.all() {
             session.close_when_idle();
         }
@@ -194,10 +189,10 @@ impl Gateway {
     /// servers are ended.
     pub async fn stop(&self, grace: Duration) {
         self.begin_drain();
-        self.0.tasks.close();
+        self.0.running.close();
         let started = tokio::time::Instant::now();
         // What is not done by then is cut off below, when its server stops.
-        let _ = tokio::time::timeout(grace, self.0.tasks.wait()).await;
+        let _ = tokio::time::timeout(grace, self.0.running.wait()).await;
         let left = grace.saturating_sub(started.elapsed());
         let snapshot = self.snapshot();
         futures_util::future::join_all(snapshot.servers.values().map(|server| server.stop(left))).await;
@@ -210,7 +205,7 @@ impl Gateway {
             snapshot.servers_in_order().map(|server| (server.name().clone(), server.status())).collect();
         Overview {
             sessions: self.0.sessions.count(),
-            tasks_followed: self.0.following.followed(),
+            tasks_followed: self.0.tasks.followed(),
             draining: self.is_draining(),
             servers,
         }
@@ -253,11 +248,11 @@ impl Gateway {
     }
 
     pub(crate) fn tasks(&self) -> &Tasks {
-        &self.0.following
+        &self.0.tasks
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.0.draining.load(Ordering::Acquire)
+        self.0.drain.is_cancelled()
     }
 
     /// Waits until the gateway begins to stop.
@@ -276,7 +271,7 @@ impl Gateway {
 
     /// Runs a task that a stop waits for.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.0.tasks.spawn(task);
+        self.0.running.spawn(task);
     }
 
     /// Whoever calls while no identity is configured.
@@ -296,7 +291,7 @@ impl Gateway {
         let Some(id) = session.caller.session.clone() else { return };
         session.subscriptions.clear();
         let servers: Vec<Server> = self.snapshot().servers.values().cloned().collect();
-        self.0.tasks.spawn(async move {
+        self.0.running.spawn(async move {
             futures_util::future::join_all(servers.iter().map(|server| server.close_session(&id))).await;
         });
     }
@@ -306,7 +301,7 @@ impl Gateway {
         match event.kind {
             EventKind::ToolsChanged => {
                 self.0.tool_indexes.clear();
-                self.0.following.tools_changed(&event.server);
+                self.0.tasks.tools_changed(&event.server);
                 self.0.mirrors.changed(&event.server);
                 self.changed(ListKind::Tools, &event);
             }
@@ -379,8 +374,8 @@ impl Gateway {
     fn meant(&self, audience: &Audience, server: &ServerName) -> Option<Arc<Session>> {
         let snapshot = self.snapshot();
         let is_of = |session: &Arc<Session>| {
-            let name = session.endpoint.as_ref().map(ServerName::as_str);
-            snapshot.catalog.endpoint(name).is_some_and(|endpoint| endpoint.servers().contains(server))
+            let endpoint = snapshot.endpoint(session.endpoint.as_ref());
+            endpoint.is_some_and(|endpoint| endpoint.servers().contains(server))
         };
         match audience {
             Audience::Session(id) => self.0.sessions.of(id).filter(is_of),
@@ -429,6 +424,11 @@ impl Snapshot {
         Ok(Self { settings, catalog, servers: by_name, public_prefix })
     }
 
+    /// The endpoint of this name, or the merged one without a name.
+    pub(crate) fn endpoint(&self, name: Option<&EndpointName>) -> Option<&Arc<Endpoint>> {
+        self.catalog.endpoint(name.map(EndpointName::as_str))
+    }
+
     fn servers_in_order(&self) -> impl Iterator<Item = &Server> {
         let merged = self.catalog.endpoint(None);
         merged.into_iter().flat_map(|endpoint| endpoint.servers()).filter_map(|name| self.servers.get(name))
@@ -461,19 +461,26 @@ async fn sweep(gateway: Weak<Inner>) {
     }
 }
 
-pub(crate) fn sees_other_things(before: &Snapshot, after: &Snapshot, endpoint: Option<&str>) -> bool {
-    match (before.catalog.endpoint(endpoint), after.catalog.endpoint(endpoint)) {
+/// Whether two configurations differ in what an endpoint shows, or in how its servers are reached.
+pub(crate) fn sees_other_things(
+    before: &Snapshot,
+    after: &Snapshot,
+    endpoint: Option<&EndpointName>,
+) -> bool {
+    match (before.endpoint(endpoint), after.endpoint(endpoint)) {
         (Some(old), Some(new)) => {
-            let settings =
-                |snapshot: &Snapshot, name| snapshot.servers.get(name).map(|s| s.settings().clone());
-            old != new || new.servers().iter().any(|name| settings(before, name) != settings(after, name))
+            let differs = |name| {
+                let before = before.servers.get(name).map(Server::settings);
+                before != after.servers.get(name).map(Server::settings)
+            };
+            old != new || new.servers().iter().any(differs)
         }
         _ => true,
     }
 }
 
 fn shows(snapshot: &Snapshot, endpoint: Option<&EndpointName>, kind: ListKind, server: &ServerName) -> bool {
-    let endpoint = snapshot.catalog.endpoint(endpoint.map(ServerName::as_str));
+    let endpoint = snapshot.endpoint(endpoint);
     endpoint.is_some_and(|endpoint| endpoint.servers().contains(server) && endpoint.lists(kind, server))
 }
 

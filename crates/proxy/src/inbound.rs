@@ -50,6 +50,13 @@ impl Inbound {
         }
     }
 
+    /// The session of the client, for what no client is served without one.
+    pub(crate) fn session(&self) -> Result<&Arc<Session>, Refusal> {
+        self.session.as_ref().ok_or_else(|| {
+            Refusal::new(Stage::Session, Code::UnknownSession, "no such session; it may have ended")
+        })
+    }
+
     /// What the client speaks.
     pub(crate) fn era(&self) -> Era {
         self.caller.client.revision.era()

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use tollgate_mcp::{Message, Segments};
-use tollgate_model::{Era, ServerName};
+use tollgate_model::Era;
 
 use crate::gateway::Gateway;
 use crate::session::Session;
@@ -58,7 +58,7 @@ pub(crate) fn changed(gateway: &Gateway, session: &Arc<Session>, message: &Messa
 
 async fn tell(gateway: &Gateway, session: &Session, text: &Segments) {
     let snapshot = gateway.snapshot();
-    let endpoint = snapshot.catalog.endpoint(session.endpoint.as_ref().map(ServerName::as_str));
+    let endpoint = snapshot.endpoint(session.endpoint.as_ref());
     let (Some(endpoint), Ok(permit)) = (endpoint, policy::decide_list(&session.caller)) else { return };
     let servers = endpoint.servers().iter().filter_map(|name| snapshot.servers.get(name));
     let routes =

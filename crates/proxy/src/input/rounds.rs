@@ -39,9 +39,7 @@ pub(crate) async fn drive(
 ) -> Result<(Route, Message), Refusal> {
     let server = resolved.server().name();
     let settings = &inbound.snapshot.settings;
-    let Some(session) = inbound.session.as_deref() else {
-        return Err(Refusal::new(Stage::Dispatch, Code::Internal, "the client has no session").of(server));
-    };
+    let session = inbound.session()?;
     let mut opened = Opened::default();
     let mut pause = PAUSE_MIN;
     for _ in 0..settings.input_rounds_max {

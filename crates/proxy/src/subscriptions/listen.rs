@@ -65,8 +65,7 @@ pub(crate) async fn listen(gateway: &Gateway, inbound: &Inbound) -> Result<Reply
                 let snapshot = gateway.snapshot();
                 // An endpoint that is gone says nothing more.
                 let Some(now) = at(inbound, &snapshot) else { return Ok(ended(inbound)) };
-                let name = inbound.endpoint.name().map(ServerName::as_str);
-                if sees_other_things(&seen, &snapshot, name) {
+                if sees_other_things(&seen, &snapshot, inbound.endpoint.name()) {
                     let mut again = Heard::open(gateway, &now, &granted).await;
                     again.told = gateway.fanout().tell(&to, std::mem::take(&mut again.things), || {});
                     place.tell_lists(&to, inbound.endpoint.name(), granted.lists, again.spots());
@@ -81,7 +80,7 @@ pub(crate) async fn listen(gateway: &Gateway, inbound: &Inbound) -> Result<Reply
 
 /// The request as it would be now.
 fn at(inbound: &Inbound, snapshot: &Arc<Snapshot>) -> Option<Inbound> {
-    let endpoint = snapshot.catalog.endpoint(inbound.endpoint.name().map(ServerName::as_str))?;
+    let endpoint = snapshot.endpoint(inbound.endpoint.name())?;
     Some(inbound.at(endpoint, snapshot))
 }
 

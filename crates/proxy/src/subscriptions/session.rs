@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tollgate_mcp::{Limits, Message, compose, methods, quote};
-use tollgate_model::{Code, Refusal, ServerName, Stage};
+use tollgate_model::{Code, Refusal, Stage};
 use tollgate_telemetry::counters::{Keeping, Kept};
 use tollgate_upstream::{Verdict, Watch};
 
@@ -70,7 +70,7 @@ impl Subscriptions {
 /// Answers `resources/subscribe`, once the server has.
 pub(crate) async fn subscribe(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
     let uri = inbound.required_text("uri")?;
-    let session = session_of(inbound)?;
+    let session = inbound.session()?;
     session.subscriptions.check(&uri, inbound.snapshot.settings.subscriptions_max)?;
     match ask(gateway, inbound, &uri, session).await? {
         Outcome::Honoured(held) => {
@@ -92,7 +92,7 @@ pub(crate) async fn subscribe(gateway: &Gateway, inbound: &Inbound) -> Result<Re
 /// Answers `resources/unsubscribe`. To end what was never begun is no error.
 pub(crate) fn unsubscribe(inbound: &Inbound) -> Result<Reply, Refusal> {
     let uri = inbound.required_text("uri")?;
-    session_of(inbound)?.subscriptions.remove(&uri);
+    inbound.session()?.subscriptions.remove(&uri);
     Ok(Reply::result(&inbound.id, b"{}"))
 }
 
@@ -100,8 +100,7 @@ pub(crate) fn unsubscribe(inbound: &Inbound) -> Result<Reply, Refusal> {
 /// now, and tells it as changed. What is nobody's any more ends.
 pub(crate) async fn renew(gateway: Gateway, session: Arc<Session>) {
     let snapshot = gateway.snapshot();
-    let name = session.endpoint.as_ref().map(ServerName::as_str);
-    let Some(endpoint) = snapshot.catalog.endpoint(name) else {
+    let Some(endpoint) = snapshot.endpoint(session.endpoint.as_ref()) else {
         session.subscriptions.clear();
         return;
     };
@@ -183,10 +182,4 @@ async fn ask(
             format!("the server did not answer the subscription within {} ms", wait.as_millis()),
         ),
     }
-}
-
-fn session_of(inbound: &Inbound) -> Result<&Arc<Session>, Refusal> {
-    inbound.session.as_ref().ok_or_else(|| {
-        Refusal::new(Stage::Session, Code::UnknownSession, "no such session; it may have ended")
-    })
 }
