@@ -13,7 +13,7 @@ use tollgate_model::{Caller, Era, Refusal, Revision, ServerName};
 use tollgate_upstream::Hello;
 
 use crate::bridge;
-use crate::gateway::{Gateway, Snapshot};
+use crate::gateway::Snapshot;
 use crate::inbound::Inbound;
 use crate::reply::Reply;
 use crate::stages::{policy, route};
@@ -64,7 +64,7 @@ pub(crate) async fn initialize(
 }
 
 /// Answers `server/discover`.
-pub(crate) async fn discover(_gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
+pub(crate) async fn discover(inbound: &Inbound) -> Result<Reply, Refusal> {
     let (snapshot, endpoint, caller) = (&inbound.snapshot, &inbound.endpoint, &inbound.caller);
     let (capabilities, info, instructions, caching) = match endpoint.native_server() {
         Some(server) => {

@@ -1,5 +1,6 @@
 //! What the gateway remembers of servers' lists, so that names and URIs find their server: which native name a cut
-//! public name stands for, and which server has which resource. Both are bounded and may be forgotten at any time.
+//! public name stands for, which server has which resource, and which tool is the only one of its native name. All of it
+//! is bounded and may be forgotten at any time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

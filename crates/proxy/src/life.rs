@@ -45,7 +45,7 @@ pub(crate) async fn answer(gateway: &Gateway, inbound: &Inbound) -> Reply {
             Box::pin(subscriptions::subscribe(gateway, inbound)).await
         }
         (methods::RESOURCES_UNSUBSCRIBE, Era::Legacy) => subscriptions::unsubscribe(inbound),
-        (methods::SERVER_DISCOVER, Era::Modern) => Box::pin(hello::discover(gateway, inbound)).await,
+        (methods::SERVER_DISCOVER, Era::Modern) => Box::pin(hello::discover(inbound)).await,
         (
             methods::TASKS_GET
             | methods::TASKS_UPDATE
@@ -164,7 +164,7 @@ pub(crate) async fn attempt(
                 if mirror::is_mismatch(&message, route.link().era()) && !looked_up && is_call(inbound) =>
             {
                 looked_up = true;
-                Box::pin(lists::learn_names(gateway, inbound, server.name(), ListKind::Tools)).await?;
+                Box::pin(lists::learn(gateway, inbound, server.name(), ListKind::Tools)).await?;
             }
             Ok(sent) => return Ok((route, sent)),
             // Nothing was carried out, since the server is not what it was found to be: look again, once.
@@ -186,15 +186,9 @@ fn respond(
         return tasks::created(gateway, inbound, server, route, message);
     }
     tasks::remember(gateway, inbound, server, message);
-    bridge::response(&Answered {
-        message,
-        link: route.link(),
-        method: inbound.message.method(),
-        client_id: &inbound.id,
-        client: inbound.caller.client.revision,
-        stand_ins: stand_ins(gateway, inbound, server, message)?,
-    })
-    .map_err(|refusal| refusal.of(server))
+    let stand_ins = stand_ins(gateway, inbound, server, message)?;
+    bridge::response(&Answered::of(inbound, route.link(), message).with(stand_ins))
+        .map_err(|refusal| refusal.of(server))
 }
 
 fn asks_for_urls(message: &Message) -> bool {
@@ -220,7 +214,7 @@ async fn known_mirrors(
     let (server, native) = (resolved.server().name(), resolved.native()?);
     let known = mirrors.of(server, native);
     if known.is_none() && has_headers && mirrors.may_learn(server) {
-        let _ = Box::pin(lists::learn_names(gateway, inbound, server, ListKind::Tools)).await;
+        let _ = Box::pin(lists::learn(gateway, inbound, server, ListKind::Tools)).await;
         return mirrors.of(server, native);
     }
     known

@@ -74,14 +74,7 @@ async fn native(
         match sent.and_then(Sent::into_response) {
             Ok(message) => {
                 let message = shown(gateway, server.name(), inbound.message.method(), message);
-                let answered = Answered {
-                    message: &message,
-                    link,
-                    method: inbound.message.method(),
-                    client_id: &inbound.id,
-                    client: inbound.caller.client.revision,
-                    stand_ins: Vec::new(),
-                };
+                let answered = Answered::of(inbound, link, &message);
                 return bridge::response(&answered).map_err(|refusal| refusal.of(server.name()));
             }
             Err(error) if error.is_stale() && !retried => retried = true,
@@ -407,8 +400,9 @@ fn remember_cut_names(gateway: &Gateway, server: &ServerName, kind: ListKind, it
     }
 }
 
-/// Reads a server's whole list, so that its cut names are known.
-pub(crate) async fn learn_names(
+/// Reads a server's whole list, so that its cut names are known, and of its tools their headers and whether they can become
+/// tasks.
+pub(crate) async fn learn(
     gateway: &Gateway,
     inbound: &Inbound,
     server: &ServerName,

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tollgate_mcp::{Kind, LogLevel, Message, Span, methods, text};
+use tollgate_mcp::{Kind, LogLevel, Message, Span, text};
 use tollgate_model::{Code, Era, Refusal, Stage};
 use tollgate_upstream::Server;
 
@@ -54,14 +54,7 @@ async fn native(
                 if message.kind() == Kind::Result {
                     remember(inbound, level);
                 }
-                let answered = Answered {
-                    message: &message,
-                    link: route.link(),
-                    method: methods::LOGGING_SET_LEVEL,
-                    client_id: &inbound.id,
-                    client: inbound.caller.client.revision,
-                    stand_ins: Vec::new(),
-                };
+                let answered = Answered::of(inbound, route.link(), &message);
                 return bridge::response(&answered).map_err(|refusal| refusal.of(server.name()));
             }
             Ok(None) if route.link().era() == Era::Modern && route.link().hello().declares("logging") => {

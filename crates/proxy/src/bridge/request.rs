@@ -166,7 +166,7 @@ fn modern_metadata<'m>(
     .chain(log_level.map(|level| Change::Set(meta::LOG_LEVEL, json::quote(level.as_str()))))
 }
 
-/// A request of the gateway's own on behalf of a client: a list's page. `params` is raw JSON members without braces.
+/// A request of the gateway's own on behalf of a client, such as a list's page or one about a task. `params` is raw JSON members without braces.
 pub(crate) fn own_request(
     id: u64,
     method: &str,

@@ -10,6 +10,7 @@ use tollgate_model::{Code, Era, Refusal, Revision, Stage};
 use tollgate_upstream::Link;
 
 use super::older;
+use crate::inbound::Inbound;
 use crate::reply::Reply;
 
 /// A response, and what is needed to bring it to the client.
@@ -26,6 +27,25 @@ pub(crate) struct Answered<'a> {
     pub(crate) client: Revision,
     /// URIs and ids of tasks in the result that are others for this client: each place, and what stands there instead.
     pub(crate) stand_ins: Vec<(Span, String)>,
+}
+
+impl<'a> Answered<'a> {
+    /// A server's answer to a client's request, of which nothing is another for this client.
+    pub(crate) fn of(inbound: &'a Inbound, link: &'a Link, message: &'a Message) -> Self {
+        Self {
+            message,
+            link,
+            method: inbound.message.method(),
+            client_id: &inbound.id,
+            client: inbound.caller.client.revision,
+            stand_ins: Vec::new(),
+        }
+    }
+
+    /// The same with these places being others for this client.
+    pub(crate) fn with(self, stand_ins: Vec<(Span, String)>) -> Self {
+        Self { stand_ins, ..self }
+    }
 }
 
 /// The response for the client: under its own id, and in the shape of its era.
@@ -68,7 +88,8 @@ fn shaped(answered: &Answered<'_>) -> Reply {
     Reply { status: 200, body: edit.finish() }
 }
 
-/// A result says of itself what it is. Anything but `complete` asks for more than is carried here.
+/// A result says of itself what it is. Calls for input, and tasks in place of a call's result, have been told apart
+/// before: here only `complete` is left.
 fn check_result_type(message: &Message) -> Result<(), Refusal> {
     match message.text("resultType").as_deref() {
         Some("complete") => Ok(()),

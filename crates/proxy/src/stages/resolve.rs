@@ -11,7 +11,7 @@ use crate::inbound::Inbound;
 use crate::lists;
 use crate::tasks::id;
 
-/// What a request means. Only [`resolve`] makes one.
+/// What a request means. Only this module makes one.
 pub(crate) struct Resolved {
     server: Server,
     target: Target,
@@ -43,7 +43,7 @@ pub(crate) async fn resolve(gateway: &Gateway, inbound: &Inbound) -> Result<Reso
         }
         methods::RESOURCES_READ => {
             let uri = inbound.required_text("uri")?;
-            Box::pin(resource(gateway, inbound, "uri", &uri)).await
+            Box::pin(resource(gateway, inbound, &uri)).await
         }
         methods::COMPLETION_COMPLETE => Box::pin(completion(gateway, inbound)).await,
         _ => Err(Refusal::new(Stage::Envelope, Code::MethodNotFound, "this method is not served here")),
@@ -58,7 +58,7 @@ pub(crate) fn task(gateway: &Gateway, inbound: &Inbound) -> Result<Resolved, Ref
 
 /// Finds out which resource is meant that a client wants to hear of.
 pub(crate) async fn watched(gateway: &Gateway, inbound: &Inbound, uri: &str) -> Result<Resolved, Refusal> {
-    Box::pin(resource(gateway, inbound, "uri", uri)).await
+    Box::pin(resource(gateway, inbound, uri)).await
 }
 
 /// Finds out which task a client's id means.
@@ -151,7 +151,7 @@ async fn uncut(
     if let Some(native) = gateway.cut_names().native(public) {
         return Ok(Some(native));
     }
-    lists::learn_names(gateway, inbound, server, kind).await?;
+    lists::learn(gateway, inbound, server, kind).await?;
     Ok(gateway.cut_names().native(public))
 }
 
@@ -165,21 +165,16 @@ async fn completion(gateway: &Gateway, inbound: &Inbound) -> Result<Resolved, Re
     let text = |member: &str| json::text(bytes, json::find(bytes, reference, member)?);
     match text("type").as_deref() {
         Some("ref/prompt") => named_prompt(gateway, inbound, &text("name").ok_or_else(invalid)?).await,
-        Some("ref/resource") => resource(gateway, inbound, "uri", &text("uri").ok_or_else(invalid)?).await,
+        Some("ref/resource") => resource(gateway, inbound, &text("uri").ok_or_else(invalid)?).await,
         _ => Err(invalid()),
     }
 }
 
 /// Exact URI, then template, then the only server that uses the scheme.
-async fn resource(
-    gateway: &Gateway,
-    inbound: &Inbound,
-    member: &'static str,
-    uri: &str,
-) -> Result<Resolved, Refusal> {
+async fn resource(gateway: &Gateway, inbound: &Inbound, uri: &str) -> Result<Resolved, Refusal> {
     let endpoint = &inbound.endpoint;
     let found = |server: &ServerName, native: &str| {
-        let target = Target { key: Some((member, native.to_owned())), pinned: vec![] };
+        let target = Target { key: Some(("uri", native.to_owned())), pinned: vec![] };
         Ok(Resolved { server: inbound.server(server)?, target })
     };
     if let Some(server) = endpoint.native_server() {

@@ -5,7 +5,7 @@ use tollgate_upstream::{Link, Server};
 
 use super::Permit;
 
-/// An open way to a server, for a request that policy has allowed. Only [`open`] makes one.
+/// An open way to a server, for a request that policy has allowed. Only this module makes one.
 #[derive(Clone)]
 pub(crate) struct Route {
     link: Link,

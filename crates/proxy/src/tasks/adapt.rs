@@ -133,12 +133,5 @@ fn acknowledged(inbound: &Inbound, speaker: &Speaker<'_>) -> Reply {
 }
 
 fn error(inbound: &Inbound, speaker: &Speaker<'_>, message: &Message) -> Result<Reply, Refusal> {
-    bridge::response(&Answered {
-        message,
-        link: speaker.route.link(),
-        method: inbound.message.method(),
-        client_id: &inbound.id,
-        client: inbound.caller.client.revision,
-        stand_ins: Vec::new(),
-    })
+    bridge::response(&Answered::of(inbound, speaker.route.link(), message))
 }

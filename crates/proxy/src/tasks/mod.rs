@@ -170,15 +170,10 @@ async fn pass(
     {
         return Ok(Ok(Reply { status: 200, body: body.into() }));
     }
-    let answered = Answered {
-        message: &message,
-        link,
-        method,
-        client_id: &inbound.id,
-        client: inbound.caller.client.revision,
-        stand_ins: life::stand_ins(gateway, inbound, server, &message)?,
-    };
-    bridge::response(&answered).map(Ok).map_err(|refusal| refusal.of(server))
+    let stand_ins = life::stand_ins(gateway, inbound, server, &message)?;
+    bridge::response(&Answered::of(inbound, link, &message).with(stand_ins))
+        .map(Ok)
+        .map_err(|refusal| refusal.of(server))
 }
 
 /// Whether a server answers a call with a task, in place of its result: a modern server by the type of the result, a
@@ -227,15 +222,9 @@ pub(crate) fn created(
     if route.link().era() == Era::Legacy {
         return adapt::created(gateway, inbound, server, route.link(), message);
     }
-    bridge::created(&Answered {
-        message,
-        link: route.link(),
-        method: inbound.message.method(),
-        client_id: &inbound.id,
-        client: inbound.caller.client.revision,
-        stand_ins: life::stand_ins(gateway, inbound, server, message)?,
-    })
-    .map_err(|refusal| refusal.of(server))
+    let stand_ins = life::stand_ins(gateway, inbound, server, message)?;
+    bridge::created(&Answered::of(inbound, route.link(), message).with(stand_ins))
+        .map_err(|refusal| refusal.of(server))
 }
 
 /// Remembers the task that a client of 2025-11-25 asked for as the caller's, for the sake of lists and notifications.

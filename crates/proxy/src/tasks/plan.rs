@@ -58,7 +58,7 @@ async fn for_legacy(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved) -
     let mut known = support.of(server, native);
     if known.is_none() && support.may_learn(server) {
         // Without the list the call goes as it is, and the server says what it thinks of it.
-        let _ = lists::learn_names(gateway, inbound, server, ListKind::Tools).await;
+        let _ = lists::learn(gateway, inbound, server, ListKind::Tools).await;
         known = support.of(server, native);
     }
     let can_follow = can_follow(inbound, resolved.server().settings());
