@@ -112,7 +112,14 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// Changes members of the object that is, or shall become, the member `key` of the object at `object`.
+    /// Changes members of the object that is, or shall become, the member `key` of the object at `object`. What stands
+    /// there and is no object is replaced.
+    pub fn within(&mut self, object: Span, key: &str, changes: &[Change<'_>]) {
+        let members: SmallVec<[Member; 8]> = json::members(self.bytes, object).collect();
+        self.nested(object, &members, key, changes);
+    }
+
+    /// The same where the members are already known to the caller.
     pub(crate) fn nested(&mut self, object: Span, members: &[Member], key: &str, changes: &[Change<'_>]) {
         let member = members.iter().find(|member| member.key_is(self.bytes, key));
         if let Some(member) = member
@@ -280,6 +287,21 @@ mod tests {
         assert_eq!(changed(r#"{"a":1}"#, &[set("b", "2"), Remove("b")]), r#"{"a":1}"#);
         assert_eq!(changed(r#"{"a":1}"#, &[set("b", "2"), set("b", "3")]), r#"{"a":1,"b":3}"#);
         assert_eq!(changed(r#"{"\u0061":1}"#, &[set("a", "2")]), r#"{"\u0061":2}"#);
+    }
+
+    #[test]
+    fn an_object_within_is_changed_or_made() {
+        for (before, after) in [
+            (r#"{"a":{"x":0}}"#, r#"{"a":{"x":0,"b":1}}"#),
+            (r#"{"a":{"b":0}}"#, r#"{"a":{"b":1}}"#),
+            (r#"{"c":2}"#, r#"{"c":2,"a":{"b":1}}"#),
+            (r#"{"a":null}"#, r#"{"a":{"b":1}}"#),
+        ] {
+            let bytes = Bytes::from_static(before.as_bytes());
+            let mut edit = Edit::new(&bytes);
+            edit.within(json::whole(&bytes), "a", &[set("b", "1")]);
+            assert_eq!(edit.finish().into_bytes(), after, "{before}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use tollgate_catalog::{Caching, Endpoint, Shape};
-use tollgate_mcp::{Change, Edit, JsonKind, Span, compose, find, kind_of, meta, quote, text};
+use tollgate_mcp::{Change, Edit, JsonKind, Span, find, kind_of, meta, quote, text};
 use tollgate_model::{Caller, Era, Refusal, Revision, ServerName};
 use tollgate_upstream::Hello;
 
@@ -152,13 +152,8 @@ fn own_capabilities(era: Era, hellos: &Hellos<'_>) -> Bytes {
     if !watched && let Some(resources) = find(&own, whole, "resources") {
         edit.object(resources, &[Change::Remove("subscribe")]);
     }
-    let Some(ui) = ui else { return edit.finish().into_bytes() };
-    match find(&own, whole, "extensions") {
-        Some(extensions) => edit.object(extensions, &[Change::Set(meta::UI_EXTENSION, ui)]),
-        None => {
-            let extensions = compose::object(&[(meta::UI_EXTENSION, &ui)]);
-            edit.object(whole, &[Change::Set("extensions", extensions)]);
-        }
+    if let Some(ui) = ui {
+        edit.within(whole, "extensions", &[Change::Set(meta::UI_EXTENSION, ui)]);
     }
     edit.finish().into_bytes()
 }

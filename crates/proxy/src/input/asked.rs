@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use tollgate_mcp::{
-    Change, Edit, JsonKind, Message, Segments, Span, find, kind_of, meta, methods, quote, text,
+    Change, Edit, JsonKind, Message, Segments, Span, compose, find, kind_of, meta, methods, quote, text,
 };
 use tollgate_model::{Code, Refusal, Revision, ServerName, Stage};
 
@@ -139,35 +139,25 @@ impl Asked {
         if let Some(elicitation_id) = elicitation_id {
             params.push(Change::Set("elicitationId", quote(elicitation_id)));
         }
+        let whole = Span::all(&self.body);
+        let own = Bytes::from(format!("\"{server}\""));
         let mut edit = Edit::new(&self.body);
-        let mut envelope =
-            vec![Change::Set("jsonrpc", Bytes::from_static(b"\"2.0\"")), Change::Set("id", raw_id.clone())];
-        let own = format!("\"{server}\"");
-        match self.param("_meta").filter(|span| kind_of(&self.body, *span) == JsonKind::Object) {
-            Some(meta) => {
-                let mut changes = vec![Change::Set(SERVER_KEY, Bytes::from(own))];
+        match self.params() {
+            Some(span) => {
+                let mut named = vec![Change::Set(SERVER_KEY, own)];
                 if self.progress_token().is_some() {
-                    changes.push(Change::Set(meta::PROGRESS_TOKEN, raw_id));
+                    named.push(Change::Set(meta::PROGRESS_TOKEN, raw_id.clone()));
                 }
-                edit.object(meta, &changes);
+                edit.object(span, &params);
+                edit.within(span, "_meta", &named);
             }
             None => {
-                let meta = Bytes::from(format!("{{\"{SERVER_KEY}\":{own}}}"));
-                match self.params() {
-                    Some(_) => params.push(Change::Set("_meta", meta)),
-                    None => {
-                        let mut made = b"{\"_meta\":".to_vec();
-                        made.extend_from_slice(&meta);
-                        made.push(b'}');
-                        envelope.push(Change::Set("params", Bytes::from(made)));
-                    }
-                }
+                let meta = compose::object(&[(SERVER_KEY, &own)]);
+                edit.within(whole, "params", &[Change::Set("_meta", meta)]);
             }
         }
-        if let Some(span) = self.params() {
-            edit.object(span, &params);
-        }
-        edit.object(Span::all(&self.body), &envelope);
+        let version = Bytes::from_static(b"\"2.0\"");
+        edit.object(whole, &[Change::Set("jsonrpc", version), Change::Set("id", raw_id)]);
         edit.finish()
     }
 

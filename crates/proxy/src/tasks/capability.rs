@@ -1,7 +1,7 @@
 //! Who declares that it can do tasks, and declaring it for those who cannot.
 
 use bytes::Bytes;
-use tollgate_mcp::{Change, Edit, JsonKind, Span, compose, find, kind_of, meta};
+use tollgate_mcp::{Change, Edit, JsonKind, Span, find, kind_of, meta};
 use tollgate_model::{Caller, ClientProfile, Code, Era, Refusal, Revision, Stage};
 use tollgate_upstream::Hello;
 
@@ -33,18 +33,9 @@ pub(crate) fn declaring(client: &ClientProfile) -> ClientProfile {
 
 /// Capabilities with the extension among them.
 pub(crate) fn with_extension(capabilities: &Bytes) -> Bytes {
-    let whole = Span::all(capabilities);
     let mut edit = Edit::new(capabilities);
-    let empty = Bytes::from_static(b"{}");
-    match find(capabilities, whole, "extensions") {
-        Some(extensions) if kind_of(capabilities, extensions) == JsonKind::Object => {
-            edit.object(extensions, &[Change::Set(meta::TASKS_EXTENSION, empty)]);
-        }
-        _ => {
-            let extensions = compose::object(&[(meta::TASKS_EXTENSION, &empty)]);
-            edit.object(whole, &[Change::Set("extensions", extensions)]);
-        }
-    }
+    let extension = Change::Set(meta::TASKS_EXTENSION, Bytes::from_static(b"{}"));
+    edit.within(Span::all(capabilities), "extensions", &[extension]);
     edit.finish().into_bytes()
 }
 

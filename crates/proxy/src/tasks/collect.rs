@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tollgate_mcp::{Change, Edit, JsonKind, Segments, Span, compose, find, kind_of, meta, quote};
+use tollgate_mcp::{Change, Edit, Segments, Span, compose, find, meta, quote};
 use tollgate_model::{Refusal, ServerName};
 use tollgate_upstream::UpstreamError;
 
@@ -173,16 +173,9 @@ pub(crate) fn forget(inbound: &Inbound, speaker: &Speaker<'_>, native: &str) {
 
 /// An answer that says which task it belongs to (2025-11-25, tasks, associating task-related messages).
 fn with_related(response: &Bytes, native: &str) -> Bytes {
-    let whole = Span::all(response);
     let task = compose::object(&[("taskId", &quote(native))]);
     let mut edit = Edit::new(response);
-    match find(response, whole, "_meta").filter(|meta| kind_of(response, *meta) == JsonKind::Object) {
-        Some(own) => edit.object(own, &[Change::Set(meta::RELATED_TASK, task)]),
-        None => {
-            let own = compose::object(&[(meta::RELATED_TASK, &task)]);
-            edit.object(whole, &[Change::Set("_meta", own)]);
-        }
-    }
+    edit.within(Span::all(response), "_meta", &[Change::Set(meta::RELATED_TASK, task)]);
     edit.finish().into_bytes()
 }
 
