@@ -817,30 +817,6 @@ async fn posts_over_sse_are_checked_too() {
     .await;
 }
 
-/// Each message goes to one stream only, however many a client has open (2025-11-25, transports, multiple connections).
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_goes_to_one_stream_only() {
-    let server = Upstream::start(Kind::LegacyJson, Script::legacy()).await;
-    let gateway = Gateway::start(&servers([("there", server.entry())])).await;
-    let mut peer = gateway.legacy("/mcp/there").await;
-    let streams = [peer.listen().await, peer.listen().await];
-    until("the gateway listens", async || (server.server().listeners() > 0).then_some(())).await;
-    let collecting = streams.map(|stream| tokio::spawn(stream.finish()));
-    assert!(peer.request(&Call::tool("grow", "{}")).await.error().is_none());
-    // A call through the same server later, so that the notification has long been handed on; then the end of it all.
-    for _ in 0..20 {
-        assert!(peer.request(&Call::tool("echo", "{}")).await.error().is_none());
-    }
-    let delete = Ask::new("DELETE", "/mcp/there").with("Mcp-Session-Id", peer.session.as_deref().unwrap());
-    assert!((200..300).contains(&peer.http.send(&delete).await.status));
-    let mut seen = 0;
-    for stream in collecting {
-        let reply = soon("the end of a stream", stream).await.unwrap().unwrap();
-        seen += reply.text().matches("notifications/tools/list_changed").count();
-    }
-    assert_eq!(seen, 1);
-}
-
 /// Lines that are no messages, to a bridge and to a gateway that is itself a child.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nonsense_over_stdio_is_answered_and_survived() {
