@@ -24,7 +24,7 @@ use tollgate_model::Revision;
 
 use super::http::{HttpClient, HttpError};
 use super::session::{Legacy, Session};
-use super::{MESSAGE_BYTES_MAX, reply};
+use super::{MESSAGE_BYTES_MAX, mirror, reply};
 use crate::out::{Printer, To};
 
 /// Requests under way at once; further ones are refused.
@@ -62,7 +62,7 @@ struct Cancellable {
 
 /// How the answer to one request was passed on.
 #[derive(Debug, Default)]
-struct Passed {
+pub(super) struct Passed {
     /// The response to the request was among what came.
     answered: bool,
     /// The revision in an `initialize` result.
@@ -185,7 +185,27 @@ impl Bridge {
     }
 
     async fn ask_modern(&self, message: &Message, id: &Bytes, revision: &str) {
-        match self.post(modern_headers(message, revision), message.bytes().clone()).await {
+        let mut headers = modern_headers(message, revision);
+        let mut response = self.post(headers.clone(), message.bytes().clone()).await;
+        let is_refused = matches!(&response, Ok(response) if response.status() == StatusCode::BAD_REQUEST);
+        if is_refused && message.method() == methods::TOOLS_CALL {
+            let Ok(refusal) = response else { return };
+            let (lines, _) = self.read_all(refusal, id).await;
+            let missing = if lines.iter().any(mirror::is_mismatch) {
+                self.mirrored(message, revision).await
+            } else {
+                HeaderMap::new()
+            };
+            if missing.is_empty() {
+                for line in lines {
+                    self.answer(line).await;
+                }
+                return;
+            }
+            headers.extend(missing);
+            response = self.post(headers, message.bytes().clone()).await;
+        }
+        match response {
             Ok(response) => drop(self.pass_on(response, id).await),
             Err(error) => self.unreachable(id, &error).await,
         }
@@ -309,7 +329,11 @@ impl Bridge {
         }
     }
 
-    async fn post(&self, mut headers: HeaderMap, body: Bytes) -> Result<Response<Incoming>, HttpError> {
+    pub(super) async fn post(
+        &self,
+        mut headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, HttpError> {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(APPLICATION_JSON));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
         let sent = timeout(ANSWER_WAIT_MAX, self.http.send(Method::POST, headers, body)).await;
@@ -367,7 +391,7 @@ impl Bridge {
     }
 
     /// The messages of a response, read whole: a JSON body, or the few events of an `initialize`.
-    async fn read_all(&self, response: Response<Incoming>, id: &Bytes) -> (Vec<Bytes>, Passed) {
+    pub(super) async fn read_all(&self, response: Response<Incoming>, id: &Bytes) -> (Vec<Bytes>, Passed) {
         let status = response.status();
         let is_stream = is_event_stream(&response);
         let body = Limited::new(response.into_body(), MESSAGE_BYTES_MAX).collect().await;
@@ -466,7 +490,7 @@ fn is_event_stream(response: &Response<Incoming>) -> bool {
 }
 
 /// What a modern request says in headers beside its body (2026-07-28, Streamable HTTP).
-fn modern_headers(message: &Message, revision: &str) -> HeaderMap {
+pub(super) fn modern_headers(message: &Message, revision: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let mut put = |name: &'static str, text: &str| {
         if let Ok(value) = HeaderValue::from_str(text) {

@@ -1,10 +1,11 @@
 //! `tollgate connect`: a client that can only start a process, bridged to an endpoint over HTTP.
 //!
 //! Messages pass as they are. The bridge reads only what HTTP must be told besides: the revision, the session, and for
-//! 2026-07-28 the method and name.
+//! 2026-07-28 the method, the name and the arguments that a tool wants repeated.
 
 mod bridge;
 mod http;
+mod mirror;
 mod reply;
 mod session;
 
