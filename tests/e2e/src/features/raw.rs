@@ -146,6 +146,8 @@ pub(super) fn headers(ground: &Ground, pair: Pair) -> Proving<'_> {
         let arguments = json!({ "place": { "region": region } }).to_string();
         let call = Call::tool("mirrored", &arguments);
         let mut client = client(&ground.gateway, pair.client, &pair.name()).await;
+        // Whoever calls a tool has read of it.
+        client.tools().await;
         let answer = match &mut client {
             Peer::Http(peer) if pair.client.is_modern() => {
                 let told = |value: &str| peer.ask("7", &call).with("Mcp-Param-Region", value);
