@@ -15,6 +15,7 @@
 
 mod asked;
 mod asking;
+mod later;
 mod parked;
 mod pass;
 mod questions;
@@ -24,6 +25,7 @@ mod state;
 
 pub(crate) use asked::{Asked, Missing};
 pub(crate) use asking::{Asker, Asking, ask_beside, refuse_question};
+pub(crate) use later::{Later, requests};
 pub(crate) use parked::{ParkedCalls, Paused, Standing, park, take_up};
 pub(crate) use pass::{asks_for_input, pass, urls};
 pub(crate) use questions::Questions;

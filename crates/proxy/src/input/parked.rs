@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::task::AbortHandle;
-use tollgate_mcp::{Segments, compose, find, meta, quote};
+use tollgate_mcp::{Segments, compose, find};
 use tollgate_model::{Code, Refusal, ServerName, Stage};
 use tollgate_telemetry::counters::Kept;
 use tollgate_upstream::{Exchange, UpstreamError};
 
 use super::Asked;
+use super::later::{self, Later};
 use super::state::{self, State};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
@@ -43,7 +44,7 @@ pub(crate) struct Paused {
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Standing {
     /// Questions asked so far: keys are unique over all rounds.
-    questions: u32,
+    questions: u64,
     rounds: u32,
 }
 
@@ -51,17 +52,10 @@ pub(crate) struct Standing {
 pub(crate) struct Parked {
     exchange: Exchange,
     route: Route,
-    open: Vec<Open>,
+    open: Vec<Later>,
     standing: Standing,
     expiry: AbortHandle,
     place: Taken,
-}
-
-/// A question that is with the client.
-struct Open {
-    key: String,
-    raw_id: Bytes,
-    asked: Asked,
 }
 
 impl Handle {
@@ -112,7 +106,7 @@ pub(crate) fn park(
     let mut open = Vec::with_capacity(asked.len());
     for (raw_id, asked) in asked {
         standing.questions += 1;
-        open.push(Open { key: format!("input-{}", standing.questions), raw_id, asked });
+        open.push(Later::new(standing.questions, raw_id, asked));
     }
     let handle = Handle(gateway.sealer().random().map_err(|error| {
         let text = "the call could not be parked";
@@ -121,7 +115,8 @@ pub(crate) fn park(
     let wait = settings.input_timeout;
     let state = State::Parked(handle);
     let sealed = state::seal(gateway, &inbound.caller, server, &inbound.message, &state, wait)?;
-    let reply = input_required(inbound, route.link().hello().info.as_ref(), server, &open, &sealed);
+    let info = route.link().hello().info.as_ref();
+    let reply = later::interrupted(&inbound.id, &later::requests(&open, server), &sealed, info);
 
     let parked = gateway.parked();
     let (all_max, own_max) = (settings.parked_max, settings.parked_per_principal_max);
@@ -161,7 +156,7 @@ pub(crate) async fn take_up(
     let bytes = inbound.message.bytes();
     let responses = inbound.message.member("inputResponses");
     let mut unanswered = Vec::new();
-    for Open { key, raw_id, asked } in open {
+    for Later { key, raw_id, asked } in open {
         match responses.and_then(|responses| find(bytes, responses, &key)) {
             Some(result) => {
                 let response = compose::result(&raw_id, result.of(bytes));
@@ -186,33 +181,4 @@ pub(crate) async fn take_up(
 pub(crate) fn too_many_rounds(server: &ServerName) -> Refusal {
     let text = "the server asks for input more often than allowed";
     Refusal::new(Stage::Dispatch, Code::UpstreamProtocol, text).of(server)
-}
-
-fn input_required(
-    inbound: &Inbound,
-    info: Option<&Bytes>,
-    server: &ServerName,
-    open: &[Open],
-    sealed: &str,
-) -> Reply {
-    let entries: Vec<(&str, Bytes)> =
-        open.iter().map(|open| (open.key.as_str(), open.asked.for_modern(server))).collect();
-    interrupted(&inbound.id, &entries, sealed, info)
-}
-
-/// A result that asks for input.
-pub(crate) fn interrupted(
-    id: &Bytes,
-    entries: &[(&str, Bytes)],
-    sealed: &str,
-    info: Option<&Bytes>,
-) -> Reply {
-    let entries: Vec<(&str, &[u8])> = entries.iter().map(|(key, entry)| (*key, &**entry)).collect();
-    let requests = compose::object(&entries);
-    let state = quote(sealed);
-    let server_info = info.map(|info| compose::object(&[(meta::SERVER_INFO, info)]));
-    let mut members: Vec<(&str, &[u8])> =
-        vec![("resultType", b"\"input_required\""), ("inputRequests", &requests), ("requestState", &state)];
-    members.extend(server_info.as_ref().map(|info| ("_meta", &**info)));
-    Reply::result(id, &compose::object(&members))
 }

@@ -8,7 +8,7 @@ use tollgate_model::{Code, Era, Refusal, ServerName, Stage};
 use tollgate_upstream::Link;
 
 use super::Asked;
-use super::parked::interrupted;
+use super::later::{self, Later};
 use super::state::{self, State};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
@@ -114,7 +114,7 @@ pub(crate) fn urls(
         return Err(Refusal::new(Stage::Dispatch, Code::UpstreamProtocol, text).of(server));
     }
     let mut entries = Vec::with_capacity(params.len());
-    for (place, params) in params.into_iter().enumerate() {
+    for (nth, params) in (1..).zip(params) {
         let mut request = b"{\"method\":\"elicitation/create\",\"params\":".to_vec();
         request.extend_from_slice(params.of(bytes));
         request.push(b'}');
@@ -123,13 +123,12 @@ pub(crate) fn urls(
         if let Some(missing) = asked.missing(&inbound.caller.client.capabilities) {
             return Err(missing.refusal(server));
         }
-        entries.push((format!("input-{}", place + 1), asked.for_modern(server)));
+        entries.push(Later::new(nth, Bytes::new(), asked));
     }
     let wait = inbound.snapshot.settings.input_timeout;
     let sealed = state::seal(gateway, &inbound.caller, server, &inbound.message, &State::Again, wait)?;
-    let entries: Vec<(&str, Bytes)> =
-        entries.iter().map(|(key, entry)| (key.as_str(), entry.clone())).collect();
-    Ok(interrupted(&inbound.id, &entries, &sealed, link.hello().info.as_ref()))
+    let requests = later::requests(&entries, server);
+    Ok(later::interrupted(&inbound.id, &requests, &sealed, link.hello().info.as_ref()))
 }
 
 fn text_of(bytes: &[u8], object: Span, member: &str) -> Option<String> {

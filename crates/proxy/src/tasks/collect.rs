@@ -21,7 +21,7 @@ use super::owners::Key;
 use super::waits::Wait;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
-use crate::input::{Asked, Asker, refuse_question};
+use crate::input::{self, Asked, Asker, Later, refuse_question};
 use crate::mailbox::Mailbox;
 use crate::stages::Route;
 use crate::stages::dispatch::{self, Listener, Sent};
@@ -46,17 +46,9 @@ struct Collector {
 
 #[derive(Debug, Default)]
 struct Questions {
-    open: Vec<Question>,
+    open: Vec<Later>,
     /// Keys are unique over the life of a task.
     asked: u64,
-}
-
-#[derive(Debug)]
-struct Question {
-    key: String,
-    /// The server's id of its request, as raw JSON.
-    raw_id: Bytes,
-    asked: Asked,
 }
 
 impl Collectors {
@@ -87,8 +79,8 @@ impl Collector {
                 continue;
             }
             questions.asked += 1;
-            let key = format!("input-{}", questions.asked);
-            questions.open.push(Question { key, raw_id, asked });
+            let later = Later::new(questions.asked, raw_id, asked);
+            questions.open.push(later);
         }
         drop(questions);
         self.changed.notify_waiters();
@@ -123,14 +115,8 @@ pub(crate) async fn questions(
         };
         let _ = tokio::time::timeout(QUESTION_WAIT, asked).await;
     }
-    let questions = collector.lock();
-    let entries: Vec<(&str, Bytes)> = questions
-        .open
-        .iter()
-        .map(|question| (question.key.as_str(), question.asked.for_modern(speaker.server)))
-        .collect();
-    let entries: Vec<(&str, &[u8])> = entries.iter().map(|(key, entry)| (*key, &**entry)).collect();
-    Ok((!entries.is_empty()).then(|| compose::object(&entries)))
+    let open = &collector.lock().open;
+    Ok((!open.is_empty()).then(|| input::requests(open, speaker.server)))
 }
 
 /// Brings a client's answers to the server.

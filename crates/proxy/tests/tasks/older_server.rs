@@ -49,6 +49,18 @@ async fn a_task_of_the_older_revision_is_followed_by_the_extension() {
 }
 
 #[tokio::test]
+async fn a_task_whose_id_is_no_text_is_the_servers_breach() {
+    let (tasks, old) = rig().await;
+    tasks.set("numbered", json!({"status": "working"}));
+    let gateway = gateway([("old", &old)]);
+    let refused = Client::with_tasks(&gateway, "/mcp/old").call("slow").await;
+    assert_eq!(
+        refused.response["error"]["data"]["dev.tollgate/refusal"]["code"], "upstream_protocol_error",
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
 async fn only_an_error_is_a_failure() {
     let (tasks, old) = rig().await;
     let gateway = gateway([("old", &old)]);

@@ -190,6 +190,9 @@ fn legacy_answer(tasks: &Tasks, request: &Seen) -> Answer {
             let plain = json!({"name": "quick", "inputSchema": {"type": "object"}});
             result(json!({"tools": [tool("slow", "optional"), tool("must", "required"), plain]}))
         }
+        ("tools/call", "slow") if tasks.get("numbered").is_some() => {
+            result(json!({"task": {"taskId": 7, "status": "working"}}))
+        }
         ("tools/call", "slow" | "must") if params["task"].is_object() => {
             let id = tasks.create();
             result(json!({"task": detail(&id), "_meta": {"k": 1}}))
