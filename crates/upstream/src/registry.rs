@@ -1,5 +1,8 @@
 //! The instances of one server: who shares one, how many there are, and when they end.
 
+mod alone;
+mod desks;
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,28 +10,23 @@ use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
-use tollgate_mcp::{Span, find, methods};
-use tollgate_model::{Caller, ClientProfile, Era, SessionId};
+use tollgate_model::{Caller, Era, SessionId};
 
 use crate::backoff::Backoff;
 use crate::event::Source;
 use crate::greet::{Beginning, begin_child, begin_over_http, discover_over_http, presumed};
 use crate::key::{Canonical, Key, Scope};
-use crate::link::{Instance, Wire};
-use crate::seats::{Lease, Seat, Seats, Taken};
+use crate::link::Instance;
+use crate::seats::{Seat, Seats};
 use crate::session::Introduction;
 use crate::shared::{EraFact, Shared};
 use crate::site::Site;
 use crate::slot::{Held, Slot};
-use crate::watch::{Desk, keep};
-use crate::{
-    Interest, Isolation, LegacySessions, Link, Lists, SettingsError, StdioSettings, Transport, UpstreamError,
-    Watch,
-};
+use crate::watch::Desk;
+use crate::{Isolation, LegacySessions, Link, SettingsError, StdioSettings, Transport, UpstreamError};
 
 /// A server with a URL is asked again at least this often: a refused connection costs next to nothing.
 const HTTP_BACKOFF_MAX: Duration = Duration::from_secs(5);
@@ -296,70 +294,6 @@ impl Registry {
         }
     }
 
-    /// Enters wishes at the desk of the instance that serves this caller.
-    pub(crate) async fn watch(
-        self: &Arc<Self>,
-        caller: &Caller,
-        interest: Interest,
-    ) -> Result<Watch, UpstreamError> {
-        let instance = self.open_settled(caller).await?;
-        let desk = self.desk(caller, &instance, |desk| desk.want(&interest))?;
-        Ok(Watch::new(desk, interest))
-    }
-
-    /// The changes of a modern server's lists are listened to for as long as there is an instance of it.
-    fn attend(self: &Arc<Self>, caller: &Caller, instance: &Arc<Instance>) {
-        if instance.revision.era() == Era::Modern
-            && instance.begin_attending()
-            && !Lists::declared(&instance.hello).is_empty()
-        {
-            let _ = self.desk(caller, instance, |desk| {
-                desk.attend(instance);
-                Ok(())
-            });
-        }
-    }
-
-    /// The desk of an instance; a new one if there is none. Used while no desk can be closed.
-    fn desk(
-        self: &Arc<Self>,
-        caller: &Caller,
-        instance: &Instance,
-        enter: impl FnOnce(&Desk) -> Result<(), UpstreamError>,
-    ) -> Result<Arc<Desk>, UpstreamError> {
-        let key = match (&instance.wire, instance.revision.era()) {
-            (Wire::Modern(_), _) => Key::common(Scope::Shared, None),
-            (_, era) => self.key(caller, era == Era::Modern).0,
-        };
-        let mut desks = self.desks();
-        if let Some(desk) = desks.get(&key) {
-            enter(desk)?;
-            return Ok(Arc::clone(desk));
-        }
-        let (shared, stop) = (Arc::clone(&self.shared), self.stop.child_token());
-        let desk = Arc::new(Desk::new(Source::of(key.clone()), shared, lasting(caller), stop.clone()));
-        enter(&desk)?;
-        desks.insert(key, Arc::clone(&desk));
-        drop(desks);
-        let keeping = keep(Arc::clone(&desk), Arc::downgrade(self));
-        self.tasks.spawn(async move { stop.run_until_cancelled(keeping).await });
-        Ok(desk)
-    }
-
-    /// Closes a desk at which nobody wants anything any more.
-    pub(crate) fn close_desk(&self, desk: &Arc<Desk>) -> bool {
-        let mut desks = self.desks();
-        let unwanted = desk.is_unwanted();
-        if unwanted {
-            desks.retain(|_, other| !Arc::ptr_eq(other, desk));
-        }
-        unwanted
-    }
-
-    fn desks(&self) -> MutexGuard<'_, HashMap<Key, Arc<Desk>>> {
-        self.desks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Whose instance serves this caller, and how it is introduced to the server.
     fn key(&self, caller: &Caller, modern: bool) -> (Key, Introduction) {
         // A legacy server keeps state by session; a modern one keeps none, and is told the capabilities each time.
@@ -481,82 +415,6 @@ impl Registry {
         instance
     }
 
-    /// Whether a request needs an instance to itself, and which.
-    fn alone(&self, caller: &Caller, method: &str) -> Option<Alone> {
-        let shared = &self.shared;
-        if caller.session.is_some() || presumed(shared) == EraFact::Modern {
-            return None;
-        }
-        if shared.settings.legacy_sessions == LegacySessions::Strict {
-            return Some(Alone::Once);
-        }
-        let shares_a_stream = match &self.way {
-            Way::Child(_) => true,
-            Way::Http { only_sse, .. } => *only_sse || presumed(shared) == EraFact::LegacySse,
-        };
-        let asked = shares_a_stream && shared.asks() && methods::may_ask_for_input(method);
-        (asked && can_be_asked(caller)).then_some(Alone::WhileAsked)
-    }
-
-    async fn open_alone(self: &Arc<Self>, caller: &Caller, how: Alone) -> Result<Link, UpstreamError> {
-        let deadline = Instant::now() + self.shared.settings.timeouts.capacity;
-        let mut turns = 1;
-        loop {
-            match self.try_alone(caller, how).await {
-                Err(UpstreamError::Capacity { .. }) if Instant::now() < deadline => {
-                    self.seats.some_time().await;
-                }
-                Err(error) if error.is_stale() && turns < TURNS_MAX => turns += 1,
-                outcome => return outcome,
-            }
-        }
-    }
-
-    async fn try_alone(self: &Arc<Self>, caller: &Caller, how: Alone) -> Result<Link, UpstreamError> {
-        let (key, _) = self.key(caller, false);
-        let key = match how {
-            Alone::Once => {
-                self.seats.check()?;
-                key.at(self.seats.once())
-            }
-            Alone::WhileAsked => self.seats.take(&key, |key| !self.may_ask_at(key)),
-        };
-        let seat = Taken::new(self, key);
-        let opened = self.open_at(caller, seat.key().seat).await;
-        if how == Alone::Once {
-            self.seats.started(self.backoff, opened.as_ref().map(|_| ()));
-        }
-        let instance = opened?;
-        if instance.revision.era() == Era::Modern {
-            return Ok(Link::of(instance));
-        }
-        let lease = Lease::new(seat, &instance);
-        Ok(Link(instance, Some(Arc::new(lease))))
-    }
-
-    /// Whether a request is under way at this seat that the server may ask something about.
-    fn may_ask_at(&self, key: &Key) -> bool {
-        let entry = self.instances().get(key).cloned();
-        entry.is_some_and(|entry| matches!(entry.held(), Held::Ready(instance) if instance.may_ask()))
-    }
-
-    /// A seat is left: what served a single call ends.
-    pub(crate) fn give_back(&self, key: &Key) {
-        if matches!(key.seat, Seat::Once(_)) {
-            let entry = self.instances().remove(key);
-            if let Some(entry) = entry {
-                self.retire(entry);
-            }
-        }
-        self.seats.give_back(key);
-    }
-
-    /// How many instances are one call's alone.
-    pub(crate) fn leased(&self) -> usize {
-        let once = self.instances().keys().filter(|key| matches!(key.seat, Seat::Once(_))).count();
-        once + self.seats.count()
-    }
-
     /// Ends what an entry holds, in the background, also when it is still being started.
     fn retire(&self, entry: Entry) {
         if let Held::Ready(instance) = entry.held() {
@@ -604,35 +462,6 @@ impl Registry {
     fn instances(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
         self.instances.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A caller as it is kept for long: without the request that it came with.
-fn lasting(caller: &Caller) -> Caller {
-    let client = &caller.client;
-    let copied = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
-    let client = ClientProfile {
-        revision: client.revision,
-        capabilities: copied(&client.capabilities),
-        info: client.info.as_ref().map(copied),
-    };
-    Caller { client: Arc::new(client), ..caller.clone() }
-}
-
-/// How a request has an instance to itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Alone {
-    /// One that is begun for it and ends with it.
-    Once,
-    /// One of those that are kept.
-    WhileAsked,
-}
-
-/// Whether the client declares anything that a server may ask for.
-fn can_be_asked(caller: &Caller) -> bool {
-    let capabilities = &caller.client.capabilities;
-    ["elicitation", "sampling", "roots"]
-        .into_iter()
-        .any(|part| find(capabilities, Span::all(capabilities), part).is_some())
 }
 
 async fn sweep(registry: Weak<Registry>, every: Duration) {
