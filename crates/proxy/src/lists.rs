@@ -326,7 +326,9 @@ async fn page(
         .map_or_else(String::new, |cursor| format!("\"cursor\":{}", String::from_utf8_lossy(&quote(cursor))));
     // A legacy server may ask its legacy client something at any time, also while it lists. What several servers report
     // of one request cannot be told apart under one token; what they log can.
-    let (client, log_level) = (&inbound.caller.client, inbound.log_level());
+    // Nothing comes on a stream of changes before its acknowledgement (2026-07-28, subscriptions).
+    let listens = inbound.message.method() == methods::SUBSCRIPTIONS_LISTEN;
+    let (client, log_level) = (&inbound.caller.client, inbound.log_level().filter(|_| !listens));
     let hears = inbound.session.is_some() || log_level.is_some();
     let listener = hears.then(|| Listener { token: None, ..Listener::of(gateway, inbound) });
     let mut retried = false;

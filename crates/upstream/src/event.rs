@@ -8,6 +8,11 @@ use tollgate_model::{PrincipalId, ServerName, SessionId, TenantId};
 
 use crate::key::{Key, Scope};
 
+/// The longest URI of a resource that anyone can listen for.
+pub const URI_BYTES_MAX: usize = 8 << 10;
+/// The largest notification of a changed resource that is passed on as it is: each listener gets a copy of its own.
+const UPDATE_BYTES_MAX: usize = 64 << 10;
+
 /// A server said something that belongs to no call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerEvent {
@@ -34,7 +39,8 @@ pub enum EventKind {
     ResourceUpdated {
         /// The resource, by the server's own URI.
         uri: Arc<str>,
-        /// The notification; none if it may have been missed and is told to be safe.
+        /// The notification; none if it may have been missed and is told to be safe, or is too large to be copied for
+        /// everyone.
         message: Option<Box<Message>>,
     },
     /// `notifications/tasks` of the 2026-07-28 extension, for whoever watches the task.
@@ -150,8 +156,10 @@ impl EventKind {
             methods::NOTIFICATIONS_PROMPTS_LIST_CHANGED => Some(Self::PromptsChanged),
             methods::NOTIFICATIONS_RESOURCES_LIST_CHANGED => Some(Self::ResourcesChanged),
             methods::NOTIFICATIONS_RESOURCES_UPDATED => {
-                let uri = Arc::from(&*message.text("uri")?);
-                Some(Self::ResourceUpdated { uri, message: Some(Box::new(message.clone())) })
+                let uri = message.text("uri").filter(|uri| uri.len() <= URI_BYTES_MAX)?;
+                let small = message.bytes().len() <= UPDATE_BYTES_MAX;
+                let message = small.then(|| Box::new(message.clone()));
+                Some(Self::ResourceUpdated { uri: Arc::from(&*uri), message })
             }
             _ => None,
         }
@@ -178,5 +186,33 @@ impl EventKind {
             }
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use tollgate_mcp::Limits;
+
+    #[test]
+    fn a_large_update_is_told_in_few_words_and_one_of_an_endless_uri_not_at_all() {
+        let of = |uri: &str, more: usize| {
+            let more = "x".repeat(more);
+            let text = format!(
+                r#"{{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{{"uri":"{uri}","more":"{more}"}}}}"#
+            );
+            let limits = Limits { bytes_max: 1 << 20, ..Limits::default() };
+            EventKind::of(&Message::parse(Bytes::from(text), &limits).expect("a message"))
+        };
+        let own_words = |kind| match kind {
+            Some(EventKind::ResourceUpdated { message, .. }) => Some(message.is_some()),
+            _ => None,
+        };
+        assert_eq!(own_words(of("a:1", 0)), Some(true));
+        assert_eq!(own_words(of("a:1", UPDATE_BYTES_MAX)), Some(false));
+        let longest = "a".repeat(URI_BYTES_MAX);
+        assert_eq!(own_words(of(&longest, 0)), Some(true));
+        assert_eq!(of(&format!("{longest}a"), 0), None);
     }
 }

@@ -36,7 +36,7 @@ mod stream;
 mod watch;
 
 pub use error::UpstreamError;
-pub use event::{Audience, EventKind, Origin, Question, ServerEvent};
+pub use event::{Audience, EventKind, Origin, Question, ServerEvent, URI_BYTES_MAX};
 pub use exchange::{Exchange, Incoming};
 pub use hello::Hello;
 pub use link::{Link, Outbound};

@@ -50,8 +50,7 @@ impl Listener {
                 Held::Ended { spoke, retry } => (spoke, retry),
             };
             failures = if spoke { 1 } else { failures + 1 };
-            let wait = retry.map_or_else(|| backoff.after(failures), |retry| retry.min(RETRY_MAX));
-            tokio::time::sleep(wait).await;
+            tokio::time::sleep(pause(backoff, failures, spoke, retry)).await;
         }
     }
 
@@ -99,7 +98,7 @@ impl Listener {
                     self.site.shared.protocol_error("an event larger than allowed", false);
                     continue;
                 };
-                spoke = true;
+                spoke |= !event.data.is_empty() || event.id.is_some();
                 retry = event.retry.map(Duration::from_millis).or(retry);
                 if event.data.is_empty() || event.event_type() != "message" {
                     continue;
@@ -153,10 +152,37 @@ impl Listener {
     }
 }
 
+/// How long the stream stays closed. A server may ask for a longer wait, and for a shorter one only after it has said
+/// something; it is never opened again at once, since some end every stream at once.
+fn pause(backoff: Backoff, failures: u32, spoke: bool, retry: Option<Duration>) -> Duration {
+    match retry.map(|retry| retry.min(RETRY_MAX)) {
+        Some(retry) if spoke => retry.max(backoff.min),
+        Some(retry) => retry.max(backoff.after(failures)),
+        None => backoff.after(failures),
+    }
+}
+
 /// Posts a response into the session.
 async fn answer(site: &Site, revision: Revision, session: &Current, response: Segments) {
     let headers = site.post_headers(Some(revision), session.id.as_ref());
     if let Err(error) = site.tell(&site.target, headers, response).await {
         tracing::debug!(server = %site.shared.settings.name, %error, "an answer was not accepted");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_ends_every_stream_at_once_is_not_asked_for_ever_without_a_pause() {
+        let backoff = Backoff { min: Duration::from_millis(500), max: Duration::from_secs(30) };
+        let wait =
+            |failures, spoke, retry: u64| pause(backoff, failures, spoke, Some(Duration::from_millis(retry)));
+        assert_eq!(wait(1, true, 0), backoff.min);
+        assert_eq!(wait(1, true, 2_000), Duration::from_secs(2));
+        assert_eq!(wait(1, true, u64::MAX), RETRY_MAX);
+        assert!(wait(8, false, 0) > Duration::from_secs(20));
+        assert_eq!(wait(1, false, 5_000), Duration::from_secs(5));
     }
 }

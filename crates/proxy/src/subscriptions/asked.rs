@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use tollgate_mcp::{JsonKind, Message, Span, compose, elements, find, meta, methods, quote, text};
 use tollgate_model::{Code, Refusal, Stage};
-use tollgate_upstream::Lists;
+use tollgate_upstream::{Lists, URI_BYTES_MAX};
 
 /// The largest listen request: it is kept for as long as the client listens.
 const BYTES_MAX: usize = 1 << 20;
@@ -49,8 +49,10 @@ impl Asked {
             }
             Ok(read)
         };
+        let uris = texts("resourceSubscriptions")?;
+        uris.iter().try_for_each(|uri| check(uri))?;
         Ok(Self {
-            uris: texts("resourceSubscriptions")?,
+            uris,
             task_ids: texts("taskIds")?,
             lists: Lists {
                 tools: flag("toolsListChanged"),
@@ -87,6 +89,15 @@ impl Asked {
     }
 }
 
+/// Refuses the name of a resource that is longer than any that changes are told of.
+pub(crate) fn check(uri: &str) -> Result<(), Refusal> {
+    if uri.len() > URI_BYTES_MAX {
+        let text = "the URI of a resource to be subscribed to is larger than 8 KiB";
+        return Err(Refusal::new(Stage::Envelope, Code::InvalidParams, text));
+    }
+    Ok(())
+}
+
 /// The `_meta` of everything that belongs to a subscription.
 pub(crate) fn tag(subscription: &[u8]) -> Bytes {
     compose::object(&[(meta::SUBSCRIPTION_ID, subscription)])
@@ -118,7 +129,8 @@ mod tests {
         .expect("a filter");
         assert_eq!(asked.lists, Lists { tools: true, ..Lists::default() });
         assert_eq!(asked.uris.into_iter().collect::<Vec<_>>(), ["a", "b"]);
-        for wrong in ["[]", r#"{"resourceSubscriptions":"a"}"#, r#"{"taskIds":[1]}"#] {
+        let endless = format!(r#"{{"resourceSubscriptions":["a:{}"]}}"#, "x".repeat(URI_BYTES_MAX));
+        for wrong in ["[]", r#"{"resourceSubscriptions":"a"}"#, r#"{"taskIds":[1]}"#, &endless] {
             assert_eq!(read(wrong, 9).expect_err("no filter").code, Code::InvalidParams);
         }
     }

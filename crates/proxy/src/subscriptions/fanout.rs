@@ -16,6 +16,10 @@ use crate::places::{Places, Taken};
 use crate::session::Session;
 use crate::settings::ProxySettings;
 
+/// How many of the things that a changed resource may be a part of are looked for: a server may name one of a thousand
+/// slashes, and everyone waits for the lock meanwhile.
+const PARENTS_MAX: usize = 64;
+
 /// Where something changes: a server, and which of its instances.
 pub(crate) type Spot = (ServerName, Origin);
 
@@ -298,7 +302,7 @@ fn whole_and_parents(uri: &str) -> impl Iterator<Item = &str> {
         let after = (mark == "/" && after < uri.len()).then_some(after);
         after.into_iter().chain((before > path).then_some(before))
     });
-    std::iter::once(uri).chain(cuts.map(|end| &uri[..end]))
+    std::iter::once(uri).chain(cuts.map(|end| &uri[..end]).take(PARENTS_MAX))
 }
 
 impl Drop for Registration {
@@ -340,6 +344,8 @@ mod tests {
         assert_eq!(above("urn:x:y"), ["urn:x:y"]);
         assert_eq!(above("a:b/"), ["a:b/", "a:b"]);
         assert_eq!(above(""), [""]);
+        let deep = format!("x://{}", "/".repeat(100_000));
+        assert_eq!(whole_and_parents(&deep).count(), 1 + PARENTS_MAX);
     }
 
     #[test]

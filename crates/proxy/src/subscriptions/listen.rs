@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 use tollgate_catalog::ListKind;
 use tollgate_mcp::{Segments, compose};
-use tollgate_model::{Refusal, ServerName};
+use tollgate_model::{Code, Refusal, ServerName, Stage};
 use tollgate_upstream::{Lists, Verdict, Watch};
 
 use super::asked::{Asked, tag};
@@ -24,12 +24,18 @@ use crate::tasks::capability;
 
 /// How many further messages may wait beside one for each thing: those about lists, and the acknowledgement.
 const OTHERS_MAX: usize = 4;
+/// The largest id of the request: everything that the client is told carries it.
+const ID_BYTES_MAX: usize = 1 << 10;
 /// How often a server is asked again that could not be reached, so that changes of its lists are heard later.
 const AGAIN: Duration = Duration::from_secs(30);
 
 /// Listens until the client leaves, which drops this future, or the gateway stops.
 pub(crate) async fn listen(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
     let settings = &inbound.snapshot.settings;
+    if inbound.id.len() > ID_BYTES_MAX {
+        let text = "the id of a request to listen is larger than 1 KiB";
+        return Err(Refusal::new(Stage::Envelope, Code::InvalidRequest, text));
+    }
     let asked = Asked::read(&inbound.message, settings.subscriptions_max)?;
     if !asked.task_ids.is_empty() {
         capability::require_extension(&inbound.caller)?; // tasks extension, task status notifications
@@ -42,6 +48,10 @@ pub(crate) async fn listen(gateway: &Gateway, inbound: &Inbound) -> Result<Reply
         waiting_max: settings.subscriptions_max + OTHERS_MAX,
     };
     let mut reloads = gateway.reloads();
+    if !Arc::ptr_eq(&gateway.snapshot(), &inbound.snapshot) {
+        // Applied since the request came.
+        reloads.mark_changed();
+    }
     let mut heard = Heard::open(gateway, inbound, &asked).await;
     let granted = std::mem::take(&mut heard.granted);
     let acknowledgement = Segments::from(granted.acknowledgement(&inbound.id));

@@ -9,6 +9,7 @@ use tollgate_model::{Code, Refusal, Stage};
 use tollgate_telemetry::counters::{Keeping, Kept};
 use tollgate_upstream::{Verdict, Watch};
 
+use super::asked::check;
 use super::fanout::{Registration, Thing, To};
 use crate::gateway::{Gateway, LISTS_CHANGED};
 use crate::inbound::Inbound;
@@ -70,6 +71,7 @@ impl Subscriptions {
 /// Answers `resources/subscribe`, once the server has.
 pub(crate) async fn subscribe(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
     let uri = inbound.required_text("uri")?;
+    check(&uri)?;
     let session = inbound.session()?;
     session.subscriptions.check(&uri, inbound.snapshot.settings.subscriptions_max)?;
     match ask(gateway, inbound, &uri, session).await? {
