@@ -10,7 +10,7 @@ use tollgate_model::{Caller, Code, Era, Refusal, ServerName, Stage};
 use tollgate_upstream::Server;
 
 use crate::gateway::Snapshot;
-use crate::input::Asker;
+use crate::input::{Asker, Bounds};
 use crate::mailbox::Mailbox;
 use crate::session::Session;
 
@@ -67,7 +67,12 @@ impl Inbound {
         let settings = &self.snapshot.settings;
         match &self.session {
             Some(session) => {
-                Asker::Session { session, open_max: settings.in_flight_max, wait: settings.input_timeout }
+                let bounds = Bounds {
+                    open_max: settings.in_flight_max,
+                    asked_max: settings.input_rounds_max,
+                    wait: settings.input_timeout,
+                };
+                Asker::Session { session, bounds }
             }
             None if methods::may_ask_for_input(self.message.method()) => {
                 Asker::Later { capabilities: &self.caller.client.capabilities }

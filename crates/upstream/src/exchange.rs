@@ -168,11 +168,13 @@ async fn from_stream(stream: &mut Stream, ticket: &Ticket) -> Result<Incoming, U
 
 fn pong(instance: &Arc<Instance>, ping: &Message) {
     let Some(raw_id) = ping.id_raw() else { return };
+    let Some(place) = instance.shared.aside() else { return };
     let instance = Arc::clone(instance);
     tokio::spawn(async move {
         if let Wire::Session(session) = &instance.wire {
             let _ = session.tell(hello::pong(&raw_id)).await;
         }
+        drop(place);
     });
 }
 

@@ -71,6 +71,9 @@ impl Scope {
 /// How many different capability texts are remembered.
 const REMEMBERED_MAX: usize = 1024;
 
+/// The longest text that is remembered.
+const REMEMBERED_BYTES_MAX: usize = 4 * 1024;
+
 /// Canonical forms of capabilities: clients that write the same object differently are the same.
 #[derive(Debug, Default)]
 pub(crate) struct Canonical {
@@ -80,6 +83,11 @@ pub(crate) struct Canonical {
 impl Canonical {
     /// The canonical form: no whitespace, members ordered by name, strings escaped one way.
     pub(crate) fn of(&self, capabilities: &Bytes) -> Bytes {
+        if capabilities.len() > REMEMBERED_BYTES_MAX {
+            let mut canonical = Vec::with_capacity(capabilities.len());
+            tollgate_mcp::canonical(capabilities, Span::all(capabilities), &mut canonical);
+            return Bytes::from(canonical);
+        }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(canonical) = known.get(capabilities) {
             return canonical.clone();

@@ -136,6 +136,9 @@ impl Listener {
                 if message.method() == methods::PING {
                     return answer(&self.site, self.revision, &self.session, hello::pong(&raw_id)).await;
                 }
+                let Some(place) = shared.aside() else {
+                    return answer(&self.site, self.revision, &self.session, hello::nobody(&raw_id)).await;
+                };
                 let (site, revision, session) =
                     (Arc::clone(&self.site), self.revision, Arc::clone(&self.session));
                 let asked = shared.ask(message, &self.source);
@@ -143,6 +146,7 @@ impl Listener {
                 // The stream goes on being read while somebody thinks about the answer.
                 tokio::spawn(stop.run_until_cancelled_owned(async move {
                     answer(&site, revision, &session, asked.await).await;
+                    drop(place);
                 }));
             }
             Kind::Result | Kind::Error => {

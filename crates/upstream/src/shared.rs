@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 use tollgate_mcp::{Limits, Message, Segments};
 use tollgate_model::Revision;
@@ -51,6 +51,9 @@ pub(crate) enum EraFact {
     LegacySse,
 }
 
+/// How many answers to one server's own requests beside all calls may be on their way at once.
+const ASIDES_MAX: usize = 32;
+
 /// Shared by all instances of one server.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -59,6 +62,8 @@ pub(crate) struct Shared {
     events: mpsc::Sender<ServerEvent>,
     reach: Mutex<Reach>,
     era: Mutex<EraFact>,
+    /// Tasks that bring a server the answers to what it asks beside all calls.
+    asides: Arc<Semaphore>,
     /// Whether a request of the server's own was seen that names no call.
     asks: AtomicBool,
     /// Whether `reach` says anything but up: spares every call the lock.
@@ -74,6 +79,7 @@ impl Shared {
             events,
             reach: Mutex::new(Reach::Unknown),
             era: Mutex::new(EraFact::Unknown),
+            asides: Arc::new(Semaphore::new(ASIDES_MAX)),
             asks: AtomicBool::new(false),
             not_up: AtomicBool::new(true),
             born: Instant::now(),
@@ -172,6 +178,16 @@ impl Shared {
         if (crowded && droppable) || self.events.try_send(event).is_err() {
             self.counters.messages_dropped.add();
         }
+    }
+
+    /// A place for one more answer beside all calls; none while as many as allowed are on their way, since a server may
+    /// ask without ever reading.
+    pub(crate) fn aside(&self) -> Option<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.asides).try_acquire_owned().ok();
+        if place.is_none() {
+            self.counters.messages_dropped.add();
+        }
+        place
     }
 
     /// Asks whom it concerns, and gives the response for the server: an error if there is nobody to ask.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollgate_mcp::{Message, Segments, SseDecoder, SseError, headers};
@@ -130,7 +130,7 @@ impl Owner {
                     completed = true;
                     match self.mux.receive(event.data, Some(Era::Legacy)) {
                         Action::Nothing => {}
-                        Action::Answer(body) => self.post(body),
+                        Action::Answer(body) => self.answer(body),
                         Action::Ask(request) => self.ask(*request),
                         Action::Event(kind) => self.shared.event(kind, &self.source),
                     }
@@ -188,6 +188,8 @@ impl Owner {
 
     /// Asks whom a request concerns that belongs to no call, and posts the answer when it is there.
     fn ask(&self, request: Message) {
+        // A server that does not read what it asked for hears nothing more.
+        let Some(place) = self.shared.aside() else { return };
         let (site, target, stop) = (Arc::clone(&self.site), self.target.clone(), self.stop.clone());
         let answer = self.shared.ask(request, &self.source);
         tokio::spawn(stop.run_until_cancelled_owned(async move {
@@ -195,17 +197,30 @@ impl Owner {
             if let Err(error) = site.tell(&target, site.post_headers(None, None), answer).await {
                 tracing::debug!(server = %site.shared.settings.name, %error, "an answer was not accepted");
             }
+            drop(place);
         }));
+    }
+
+    /// Posts an answer to the server's own request.
+    fn answer(&self, body: Segments) {
+        if let Some(place) = self.shared.aside() {
+            self.post_with(body, Some(place));
+        }
     }
 
     /// Posts from a task of its own: the stream must go on being read.
     fn post(&self, body: Segments) {
+        self.post_with(body, None);
+    }
+
+    fn post_with(&self, body: Segments, place: Option<OwnedSemaphorePermit>) {
         let (site, target) = (Arc::clone(&self.site), self.target.clone());
         tokio::spawn(async move {
             let headers = site.post_headers(None, None);
             if let Err(error) = site.tell(&target, headers, body).await {
                 tracing::debug!(server = %site.shared.settings.name, %error, "a message could not be posted");
             }
+            drop(place);
         });
     }
 }

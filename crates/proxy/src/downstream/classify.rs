@@ -14,6 +14,9 @@ pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static(headers::MCP_S
 const METHOD: HeaderName = HeaderName::from_static(headers::MCP_METHOD);
 const NAME: HeaderName = HeaderName::from_static(headers::MCP_NAME);
 
+/// The largest capabilities and client info: they are kept, and stand for their client in the keys of what is shared.
+const DESCRIPTION_BYTES_MAX: usize = 64 * 1024;
+
 /// A revision as `MCP-Protocol-Version` gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum VersionHeader<'a> {
@@ -59,8 +62,12 @@ fn refuse(code: Code, text: impl Into<std::borrow::Cow<'static, str>>) -> Refusa
 
 /// What a modern request says of its client.
 pub(crate) fn modern_profile(message: &Message) -> Result<ClientProfile, Refusal> {
-    let missing =
-        |key: &str| refuse(Code::MissingMeta, format!("`params._meta[\"{key}\"]` is missing or malformed"));
+    let missing = |key: &str| {
+        refuse(
+            Code::MissingMeta,
+            format!("`params._meta[\"{key}\"]` is missing, malformed or larger than 64 KiB"),
+        )
+    };
     let version = message.meta_text(meta::PROTOCOL_VERSION).ok_or_else(|| missing(meta::PROTOCOL_VERSION))?;
     let revision = match version.parse::<Revision>() {
         Ok(revision) if revision.era() == Era::Modern => revision,
@@ -68,7 +75,8 @@ pub(crate) fn modern_profile(message: &Message) -> Result<ClientProfile, Refusal
     };
     let object = |key: &str| {
         let span = message.meta_member(key)?;
-        (message.kind_of(span) == JsonKind::Object).then(|| message.raw(span))
+        let is_object = message.kind_of(span) == JsonKind::Object && span.len() <= DESCRIPTION_BYTES_MAX;
+        is_object.then(|| message.raw(span))
     };
     let capabilities = object(meta::CLIENT_CAPABILITIES).ok_or_else(|| missing(meta::CLIENT_CAPABILITIES))?;
     if let Some(level) = message.meta_member(meta::LOG_LEVEL) {
@@ -135,10 +143,11 @@ pub(crate) fn legacy_profile(message: &Message) -> Result<ClientProfile, Refusal
     // Kept for as long as the session: copied, so that they do not hold the whole request.
     let object = |member: &str| {
         let span = message.member(member)?;
-        let is_object = message.kind_of(span) == JsonKind::Object;
+        let is_object = message.kind_of(span) == JsonKind::Object && span.len() <= DESCRIPTION_BYTES_MAX;
         is_object.then(|| Bytes::copy_from_slice(span.of(message.bytes())))
     };
-    let capabilities = object("capabilities")
-        .ok_or_else(|| refuse(Code::InvalidParams, "`params.capabilities` must be an object"))?;
+    let capabilities = object("capabilities").ok_or_else(|| {
+        refuse(Code::InvalidParams, "`params.capabilities` must be an object of at most 64 KiB")
+    })?;
     Ok(ClientProfile { revision, capabilities, info: object("clientInfo") })
 }

@@ -27,16 +27,32 @@ pub(crate) enum Asker<'a> {
     /// Nobody: the request is one that no revision lets be interrupted, or the gateway's own.
     Nobody,
     /// A legacy client, on the stream of the request.
-    Session { session: &'a Session, open_max: usize, wait: Duration },
+    Session { session: &'a Session, bounds: Bounds },
     /// A modern client of these capabilities, by the result.
     Later { capabilities: &'a Bytes },
 }
 
-type Waiting<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+/// How much a legacy client may be asked during one request.
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Open questions of one client at once.
+    pub(crate) open_max: usize,
+    /// Questions during one request.
+    pub(crate) asked_max: u32,
+    /// How long the client may take for one.
+    pub(crate) wait: Duration,
+}
+
+/// Gives the gateway's id of the question.
+type Waiting<'a> = Pin<Box<dyn Future<Output = u64> + Send + 'a>>;
 
 /// The questions under way of one call. Costs nothing until there is one.
 #[derive(Default)]
-pub(crate) struct Asking<'a>(Option<Box<Open<'a>>>);
+pub(crate) struct Asking<'a> {
+    open: Option<Box<Open<'a>>>,
+    /// How many there have been.
+    asked: u32,
+}
 
 #[derive(Default)]
 struct Open<'a> {
@@ -48,7 +64,7 @@ struct Open<'a> {
 impl<'a> Asking<'a> {
     /// The next message of the exchange, while answers travel to the server beside it.
     pub(crate) async fn next(&mut self, exchange: &mut Exchange) -> Result<Incoming, UpstreamError> {
-        let Some(open) = &mut self.0 else { return exchange.next().await };
+        let Some(open) = &mut self.open else { return exchange.next().await };
         let first = {
             let mut incoming = std::pin::pin!(exchange.next());
             poll_fn(|cx| {
@@ -57,7 +73,7 @@ impl<'a> Asking<'a> {
                 }
                 loop {
                     match open.waiting.poll_next_unpin(cx) {
-                        Poll::Ready(Some(())) => {}
+                        Poll::Ready(Some(done)) => open.ids.retain(|(_, id)| *id != done),
                         Poll::Ready(None) => return Poll::Ready(None),
                         Poll::Pending => return Poll::Pending,
                     }
@@ -69,7 +85,7 @@ impl<'a> Asking<'a> {
             return incoming;
         }
         // Every question is answered: the server's clock runs on.
-        self.0 = None;
+        self.open = None;
         exchange.resume();
         Box::pin(exchange.next()).await
     }
@@ -82,13 +98,20 @@ impl<'a> Asking<'a> {
         link: &Link,
         exchange: &mut Exchange,
         (gateway, session, stream): (&'a Gateway, &'a Session, &Mailbox),
-        (open_max, wait): (usize, Duration),
+        Bounds { open_max, asked_max, wait }: Bounds,
     ) -> Result<(), UpstreamError> {
         let Some(raw_id) = request.id_raw() else { return Ok(()) };
+        // Kept for longer than what it came with.
+        let raw_id = Bytes::copy_from_slice(&raw_id);
         let asked = Asked::of_request(request);
         let client = &session.caller.client;
         if asked.missing(&client.capabilities).is_some() || asked.is_too_large() {
             return dispatch::tell(link, refuse_question(&raw_id, &asked)).await;
+        }
+        self.asked += 1;
+        if self.asked > asked_max {
+            let answer = failed(&raw_id, "the client is asked more often than allowed during one request");
+            return dispatch::tell(link, answer).await;
         }
         let write = |id| asked.for_legacy(id, client.revision, server, None);
         let question = session.questions.ask(stream, open_max, asked.progress_token(), write).await;
@@ -100,8 +123,9 @@ impl<'a> Asking<'a> {
             }
         };
         exchange.suspend(wait);
-        let open = self.0.get_or_insert_default();
-        open.ids.push((raw_id.clone(), question.id));
+        let open = self.open.get_or_insert_default();
+        let id = question.id;
+        open.ids.push((raw_id.clone(), id));
         let link = link.clone();
         open.waiting.push(Box::pin(async move {
             let told = |message: Segments| {
@@ -117,6 +141,7 @@ impl<'a> Asking<'a> {
             if let Some(answer) = answer {
                 told(answer).await;
             }
+            id
         }));
         Ok(())
     }
@@ -125,7 +150,7 @@ impl<'a> Asking<'a> {
     pub(crate) fn withdraw(&mut self, session: &Session, notification: &Message) {
         let Some(span) = notification.member("requestId") else { return };
         let raw_id = span.of(notification.bytes());
-        let known = self.0.as_ref().and_then(|open| open.ids.iter().find(|(own, _)| *own == raw_id));
+        let known = self.open.as_ref().and_then(|open| open.ids.iter().find(|(own, _)| *own == raw_id));
         if let Some((_, id)) = known {
             session.questions.withdraw(*id);
         }

@@ -24,7 +24,7 @@ mod rounds;
 mod state;
 
 pub(crate) use asked::{Asked, Missing};
-pub(crate) use asking::{Asker, Asking, ask_beside, refuse_question};
+pub(crate) use asking::{Asker, Asking, Bounds, ask_beside, refuse_question};
 pub(crate) use later::{Later, requests};
 pub(crate) use parked::{ParkedCalls, Paused, Standing, park, take_up};
 pub(crate) use pass::{asks_for_input, pass, urls};

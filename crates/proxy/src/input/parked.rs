@@ -50,6 +50,7 @@ pub(crate) struct Standing {
 
 /// A parked call. Dropping it cancels the call at the server.
 pub(crate) struct Parked {
+    server: ServerName,
     exchange: Exchange,
     route: Route,
     open: Vec<Later>,
@@ -118,6 +119,7 @@ pub(crate) fn park(
     let info = route.link().hello().info.as_ref();
     let reply = later::interrupted(&inbound.id, &later::requests(&open, server), &sealed, info);
 
+    let instances_max = inbound.server(server)?.settings().limits.instances_max;
     let parked = gateway.parked();
     let (all_max, own_max) = (settings.parked_max, settings.parked_per_principal_max);
     let place = parked.places.take(Kept::ParkedCall, inbound.caller.owner(), all_max, own_max);
@@ -125,9 +127,15 @@ pub(crate) fn park(
         let text = "as many calls as allowed are waiting for their clients";
         Refusal::new(Stage::Dispatch, Code::GivenUp, text).of(server)
     })?;
+    let mut calls = parked.lock();
+    // Whoever keeps a process to itself while it waits must leave some for others.
+    let alone = |parked: &&Parked| parked.server == *server && parked.route.link().is_leased();
+    if route.link().is_leased() && calls.values().filter(alone).count() * 2 >= instances_max {
+        let text = "as many calls of this server as allowed are waiting for their clients";
+        return Err(Refusal::new(Stage::Dispatch, Code::GivenUp, text).of(server));
+    }
     exchange.suspend(wait);
     let table = Arc::downgrade(&parked.table);
-    let mut calls = parked.lock();
     let expiry = tokio::spawn(async move {
         tokio::time::sleep(wait).await;
         // A retry that never came: dropping the call cancels it at the server.
@@ -137,7 +145,8 @@ pub(crate) fn park(
         drop(expired);
     });
     let expiry = expiry.abort_handle();
-    calls.insert(handle, Parked { exchange, route, open, standing, expiry, place });
+    let server = server.clone();
+    calls.insert(handle, Parked { server, exchange, route, open, standing, expiry, place });
     drop(calls);
     Ok(reply)
 }

@@ -188,10 +188,9 @@ pub(crate) async fn follow(
                     None => request,
                 };
                 match (asker, listener) {
-                    (Asker::Session { session, open_max, wait }, Some(listener)) => {
+                    (Asker::Session { session, bounds }, Some(listener)) => {
                         let client = (listener.gateway, session, listener.outlet);
-                        Box::pin(asking.ask(&request, server, link, &mut exchange, client, (open_max, wait)))
-                            .await?;
+                        Box::pin(asking.ask(&request, server, link, &mut exchange, client, bounds)).await?;
                     }
                     (Asker::Later { capabilities }, _) => {
                         let question = Asked::of_request(&request);

@@ -193,7 +193,10 @@ impl Owner {
     }
 
     /// Asks whom a request concerns that belongs to no call. The answer comes as a command, like anyone's message.
-    fn ask(&self, request: Message) {
+    fn ask(&mut self, request: Message) {
+        let Some(place) = self.shared.aside() else {
+            return self.post(&hello::nobody(&request.id_raw().unwrap_or_default()));
+        };
         let commands = self.commands.clone();
         let answer = self.shared.ask(request, &self.source);
         tokio::spawn(self.stop.clone().run_until_cancelled_owned(async move {
@@ -202,6 +205,7 @@ impl Owner {
                 // The child may have ended meanwhile.
                 let _ = commands.send(Command::Send(answer)).await;
             }
+            drop(place);
         }));
     }
 
