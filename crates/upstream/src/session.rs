@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tollgate_mcp::{Kind, Message, Segments};
+use tollgate_mcp::{Kind, Message, Segments, Span, find};
 use tollgate_model::Revision;
 
 use crate::event::Source;
@@ -27,6 +27,17 @@ use crate::{Lists, UpstreamError};
 pub(crate) struct Introduction {
     pub(crate) capabilities: Bytes,
     pub(crate) info: Option<Bytes>,
+}
+
+impl Introduction {
+    /// Whether the server may ask something of this client. Many servers ask on the stream that belongs to no call, also
+    /// while they serve one, and wait in vain where there is none.
+    fn may_be_asked(&self) -> bool {
+        let whole = Span::all(&self.capabilities);
+        ["sampling", "elicitation", "roots"]
+            .into_iter()
+            .any(|part| find(&self.capabilities, whole, part).is_some())
+    }
 }
 
 /// A session with a server that has a URL.
@@ -103,6 +114,7 @@ impl Session {
             pulse: Arc::clone(&pulse),
             stop: stop.child_token(),
         };
+        let listens = hello.may_speak_unasked() || introduction.may_be_asked();
         let session = Self {
             site: Arc::clone(site),
             revision,
@@ -111,7 +123,7 @@ impl Session {
             current: ArcSwap::from_pointee(current),
             renewal: Mutex::new(()),
             renewals: AtomicU64::new(0),
-            listens: hello.may_speak_unasked(),
+            listens,
             lists: Lists::declared(&hello),
             pulse,
             stop,
