@@ -46,6 +46,8 @@ where
         let (on_call, on_get) = (Arc::clone(&on_call), Arc::clone(&on_get));
         async move {
             match (&request.method, request.rpc()) {
+                // It has no stream for what belongs to no call.
+                (&Method::GET, _) if request.header("last-event-id").is_empty() => status(405),
                 (&Method::GET, _) => {
                     let number = gets.fetch_add(1, Ordering::SeqCst);
                     let call: Option<Seen> = called.lock().unwrap().clone();
@@ -65,7 +67,9 @@ where
 }
 
 fn resumed_after(fake: &Fake) -> Vec<String> {
-    fake.of_method(&Method::GET).iter().map(|get| get.header("last-event-id").to_owned()).collect()
+    let gets = fake.of_method(&Method::GET);
+    let ids = gets.iter().map(|get| get.header("last-event-id").to_owned());
+    ids.filter(|id| !id.is_empty()).collect()
 }
 
 #[tokio::test]
