@@ -29,8 +29,8 @@ use crate::settings::ProxySettings;
 use crate::subscriptions::{self, Fanout};
 use crate::tasks::{self, Tasks};
 
-/// How many unread events of all servers together may wait.
-const EVENTS_MAX: usize = 1024;
+/// How many unread events of all servers together may wait. Those of one server may take up an eighth of it.
+const EVENTS_MAX: usize = 8192;
 /// How often idle sessions are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
@@ -444,6 +444,7 @@ fn path_of(url: &str) -> &str {
 async fn follow_events(gateway: Weak<Inner>, mut inbox: mpsc::Receiver<ServerEvent>) {
     while let Some(event) = inbox.recv().await {
         let Some(inner) = gateway.upgrade() else { return };
+        event.is_taken();
         Gateway(inner).told(event);
     }
 }

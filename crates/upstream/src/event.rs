@@ -1,6 +1,9 @@
 //! What servers say unasked that concerns more than one call.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashSet;
+use std::mem::Discriminant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 use tollgate_mcp::{Message, Segments, meta, methods};
@@ -24,6 +27,15 @@ pub struct ServerEvent {
     pub audience: Audience,
     /// The instance that said it, or the one that it took the place of.
     pub origin: Origin,
+    /// Its place among those that wait.
+    pub(crate) place: Place,
+}
+
+impl ServerEvent {
+    /// Says that it waits no longer: what is told from now on is news again. To be called before anybody is told.
+    pub fn is_taken(&self) {
+        self.place.0.give_back();
+    }
 }
 
 /// What happened.
@@ -100,6 +112,92 @@ impl std::hash::Hash for Question {
         std::ptr::from_ref(self).hash(state);
     }
 }
+
+/// Which of one server's events wait to be taken, so that its flood leaves room for what others say.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    count: usize,
+    /// That a list has changed needs to be told only once until somebody looks.
+    lists: HashSet<(Origin, Discriminant<EventKind>)>,
+}
+
+/// A place among the events that wait, given back at the latest when it is dropped.
+#[derive(Debug, Clone)]
+pub(crate) struct Place(Arc<Held>);
+
+#[derive(Debug)]
+struct Held {
+    waiting: Arc<Waiting>,
+    list: Option<(Origin, Discriminant<EventKind>)>,
+    is_given_back: AtomicBool,
+}
+
+/// Why an event has no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoPlace {
+    /// The same waits already.
+    Known,
+    /// As many wait as may.
+    Full,
+}
+
+impl Waiting {
+    /// A place for an event, if fewer than `max` wait.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        kind: &EventKind,
+        origin: &Origin,
+        max: usize,
+    ) -> Result<Place, NoPlace> {
+        let list = EventKind::LISTS.contains(kind).then(|| (origin.clone(), std::mem::discriminant(kind)));
+        let mut state = self.lock();
+        if list.as_ref().is_some_and(|list| state.lists.contains(list)) {
+            return Err(NoPlace::Known);
+        }
+        if state.count >= max {
+            return Err(NoPlace::Full);
+        }
+        state.count += 1;
+        state.lists.extend(list.clone());
+        drop(state);
+        Ok(Place(Arc::new(Held { waiting: Arc::clone(self), list, is_given_back: AtomicBool::new(false) })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    fn give_back(&self) {
+        if self.is_given_back.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let mut state = self.waiting.lock();
+        state.count -= 1;
+        if let Some(list) = &self.list {
+            state.lists.remove(list);
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+/// Where an event waits says nothing of what it is.
+impl PartialEq for Place {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Place {}
 
 /// Whom an event concerns.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -214,5 +312,23 @@ mod tests {
         let longest = "a".repeat(URI_BYTES_MAX);
         assert_eq!(own_words(of(&longest, 0)), Some(true));
         assert_eq!(of(&format!("{longest}a"), 0), None);
+    }
+
+    #[test]
+    fn a_server_s_flood_waits_once_for_each_list_and_in_its_own_share() {
+        let waiting = Arc::new(Waiting::default());
+        let origin = Source::everyone().origin;
+        let enter = |kind: &EventKind| waiting.enter(kind, &origin, 2);
+        let first = enter(&EventKind::ToolsChanged).expect("room");
+        assert_eq!(enter(&EventKind::ToolsChanged), Err(NoPlace::Known));
+        let second = enter(&EventKind::PromptsChanged).expect("room");
+        assert_eq!(enter(&EventKind::ResourcesChanged), Err(NoPlace::Full));
+        first.0.give_back();
+        let again = enter(&EventKind::ToolsChanged).expect("it is news again");
+        drop(first);
+        assert_eq!(enter(&EventKind::ResourcesChanged), Err(NoPlace::Full), "a place is given back once");
+        drop((second, again));
+        assert_eq!(waiting.lock().count, 0);
+        assert!(waiting.lock().lists.is_empty());
     }
 }

@@ -10,9 +10,14 @@ use tollgate_mcp::{Limits, Message, Segments};
 use tollgate_model::Revision;
 use tollgate_telemetry::events::{ServerDown, ServerUp};
 
-use crate::event::{Question, Source};
+use crate::event::{NoPlace, Question, Source, Waiting};
 use crate::hello;
 use crate::{Counters, EventKind, Reach, ServerEvent, ServerSettings, UpstreamError};
+
+/// Into how many shares the queue of events is divided: one server may fill one of them.
+const SHARES: usize = 8;
+/// The least share.
+const SHARE_MIN: usize = 64;
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -60,6 +65,8 @@ pub(crate) struct Shared {
     pub(crate) settings: Arc<ServerSettings>,
     pub(crate) counters: Tally,
     events: mpsc::Sender<ServerEvent>,
+    /// Those of this server that nobody has taken yet.
+    waiting: Arc<Waiting>,
     reach: Mutex<Reach>,
     era: Mutex<EraFact>,
     /// Tasks that bring a server the answers to what it asks beside all calls.
@@ -77,6 +84,7 @@ impl Shared {
             settings,
             counters: Tally::default(),
             events,
+            waiting: Arc::default(),
             reach: Mutex::new(Reach::Unknown),
             era: Mutex::new(EraFact::Unknown),
             asides: Arc::new(Semaphore::new(ASIDES_MAX)),
@@ -167,15 +175,26 @@ impl Shared {
     /// Tells whom it concerns. If nobody keeps up, an event is lost: whoever lists again sees the change.
     pub(crate) fn event(&self, kind: EventKind, source: &Source) {
         // What a server may say as often as it likes leaves room for what must not be missed.
-        let crowded = self.events.capacity() < self.events.max_capacity() / 2;
+        let (all, left) = (self.events.max_capacity(), self.events.capacity());
+        let droppable = matches!(kind, EventKind::Notification(_));
+        let share = (all / SHARES).max(SHARE_MIN);
+        let place = match self.waiting.enter(&kind, &source.origin, if droppable { share / 2 } else { share })
+        {
+            Ok(place) if !droppable || left >= all / 2 => place,
+            Err(NoPlace::Known) => return,
+            Ok(_) | Err(NoPlace::Full) => {
+                self.counters.messages_dropped.add();
+                return;
+            }
+        };
         let event = ServerEvent {
             server: self.settings.name.clone(),
             audience: source.audience.clone(),
             origin: source.origin.clone(),
             kind,
+            place,
         };
-        let droppable = matches!(event.kind, EventKind::Notification(_));
-        if (crowded && droppable) || self.events.try_send(event).is_err() {
+        if self.events.try_send(event).is_err() {
             self.counters.messages_dropped.add();
         }
     }

@@ -72,10 +72,10 @@ struct Listener {
 #[derive(Debug)]
 pub(crate) struct Registration {
     fanout: Arc<Fanout>,
-    spot: Spot,
-    native: Arc<str>,
+    pub(super) spot: Spot,
+    pub(super) native: Arc<str>,
     number: u64,
-    is_task: bool,
+    pub(super) is_task: bool,
 }
 
 /// A modern client's place among the listeners, for as long as this is kept.

@@ -1,12 +1,12 @@
 //! `subscriptions/listen`: one long answer, by which a modern client hears of everything that it asked for.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tollgate_catalog::ListKind;
 use tollgate_mcp::{Segments, compose};
 use tollgate_model::{Code, Refusal, ServerName, Stage};
@@ -28,6 +28,10 @@ const OTHERS_MAX: usize = 4;
 const ID_BYTES_MAX: usize = 1 << 10;
 /// How often a server is asked again that could not be reached, so that changes of its lists are heard later.
 const AGAIN: Duration = Duration::from_secs(30);
+/// How often it is looked whether a server has answered meanwhile to what is kept over a reload.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often resources are looked for again that were granted before a reload and are not found after it.
+const TRIES_MAX: u32 = 20;
 
 /// Listens until the client leaves, which drops this future, or the gateway stops.
 pub(crate) async fn listen(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
@@ -52,7 +56,7 @@ pub(crate) async fn listen(gateway: &Gateway, inbound: &Inbound) -> Result<Reply
         // Applied since the request came.
         reloads.mark_changed();
     }
-    let mut heard = Heard::open(gateway, inbound, &asked).await;
+    let mut heard = Heard::open(gateway, inbound, &asked, false).await;
     let granted = std::mem::take(&mut heard.granted);
     let acknowledgement = Segments::from(granted.acknowledgement(&inbound.id));
     heard.told = gateway.fanout().tell(&to, std::mem::take(&mut heard.things), || {
@@ -64,9 +68,11 @@ pub(crate) async fn listen(gateway: &Gateway, inbound: &Inbound) -> Result<Reply
     loop {
         tokio::select! {
             () = gateway.draining() => return Ok(ended(inbound)),
-            () = tokio::time::sleep(AGAIN), if !heard.missing.is_empty() => {
+            () = tokio::time::sleep(LOOK), if !heard.late.is_empty() => heard.look(),
+            () = sleep_until(heard.ask_again), if heard.misses_something() => {
+                heard.ask_again = Instant::now() + AGAIN;
                 let now = at(inbound, &seen);
-                if let Some(now) = now && heard.ask_missing(gateway, &now, granted.lists).await {
+                if let Some(now) = now && heard.ask_missing(gateway, &now, granted.lists, &to).await {
                     place.tell_lists(&to, inbound.endpoint.name(), granted.lists, heard.spots());
                     place.tell_missed(&[]);
                 }
@@ -76,8 +82,8 @@ pub(crate) async fn listen(gateway: &Gateway, inbound: &Inbound) -> Result<Reply
                 // An endpoint that is gone says nothing more.
                 let Some(now) = at(inbound, &snapshot) else { return Ok(ended(inbound)) };
                 if sees_other_things(&seen, &snapshot, inbound.endpoint.name()) {
-                    let mut again = Heard::open(gateway, &now, &granted).await;
-                    again.told = gateway.fanout().tell(&to, std::mem::take(&mut again.things), || {});
+                    let mut again = Heard::open(gateway, &now, &granted, true).await;
+                    again.enter(gateway, &to);
                     place.tell_lists(&to, inbound.endpoint.name(), granted.lists, again.spots());
                     place.tell_missed(&again.told);
                     heard = again;
@@ -95,15 +101,21 @@ fn at(inbound: &Inbound, snapshot: &Arc<Snapshot>) -> Option<Inbound> {
 }
 
 /// What a listener hears of now.
-#[derive(Default)]
 struct Heard {
     watches: Vec<(ServerName, Watch)>,
     things: Vec<Thing>,
     /// The same things, once they are entered.
     told: Vec<Registration>,
     granted: Asked,
+    /// What was granted before a reload and has no answer since. It is told as changed once it has.
+    late_things: Vec<Thing>,
+    late: Vec<Registration>,
     /// Servers whose lists are listened for, and that could not be reached.
     missing: Vec<ServerName>,
+    /// What was granted before a reload, of servers that could not be reached since.
+    left: Asked,
+    tries: u32,
+    ask_again: Instant,
 }
 
 /// What is wanted of one server.
@@ -114,54 +126,120 @@ struct Want {
     lists: bool,
 }
 
+/// What was wanted of a server that has been asked.
+struct Part {
+    names: Vec<(String, Arc<str>, bool)>,
+    lists: bool,
+}
+
 impl Heard {
-    /// Asks every server for its part. What is not granted in time is left out.
-    async fn open(gateway: &Gateway, inbound: &Inbound, asked: &Asked) -> Self {
-        let deadline = Instant::now() + inbound.snapshot.settings.listen_wait;
-        let wants = wants(gateway, inbound, asked).await;
-        let opened = join_all(wants.into_iter().map(|(server, want)| async move {
-            let opening = want.wishes.open(&inbound.caller);
-            let mut watch = tokio::time::timeout_at(deadline, opening).await.ok().and_then(Result::ok);
-            if let Some(watch) = &mut watch {
-                watch.settled(deadline.saturating_duration_since(Instant::now())).await;
-                watch.keep_honoured();
-            }
-            (server, want.names, want.lists, watch)
-        }))
-        .await;
-        let mut heard = Self::default();
+    fn new() -> Self {
+        Self {
+            watches: Vec::new(),
+            things: Vec::new(),
+            told: Vec::new(),
+            granted: Asked::default(),
+            late_things: Vec::new(),
+            late: Vec::new(),
+            missing: Vec::new(),
+            left: Asked::default(),
+            tries: 0,
+            ask_again: Instant::now() + AGAIN,
+        }
+    }
+
+    /// Asks every server for its part. What is not granted in time is left out, unless it was granted before.
+    async fn open(gateway: &Gateway, inbound: &Inbound, asked: &Asked, before: bool) -> Self {
+        let mut heard = Self::new();
+        let (wants, unknown) = wants(gateway, inbound, asked).await;
+        if before {
+            heard.left.uris = unknown;
+        }
+        let opened = ask(inbound, wants, before).await;
         let native = inbound.endpoint.native_server().is_some();
         if !native {
             // Here the lists are the gateway's own, and it tells when its configuration changes them.
             heard.granted.lists = asked.lists;
         }
-        for (server, names, lists, watch) in opened {
+        for (server, part, watch) in opened {
             match watch {
                 Some(watch) => {
                     if native {
                         heard.granted.lists = both(asked.lists, watch.lists());
                     }
-                    heard.take(server, watch, names);
+                    heard.take(server, watch, part.names, before);
                 }
-                None if lists => heard.missing.push(server),
-                None => {}
+                None => {
+                    if part.lists {
+                        heard.missing.push(server);
+                    }
+                    if before {
+                        heard.leave(part.names);
+                    }
+                }
             }
         }
         heard
     }
 
-    fn take(&mut self, server: ServerName, watch: Watch, names: Vec<(String, Arc<str>, bool)>) {
+    /// Keeps in mind what could not be asked for.
+    fn leave(&mut self, names: Vec<(String, Arc<str>, bool)>) {
+        for (public, _, is_task) in names {
+            let left = if is_task { &mut self.left.task_ids } else { &mut self.left.uris };
+            left.insert(public);
+        }
+    }
+
+    fn misses_something(&self) -> bool {
+        let left = !self.left.uris.is_empty() || !self.left.task_ids.is_empty();
+        !self.missing.is_empty() || (left && self.tries < TRIES_MAX)
+    }
+
+    /// Has the client told of what has been taken.
+    fn enter(&mut self, gateway: &Gateway, to: &To) {
+        self.told.extend(gateway.fanout().tell(to, std::mem::take(&mut self.things), || {}));
+        self.late.extend(gateway.fanout().tell(to, std::mem::take(&mut self.late_things), || {}));
+    }
+
+    /// Tells as changed what has been granted meanwhile, and lets go of what has been refused.
+    fn look(&mut self) {
+        let watches = &mut self.watches;
+        let mut granted = Vec::new();
+        self.late = std::mem::take(&mut self.late)
+            .into_iter()
+            .filter_map(|told| {
+                let is_here = |(server, watch): &&(ServerName, Watch)| {
+                    *server == told.spot.0 && *watch.origin() == told.spot.1
+                };
+                // Several of a server's watches wait at one desk.
+                let (_, watch) = watches.iter().find(is_here)?;
+                match verdict(watch, &told.native, told.is_task) {
+                    Verdict::Honoured => granted.push(told),
+                    hopeful if hopeful.is_hopeful() => return Some(told),
+                    _ => {}
+                }
+                None
+            })
+            .collect();
+        watches.iter_mut().for_each(|(_, watch)| watch.keep_hopeful());
+        granted.iter().for_each(Registration::missed);
+        self.told.extend(granted);
+    }
+
+    /// Takes what the server grants; also what it may still grant, if that was granted before.
+    fn take(&mut self, server: ServerName, watch: Watch, names: Vec<(String, Arc<str>, bool)>, before: bool) {
         for (public, native, is_task) in names {
-            let verdict = if is_task { watch.task(&native) } else { watch.resource(&native) };
-            if !matches!(verdict, Verdict::Honoured) {
-                continue;
-            }
+            let things = match verdict(&watch, &native, is_task) {
+                Verdict::Honoured => &mut self.things,
+                hopeful if before && hopeful.is_hopeful() => &mut self.late_things,
+                _ => continue,
+            };
             let spot = (server.clone(), watch.origin().clone());
             let differs = *public != *native;
             let known = if is_task { &mut self.granted.task_ids } else { &mut self.granted.uris };
             let other = differs.then(|| Arc::from(public.as_str()));
             known.insert(public);
-            self.things.push(Thing { spot, native, public: other, is_task });
+            things.push(Thing { spot, native, public: other, is_task });
         }
         self.watches.push((server, watch));
     }
@@ -170,33 +248,71 @@ impl Heard {
         self.watches.iter().map(|(server, watch)| (server.clone(), watch.origin().clone())).collect()
     }
 
-    /// Tries once more to hear of the lists of servers that could not be reached. Whether any can be now.
-    async fn ask_missing(&mut self, gateway: &Gateway, inbound: &Inbound, lists: Lists) -> bool {
-        let asked = Asked { lists, ..Asked::default() };
-        let mut wants = wants(gateway, inbound, &asked).await;
-        wants.retain(|server, _| self.missing.contains(server));
-        let opened = join_all(wants.into_iter().map(|(server, want)| async move {
-            let wait = inbound.snapshot.settings.listen_wait;
-            let opening = tokio::time::timeout(wait, want.wishes.open(&inbound.caller)).await;
-            (server, opening.ok().and_then(Result::ok))
-        }))
-        .await;
-        let before = self.watches.len();
-        for (server, watch) in opened {
-            if let Some(watch) = watch {
-                self.missing.retain(|other| *other != server);
-                self.watches.push((server, watch));
+    /// Asks once more for what is missing: the lists of servers that could not be reached, and what was granted before a
+    /// reload. Whether another server's lists are heard of now.
+    async fn ask_missing(&mut self, gateway: &Gateway, inbound: &Inbound, lists: Lists, to: &To) -> bool {
+        self.tries += 1;
+        let asked = Asked { lists, ..std::mem::take(&mut self.left) };
+        let (mut wants, unknown) = wants(gateway, inbound, &asked).await;
+        self.left.uris = unknown;
+        wants.retain(|server, want| self.missing.contains(server) || !want.names.is_empty());
+        let (before, told) = (self.watches.len(), self.told.len());
+        for (server, part, watch) in ask(inbound, wants, true).await {
+            match watch {
+                Some(watch) => {
+                    self.missing.retain(|other| *other != server);
+                    self.take(server, watch, part.names, true);
+                }
+                None => self.leave(part.names),
             }
         }
+        self.enter(gateway, to);
+        self.told[told..].iter().for_each(Registration::missed);
         self.watches.len() > before
     }
 }
 
-/// What the caller may hear of, by server. What it may not, or what is nobody's, is left out.
-async fn wants(gateway: &Gateway, inbound: &Inbound, asked: &Asked) -> HashMap<ServerName, Want> {
+/// Asks each server for its part, all at once. What it has refused is taken back, and unless it was granted before also
+/// what it has not answered.
+async fn ask(
+    inbound: &Inbound,
+    wants: HashMap<ServerName, Want>,
+    before: bool,
+) -> Vec<(ServerName, Part, Option<Watch>)> {
+    let deadline = Instant::now() + inbound.snapshot.settings.listen_wait;
+    let asked = wants.into_iter().map(|(server, Want { wishes, names, lists })| async move {
+        let opening = tokio::time::timeout_at(deadline, wishes.open(&inbound.caller));
+        let mut watch = opening.await.ok().and_then(Result::ok);
+        if let Some(watch) = &mut watch {
+            watch.settled(deadline.saturating_duration_since(Instant::now())).await;
+            if before {
+                watch.keep_hopeful();
+            } else {
+                watch.keep_honoured();
+            }
+        }
+        (server, Part { names, lists }, watch)
+    });
+    join_all(asked).await
+}
+
+fn verdict(watch: &Watch, native: &str, is_task: bool) -> Verdict {
+    if is_task { watch.task(native) } else { watch.resource(native) }
+}
+
+/// What the caller may hear of, by server, and the resources that are nobody's. What it may not is left out.
+async fn wants(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    asked: &Asked,
+) -> (HashMap<ServerName, Want>, BTreeSet<String>) {
     let mut wants: HashMap<ServerName, Want> = HashMap::new();
+    let mut unknown = BTreeSet::new();
     for uri in &asked.uris {
-        let Ok(resolved) = resolve::watched(gateway, inbound, uri).await else { continue };
+        let Ok(resolved) = resolve::watched(gateway, inbound, uri).await else {
+            unknown.insert(uri.clone());
+            continue;
+        };
         let Ok(permit) = policy::decide(&inbound.caller, &resolved) else { continue };
         let want = wants.entry(resolved.server().name().clone()).or_insert_with(|| Want::at(&resolved));
         let native = want.wishes.resource(&resolved, &permit);
@@ -209,7 +325,7 @@ async fn wants(gateway: &Gateway, inbound: &Inbound, asked: &Asked) -> HashMap<S
         let native = want.wishes.task(&resolved, &permit);
         want.names.push((task_id.clone(), native, true));
     }
-    let Ok(permit) = policy::decide_list(&inbound.caller) else { return wants };
+    let Ok(permit) = policy::decide_list(&inbound.caller) else { return (wants, unknown) };
     if asked.wants_lists() {
         let kinds = [
             (asked.lists.tools, ListKind::Tools),
@@ -231,7 +347,7 @@ async fn wants(gateway: &Gateway, inbound: &Inbound, asked: &Asked) -> HashMap<S
             want.lists = true;
         }
     }
-    wants
+    (wants, unknown)
 }
 
 impl Want {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tollgate_mcp::{Limits, Message, compose, methods, quote};
@@ -11,13 +12,17 @@ use tollgate_upstream::{Verdict, Watch};
 
 use super::asked::check;
 use super::fanout::{Registration, Thing, To};
-use crate::gateway::{Gateway, LISTS_CHANGED};
+use crate::gateway::{Gateway, LISTS_CHANGED, Snapshot, sees_other_things};
 use crate::inbound::Inbound;
 use crate::mailbox::Mailbox;
 use crate::reply::Reply;
 use crate::session::Session;
 use crate::stages::watch::Wishes;
 use crate::stages::{policy, resolve};
+
+/// How often, after a reload, a server is asked again that could not be asked, and how many times.
+const AGAIN: Duration = Duration::from_secs(5);
+const TRIES_MAX: u32 = 60;
 
 /// What one session is subscribed to, by the client's own URIs.
 #[derive(Debug, Default)]
@@ -42,6 +47,10 @@ impl Subscriptions {
 
     fn uris(&self) -> Vec<String> {
         self.lock().keys().cloned().collect()
+    }
+
+    fn has(&self, uri: &str) -> bool {
+        self.lock().contains_key(uri)
     }
 
     fn check(&self, uri: &str, subscriptions_max: usize) -> Result<(), Refusal> {
@@ -99,14 +108,44 @@ pub(crate) fn unsubscribe(inbound: &Inbound) -> Result<Reply, Refusal> {
 }
 
 /// After a change of the configuration: asks again for what the session is subscribed to, of the servers that are there
-/// now, and tells it as changed. What is nobody's any more ends.
+/// now, and tells it as changed. What is nobody's any more ends. A server may take long to start: what could not be asked
+/// for is kept, and asked for again.
 pub(crate) async fn renew(gateway: Gateway, session: Arc<Session>) {
-    let snapshot = gateway.snapshot();
+    let mut snapshot = gateway.snapshot();
+    let mut left = session.subscriptions.uris();
+    for _ in 0..TRIES_MAX {
+        left = renew_these(&gateway, &session, &snapshot, left).await;
+        if left.is_empty() {
+            return;
+        }
+        tokio::select! {
+            () = gateway.draining() => return,
+            () = tokio::time::sleep(AGAIN) => {}
+        }
+        let now = gateway.snapshot();
+        if !gateway.sessions().has(&session) || sees_other_things(&snapshot, &now, session.endpoint.as_ref())
+        {
+            // It is over, or has been begun again.
+            return;
+        }
+        snapshot = now;
+    }
+    left.iter().for_each(|uri| session.subscriptions.remove(uri));
+}
+
+/// Gives back what could not be asked for.
+async fn renew_these(
+    gateway: &Gateway,
+    session: &Arc<Session>,
+    snapshot: &Arc<Snapshot>,
+    uris: Vec<String>,
+) -> Vec<String> {
+    let mut left = Vec::new();
     let Some(endpoint) = snapshot.endpoint(session.endpoint.as_ref()) else {
         session.subscriptions.clear();
-        return;
+        return left;
     };
-    for uri in session.subscriptions.uris() {
+    for uri in uris {
         let params = compose::object(&[("uri", &quote(&uri))]);
         let request = compose::request(b"0", methods::RESOURCES_SUBSCRIBE, Some(&params));
         let Ok(message) = Message::parse(request, &Limits::default()) else { continue };
@@ -115,18 +154,33 @@ pub(crate) async fn renew(gateway: Gateway, session: Arc<Session>) {
             id: Bytes::from_static(b"0"),
             caller: session.caller.clone(),
             endpoint: Arc::clone(endpoint),
-            snapshot: Arc::clone(&snapshot),
+            snapshot: Arc::clone(snapshot),
             param_headers: None,
             outlet: Mailbox::new(1),
-            session: Some(Arc::clone(&session)),
+            session: Some(Arc::clone(session)),
         };
-        match ask(&gateway, &inbound, &uri, &session).await {
-            Ok(Outcome::Honoured(held)) if gateway.sessions().has(&session) => {
+        if !session.subscriptions.has(&uri) {
+            // Unsubscribed from meanwhile.
+            continue;
+        }
+        match ask(gateway, &inbound, &uri, session).await {
+            Ok(Outcome::Honoured(held)) if gateway.sessions().has(session) => {
                 held.told.missed();
                 session.subscriptions.put(&uri, held);
             }
+            Err(refusal) if !is_final(&refusal) => left.push(uri),
             _ => session.subscriptions.remove(&uri),
         }
+    }
+    left
+}
+
+/// Whether it is of no use to ask again soon. A resource that is not found may be that of a server that is not there yet.
+fn is_final(refusal: &Refusal) -> bool {
+    match refusal.code {
+        Code::UnknownResource => refusal.stage == Stage::Dispatch,
+        Code::MethodNotFound => true,
+        _ => refusal.stage == Stage::Policy,
     }
 }
 

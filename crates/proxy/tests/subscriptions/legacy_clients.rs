@@ -88,6 +88,8 @@ async fn subscriptions_survive_a_reload_and_are_bounded() {
     let mut stream = client.stream().await;
     client.subscribe("a:1").await;
     assert!(client.ask("resources/subscribe", "a:2").await["error"]["code"].is_i64());
+    let endless = format!("a:{}", "x".repeat(8192));
+    assert_eq!(client.ask("resources/subscribe", &endless).await["error"]["code"], -32602);
     gateway.apply(settings(), servers([("one", &new)]), &[], Duration::ZERO).unwrap();
     let mut told = Vec::new();
     while told.last() != Some(&json!("notifications/resources/updated")) {

@@ -155,6 +155,41 @@ async fn after_a_reload_what_is_still_there_goes_on_and_counts_as_changed() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_slow_after_a_reload_is_heard_once_it_answers() {
+    let (old, new) = (Watched::legacy(&["a:1"]).await, Watched::legacy(&["a:1"]).await);
+    let settings = || ProxySettings { listen_wait: Duration::from_millis(300), ..ProxySettings::default() };
+    let gateway = Gateway::new(settings(), servers([("one", &old)]), &[]).unwrap();
+    let filter = json!({"resourceSubscriptions": ["a:1"], "toolsListChanged": true});
+    let (mut stream, _) = Modern::new(&gateway, "/mcp/one").listen(json!(1), filter).await;
+    new.set_awake(false);
+    gateway.apply(settings(), servers([("one", &new)]), &[], Duration::ZERO).unwrap();
+    assert_eq!(stream.some().await["method"], "notifications/tools/list_changed");
+    new.set_awake(true);
+    let missed = stream.some().await;
+    assert_eq!(missed["method"], "notifications/resources/updated");
+    assert_eq!(missed["params"], json!({"_meta": {SUBSCRIPTION: 1}, "uri": "a:1"}));
+    eventually(|| (!new.filters().is_empty()).then_some(())).await;
+    new.touch("a:1").await;
+    assert_eq!(stream.some().await, updated(&json!(1), "a:1"));
+}
+
+#[tokio::test]
+async fn endless_names_and_ids_are_refused() {
+    let server = Watched::modern(&["a:1"]).await;
+    let gateway = gateway([("one", &server)]);
+    let client = Modern::new(&gateway, "/mcp/one");
+    let refused = async |id: Value, uri: String| {
+        let params = json!({"notifications": {"resourceSubscriptions": [uri]}});
+        let both = "application/json, text/event-stream";
+        let response = client.send(&id, "subscriptions/listen", params, both).await;
+        let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+        serde_json::from_slice::<Value>(&body).unwrap()["error"]["code"].clone()
+    };
+    assert_eq!(refused(json!(1), format!("a:{}", "x".repeat(8192))).await, -32602);
+    assert_eq!(refused(json!("x".repeat(1024)), "a:1".to_owned()).await, -32600);
+}
+
+#[tokio::test]
 async fn listeners_are_bounded_and_a_place_comes_back() {
     let server = Watched::modern(&["a:1"]).await;
     let settings = ProxySettings { listeners_max: 1, subscriptions_max: 1, ..ProxySettings::default() };

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use http::Method;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::eventually;
 use crate::fake::{Answer, Fake, Seen, event, events, greeting, json_answer, refusal, response, status};
@@ -15,6 +15,8 @@ pub(crate) const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 pub(crate) struct Watched {
     pub(crate) fake: Fake,
     open: Arc<Mutex<Vec<Open>>>,
+    /// Whether it answers to subscriptions now.
+    awake: watch::Sender<bool>,
 }
 
 struct Open {
@@ -41,12 +43,24 @@ impl Watched {
     async fn start(uris: &'static [&'static str], modern: bool, watched: bool) -> Self {
         let open = Arc::default();
         let opened = Arc::clone(&open);
+        let (awake, is_awake) = watch::channel(true);
         let fake = Fake::start(move |request: Seen| {
             let opened = Arc::clone(&opened);
-            async move { answer(&request, uris, modern, watched, &opened).await }
+            let mut is_awake = is_awake.clone();
+            async move {
+                if request.rpc() == "resources/subscribe" {
+                    let _ = is_awake.wait_for(|awake| *awake).await;
+                }
+                answer(&request, uris, modern, watched, &opened).await
+            }
         })
         .await;
-        Self { fake, open }
+        Self { fake, open, awake }
+    }
+
+    /// From now on `resources/subscribe` is answered, or is left waiting.
+    pub(crate) fn set_awake(&self, awake: bool) {
+        self.awake.send_replace(awake);
     }
 
     /// The filters of the streams that are open now.

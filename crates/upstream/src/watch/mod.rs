@@ -61,6 +61,13 @@ pub enum Verdict {
     Failed(UpstreamError),
 }
 
+impl Verdict {
+    /// Whether changes are told of, or may be later.
+    pub fn is_hopeful(&self) -> bool {
+        matches!(self, Self::Honoured | Self::Pending | Self::Failed(_))
+    }
+}
+
 /// Somebody's wishes. Dropping it takes them back; with the last one the server is told.
 #[derive(Debug)]
 pub struct Watch {
@@ -80,8 +87,17 @@ impl Watch {
 
     /// Takes back every wish that the server does not honour.
     pub fn keep_honoured(&mut self) {
+        self.keep(|verdict| matches!(verdict, Verdict::Honoured));
+    }
+
+    /// Takes back every wish that the server has said no to.
+    pub fn keep_hopeful(&mut self) {
+        self.keep(Verdict::is_hopeful);
+    }
+
+    fn keep(&mut self, is_kept: impl Fn(&Verdict) -> bool) {
         let part = |texts: &mut Vec<Arc<str>>, verdict: &dyn Fn(&str) -> Verdict| {
-            texts.extract_if(.., |text| !matches!(verdict(text), Verdict::Honoured)).collect()
+            texts.extract_if(.., |text| !is_kept(&verdict(text))).collect()
         };
         let uris = part(&mut self.interest.uris, &|uri| self.desk.resource(uri));
         let task_ids = part(&mut self.interest.task_ids, &|id| self.desk.task(id));

@@ -28,6 +28,9 @@ const BURST: Duration = Duration::from_millis(10);
 /// than the new one's acknowledgement, since they are two connections.
 const LINGER: Duration = Duration::from_millis(200);
 
+/// A stream that stood for as long ended for a reason of its own: it is soon opened again.
+const STEADY: Duration = Duration::from_secs(10);
+
 /// A stream that stands.
 struct Held {
     asked: Filter,
@@ -79,6 +82,8 @@ struct Attempts {
     failures: u32,
     silences: u32,
     stood: bool,
+    /// When the last stream began to stand.
+    since: Option<Instant>,
     not_before: Instant,
     backoff: Backoff,
 }
@@ -92,6 +97,7 @@ pub(super) async fn attend(desk: &Desk, instance: &Arc<Instance>, missed: bool) 
         failures: 0,
         silences: 0,
         stood: false,
+        since: None,
         not_before: Instant::now(),
         backoff: Backoff { min: timeouts.backoff_min, max: timeouts.backoff_max },
     };
@@ -153,7 +159,7 @@ pub(super) async fn attend(desk: &Desk, instance: &Arc<Instance>, missed: bool) 
                 if take(desk, heard).is_break() {
                     held = None;
                     gap = true;
-                    attempts.ended();
+                    attempts.failed();
                 }
             }
             heard = fade(&mut fading) => match heard {
@@ -176,19 +182,23 @@ pub(super) async fn attend(desk: &Desk, instance: &Arc<Instance>, missed: bool) 
 impl Attempts {
     fn stands(&mut self) {
         self.hopeless = None;
-        (self.failures, self.silences) = (0, 0);
+        self.silences = 0;
         self.stood = true;
+        self.since = Some(Instant::now());
     }
 
-    fn ended(&mut self) {
-        self.failures = 1;
-        self.not_before = Instant::now() + self.backoff.after(1);
+    /// One more failure in a row; the first, after a stream that stood for long.
+    fn failed(&mut self) {
+        if self.since.take().is_some_and(|since| since.elapsed() >= STEADY) {
+            self.failures = 0;
+        }
+        self.failures += 1;
+        self.not_before = Instant::now() + self.backoff.after(self.failures);
     }
 
     fn silent(&mut self, desk: &Desk, held: Option<&Held>) {
-        self.failures += 1;
+        self.failed();
         self.silences += 1;
-        self.not_before = Instant::now() + self.backoff.after(self.failures);
         if self.silences >= SILENCES_MAX && !self.stood {
             self.deaf = true;
         } else if held.is_none() {
