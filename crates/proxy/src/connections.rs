@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use tollgate_model::{Code, Refusal, SessionId, Stage};
+use tollgate_model::{Code, PrincipalId, Refusal, SessionId, Stage, TenantId};
 
 use crate::downstream::Connection;
 
@@ -22,8 +22,15 @@ impl Connections {
         Ok(())
     }
 
-    pub(crate) fn find(&self, id: &str) -> Option<Arc<Connection>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&SessionId::new(id)).cloned()
+    /// Finds a connection for the caller who may post to it. Anyone else's is as good as unknown.
+    pub(crate) fn find(
+        &self,
+        id: &str,
+        tenant: &TenantId,
+        principal: &PrincipalId,
+    ) -> Option<Arc<Connection>> {
+        let connections = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        connections.get(&SessionId::new(id)).filter(|connection| connection.is_of(tenant, principal)).cloned()
     }
 
     pub(crate) fn remove(&self, id: &SessionId) {
@@ -32,5 +39,22 @@ impl Connections {
 
     pub(crate) fn all(&self) -> Vec<Arc<Connection>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_its_owners() {
+        let (tenant, alice) = (TenantId::default(), PrincipalId::new("alice"));
+        let owner = (tenant.clone(), alice.clone());
+        let connections = Connections::default();
+        let connection = Arc::new(Connection::new(SessionId::new("c"), owner, None, 1, false));
+        connections.add(connection, 1).expect("room");
+        assert!(connections.find("c", &tenant, &alice).is_some());
+        assert!(connections.find("c", &tenant, &PrincipalId::new("bob")).is_none());
+        assert!(connections.find("c", &TenantId::new("other"), &alice).is_none());
     }
 }

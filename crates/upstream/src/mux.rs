@@ -246,7 +246,12 @@ impl Mux {
         if of_task.is_none() {
             self.shared.has_asked();
         }
-        let call = of_task.or_else(|| self.only_asked()).or_else(|| self.only_call());
+        // What names a task is for whoever waits for that task, and else for nobody's call.
+        let call = if message.meta_member(meta::RELATED_TASK).is_some() {
+            of_task
+        } else {
+            self.only_asked().or_else(|| self.only_call())
+        };
         let call = call.and_then(|id| self.calls.get(&id));
         let Some(entry) = call else { return Action::Ask(Box::new(message)) };
         let delivered = hand_over(&entry.sender, Incoming::Request(message));
@@ -307,5 +312,39 @@ fn fault_text(fault: Fault) -> &'static str {
         "something that is not JSON"
     } else {
         "something that is not a JSON-RPC message"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{HttpSettings, ServerSettings, Transport};
+    use tollgate_model::ServerName;
+
+    #[test]
+    fn a_question_that_names_a_task_is_only_for_who_waits_for_it() {
+        let transport = Transport::Http(HttpSettings::new("http://localhost/".parse().expect("a URL")));
+        let settings = ServerSettings::new(ServerName::new("s").expect("a name"), transport);
+        let (events, _) = mpsc::channel(1);
+        let mut mux = Mux::new(Arc::new(Shared::new(Arc::new(settings), events)));
+        let (call, mut calls) = mpsc::channel(4);
+        assert!(mux.enter(7, call, Whose::Asked));
+        let ask = |mux: &mut Mux, meta: &str| {
+            let text = format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"elicitation/create","params":{{"_meta":{{{meta}}}}}}}"#
+            );
+            mux.receive(Bytes::from(text), Some(Era::Legacy))
+        };
+        let of_task = r#""io.modelcontextprotocol/related-task":{"taskId":"t"}"#;
+        assert!(matches!(ask(&mut mux, of_task), Action::Ask(_)));
+        assert!(calls.try_recv().is_err(), "it is about somebody's task");
+        assert!(matches!(ask(&mut mux, ""), Action::Nothing));
+        assert!(matches!(calls.try_recv(), Ok(Ok(Incoming::Request(_)))));
+
+        let (wait, mut waits) = mpsc::channel(4);
+        assert!(mux.enter(8, wait, Whose::Task("t".into())));
+        assert!(matches!(ask(&mut mux, of_task), Action::Nothing));
+        assert!(matches!(waits.try_recv(), Ok(Ok(Incoming::Request(_)))));
+        assert!(calls.try_recv().is_err());
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Round {
     pub(crate) state: Option<Bytes>,
     /// `task`, as raw JSON: asks a legacy server to make a task of the call.
     pub(crate) task: Option<Bytes>,
+    /// Whether the server declares no tasks, so that the client's own `task` must not reach it.
+    pub(crate) no_task: bool,
 }
 
 /// The client's request for a server that speaks `to`: under a new id, with the native name, the pinned arguments, and
@@ -46,7 +48,7 @@ pub(crate) fn request(
         pin_arguments(message, &mut edit, &target.pinned);
     }
     if message.method() == methods::TOOLS_CALL {
-        change_task(message, &mut edit, client, to, round.task.as_ref());
+        change_task(message, &mut edit, client, to, round);
     }
     // The arguments that are filled in already came with 2025-06-18.
     if to < Revision::V2025_06_18 && message.method() == methods::COMPLETION_COMPLETE {
@@ -62,20 +64,20 @@ pub(crate) fn request(
     edit.finish()
 }
 
-/// Only 2025-11-25 lets the client ask that its call becomes a task. Whoever does not declare tasks takes such a call
-/// as any other (2025-11-25, tasks, task support and handling).
+/// Only 2025-11-25 lets the client ask that its call becomes a task, and only servers that declare tasks. The others
+/// get a call as any other (2025-11-25, tasks, task support and handling).
 fn change_task(
     message: &Message,
     edit: &mut tollgate_mcp::Edit<'_>,
     client: &ClientProfile,
     to: Revision,
-    own: Option<&Bytes>,
+    round: &Round,
 ) {
-    if let Some(task) = own {
+    if let Some(task) = &round.task {
         message.change_body(edit, &[Change::Set("task", task.clone())]);
         return;
     }
-    let may_ask = client.revision == Revision::V2025_11_25 && to.era() == Era::Legacy;
+    let may_ask = client.revision == Revision::V2025_11_25 && to.era() == Era::Legacy && !round.no_task;
     if !may_ask && message.member("task").is_some() {
         message.change_body(edit, &[Change::Remove("task")]);
     }
@@ -313,6 +315,9 @@ mod tests {
         assert!(!sent(Revision::V2025_11_25, Revision::V2026_07_28).contains("task"));
         assert!(!sent(Revision::V2025_06_18, Revision::V2025_11_25).contains("task"));
         assert!(!sent(Revision::V2026_07_28, Revision::V2025_11_25).contains("task"));
+        let (client, round) = (profile(Revision::V2025_11_25), Round { no_task: true, ..Round::default() });
+        let to = Revision::V2025_11_25;
+        assert!(!text(super::request(&call, &client, to, 7, &key("t"), &round, None)).contains("task"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use tollgate_catalog::Endpoint;
 use tollgate_mcp::{Kind, Message, Segments, methods};
-use tollgate_model::{Caller, Code, EndpointName, Era, Refusal, SessionId, Stage};
+use tollgate_model::{Caller, Code, EndpointName, Era, PrincipalId, Refusal, SessionId, Stage, TenantId};
 
 use super::batch::{self, Answers, Batch};
 use super::call::Call;
@@ -23,9 +23,11 @@ use crate::session::Session;
 /// One such client.
 pub(crate) struct Connection {
     id: SessionId,
+    /// Whose it is.
+    owner: (TenantId, PrincipalId),
     endpoint: Option<EndpointName>,
     outbox: Mailbox,
-    /// Requests under way without a session: modern ones.
+    /// Requests under way, in the session or without one: a client numbers all of them together.
     in_flight: InFlight,
     session: OnceLock<Arc<Session>>,
     /// Whether modern requests may come this way. HTTP+SSE belongs to 2024-11-05 alone.
@@ -33,9 +35,16 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(id: SessionId, endpoint: Option<EndpointName>, queue_max: usize, modern: bool) -> Self {
+    pub(crate) fn new(
+        id: SessionId,
+        owner: (TenantId, PrincipalId),
+        endpoint: Option<EndpointName>,
+        queue_max: usize,
+        modern: bool,
+    ) -> Self {
         Self {
             id,
+            owner,
             endpoint,
             outbox: Mailbox::new(queue_max),
             in_flight: InFlight::default(),
@@ -52,6 +61,10 @@ impl Connection {
         &self.id
     }
 
+    pub(crate) fn is_of(&self, tenant: &TenantId, principal: &PrincipalId) -> bool {
+        (&self.owner.0, &self.owner.1) == (tenant, principal)
+    }
+
     /// The client has gone: what it asked for is cancelled, and its session ends.
     pub(crate) fn close(&self, gateway: &Gateway) {
         self.outbox.close();
@@ -65,10 +78,7 @@ impl Connection {
 
     /// Ends the connection once nothing is under way.
     pub(crate) fn close_when_idle(&self) {
-        match self.session.get() {
-            Some(session) => session.in_flight.close_when_idle(self.outbox.clone()),
-            None => self.in_flight.close_when_idle(self.outbox.clone()),
-        }
+        self.in_flight.close_when_idle(self.outbox.clone());
     }
 
     /// Takes a message in. Answers go to the outbox; an error says that the message was none.
@@ -111,12 +121,15 @@ impl Connection {
     ) -> Result<(), NotTaken> {
         let endpoint = self.served(snapshot)?;
         let batch = Batch::split(bytes, &snapshot.settings)?;
+        // As for a single request.
+        let replying = self.in_flight.replying();
         let answers = Answers::begin(gateway, snapshot, &endpoint, session, batch, &self.outbox);
         let (connection, replier) = (Arc::clone(self), gateway.clone());
         gateway.spawn(async move {
             if let Some(array) = answers.all().await {
                 connection.send(&replier, array);
             }
+            drop(replying);
         });
         Ok(())
     }
@@ -138,7 +151,7 @@ impl Connection {
         let endpoint = self.served(&snapshot)?;
         if era == Era::Modern {
             let profile = classify::modern_profile(&message)?;
-            let (tenant, principal) = gateway.local_caller();
+            let (tenant, principal) = self.owner.clone();
             let caller = Caller { tenant, principal, session: None, client: Arc::new(profile) };
             return self.start(gateway, snapshot, endpoint, message, caller, None);
         }
@@ -176,10 +189,9 @@ impl Connection {
         session: Option<Arc<Session>>,
     ) -> Result<(), Refusal> {
         let id = message.id_raw().unwrap_or_default();
-        let in_flight = session.as_ref().map_or(&self.in_flight, |session| &session.in_flight);
         // The request's place is given back before its reply is sent, and a drain closes an idle stream.
-        let replying = in_flight.replying();
-        let place = in_flight.enter(&id, snapshot.settings.in_flight_max)?;
+        let replying = self.in_flight.replying();
+        let place = self.in_flight.enter(&id, snapshot.settings.in_flight_max)?;
         let outlet = self.outbox.clone();
         let inbound =
             Inbound { message, id, caller, endpoint, snapshot, param_headers: None, outlet, session };
@@ -206,13 +218,15 @@ impl Connection {
             return Err(Refusal::new(Stage::Session, Code::InvalidRequest, text));
         }
         let profile = classify::legacy_profile(message)?;
-        let (tenant, principal) = gateway.local_caller();
+        let (tenant, principal) = self.owner.clone();
         let caller = Caller { tenant, principal, session: Some(self.id.clone()), client: Arc::new(profile) };
         let id = message.id_raw().unwrap_or_default();
         let place = self.in_flight.enter(&id, snapshot.settings.in_flight_max)?;
         let (connection, gateway) = (Arc::clone(self), gateway.clone());
         gateway.clone().spawn(async move {
-            let session = Arc::new(Session::new(caller, connection.endpoint.clone()));
+            let mut session = Session::new(caller, connection.endpoint.clone());
+            session.in_flight = connection.in_flight.clone();
+            let session = Arc::new(session);
             let opened = match hello::initialize(&snapshot, &endpoint, &session.caller).await {
                 Ok(result) => connection.opened(&gateway, &snapshot, &session).map(|()| result),
                 Err(refusal) => Err(refusal),

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
-use tollgate_mcp::{Fault, Limits, Message, ScanError};
+use tollgate_mcp::{Fault, JsonKind, Kind, Limits, Message, ScanError, meta};
 use tollgate_model::{Code, Refusal, Stage};
 
 use crate::settings::ProxySettings;
+
+/// How large a progress token may be, as raw JSON.
+const TOKEN_BYTES_MAX: usize = 1024;
 
 /// Why a message could not be taken in. The id is the request's, where it could still be read.
 pub(crate) struct NotTaken {
@@ -89,7 +92,34 @@ pub(crate) fn limits(settings: &ProxySettings) -> Limits {
 
 /// Makes a message of bytes, or says why they are none.
 pub(crate) fn parse(bytes: Bytes, settings: &ProxySettings) -> Result<Message, NotTaken> {
-    Message::parse(bytes, &limits(settings)).map_err(|error| fault(&error))
+    let message = Message::parse(bytes, &limits(settings)).map_err(|error| fault(&error))?;
+    check_token(&message).map_err(|refusal| NotTaken::new(refusal, message.id_raw()))?;
+    Ok(message)
+}
+
+/// A progress token is a string or an integer (all revisions, progress). It may be kept for as long as a task lives.
+fn check_token(message: &Message) -> Result<(), Refusal> {
+    let token = match message.kind() {
+        Kind::Request => message.meta_member(meta::PROGRESS_TOKEN),
+        _ => None,
+    };
+    let Some(token) = token else { return Ok(()) };
+    let raw = token.of(message.bytes());
+    let is_token = match message.kind_of(token) {
+        JsonKind::String => true,
+        JsonKind::Number => {
+            let number = std::str::from_utf8(raw).ok().and_then(|raw| raw.parse::<f64>().ok());
+            number.is_some_and(|number| number.fract() == 0.0)
+        }
+        _ => false,
+    };
+    if is_token && raw.len() <= TOKEN_BYTES_MAX {
+        return Ok(());
+    }
+    let text = format!(
+        "`params._meta.progressToken` must be a string or an integer of at most {TOKEN_BYTES_MAX} bytes"
+    );
+    Err(Refusal::new(Stage::Envelope, Code::InvalidParams, text))
 }
 
 /// Why bytes are no message.
@@ -107,4 +137,27 @@ pub(crate) fn fault(error: &ScanError) -> NotTaken {
         fault => format!("{fault}, at byte {offset}"),
     };
     NotTaken::new(Refusal::new(Stage::Envelope, code, text), id.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_progress_token_is_a_short_string_or_an_integer() {
+        let taken = |token: &str| {
+            let text = format!(
+                r#"{{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{{"_meta":{{"progressToken":{token}}}}}}}"#
+            );
+            parse(Bytes::from(text), &ProxySettings::default())
+        };
+        let long = format!("\"{}\"", "x".repeat(TOKEN_BYTES_MAX));
+        for token in ["\"\"", "\"a\"", "0", "-7", "18446744073709551615", "1.0"] {
+            assert!(taken(token).is_ok(), "{token}");
+        }
+        for token in ["1.5", "null", "true", "{}", "[]", &long] {
+            let Err(refused) = taken(token) else { panic!("{token} was taken") };
+            assert_eq!((refused.refusal.code, refused.id.as_deref()), (Code::InvalidParams, Some(&b"5"[..])));
+        }
+    }
 }

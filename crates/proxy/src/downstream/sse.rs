@@ -35,8 +35,8 @@ pub(crate) fn open<B>(
                 .because(error.to_string())
         })?;
         let settings = &snapshot.settings;
-        let connection =
-            Connection::new(SessionId::new(&id), endpoint.name().cloned(), settings.stream_queue_max, false);
+        let (owner, at) = (gateway.local_caller(), endpoint.name().cloned());
+        let connection = Connection::new(SessionId::new(&id), owner, at, settings.stream_queue_max, false);
         let connection = Arc::new(connection);
         gateway.connections().add(Arc::clone(&connection), settings.sessions_max)?;
         let first =
@@ -57,7 +57,8 @@ where
             let text = format!("the `{CONNECTION}` parameter is missing");
             Refusal::new(Stage::Session, Code::MissingSession, text)
         })?;
-        let connection = gateway.connections().find(&id).ok_or_else(|| {
+        let (tenant, principal) = gateway.local_caller();
+        let connection = gateway.connections().find(&id, &tenant, &principal).ok_or_else(|| {
             let text = "no such connection; it may have ended: open the stream again";
             Refusal::new(Stage::Session, Code::UnknownSession, text)
         })?;

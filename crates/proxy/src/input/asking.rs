@@ -94,7 +94,7 @@ impl<'a> Asking<'a> {
     pub(crate) async fn ask(
         &mut self,
         request: &Message,
-        server: &ServerName,
+        server: &'a ServerName,
         link: &Link,
         exchange: &mut Exchange,
         (gateway, session, stream): (&'a Gateway, &'a Session, &Mailbox),
@@ -137,7 +137,8 @@ impl<'a> Asking<'a> {
                 }
             };
             // Without an answer the server has withdrawn its question, or is about to hear that the call is over.
-            let answer = answer_for(gateway, &session.caller, &raw_id, &mut question, wait, told).await;
+            let answer =
+                answer_for(gateway, (&session.caller, server), &raw_id, &mut question, wait, told).await;
             if let Some(answer) = answer {
                 told(answer).await;
             }
@@ -167,7 +168,7 @@ pub(crate) async fn ask_beside(
     open_max: usize,
     wait: Duration,
 ) {
-    let request = tasks::question(&gateway, &session.caller, &server, asks.request().clone());
+    let request = tasks::question(&gateway, &session.caller, &server, None, asks.request().clone());
     let Some(raw_id) = request.id_raw() else { return };
     let asked = Asked::of_request(&request);
     let client = &session.caller.client;
@@ -178,7 +179,8 @@ pub(crate) async fn ask_beside(
     match session.questions.ask(&stream, open_max, None, write).await {
         Ok(mut question) => {
             if let Some(answer) =
-                answer_for(&gateway, &session.caller, &raw_id, &mut question, wait, |_| async {}).await
+                answer_for(&gateway, (&session.caller, &server), &raw_id, &mut question, wait, |_| async {})
+                    .await
             {
                 asks.answer(answer);
             }
@@ -191,7 +193,7 @@ pub(crate) async fn ask_beside(
 /// client says meanwhile.
 async fn answer_for<F: Future<Output = ()>>(
     gateway: &Gateway,
-    caller: &Caller,
+    (caller, server): (&Caller, &ServerName),
     raw_id: &Bytes,
     question: &mut super::questions::Question,
     wait: Duration,
@@ -211,7 +213,7 @@ async fn answer_for<F: Future<Output = ()>>(
             let response = response?;
             let mut edit = response.edit();
             response.set_id(&mut edit, raw_id.clone());
-            tasks::answer_of_task(gateway, caller, &response, &mut edit);
+            tasks::answer_of_task(gateway, caller, server, &response, &mut edit);
             Some(edit.finish())
         }
         Err(_) => Some(failed(raw_id, "the client did not answer in time")),

@@ -29,5 +29,5 @@ pub(crate) use later::{Later, requests};
 pub(crate) use parked::{ParkedCalls, Paused, Standing, park, take_up};
 pub(crate) use pass::{asks_for_input, pass, urls};
 pub(crate) use questions::Questions;
-pub(crate) use retry::Retry;
+pub(crate) use retry::{Retry, check_responses};
 pub(crate) use rounds::{Opened, answers_to, drive};

@@ -20,6 +20,7 @@ use crate::places::{Places, Taken};
 use crate::reply::Reply;
 use crate::stages::Route;
 use crate::stages::dispatch::{self, Listener, Sent};
+use crate::tasks::Followed;
 
 /// All parked calls. Clones share the table.
 #[derive(Clone, Default)]
@@ -38,6 +39,8 @@ pub(crate) struct Paused {
     /// The server's ids of its questions, as raw JSON, and the questions.
     pub(crate) asked: Vec<(Bytes, Asked)>,
     pub(crate) standing: Standing,
+    /// The task that the call has become, if the gateway follows it.
+    pub(crate) follows: Option<Box<Followed>>,
 }
 
 /// How far a call has come through its rounds.
@@ -55,6 +58,8 @@ pub(crate) struct Parked {
     route: Route,
     open: Vec<Later>,
     standing: Standing,
+    /// Cancels the task that the call has become, behind the call itself.
+    follows: Option<Box<Followed>>,
     expiry: AbortHandle,
     place: Taken,
 }
@@ -99,7 +104,7 @@ pub(crate) fn park(
     paused: Paused,
 ) -> Result<Reply, Refusal> {
     let settings = &inbound.snapshot.settings;
-    let Paused { mut exchange, asked, mut standing } = paused;
+    let Paused { mut exchange, asked, mut standing, follows } = paused;
     standing.rounds += 1;
     if standing.rounds > settings.input_rounds_max {
         return Err(too_many_rounds(server));
@@ -146,7 +151,7 @@ pub(crate) fn park(
     });
     let expiry = expiry.abort_handle();
     let server = server.clone();
-    calls.insert(handle, Parked { server, exchange, route, open, standing, expiry, place });
+    calls.insert(handle, Parked { server, exchange, route, open, standing, follows, expiry, place });
     drop(calls);
     Ok(reply)
 }
@@ -159,7 +164,7 @@ pub(crate) async fn take_up(
     server: &ServerName,
     parked: Parked,
 ) -> Result<(Route, Sent), UpstreamError> {
-    let Parked { mut exchange, route, open, standing, place, .. } = parked;
+    let Parked { mut exchange, route, open, standing, mut follows, place, .. } = parked;
     // It goes on, and makes room for another.
     drop(place);
     let bytes = inbound.message.bytes();
@@ -175,14 +180,15 @@ pub(crate) async fn take_up(
         }
     }
     if !unanswered.is_empty() {
-        let paused = Paused { exchange, asked: unanswered, standing };
+        let paused = Paused { exchange, asked: unanswered, standing, follows };
         return Ok((route, Sent::Paused(paused)));
     }
     exchange.resume();
     let listener = Listener::of(gateway, inbound);
     let mut sent = dispatch::follow(server, &route, exchange, Some(&listener)).await?;
-    if let Sent::Paused(paused) = &mut sent {
-        paused.standing = standing;
+    match &mut sent {
+        Sent::Paused(paused) => (paused.standing, paused.follows) = (standing, follows),
+        Sent::Response(_) => follows.iter_mut().for_each(|task| task.end()),
     }
     Ok((route, sent))
 }

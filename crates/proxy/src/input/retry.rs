@@ -31,7 +31,7 @@ impl Retry {
         }
         let responses = message.member("inputResponses");
         if let Some(span) = responses {
-            check(message.bytes(), span)?;
+            check_responses(message.bytes(), span)?;
         }
         let Some(span) = message.member("requestState") else { return Ok(Self::First) };
         let sealed =
@@ -58,7 +58,7 @@ impl Retry {
 }
 
 /// Every response is a result, and every result an object.
-fn check(bytes: &[u8], responses: Span) -> Result<(), Refusal> {
+pub(crate) fn check_responses(bytes: &[u8], responses: Span) -> Result<(), Refusal> {
     let is_object = |span| kind_of(bytes, span) == JsonKind::Object;
     if is_object(responses) && members(bytes, responses).all(|member| is_object(member.value)) {
         return Ok(());

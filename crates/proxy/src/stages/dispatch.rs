@@ -52,6 +52,8 @@ pub(crate) struct Listener<'a> {
     pub(crate) gateway: &'a Gateway,
     /// Whose request it is.
     pub(crate) caller: &'a Caller,
+    /// The server's id of the task that the request is about.
+    pub(crate) task: Option<&'a str>,
 }
 
 impl<'a> Listener<'a> {
@@ -65,6 +67,7 @@ impl<'a> Listener<'a> {
             asker: inbound.asker(),
             gateway,
             caller: &inbound.caller,
+            task: None,
         }
     }
 
@@ -78,6 +81,10 @@ impl<'a> Listener<'a> {
                 None if message.method() == methods::NOTIFICATIONS_PROGRESS => {}
                 None => return Relay::Drop,
             }
+        }
+        // Who does not follow tasks has been given none.
+        if message.method() == methods::NOTIFICATIONS_TASKS_STATUS {
+            return Relay::Drop;
         }
         bridge::relay(message, era, self.era, hearing)
     }
@@ -152,7 +159,12 @@ pub(crate) async fn follow(
             match exchange.next().now_or_never() {
                 Some(incoming) => incoming?,
                 None => {
-                    return Ok(Sent::Paused(Paused { exchange, asked, standing: Standing::default() }));
+                    return Ok(Sent::Paused(Paused {
+                        exchange,
+                        asked,
+                        standing: Standing::default(),
+                        follows: None,
+                    }));
                 }
             }
         };
@@ -184,7 +196,9 @@ pub(crate) async fn follow(
                     continue;
                 }
                 let request = match listener {
-                    Some(listener) => tasks::question(listener.gateway, listener.caller, server, request),
+                    Some(listener) => {
+                        tasks::question(listener.gateway, listener.caller, server, listener.task, request)
+                    }
                     None => request,
                 };
                 match (asker, listener) {

@@ -221,7 +221,9 @@ impl Heard {
                 None
             })
             .collect();
-        watches.iter_mut().for_each(|(_, watch)| watch.keep_hopeful());
+        for (_, watch) in watches.iter_mut() {
+            watch.keep_hopeful();
+        }
         granted.iter().for_each(Registration::missed);
         self.told.extend(granted);
     }

@@ -130,7 +130,9 @@ pub(crate) async fn renew(gateway: Gateway, session: Arc<Session>) {
         }
         snapshot = now;
     }
-    left.iter().for_each(|uri| session.subscriptions.remove(uri));
+    for uri in &left {
+        session.subscriptions.remove(uri);
+    }
 }
 
 /// Gives back what could not be asked for.

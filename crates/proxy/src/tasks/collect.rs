@@ -37,8 +37,9 @@ const OPEN_MAX: usize = 64;
 pub(crate) struct Collectors(Mutex<HashMap<Key, Arc<Collector>>>);
 
 /// The questions of one task.
-#[derive(Debug, Default)]
 struct Collector {
+    /// The way to who asks, which also takes the answers.
+    route: Route,
     questions: Mutex<Questions>,
     changed: Notify,
     stop: CancellationToken,
@@ -64,7 +65,17 @@ impl Collectors {
     }
 }
 
+impl std::fmt::Debug for Collector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Collector").finish_non_exhaustive()
+    }
+}
+
 impl Collector {
+    fn new(route: Route) -> Self {
+        Self { route, questions: Mutex::default(), changed: Notify::new(), stop: CancellationToken::new() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Questions> {
         self.questions.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -131,20 +142,19 @@ pub(crate) async fn answer(
     };
     let bytes = inbound.message.bytes();
     let Some(responses) = inbound.message.member("inputResponses") else { return Ok(()) };
-    let answered: Vec<(Bytes, Bytes)> = {
+    let answered: Vec<Later> = {
         let mut questions = collector.lock();
-        let answered =
-            questions.open.extract_if(.., |question| find(bytes, responses, &question.key).is_some());
-        answered
-            .filter_map(|question| {
-                let response = find(bytes, responses, &question.key)?;
-                Some((question.raw_id, response.slice(bytes)))
-            })
-            .collect()
+        questions.open.extract_if(.., |question| find(bytes, responses, &question.key).is_some()).collect()
     };
-    for (raw_id, response) in answered {
-        let response = compose::result(&raw_id, &with_related(&response, native));
-        dispatch::tell(speaker.route.link(), Segments::from(response)).await?;
+    let mut answered = answered.into_iter();
+    while let Some(question) = answered.next() {
+        let Some(response) = find(bytes, responses, &question.key) else { continue };
+        let response = compose::result(&question.raw_id, &with_related(&response.slice(bytes), native));
+        if let Err(error) = dispatch::tell(collector.route.link(), Segments::from(response)).await {
+            // The client may bring them once more.
+            collector.lock().open.extend(std::iter::once(question).chain(answered));
+            return Err(error);
+        }
     }
     Ok(())
 }
@@ -173,7 +183,7 @@ fn begin(
 ) -> Result<Arc<Collector>, Refusal> {
     let gateway = speaker.gateway;
     let wait = gateway.tasks().waits.enter(&inbound.caller, &inbound.snapshot.settings.tasks)?;
-    let collector = Arc::new(Collector::default());
+    let collector = Arc::new(Collector::new(speaker.route.clone()));
     match gateway.tasks().collectors.lock().entry(key.clone()) {
         // Two polls at the same moment: one of them was first.
         Entry::Occupied(earlier) => return Ok(Arc::clone(earlier.get())),
@@ -223,6 +233,7 @@ impl Collecting {
             log_level: None,
             gateway: &self.gateway,
             caller: &self.caller,
+            task: Some(&self.native),
             asker: Asker::Later { capabilities: &client.capabilities },
         };
         let speaker = Speaker { gateway: &self.gateway, server: &self.server, route: &self.route, client };

@@ -67,13 +67,18 @@ pub(crate) async fn to_end(
         steps: 0,
         _wait: wait,
     };
-    let sent = match era {
+    let mut sent = match era {
         Era::Modern => following.modern(&mut followed, created).await,
         Era::Legacy => following.legacy(&mut followed, created).await,
     }
     .map_err(|refusal| refusal.of(server.name()))?;
-    followed.ended = true;
-    Ok((followed.route.clone(), sent))
+    let route = followed.route.clone();
+    match &mut sent {
+        Sent::Response(_) => followed.end(),
+        // The task is followed on, if the client comes back with answers.
+        Sent::Paused(paused) => paused.follows = Some(Box::new(followed)),
+    }
+    Ok((route, sent))
 }
 
 struct Following<'a> {
@@ -179,7 +184,7 @@ impl Following<'_> {
     async fn answer(&mut self, followed: &mut Followed, state: &Message) -> Result<(), Refusal> {
         if state.member("inputRequests").is_none() {
             // The seed of the task says that there are questions, and not which.
-            return Ok(());
+            return self.pause(state, "pollIntervalMs").await;
         }
         let began = Instant::now();
         let responses = input::answers_to(
@@ -228,7 +233,7 @@ impl Following<'_> {
 }
 
 /// A task that is being followed. Dropped before its end, it is cancelled: nobody waits for it any more.
-struct Followed {
+pub(crate) struct Followed {
     gateway: Gateway,
     server: ServerName,
     route: Route,
@@ -238,6 +243,11 @@ struct Followed {
 }
 
 impl Followed {
+    /// The task has come to its end.
+    pub(crate) fn end(&mut self) {
+        self.ended = true;
+    }
+
     fn speaker(&self) -> Speaker<'_> {
         Speaker { gateway: &self.gateway, server: &self.server, route: &self.route, client: &self.client }
     }

@@ -35,13 +35,14 @@ use tollgate_upstream::{Link, UpstreamError};
 use crate::bridge::{self, Answered, Round};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
+use crate::input;
 use crate::life;
 use crate::reply::Reply;
 use crate::stages::dispatch::{self, Departure, Listener, Sent};
 use crate::stages::{Resolved, Route, policy, resolve, route};
 
 use collect::Collectors;
-pub(crate) use follow::to_end as follow;
+pub(crate) use follow::{Followed, to_end as follow};
 use owners::{Key, Owners};
 pub(crate) use plan::{Plan, plan};
 use rate::Rate;
@@ -87,6 +88,11 @@ pub(crate) async fn serve(gateway: &Gateway, inbound: &Inbound) -> Result<Reply,
     has_method(inbound)?;
     if inbound.era() == Era::Modern {
         capability::require_extension(&inbound.caller)?;
+    }
+    if inbound.message.method() == methods::TASKS_UPDATE
+        && let Some(responses) = inbound.message.member("inputResponses")
+    {
+        input::check_responses(inbound.message.bytes(), responses)?;
     }
     gateway.tasks().rate.count(&inbound.caller, inbound.snapshot.settings.tasks.requests_per_s_max)?;
     let resolved = match inbound.message.method() {
@@ -159,7 +165,7 @@ async fn pass(
         timeout: None,
         log_level,
     };
-    let listener = Listener::of(gateway, inbound);
+    let listener = Listener { task: resolved.native(), ..Listener::of(gateway, inbound) };
     let sent = dispatch::send(server, route, departure, Some(&listener)).await;
     let message = match sent.and_then(Sent::into_response) {
         Ok(message) => message,

@@ -22,6 +22,8 @@ pub(crate) enum Plan {
     /// What the client says of them.
     #[default]
     Plain,
+    /// Nothing, whatever the client says: the server has no tasks.
+    Without,
     /// To a modern server: that tasks can be followed. The gateway does it.
     Declare,
     /// To a legacy server: that the call is to become a task, which its client follows.
@@ -32,8 +34,11 @@ pub(crate) enum Plan {
 
 /// What this call says. Costs next to nothing where the server has no tasks.
 pub(crate) async fn plan(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved, link: &Link) -> Plan {
-    if !link.hello().tasks || inbound.message.method() != methods::TOOLS_CALL {
+    if inbound.message.method() != methods::TOOLS_CALL {
         return Plan::Plain;
+    }
+    if !link.hello().tasks {
+        return if inbound.message.member("task").is_some() { Plan::Without } else { Plan::Plain };
     }
     match (inbound.era(), link.era()) {
         (Era::Legacy, Era::Modern) => Plan::Declare,
@@ -74,7 +79,7 @@ impl Plan {
     pub(crate) fn client(self, client: &ClientProfile) -> Cow<'_, ClientProfile> {
         match self {
             Self::Declare => Cow::Owned(capability::declaring(client)),
-            Self::Plain | Self::Keep | Self::Follow => Cow::Borrowed(client),
+            Self::Plain | Self::Without | Self::Keep | Self::Follow => Cow::Borrowed(client),
         }
     }
 
@@ -82,6 +87,10 @@ impl Plan {
     pub(crate) fn round(self, inbound: &Inbound, round: &Round) -> Option<Round> {
         let ttl = inbound.snapshot.settings.tasks.ttl.as_millis();
         let task = || Some(Bytes::from(format!("{{\"ttl\":{ttl}}}")));
-        matches!(self, Self::Keep | Self::Follow).then(|| Round { task: task(), ..round.clone() })
+        match self {
+            Self::Plain | Self::Declare => None,
+            Self::Without => Some(Round { no_task: true, ..round.clone() }),
+            Self::Keep | Self::Follow => Some(Round { task: task(), ..round.clone() }),
+        }
     }
 }

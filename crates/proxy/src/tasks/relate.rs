@@ -40,12 +40,28 @@ pub(crate) fn notification(
 }
 
 /// A server's request that belongs to a task, as the client may see it: under the client's own id of the task, if it
-/// knows tasks of that kind, and else without.
-pub(crate) fn question(gateway: &Gateway, caller: &Caller, server: &ServerName, request: Message) -> Message {
-    let Some(place) = related(&request) else { return request };
+/// knows tasks of that kind and this one is its own, and else without. It is known to be the client's, or is the one
+/// that it asks about (`asked_about`): an id that is sealed for somebody is as good as the task.
+pub(crate) fn question(
+    gateway: &Gateway,
+    caller: &Caller,
+    server: &ServerName,
+    asked_about: Option<&str>,
+    request: Message,
+) -> Message {
+    if request.meta_member(meta::RELATED_TASK).is_none() {
+        return request;
+    }
+    let owns = |native: &str| {
+        asked_about == Some(native) || gateway.tasks().owners.of(caller, server, native).is_some()
+    };
+    let place = related(&request);
+    let own = place.filter(|place| text(request.bytes(), *place).is_some_and(|native| owns(&native)));
     let mut edit = request.edit();
     let known = caller.client.revision == Revision::V2025_11_25
-        && replace(gateway, caller, server, request.bytes(), place, &mut edit).is_some();
+        && own.is_some_and(|place| {
+            replace(gateway, caller, server, request.bytes(), place, &mut edit).is_some()
+        });
     if !known {
         request.change_meta(&mut edit, &[Change::Remove(meta::RELATED_TASK)]);
     }
@@ -54,12 +70,25 @@ pub(crate) fn question(gateway: &Gateway, caller: &Caller, server: &ServerName, 
     Message::parse(edit.finish().into_bytes(), &limits).unwrap_or(request)
 }
 
-/// Gives a client's answer the server's own id of the task that it belongs to.
-pub(crate) fn answer(gateway: &Gateway, caller: &Caller, answer: &Message, edit: &mut Edit<'_>) {
-    let Some(place) = related(answer) else { return };
-    let id = text(answer.bytes(), place);
-    if let Some(task) = id.and_then(|id| id::unwrap(gateway.sealer(), caller, &id)) {
-        edit.replace(place, quote(&task.native));
+/// Gives a client's answer the server's own id of the task that it belongs to. What is no task of the client's at this
+/// server is left out.
+pub(crate) fn answer(
+    gateway: &Gateway,
+    caller: &Caller,
+    server: &ServerName,
+    answer: &Message,
+    edit: &mut Edit<'_>,
+) {
+    if answer.meta_member(meta::RELATED_TASK).is_none() {
+        return;
+    }
+    let task = related(answer).and_then(|place| {
+        let task = id::unwrap(gateway.sealer(), caller, &text(answer.bytes(), place)?)?;
+        (task.server == *server).then_some((place, task.native))
+    });
+    match task {
+        Some((place, native)) => edit.replace(place, quote(&native)),
+        None => answer.change_meta(edit, &[Change::Remove(meta::RELATED_TASK)]),
     }
 }
 

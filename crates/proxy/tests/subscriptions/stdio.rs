@@ -90,3 +90,25 @@ async fn a_legacy_client_hears_of_its_subscriptions_until_it_leaves() {
     drop(client);
     server.is_asked(&json!([{"toolsListChanged": true}])).await;
 }
+
+#[tokio::test]
+async fn what_is_asked_right_before_the_end_is_answered() {
+    let server = Watched::modern(&[]).await;
+    let gateway = gateway([("one", &server)]);
+    let initialize = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params":
+        {"protocolVersion": "2025-03-26", "capabilities": {}, "clientInfo": {"name": "it", "version": "1"}}});
+    let ping = |id: i64| json!({"jsonrpc": "2.0", "id": id, "method": "ping"});
+    let meta = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                      "io.modelcontextprotocol/clientCapabilities": {}});
+    let discover = json!({"jsonrpc": "2.0", "id": 2, "method": "server/discover", "params": {"_meta": meta}});
+    for last in [json!([ping(2), ping(3)]), discover] {
+        let mut client = Client::new(&gateway);
+        client.say(&initialize).await;
+        assert_eq!(client.hear().await.unwrap()["id"], 1);
+        client.say(&last).await;
+        client.output.shutdown().await.unwrap();
+        let answer = client.hear().await.unwrap_or_else(|| panic!("no answer to {last}"));
+        assert!(answer["id"] == 2 || answer.as_array().is_some_and(|all| all.len() == 2), "{answer}");
+        assert_eq!(client.hear().await, None);
+    }
+}

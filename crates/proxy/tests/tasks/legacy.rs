@@ -130,6 +130,26 @@ async fn what_the_server_asks_meanwhile_belongs_to_the_task_on_both_sides() {
 }
 
 #[tokio::test]
+async fn a_question_and_its_answer_name_no_task_of_somebody_elses() {
+    let (tasks, old) = rig().await;
+    let gateway = gateway([("old", &old)]);
+    let (client, _) = Client::legacy(&gateway, "/mcp/old", "2025-11-25", json!({"elicitation": {}})).await;
+    let created = client.ask("tools/call", call("slow")).await;
+    let id = &created.result()["task"]["taskId"];
+    let of = |id: &str| json!({"k": 1, "io.modelcontextprotocol/related-task": {"taskId": id}});
+    let params = json!({"message": "Name?", "requestedSchema": {}, "_meta": of("of-somebody-else")});
+    let question = json!({"method": "elicitation/create", "params": params});
+    tasks.set("native-1", json!({"status": "input_required", "ask": question}));
+    let mut result = client.begin("tasks/result", &json!({"taskId": id}));
+    let asked = result.next().await;
+    assert_eq!((related(&asked["params"]), &asked["params"]["_meta"]["k"]), (&Value::Null, &json!(1)));
+    let answer = json!({"action": "accept", "content": {}, "_meta": of("of-somebody-else")});
+    client.tell(&json!({"jsonrpc": "2.0", "id": asked["id"], "result": answer})).await;
+    let task = tasks.until("native-1", |task| task["answered"].is_object()).await;
+    assert_eq!((related(&task["answered"]), &task["answered"]["_meta"]["k"]), (&Value::Null, &json!(1)));
+}
+
+#[tokio::test]
 async fn a_merged_endpoint_makes_and_cancels_tasks() {
     let (_, old) = rig().await;
     let new = servers::modern(Tasks::default()).await;

@@ -166,3 +166,20 @@ async fn asking_too_often_is_refused() {
     assert_eq!(refused, 1);
     assert_eq!(new.seen("tasks/get").len(), 2);
 }
+
+#[tokio::test]
+async fn a_task_that_needs_input_and_does_not_say_which_is_not_asked_at_once_again() {
+    let (tasks, new) = rig().await;
+    let poll_min = Duration::from_millis(200);
+    let tasks_settings = TaskSettings { poll_min, ..TaskSettings::default() };
+    let settings = ProxySettings { tasks: tasks_settings, ..ProxySettings::default() };
+    let gateway = gateway_with([("new", &new)], settings, &[]);
+    let (client, _) = Client::legacy(&gateway, "/mcp/new", "2025-11-25", json!({})).await;
+    let began = std::time::Instant::now();
+    let call = calling(&client, slow());
+    crate::eventually(|| tasks.get("native-1")).await;
+    tasks.set("native-1", json!({"status": "input_required"}));
+    crate::eventually(|| (new.seen("tasks/get").len() >= 4).then_some(())).await;
+    assert!(began.elapsed() >= 3 * poll_min, "{:?}", began.elapsed());
+    call.abort();
+}

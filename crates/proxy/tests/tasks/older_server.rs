@@ -1,9 +1,12 @@
 //! A modern client in front of a server of 2025-11-25.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use tollgate_proxy::ProxySettings;
 
 use crate::fake::Fake;
-use crate::rig::{Client, TASKS, gateway};
+use crate::rig::{Client, TASKS, gateway, gateway_with};
 use crate::servers::{self, Tasks};
 
 async fn rig() -> (Tasks, Fake) {
@@ -117,6 +120,10 @@ async fn what_the_server_asks_meanwhile_is_answered_by_updates() {
         "until it is answered"
     );
 
+    for wrong in [json!([]), json!({key: "yes"})] {
+        let given = json!({"taskId": id, "inputResponses": wrong});
+        assert_eq!(client.ask("tasks/update", given).await.code(), -32602);
+    }
     let answer = json!({"action": "accept", "content": {"name": "Ada"}});
     let given = json!({"taskId": id, "inputResponses": {key: answer, "never-asked": {}}});
     assert_eq!(client.ask("tasks/update", given).await.result()["resultType"], "complete");
@@ -168,4 +175,37 @@ async fn a_call_that_is_given_up_takes_its_task_along() {
     calling.abort();
     tasks.until("native-1", |task: &Value| task["status"] == "cancelled").await;
     crate::eventually(|| (gateway.overview().tasks_followed == 0).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_its_client_takes_its_task_along_when_it_is_given_up() {
+    for comes_back in [true, false] {
+        let (tasks, old) = rig().await;
+        let wait = Duration::from_millis(if comes_back { 20_000 } else { 200 });
+        let settings = ProxySettings { input_timeout: wait, ..ProxySettings::default() };
+        let gateway = gateway_with([("old", &old)], settings, &[]);
+        let client = Client::modern(&gateway, "/mcp/old", json!({"elicitation": {}}));
+        let calling = tokio::spawn({
+            let client = client.clone();
+            async move { client.call("must").await }
+        });
+        crate::eventually(|| tasks.get("native-1")).await;
+        let question =
+            json!({"method": "elicitation/create", "params": {"message": "Name?", "requestedSchema": {}}});
+        tasks.set("native-1", json!({"status": "input_required", "ask": question}));
+        let asked = calling.await.unwrap();
+        assert_eq!(asked.result()["resultType"], "input_required", "{asked:?}");
+        if !comes_back {
+            tasks.until("native-1", |task| task["status"] == "cancelled").await;
+            continue;
+        }
+        let answer = json!({"action": "accept", "content": {}});
+        let retry = json!({"name": "must", "arguments": {}, "inputResponses": {"input-1": answer},
+                           "requestState": asked.result()["requestState"]});
+        let retrying = tokio::spawn(async move { client.ask("tools/call", retry).await });
+        tasks.until("native-1", |task| task["answered"].is_object()).await;
+        tasks.set("native-1", json!({"status": "completed"}));
+        assert_eq!(retrying.await.unwrap().text(), "ready");
+        assert_eq!(old.seen("tasks/cancel").len(), 0);
+    }
 }

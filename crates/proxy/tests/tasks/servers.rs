@@ -226,7 +226,9 @@ fn task_result(tasks: &Tasks, request: &Seen, id: String) -> Answer {
                 let mut question = task["ask"].clone();
                 question["id"] = json!(id);
                 question["jsonrpc"] = json!("2.0");
-                question["params"]["_meta"] = related.clone();
+                if question["params"]["_meta"].is_null() {
+                    question["params"]["_meta"] = related.clone();
+                }
                 tasks.set(&id, json!({"status": "input_required"}));
                 let _ = sender.send(event(&question)).await;
                 continue;
