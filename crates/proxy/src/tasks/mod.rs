@@ -106,6 +106,10 @@ pub(crate) async fn serve(gateway: &Gateway, inbound: &Inbound) -> Result<Reply,
         let route = route::open(server, &inbound.caller, &permit).await?;
         let served = match (inbound.era(), route.link().era()) {
             (Era::Modern, Era::Legacy) => adapt::serve(gateway, inbound, &resolved, &route).await,
+            // The extension has no list (tasks extension), so neither has a server of that era.
+            (Era::Legacy, Era::Modern) if inbound.message.method() == methods::TASKS_LIST => {
+                return Err(Refusal::new(Stage::Resolve, Code::MethodNotFound, "Method not found"));
+            }
             (Era::Legacy, Era::Modern) => return Err(id::unknown()),
             _ => pass(gateway, inbound, &resolved, &route).await,
         };
