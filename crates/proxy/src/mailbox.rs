@@ -7,10 +7,14 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use tollgate_mcp::Segments;
 
 use crate::replay::History;
+
+/// How long a client that reads slowly may hold up what a server says or asks.
+pub(crate) const READER_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Both ends of the queue. Clones share it.
 #[derive(Clone, Debug)]

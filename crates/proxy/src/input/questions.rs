@@ -2,20 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tollgate_mcp::{Message, Segments, meta, methods};
 use tollgate_telemetry::counters::{Keeping, Kept};
 
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Mailbox, READER_PATIENCE};
 
 /// How many notifications of progress with one question may wait for the server.
 const PROGRESS_MAX: usize = 8;
-/// How long a client may leave its stream full before it counts as not reading it.
-const READER_PATIENCE: Duration = Duration::from_secs(30);
-
 /// The open questions of one client. Clones share the table.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Questions(Arc<Mutex<Table>>);

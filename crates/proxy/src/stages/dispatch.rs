@@ -15,11 +15,8 @@ use crate::bridge::{self, Hearing, Relay};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::input::{Asked, Asker, Asking, Paused, Standing, refuse_question};
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Mailbox, READER_PATIENCE};
 use crate::tasks;
-
-/// How long a client that reads slowly may hold a server's notification up.
-const READER_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How many questions one result may carry to a modern client.
 const ASKED_AT_ONCE_MAX: usize = 64;
