@@ -6,6 +6,7 @@
 mod caching;
 mod cursor;
 mod endpoint;
+mod known;
 mod list;
 mod mirrored;
 pub mod names;
@@ -15,6 +16,7 @@ pub mod uris;
 pub use caching::Caching;
 pub use cursor::MergedCursor;
 pub use endpoint::{Catalog, CatalogError, Endpoint, Named, Shape};
+pub use known::{Known, KnownServer, KnownToolset, ServerFacts, ToolDefinition, ToolFacts};
 pub use list::{Exposure, Item, ListKind, NotAList, Page, may_need_fitting};
 pub use mirrored::{InvalidMirror, Mirrored, mirrored};
 pub use settings::{Pick, PromptChoice, ResourceChoice, ToolChoice, ToolsetSettings, UriPick};

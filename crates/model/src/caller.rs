@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::Revision;
+use crate::{Principal, Revision};
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -73,10 +73,8 @@ pub struct ClientProfile {
 /// Everything that decides which upstream session or process may serve a request.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// The caller's tenant.
-    pub tenant: TenantId,
-    /// The caller.
-    pub principal: PrincipalId,
+    /// Who calls.
+    pub who: Arc<Principal>,
     /// The caller's legacy session, if there is one.
     pub session: Option<SessionId>,
     /// What the client said of itself.
@@ -93,8 +91,18 @@ pub struct Owner {
 }
 
 impl Caller {
+    /// The caller's tenant.
+    pub fn tenant(&self) -> &TenantId {
+        &self.who.tenant
+    }
+
+    /// Who of the tenant it is.
+    pub fn principal(&self) -> &PrincipalId {
+        &self.who.id
+    }
+
     /// Whose everything is that the caller makes.
     pub fn owner(&self) -> Owner {
-        Owner { tenant: self.tenant.clone(), principal: self.principal.clone() }
+        Owner { tenant: self.tenant().clone(), principal: self.principal().clone() }
     }
 }

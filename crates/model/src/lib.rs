@@ -4,13 +4,21 @@
 //! does I/O, knows a socket, or depends on an async runtime.
 
 mod caller;
+mod decision;
+mod key;
 mod name;
+mod principal;
 mod refusal;
 mod revision;
 mod secret;
+mod time;
 
 pub use caller::{Caller, ClientProfile, Owner, PrincipalId, SessionId, TenantId};
+pub use decision::{Decision, Obligations, PolicyRef, RecordLevel};
+pub use key::{KeyHash, KeyRecord};
 pub use name::{EndpointName, InvalidName, NAME_BYTES_MAX, ServerName};
+pub use principal::{Actor, KeyId, Principal, Proof};
 pub use refusal::{Code, CodeRow, Refusal, Retry, Source, Stage};
 pub use revision::{Era, Revision, UnknownRevision};
 pub use secret::Secret;
+pub use time::{Clock, SystemClock, Timestamp};

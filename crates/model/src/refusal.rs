@@ -17,6 +17,8 @@ pub enum Stage {
     Session,
     /// The envelope: JSON, JSON-RPC, required metadata, headers against body.
     Envelope,
+    /// Finding out who calls.
+    Identity,
     /// Resolving a name to a server and what it calls the thing.
     Resolve,
     /// Policy.
@@ -34,6 +36,7 @@ impl Stage {
             Self::Transport => "transport",
             Self::Session => "session",
             Self::Envelope => "envelope",
+            Self::Identity => "identity",
             Self::Resolve => "resolve",
             Self::Policy => "policy",
             Self::Route => "route",
@@ -211,6 +214,15 @@ codes! {
     HeadersTooLarge = "headers_too_large", rpc -32600 / -32600, http 431 / 431, Client, Never;
     /// The body did not arrive in time.
     BodyTimeout = "body_timeout", rpc -32600 / -32600, http 408 / 408, Client, Safe;
+    /// The request says not who calls, or nothing that it says is a proof: no key, token or certificate, or one that is
+    /// malformed, unknown, expired, revoked or meant for another address.
+    Unauthenticated = "unauthenticated", rpc -32001 / -32001, http 401 / 401, Client, Never;
+    /// The access token was not granted for what the request needs.
+    InsufficientScope = "insufficient_scope", rpc -32003 / -32003, http 403 / 403, Client, Never;
+    /// Too many failed attempts to prove who calls came from this address.
+    TooManyFailures = "too_many_failures", rpc -32603 / -32603, http 429 / 429, Client, Safe;
+    /// Who calls cannot be found out: the issuer's keys or its introspection are not to be had, or the stored state is not.
+    IdentityUnavailable = "identity_unavailable", rpc -32603 / -32603, http 503 / 503, Gateway, Safe;
     /// Policy does not allow it.
     Denied = "denied", rpc -32603 / -32603, http 403 / 403, Policy, Never;
     /// The server cannot be reached, or did not start.

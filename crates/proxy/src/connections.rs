@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use tollgate_model::{Code, PrincipalId, Refusal, SessionId, Stage, TenantId};
+use tollgate_model::{Code, Principal, Refusal, SessionId, Stage};
 
 use crate::downstream::Connection;
 
@@ -23,14 +23,9 @@ impl Connections {
     }
 
     /// Finds a connection for the caller who may post to it. Anyone else's is as good as unknown.
-    pub(crate) fn find(
-        &self,
-        id: &str,
-        tenant: &TenantId,
-        principal: &PrincipalId,
-    ) -> Option<Arc<Connection>> {
+    pub(crate) fn find(&self, id: &str, who: &Principal) -> Option<Arc<Connection>> {
         let connections = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        connections.get(&SessionId::new(id)).filter(|connection| connection.is_of(tenant, principal)).cloned()
+        connections.get(&SessionId::new(id)).filter(|connection| connection.is_of(who)).cloned()
     }
 
     pub(crate) fn remove(&self, id: &SessionId) {
@@ -45,16 +40,18 @@ impl Connections {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tollgate_model::{PrincipalId, Proof, TenantId};
 
     #[test]
     fn a_connection_is_its_owners() {
-        let (tenant, alice) = (TenantId::default(), PrincipalId::new("alice"));
-        let owner = (tenant.clone(), alice.clone());
+        let who = |tenant: TenantId, id| Arc::new(Principal::new(tenant, PrincipalId::new(id), Proof::Local));
+        let alice = who(TenantId::default(), "alice");
+        let owner = Arc::clone(&alice);
         let connections = Connections::default();
         let connection = Arc::new(Connection::new(SessionId::new("c"), owner, None, 1, false));
         connections.add(connection, 1).expect("room");
-        assert!(connections.find("c", &tenant, &alice).is_some());
-        assert!(connections.find("c", &tenant, &PrincipalId::new("bob")).is_none());
-        assert!(connections.find("c", &TenantId::new("other"), &alice).is_none());
+        assert!(connections.find("c", &alice).is_some());
+        assert!(connections.find("c", &who(TenantId::default(), "bob")).is_none());
+        assert!(connections.find("c", &who(TenantId::new("other"), "alice")).is_none());
     }
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollgate_catalog::{Catalog, CatalogError, Endpoint, ListKind, ToolsetSettings};
 use tollgate_mcp::{Message, Segments, methods};
-use tollgate_model::{EndpointName, PrincipalId, ServerName, TenantId};
+use tollgate_model::{EndpointName, Principal, ServerName};
 use tollgate_upstream::{
     Audience, EventKind, Isolation, Question, Server, ServerEvent, ServerSettings, ServerStatus,
     SettingsError,
@@ -54,7 +54,7 @@ struct Inner {
     running: TaskTracker,
     drain: CancellationToken,
     reloads: watch::Sender<()>,
-    local: (TenantId, PrincipalId),
+    local: Arc<Principal>,
 }
 
 /// What is configured at one moment.
@@ -124,7 +124,7 @@ impl Gateway {
             running: TaskTracker::new(),
             drain: CancellationToken::new(),
             reloads: watch::Sender::new(()),
-            local: (TenantId::default(), PrincipalId::local()),
+            local: Arc::new(Principal::local()),
         }));
         tokio::spawn(follow_events(Arc::downgrade(&gateway.0), inbox));
         tokio::spawn(sweep(Arc::downgrade(&gateway.0)));
@@ -275,8 +275,8 @@ impl Gateway {
     }
 
     /// Whoever calls while no identity is configured.
-    pub(crate) fn local_caller(&self) -> (TenantId, PrincipalId) {
-        self.0.local.clone()
+    pub(crate) fn local_caller(&self) -> Arc<Principal> {
+        Arc::clone(&self.0.local)
     }
 
     /// Ends a session, here and at the servers that kept something for it.
@@ -489,8 +489,10 @@ fn concerns(audience: &Audience, session: &Session) -> bool {
     let caller = &session.caller;
     match audience {
         Audience::Everyone => true,
-        Audience::Tenant(tenant) => *tenant == caller.tenant,
-        Audience::Principal(tenant, principal) => *tenant == caller.tenant && *principal == caller.principal,
+        Audience::Tenant(tenant) => tenant == caller.tenant(),
+        Audience::Principal(tenant, principal) => {
+            tenant == caller.tenant() && principal == caller.principal()
+        }
         Audience::Session(id) => caller.session.as_ref() == Some(id),
     }
 }
@@ -541,19 +543,15 @@ mod tests {
             let transport = Transport::Http(HttpSettings::new(url));
             let server = ServerSettings { isolation, ..ServerSettings::new(name.clone(), transport) };
             let gateway = Gateway::new(ProxySettings::default(), vec![server], &[]).expect("a gateway");
-            let (tenant, principal) = gateway.local_caller();
+            let who = gateway.local_caller();
             let client = ClientProfile {
                 revision: Revision::V2025_11_25,
                 capabilities: Bytes::from_static(b"{}"),
                 info: None,
             };
             let session = Some(SessionId::new("s"));
-            let caller = Caller {
-                tenant: tenant.clone(),
-                principal: principal.clone(),
-                session,
-                client: Arc::new(client),
-            };
+            let (tenant, principal) = (who.tenant.clone(), who.id.clone());
+            let caller = Caller { who, session, client: Arc::new(client) };
             gateway.sessions().add(Arc::new(Session::new(caller, None)), 1).expect("room");
             gateway.meant(&Audience::Principal(tenant, principal), &name).is_some()
         };

@@ -149,8 +149,8 @@ impl Key {
         Self {
             kind,
             endpoint: endpoint.cloned(),
-            tenant: caller.tenant.clone(),
-            principal: caller.principal.clone(),
+            tenant: caller.tenant().clone(),
+            principal: caller.principal().clone(),
             session: caller.session.clone(),
             // Copied, since the original shares the buffer of a whole request.
             capabilities: Bytes::copy_from_slice(&caller.client.capabilities),

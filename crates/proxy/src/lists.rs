@@ -252,7 +252,7 @@ fn cursor_purpose(inbound: &Inbound, kind: ListKind) -> String {
     let endpoint = inbound.endpoint.name().map_or("", ServerName::as_str);
     let caller = &inbound.caller;
     // No part can hold a NUL, so no two purposes are one text.
-    [CURSOR, kind.method(), endpoint, caller.tenant.as_str(), caller.principal.as_str()].join("\0")
+    [CURSOR, kind.method(), endpoint, caller.tenant().as_str(), caller.principal().as_str()].join("\0")
 }
 
 /// Reads a server's list from a cursor on: one page, or all that are left.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tollgate_mcp::{Kind, LogLevel, Message, Segments, methods};
-use tollgate_model::{Caller, Code, EndpointName, PrincipalId, Refusal, SessionId, Stage, TenantId};
+use tollgate_model::{Caller, Code, EndpointName, Principal, Refusal, SessionId, Stage};
 use tollgate_telemetry::counters;
 
 use crate::gateway::Gateway;
@@ -201,13 +201,12 @@ impl Sessions {
     pub(crate) fn find(
         &self,
         id: &str,
-        tenant: &TenantId,
-        principal: &PrincipalId,
+        who: &Principal,
         endpoint: Option<&EndpointName>,
     ) -> Option<Arc<Session>> {
         let by_id = self.by_id.read().unwrap_or_else(PoisonError::into_inner);
         let session = by_id.get(&SessionId::new(id))?;
-        let own = session.caller.tenant == *tenant && session.caller.principal == *principal;
+        let own = (session.caller.tenant(), session.caller.principal()) == (&who.tenant, &who.id);
         if !own || session.endpoint.as_ref() != endpoint {
             return None;
         }
@@ -281,7 +280,11 @@ impl Sessions {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use tollgate_model::{ClientProfile, Revision};
+    use tollgate_model::{ClientProfile, PrincipalId, Proof, Revision, TenantId};
+
+    fn who(principal: &str) -> Arc<Principal> {
+        Arc::new(Principal::new(TenantId::default(), PrincipalId::new(principal), Proof::Local))
+    }
 
     fn session(id: &str, principal: &str) -> Arc<Session> {
         let client = ClientProfile {
@@ -289,12 +292,8 @@ mod tests {
             capabilities: Bytes::from_static(b"{}"),
             info: None,
         };
-        let caller = Caller {
-            tenant: TenantId::default(),
-            principal: PrincipalId::new(principal),
-            session: Some(SessionId::new(id)),
-            client: Arc::new(client),
-        };
+        let caller =
+            Caller { who: who(principal), session: Some(SessionId::new(id)), client: Arc::new(client) };
         Arc::new(Session::new(caller, None))
     }
 
@@ -302,13 +301,11 @@ mod tests {
     fn another_principals_session_is_as_good_as_unknown() {
         let sessions = Sessions::new();
         sessions.add(session("a", "alice"), 10).expect("room");
-        let find = |principal: &str| {
-            sessions.find("a", &TenantId::default(), &PrincipalId::new(principal), None).is_some()
-        };
+        let find = |principal: &str| sessions.find("a", &who(principal), None).is_some();
         assert!(find("alice"));
         assert!(!find("mallory"));
         let elsewhere = EndpointName::new("files").expect("a name");
-        let found = sessions.find("a", &TenantId::default(), &PrincipalId::new("alice"), Some(&elsewhere));
+        let found = sessions.find("a", &who("alice"), Some(&elsewhere));
         assert!(found.is_none(), "a session belongs to the endpoint that it was opened at");
     }
 

@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue};
 use tokio::sync::mpsc;
 use tollgate_mcp::headers::MCP_PARAM_PREFIX;
 use tollgate_mcp::{Kind, Message, Segments, codes, headers, json, meta, methods};
-use tollgate_model::{Caller, ClientProfile, Era, PrincipalId, Revision, ServerName, TenantId};
+use tollgate_model::{Caller, ClientProfile, Era, Principal, Revision, ServerName};
 use tollgate_upstream::{
     EraChoice, HttpSettings, Incoming, Link, Outbound, Server, ServerSettings, Transport, UpstreamError,
 };
@@ -97,12 +97,8 @@ impl Client {
         let (events, heard) = mpsc::channel(16);
         let server =
             Server::new(settings, events).map_err(|error| Failure::usage(format!("{url}: {error}")))?;
-        let caller = Caller {
-            tenant: TenantId::default(),
-            principal: PrincipalId::local(),
-            session: None,
-            client: Arc::new(profile(era)),
-        };
+        let caller =
+            Caller { who: Arc::new(Principal::local()), session: None, client: Arc::new(profile(era)) };
         match server.open(&caller).await {
             Ok(link) => Ok(Self { server, link, _events: heard }),
             Err(error) => {

@@ -44,8 +44,8 @@ pub(crate) enum Scope {
 impl Scope {
     /// A caller without a session (a modern client) falls to its principal's scope.
     pub(crate) fn of(caller: &Caller, isolation: Isolation) -> Self {
-        let tenant = || caller.tenant.clone();
-        let principal = || caller.principal.clone();
+        let tenant = || caller.tenant().clone();
+        let principal = || caller.principal().clone();
         match (isolation, &caller.session) {
             (Isolation::Shared, _) => Self::Shared,
             (Isolation::Tenant, _) => Self::Tenant(tenant()),

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use tollgate_catalog::Endpoint;
 use tollgate_mcp::{Kind, Message, Segments, methods};
-use tollgate_model::{Caller, Code, EndpointName, Era, PrincipalId, Refusal, SessionId, Stage, TenantId};
+use tollgate_model::{Caller, Code, EndpointName, Era, Principal, Refusal, SessionId, Stage};
 
 use super::batch::{self, Answers, Batch};
 use super::call::Call;
@@ -24,7 +24,7 @@ use crate::session::Session;
 pub(crate) struct Connection {
     id: SessionId,
     /// Whose it is.
-    owner: (TenantId, PrincipalId),
+    owner: Arc<Principal>,
     endpoint: Option<EndpointName>,
     outbox: Mailbox,
     /// Requests under way, in the session or without one: a client numbers all of them together.
@@ -37,7 +37,7 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(
         id: SessionId,
-        owner: (TenantId, PrincipalId),
+        owner: Arc<Principal>,
         endpoint: Option<EndpointName>,
         queue_max: usize,
         modern: bool,
@@ -61,8 +61,8 @@ impl Connection {
         &self.id
     }
 
-    pub(crate) fn is_of(&self, tenant: &TenantId, principal: &PrincipalId) -> bool {
-        (&self.owner.0, &self.owner.1) == (tenant, principal)
+    pub(crate) fn is_of(&self, who: &Principal) -> bool {
+        (&self.owner.tenant, &self.owner.id) == (&who.tenant, &who.id)
     }
 
     /// The client has gone: what it asked for is cancelled, and its session ends.
@@ -151,8 +151,8 @@ impl Connection {
         let endpoint = self.served(&snapshot)?;
         if era == Era::Modern {
             let profile = classify::modern_profile(&message)?;
-            let (tenant, principal) = self.owner.clone();
-            let caller = Caller { tenant, principal, session: None, client: Arc::new(profile) };
+            let who = Arc::clone(&self.owner);
+            let caller = Caller { who, session: None, client: Arc::new(profile) };
             return self.start(gateway, snapshot, endpoint, message, caller, None);
         }
         if message.method() == methods::INITIALIZE {
@@ -218,8 +218,8 @@ impl Connection {
             return Err(Refusal::new(Stage::Session, Code::InvalidRequest, text));
         }
         let profile = classify::legacy_profile(message)?;
-        let (tenant, principal) = self.owner.clone();
-        let caller = Caller { tenant, principal, session: Some(self.id.clone()), client: Arc::new(profile) };
+        let who = Arc::clone(&self.owner);
+        let caller = Caller { who, session: Some(self.id.clone()), client: Arc::new(profile) };
         let id = message.id_raw().unwrap_or_default();
         let place = self.in_flight.enter(&id, snapshot.settings.in_flight_max)?;
         let (connection, gateway) = (Arc::clone(self), gateway.clone());

@@ -9,7 +9,7 @@ use http::header::{
 };
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tollgate_catalog::Endpoint;
-use tollgate_model::{Code, Era, Refusal, Stage};
+use tollgate_model::{Code, Era, Principal, Refusal, Stage};
 
 use super::address::{Peer, client_address};
 use super::body::Body;
@@ -60,7 +60,8 @@ where
         let refusal = Refusal::new(Stage::Transport, Code::Draining, "the gateway is stopping");
         refused(gateway, &refusal, era, None)
     } else {
-        route(gateway, snapshot, request, era).await
+        let who = gateway.local_caller();
+        route(gateway, snapshot, who, request, era).await
     };
     if let Some(origin) = origin {
         let map = response.headers_mut();
@@ -74,20 +75,28 @@ where
     response
 }
 
-async fn route<B>(gateway: &Gateway, snapshot: Arc<Snapshot>, request: Request<B>, era: Era) -> Response<Body>
+async fn route<B>(
+    gateway: &Gateway,
+    snapshot: Arc<Snapshot>,
+    who: Arc<Principal>,
+    request: Request<B>,
+    era: Era,
+) -> Response<Body>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
 {
     let path = request.uri().path();
     let path = path.strip_prefix(snapshot.public_prefix.as_str()).unwrap_or(path);
     match (place(&snapshot, path), request.method()) {
-        (Place::Mcp(endpoint), &Method::POST) => streamable::post(gateway, snapshot, endpoint, request).await,
-        (Place::Mcp(endpoint), &Method::GET) => streamable::get(gateway, &snapshot, endpoint, &request),
-        (Place::Mcp(endpoint), &Method::DELETE) => streamable::delete(gateway, endpoint, &request),
+        (Place::Mcp(endpoint), &Method::POST) => {
+            streamable::post(gateway, snapshot, who, endpoint, request).await
+        }
+        (Place::Mcp(endpoint), &Method::GET) => streamable::get(gateway, &snapshot, &who, endpoint, &request),
+        (Place::Mcp(endpoint), &Method::DELETE) => streamable::delete(gateway, &who, endpoint, &request),
         (Place::Mcp(_), _) => not_allowed(gateway, era, "POST, GET, DELETE"),
-        (Place::Sse(endpoint), &Method::GET) => sse::open(gateway, &snapshot, endpoint, &request),
+        (Place::Sse(endpoint), &Method::GET) => sse::open(gateway, &snapshot, who, endpoint, &request),
         (Place::Sse(_), _) => not_allowed(gateway, era, "GET"),
-        (Place::Messages, &Method::POST) => sse::post(gateway, request).await,
+        (Place::Messages, &Method::POST) => sse::post(gateway, &who, request).await,
         (Place::Messages, _) => not_allowed(gateway, era, "POST"),
         (Place::Nowhere, _) => {
             let text =

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use tollgate_catalog::Endpoint;
 use tollgate_mcp::encode_named;
-use tollgate_model::{Code, Era, Refusal, SessionId, Stage};
+use tollgate_model::{Code, Era, Principal, Refusal, SessionId, Stage};
 
 use super::body::Body;
 use super::connection::Connection;
@@ -22,6 +22,7 @@ const CONNECTION: &str = "sessionId";
 pub(crate) fn open<B>(
     gateway: &Gateway,
     snapshot: &Snapshot,
+    who: Arc<Principal>,
     endpoint: Option<Arc<Endpoint>>,
     request: &Request<B>,
 ) -> Response<Body> {
@@ -35,7 +36,7 @@ pub(crate) fn open<B>(
                 .because(error.to_string())
         })?;
         let settings = &snapshot.settings;
-        let (owner, at) = (gateway.local_caller(), endpoint.name().cloned());
+        let (owner, at) = (who, endpoint.name().cloned());
         let connection = Connection::new(SessionId::new(&id), owner, at, settings.stream_queue_max, false);
         let connection = Arc::new(connection);
         gateway.connections().add(Arc::clone(&connection), settings.sessions_max)?;
@@ -47,7 +48,7 @@ pub(crate) fn open<B>(
 }
 
 /// Takes a client's message in; whatever there is to answer goes to its stream.
-pub(crate) async fn post<B>(gateway: &Gateway, request: Request<B>) -> Response<Body>
+pub(crate) async fn post<B>(gateway: &Gateway, who: &Principal, request: Request<B>) -> Response<Body>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
 {
@@ -57,8 +58,7 @@ where
             let text = format!("the `{CONNECTION}` parameter is missing");
             Refusal::new(Stage::Session, Code::MissingSession, text)
         })?;
-        let (tenant, principal) = gateway.local_caller();
-        let connection = gateway.connections().find(&id, &tenant, &principal).ok_or_else(|| {
+        let connection = gateway.connections().find(&id, who).ok_or_else(|| {
             let text = "no such connection; it may have ended: open the stream again";
             Refusal::new(Stage::Session, Code::UnknownSession, text)
         })?;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use tollgate_catalog::Endpoint;
 use tollgate_mcp::{Kind, Message, headers as names, methods};
-use tollgate_model::{Caller, Code, Era, Refusal, SessionId, Stage};
+use tollgate_model::{Caller, Code, Era, Principal, Refusal, SessionId, Stage};
 
 use super::batch::{self, Batch};
 use super::body::Body;
@@ -29,6 +29,7 @@ use crate::session::Session;
 pub(crate) async fn post<B>(
     gateway: &Gateway,
     snapshot: Arc<Snapshot>,
+    who: Arc<Principal>,
     endpoint: Option<Arc<Endpoint>>,
     request: Request<B>,
 ) -> Response<Body>
@@ -43,7 +44,7 @@ where
         let accepts = headers::check_accept(&parts.headers)?;
         let bytes = intake::read(body, &snapshot.settings).await?;
         if batch::is_array(&bytes)
-            && let Some(session) = batching_session(gateway, &parts.headers, version, &endpoint)?
+            && let Some(session) = batching_session(gateway, &who, &parts.headers, version, &endpoint)?
         {
             let batch = Batch::split(&bytes, &snapshot.settings)?;
             return Ok(Err((endpoint, accepts, session, batch)));
@@ -63,7 +64,7 @@ where
     };
     let era = classify::era(&message, version);
     let id = message.id_raw();
-    let post = Post { gateway, snapshot, endpoint, message, headers: &parts.headers, accepts, version };
+    let post = Post { gateway, snapshot, who, endpoint, message, headers: &parts.headers, accepts, version };
     let answered = match era {
         Era::Modern => post.modern().await,
         Era::Legacy => post.legacy().await,
@@ -74,6 +75,7 @@ where
 struct Post<'a> {
     gateway: &'a Gateway,
     snapshot: Arc<Snapshot>,
+    who: Arc<Principal>,
     endpoint: Arc<Endpoint>,
     message: Message,
     headers: &'a HeaderMap,
@@ -98,8 +100,7 @@ impl Post<'_> {
         }
         let profile = classify::modern_profile(&self.message)?;
         classify::check_headers(&self.message, self.headers)?;
-        let (tenant, principal) = self.gateway.local_caller();
-        let caller = Caller { tenant, principal, session: None, client: Arc::new(profile) };
+        let caller = Caller { who: Arc::clone(&self.who), session: None, client: Arc::new(profile) };
         if self.message.method() == methods::SUBSCRIPTIONS_LISTEN && !self.accepts.events {
             return Err(sse::no_events());
         }
@@ -123,7 +124,7 @@ impl Post<'_> {
         if self.message.kind() == Kind::Request && self.message.method() == methods::INITIALIZE {
             return self.initialize().await;
         }
-        let session = find_session(self.gateway, self.headers, &self.endpoint)?;
+        let session = find_session(self.gateway, &self.who, self.headers, &self.endpoint)?;
         match self.message.kind() {
             Kind::Request => {
                 let in_flight_max = self.snapshot.settings.in_flight_max;
@@ -131,7 +132,9 @@ impl Post<'_> {
                 let place = session.in_flight.enter(&id, in_flight_max)?;
                 let gateway = self.gateway.clone();
                 let (accepts, snapshot) = (self.accepts, Arc::clone(&self.snapshot));
-                let inbound = self.inbound(session.caller.clone(), None, Some(Arc::clone(&session)))?;
+                // What this request proved holds for it: groups and scopes may be others than when the session began.
+                let caller = Caller { who: Arc::clone(&self.who), ..session.caller.clone() };
+                let inbound = self.inbound(caller, None, Some(Arc::clone(&session)))?;
                 Ok(resume::answer(gateway, &snapshot, inbound, place, session, accepts).await)
             }
             Kind::Notification | Kind::Result | Kind::Error => {
@@ -143,13 +146,12 @@ impl Post<'_> {
 
     async fn initialize(self) -> Result<Response<Body>, Refusal> {
         let profile = classify::legacy_profile(&self.message)?;
-        let (tenant, principal) = self.gateway.local_caller();
         let id = self.gateway.sealer().random_id().map_err(|error| {
             Refusal::new(Stage::Session, Code::Internal, "no session id could be made")
                 .because(error.to_string())
         })?;
-        let caller =
-            Caller { tenant, principal, session: Some(SessionId::new(&id)), client: Arc::new(profile) };
+        let who = Arc::clone(&self.who);
+        let caller = Caller { who, session: Some(SessionId::new(&id)), client: Arc::new(profile) };
         let session = Arc::new(Session::new(caller, self.endpoint.name().cloned()));
         let result = hello::initialize(&self.snapshot, &self.endpoint, &session.caller).await?;
         self.gateway.sessions().add(Arc::clone(&session), self.snapshot.settings.sessions_max)?;
@@ -213,14 +215,18 @@ fn param_headers(map: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
 }
 
 /// The caller's session at this endpoint. Missing is 400, unknown is 404 (2025-11-25, transports, session management).
-fn find_session(gateway: &Gateway, map: &HeaderMap, endpoint: &Endpoint) -> Result<Arc<Session>, Refusal> {
+fn find_session(
+    gateway: &Gateway,
+    who: &Principal,
+    map: &HeaderMap,
+    endpoint: &Endpoint,
+) -> Result<Arc<Session>, Refusal> {
     let Some(value) = map.get(classify::SESSION_ID) else {
         let text = "the `Mcp-Session-Id` header is missing; send `initialize` first";
         return Err(Refusal::new(Stage::Session, Code::MissingSession, text));
     };
-    let (tenant, principal) = gateway.local_caller();
     let id = value.to_str().unwrap_or_default();
-    gateway.sessions().find(id, &tenant, &principal, endpoint.name()).ok_or_else(|| {
+    gateway.sessions().find(id, who, endpoint.name()).ok_or_else(|| {
         let text = "no such session; it may have ended: send `initialize` again";
         Refusal::new(Stage::Session, Code::UnknownSession, text)
     })
@@ -229,6 +235,7 @@ fn find_session(gateway: &Gateway, map: &HeaderMap, endpoint: &Endpoint) -> Resu
 /// The session in which a batch may be sent; none where there are no batches.
 fn batching_session(
     gateway: &Gateway,
+    who: &Principal,
     map: &HeaderMap,
     version: VersionHeader<'_>,
     endpoint: &Endpoint,
@@ -236,13 +243,14 @@ fn batching_session(
     if version.era() == Era::Modern || !map.contains_key(classify::SESSION_ID) {
         return Ok(None);
     }
-    find_session(gateway, map, endpoint)
+    find_session(gateway, who, map, endpoint)
         .map(|session| Some(session).filter(|session| batch::are_served(session)))
 }
 
 /// The session that a GET or DELETE is about; none if the request is not of the legacy era, which alone has these.
 fn legacy_session<B>(
     gateway: &Gateway,
+    who: &Principal,
     endpoint: Option<Arc<Endpoint>>,
     request: &Request<B>,
 ) -> Result<Option<Arc<Session>>, Refusal> {
@@ -252,17 +260,18 @@ fn legacy_session<B>(
         VersionHeader::Absent => request.headers().contains_key(classify::SESSION_ID),
         VersionHeader::Unknown(version) => return Err(classify::unsupported(version)),
     };
-    if is_legacy { find_session(gateway, request.headers(), &endpoint).map(Some) } else { Ok(None) }
+    if is_legacy { find_session(gateway, who, request.headers(), &endpoint).map(Some) } else { Ok(None) }
 }
 
 /// A legacy client opens the stream for what belongs to no request, or comes back to a stream that broke.
 pub(crate) fn get<B>(
     gateway: &Gateway,
     snapshot: &Snapshot,
+    who: &Principal,
     endpoint: Option<Arc<Endpoint>>,
     request: &Request<B>,
 ) -> Response<Body> {
-    match legacy_session(gateway, endpoint, request) {
+    match legacy_session(gateway, who, endpoint, request) {
         Ok(Some(session)) if headers::accepts(request.headers()).events => {
             resume::stream(session, &snapshot.settings, request.headers())
                 .unwrap_or_else(|refusal| refused(gateway, &refusal, Era::Legacy, None))
@@ -276,10 +285,11 @@ pub(crate) fn get<B>(
 /// A legacy client ends its session.
 pub(crate) fn delete<B>(
     gateway: &Gateway,
+    who: &Principal,
     endpoint: Option<Arc<Endpoint>>,
     request: &Request<B>,
 ) -> Response<Body> {
-    match legacy_session(gateway, endpoint, request) {
+    match legacy_session(gateway, who, endpoint, request) {
         Ok(Some(session)) => {
             gateway.end_session(&session);
             empty(StatusCode::NO_CONTENT)

@@ -82,7 +82,7 @@ pub(crate) fn open(
 
 /// No part can hold a NUL, so no two purposes are one text.
 fn purpose(caller: &Caller, server: &ServerName) -> String {
-    [PURPOSE, caller.tenant.as_str(), caller.principal.as_str(), server.as_str()].join("\0")
+    [PURPOSE, caller.tenant().as_str(), caller.principal().as_str(), server.as_str()].join("\0")
 }
 
 /// The digest of the method and of all params that stay the same from round to round, however the client writes them.

@@ -12,7 +12,7 @@ pub(crate) struct Permit(());
 
 /// Decides on exactly what will leave.
 pub(crate) fn decide(caller: &Caller, resolved: &Resolved) -> Result<Permit, Refusal> {
-    if caller.principal == PrincipalId::local() {
+    if *caller.principal() == PrincipalId::local() {
         return Ok(Permit(()));
     }
     let refusal = Refusal::new(Stage::Policy, Code::Denied, "no policy allows this caller to use it");
@@ -21,7 +21,7 @@ pub(crate) fn decide(caller: &Caller, resolved: &Resolved) -> Result<Permit, Ref
 
 /// Decides on a server's list. What a list shows is for the list itself to filter.
 pub(crate) fn decide_list(caller: &Caller) -> Result<Permit, Refusal> {
-    if caller.principal == PrincipalId::local() {
+    if *caller.principal() == PrincipalId::local() {
         return Ok(Permit(()));
     }
     Err(Refusal::new(Stage::Policy, Code::Denied, "no policy allows this caller to use it"))

@@ -52,7 +52,7 @@ pub(crate) fn unknown() -> Refusal {
 
 /// No part can hold a NUL, so no two purposes are one text.
 fn purpose(caller: &Caller) -> String {
-    [PURPOSE, caller.tenant.as_str(), caller.principal.as_str()].join("\0")
+    [PURPOSE, caller.tenant().as_str(), caller.principal().as_str()].join("\0")
 }
 
 #[cfg(test)]
@@ -60,14 +60,13 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use std::sync::Arc;
-    use tollgate_model::{ClientProfile, PrincipalId, Revision, TenantId};
+    use tollgate_model::{ClientProfile, Principal, PrincipalId, Proof, Revision, TenantId};
 
     fn caller(tenant: &str, principal: &str) -> Caller {
         let client =
             ClientProfile { revision: Revision::LATEST, capabilities: Bytes::from_static(b"{}"), info: None };
         Caller {
-            tenant: TenantId::new(tenant),
-            principal: PrincipalId::new(principal),
+            who: Arc::new(Principal::new(TenantId::new(tenant), PrincipalId::new(principal), Proof::Local)),
             session: None,
             client: Arc::new(client),
         }

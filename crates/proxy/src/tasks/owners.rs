@@ -39,8 +39,8 @@ pub(crate) struct Key {
 impl Key {
     pub(crate) fn new(caller: &Caller, server: &ServerName, native: &str) -> Self {
         Self {
-            tenant: caller.tenant.clone(),
-            principal: caller.principal.clone(),
+            tenant: caller.tenant().clone(),
+            principal: caller.principal().clone(),
             server: server.clone(),
             native: native.to_owned(),
         }
@@ -77,7 +77,7 @@ impl Owners {
 mod tests {
     use super::*;
     use std::sync::Arc;
-    use tollgate_model::{ClientProfile, Revision};
+    use tollgate_model::{ClientProfile, Principal, Proof, Revision};
 
     fn caller(principal: &str) -> Caller {
         let client = ClientProfile {
@@ -86,8 +86,7 @@ mod tests {
             info: None,
         };
         Caller {
-            tenant: TenantId::default(),
-            principal: PrincipalId::new(principal),
+            who: Arc::new(Principal::new(TenantId::default(), PrincipalId::new(principal), Proof::Local)),
             session: None,
             client: Arc::new(client),
         }

@@ -27,7 +27,7 @@ const FOREIGN: [(&str, &str); 14] = [
     ("enabled", "disabled"),
 ];
 /// The most known keys that a message names.
-const KNOWN_SHOWN_MAX: usize = 12;
+const KNOWN_SHOWN_MAX: usize = 20;
 
 /// Takes out of the tree what the schema refuses, and says why.
 pub(super) struct Checker<'s, 'p> {
@@ -114,8 +114,9 @@ impl<'s> Checker<'s, '_> {
         properties: Option<&serde_json::Map<String, Schema>>,
         path: &str,
     ) {
-        let known: Vec<&str> =
+        let mut known: Vec<&str> =
             properties.into_iter().flat_map(|map| map.keys()).map(String::as_str).collect();
+        known.sort_unstable();
         let foreign = FOREIGN
             .iter()
             .find(|(word, meant)| *word == entry.key && known.contains(meant))

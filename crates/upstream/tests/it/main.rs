@@ -23,7 +23,9 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tollgate_mcp::{Message, Segments};
-use tollgate_model::{Caller, ClientProfile, PrincipalId, Revision, ServerName, SessionId, TenantId};
+use tollgate_model::{
+    Caller, ClientProfile, Principal, PrincipalId, Proof, Revision, ServerName, SessionId, TenantId,
+};
 use tollgate_upstream::{
     HttpSettings, Incoming, Link, Outbound, Server, ServerEvent, ServerSettings, StdioSettings, Transport,
     UpstreamError,
@@ -72,8 +74,7 @@ pub(crate) fn server(settings: ServerSettings) -> (Server, mpsc::Receiver<Server
 
 pub(crate) fn caller(principal: &str, session: Option<&str>, capabilities: &Value) -> Caller {
     Caller {
-        tenant: TenantId::default(),
-        principal: PrincipalId::new(principal),
+        who: Arc::new(Principal::new(TenantId::default(), PrincipalId::new(principal), Proof::Local)),
         session: session.map(SessionId::new),
         client: Arc::new(ClientProfile {
             revision: Revision::LATEST_LEGACY,

@@ -1,0 +1,72 @@
+//! What policy says of a request.
+
+use std::sync::Arc;
+
+/// One rule, as it stands in its file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PolicyRef {
+    /// The rule's id: its `@id`, or the file and its place in it.
+    pub id: Arc<str>,
+}
+
+/// What a permit demands of the call that it allows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Obligations {
+    /// Groups of which somebody has to agree first: all of them.
+    pub approvals: Vec<Arc<str>>,
+    /// What must be taken out of what passes.
+    pub redactions: Vec<Arc<str>>,
+    /// How much of the call is to be recorded; none if no permit says so. Where several do, the most.
+    pub record: Option<RecordLevel>,
+}
+
+/// How much of a call is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RecordLevel {
+    /// That it was made.
+    Nothing,
+    /// Digests of arguments and result.
+    Digest,
+    /// Arguments and result without what is private.
+    Redacted,
+    /// Arguments and result as they are.
+    Full,
+}
+
+impl Obligations {
+    /// Whether there are none that must be kept before or while the call is made.
+    pub fn are_none(&self) -> bool {
+        self.approvals.is_empty() && self.redactions.is_empty()
+    }
+}
+
+/// What policy says of one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// Whether it may go on.
+    pub allowed: bool,
+    /// The rules that decided: all permits that allow it, or all forbids that forbid it. None where nothing allows it.
+    pub policies: Vec<PolicyRef>,
+    /// What the permits demand. Only of what is allowed.
+    pub obligations: Obligations,
+    /// The `@reason` of forbids that decided.
+    pub reasons: Vec<Arc<str>>,
+    /// Whether the same caller could be allowed the same tool with other arguments, at another time or from elsewhere.
+    pub could_differ: bool,
+    /// Rules that could not be evaluated, and why; for the operator's log. They deny.
+    pub errors: Vec<String>,
+}
+
+impl Decision {
+    /// Nothing allows it.
+    pub fn denied() -> Self {
+        Self {
+            allowed: false,
+            policies: Vec::new(),
+            obligations: Obligations::default(),
+            reasons: Vec::new(),
+            could_differ: false,
+            errors: Vec::new(),
+        }
+    }
+}
