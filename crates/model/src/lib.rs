@@ -3,6 +3,7 @@
 //! Every other crate speaks in these types: revisions of the protocol, names, callers, and refusals. Nothing here
 //! does I/O, knows a socket, or depends on an async runtime.
 
+mod calendar;
 mod caller;
 mod decision;
 mod key;
@@ -13,6 +14,7 @@ mod revision;
 mod secret;
 mod time;
 
+pub use calendar::{Civil, InvalidTime};
 pub use caller::{Caller, ClientProfile, Owner, PrincipalId, SessionId, TenantId};
 pub use decision::{Decision, Obligations, PolicyRef, RecordLevel};
 pub use key::{KeyHash, KeyRecord};
