@@ -1,6 +1,7 @@
 //! Who is calling, as far as a request says.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -79,6 +80,9 @@ pub struct Caller {
     pub session: Option<SessionId>,
     /// What the client said of itself.
     pub client: Arc<ClientProfile>,
+    /// The address that this request, or the connection that it came by, is from. None for a client on standard input, and
+    /// for the gateway itself. Which session or process serves a request never depends on it.
+    pub source: Option<IpAddr>,
 }
 
 /// Whose something is: what bounds for each principal count by.

@@ -48,7 +48,7 @@ mod tests {
         let alice = who(TenantId::default(), "alice");
         let owner = Arc::clone(&alice);
         let connections = Connections::default();
-        let connection = Arc::new(Connection::new(SessionId::new("c"), owner, None, 1, false));
+        let connection = Arc::new(Connection::new(SessionId::new("c"), (owner, None), None, 1, false));
         connections.add(connection, 1).expect("room");
         assert!(connections.find("c", &alice).is_some());
         assert!(connections.find("c", &who(TenantId::default(), "bob")).is_none());

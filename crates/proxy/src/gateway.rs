@@ -551,7 +551,7 @@ mod tests {
             };
             let session = Some(SessionId::new("s"));
             let (tenant, principal) = (who.tenant.clone(), who.id.clone());
-            let caller = Caller { who, session, client: Arc::new(client) };
+            let caller = Caller { who, session, client: Arc::new(client), source: None };
             gateway.sessions().add(Arc::new(Session::new(caller, None)), 1).expect("room");
             gateway.meant(&Audience::Principal(tenant, principal), &name).is_some()
         };

@@ -292,8 +292,12 @@ mod tests {
             capabilities: Bytes::from_static(b"{}"),
             info: None,
         };
-        let caller =
-            Caller { who: who(principal), session: Some(SessionId::new(id)), client: Arc::new(client) };
+        let caller = Caller {
+            who: who(principal),
+            session: Some(SessionId::new(id)),
+            client: Arc::new(client),
+            source: None,
+        };
         Arc::new(Session::new(caller, None))
     }
 

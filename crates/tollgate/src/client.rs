@@ -97,8 +97,12 @@ impl Client {
         let (events, heard) = mpsc::channel(16);
         let server =
             Server::new(settings, events).map_err(|error| Failure::usage(format!("{url}: {error}")))?;
-        let caller =
-            Caller { who: Arc::new(Principal::local()), session: None, client: Arc::new(profile(era)) };
+        let caller = Caller {
+            who: Arc::new(Principal::local()),
+            session: None,
+            client: Arc::new(profile(era)),
+            source: None,
+        };
         match server.open(&caller).await {
             Ok(link) => Ok(Self { server, link, _events: heard }),
             Err(error) => {

@@ -1,5 +1,6 @@
 //! A client whose messages all come and go over one lasting connection: stdio, or HTTP+SSE.
 
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -25,6 +26,8 @@ pub(crate) struct Connection {
     id: SessionId,
     /// Whose it is.
     owner: Arc<Principal>,
+    /// Where it is from.
+    source: Option<IpAddr>,
     endpoint: Option<EndpointName>,
     outbox: Mailbox,
     /// Requests under way, in the session or without one: a client numbers all of them together.
@@ -37,7 +40,7 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(
         id: SessionId,
-        owner: Arc<Principal>,
+        (owner, source): (Arc<Principal>, Option<IpAddr>),
         endpoint: Option<EndpointName>,
         queue_max: usize,
         modern: bool,
@@ -45,6 +48,7 @@ impl Connection {
         Self {
             id,
             owner,
+            source,
             endpoint,
             outbox: Mailbox::new(queue_max),
             in_flight: InFlight::default(),
@@ -151,8 +155,8 @@ impl Connection {
         let endpoint = self.served(&snapshot)?;
         if era == Era::Modern {
             let profile = classify::modern_profile(&message)?;
-            let who = Arc::clone(&self.owner);
-            let caller = Caller { who, session: None, client: Arc::new(profile) };
+            let (who, source) = (Arc::clone(&self.owner), self.source);
+            let caller = Caller { who, session: None, client: Arc::new(profile), source };
             return self.start(gateway, snapshot, endpoint, message, caller, None);
         }
         if message.method() == methods::INITIALIZE {
@@ -218,8 +222,8 @@ impl Connection {
             return Err(Refusal::new(Stage::Session, Code::InvalidRequest, text));
         }
         let profile = classify::legacy_profile(message)?;
-        let who = Arc::clone(&self.owner);
-        let caller = Caller { who, session: Some(self.id.clone()), client: Arc::new(profile) };
+        let (who, source) = (Arc::clone(&self.owner), self.source);
+        let caller = Caller { who, session: Some(self.id.clone()), client: Arc::new(profile), source };
         let id = message.id_raw().unwrap_or_default();
         let place = self.in_flight.enter(&id, snapshot.settings.in_flight_max)?;
         let (connection, gateway) = (Arc::clone(self), gateway.clone());

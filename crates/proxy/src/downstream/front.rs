@@ -1,5 +1,6 @@
 //! The data plane over HTTP: what comes before any message is read, and which handler an address leads to.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -60,7 +61,8 @@ where
         let refusal = Refusal::new(Stage::Transport, Code::Draining, "the gateway is stopping");
         refused(gateway, &refusal, era, None)
     } else {
-        let who = gateway.local_caller();
+        let source = client_address(&peer, request.headers(), &settings.trusted_proxies);
+        let who = (gateway.local_caller(), source);
         route(gateway, snapshot, who, request, era).await
     };
     if let Some(origin) = origin {
@@ -78,7 +80,7 @@ where
 async fn route<B>(
     gateway: &Gateway,
     snapshot: Arc<Snapshot>,
-    who: Arc<Principal>,
+    (who, source): (Arc<Principal>, IpAddr),
     request: Request<B>,
     era: Era,
 ) -> Response<Body>
@@ -89,12 +91,14 @@ where
     let path = path.strip_prefix(snapshot.public_prefix.as_str()).unwrap_or(path);
     match (place(&snapshot, path), request.method()) {
         (Place::Mcp(endpoint), &Method::POST) => {
-            streamable::post(gateway, snapshot, who, endpoint, request).await
+            streamable::post(gateway, snapshot, (who, source), endpoint, request).await
         }
         (Place::Mcp(endpoint), &Method::GET) => streamable::get(gateway, &snapshot, &who, endpoint, &request),
         (Place::Mcp(endpoint), &Method::DELETE) => streamable::delete(gateway, &who, endpoint, &request),
         (Place::Mcp(_), _) => not_allowed(gateway, era, "POST, GET, DELETE"),
-        (Place::Sse(endpoint), &Method::GET) => sse::open(gateway, &snapshot, who, endpoint, &request),
+        (Place::Sse(endpoint), &Method::GET) => {
+            sse::open(gateway, &snapshot, (who, source), endpoint, &request)
+        }
         (Place::Sse(_), _) => not_allowed(gateway, era, "GET"),
         (Place::Messages, &Method::POST) => sse::post(gateway, &who, request).await,
         (Place::Messages, _) => not_allowed(gateway, era, "POST"),

@@ -1,5 +1,6 @@
 //! HTTP+SSE (2024-11-05): a GET opens the stream, whose first event says where to post; every answer comes on it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,7 +23,7 @@ const CONNECTION: &str = "sessionId";
 pub(crate) fn open<B>(
     gateway: &Gateway,
     snapshot: &Snapshot,
-    who: Arc<Principal>,
+    (who, source): (Arc<Principal>, IpAddr),
     endpoint: Option<Arc<Endpoint>>,
     request: &Request<B>,
 ) -> Response<Body> {
@@ -36,7 +37,7 @@ pub(crate) fn open<B>(
                 .because(error.to_string())
         })?;
         let settings = &snapshot.settings;
-        let (owner, at) = (who, endpoint.name().cloned());
+        let (owner, at) = ((who, Some(source)), endpoint.name().cloned());
         let connection = Connection::new(SessionId::new(&id), owner, at, settings.stream_queue_max, false);
         let connection = Arc::new(connection);
         gateway.connections().add(Arc::clone(&connection), settings.sessions_max)?;

@@ -32,7 +32,7 @@ pub async fn serve_stdio(
 ) -> Result<(), StdioError> {
     let settings = gateway.snapshot().settings.clone();
     let id = gateway.sealer().random_id().unwrap_or_else(|_| "stdio".to_owned());
-    let (owner, queue_max) = (gateway.local_caller(), settings.stream_queue_max);
+    let (owner, queue_max) = ((gateway.local_caller(), None), settings.stream_queue_max);
     let connection = Arc::new(Connection::new(SessionId::new(&id), owner, None, queue_max, true));
     // One client, one connection: there is always room, and being known lets a drain find it.
     let _ = gateway.connections().add(Arc::clone(&connection), usize::MAX);

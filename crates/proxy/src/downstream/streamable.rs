@@ -1,6 +1,7 @@
 //! Streamable HTTP, every revision on one endpoint: legacy sessions (2025-03-26 to 2025-11-25) and stateless requests
 //! (2026-07-28) side by side. A request's own metadata decides which it is.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -29,7 +30,7 @@ use crate::session::Session;
 pub(crate) async fn post<B>(
     gateway: &Gateway,
     snapshot: Arc<Snapshot>,
-    who: Arc<Principal>,
+    (who, source): (Arc<Principal>, IpAddr),
     endpoint: Option<Arc<Endpoint>>,
     request: Request<B>,
 ) -> Response<Body>
@@ -64,7 +65,9 @@ where
     };
     let era = classify::era(&message, version);
     let id = message.id_raw();
-    let post = Post { gateway, snapshot, who, endpoint, message, headers: &parts.headers, accepts, version };
+    let source = Some(source);
+    let headers = &parts.headers;
+    let post = Post { gateway, snapshot, who, source, endpoint, message, headers, accepts, version };
     let answered = match era {
         Era::Modern => post.modern().await,
         Era::Legacy => post.legacy().await,
@@ -76,6 +79,7 @@ struct Post<'a> {
     gateway: &'a Gateway,
     snapshot: Arc<Snapshot>,
     who: Arc<Principal>,
+    source: Option<IpAddr>,
     endpoint: Arc<Endpoint>,
     message: Message,
     headers: &'a HeaderMap,
@@ -100,7 +104,8 @@ impl Post<'_> {
         }
         let profile = classify::modern_profile(&self.message)?;
         classify::check_headers(&self.message, self.headers)?;
-        let caller = Caller { who: Arc::clone(&self.who), session: None, client: Arc::new(profile) };
+        let (who, source) = (Arc::clone(&self.who), self.source);
+        let caller = Caller { who, session: None, client: Arc::new(profile), source };
         if self.message.method() == methods::SUBSCRIPTIONS_LISTEN && !self.accepts.events {
             return Err(sse::no_events());
         }
@@ -133,7 +138,8 @@ impl Post<'_> {
                 let gateway = self.gateway.clone();
                 let (accepts, snapshot) = (self.accepts, Arc::clone(&self.snapshot));
                 // What this request proved holds for it: groups and scopes may be others than when the session began.
-                let caller = Caller { who: Arc::clone(&self.who), ..session.caller.clone() };
+                let (who, source) = (Arc::clone(&self.who), self.source);
+                let caller = Caller { who, source, ..session.caller.clone() };
                 let inbound = self.inbound(caller, None, Some(Arc::clone(&session)))?;
                 Ok(resume::answer(gateway, &snapshot, inbound, place, session, accepts).await)
             }
@@ -150,8 +156,9 @@ impl Post<'_> {
             Refusal::new(Stage::Session, Code::Internal, "no session id could be made")
                 .because(error.to_string())
         })?;
-        let who = Arc::clone(&self.who);
-        let caller = Caller { who, session: Some(SessionId::new(&id)), client: Arc::new(profile) };
+        let (who, source) = (Arc::clone(&self.who), self.source);
+        let session = Some(SessionId::new(&id));
+        let caller = Caller { who, session, client: Arc::new(profile), source };
         let session = Arc::new(Session::new(caller, self.endpoint.name().cloned()));
         let result = hello::initialize(&self.snapshot, &self.endpoint, &session.caller).await?;
         self.gateway.sessions().add(Arc::clone(&session), self.snapshot.settings.sessions_max)?;

@@ -69,6 +69,7 @@ mod tests {
             who: Arc::new(Principal::new(TenantId::new(tenant), PrincipalId::new(principal), Proof::Local)),
             session: None,
             client: Arc::new(client),
+            source: None,
         }
     }
 

@@ -89,6 +89,7 @@ mod tests {
             who: Arc::new(Principal::new(TenantId::default(), PrincipalId::new(principal), Proof::Local)),
             session: None,
             client: Arc::new(client),
+            source: None,
         }
     }
 

@@ -81,6 +81,7 @@ pub(crate) fn caller(principal: &str, session: Option<&str>, capabilities: &Valu
             capabilities: Bytes::from(capabilities.to_string()),
             info: Some(Bytes::from_static(br#"{"name":"the-client","version":"9"}"#)),
         }),
+        source: None,
     }
 }
 
