@@ -5,6 +5,7 @@
 
 mod caching;
 mod cursor;
+mod definition;
 mod endpoint;
 mod known;
 mod list;
