@@ -12,6 +12,7 @@ mod principal;
 mod refusal;
 mod revision;
 mod secret;
+mod server;
 mod time;
 
 pub use calendar::{Civil, InvalidTime};
@@ -23,4 +24,5 @@ pub use principal::{Actor, KeyId, Principal, Proof};
 pub use refusal::{Code, CodeRow, Refusal, Retry, Source, Stage};
 pub use revision::{Era, Revision, UnknownRevision};
 pub use secret::Secret;
+pub use server::{Holder, Label, ServerId};
 pub use time::{Clock, SystemClock, Timestamp};

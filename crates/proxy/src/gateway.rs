@@ -1,6 +1,5 @@
 //! The gateway: what is configured now, and what it remembers.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -9,13 +8,10 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tollgate_catalog::{Catalog, CatalogError, Endpoint, ListKind, ToolsetSettings};
+use tollgate_catalog::ListKind;
 use tollgate_mcp::{Message, Segments, methods};
-use tollgate_model::{EndpointName, Principal, ServerName};
-use tollgate_upstream::{
-    Audience, EventKind, Isolation, Question, Server, ServerEvent, ServerSettings, ServerStatus,
-    SettingsError,
-};
+use tollgate_model::{Principal, ServerId};
+use tollgate_upstream::{Audience, EventKind, Isolation, Question, Server, ServerEvent, ServerStatus};
 
 use crate::connections::Connections;
 use crate::index::{CutNames, Indexes, ToolIndex, UriIndex};
@@ -23,9 +19,10 @@ use crate::input::{self, ParkedCalls};
 use crate::logging;
 use crate::mailbox::Topic;
 use crate::mirror::Mirrors;
-use crate::seal::{NoRandomness, Sealer};
+use crate::seal::Sealer;
 use crate::session::{Session, Sessions};
-use crate::settings::ProxySettings;
+use crate::setup::Setup;
+use crate::snapshot::{GatewayError, Snapshot, sees_other_things};
 use crate::subscriptions::{self, Fanout};
 use crate::tasks::{self, Tasks};
 
@@ -57,35 +54,6 @@ struct Inner {
     local: Arc<Principal>,
 }
 
-/// What is configured at one moment.
-pub(crate) struct Snapshot {
-    pub(crate) settings: ProxySettings,
-    pub(crate) catalog: Catalog,
-    pub(crate) servers: HashMap<ServerName, Server>,
-    /// The path under which the public URL puts this gateway, without a slash at its end. A reverse proxy may strip it
-    /// or leave it.
-    pub(crate) public_prefix: String,
-}
-
-/// Why a configuration cannot be served.
-#[derive(Debug, thiserror::Error)]
-pub enum GatewayError {
-    /// A server's settings do not fit together.
-    #[error("server `{server}`: {error}")]
-    Server {
-        /// Which server.
-        server: ServerName,
-        /// What is wrong.
-        error: SettingsError,
-    },
-    /// Names collide, or a toolset names a server that is not there.
-    #[error(transparent)]
-    Catalog(#[from] CatalogError),
-    /// The operating system gives no random bytes.
-    #[error(transparent)]
-    NoRandomness(#[from] NoRandomness),
-}
-
 /// What operators see of a running gateway.
 #[derive(Debug, Clone)]
 pub struct Overview {
@@ -96,18 +64,14 @@ pub struct Overview {
     /// Whether the gateway is stopping.
     pub draining: bool,
     /// Each server in the order of the configuration.
-    pub servers: Vec<(ServerName, ServerStatus)>,
+    pub servers: Vec<(ServerId, ServerStatus)>,
 }
 
 impl Gateway {
     /// A gateway that serves this configuration. No server is reached yet. Must be called within a tokio runtime.
-    pub fn new(
-        settings: ProxySettings,
-        servers: Vec<ServerSettings>,
-        toolsets: &[ToolsetSettings],
-    ) -> Result<Self, GatewayError> {
+    pub fn new(setup: Setup) -> Result<Self, GatewayError> {
         let (events, inbox) = mpsc::channel(EVENTS_MAX);
-        let snapshot = Snapshot::new(settings, servers, toolsets, &HashMap::new(), &events)?;
+        let snapshot = Snapshot::new(setup, &[], &events)?;
         let gateway = Self(Arc::new(Inner {
             snapshot: ArcSwap::from_pointee(snapshot),
             sessions: Sessions::new(),
@@ -133,23 +97,11 @@ impl Gateway {
 
     /// Serves another configuration from now on. Servers whose settings did not change keep their sessions and
     /// processes; requests under way on the others may end within `grace`. On an error nothing changes.
-    pub fn apply(
-        &self,
-        settings: ProxySettings,
-        servers: Vec<ServerSettings>,
-        toolsets: &[ToolsetSettings],
-        grace: Duration,
-    ) -> Result<(), GatewayError> {
+    pub fn apply(&self, setup: Setup, grace: Duration) -> Result<(), GatewayError> {
         let before = self.snapshot();
-        let after = Snapshot::new(settings, servers, toolsets, &before.servers, &self.0.events)?;
-        let gone: Vec<Server> = before
-            .servers
-            .iter()
-            .filter(|(name, server)| {
-                after.servers.get(*name).is_none_or(|kept| kept.settings() != server.settings())
-            })
-            .map(|(_, server)| server.clone())
-            .collect();
+        let after = Snapshot::new(setup, before.servers(), &self.0.events)?;
+        let is_kept = |server: &Server| after.servers().iter().any(|kept| kept.is(server));
+        let gone: Vec<Server> = before.servers().iter().filter(|server| !is_kept(server)).cloned().collect();
         let after = Arc::new(after);
         self.0.snapshot.store(Arc::clone(&after));
         self.0.uri_indexes.clear();
@@ -158,7 +110,7 @@ impl Gateway {
             self.0.running.spawn(async move { server.stop(grace).await });
         }
         for session in self.0.sessions.all() {
-            if sees_other_things(&before, &after, session.endpoint.as_ref()) {
+            if sees_other_things(&before, &after, session.caller.tenant(), session.endpoint.as_ref()) {
                 for kind in [ListKind::Tools, ListKind::Prompts, ListKind::Resources] {
                     tell_list(&session, kind);
                 }
@@ -195,14 +147,14 @@ impl Gateway {
         let _ = tokio::time::timeout(grace, self.0.running.wait()).await;
         let left = grace.saturating_sub(started.elapsed());
         let snapshot = self.snapshot();
-        futures_util::future::join_all(snapshot.servers.values().map(|server| server.stop(left))).await;
+        futures_util::future::join_all(snapshot.servers().iter().map(|server| server.stop(left))).await;
     }
 
     /// What operators see.
     pub fn overview(&self) -> Overview {
         let snapshot = self.snapshot();
         let servers =
-            snapshot.servers_in_order().map(|server| (server.name().clone(), server.status())).collect();
+            snapshot.servers().iter().map(|server| (server.id().clone(), server.status())).collect();
         Overview {
             sessions: self.0.sessions.count(),
             tasks_followed: self.0.tasks.followed(),
@@ -290,7 +242,7 @@ impl Gateway {
     fn forget(&self, session: &Arc<Session>) {
         let Some(id) = session.caller.session.clone() else { return };
         session.subscriptions.clear();
-        let servers: Vec<Server> = self.snapshot().servers.values().cloned().collect();
+        let servers: Vec<Server> = self.snapshot().servers().to_vec();
         self.0.running.spawn(async move {
             futures_util::future::join_all(servers.iter().map(|server| server.close_session(&id))).await;
         });
@@ -325,23 +277,22 @@ impl Gateway {
     fn changed(&self, kind: ListKind, event: &ServerEvent) {
         let snapshot = self.snapshot();
         for session in self.0.sessions.all() {
-            if shows(&snapshot, session.endpoint.as_ref(), kind, &event.server)
-                && concerns(&event.audience, &session)
-            {
+            let (tenant, endpoint) = (session.caller.tenant(), session.endpoint.as_ref());
+            if concerns(&event.audience, &session) && snapshot.shows(tenant, endpoint, kind, &event.server) {
                 tell_list(&session, kind);
             }
         }
         let spot = (event.server.clone(), event.origin.clone());
-        self.0.fanout.list_changed(kind, method_of(kind), |endpoint, spots| {
+        self.0.fanout.list_changed(kind, method_of(kind), |tenant, endpoint, spots| {
             // What everyone shares need not be the very instance that is listened to.
             (event.audience == Audience::Everyone || spots.contains(&spot))
-                && shows(&snapshot, endpoint, kind, &event.server)
+                && snapshot.shows(tenant, endpoint, kind, &event.server)
         });
     }
 
     /// Brings a legacy server's notification to the one session that it can be meant for. What an instance says that
     /// callers of several principals share may be meant for any of them, so nobody gets it.
-    fn pass_on(&self, audience: &Audience, server: &ServerName, message: &Message) {
+    fn pass_on(&self, audience: &Audience, server: &ServerId, message: &Message) {
         let is_log = message.method() == methods::NOTIFICATIONS_MESSAGE;
         let send = |session: &Session| {
             if is_log && session.log_level().is_some_and(|wanted| !logging::reaches(message, wanted)) {
@@ -361,7 +312,7 @@ impl Gateway {
     }
 
     /// Brings a legacy server's request that belongs to no call to the one session that it can be meant for.
-    fn ask_beside(&self, audience: &Audience, server: ServerName, question: Arc<Question>) {
+    fn ask_beside(&self, audience: &Audience, server: ServerId, question: Arc<Question>) {
         let Some(session) = self.meant(audience, &server) else { return };
         let Some(stream) = session.listening() else { return };
         let settings = &self.snapshot().settings;
@@ -371,16 +322,18 @@ impl Gateway {
 
     /// The one session that an instance of this audience can speak to. What is one principal's serves its clients without
     /// sessions alone, unless the operator lets its sessions share it.
-    fn meant(&self, audience: &Audience, server: &ServerName) -> Option<Arc<Session>> {
+    fn meant(&self, audience: &Audience, server: &ServerId) -> Option<Arc<Session>> {
         let snapshot = self.snapshot();
         let is_of = |session: &Arc<Session>| {
-            let endpoint = snapshot.endpoint(session.endpoint.as_ref());
-            endpoint.is_some_and(|endpoint| endpoint.servers().contains(server))
+            let tenant = session.caller.tenant();
+            let endpoint = snapshot.endpoint(tenant, session.endpoint.as_ref());
+            let name = snapshot.name_of(tenant, server);
+            name.is_some_and(|name| endpoint.is_some_and(|endpoint| endpoint.servers().contains(name)))
         };
         match audience {
             Audience::Session(id) => self.0.sessions.of(id).filter(is_of),
             Audience::Principal(..) => {
-                let settings = snapshot.servers.get(server)?.settings();
+                let settings = snapshot.server_of(server)?.settings();
                 if settings.isolation != Some(Isolation::Principal) {
                     return None;
                 }
@@ -398,46 +351,6 @@ impl std::fmt::Debug for Gateway {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Gateway").finish_non_exhaustive()
     }
-}
-
-impl Snapshot {
-    fn new(
-        settings: ProxySettings,
-        servers: Vec<ServerSettings>,
-        toolsets: &[ToolsetSettings],
-        running: &HashMap<ServerName, Server>,
-        events: &mpsc::Sender<ServerEvent>,
-    ) -> Result<Self, GatewayError> {
-        let names: Vec<ServerName> = servers.iter().map(|server| server.name.clone()).collect();
-        let catalog = Catalog::new(&names, toolsets)?;
-        let mut by_name = HashMap::with_capacity(servers.len());
-        for server in servers {
-            let name = server.name.clone();
-            let server = match running.get(&name) {
-                Some(kept) if *kept.settings() == server => kept.clone(),
-                _ => Server::new(server, events.clone())
-                    .map_err(|error| GatewayError::Server { server: name.clone(), error })?,
-            };
-            by_name.insert(name, server);
-        }
-        let public_prefix = settings.public_url.as_deref().map(path_of).unwrap_or_default().to_owned();
-        Ok(Self { settings, catalog, servers: by_name, public_prefix })
-    }
-
-    /// The endpoint of this name, or the merged one without a name.
-    pub(crate) fn endpoint(&self, name: Option<&EndpointName>) -> Option<&Arc<Endpoint>> {
-        self.catalog.endpoint(name.map(EndpointName::as_str))
-    }
-
-    fn servers_in_order(&self) -> impl Iterator<Item = &Server> {
-        let merged = self.catalog.endpoint(None);
-        merged.into_iter().flat_map(|endpoint| endpoint.servers()).filter_map(|name| self.servers.get(name))
-    }
-}
-
-fn path_of(url: &str) -> &str {
-    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
-    after_scheme.find('/').map_or("", |slash| after_scheme[slash..].trim_end_matches('/'))
 }
 
 /// The server's tasks end with the gateway: they hold it weakly.
@@ -460,29 +373,6 @@ async fn sweep(gateway: Weak<Inner>) {
             gateway.forget(&session);
         }
     }
-}
-
-/// Whether two configurations differ in what an endpoint shows, or in how its servers are reached.
-pub(crate) fn sees_other_things(
-    before: &Snapshot,
-    after: &Snapshot,
-    endpoint: Option<&EndpointName>,
-) -> bool {
-    match (before.endpoint(endpoint), after.endpoint(endpoint)) {
-        (Some(old), Some(new)) => {
-            let differs = |name| {
-                let before = before.servers.get(name).map(Server::settings);
-                before != after.servers.get(name).map(Server::settings)
-            };
-            old != new || new.servers().iter().any(differs)
-        }
-        _ => true,
-    }
-}
-
-fn shows(snapshot: &Snapshot, endpoint: Option<&EndpointName>, kind: ListKind, server: &ServerName) -> bool {
-    let endpoint = snapshot.endpoint(endpoint);
-    endpoint.is_some_and(|endpoint| endpoint.servers().contains(server) && endpoint.lists(kind, server))
 }
 
 fn concerns(audience: &Audience, session: &Session) -> bool {
@@ -530,8 +420,9 @@ fn method_of(kind: ListKind) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tollgate_model::{Caller, ClientProfile, Revision, SessionId};
-    use tollgate_upstream::{HttpSettings, Transport};
+    use crate::settings::ProxySettings;
+    use tollgate_model::{Caller, ClientProfile, Revision, ServerName, SessionId};
+    use tollgate_upstream::{HttpSettings, ServerSettings, Transport};
 
     /// Modern clients have no sessions, and share what is their principal's. A legacy client of the same principal has
     /// its own.
@@ -542,7 +433,9 @@ mod tests {
             let url = "http://127.0.0.1:9/mcp".parse().expect("a URL");
             let transport = Transport::Http(HttpSettings::new(url));
             let server = ServerSettings { isolation, ..ServerSettings::new(name.clone(), transport) };
-            let gateway = Gateway::new(ProxySettings::default(), vec![server], &[]).expect("a gateway");
+            let id = server.id();
+            let gateway =
+                Gateway::new(Setup::new(ProxySettings::default(), vec![server], vec![])).expect("a gateway");
             let who = gateway.local_caller();
             let client = ClientProfile {
                 revision: Revision::V2025_11_25,
@@ -553,7 +446,7 @@ mod tests {
             let (tenant, principal) = (who.tenant.clone(), who.id.clone());
             let caller = Caller { who, session, client: Arc::new(client), source: None };
             gateway.sessions().add(Arc::new(Session::new(caller, None)), 1).expect("room");
-            gateway.meant(&Audience::Principal(tenant, principal), &name).is_some()
+            gateway.meant(&Audience::Principal(tenant, principal), &id).is_some()
         };
         assert!(!meant(None));
         assert!(!meant(Some(Isolation::Session)));

@@ -13,9 +13,9 @@ use tollgate_model::{Caller, Era, Refusal, Revision, ServerName};
 use tollgate_upstream::Hello;
 
 use crate::bridge;
-use crate::gateway::Snapshot;
 use crate::inbound::Inbound;
 use crate::reply::Reply;
+use crate::snapshot::Snapshot;
 use crate::stages::{policy, route};
 use crate::tasks::capability;
 
@@ -109,7 +109,7 @@ pub(crate) fn supported() -> String {
 
 async fn hello_of(snapshot: &Snapshot, server: &ServerName, caller: &Caller) -> Result<Hello, Refusal> {
     let permit = policy::decide_list(caller)?;
-    let Some(server) = snapshot.servers.get(server) else {
+    let Some(server) = snapshot.server(caller.tenant(), server) else {
         let text = "the server is in the catalog but not running";
         return Err(
             Refusal::new(tollgate_model::Stage::Resolve, tollgate_model::Code::Internal, text).of(server)

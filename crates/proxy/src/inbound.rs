@@ -9,10 +9,10 @@ use tollgate_mcp::{LogLevel, Message, meta, methods};
 use tollgate_model::{Caller, Code, Era, Refusal, ServerName, Stage};
 use tollgate_upstream::Server;
 
-use crate::gateway::Snapshot;
 use crate::input::{Asker, Bounds};
 use crate::mailbox::Mailbox;
 use crate::session::Session;
+use crate::snapshot::Snapshot;
 
 /// A request on its way through the stages.
 pub(crate) struct Inbound {
@@ -103,9 +103,9 @@ impl Inbound {
         })
     }
 
-    /// A server of this endpoint.
+    /// A server of this endpoint, as the caller's tenant has it.
     pub(crate) fn server(&self, name: &ServerName) -> Result<Server, Refusal> {
-        self.snapshot.servers.get(name).cloned().ok_or_else(|| {
+        self.snapshot.server(self.caller.tenant(), name).cloned().ok_or_else(|| {
             Refusal::new(Stage::Resolve, Code::Internal, "the server is in the catalog but not running")
                 .of(name)
         })

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tollgate_model::ServerName;
+use tollgate_model::ServerId;
 
 /// How many tools are remembered of which something is worth it. Beyond it all are forgotten, and learnt anew.
 const TOOLS_MAX: usize = 10_000;
@@ -20,9 +20,9 @@ pub(crate) struct Learnt<T> {
 
 #[derive(Debug)]
 struct State<T> {
-    tools: HashMap<(ServerName, String), T>,
+    tools: HashMap<(ServerId, String), T>,
     /// When each server's list was last read for the sake of this.
-    read: HashMap<ServerName, Instant>,
+    read: HashMap<ServerId, Instant>,
 }
 
 impl<T: Clone> Learnt<T> {
@@ -32,7 +32,7 @@ impl<T: Clone> Learnt<T> {
     }
 
     /// A server's list shows a tool, and this of it.
-    pub(crate) fn set(&self, server: &ServerName, native: &str, found: Option<T>) {
+    pub(crate) fn set(&self, server: &ServerId, native: &str, found: Option<T>) {
         let mut state = self.lock();
         if found.is_none() && state.tools.is_empty() {
             return;
@@ -50,7 +50,7 @@ impl<T: Clone> Learnt<T> {
     }
 
     /// What is known of a tool.
-    pub(crate) fn of(&self, server: &ServerName, native: &str) -> Option<T> {
+    pub(crate) fn of(&self, server: &ServerId, native: &str) -> Option<T> {
         self.lock().tools.get(&(server.clone(), native.to_owned())).cloned()
     }
 
@@ -60,7 +60,7 @@ impl<T: Clone> Learnt<T> {
     }
 
     /// Whether the server's list may be read now. Says yes once in a while.
-    pub(crate) fn may_learn(&self, server: &ServerName) -> bool {
+    pub(crate) fn may_learn(&self, server: &ServerId) -> bool {
         let mut state = self.lock();
         let now = Instant::now();
         if state.read.get(server).is_some_and(|last| now.duration_since(*last) < self.every) {
@@ -71,7 +71,7 @@ impl<T: Clone> Learnt<T> {
     }
 
     /// The server's tools are others now: its list may be read at once.
-    pub(crate) fn changed(&self, server: &ServerName) {
+    pub(crate) fn changed(&self, server: &ServerId) {
         self.lock().read.remove(server);
     }
 
@@ -83,11 +83,16 @@ impl<T: Clone> Learnt<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tollgate_model::{Holder, ServerName};
+
+    fn server(name: &str) -> ServerId {
+        ServerId::new(Holder::default(), ServerName::new(name).expect("a name"))
+    }
 
     #[test]
     fn a_list_is_read_once_in_a_while_or_when_it_changed() {
         let learnt = Learnt::reading_every(Duration::from_secs(10));
-        let server = ServerName::new("a").expect("a name");
+        let server = server("a");
         learnt.set(&server, "tool", Some(1));
         assert_eq!((learnt.of(&server, "tool"), learnt.of(&server, "other")), (Some(1), None));
         assert!(learnt.may_learn(&server) && !learnt.may_learn(&server));
@@ -102,7 +107,7 @@ mod tests {
     #[test]
     fn when_there_are_too_many_all_are_forgotten_and_may_be_learnt_anew() {
         let learnt = Learnt::reading_every(Duration::from_secs(10));
-        let server = ServerName::new("a").expect("a name");
+        let server = server("a");
         assert!(learnt.may_learn(&server));
         for nth in 0..=TOOLS_MAX {
             learnt.set(&server, &nth.to_string(), Some(()));

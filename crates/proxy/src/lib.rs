@@ -26,12 +26,16 @@ mod roots;
 mod seal;
 mod session;
 mod settings;
+mod setup;
+mod snapshot;
 mod stages;
 mod subscriptions;
 mod tasks;
 
 pub use downstream::{Body, Peer, StdioError, serve_http, serve_stdio};
-pub use gateway::{Gateway, GatewayError, Overview};
+pub use gateway::{Gateway, Overview};
 pub use seal::NoRandomness;
 pub use settings::{Cidr, ProxySettings, ResumeSettings};
+pub use setup::{Setup, TenantSetup};
+pub use snapshot::GatewayError;
 pub use tasks::TaskSettings;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 use tollgate_catalog::{ListKind, Mirrored, uris};
 use tollgate_mcp::{Message, Span, codes, methods};
-use tollgate_model::{Code, Era, Refusal, ServerName, Stage};
+use tollgate_model::{Code, Era, Refusal, ServerId, Stage};
 use tollgate_telemetry::counters::{self, Outcome};
 use tollgate_upstream::Link;
 
@@ -72,7 +72,7 @@ pub(crate) async fn answer(gateway: &Gateway, inbound: &Inbound) -> Reply {
 async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
     let resolved = resolve::resolve(gateway, inbound).await?; // what is really meant; pinned arguments put in
     let permit = policy::decide(&inbound.caller, &resolved)?; // on exactly what will leave
-    let server = resolved.server().name();
+    let server = resolved.server().id();
     let (route, sent) = match Retry::read(gateway, inbound, &resolved)? {
         Retry::First | Retry::Again => {
             attempt(gateway, inbound, &resolved, &permit, &Round::default()).await?
@@ -83,7 +83,7 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
         }
         Retry::Parked(parked) => Box::pin(input::take_up(gateway, inbound, server, *parked))
             .await
-            .map_err(|error| error.refusal(server))?,
+            .map_err(|error| error.refusal(server.name()))?,
     };
     match &sent {
         Sent::Response(message) if is_final(inbound, message, route.link()) => {
@@ -109,7 +109,7 @@ async fn go_on(
     mut route: Route,
     mut sent: Sent,
 ) -> Result<Reply, Refusal> {
-    let server = resolved.server().name();
+    let server = resolved.server().id();
     let mut followed = false;
     loop {
         let message = match sent {
@@ -158,7 +158,7 @@ pub(crate) async fn attempt(
         }
         let departure = depart(inbound, resolved, &route, param_headers, round, plan);
         let listener = Listener::of(gateway, inbound);
-        match dispatch::send(server.name(), &route, departure, Some(&listener)).await {
+        match dispatch::send(server.id(), &route, departure, Some(&listener)).await {
             // The tool's schema is not what it was: look it up, and compare or make the headers again, once.
             Ok(Sent::Response(message))
                 if mirror::is_mismatch(&message, route.link().era()) && !looked_up && is_call(inbound) =>
@@ -178,7 +178,7 @@ pub(crate) async fn attempt(
 fn respond(
     gateway: &Gateway,
     inbound: &Inbound,
-    server: &ServerName,
+    server: &ServerId,
     route: &Route,
     message: &Message,
 ) -> Result<Reply, Refusal> {
@@ -188,7 +188,7 @@ fn respond(
     tasks::remember(gateway, inbound, server, message);
     let stand_ins = stand_ins(gateway, inbound, server, message)?;
     bridge::response(&Answered::of(inbound, route.link(), message).with(stand_ins))
-        .map_err(|refusal| refusal.of(server))
+        .map_err(|refusal| refusal.of(server.name()))
 }
 
 fn asks_for_urls(message: &Message) -> bool {
@@ -211,10 +211,10 @@ async fn known_mirrors(
     if !is_call(inbound) || (!has_headers && mirrors.is_empty()) {
         return None;
     }
-    let (server, native) = (resolved.server().name(), resolved.native()?);
+    let (server, native) = (resolved.server().id(), resolved.native()?);
     let known = mirrors.of(server, native);
     if known.is_none() && has_headers && mirrors.may_learn(server) {
-        let _ = Box::pin(lists::learn(gateway, inbound, server, ListKind::Tools)).await;
+        let _ = Box::pin(lists::learn(gateway, inbound, server.name(), ListKind::Tools)).await;
         return mirrors.of(server, native);
     }
     known
@@ -253,7 +253,7 @@ fn depart(
 pub(crate) fn stand_ins(
     gateway: &Gateway,
     inbound: &Inbound,
-    server: &ServerName,
+    server: &ServerId,
     message: &Message,
 ) -> Result<Vec<(Span, String)>, Refusal> {
     let mut stand_ins = tasks::ids(gateway, inbound, server, message)?;
@@ -266,7 +266,7 @@ pub(crate) fn stand_ins(
     let used = inbound.message.text("uri").filter(|uri| uris::read_back(uri).is_some());
     if used.is_some() || seen.may_collide() {
         let named = bridge::resource_uris(message).into_iter();
-        let named = named.map(|(place, uri)| (place, uris::rewrite(server, &uri), uri));
+        let named = named.map(|(place, uri)| (place, uris::rewrite(server.name(), &uri), uri));
         let colliding = named.filter(|(_, other, uri)| used.as_deref() == Some(other) || seen.collides(uri));
         stand_ins.extend(colliding.map(|(place, other, _)| (place, other)));
     }

@@ -12,7 +12,7 @@ use tollgate_catalog::{Caching, Exposure, Item, ListKind, MergedCursor, Page, Sh
 use tollgate_mcp::{
     Change, JsonKind, Kind, Limits, Message, Span, codes, find, kind_of, meta, methods, quote,
 };
-use tollgate_model::{Code, Era, Refusal, ServerName, Stage};
+use tollgate_model::{Code, Era, Refusal, ServerId, ServerName, Stage};
 use tollgate_upstream::{Hello, Server};
 
 use crate::bridge::{self, Answered, array_of};
@@ -70,10 +70,10 @@ async fn native(
             log_level,
         };
         let listener = Listener::of(gateway, inbound);
-        let sent = dispatch::send(server.name(), &route, departure, Some(&listener)).await;
+        let sent = dispatch::send(server.id(), &route, departure, Some(&listener)).await;
         match sent.and_then(Sent::into_response) {
             Ok(message) => {
-                let message = shown(gateway, server.name(), inbound.message.method(), message);
+                let message = shown(gateway, server.id(), inbound.message.method(), message);
                 let answered = Answered::of(inbound, link, &message);
                 return bridge::response(&answered).map_err(|refusal| refusal.of(server.name()));
             }
@@ -84,7 +84,7 @@ async fn native(
 }
 
 /// A server's own page of tools, less those that must not be shown. Their headers are learnt on the way.
-fn shown(gateway: &Gateway, server: &ServerName, method: &str, message: Message) -> Message {
+fn shown(gateway: &Gateway, server: &ServerId, method: &str, message: Message) -> Message {
     if method != methods::TOOLS_LIST {
         return message;
     }
@@ -348,7 +348,7 @@ async fn page(
             timeout: Some(server.settings().timeouts.list),
             log_level,
         };
-        let sent = dispatch::send(server.name(), &route, departure, listener.as_ref()).await;
+        let sent = dispatch::send(server.id(), &route, departure, listener.as_ref()).await;
         match sent.and_then(Sent::into_response) {
             Ok(message) => break (message, link.era()),
             Err(error) if error.is_stale() && !retried => retried = true,
@@ -362,8 +362,8 @@ async fn page(
             page.caching = Caching::NONE;
         }
         if kind == ListKind::Tools {
-            gateway.tasks().learn(server.name(), &page.items);
-            page.items = gateway.mirrors().learn(server.name(), page.items);
+            gateway.tasks().learn(server.id(), &page.items);
+            page.items = gateway.mirrors().learn(server.id(), page.items);
         }
         page
     }))

@@ -90,7 +90,7 @@ async fn tell(inbound: &Inbound, server: Server, permit: &Permit, level: LogLeve
     if let Some(route) = route::opened(&server, &inbound.caller, permit)
         && let Err(error) = dispatch::set_log_level(&route, level).await
     {
-        tracing::debug!(server = %server.name(), %error, "the server took no log level");
+        tracing::debug!(server = %server.id().label(), %error, "the server took no log level");
     }
 }
 

@@ -13,7 +13,7 @@ use http::{HeaderName, HeaderValue};
 use tollgate_catalog::{Item, Mirrored, mirrored};
 use tollgate_mcp::json::{self, JsonKind, Span};
 use tollgate_mcp::{Message, codes, headers};
-use tollgate_model::{Code, Era, Refusal, ServerName, Stage};
+use tollgate_model::{Code, Era, Refusal, ServerId, Stage};
 
 use crate::inbound::Inbound;
 use crate::learnt::Learnt;
@@ -35,7 +35,7 @@ impl Default for Mirrors {
 impl Mirrors {
     /// Learns from a server's tools. Gives those that may be shown: a tool whose annotations break the rules must not
     /// be.
-    pub(crate) fn learn(&self, server: &ServerName, items: Vec<Item>) -> Vec<Item> {
+    pub(crate) fn learn(&self, server: &ServerId, items: Vec<Item>) -> Vec<Item> {
         let mut shown = Vec::with_capacity(items.len());
         for item in items {
             match mirrored(&item) {
@@ -44,7 +44,7 @@ impl Mirrors {
                     shown.push(item);
                 }
                 Err(error) => {
-                    tracing::warn!(%server, tool = %item.key().escape_debug(), %error, "a tool is not listed");
+                    tracing::warn!(server = %server.label(), tool = %item.key().escape_debug(), %error, "a tool is not listed");
                 }
             }
         }

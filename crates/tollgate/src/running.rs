@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tollgate_admin::{Admin, ServerLine, ServerReach, Snapshot, Standing};
-use tollgate_model::ServerName;
+use tollgate_model::ServerId;
 use tollgate_proxy::{Gateway, Peer, serve_http};
 use tollgate_telemetry::events::{DrainEnded, DrainStarted};
 use tollgate_upstream::{Reach, ServerStatus};
@@ -129,18 +129,18 @@ impl Running {
 fn snapshot(gateway: &Gateway, is_draining: bool) -> Snapshot {
     let overview = gateway.overview();
     let standing = if is_draining || overview.draining { Standing::Draining } else { Standing::Serving };
-    let servers = overview.servers.into_iter().map(|(server, status)| server_line(server, status)).collect();
+    let servers = overview.servers.into_iter().map(|(server, status)| server_line(&server, status)).collect();
     Snapshot { standing, servers }
 }
 
-fn server_line(server: ServerName, status: ServerStatus) -> ServerLine {
+fn server_line(server: &ServerId, status: ServerStatus) -> ServerLine {
     let reach = match status.reach {
         Reach::Unknown => ServerReach::Unknown,
         Reach::Up { revision, .. } => ServerReach::Up { revision: revision.as_str() },
         Reach::Down { code, reason, .. } => ServerReach::Down { code: code.row().name, reason },
     };
     ServerLine {
-        server,
+        server: server.name().clone(),
         transport: status.transport,
         reach,
         instances: status.instances as u64,

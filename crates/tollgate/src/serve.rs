@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::Signal;
-use tollgate_proxy::Gateway;
+use tollgate_proxy::{Gateway, Setup};
 use tollgate_telemetry::events::{ConfigRejected, ConfigReloaded, NoIdentity, RestartNeeded};
 use tollgate_upstream::Transport;
 
@@ -109,8 +109,13 @@ fn read_watched(file: &Path, kept: &[PathBuf], watcher: &mut Watcher) -> Result<
 
 /// Makes the gateway that a configuration describes. Must be called within a runtime.
 pub(crate) fn build(config: &Config) -> Result<Gateway, Failure> {
-    Gateway::new(config.proxy.clone(), config.servers.clone(), &config.toolsets)
+    Gateway::new(setup(config))
         .map_err(|error| Failure::config(format!("{}: {error}", config.file.display())))
+}
+
+/// What a gateway is to serve.
+fn setup(config: &Config) -> Setup {
+    Setup::new(config.proxy.clone(), config.servers.clone(), config.toolsets.clone())
 }
 
 fn override_listen(config: &mut Config, command: &Serve) {
@@ -246,7 +251,7 @@ fn reload(command: &Serve, gateway: &Gateway, before: &Config, watcher: &mut Wat
         reject(open.to_string());
         return None;
     }
-    let applied = gateway.apply(config.proxy.clone(), config.servers.clone(), &config.toolsets, DRAIN);
+    let applied = gateway.apply(setup(&config), DRAIN);
     if let Err(error) = applied {
         reject(error.to_string());
         return None;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 use tollgate_mcp::{Message, Segments, meta, methods};
-use tollgate_model::{PrincipalId, ServerName, SessionId, TenantId};
+use tollgate_model::{PrincipalId, ServerId, SessionId, TenantId};
 
 use crate::key::{Key, Scope};
 
@@ -20,7 +20,7 @@ const UPDATE_BYTES_MAX: usize = 64 << 10;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerEvent {
     /// Which server.
-    pub server: ServerName,
+    pub server: ServerId,
     /// What happened.
     pub kind: EventKind,
     /// Whom it concerns: whoever shares the instance that said it.

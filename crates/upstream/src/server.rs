@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tollgate_model::{Caller, ServerName, SessionId};
+use tollgate_model::{Caller, ServerId, ServerName, SessionId};
 
 use crate::registry::Registry;
 use crate::shared::Shared;
@@ -34,6 +34,16 @@ impl Server {
     /// The server's name.
     pub fn name(&self) -> &ServerName {
         &self.settings().name
+    }
+
+    /// What it goes by.
+    pub fn id(&self) -> &ServerId {
+        &self.registry.shared().id
+    }
+
+    /// Whether both are clones of one.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.registry, &other.registry)
     }
 
     /// The settings it was made from.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderName, Uri};
-use tollgate_model::{Secret, ServerName};
+use tollgate_model::{Holder, Secret, ServerId, ServerName};
 
 /// One server behind the gateway. [`ServerSettings::new`] fills everything but the name and the transport with the
 /// documented defaults.
@@ -13,6 +13,8 @@ use tollgate_model::{Secret, ServerName};
 pub struct ServerSettings {
     /// The server's name; errors, logs and events carry it.
     pub name: ServerName,
+    /// Whose it is. Whom it may be reached by is for the caller to see to: nothing here looks at it.
+    pub holder: Holder,
     /// Where it is and how to speak with it.
     pub transport: Transport,
     /// Which era it speaks.
@@ -36,6 +38,7 @@ impl ServerSettings {
         };
         Self {
             name,
+            holder: Holder::default(),
             transport,
             era: EraChoice::Auto,
             isolation: None,
@@ -43,6 +46,11 @@ impl ServerSettings {
             timeouts: Timeouts::default(),
             limits,
         }
+    }
+
+    /// What the server goes by.
+    pub fn id(&self) -> ServerId {
+        ServerId::new(self.holder.clone(), self.name.clone())
     }
 
     /// What no type says: bounds that must not be zero, and a command that must not be empty.

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 use tollgate_mcp::{Limits, Message, Segments};
-use tollgate_model::Revision;
+use tollgate_model::{Revision, ServerId};
 use tollgate_telemetry::events::{ServerDown, ServerUp};
 
 use crate::event::{NoPlace, Question, Source, Waiting};
@@ -62,6 +62,7 @@ const ASIDES_MAX: usize = 32;
 /// Shared by all instances of one server.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    pub(crate) id: ServerId,
     pub(crate) settings: Arc<ServerSettings>,
     pub(crate) counters: Tally,
     events: mpsc::Sender<ServerEvent>,
@@ -81,6 +82,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(settings: Arc<ServerSettings>, events: mpsc::Sender<ServerEvent>) -> Self {
         Self {
+            id: settings.id(),
             settings,
             counters: Tally::default(),
             events,
@@ -188,7 +190,7 @@ impl Shared {
             }
         };
         let event = ServerEvent {
-            server: self.settings.name.clone(),
+            server: self.id.clone(),
             audience: source.audience.clone(),
             origin: source.origin.clone(),
             kind,

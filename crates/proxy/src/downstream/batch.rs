@@ -20,13 +20,14 @@ use super::front::{empty, events, json as json_response};
 use super::headers::Accepts;
 use super::intake::{self, NotTaken};
 use super::resume;
-use crate::gateway::{Gateway, Snapshot};
+use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::mailbox::Mailbox;
 use crate::refuse;
 use crate::reply::Reply;
 use crate::session::Session;
 use crate::settings::ProxySettings;
+use crate::snapshot::Snapshot;
 
 /// Whether these bytes can only be a batch.
 pub(crate) fn is_array(bytes: &[u8]) -> bool {

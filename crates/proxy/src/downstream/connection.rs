@@ -12,7 +12,7 @@ use super::batch::{self, Answers, Batch};
 use super::call::Call;
 use super::classify::{self, VersionHeader};
 use super::intake::{self, NotTaken};
-use crate::gateway::{Gateway, Snapshot};
+use crate::gateway::Gateway;
 use crate::hello;
 use crate::in_flight::InFlight;
 use crate::inbound::Inbound;
@@ -20,6 +20,7 @@ use crate::mailbox::Mailbox;
 use crate::refuse;
 use crate::reply::Reply;
 use crate::session::Session;
+use crate::snapshot::Snapshot;
 
 /// One such client.
 pub(crate) struct Connection {
@@ -139,7 +140,7 @@ impl Connection {
     }
 
     fn served(&self, snapshot: &Snapshot) -> Result<Arc<Endpoint>, Refusal> {
-        let endpoint = snapshot.catalog.endpoint(self.endpoint.as_ref().map(EndpointName::as_str)).cloned();
+        let endpoint = snapshot.endpoint(&self.owner.tenant, self.endpoint.as_ref()).cloned();
         endpoint.ok_or_else(|| {
             Refusal::new(Stage::Transport, Code::UnknownEndpoint, "this endpoint is not served any more")
         })

@@ -10,15 +10,16 @@ use http::header::{
 };
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tollgate_catalog::Endpoint;
-use tollgate_model::{Code, Era, Principal, Refusal, Stage};
+use tollgate_model::{Code, Era, Principal, Refusal, Stage, TenantId};
 
 use super::address::{Peer, client_address};
 use super::body::Body;
 use super::classify::VersionHeader;
 use super::{headers, sse, streamable};
-use crate::gateway::{Gateway, Snapshot};
+use crate::gateway::Gateway;
 use crate::refuse;
 use crate::reply::Reply;
+use crate::snapshot::Snapshot;
 
 /// The path of the Streamable HTTP endpoints: `/mcp` and `/mcp/{endpoint}`.
 const MCP_PATH: &str = "/mcp";
@@ -89,7 +90,7 @@ where
 {
     let path = request.uri().path();
     let path = path.strip_prefix(snapshot.public_prefix.as_str()).unwrap_or(path);
-    match (place(&snapshot, path), request.method()) {
+    match (place(&snapshot, &who.tenant, path), request.method()) {
         (Place::Mcp(endpoint), &Method::POST) => {
             streamable::post(gateway, snapshot, (who, source), endpoint, request).await
         }
@@ -110,15 +111,15 @@ where
     }
 }
 
-fn place(snapshot: &Snapshot, path: &str) -> Place {
+fn place(snapshot: &Snapshot, tenant: &TenantId, path: &str) -> Place {
     let path = path.strip_suffix('/').unwrap_or(path);
     let below = |root: &str| -> Option<Option<Arc<Endpoint>>> {
         let rest = path.strip_prefix(root)?;
         if rest.is_empty() {
-            return Some(snapshot.catalog.endpoint(None).cloned());
+            return Some(snapshot.endpoint_named(tenant, None).cloned());
         }
         let name = rest.strip_prefix('/')?;
-        (!name.contains('/')).then(|| snapshot.catalog.endpoint(Some(name)).cloned())
+        (!name.contains('/')).then(|| snapshot.endpoint_named(tenant, Some(name)).cloned())
     };
     if let Some(endpoint) = below(MCP_PATH) {
         return Place::Mcp(endpoint);

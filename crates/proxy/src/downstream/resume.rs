@@ -11,12 +11,13 @@ use super::body::Body;
 use super::call::{Call, First};
 use super::front::{events, json};
 use super::headers::Accepts;
-use crate::gateway::{Gateway, Snapshot};
+use crate::gateway::Gateway;
 use crate::in_flight::Place;
 use crate::inbound::Inbound;
 use crate::replay::Reader;
 use crate::session::Session;
 use crate::settings::ProxySettings;
+use crate::snapshot::Snapshot;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static(names::LAST_EVENT_ID);
 

@@ -14,7 +14,8 @@ use super::connection::Connection;
 use super::front::{MESSAGES_PATH, empty, events, refused, served};
 use super::headers;
 use super::intake::{self, NotTaken};
-use crate::gateway::{Gateway, Snapshot};
+use crate::gateway::Gateway;
+use crate::snapshot::Snapshot;
 
 /// The query parameter that names the connection.
 const CONNECTION: &str = "sessionId";

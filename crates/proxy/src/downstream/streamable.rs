@@ -19,12 +19,13 @@ use super::headers::{self, Accepts};
 use super::intake::{self, NotTaken};
 use super::resume;
 use super::sse;
-use crate::gateway::{Gateway, Snapshot};
+use crate::gateway::Gateway;
 use crate::hello;
 use crate::inbound::Inbound;
 use crate::mailbox::Mailbox;
 use crate::reply::Reply;
 use crate::session::Session;
+use crate::snapshot::Snapshot;
 
 /// A message from a client.
 pub(crate) async fn post<B>(

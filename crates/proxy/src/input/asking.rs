@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tollgate_mcp::{Message, Segments, compose};
-use tollgate_model::{Caller, ServerName};
+use tollgate_model::{Caller, ServerId};
 use tollgate_upstream::{Exchange, Incoming, Link, Question, UpstreamError};
 
 use super::Asked;
@@ -94,7 +94,7 @@ impl<'a> Asking<'a> {
     pub(crate) async fn ask(
         &mut self,
         request: &Message,
-        server: &'a ServerName,
+        server: &'a ServerId,
         link: &Link,
         exchange: &mut Exchange,
         (gateway, session, stream): (&'a Gateway, &'a Session, &Mailbox),
@@ -113,7 +113,7 @@ impl<'a> Asking<'a> {
             let answer = failed(&raw_id, "the client is asked more often than allowed during one request");
             return dispatch::tell(link, answer).await;
         }
-        let write = |id| asked.for_legacy(id, client.revision, server, None);
+        let write = |id| asked.for_legacy(id, client.revision, server.name(), None);
         let question = session.questions.ask(stream, open_max, asked.progress_token(), write).await;
         let mut question = match question {
             Ok(question) => question,
@@ -163,7 +163,7 @@ pub(crate) async fn ask_beside(
     gateway: Gateway,
     session: Arc<Session>,
     stream: Mailbox,
-    server: ServerName,
+    server: ServerId,
     asks: Arc<Question>,
     open_max: usize,
     wait: Duration,
@@ -175,7 +175,7 @@ pub(crate) async fn ask_beside(
     if asked.missing(&client.capabilities).is_some() || asked.is_too_large() {
         return asks.answer(refuse_question(&raw_id, &asked));
     }
-    let write = |id| asked.for_legacy(id, client.revision, &server, None);
+    let write = |id| asked.for_legacy(id, client.revision, server.name(), None);
     match session.questions.ask(&stream, open_max, None, write).await {
         Ok(mut question) => {
             if let Some(answer) =
@@ -193,7 +193,7 @@ pub(crate) async fn ask_beside(
 /// client says meanwhile.
 async fn answer_for<F: Future<Output = ()>>(
     gateway: &Gateway,
-    (caller, server): (&Caller, &ServerName),
+    (caller, server): (&Caller, &ServerId),
     raw_id: &Bytes,
     question: &mut super::questions::Question,
     wait: Duration,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::task::AbortHandle;
 use tollgate_mcp::{Segments, compose, find};
-use tollgate_model::{Code, Refusal, ServerName, Stage};
+use tollgate_model::{Code, Refusal, ServerId, Stage};
 use tollgate_telemetry::counters::Kept;
 use tollgate_upstream::{Exchange, UpstreamError};
 
@@ -53,7 +53,7 @@ pub(crate) struct Standing {
 
 /// A parked call. Dropping it cancels the call at the server.
 pub(crate) struct Parked {
-    server: ServerName,
+    server: ServerId,
     exchange: Exchange,
     route: Route,
     open: Vec<Later>,
@@ -99,7 +99,7 @@ impl ParkedCalls {
 pub(crate) fn park(
     gateway: &Gateway,
     inbound: &Inbound,
-    server: &ServerName,
+    server: &ServerId,
     route: Route,
     paused: Paused,
 ) -> Result<Reply, Refusal> {
@@ -116,28 +116,28 @@ pub(crate) fn park(
     }
     let handle = Handle(gateway.sealer().random().map_err(|error| {
         let text = "the call could not be parked";
-        Refusal::new(Stage::Dispatch, Code::Internal, text).because(error.to_string()).of(server)
+        Refusal::new(Stage::Dispatch, Code::Internal, text).because(error.to_string()).of(server.name())
     })?);
     let wait = settings.input_timeout;
     let state = State::Parked(handle);
     let sealed = state::seal(gateway, &inbound.caller, server, &inbound.message, &state, wait)?;
     let info = route.link().hello().info.as_ref();
-    let reply = later::interrupted(&inbound.id, &later::requests(&open, server), &sealed, info);
+    let reply = later::interrupted(&inbound.id, &later::requests(&open, server.name()), &sealed, info);
 
-    let instances_max = inbound.server(server)?.settings().limits.instances_max;
+    let instances_max = inbound.server(server.name())?.settings().limits.instances_max;
     let parked = gateway.parked();
     let (all_max, own_max) = (settings.parked_max, settings.parked_per_principal_max);
     let place = parked.places.take(Kept::ParkedCall, inbound.caller.owner(), all_max, own_max);
     let place = place.ok_or_else(|| {
         let text = "as many calls as allowed are waiting for their clients";
-        Refusal::new(Stage::Dispatch, Code::GivenUp, text).of(server)
+        Refusal::new(Stage::Dispatch, Code::GivenUp, text).of(server.name())
     })?;
     let mut calls = parked.lock();
     // Whoever keeps a process to itself while it waits must leave some for others.
     let alone = |parked: &&Parked| parked.server == *server && parked.route.link().is_leased();
     if route.link().is_leased() && calls.values().filter(alone).count() * 2 >= instances_max {
         let text = "as many calls of this server as allowed are waiting for their clients";
-        return Err(Refusal::new(Stage::Dispatch, Code::GivenUp, text).of(server));
+        return Err(Refusal::new(Stage::Dispatch, Code::GivenUp, text).of(server.name()));
     }
     exchange.suspend(wait);
     let table = Arc::downgrade(&parked.table);
@@ -161,7 +161,7 @@ pub(crate) fn park(
 pub(crate) async fn take_up(
     gateway: &Gateway,
     inbound: &Inbound,
-    server: &ServerName,
+    server: &ServerId,
     parked: Parked,
 ) -> Result<(Route, Sent), UpstreamError> {
     let Parked { mut exchange, route, open, standing, mut follows, place, .. } = parked;
@@ -193,7 +193,7 @@ pub(crate) async fn take_up(
     Ok((route, sent))
 }
 
-pub(crate) fn too_many_rounds(server: &ServerName) -> Refusal {
+pub(crate) fn too_many_rounds(server: &ServerId) -> Refusal {
     let text = "the server asks for input more often than allowed";
-    Refusal::new(Stage::Dispatch, Code::UpstreamProtocol, text).of(server)
+    Refusal::new(Stage::Dispatch, Code::UpstreamProtocol, text).of(server.name())
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tollgate_mcp::{
     Edit, JsonKind, Kind, Message, Span, elements, find, kind_of, members, methods, quote, text,
 };
-use tollgate_model::{Code, Era, Refusal, ServerName, Stage};
+use tollgate_model::{Code, Era, Refusal, ServerId, Stage};
 use tollgate_upstream::Link;
 
 use super::Asked;
@@ -29,8 +29,9 @@ pub(crate) struct Entry {
 }
 
 /// What a modern server asks for, held against the rules of the specification and what the client declared.
-pub(crate) fn read(inbound: &Inbound, server: &ServerName, message: &Message) -> Result<Vec<Entry>, Refusal> {
-    let breach = |text: &'static str| Refusal::new(Stage::Dispatch, Code::UpstreamProtocol, text).of(server);
+pub(crate) fn read(inbound: &Inbound, server: &ServerId, message: &Message) -> Result<Vec<Entry>, Refusal> {
+    let breach =
+        |text: &'static str| Refusal::new(Stage::Dispatch, Code::UpstreamProtocol, text).of(server.name());
     if !methods::may_ask_for_input(inbound.message.method()) {
         return Err(breach("the server asks for input where no request may be interrupted"));
     }
@@ -52,7 +53,7 @@ pub(crate) fn read(inbound: &Inbound, server: &ServerName, message: &Message) ->
             .filter(Asked::is_input)
             .ok_or_else(|| breach("the server asks for input in a way that no revision knows"))?;
         if let Some(missing) = asked.missing(&inbound.caller.client.capabilities) {
-            return Err(missing.refusal(server));
+            return Err(missing.refusal(server.name()));
         }
         entries.push(Entry { key: member.key.slice(bytes), place: member.value, asked });
     }
@@ -64,7 +65,7 @@ pub(crate) fn read(inbound: &Inbound, server: &ServerName, message: &Message) ->
 pub(crate) fn pass(
     gateway: &Gateway,
     inbound: &Inbound,
-    server: &ServerName,
+    server: &ServerId,
     message: &Message,
 ) -> Result<Reply, Refusal> {
     let entries = read(inbound, server, message)?;
@@ -85,8 +86,8 @@ pub(crate) fn pass(
 }
 
 /// Replaces the text within an entry, whose own spans begin where the entry does.
-fn name_server(edit: &mut Edit<'_>, place: Span, asked: &Asked, server: &ServerName) {
-    if let Some((within, words)) = asked.message(server) {
+fn name_server(edit: &mut Edit<'_>, place: Span, asked: &Asked, server: &ServerId) {
+    if let Some((within, words)) = asked.message(server.name()) {
         let span = Span { start: place.start + within.start, end: place.start + within.end };
         edit.replace(span, words);
     }
@@ -97,7 +98,7 @@ fn name_server(edit: &mut Edit<'_>, place: Span, asked: &Asked, server: &ServerN
 pub(crate) fn urls(
     gateway: &Gateway,
     inbound: &Inbound,
-    server: &ServerName,
+    server: &ServerId,
     link: &Link,
     message: &Message,
 ) -> Result<Reply, Refusal> {
@@ -111,7 +112,7 @@ pub(crate) fn urls(
     let may_ask = methods::may_ask_for_input(inbound.message.method());
     if params.is_empty() || !may_ask {
         let text = "the server wants the user to open a URL and does not say which";
-        return Err(Refusal::new(Stage::Dispatch, Code::UpstreamProtocol, text).of(server));
+        return Err(Refusal::new(Stage::Dispatch, Code::UpstreamProtocol, text).of(server.name()));
     }
     let mut entries = Vec::with_capacity(params.len());
     for (nth, params) in (1..).zip(params) {
@@ -121,13 +122,13 @@ pub(crate) fn urls(
         let request = Bytes::from(request);
         let Some(asked) = Asked::of_entry(&request, Span::all(&request)) else { continue };
         if let Some(missing) = asked.missing(&inbound.caller.client.capabilities) {
-            return Err(missing.refusal(server));
+            return Err(missing.refusal(server.name()));
         }
         entries.push(Later::new(nth, Bytes::new(), asked));
     }
     let wait = inbound.snapshot.settings.input_timeout;
     let sealed = state::seal(gateway, &inbound.caller, server, &inbound.message, &State::Again, wait)?;
-    let requests = later::requests(&entries, server);
+    let requests = later::requests(&entries, server.name());
     Ok(later::interrupted(&inbound.id, &requests, &sealed, link.hello().info.as_ref()))
 }
 

@@ -36,13 +36,13 @@ impl Retry {
         let Some(span) = message.member("requestState") else { return Ok(Self::First) };
         let sealed =
             text(message.bytes(), span).ok_or_else(|| invalid("`params.requestState` must be a string"))?;
-        let server = resolved.server().name();
+        let server = resolved.server().id();
         match state::open(gateway, &inbound.caller, server, message, &sealed)? {
             State::Server(raw) => Ok(Self::Server(raw)),
             State::Parked(handle) => {
                 let parked = gateway.parked().take(&handle).ok_or_else(|| {
                     let text = "the call that `requestState` belongs to has ended, or was taken up before: send the request without it";
-                    Refusal::new(Stage::Session, Code::InvalidRequestState, text).of(server)
+                    Refusal::new(Stage::Session, Code::InvalidRequestState, text).of(server.name())
                 })?;
                 Ok(Self::Parked(Box::new(parked)))
             }
@@ -51,7 +51,7 @@ impl Retry {
             }
             State::Again => {
                 let text = "the user did not agree to open the URL that the server needs opened";
-                Err(Refusal::new(Stage::Dispatch, Code::InputRefused, text).of(server))
+                Err(Refusal::new(Stage::Dispatch, Code::InputRefused, text).of(server.name()))
             }
         }
     }

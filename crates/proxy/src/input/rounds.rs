@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use tollgate_mcp::{Kind, Message, Segments, compose, find, methods, text};
-use tollgate_model::{Code, Refusal, Revision, ServerName, Stage};
+use tollgate_model::{Code, Refusal, Revision, ServerId, Stage};
 
 use super::parked::too_many_rounds;
 use super::pass::{self, Entry, asks_for_input};
@@ -37,7 +37,7 @@ pub(crate) async fn drive(
     resolved: &Resolved,
     mut message: Message,
 ) -> Result<(Route, Message), Refusal> {
-    let server = resolved.server().name();
+    let server = resolved.server().id();
     let settings = &inbound.snapshot.settings;
     let session = inbound.session()?;
     let mut opened = Opened::default();
@@ -59,7 +59,7 @@ pub(crate) async fn drive(
         let round =
             Round { responses: (!entries.is_empty()).then_some(responses), state, ..Round::default() };
         let (route, sent) = life::attempt(gateway, inbound, resolved, &permit, &round).await?;
-        message = sent.into_response().map_err(|error| error.refusal(server))?;
+        message = sent.into_response().map_err(|error| error.refusal(server.name()))?;
         if !asks_for_input(&message, route.link().era()) {
             opened.complete(inbound);
             return Ok((route, message));
@@ -88,14 +88,14 @@ impl Opened {
 pub(crate) async fn answers_to(
     gateway: &Gateway,
     inbound: &Inbound,
-    server: &ServerName,
+    server: &ServerId,
     task: &Message,
     answered: &mut HashSet<Bytes>,
     opened: &mut Opened,
 ) -> Result<Option<Bytes>, Refusal> {
     let Some(session) = inbound.session.as_deref() else {
         let text = "the server asks for input in a task that this client cannot follow";
-        return Err(Refusal::new(Stage::Dispatch, Code::UpstreamProtocol, text).of(server));
+        return Err(Refusal::new(Stage::Dispatch, Code::UpstreamProtocol, text).of(server.name()));
     };
     let mut entries = pass::read(inbound, server, task)?;
     entries.retain(|entry| !answered.contains(&entry.key));
@@ -111,7 +111,7 @@ pub(crate) async fn answers_to(
 async fn answers(
     gateway: &Gateway,
     inbound: &Inbound,
-    server: &ServerName,
+    server: &ServerId,
     session: &Session,
     entries: &[Entry],
     opened: &mut Opened,
@@ -155,24 +155,24 @@ struct Answer {
 async fn ask(
     gateway: &Gateway,
     inbound: &Inbound,
-    server: &ServerName,
+    server: &ServerId,
     session: &Session,
     entry: &Entry,
 ) -> Result<Answer, Refusal> {
     let settings = &inbound.snapshot.settings;
     let revision = inbound.caller.client.revision;
-    let unanswered = |text: String| Refusal::new(Stage::Dispatch, Code::InputRefused, text).of(server);
+    let unanswered = |text: String| Refusal::new(Stage::Dispatch, Code::InputRefused, text).of(server.name());
     let mut url_id = None;
     if entry.asked.is_url() {
         if revision < Revision::V2025_11_25 {
-            return Err(super::Missing::URL.refusal(server));
+            return Err(super::Missing::URL.refusal(server.name()));
         }
         url_id = Some(gateway.sealer().random_id().map_err(|error| {
             let text = "no elicitation id could be made";
             Refusal::new(Stage::Dispatch, Code::Internal, text).because(error.to_string())
         })?);
     }
-    let write = |id| entry.asked.for_legacy(id, revision, server, url_id.as_deref());
+    let write = |id| entry.asked.for_legacy(id, revision, server.name(), url_id.as_deref());
     let question = session.questions.ask(&inbound.outlet, settings.in_flight_max, None, write).await;
     let mut question = question.map_err(|_| {
         unanswered("the server asks for input, and the client reads no stream to be asked on".to_owned())

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use tollgate_mcp::{Message, canonical};
-use tollgate_model::{Caller, Code, Refusal, ServerName, Stage};
+use tollgate_model::{Caller, Code, Refusal, ServerId, Stage, TenantId};
 
 use super::parked::Handle;
 use crate::gateway::Gateway;
@@ -30,7 +30,7 @@ pub(crate) enum State {
 pub(crate) fn seal(
     gateway: &Gateway,
     caller: &Caller,
-    server: &ServerName,
+    server: &ServerId,
     request: &Message,
     state: &State,
     wait: Duration,
@@ -49,7 +49,7 @@ pub(crate) fn seal(
     gateway.sealer().seal(&purpose(caller, server), bytes).map_err(|error| {
         Refusal::new(Stage::Dispatch, Code::Internal, "the request state could not be sealed")
             .because(error.to_string())
-            .of(server)
+            .of(server.name())
     })
 }
 
@@ -57,13 +57,13 @@ pub(crate) fn seal(
 pub(crate) fn open(
     gateway: &Gateway,
     caller: &Caller,
-    server: &ServerName,
+    server: &ServerId,
     request: &Message,
     sealed: &str,
 ) -> Result<State, Refusal> {
     let invalid = || {
         let text = "`requestState` is not one that this gateway gave for this request, or it has expired: send the request without it";
-        Refusal::new(Stage::Session, Code::InvalidRequestState, text).of(server)
+        Refusal::new(Stage::Session, Code::InvalidRequestState, text).of(server.name())
     };
     let bytes = gateway.sealer().open(&purpose(caller, server), sealed).ok_or_else(invalid)?;
     let (kind, rest) = bytes.split_first().ok_or_else(invalid)?;
@@ -81,8 +81,10 @@ pub(crate) fn open(
 }
 
 /// No part can hold a NUL, so no two purposes are one text.
-fn purpose(caller: &Caller, server: &ServerName) -> String {
-    [PURPOSE, caller.tenant().as_str(), caller.principal().as_str(), server.as_str()].join("\0")
+fn purpose(caller: &Caller, server: &ServerId) -> String {
+    let holder = server.holder().tenant().map_or("", TenantId::as_str);
+    let name = server.name().as_str();
+    [PURPOSE, caller.tenant().as_str(), caller.principal().as_str(), holder, name].join("\0")
 }
 
 /// The digest of the method and of all params that stay the same from round to round, however the client writes them.

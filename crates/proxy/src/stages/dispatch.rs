@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderName, HeaderValue};
 use tollgate_mcp::{LogLevel, Message, Segments, compose, methods};
-use tollgate_model::{Caller, Era, Revision, ServerName};
+use tollgate_model::{Caller, Era, Revision, ServerId};
 use tollgate_upstream::{Exchange, Incoming, Link, Outbound, UpstreamError};
 
 use super::Route;
@@ -69,7 +69,7 @@ impl<'a> Listener<'a> {
     }
 
     /// What becomes of a notification of this server's.
-    fn relay(&self, message: &Message, server: &ServerName, era: Era, hearing: &mut Hearing<'_>) -> Relay {
+    fn relay(&self, message: &Message, server: &ServerId, era: Era, hearing: &mut Hearing<'_>) -> Relay {
         let follows_tasks = self.caller.client.revision == Revision::V2025_11_25;
         if tasks::speaks_of_a_task(message) && follows_tasks {
             match tasks::notification(self.gateway, self.caller, server, message) {
@@ -118,7 +118,7 @@ impl Sent {
 
 /// Sends the request and sees it through to its response. Dropping the future cancels the request at the server.
 pub(crate) async fn send(
-    server: &ServerName,
+    server: &ServerId,
     route: &Route,
     departure: Departure,
     listener: Option<&Listener<'_>>,
@@ -138,7 +138,7 @@ pub(crate) async fn send(
 
 /// Follows a request from where it stands to its response, or to a question that has to wait.
 pub(crate) async fn follow(
-    server: &ServerName,
+    server: &ServerId,
     route: &Route,
     mut exchange: Exchange,
     listener: Option<&Listener<'_>>,

@@ -64,11 +64,16 @@ pub(crate) async fn watched(gateway: &Gateway, inbound: &Inbound, uri: &str) -> 
 /// Finds out which task a client's id means.
 pub(crate) fn task_named(gateway: &Gateway, inbound: &Inbound, id: &str) -> Result<Resolved, Refusal> {
     let task = id::unwrap(gateway.sealer(), &inbound.caller, id).ok_or_else(id::unknown)?;
-    if !inbound.endpoint.servers().contains(&task.server) {
+    let name = task.server.name();
+    if !inbound.endpoint.servers().contains(name) {
         return Err(id::unknown());
     }
-    let target = Target { key: Some(("taskId", task.native)), pinned: vec![] };
-    Ok(Resolved { server: inbound.server(&task.server)?, target })
+    let server = inbound.server(name)?;
+    // The name may have come to stand for another since.
+    if *server.id() != task.server {
+        return Err(id::unknown());
+    }
+    Ok(Resolved { server, target: Target { key: Some(("taskId", task.native)), pinned: vec![] } })
 }
 
 /// The one server of an endpoint, for what is asked of it as a whole.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use bytes::Bytes;
 use tollgate_catalog::ListKind;
 use tollgate_mcp::Message;
-use tollgate_model::{Code, EndpointName, Owner, Refusal, ServerName, Stage};
+use tollgate_model::{Code, EndpointName, Owner, Refusal, ServerId, Stage, TenantId};
 use tollgate_telemetry::counters::Kept;
 use tollgate_upstream::{Lists, Origin};
 
@@ -21,7 +21,7 @@ use crate::settings::ProxySettings;
 const PARENTS_MAX: usize = 64;
 
 /// Where something changes: a server, and which of its instances.
-pub(crate) type Spot = (ServerName, Origin);
+pub(crate) type Spot = (ServerId, Origin);
 
 /// All listeners.
 #[derive(Debug, Default)]
@@ -61,6 +61,7 @@ pub(crate) enum To {
 #[derive(Debug)]
 struct Listener {
     to: To,
+    tenant: TenantId,
     endpoint: Option<EndpointName>,
     lists: Lists,
     spots: HashSet<Spot>,
@@ -82,6 +83,7 @@ pub(crate) struct Registration {
 #[derive(Debug)]
 pub(crate) struct ListenerPlace {
     fanout: Arc<Fanout>,
+    tenant: TenantId,
     number: u64,
     _taken: Taken,
 }
@@ -128,12 +130,13 @@ impl Fanout {
         settings: &ProxySettings,
     ) -> Result<ListenerPlace, Refusal> {
         let (all_max, own_max) = (settings.listeners_max, settings.listeners_per_principal_max);
+        let tenant = owner.tenant.clone();
         let taken = self.places.take(Kept::Listener, owner, all_max, own_max).ok_or_else(|| {
             let text = "as many clients as allowed listen for changes";
             Refusal::new(Stage::Session, Code::Capacity, text)
         })?;
         let number = self.lock().number();
-        Ok(ListenerPlace { fanout: Arc::clone(self), number, _taken: taken })
+        Ok(ListenerPlace { fanout: Arc::clone(self), tenant, number, _taken: taken })
     }
 
     /// Tells `to` of these things from now on. `first` is done before anything can be told.
@@ -185,13 +188,13 @@ impl Fanout {
         }
     }
 
-    /// A list changed: everyone who listens for that is told, if `concerns` says so of its endpoint and of the places
+    /// A list changed: everyone who listens for that is told, if `concerns` says so of its tenant, its endpoint and the places
     /// that it listens to.
     pub(crate) fn list_changed(
         &self,
         kind: ListKind,
         method: &'static str,
-        concerns: impl Fn(Option<&EndpointName>, &HashSet<Spot>) -> bool,
+        concerns: impl Fn(&TenantId, Option<&EndpointName>, &HashSet<Spot>) -> bool,
     ) {
         let mut alive = Vec::new();
         let state = self.lock();
@@ -202,7 +205,7 @@ impl Fanout {
                 ListKind::Prompts => (listener.lists.prompts, 1),
                 ListKind::Resources | ListKind::Templates => (listener.lists.resources, 2),
             };
-            if wanted && concerns(listener.endpoint.as_ref(), &listener.spots) {
+            if wanted && concerns(&listener.tenant, listener.endpoint.as_ref(), &listener.spots) {
                 listener.to.send(listener.topics + offset, &mut notice, None, &mut alive);
             }
         }
@@ -247,7 +250,8 @@ impl ListenerPlace {
         spots: HashSet<Spot>,
     ) {
         let topics = self.number;
-        let listener = Listener { to: to.clone(), endpoint: endpoint.cloned(), lists, spots, topics };
+        let (to, tenant, endpoint) = (to.clone(), self.tenant.clone(), endpoint.cloned());
+        let listener = Listener { to, tenant, endpoint, lists, spots, topics };
         self.fanout.lock().listeners.insert(self.number, listener);
     }
 
@@ -290,7 +294,7 @@ impl Registration {
 impl Entry {
     /// The name by which this client knows a part of the resource that it listens for.
     fn part(&self, (server, _): &Spot, uri: &str) -> Option<Arc<str>> {
-        self.public.as_ref().map(|_| Arc::from(tollgate_catalog::uris::rewrite(server, uri)))
+        self.public.as_ref().map(|_| Arc::from(tollgate_catalog::uris::rewrite(server.name(), uri)))
     }
 }
 

@@ -9,15 +9,16 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep_until};
 use tollgate_catalog::ListKind;
 use tollgate_mcp::{Segments, compose};
-use tollgate_model::{Code, Refusal, ServerName, Stage};
+use tollgate_model::{Code, Refusal, ServerId, Stage};
 use tollgate_upstream::{Lists, Verdict, Watch};
 
 use super::asked::{Asked, tag};
 use super::fanout::{Registration, Spot, Thing, To};
-use crate::gateway::{Gateway, Snapshot, sees_other_things};
+use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::mailbox::Topic;
 use crate::reply::Reply;
+use crate::snapshot::{Snapshot, sees_other_things};
 use crate::stages::watch::Wishes;
 use crate::stages::{policy, resolve};
 use crate::tasks::capability;
@@ -81,7 +82,7 @@ pub(crate) async fn listen(gateway: &Gateway, inbound: &Inbound) -> Result<Reply
                 let snapshot = gateway.snapshot();
                 // An endpoint that is gone says nothing more.
                 let Some(now) = at(inbound, &snapshot) else { return Ok(ended(inbound)) };
-                if sees_other_things(&seen, &snapshot, inbound.endpoint.name()) {
+                if sees_other_things(&seen, &snapshot, inbound.caller.tenant(), inbound.endpoint.name()) {
                     let mut again = Heard::open(gateway, &now, &granted, true).await;
                     again.enter(gateway, &to);
                     place.tell_lists(&to, inbound.endpoint.name(), granted.lists, again.spots());
@@ -96,13 +97,13 @@ pub(crate) async fn listen(gateway: &Gateway, inbound: &Inbound) -> Result<Reply
 
 /// The request as it would be now.
 fn at(inbound: &Inbound, snapshot: &Arc<Snapshot>) -> Option<Inbound> {
-    let endpoint = snapshot.endpoint(inbound.endpoint.name())?;
+    let endpoint = snapshot.endpoint(inbound.caller.tenant(), inbound.endpoint.name())?;
     Some(inbound.at(endpoint, snapshot))
 }
 
 /// What a listener hears of now.
 struct Heard {
-    watches: Vec<(ServerName, Watch)>,
+    watches: Vec<(ServerId, Watch)>,
     things: Vec<Thing>,
     /// The same things, once they are entered.
     told: Vec<Registration>,
@@ -111,7 +112,7 @@ struct Heard {
     late_things: Vec<Thing>,
     late: Vec<Registration>,
     /// Servers whose lists are listened for, and that could not be reached.
-    missing: Vec<ServerName>,
+    missing: Vec<ServerId>,
     /// What was granted before a reload, of servers that could not be reached since.
     left: Asked,
     tries: u32,
@@ -208,7 +209,7 @@ impl Heard {
         self.late = std::mem::take(&mut self.late)
             .into_iter()
             .filter_map(|told| {
-                let is_here = |(server, watch): &&(ServerName, Watch)| {
+                let is_here = |(server, watch): &&(ServerId, Watch)| {
                     *server == told.spot.0 && *watch.origin() == told.spot.1
                 };
                 // Several of a server's watches wait at one desk.
@@ -229,7 +230,7 @@ impl Heard {
     }
 
     /// Takes what the server grants; also what it may still grant, if that was granted before.
-    fn take(&mut self, server: ServerName, watch: Watch, names: Vec<(String, Arc<str>, bool)>, before: bool) {
+    fn take(&mut self, server: ServerId, watch: Watch, names: Vec<(String, Arc<str>, bool)>, before: bool) {
         for (public, native, is_task) in names {
             let things = match verdict(&watch, &native, is_task) {
                 Verdict::Honoured => &mut self.things,
@@ -278,9 +279,9 @@ impl Heard {
 /// what it has not answered.
 async fn ask(
     inbound: &Inbound,
-    wants: HashMap<ServerName, Want>,
+    wants: HashMap<ServerId, Want>,
     before: bool,
-) -> Vec<(ServerName, Part, Option<Watch>)> {
+) -> Vec<(ServerId, Part, Option<Watch>)> {
     let deadline = Instant::now() + inbound.snapshot.settings.listen_wait;
     let asked = wants.into_iter().map(|(server, Want { wishes, names, lists })| async move {
         let opening = tokio::time::timeout_at(deadline, wishes.open(&inbound.caller));
@@ -307,8 +308,8 @@ async fn wants(
     gateway: &Gateway,
     inbound: &Inbound,
     asked: &Asked,
-) -> (HashMap<ServerName, Want>, BTreeSet<String>) {
-    let mut wants: HashMap<ServerName, Want> = HashMap::new();
+) -> (HashMap<ServerId, Want>, BTreeSet<String>) {
+    let mut wants: HashMap<ServerId, Want> = HashMap::new();
     let mut unknown = BTreeSet::new();
     for uri in &asked.uris {
         let Ok(resolved) = resolve::watched(gateway, inbound, uri).await else {
@@ -316,14 +317,14 @@ async fn wants(
             continue;
         };
         let Ok(permit) = policy::decide(&inbound.caller, &resolved) else { continue };
-        let want = wants.entry(resolved.server().name().clone()).or_insert_with(|| Want::at(&resolved));
+        let want = wants.entry(resolved.server().id().clone()).or_insert_with(|| Want::at(&resolved));
         let native = want.wishes.resource(&resolved, &permit);
         want.names.push((uri.clone(), native, false));
     }
     for task_id in &asked.task_ids {
         let Ok(resolved) = resolve::task_named(gateway, inbound, task_id) else { continue };
         let Ok(permit) = policy::decide(&inbound.caller, &resolved) else { continue };
-        let want = wants.entry(resolved.server().name().clone()).or_insert_with(|| Want::at(&resolved));
+        let want = wants.entry(resolved.server().id().clone()).or_insert_with(|| Want::at(&resolved));
         let native = want.wishes.task(&resolved, &permit);
         want.names.push((task_id.clone(), native, true));
     }
@@ -340,7 +341,7 @@ async fn wants(
                 continue;
             }
             let Ok(server) = inbound.server(name) else { continue };
-            let want = wants.entry(name.clone()).or_insert_with(|| Want {
+            let want = wants.entry(server.id().clone()).or_insert_with(|| Want {
                 wishes: Wishes::at(&server),
                 names: Vec::new(),
                 lists: false,

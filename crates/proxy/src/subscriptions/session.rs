@@ -12,11 +12,12 @@ use tollgate_upstream::{Verdict, Watch};
 
 use super::asked::check;
 use super::fanout::{Registration, Thing, To};
-use crate::gateway::{Gateway, LISTS_CHANGED, Snapshot, sees_other_things};
+use crate::gateway::{Gateway, LISTS_CHANGED};
 use crate::inbound::Inbound;
 use crate::mailbox::Mailbox;
 use crate::reply::Reply;
 use crate::session::Session;
+use crate::snapshot::{Snapshot, sees_other_things};
 use crate::stages::watch::Wishes;
 use crate::stages::{policy, resolve};
 
@@ -123,8 +124,8 @@ pub(crate) async fn renew(gateway: Gateway, session: Arc<Session>) {
             () = tokio::time::sleep(AGAIN) => {}
         }
         let now = gateway.snapshot();
-        if !gateway.sessions().has(&session) || sees_other_things(&snapshot, &now, session.endpoint.as_ref())
-        {
+        let (tenant, endpoint) = (session.caller.tenant(), session.endpoint.as_ref());
+        if !gateway.sessions().has(&session) || sees_other_things(&snapshot, &now, tenant, endpoint) {
             // It is over, or has been begun again.
             return;
         }
@@ -143,7 +144,7 @@ async fn renew_these(
     uris: Vec<String>,
 ) -> Vec<String> {
     let mut left = Vec::new();
-    let Some(endpoint) = snapshot.endpoint(session.endpoint.as_ref()) else {
+    let Some(endpoint) = snapshot.endpoint(session.caller.tenant(), session.endpoint.as_ref()) else {
         session.subscriptions.clear();
         return left;
     };
@@ -213,7 +214,7 @@ async fn ask(
             let waiting_max = settings.subscriptions_max + LISTS_CHANGED.len();
             let to = To::Session { session: Arc::downgrade(session), waiting_max };
             let public = (*native != *uri).then(|| Arc::from(uri));
-            let spot = (server.name().clone(), watch.origin().clone());
+            let spot = (server.id().clone(), watch.origin().clone());
             let thing = Thing { spot, native, public, is_task: false };
             let told = gateway.fanout().tell(&to, vec![thing], || {}).pop();
             match told {

@@ -8,7 +8,7 @@
 //! | `tasks/cancel` | `tasks/cancel` |
 
 use tollgate_mcp::{Kind, Message, compose, meta, methods};
-use tollgate_model::{Era, Refusal, ServerName};
+use tollgate_model::{Era, Refusal, ServerId};
 use tollgate_upstream::{Link, UpstreamError};
 
 use super::ask::Speaker;
@@ -24,13 +24,13 @@ use crate::stages::{Resolved, Route};
 pub(crate) fn created(
     gateway: &Gateway,
     inbound: &Inbound,
-    server: &ServerName,
+    server: &ServerId,
     link: &Link,
     message: &Message,
 ) -> Result<Reply, Refusal> {
     let bytes = message.bytes();
     let task = message.member("task").map(|span| span.slice(bytes)).unwrap_or_default();
-    let native = super::native_id(message, Era::Legacy).map_err(|refusal| refusal.of(server))?;
+    let native = super::native_id(message, Era::Legacy).map_err(|refusal| refusal.of(server.name()))?;
     let id = id::wrap(gateway.sealer(), &inbound.caller, server, &native)?;
     let made = shape::modern(
         &task,
@@ -54,7 +54,7 @@ pub(crate) async fn serve(
     route: &Route,
 ) -> Result<Result<Reply, UpstreamError>, Refusal> {
     let native = resolved.native().unwrap_or_default();
-    let server = resolved.server().name();
+    let server = resolved.server().id();
     let speaker = Speaker { gateway, server, route, client: &inbound.caller.client };
     let served = match inbound.message.method() {
         methods::TASKS_GET => get(inbound, &speaker, native).await,
@@ -62,7 +62,7 @@ pub(crate) async fn serve(
         _ => cancel(inbound, &speaker, native).await,
     };
     match served {
-        Ok(reply) => reply.map(Ok).map_err(|refusal| refusal.of(server)),
+        Ok(reply) => reply.map(Ok).map_err(|refusal| refusal.of(server.name())),
         Err(error) => Ok(Err(error)),
     }
 }

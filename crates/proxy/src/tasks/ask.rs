@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tollgate_mcp::{Message, quote};
-use tollgate_model::{ClientProfile, ServerName};
+use tollgate_model::{ClientProfile, ServerId};
 use tollgate_upstream::UpstreamError;
 
 use crate::bridge;
@@ -20,7 +20,7 @@ const ANSWER_WAIT: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy)]
 pub(crate) struct Speaker<'a> {
     pub(crate) gateway: &'a Gateway,
-    pub(crate) server: &'a ServerName,
+    pub(crate) server: &'a ServerId,
     pub(crate) route: &'a Route,
     pub(crate) client: &'a ClientProfile,
 }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tollgate_mcp::{Change, Edit, Segments, Span, compose, find, meta, quote};
-use tollgate_model::{Refusal, ServerName};
+use tollgate_model::{Refusal, ServerId};
 use tollgate_upstream::UpstreamError;
 
 use super::ask::Speaker;
@@ -127,7 +127,7 @@ pub(crate) async fn questions(
         let _ = tokio::time::timeout(QUESTION_WAIT, asked).await;
     }
     let open = &collector.lock().open;
-    Ok((!open.is_empty()).then(|| input::requests(open, speaker.server)))
+    Ok((!open.is_empty()).then(|| input::requests(open, speaker.server.name())))
 }
 
 /// Brings a client's answers to the server.
@@ -212,7 +212,7 @@ struct Collecting {
     gateway: Gateway,
     key: Key,
     caller: tollgate_model::Caller,
-    server: ServerName,
+    server: ServerId,
     route: Route,
     native: String,
     patience: Duration,

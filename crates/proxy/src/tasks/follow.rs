@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tollgate_mcp::{Kind, Limits, Message, Segments, compose, meta, methods, quote};
-use tollgate_model::{ClientProfile, Code, Era, Refusal, ServerName, Stage};
+use tollgate_model::{ClientProfile, Code, Era, Refusal, ServerId, Stage};
 use tollgate_upstream::UpstreamError;
 
 use super::ask::Speaker;
@@ -43,7 +43,7 @@ pub(crate) async fn to_end(
     };
     let mut followed = Followed {
         gateway: gateway.clone(),
-        server: server.name().clone(),
+        server: server.id().clone(),
         route,
         client,
         native,
@@ -137,7 +137,7 @@ impl Following<'_> {
         }
         let listener = Listener::of(self.gateway, self.inbound);
         let sent = followed.speaker().result(&followed.native, Some(&listener)).await;
-        sent.map_err(|error| error.refusal(&followed.server))
+        sent.map_err(|error| error.refusal(followed.server.name()))
     }
 
     /// Waits as long as the server suggests, within bounds.
@@ -175,7 +175,7 @@ impl Following<'_> {
                     let permit = policy::decide(caller, self.resolved)?;
                     followed.route = route::open(server, caller, &permit).await?;
                 }
-                Err(error) => return Err(error.refusal(&followed.server)),
+                Err(error) => return Err(error.refusal(followed.server.name())),
             }
         }
     }
@@ -206,7 +206,7 @@ impl Following<'_> {
         // Decided on anew: the person may have taken long.
         policy::decide(&self.inbound.caller, self.resolved)?;
         let updated = followed.speaker().update(&followed.native, &responses).await;
-        match updated.map_err(|error| error.refusal(&followed.server))? {
+        match updated.map_err(|error| error.refusal(followed.server.name()))? {
             message if message.kind() == Kind::Result => Ok(()),
             _ => Err(lost()),
         }
@@ -235,7 +235,7 @@ impl Following<'_> {
 /// A task that is being followed. Dropped before its end, it is cancelled: nobody waits for it any more.
 pub(crate) struct Followed {
     gateway: Gateway,
-    server: ServerName,
+    server: ServerId,
     route: Route,
     client: ClientProfile,
     native: String,
@@ -264,7 +264,7 @@ impl Drop for Followed {
             let speaker = Speaker { gateway: &gateway, server: &server, route: &route, client: &client };
             let told = tokio::time::timeout(FAREWELL, speaker.ask(methods::TASKS_CANCEL, &native)).await;
             if !matches!(told, Ok(Ok(_))) {
-                tracing::debug!(%server, "a task that nobody waits for could not be cancelled");
+                tracing::debug!(server = %server.label(), "a task that nobody waits for could not be cancelled");
             }
         });
     }

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use tollgate_mcp::{Change, Edit, JsonKind, Kind, Message, Span, elements, find, kind_of, quote, text};
-use tollgate_model::{Refusal, ServerName};
+use tollgate_model::{Refusal, ServerId};
 
 use super::id;
 use crate::bridge::array_of;
@@ -15,7 +15,7 @@ use crate::inbound::Inbound;
 pub(crate) fn owned(
     gateway: &Gateway,
     inbound: &Inbound,
-    server: &ServerName,
+    server: &ServerId,
     message: &Message,
 ) -> Result<Option<Bytes>, Refusal> {
     let bytes = message.bytes();

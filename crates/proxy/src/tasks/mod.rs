@@ -29,7 +29,7 @@ use std::borrow::Cow;
 
 use tollgate_catalog::Item;
 use tollgate_mcp::{JsonKind, Message, Span, find, methods, text};
-use tollgate_model::{Code, Era, Refusal, Revision, ServerName, Stage};
+use tollgate_model::{Code, Era, Refusal, Revision, ServerId, Stage};
 use tollgate_upstream::{Link, UpstreamError};
 
 use crate::bridge::{self, Answered, Round};
@@ -63,12 +63,12 @@ pub(crate) struct Tasks {
 
 impl Tasks {
     /// Learns from a server's list which of its tools can become tasks.
-    pub(crate) fn learn(&self, server: &ServerName, items: &[Item]) {
+    pub(crate) fn learn(&self, server: &ServerId, items: &[Item]) {
         self.support.learn(server, items);
     }
 
     /// A server's tools are others now.
-    pub(crate) fn tools_changed(&self, server: &ServerName) {
+    pub(crate) fn tools_changed(&self, server: &ServerId) {
         self.support.changed(server);
     }
 
@@ -149,7 +149,7 @@ async fn pass(
     resolved: &Resolved,
     route: &Route,
 ) -> Result<Result<Reply, UpstreamError>, Refusal> {
-    let (link, server) = (route.link(), resolved.server().name());
+    let (link, server) = (route.link(), resolved.server().id());
     let id = link.mint();
     let (method, log_level) = (inbound.message.method(), inbound.log_level());
     let departure = Departure {
@@ -183,7 +183,7 @@ async fn pass(
     let stand_ins = life::stand_ins(gateway, inbound, server, &message)?;
     bridge::response(&Answered::of(inbound, link, &message).with(stand_ins))
         .map(Ok)
-        .map_err(|refusal| refusal.of(server))
+        .map_err(|refusal| refusal.of(server.name()))
 }
 
 /// Whether a server answers a call with a task, in place of its result: a modern server by the type of the result, a
@@ -221,24 +221,24 @@ pub(crate) fn must_be_followed(
 pub(crate) fn created(
     gateway: &Gateway,
     inbound: &Inbound,
-    server: &ServerName,
+    server: &ServerId,
     route: &Route,
     message: &Message,
 ) -> Result<Reply, Refusal> {
     if !capability::declares_extension(&inbound.caller.client) {
         let text = "the server answers the end of a task with another task";
-        return Err(Refusal::new(Stage::Dispatch, Code::UpstreamProtocol, text).of(server));
+        return Err(Refusal::new(Stage::Dispatch, Code::UpstreamProtocol, text).of(server.name()));
     }
     if route.link().era() == Era::Legacy {
         return adapt::created(gateway, inbound, server, route.link(), message);
     }
     let stand_ins = life::stand_ins(gateway, inbound, server, message)?;
     bridge::created(&Answered::of(inbound, route.link(), message).with(stand_ins))
-        .map_err(|refusal| refusal.of(server))
+        .map_err(|refusal| refusal.of(server.name()))
 }
 
 /// Remembers the task that a client of 2025-11-25 asked for as the caller's, for the sake of lists and notifications.
-pub(crate) fn remember(gateway: &Gateway, inbound: &Inbound, server: &ServerName, message: &Message) {
+pub(crate) fn remember(gateway: &Gateway, inbound: &Inbound, server: &ServerId, message: &Message) {
     if is_augmented(inbound)
         && let Some(native) = created_id(message, Era::Legacy)
     {
@@ -267,7 +267,7 @@ fn created_id(message: &Message, era: Era) -> Option<Cow<'_, str>> {
 pub(crate) fn ids(
     gateway: &Gateway,
     inbound: &Inbound,
-    server: &ServerName,
+    server: &ServerId,
     message: &Message,
 ) -> Result<Vec<(Span, String)>, Refusal> {
     let mut ids = Vec::new();

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use tollgate_model::{Caller, PrincipalId, ServerName, TenantId};
+use tollgate_model::{Caller, PrincipalId, ServerId, TenantId};
 
 /// The tasks that legacy servers made for callers, the newest so many of them.
 #[derive(Debug, Default)]
@@ -32,12 +32,12 @@ pub(crate) struct Owned {
 pub(crate) struct Key {
     tenant: TenantId,
     principal: PrincipalId,
-    server: ServerName,
+    server: ServerId,
     native: String,
 }
 
 impl Key {
-    pub(crate) fn new(caller: &Caller, server: &ServerName, native: &str) -> Self {
+    pub(crate) fn new(caller: &Caller, server: &ServerId, native: &str) -> Self {
         Self {
             tenant: caller.tenant().clone(),
             principal: caller.principal().clone(),
@@ -64,7 +64,7 @@ impl Owners {
     }
 
     /// What is known of a caller's task; none if it is not known to be the caller's.
-    pub(crate) fn of(&self, caller: &Caller, server: &ServerName, native: &str) -> Option<Owned> {
+    pub(crate) fn of(&self, caller: &Caller, server: &ServerId, native: &str) -> Option<Owned> {
         self.lock().tasks.get(&Key::new(caller, server, native)).cloned()
     }
 
@@ -77,7 +77,11 @@ impl Owners {
 mod tests {
     use super::*;
     use std::sync::Arc;
-    use tollgate_model::{ClientProfile, Principal, Proof, Revision};
+    use tollgate_model::{ClientProfile, Holder, Principal, Proof, Revision, ServerName};
+
+    fn server(name: &str) -> ServerId {
+        ServerId::new(Holder::default(), ServerName::new(name).expect("a name"))
+    }
 
     fn caller(principal: &str) -> Caller {
         let client = ClientProfile {
@@ -96,14 +100,14 @@ mod tests {
     #[test]
     fn a_task_is_its_owners_and_the_oldest_are_forgotten() {
         let owners = Owners::default();
-        let (alice, server) = (caller("alice"), ServerName::new("s").expect("a name"));
+        let (alice, other, server) = (caller("alice"), server("t"), server("s"));
         let remember = |native| owners.remember(Key::new(&alice, &server, native), None, 2);
         remember("1");
         remember("1");
         remember("2");
         assert!(owners.of(&alice, &server, "1").is_some());
         assert!(owners.of(&caller("bob"), &server, "1").is_none());
-        assert!(owners.of(&alice, &ServerName::new("t").expect("a name"), "1").is_none());
+        assert!(owners.of(&alice, &other, "1").is_none());
         remember("3");
         assert!(owners.of(&alice, &server, "1").is_none());
         assert!(owners.of(&alice, &server, "2").is_some() && owners.of(&alice, &server, "3").is_some());

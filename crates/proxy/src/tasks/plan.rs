@@ -59,11 +59,11 @@ pub(crate) fn can_follow(inbound: &Inbound, server: &ServerSettings) -> bool {
 /// A tool that must become a task always does; one that may, for a client that can follow it.
 async fn for_legacy(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved) -> Plan {
     let Some(native) = resolved.native() else { return Plan::Plain };
-    let (support, server) = (&gateway.tasks().support, resolved.server().name());
+    let (support, server) = (&gateway.tasks().support, resolved.server().id());
     let mut known = support.of(server, native);
     if known.is_none() && support.may_learn(server) {
         // Without the list the call goes as it is, and the server says what it thinks of it.
-        let _ = lists::learn(gateway, inbound, server, ListKind::Tools).await;
+        let _ = lists::learn(gateway, inbound, server.name(), ListKind::Tools).await;
         known = support.of(server, native);
     }
     let can_follow = can_follow(inbound, resolved.server().settings());

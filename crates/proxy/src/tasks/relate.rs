@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use tollgate_mcp::{Change, Edit, Limits, Message, Segments, Span, find, meta, methods, quote, text};
-use tollgate_model::{Caller, Revision, ServerName};
+use tollgate_model::{Caller, Revision, ServerId};
 
 use super::id;
 use crate::gateway::Gateway;
@@ -19,7 +19,7 @@ pub(crate) fn speaks_of_a_task(message: &Message) -> bool {
 pub(crate) fn notification(
     gateway: &Gateway,
     caller: &Caller,
-    server: &ServerName,
+    server: &ServerId,
     message: &Message,
 ) -> Option<Segments> {
     let bytes = message.bytes();
@@ -45,7 +45,7 @@ pub(crate) fn notification(
 pub(crate) fn question(
     gateway: &Gateway,
     caller: &Caller,
-    server: &ServerName,
+    server: &ServerId,
     asked_about: Option<&str>,
     request: Message,
 ) -> Message {
@@ -75,7 +75,7 @@ pub(crate) fn question(
 pub(crate) fn answer(
     gateway: &Gateway,
     caller: &Caller,
-    server: &ServerName,
+    server: &ServerId,
     answer: &Message,
     edit: &mut Edit<'_>,
 ) {
@@ -95,7 +95,7 @@ pub(crate) fn answer(
 fn replace(
     gateway: &Gateway,
     caller: &Caller,
-    server: &ServerName,
+    server: &ServerId,
     bytes: &Bytes,
     place: Span,
     edit: &mut Edit<'_>,

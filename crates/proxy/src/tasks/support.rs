@@ -7,7 +7,7 @@ use std::time::Duration;
 use tollgate_catalog::Item;
 use tollgate_mcp::json::Span;
 use tollgate_mcp::{find, text};
-use tollgate_model::ServerName;
+use tollgate_model::ServerId;
 
 use crate::learnt::Learnt;
 
@@ -35,7 +35,7 @@ impl Default for TaskSupport {
 
 impl TaskSupport {
     /// Learns from a server's tools.
-    pub(crate) fn learn(&self, server: &ServerName, items: &[Item]) {
+    pub(crate) fn learn(&self, server: &ServerId, items: &[Item]) {
         for item in items {
             self.0.set(server, item.key(), support(item));
         }

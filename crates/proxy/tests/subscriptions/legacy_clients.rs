@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tollgate_proxy::ProxySettings;
 
 use crate::eventually;
-use crate::rig::{Legacy, gateway, servers};
+use crate::rig::{Legacy, gateway, servers, setup};
 use crate::servers::Watched;
 
 fn updated(uri: &str) -> Value {
@@ -83,14 +83,14 @@ async fn subscriptions_survive_a_reload_and_are_bounded() {
     let (old, new) = (Watched::legacy(&["a:1"]).await, Watched::modern(&["a:1"]).await);
     let gateway = gateway([("one", &old)]);
     let settings = || ProxySettings { subscriptions_max: 1, ..ProxySettings::default() };
-    gateway.apply(settings(), servers([("one", &old)]), &[], Duration::ZERO).unwrap();
+    gateway.apply(setup(settings(), servers([("one", &old)])), Duration::ZERO).unwrap();
     let client = Legacy::new(&gateway, "/mcp/one").await;
     let mut stream = client.stream().await;
     client.subscribe("a:1").await;
     assert!(client.ask("resources/subscribe", "a:2").await["error"]["code"].is_i64());
     let endless = format!("a:{}", "x".repeat(8192));
     assert_eq!(client.ask("resources/subscribe", &endless).await["error"]["code"], -32602);
-    gateway.apply(settings(), servers([("one", &new)]), &[], Duration::ZERO).unwrap();
+    gateway.apply(setup(settings(), servers([("one", &new)])), Duration::ZERO).unwrap();
     let mut told = Vec::new();
     while told.last() != Some(&json!("notifications/resources/updated")) {
         told.push(stream.some().await["method"].clone());

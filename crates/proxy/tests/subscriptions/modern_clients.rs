@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tollgate_proxy::{Gateway, ProxySettings};
 
 use crate::eventually;
-use crate::rig::{Modern, gateway, servers};
+use crate::rig::{Modern, gateway, servers, setup};
 use crate::servers::{SUBSCRIPTION, Watched};
 
 fn updated(id: &Value, uri: &str) -> Value {
@@ -143,14 +143,14 @@ async fn after_a_reload_what_is_still_there_goes_on_and_counts_as_changed() {
     let gateway = gateway([("one", &old)]);
     let filter = json!({"resourceSubscriptions": ["a:1"], "toolsListChanged": true});
     let (mut stream, _) = Modern::new(&gateway, "/mcp/one").listen(json!(1), filter).await;
-    gateway.apply(ProxySettings::default(), servers([("one", &new)]), &[], Duration::ZERO).unwrap();
+    gateway.apply(setup(ProxySettings::default(), servers([("one", &new)])), Duration::ZERO).unwrap();
     let told = [stream.some().await["method"].clone(), stream.some().await["method"].clone()];
     assert_eq!(told, ["notifications/tools/list_changed", "notifications/resources/updated"]);
     eventually(|| (!new.filters().is_empty()).then_some(())).await;
     new.touch("a:1").await;
     assert_eq!(stream.some().await, updated(&json!(1), "a:1"));
     // Without its endpoint there is nothing to listen to.
-    gateway.apply(ProxySettings::default(), servers([("two", &new)]), &[], Duration::ZERO).unwrap();
+    gateway.apply(setup(ProxySettings::default(), servers([("two", &new)])), Duration::ZERO).unwrap();
     assert_eq!(stream.some().await["result"]["resultType"], "complete");
 }
 
@@ -158,11 +158,11 @@ async fn after_a_reload_what_is_still_there_goes_on_and_counts_as_changed() {
 async fn a_server_that_is_slow_after_a_reload_is_heard_once_it_answers() {
     let (old, new) = (Watched::legacy(&["a:1"]).await, Watched::legacy(&["a:1"]).await);
     let settings = || ProxySettings { listen_wait: Duration::from_millis(300), ..ProxySettings::default() };
-    let gateway = Gateway::new(settings(), servers([("one", &old)]), &[]).unwrap();
+    let gateway = Gateway::new(setup(settings(), servers([("one", &old)]))).unwrap();
     let filter = json!({"resourceSubscriptions": ["a:1"], "toolsListChanged": true});
     let (mut stream, _) = Modern::new(&gateway, "/mcp/one").listen(json!(1), filter).await;
     new.set_awake(false);
-    gateway.apply(settings(), servers([("one", &new)]), &[], Duration::ZERO).unwrap();
+    gateway.apply(setup(settings(), servers([("one", &new)])), Duration::ZERO).unwrap();
     assert_eq!(stream.some().await["method"], "notifications/tools/list_changed");
     new.set_awake(true);
     let missed = stream.some().await;
@@ -193,7 +193,7 @@ async fn endless_names_and_ids_are_refused() {
 async fn listeners_are_bounded_and_a_place_comes_back() {
     let server = Watched::modern(&["a:1"]).await;
     let settings = ProxySettings { listeners_max: 1, subscriptions_max: 1, ..ProxySettings::default() };
-    let gateway = Gateway::new(settings, servers([("one", &server)]), &[]).unwrap();
+    let gateway = Gateway::new(setup(settings, servers([("one", &server)]))).unwrap();
     let client = Modern::new(&gateway, "/mcp/one");
     let filter = json!({"resourceSubscriptions": ["a:1", "a:2"]});
     let (stream, granted) = client.listen(json!(1), filter.clone()).await;

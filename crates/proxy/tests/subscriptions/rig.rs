@@ -7,7 +7,7 @@ use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 use tollgate_model::ServerName;
-use tollgate_proxy::{Body, Gateway, Peer, ProxySettings, serve_http};
+use tollgate_proxy::{Body, Gateway, Peer, ProxySettings, Setup, serve_http};
 use tollgate_upstream::{HttpSettings, ServerSettings, Transport};
 
 use crate::LONG;
@@ -23,8 +23,12 @@ pub(crate) fn servers<'a>(servers: impl IntoIterator<Item = (&'a str, &'a Watche
     servers.collect()
 }
 
+pub(crate) fn setup(settings: ProxySettings, servers: Vec<ServerSettings>) -> Setup {
+    Setup::new(settings, servers, Vec::new())
+}
+
 pub(crate) fn gateway<'a>(named: impl IntoIterator<Item = (&'a str, &'a Watched)>) -> Gateway {
-    Gateway::new(ProxySettings::default(), servers(named), &[]).unwrap()
+    Gateway::new(setup(ProxySettings::default(), servers(named))).unwrap()
 }
 
 async fn send(gateway: &Gateway, request: Request<Full<Bytes>>) -> Response<Body> {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tollgate_catalog::ToolsetSettings;
 use tollgate_model::ServerName;
-use tollgate_proxy::{Gateway, Peer, ProxySettings, serve_http};
+use tollgate_proxy::{Gateway, Peer, ProxySettings, Setup, serve_http};
 use tollgate_upstream::{HttpSettings, ServerSettings, Transport};
 
 use crate::LONG;
@@ -33,7 +33,7 @@ pub(crate) fn gateway_with<'a>(
         let transport = Transport::Http(HttpSettings::new(fake.url()));
         ServerSettings::new(ServerName::new(name).unwrap(), transport)
     });
-    Gateway::new(settings, servers.collect(), toolsets).unwrap()
+    Gateway::new(Setup::new(settings, servers.collect(), toolsets.to_vec())).unwrap()
 }
 
 /// What came back for one request.

@@ -15,7 +15,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use tollgate_model::ServerName;
-use tollgate_proxy::{Gateway, ProxySettings};
+use tollgate_proxy::{Gateway, ProxySettings, Setup};
 use tollgate_upstream::{HttpSettings, ServerSettings, StdioSettings, Transport};
 
 use crate::cli::Demo;
@@ -93,7 +93,8 @@ fn gateway(program: &Path, calendar_url: &str) -> Result<Gateway, Failure> {
         ServerSettings::new(name("notes")?, Transport::Stdio(notes)),
         ServerSettings::new(name("calendar")?, Transport::Http(calendar)),
     ];
-    Gateway::new(ProxySettings::default(), servers, &[]).map_err(|error| failed(&error))
+    let setup = Setup::new(ProxySettings::default(), servers, Vec::new());
+    Gateway::new(setup).map_err(|error| failed(&error))
 }
 
 async fn bind(is_once: bool) -> Result<Listener, Failure> {
