@@ -203,6 +203,11 @@ impl Gateway {
         until(&format!("{wanted} of {what}"), async || (self.kept(what).await == wanted).then_some(())).await;
     }
 
+    /// A raw HTTP client that presents this key or token with every request.
+    pub fn bearing(&self, token: &str) -> Http {
+        Http::new(self.listen).bearing(token)
+    }
+
     /// A modern client of an endpoint.
     pub fn modern(&self, path: &str) -> HttpPeer {
         HttpPeer::modern(self.listen, path)

@@ -50,11 +50,16 @@ impl Ask {
         self
     }
 
+    /// The first header of this name, compared without case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
+    }
+
     /// Request line and headers as they go out.
     pub fn head(&self, addr: SocketAddr) -> Vec<u8> {
         use std::fmt::Write as _;
         let mut text = format!("{} {} HTTP/1.1\r\n", self.verb, self.target);
-        let has = |name: &str| self.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
+        let has = |name: &str| self.header(name).is_some();
         if !has("host") {
             let _ = write!(text, "Host: {addr}\r\n");
         }
@@ -221,16 +226,42 @@ pub(super) fn events(body: &[u8]) -> Vec<Event> {
 pub struct Http {
     /// The address.
     pub addr: SocketAddr,
+    /// Headers that it adds to every request that has none of that name.
+    pub always: Vec<(String, String)>,
+}
+
+impl From<SocketAddr> for Http {
+    fn from(addr: SocketAddr) -> Self {
+        Self::new(addr)
+    }
 }
 
 impl Http {
     /// A client of this address.
     pub fn new(addr: SocketAddr) -> Self {
-        Self { addr }
+        Self { addr, always: Vec::new() }
+    }
+
+    /// The same, which says this with every request.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.always.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The same, which presents this key or token with every request.
+    pub fn bearing(self, token: &str) -> Self {
+        self.with("Authorization", &format!("Bearer {token}"))
+    }
+
+    /// A request as it goes out.
+    fn complete(&self, ask: &Ask) -> Ask {
+        let missing = self.always.iter().filter(|(name, _)| ask.header(name).is_none());
+        missing.fold(ask.clone(), |ask, (name, value)| ask.with(name, value))
     }
 
     /// Sends a request and reads the head of its response.
     pub async fn open(&self, ask: &Ask) -> io::Result<Live> {
+        let ask = self.complete(ask);
         let mut bytes = ask.head(self.addr);
         bytes.extend_from_slice(&ask.body);
         self.open_raw(&bytes).await

@@ -1,6 +1,5 @@
 //! MCP clients of every dialect, on raw connections: what they are told to say goes out to the letter.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -193,9 +192,9 @@ pub struct HttpPeer {
 
 impl HttpPeer {
     /// A modern client.
-    pub fn modern(addr: SocketAddr, path: &str) -> Self {
+    pub fn modern(http: impl Into<Http>, path: &str) -> Self {
         Self {
-            http: Http::new(addr),
+            http: http.into(),
             path: path.to_owned(),
             dialect: Dialect::Modern,
             session: None,
@@ -205,25 +204,30 @@ impl HttpPeer {
     }
 
     /// A legacy client that has shaken hands.
-    pub async fn legacy(addr: SocketAddr, path: &str) -> Self {
-        Self::legacy_with(addr, path, "2025-11-25", "{}").await
+    pub async fn legacy(http: impl Into<Http>, path: &str) -> Self {
+        Self::legacy_with(http, path, "2025-11-25", "{}").await
     }
 
     /// A legacy client of this revision with these raw capabilities.
-    pub async fn legacy_with(addr: SocketAddr, path: &str, revision: &str, capabilities: &str) -> Self {
-        let outcome = Self::shake_hands(addr, path, revision, capabilities).await;
+    pub async fn legacy_with(
+        http: impl Into<Http>,
+        path: &str,
+        revision: &str,
+        capabilities: &str,
+    ) -> Self {
+        let outcome = Self::shake_hands(http, path, revision, capabilities).await;
         outcome.unwrap_or_else(|answer| panic!("initialize: {answer:?}"))
     }
 
     /// A legacy client of this revision with these raw capabilities, or what `initialize` was answered with instead.
     pub async fn shake_hands(
-        addr: SocketAddr,
+        http: impl Into<Http>,
         path: &str,
         revision: &str,
         capabilities: &str,
     ) -> Result<Self, Answer> {
         let mut peer =
-            Self { dialect: Dialect::Legacy, revision: revision.to_owned(), ..Self::modern(addr, path) };
+            Self { dialect: Dialect::Legacy, revision: revision.to_owned(), ..Self::modern(http, path) };
         let hello = Call::new(
             "initialize",
             format!(
@@ -347,13 +351,13 @@ pub struct SsePeer {
 
 impl SsePeer {
     /// A client that has shaken hands.
-    pub async fn connect(addr: SocketAddr, path: &str) -> Self {
-        Self::connect_with(addr, path, "{}").await
+    pub async fn connect(http: impl Into<Http>, path: &str) -> Self {
+        Self::connect_with(http, path, "{}").await
     }
 
     /// A client with these raw capabilities that has shaken hands.
-    pub async fn connect_with(addr: SocketAddr, path: &str, capabilities: &str) -> Self {
-        let http = Http::new(addr);
+    pub async fn connect_with(http: impl Into<Http>, path: &str, capabilities: &str) -> Self {
+        let http = http.into();
         let ask = Ask::new("GET", path).with("Accept", "text/event-stream");
         let mut stream = soon("the SSE stream", http.open(&ask)).await.expect("a stream");
         assert_eq!(stream.status, 200, "GET {path}: {:?}", stream.headers);
