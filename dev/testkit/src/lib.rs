@@ -1,3 +1,4 @@
-//! Peers for the tests: fake servers and raw clients.
+//! Peers for the tests: fake servers and raw clients, issuers and forgers of tokens.
 
 pub mod fake;
+pub mod issuer;

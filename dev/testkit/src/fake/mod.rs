@@ -21,7 +21,7 @@ mod script;
 mod server;
 mod sse_server;
 pub mod stdio;
-mod wire;
+pub(crate) mod wire;
 
 use std::time::Duration;
 

@@ -209,12 +209,7 @@ impl HttpPeer {
     }
 
     /// A legacy client of this revision with these raw capabilities.
-    pub async fn legacy_with(
-        http: impl Into<Http>,
-        path: &str,
-        revision: &str,
-        capabilities: &str,
-    ) -> Self {
+    pub async fn legacy_with(http: impl Into<Http>, path: &str, revision: &str, capabilities: &str) -> Self {
         let outcome = Self::shake_hands(http, path, revision, capabilities).await;
         outcome.unwrap_or_else(|answer| panic!("initialize: {answer:?}"))
     }

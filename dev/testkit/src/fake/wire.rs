@@ -9,26 +9,26 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 /// A request or status line with its headers.
 #[derive(Debug, Clone)]
-pub(super) struct Head {
+pub(crate) struct Head {
     /// The first line, without its end.
-    pub(super) start: String,
+    pub(crate) start: String,
     /// Names as sent, values trimmed.
-    pub(super) headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
 }
 
 impl Head {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
     }
 
-    pub(super) fn word(&self, nth: usize) -> &str {
+    pub(crate) fn word(&self, nth: usize) -> &str {
         self.start.split(' ').nth(nth).unwrap_or_default()
     }
 }
 
 /// How the end of a body is known.
 #[derive(Debug)]
-pub(super) enum Framing {
+pub(crate) enum Framing {
     Length(u64),
     Chunked,
     ToEnd,
@@ -36,11 +36,11 @@ pub(super) enum Framing {
 }
 
 impl Framing {
-    pub(super) fn of_request(head: &Head) -> Self {
+    pub(crate) fn of_request(head: &Head) -> Self {
         Self::of(head, Self::Ended)
     }
 
-    pub(super) fn of_response(head: &Head, status: u16) -> Self {
+    pub(crate) fn of_response(head: &Head, status: u16) -> Self {
         match status {
             100..200 | 204 | 304 => Self::Ended,
             _ => Self::of(head, Self::ToEnd),
@@ -61,16 +61,16 @@ impl Framing {
 
 /// The receiving half of a connection.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(crate) struct Reader {
     half: OwnedReadHalf,
     buffer: BytesMut,
 }
 
 /// The sending half of a connection.
 #[derive(Debug)]
-pub(super) struct Writer(OwnedWriteHalf);
+pub(crate) struct Writer(OwnedWriteHalf);
 
-pub(super) fn split(stream: TcpStream) -> (Reader, Writer) {
+pub(crate) fn split(stream: TcpStream) -> (Reader, Writer) {
     let _ = stream.set_nodelay(true);
     let (read, write) = stream.into_split();
     (Reader { half: read, buffer: BytesMut::new() }, Writer(write))
@@ -101,7 +101,7 @@ impl Reader {
     }
 
     /// The next head, or `None` when the peer closed between messages.
-    pub(super) async fn head(&mut self) -> io::Result<Option<Head>> {
+    pub(crate) async fn head(&mut self) -> io::Result<Option<Head>> {
         let Some(start) = self.line().await? else { return Ok(None) };
         let mut headers = Vec::new();
         loop {
@@ -115,7 +115,7 @@ impl Reader {
     }
 
     /// The next part of a body, or `None` at its end.
-    pub(super) async fn part(&mut self, framing: &mut Framing) -> io::Result<Option<Vec<u8>>> {
+    pub(crate) async fn part(&mut self, framing: &mut Framing) -> io::Result<Option<Vec<u8>>> {
         match framing {
             Framing::Ended => Ok(None),
             Framing::ToEnd => {
@@ -167,7 +167,7 @@ impl Reader {
     }
 
     /// The whole body.
-    pub(super) async fn body(&mut self, mut framing: Framing) -> io::Result<Vec<u8>> {
+    pub(crate) async fn body(&mut self, mut framing: Framing) -> io::Result<Vec<u8>> {
         let mut all = Vec::new();
         while let Some(part) = self.part(&mut framing).await? {
             all.extend_from_slice(&part);
@@ -176,7 +176,7 @@ impl Reader {
     }
 
     /// Returns once the peer has closed the connection.
-    pub(super) async fn gone(&mut self) {
+    pub(crate) async fn gone(&mut self) {
         loop {
             match self.fill().await {
                 Ok(0) | Err(_) => return,
@@ -187,18 +187,18 @@ impl Reader {
 }
 
 impl Writer {
-    pub(super) async fn all(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) async fn all(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.write_all(bytes).await
     }
 
-    pub(super) async fn chunk(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) async fn chunk(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut framed = format!("{:x}\r\n", bytes.len()).into_bytes();
         framed.extend_from_slice(bytes);
         framed.extend_from_slice(b"\r\n");
         self.all(&framed).await
     }
 
-    pub(super) async fn last_chunk(&mut self) -> io::Result<()> {
+    pub(crate) async fn last_chunk(&mut self) -> io::Result<()> {
         self.all(b"0\r\n\r\n").await
     }
 }
