@@ -1,86 +1,191 @@
 //! What operators want to be so, as of one revision of the feed.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use tollgate_model::{KeyHash, KeyRecord, Principal, Proof, TenantId, Timestamp};
+use tollgate_model::{KeyHash, KeyId, KeyRecord, Principal, Proof, Timestamp};
 
-/// What can be taken back before it ends by itself, beside an API key.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Revocable {
-    /// One access token, by its issuer and its `jti`.
-    Token {
-        /// The issuer.
-        issuer: Arc<str>,
-        /// The token's `jti`.
-        id: Arc<str>,
-    },
-    /// Everything that is done on behalf of a user.
-    User {
-        /// The user's tenant.
-        tenant: TenantId,
-        /// The user.
-        user: Arc<str>,
-    },
-    /// Everything that an agent does.
-    Agent {
-        /// The agent's tenant.
-        tenant: TenantId,
-        /// The agent.
-        agent: Arc<str>,
-    },
-}
+use crate::shards::Shards;
+use crate::{Change, DefinitionsOf, Digest, Revocable, Revocation, Snapshot};
 
-/// Something is taken back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Revocation {
-    /// What.
-    pub what: Revocable,
-    /// Since when.
-    pub since: Timestamp,
-    /// Until when; for good if absent.
-    pub until: Option<Timestamp>,
-}
-
-/// The desired state as of one revision.
+/// The desired state as of one revision. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Desired {
-    keys: HashMap<KeyHash, Arc<KeyRecord>>,
-    revocations: HashMap<Revocable, Revocation>,
+    revision: u64,
+    keys: Shards<KeyId, Arc<KeyRecord>>,
+    hashes: Shards<KeyHash, Arc<KeyRecord>>,
+    revocations: Shards<Revocable, Revocation>,
+    definitions: Shards<DefinitionsOf, Digest>,
 }
 
 impl Desired {
+    /// As of which revision.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
     /// The key of this digest, good or not.
     pub fn key(&self, hash: &KeyHash) -> Option<&Arc<KeyRecord>> {
-        self.keys.get(hash)
+        self.hashes.get(hash)
+    }
+
+    /// The key of this id, good or not.
+    pub fn key_of(&self, id: &KeyId) -> Option<&Arc<KeyRecord>> {
+        self.keys.get(id)
+    }
+
+    /// How many keys there are, good or not.
+    pub fn keys_len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The digest of what a server last listed, as far as anybody kept it: when it is another than before, the items can be
+    /// read from the store.
+    pub fn definitions(&self, of: &DefinitionsOf) -> Option<Digest> {
+        self.definitions.get(of).copied()
     }
 
     /// Whether a principal that came in before is refused by now.
     pub fn is_revoked(&self, principal: &Principal, now: Timestamp) -> bool {
-        let stands = |what: &Revocable| {
-            self.revocations.get(what).is_some_and(|found| found.until.is_none_or(|until| now < until))
-        };
-        let tenant = &principal.tenant;
         let key_gone = match &principal.proof {
-            Proof::Key(id) => {
-                // Keys of the configuration are not here: the configuration takes them back.
-                self.keys.values().any(|key| key.id == *id && !key.is_good(now))
-            }
+            // Keys of the configuration are not here: the configuration takes them back.
+            Proof::Key(id) => self.keys.get(id).is_some_and(|key| !key.is_good(now)),
+            _ => false,
+        };
+        key_gone || (!self.revocations.is_empty() && self.is_taken_back(principal, now))
+    }
+
+    fn is_taken_back(&self, principal: &Principal, now: Timestamp) -> bool {
+        let holds = |what: Revocable| self.revocations.get(&what).is_some_and(|found| found.holds(now));
+        let tenant = &principal.tenant;
+        let of_token = || match &principal.proof {
             Proof::Token { issuer, id: Some(id) } => {
-                stands(&Revocable::Token { issuer: Arc::clone(issuer), id: Arc::clone(id) })
+                holds(Revocable::Token { issuer: Arc::clone(issuer), id: Arc::clone(id) })
             }
             _ => false,
         };
         let of_user = || {
-            principal.user.as_ref().is_some_and(|user| {
-                stands(&Revocable::User { tenant: tenant.clone(), user: Arc::clone(user) })
-            })
+            let user = principal.user.as_ref();
+            user.is_some_and(|user| holds(Revocable::User { tenant: tenant.clone(), user: Arc::clone(user) }))
         };
         let of_agent = || {
-            principal.agent.as_ref().is_some_and(|agent| {
-                stands(&Revocable::Agent { tenant: tenant.clone(), agent: Arc::clone(agent) })
+            let agent = principal.agent.as_ref();
+            agent.is_some_and(|agent| {
+                holds(Revocable::Agent { tenant: tenant.clone(), agent: Arc::clone(agent) })
             })
         };
-        key_gone || (!self.revocations.is_empty() && (of_user() || of_agent()))
+        of_token() || of_user() || of_agent()
+    }
+
+    /// Takes in one change.
+    pub(crate) fn apply(&mut self, revision: u64, change: Change) {
+        self.revision = revision;
+        match change {
+            Change::Key(key) => self.put(key),
+            Change::Revoked(revocation) => self.revocations.insert(revocation.what.clone(), revocation),
+            Change::Reinstated(what) => self.revocations.remove(&what),
+            Change::Defined(of, digest) => self.definitions.insert(of, digest),
+            Change::Forgotten(of) => self.definitions.remove(&of),
+        }
+    }
+
+    fn put(&mut self, key: Arc<KeyRecord>) {
+        self.hashes.insert(key.hash, Arc::clone(&key));
+        self.keys.insert(key.id.clone(), key);
+    }
+}
+
+impl From<Snapshot> for Desired {
+    fn from(snapshot: Snapshot) -> Self {
+        let mut desired = Self { revision: snapshot.cursor.revision, ..Self::default() };
+        for key in snapshot.keys {
+            desired.put(key);
+        }
+        for revocation in snapshot.revocations {
+            desired.revocations.insert(revocation.what.clone(), revocation);
+        }
+        for (of, digest) in snapshot.definitions {
+            desired.definitions.insert(of, digest);
+        }
+        desired
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tollgate_model::{PrincipalId, TenantId};
+
+    use super::*;
+
+    fn key(id: &str, hash: u8) -> KeyRecord {
+        KeyRecord {
+            id: KeyId::new(id),
+            tenant: TenantId::new("acme"),
+            agent: "bot".into(),
+            groups: Vec::new(),
+            hash: KeyHash([hash; 32]),
+            created: Timestamp::from_ms(0),
+            expires: None,
+            revoked: None,
+            replaced_by: None,
+        }
+    }
+
+    fn caller(proof: Proof) -> Principal {
+        Principal {
+            agent: Some("bot".into()),
+            user: Some("ada".into()),
+            ..Principal::new(TenantId::new("acme"), PrincipalId::new("p"), proof)
+        }
+    }
+
+    #[test]
+    fn a_revoked_key_is_gone_whatever_the_clock_says() {
+        let mut desired = Desired::default();
+        let by_key = caller(Proof::Key(KeyId::new("k")));
+        let now = Timestamp::from_ms(100);
+        assert!(!desired.is_revoked(&by_key, now), "a key of the configuration");
+        desired.apply(1, Change::Key(Arc::new(key("k", 1))));
+        assert!(!desired.is_revoked(&by_key, now));
+        // Whoever revoked it has a clock that is ahead of this one.
+        let revoked = KeyRecord { revoked: Some(Timestamp::from_ms(5_000)), ..key("k", 1) };
+        desired.apply(2, Change::Key(Arc::new(revoked)));
+        assert!(desired.is_revoked(&by_key, now));
+        assert!(desired.key(&KeyHash([1; 32])).is_some_and(|key| !key.is_good(now)));
+        assert_eq!(desired.revision(), 2);
+    }
+
+    #[test]
+    fn tokens_users_and_agents_are_taken_back() {
+        let now = Timestamp::from_ms(100);
+        let by_token = caller(Proof::Token { issuer: "i".into(), id: Some("j".into()) });
+        let tenant = TenantId::new("acme");
+        let of_others = [
+            Revocable::Token { issuer: "other".into(), id: "j".into() },
+            Revocable::User { tenant: TenantId::new("other"), user: "ada".into() },
+            Revocable::Agent { tenant: tenant.clone(), agent: "ada".into() },
+        ];
+        let own = [
+            Revocable::Token { issuer: "i".into(), id: "j".into() },
+            Revocable::User { tenant: tenant.clone(), user: "ada".into() },
+            Revocable::Agent { tenant, agent: "bot".into() },
+        ];
+        let revoked = |what: &Revocable, until: Option<u64>| {
+            let until = until.map(Timestamp::from_ms);
+            Change::Revoked(Revocation { what: what.clone(), since: Timestamp::from_ms(900), until })
+        };
+        let mut desired = Desired::default();
+        for what in &of_others {
+            desired.apply(1, revoked(what, None));
+        }
+        assert!(!desired.is_revoked(&by_token, now));
+        for what in &own {
+            let mut desired = desired.clone();
+            desired.apply(2, revoked(what, Some(100)));
+            assert!(!desired.is_revoked(&by_token, now), "it no longer holds");
+            desired.apply(3, revoked(what, Some(101)));
+            assert!(desired.is_revoked(&by_token, now), "{what:?}");
+            desired.apply(4, Change::Reinstated(what.clone()));
+            assert!(!desired.is_revoked(&by_token, now));
+        }
     }
 }

@@ -1,7 +1,27 @@
 //! What must outlive the process: repositories, and the feed of changes that every replica follows.
+//!
+//! A driver implements [`Store`]; whoever needs one repository asks for that trait. Processes that only need to know what is
+//! desired have a [`Follower`]. Every driver passes the same suite (feature `suite`).
 
+mod change;
+mod definitions;
 mod desired;
+mod digest;
+mod error;
 mod follower;
+mod memory;
+mod repositories;
+mod revocation;
+mod shards;
+#[cfg(any(test, feature = "suite"))]
+pub mod suite;
 
-pub use desired::{Desired, Revocable, Revocation};
-pub use follower::{Confirmed, Follower};
+pub use change::{Change, Changes, Cursor, Numbered, Snapshot, definitions_of};
+pub use definitions::{DEFINITIONS_BYTES_MAX, Definitions, DefinitionsOf, List};
+pub use desired::Desired;
+pub use digest::Digest;
+pub use error::{Cause, StoreError};
+pub use follower::{Confirmed, Follower, FollowerSettings};
+pub use memory::{ENDED_BATCH, ENDED_KEPT, FEED_MAX, Memory, mark, rotated};
+pub use repositories::{ACCEPTED_MAX, Feed, Keys, LastKnown, PolicySets, Revocations, Store, WhichKeys};
+pub use revocation::{Revocable, Revocation};

@@ -1,0 +1,248 @@
+//! What the feed says: each change of the desired state, in the order in which they were made.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tollgate_model::{KeyHash, KeyId, KeyRecord, ServerName, TenantId, Timestamp};
+
+use crate::{DefinitionsOf, Digest, List, Revocable, Revocation, StoreError};
+
+/// A place in the feed: behind one change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cursor {
+    /// The change's revision. Every change has a greater one than all before it, and none is left out.
+    pub revision: u64,
+    /// A random number that the change got with it: after a backup was restored, the same revisions may stand for other
+    /// changes.
+    pub mark: u32,
+}
+
+/// One change of the desired state. Applying one twice changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A key was made, or is different from before: the key as it is now.
+    Key(Arc<KeyRecord>),
+    /// Something was taken back.
+    Revoked(Revocation),
+    /// Something is no longer taken back.
+    Reinstated(Revocable),
+    /// A server lists something else than before.
+    Defined(DefinitionsOf, Digest),
+    /// What a server listed is forgotten.
+    Forgotten(DefinitionsOf),
+}
+
+/// A change, and the place behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Numbered {
+    /// The place.
+    pub cursor: Cursor,
+    /// The change.
+    pub change: Change,
+}
+
+/// What came after a place in the feed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changes {
+    /// These, in their order; nothing, if there is no news.
+    These(Vec<Numbered>),
+    /// The place is not in the feed: it was cut off there, or another history stands in it. The state has to be read anew.
+    Lost,
+}
+
+/// The whole desired state, as of one place in the feed.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// The place.
+    pub cursor: Cursor,
+    /// All keys.
+    pub keys: Vec<Arc<KeyRecord>>,
+    /// All revocations.
+    pub revocations: Vec<Revocation>,
+    /// The digests of all definitions.
+    pub definitions: Vec<(DefinitionsOf, Digest)>,
+}
+
+/// How a change stands in a feed: JSON.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "snake_case")]
+enum Written {
+    Key(WrittenKey),
+    Revoked { kind: String, whose: String, name: String, since: u64, until: Option<u64> },
+    Reinstated { kind: String, whose: String, name: String },
+    Defined { tenant: Option<String>, server: String, list: String, digest: String },
+    Forgotten { tenant: Option<String>, server: String, list: String },
+}
+
+#[derive(Serialize, Deserialize)]
+struct WrittenKey {
+    id: String,
+    tenant: String,
+    agent: String,
+    groups: Vec<String>,
+    hash: String,
+    created: u64,
+    expires: Option<u64>,
+    revoked: Option<u64>,
+    replaced_by: Option<String>,
+}
+
+impl Change {
+    /// As it stands in a feed.
+    pub fn encode(&self) -> String {
+        let written = match self {
+            Self::Key(key) => Written::Key(WrittenKey {
+                id: key.id.as_str().to_owned(),
+                tenant: key.tenant.as_str().to_owned(),
+                agent: key.agent.to_string(),
+                groups: key.groups.iter().map(ToString::to_string).collect(),
+                hash: Digest(key.hash.0).to_string(),
+                created: key.created.as_ms(),
+                expires: key.expires.map(Timestamp::as_ms),
+                revoked: key.revoked.map(Timestamp::as_ms),
+                replaced_by: key.replaced_by.as_ref().map(|id| id.as_str().to_owned()),
+            }),
+            Self::Revoked(revocation) => {
+                let (kind, whose, name) = owned(&revocation.what);
+                let (since, until) = (revocation.since.as_ms(), revocation.until.map(Timestamp::as_ms));
+                Written::Revoked { kind, whose, name, since, until }
+            }
+            Self::Reinstated(what) => {
+                let (kind, whose, name) = owned(what);
+                Written::Reinstated { kind, whose, name }
+            }
+            Self::Defined(of, digest) => {
+                let (tenant, server, list) = owned_definitions(of);
+                Written::Defined { tenant, server, list, digest: digest.to_string() }
+            }
+            Self::Forgotten(of) => {
+                let (tenant, server, list) = owned_definitions(of);
+                Written::Forgotten { tenant, server, list }
+            }
+        };
+        // Nothing in it can fail to be written.
+        serde_json::to_string(&written).unwrap_or_default()
+    }
+
+    /// From how it stands in a feed.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`] for what this program does not know: whoever follows the feed cannot go on as if it were not
+    /// there.
+    pub fn decode(text: &str) -> Result<Self, StoreError> {
+        let written: Written = serde_json::from_str(text).map_err(StoreError::broken)?;
+        let strange = || StoreError::broken("the feed holds a change that this program does not know");
+        Ok(match written {
+            Written::Key(key) => Self::Key(Arc::new(KeyRecord {
+                id: KeyId::new(&key.id),
+                tenant: TenantId::new(&key.tenant),
+                agent: key.agent.into(),
+                groups: key.groups.into_iter().map(Arc::from).collect(),
+                hash: KeyHash(unhex(&key.hash).ok_or_else(strange)?),
+                created: Timestamp::from_ms(key.created),
+                expires: key.expires.map(Timestamp::from_ms),
+                revoked: key.revoked.map(Timestamp::from_ms),
+                replaced_by: key.replaced_by.as_deref().map(KeyId::new),
+            })),
+            Written::Revoked { kind, whose, name, since, until } => Self::Revoked(Revocation {
+                what: Revocable::from_parts(&kind, &whose, &name).ok_or_else(strange)?,
+                since: Timestamp::from_ms(since),
+                until: until.map(Timestamp::from_ms),
+            }),
+            Written::Reinstated { kind, whose, name } => {
+                Self::Reinstated(Revocable::from_parts(&kind, &whose, &name).ok_or_else(strange)?)
+            }
+            Written::Defined { tenant, server, list, digest } => {
+                let of = definitions_of(tenant.as_deref(), &server, &list)?;
+                Self::Defined(of, Digest(unhex(&digest).ok_or_else(strange)?))
+            }
+            Written::Forgotten { tenant, server, list } => {
+                Self::Forgotten(definitions_of(tenant.as_deref(), &server, &list)?)
+            }
+        })
+    }
+}
+
+fn owned(what: &Revocable) -> (String, String, String) {
+    let (kind, whose, name) = what.parts();
+    (kind.to_owned(), whose.to_owned(), name.to_owned())
+}
+
+fn owned_definitions(of: &DefinitionsOf) -> (Option<String>, String, String) {
+    let tenant = of.tenant.as_ref().map(|tenant| tenant.as_str().to_owned());
+    (tenant, of.server.as_str().to_owned(), of.list.as_str().to_owned())
+}
+
+/// Whose definitions, from how it is stored.
+///
+/// # Errors
+/// [`StoreError::Broken`] if there can be no such server or list.
+pub fn definitions_of(tenant: Option<&str>, server: &str, list: &str) -> Result<DefinitionsOf, StoreError> {
+    let server = ServerName::new(server).map_err(StoreError::broken)?;
+    let list = List::from_stored(list)
+        .ok_or_else(|| StoreError::broken("a list is stored that this program does not know"))?;
+    Ok(DefinitionsOf { tenant: tenant.map(TenantId::new), server, list })
+}
+
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(expires: Option<u64>) -> KeyRecord {
+        KeyRecord {
+            id: KeyId::new("k1"),
+            tenant: TenantId::new("acme"),
+            agent: "support \"bot\"".into(),
+            groups: vec!["a".into(), "b".into()],
+            hash: KeyHash([7; 32]),
+            created: Timestamp::from_ms(5),
+            expires: expires.map(Timestamp::from_ms),
+            revoked: None,
+            replaced_by: Some(KeyId::new("k2")),
+        }
+    }
+
+    #[test]
+    fn changes_come_back_as_they_went() {
+        let server = ServerName::new("files").expect("a name");
+        let of = DefinitionsOf { tenant: None, server: server.clone(), list: List::ResourceTemplates };
+        let token = Revocable::Token { issuer: "https://idp".into(), id: "j".into() };
+        let user = Revocable::User { tenant: TenantId::new("acme"), user: "ü".into() };
+        let since = Timestamp::from_ms(1);
+        for change in [
+            Change::Key(Arc::new(key(None))),
+            Change::Key(Arc::new(key(Some(u64::MAX)))),
+            Change::Revoked(Revocation { what: token, since, until: Some(Timestamp::from_ms(9)) }),
+            Change::Reinstated(user),
+            Change::Defined(of.clone(), Digest([0xab; 32])),
+            Change::Forgotten(DefinitionsOf { tenant: Some(TenantId::new("acme")), ..of }),
+        ] {
+            assert_eq!(Change::decode(&change.encode()).expect("a change"), change);
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_passed_over() {
+        for text in [
+            "",
+            "{}",
+            r#"{"change":"tomorrow"}"#,
+            r#"{"change":"reinstated","kind":"group","whose":"a","name":"b"}"#,
+            r#"{"change":"forgotten","tenant":null,"server":"a","list":"roots"}"#,
+            r#"{"change":"forgotten","tenant":null,"server":"","list":"tools"}"#,
+        ] {
+            assert!(matches!(Change::decode(text), Err(StoreError::Broken(_))), "{text}");
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! The store that ends with its process: for tests, and to say what drivers mean.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::watch;
+use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
+
+use crate::repositories::{ACCEPTED_MAX, Feed, Keys, LastKnown, PolicySets, Revocations, Store, WhichKeys};
+use crate::{
+    Change, Changes, Cursor, DEFINITIONS_BYTES_MAX, Definitions, DefinitionsOf, Digest, Numbered, Revocable,
+    Revocation, Snapshot, StoreError,
+};
+
+/// How many changes the feed keeps. Whoever is further behind reads the whole state anew.
+pub const FEED_MAX: usize = 10_000;
+/// Revocations are kept for so long after they ended: clocks differ.
+pub const ENDED_KEPT: Duration = Duration::from_hours(24);
+/// How many ended revocations go with each new one.
+pub const ENDED_BATCH: usize = 100;
+
+/// A store in memory.
+#[derive(Debug)]
+pub struct Memory {
+    state: Mutex<State>,
+    head: watch::Sender<u64>,
+    feed_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    keys: BTreeMap<KeyId, Arc<KeyRecord>>,
+    revocations: BTreeMap<Revocable, Revocation>,
+    definitions: BTreeMap<DefinitionsOf, Definitions>,
+    accepted: BTreeMap<TenantId, VecDeque<Digest>>,
+    head: Cursor,
+    feed: VecDeque<Numbered>,
+    /// The place before the oldest change of the feed.
+    cut: Cursor,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::with_feed(FEED_MAX)
+    }
+}
+
+impl Memory {
+    /// An empty store whose feed keeps so many changes.
+    pub fn with_feed(feed_max: usize) -> Self {
+        let start = Cursor { revision: 0, mark: mark() };
+        let state = State { head: start, cut: start, ..State::default() };
+        Self { state: Mutex::new(state), head: watch::Sender::new(0), feed_max: feed_max.max(1) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state, and says so in the feed.
+    fn change<T>(
+        &self,
+        make: impl FnOnce(&mut State) -> Result<(T, Vec<Change>), StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut state = self.state();
+        let (made, changes) = make(&mut state)?;
+        for change in changes {
+            let cursor = Cursor { revision: state.head.revision + 1, mark: mark() };
+            state.head = cursor;
+            state.feed.push_back(Numbered { cursor, change });
+        }
+        while state.feed.len() > self.feed_max {
+            let Some(cut) = state.feed.pop_front() else { break };
+            state.cut = cut.cursor;
+        }
+        self.head.send_replace(state.head.revision);
+        Ok(made)
+    }
+}
+
+/// The random number of a change.
+pub fn mark() -> u32 {
+    let mut bytes = [0; 4];
+    // Without randomness all marks are alike, and a restored backup may go unnoticed: no reason to stop.
+    if SystemRandom::new().fill(&mut bytes).is_err() {
+        return 0;
+    }
+    u32::from_be_bytes(bytes)
+}
+
+#[async_trait]
+impl Store for Memory {
+    async fn prepare(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Feed for Memory {
+    async fn head(&self) -> Result<Cursor, StoreError> {
+        Ok(self.state().head)
+    }
+
+    async fn changes(&self, after: Cursor, most: usize) -> Result<Changes, StoreError> {
+        let state = self.state();
+        let behind = if after == state.cut {
+            0
+        } else {
+            match state.feed.iter().position(|numbered| numbered.cursor == after) {
+                Some(at) => at + 1,
+                None => return Ok(Changes::Lost),
+            }
+        };
+        Ok(Changes::These(state.feed.iter().skip(behind).take(most).cloned().collect()))
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let state = self.state();
+        Ok(Snapshot {
+            cursor: state.head,
+            keys: state.keys.values().cloned().collect(),
+            revocations: state.revocations.values().cloned().collect(),
+            definitions: state.definitions.values().map(|found| (found.of.clone(), found.digest)).collect(),
+        })
+    }
+
+    async fn news(&self, after: Cursor) {
+        // Never fails: the sender lives as long as `self`.
+        _ = self.head.subscribe().wait_for(|head| *head != after.revision).await;
+    }
+}
+
+#[async_trait]
+impl Keys for Memory {
+    async fn add_key(&self, key: KeyRecord) -> Result<(), StoreError> {
+        self.change(|state| {
+            let key = state.add(key)?;
+            Ok(((), vec![Change::Key(key)]))
+        })
+    }
+
+    async fn key(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        Ok(self.state().keys.get(id).map(|key| KeyRecord::clone(key)))
+    }
+
+    async fn keys(&self, which: &WhichKeys) -> Result<Vec<KeyRecord>, StoreError> {
+        let is_meant = |key: &KeyRecord| {
+            which.tenant.as_ref().is_none_or(|tenant| *tenant == key.tenant)
+                && which.agent.as_ref().is_none_or(|agent| *agent == key.agent)
+                && which.after.as_ref().is_none_or(|after| *after < key.id)
+        };
+        let state = self.state();
+        let keys = state.keys.values().filter(|key| is_meant(key)).take(which.most);
+        Ok(keys.map(|key| KeyRecord::clone(key)).collect())
+    }
+
+    async fn rotate_key(
+        &self,
+        old: &KeyId,
+        new: KeyRecord,
+        until: Timestamp,
+    ) -> Result<KeyRecord, StoreError> {
+        self.change(|state| {
+            let before = state.keys.get(old).ok_or(StoreError::NoSuchKey)?;
+            let rotated = rotated(before, &new, until)?;
+            let new = state.add(new)?;
+            let old = state.put(rotated.clone());
+            Ok((rotated, vec![Change::Key(new), Change::Key(old)]))
+        })
+    }
+
+    async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<KeyRecord, StoreError> {
+        self.change(|state| {
+            let before = state.keys.get(id).ok_or(StoreError::NoSuchKey)?;
+            if before.revoked.is_some() {
+                return Ok((KeyRecord::clone(before), Vec::new()));
+            }
+            let revoked = KeyRecord { revoked: Some(at), ..KeyRecord::clone(before) };
+            let key = state.put(revoked.clone());
+            Ok((revoked, vec![Change::Key(key)]))
+        })
+    }
+}
+
+/// What becomes of a key that another replaces: the rule of [`Keys::rotate_key`], for all drivers.
+pub fn rotated(old: &KeyRecord, new: &KeyRecord, until: Timestamp) -> Result<KeyRecord, StoreError> {
+    if old.tenant != new.tenant || old.agent != new.agent {
+        return Err(StoreError::KeyOfAnother);
+    }
+    if !old.is_good(new.created) || old.replaced_by.is_some() {
+        return Err(StoreError::KeyEnded);
+    }
+    let expires = old.expires.map_or(until, |expires| expires.min(until));
+    Ok(KeyRecord { expires: Some(expires), replaced_by: Some(new.id.clone()), ..old.clone() })
+}
+
+impl State {
+    fn add(&mut self, key: KeyRecord) -> Result<Arc<KeyRecord>, StoreError> {
+        if self.keys.contains_key(&key.id) || self.keys.values().any(|other| other.hash == key.hash) {
+            return Err(StoreError::KeyTaken);
+        }
+        Ok(self.put(key))
+    }
+
+    fn put(&mut self, key: KeyRecord) -> Arc<KeyRecord> {
+        let key = Arc::new(key);
+        self.keys.insert(key.id.clone(), Arc::clone(&key));
+        key
+    }
+}
+
+#[async_trait]
+impl Revocations for Memory {
+    async fn revoke(&self, revocation: Revocation) -> Result<(), StoreError> {
+        self.change(|state| {
+            let has_ended = |found: &&Revocation| {
+                found.until.is_some_and(|until| until.after(ENDED_KEPT) < revocation.since)
+            };
+            let ended = state.revocations.values().filter(has_ended).take(ENDED_BATCH);
+            let ended: Vec<Revocable> = ended.map(|found| found.what.clone()).collect();
+            for what in &ended {
+                state.revocations.remove(what);
+            }
+            state.revocations.insert(revocation.what.clone(), revocation.clone());
+            let changes = ended.into_iter().map(Change::Reinstated);
+            Ok(((), changes.chain([Change::Revoked(revocation)]).collect()))
+        })
+    }
+
+    async fn reinstate(&self, what: &Revocable) -> Result<bool, StoreError> {
+        self.change(|state| match state.revocations.remove(what) {
+            Some(_) => Ok((true, vec![Change::Reinstated(what.clone())])),
+            None => Ok((false, Vec::new())),
+        })
+    }
+
+    async fn revocations(
+        &self,
+        after: Option<&Revocable>,
+        most: usize,
+    ) -> Result<Vec<Revocation>, StoreError> {
+        let state = self.state();
+        let mut found: Vec<&Revocation> = state
+            .revocations
+            .values()
+            .filter(|found| after.is_none_or(|after| after.parts() < found.what.parts()))
+            .collect();
+        found.sort_by_key(|found| found.what.parts());
+        Ok(found.into_iter().take(most).cloned().collect())
+    }
+}
+
+#[async_trait]
+impl LastKnown for Memory {
+    async fn keep_definitions(&self, definitions: &Definitions) -> Result<bool, StoreError> {
+        definitions.check()?;
+        self.change(|state| {
+            let of = definitions.of.clone();
+            if state.definitions.get(&of).is_some_and(|found| found.digest == definitions.digest) {
+                return Ok((false, Vec::new()));
+            }
+            state.definitions.insert(of.clone(), definitions.clone());
+            Ok((true, vec![Change::Defined(of, definitions.digest)]))
+        })
+    }
+
+    async fn definitions(&self, of: &DefinitionsOf) -> Result<Option<Definitions>, StoreError> {
+        Ok(self.state().definitions.get(of).cloned())
+    }
+
+    async fn known(&self, tenant: Option<&TenantId>) -> Result<Vec<DefinitionsOf>, StoreError> {
+        let state = self.state();
+        Ok(state.definitions.keys().filter(|of| of.tenant.as_ref() == tenant).cloned().collect())
+    }
+
+    async fn forget_definitions(&self, of: &DefinitionsOf) -> Result<bool, StoreError> {
+        self.change(|state| match state.definitions.remove(of) {
+            Some(_) => Ok((true, vec![Change::Forgotten(of.clone())])),
+            None => Ok((false, Vec::new())),
+        })
+    }
+}
+
+impl Definitions {
+    /// Whether they can be kept: the rule of [`LastKnown::keep_definitions`], for all drivers.
+    pub fn check(&self) -> Result<(), StoreError> {
+        let bytes = self.size();
+        if bytes > DEFINITIONS_BYTES_MAX {
+            return Err(StoreError::TooLarge { bytes, bytes_max: DEFINITIONS_BYTES_MAX });
+        }
+        for item in &self.items {
+            let _: &serde_json::value::RawValue = serde_json::from_slice(item).map_err(StoreError::broken)?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl PolicySets for Memory {
+    async fn accept(&self, tenant: &TenantId, text: Digest, _: Timestamp) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let texts = state.accepted.entry(tenant.clone()).or_default();
+        texts.retain(|known| *known != text);
+        texts.push_front(text);
+        texts.truncate(ACCEPTED_MAX);
+        Ok(())
+    }
+
+    async fn was_accepted(&self, tenant: &TenantId, text: Digest) -> Result<bool, StoreError> {
+        Ok(self.state().accepted.get(tenant).is_some_and(|texts| texts.contains(&text)))
+    }
+}

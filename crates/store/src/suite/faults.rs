@@ -1,0 +1,158 @@
+//! A store that can be made to fail.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
+
+use crate::{
+    Changes, Cursor, Definitions, DefinitionsOf, Digest, Feed, Keys, LastKnown, PolicySets, Revocable,
+    Revocation, Revocations, Snapshot, Store, StoreError, WhichKeys,
+};
+
+/// How a [`Faulty`] store is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It is well.
+    None,
+    /// It cannot be reached.
+    Away,
+    /// It takes questions and never answers them.
+    Hung,
+    /// It does what it is told, but tells nobody of news.
+    Silent,
+}
+
+/// A store that can be made to fail, in front of one that does not.
+#[derive(Debug, Clone)]
+pub struct Faulty {
+    store: Arc<dyn Store>,
+    fault: Arc<watch::Sender<Fault>>,
+}
+
+impl Faulty {
+    /// In front of this store, and well.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, fault: Arc::new(watch::Sender::new(Fault::None)) }
+    }
+
+    /// From now on it is so.
+    pub fn set(&self, fault: Fault) {
+        self.fault.send_replace(fault);
+    }
+
+    async fn reach(&self) -> Result<&dyn Store, StoreError> {
+        let mut fault = self.fault.subscribe();
+        let answers = fault.wait_for(|fault| *fault != Fault::Hung).await;
+        if answers.is_ok_and(|fault| *fault == Fault::Away) {
+            return Err(StoreError::away("it is said to be away"));
+        }
+        Ok(&*self.store)
+    }
+}
+
+#[async_trait]
+impl Store for Faulty {
+    async fn prepare(&self) -> Result<(), StoreError> {
+        self.reach().await?.prepare().await
+    }
+}
+
+#[async_trait]
+impl Feed for Faulty {
+    async fn head(&self) -> Result<Cursor, StoreError> {
+        self.reach().await?.head().await
+    }
+
+    async fn changes(&self, after: Cursor, most: usize) -> Result<Changes, StoreError> {
+        self.reach().await?.changes(after, most).await
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        self.reach().await?.snapshot().await
+    }
+
+    async fn news(&self, after: Cursor) {
+        self.store.news(after).await;
+        // Whoever waits has to be told in vain.
+        _ = self.fault.subscribe().wait_for(|fault| *fault == Fault::None).await;
+    }
+}
+
+#[async_trait]
+impl Keys for Faulty {
+    async fn add_key(&self, key: KeyRecord) -> Result<(), StoreError> {
+        self.reach().await?.add_key(key).await
+    }
+
+    async fn key(&self, id: &KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        self.reach().await?.key(id).await
+    }
+
+    async fn keys(&self, which: &WhichKeys) -> Result<Vec<KeyRecord>, StoreError> {
+        self.reach().await?.keys(which).await
+    }
+
+    async fn rotate_key(
+        &self,
+        old: &KeyId,
+        new: KeyRecord,
+        until: Timestamp,
+    ) -> Result<KeyRecord, StoreError> {
+        self.reach().await?.rotate_key(old, new, until).await
+    }
+
+    async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<KeyRecord, StoreError> {
+        self.reach().await?.revoke_key(id, at).await
+    }
+}
+
+#[async_trait]
+impl Revocations for Faulty {
+    async fn revoke(&self, revocation: Revocation) -> Result<(), StoreError> {
+        self.reach().await?.revoke(revocation).await
+    }
+
+    async fn reinstate(&self, what: &Revocable) -> Result<bool, StoreError> {
+        self.reach().await?.reinstate(what).await
+    }
+
+    async fn revocations(
+        &self,
+        after: Option<&Revocable>,
+        most: usize,
+    ) -> Result<Vec<Revocation>, StoreError> {
+        self.reach().await?.revocations(after, most).await
+    }
+}
+
+#[async_trait]
+impl LastKnown for Faulty {
+    async fn keep_definitions(&self, definitions: &Definitions) -> Result<bool, StoreError> {
+        self.reach().await?.keep_definitions(definitions).await
+    }
+
+    async fn definitions(&self, of: &DefinitionsOf) -> Result<Option<Definitions>, StoreError> {
+        self.reach().await?.definitions(of).await
+    }
+
+    async fn known(&self, tenant: Option<&TenantId>) -> Result<Vec<DefinitionsOf>, StoreError> {
+        self.reach().await?.known(tenant).await
+    }
+
+    async fn forget_definitions(&self, of: &DefinitionsOf) -> Result<bool, StoreError> {
+        self.reach().await?.forget_definitions(of).await
+    }
+}
+
+#[async_trait]
+impl PolicySets for Faulty {
+    async fn accept(&self, tenant: &TenantId, text: Digest, at: Timestamp) -> Result<(), StoreError> {
+        self.reach().await?.accept(tenant, text, at).await
+    }
+
+    async fn was_accepted(&self, tenant: &TenantId, text: Digest) -> Result<bool, StoreError> {
+        self.reach().await?.was_accepted(tenant, text).await
+    }
+}
