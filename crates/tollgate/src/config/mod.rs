@@ -39,7 +39,7 @@ use self::section::ConfigSection;
 
 pub use self::client::Format;
 pub use self::expand::{Env, ProcessEnv};
-pub use self::meaning::{Config, OpenListen, TlsFiles, check_listen};
+pub use self::meaning::{ClientFiles, Config, OpenListen, TlsFiles, check_listen};
 pub use self::problem::{ConfigError, Problem, Severity};
 pub use self::reference::{reference_md, schema_json};
 pub use self::watch::Watcher;

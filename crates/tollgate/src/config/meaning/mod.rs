@@ -39,6 +39,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// The admin listener's certificate, if it serves TLS.
     pub admin_tls: Option<TlsFiles>,
+    /// Whose certificates clients of the data plane may show (`identity.certificates`); they are asked for none if absent.
+    pub client_certificates: Option<ClientFiles>,
     /// How the data plane behaves.
     pub proxy: ProxySettings,
     /// The servers, in the order of the file, without those that are disabled.
@@ -59,6 +61,15 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// The private key.
     pub key: PathBuf,
+}
+
+/// Whose certificates clients may show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientFiles {
+    /// The authorities that vouch for clients, as a PEM file that can be read.
+    pub ca_file: PathBuf,
+    /// Whether a client without a certificate is turned away in the handshake already.
+    pub required: bool,
 }
 
 /// The data plane was asked to listen where others could reach it, while nothing says who may.
@@ -151,6 +162,7 @@ impl Meaning<'_> {
             admin_listen,
             tls,
             admin_tls,
+            client_certificates: None,
             proxy,
             servers: servers.settings,
             toolsets,
