@@ -1,6 +1,7 @@
 //! What a configuration means: the settings of the crates that use them, with everything checked that a schema cannot.
 
 pub(super) mod defaults;
+mod policy;
 mod server;
 mod toolset;
 
@@ -8,6 +9,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tollgate_catalog::ToolsetSettings;
@@ -23,6 +25,8 @@ use super::forms::{Items, Keyed};
 use super::node::{Place, Value};
 use super::problem::{Problem, Problems, closest};
 use super::section::{ConfigSection, LimitsSection, TlsSection};
+
+pub use self::policy::Policies;
 
 /// A configuration that can be served.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,7 +51,11 @@ pub struct Config {
     pub servers: Vec<ServerSettings>,
     /// The toolsets, in the order of the file.
     pub toolsets: Vec<ToolsetSettings>,
-    /// The files that the configuration refers to, absolute: secrets, certificates, certificate authorities. They can be
+    /// Where the gateway runs, as policies see it.
+    pub environment: Option<Arc<str>>,
+    /// The policies.
+    pub policies: Policies,
+    /// The files that the configuration refers to, absolute: policies, secrets, certificates, certificate authorities. They can be
     /// read now; a change of one is a change of the configuration.
     pub files: Vec<PathBuf>,
     /// What has no effect, or perhaps not the expected one.
@@ -166,6 +174,8 @@ impl Meaning<'_> {
             proxy,
             servers: servers.settings,
             toolsets,
+            environment: section.environment.as_deref().map(Arc::from),
+            policies: self.policies(section.policy.as_ref(), &root.key("policy")),
             files: Vec::new(),
             warnings: Vec::new(),
         }
