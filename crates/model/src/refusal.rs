@@ -5,8 +5,9 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
-use crate::{Era, ServerName};
+use crate::{Era, PolicyRef, ServerName};
 
 /// The stage of a request's life that refused it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -224,7 +225,7 @@ codes! {
     /// Who calls cannot be found out: the issuer's keys or its introspection are not to be had, or the stored state is not.
     IdentityUnavailable = "identity_unavailable", rpc -32603 / -32603, http 503 / 503, Gateway, Safe;
     /// Policy does not allow it.
-    Denied = "denied", rpc -32603 / -32603, http 403 / 403, Policy, Never;
+    Denied = "denied", rpc -32603 / -32603, http 200 / 200, Policy, Never;
     /// The server cannot be reached, or did not start.
     UpstreamUnavailable = "upstream_unavailable", rpc -32603 / -32603, http 200 / 200, Upstream, Safe;
     /// The server did not answer in time.
@@ -264,12 +265,36 @@ pub struct Refusal {
     pub internal: Option<String>,
     /// The members of `error.data` that the specification demands, as raw JSON members without braces.
     pub data: Option<String>,
+    /// What policy says, where it said no.
+    pub denial: Option<Box<Denial>>,
+    /// The id under which the log has the request already; a new one is made if there is none.
+    pub request_id: Option<Box<str>>,
+}
+
+/// What a caller may know of why policy said no.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    /// The rules that decided. None where nothing allows it.
+    pub policies: Vec<PolicyRef>,
+    /// What they say of why.
+    pub reasons: Vec<Arc<str>>,
+    /// Whether the same caller could be allowed the same with other arguments, at another time or from elsewhere.
+    pub could_differ: bool,
 }
 
 impl Refusal {
     /// A refusal with its public text.
     pub fn new(stage: Stage, code: Code, public: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, stage, server: None, public: public.into(), internal: None, data: None }
+        Self {
+            code,
+            stage,
+            server: None,
+            public: public.into(),
+            internal: None,
+            data: None,
+            denial: None,
+            request_id: None,
+        }
     }
 
     /// The server that it concerns.
@@ -290,6 +315,20 @@ impl Refusal {
     #[must_use]
     pub fn with_data(mut self, members: impl Into<String>) -> Self {
         self.data = Some(members.into());
+        self
+    }
+
+    /// What policy says of it.
+    #[must_use]
+    pub fn denying(mut self, denial: Denial) -> Self {
+        self.denial = Some(Box::new(denial));
+        self
+    }
+
+    /// The id under which the log has the request already.
+    #[must_use]
+    pub fn under(mut self, request_id: String) -> Self {
+        self.request_id = Some(request_id.into_boxed_str());
         self
     }
 }

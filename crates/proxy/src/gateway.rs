@@ -19,6 +19,7 @@ use crate::input::{self, ParkedCalls};
 use crate::logging;
 use crate::mailbox::Topic;
 use crate::mirror::Mirrors;
+use crate::policing::{self, Policing};
 use crate::seal::Sealer;
 use crate::session::{Session, Sessions};
 use crate::setup::Setup;
@@ -35,7 +36,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Gateway(Arc<Inner>);
 
-struct Inner {
+pub(crate) struct Inner {
     snapshot: ArcSwap<Snapshot>,
     sessions: Sessions,
     connections: Connections,
@@ -51,6 +52,7 @@ struct Inner {
     running: TaskTracker,
     drain: CancellationToken,
     reloads: watch::Sender<()>,
+    policing: Policing,
     local: Arc<Principal>,
 }
 
@@ -88,10 +90,12 @@ impl Gateway {
             running: TaskTracker::new(),
             drain: CancellationToken::new(),
             reloads: watch::Sender::new(()),
+            policing: Policing::default(),
             local: Arc::new(Principal::local()),
         }));
         tokio::spawn(follow_events(Arc::downgrade(&gateway.0), inbox));
         tokio::spawn(sweep(Arc::downgrade(&gateway.0)));
+        tokio::spawn(policing::follow(Arc::downgrade(&gateway.0)));
         Ok(gateway)
     }
 
@@ -163,6 +167,10 @@ impl Gateway {
         }
     }
 
+    pub(crate) fn of(inner: Arc<Inner>) -> Self {
+        Self(inner)
+    }
+
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.0.snapshot.load_full()
     }
@@ -197,6 +205,10 @@ impl Gateway {
 
     pub(crate) fn parked(&self) -> &ParkedCalls {
         &self.0.parked
+    }
+
+    pub(crate) fn policing(&self) -> &Policing {
+        &self.0.policing
     }
 
     pub(crate) fn tasks(&self) -> &Tasks {

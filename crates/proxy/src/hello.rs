@@ -13,10 +13,11 @@ use tollgate_model::{Caller, Era, Refusal, Revision, ServerName};
 use tollgate_upstream::Hello;
 
 use crate::bridge;
+use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::reply::Reply;
 use crate::snapshot::Snapshot;
-use crate::stages::{policy, route};
+use crate::stages::{Permit, policy, route};
 use crate::tasks::capability;
 
 /// What the gateway says of itself, as raw JSON.
@@ -29,6 +30,7 @@ const INSTRUCTIONS_BYTES_MAX: usize = 8 * 1024;
 
 /// The result of `initialize` for a client that will speak `revision`, as raw JSON.
 pub(crate) async fn initialize(
+    gateway: &Gateway,
     snapshot: &Snapshot,
     endpoint: &Endpoint,
     caller: &Caller,
@@ -36,14 +38,15 @@ pub(crate) async fn initialize(
     let revision = caller.client.revision;
     let (capabilities, info, instructions) = match endpoint.native_server() {
         Some(server) => {
-            let hello = hello_of(snapshot, server, caller).await?;
+            let (permit, _) = policy::look_at(gateway, caller, server)?;
+            let hello = hello_of(snapshot, server, caller, &permit).await?;
             let info = hello.info.clone().unwrap_or_else(|| Bytes::from_static(OWN_INFO.as_bytes()));
             let capabilities = carried(&hello.capabilities);
             (capability::with_tasks(&capabilities, &hello, revision), info, hello.instructions)
         }
         None => {
             let info = Bytes::from_static(OWN_INFO.as_bytes());
-            let hellos = hellos_of(snapshot, endpoint, caller).await;
+            let hellos = hellos_of(gateway, snapshot, endpoint, caller).await;
             let capabilities = own_capabilities(Era::Legacy, &hellos);
             let known = hellos.iter().filter_map(|(_, hello)| hello.as_ref());
             let capabilities = capability::with_merged_tasks(&capabilities, known, revision);
@@ -64,11 +67,12 @@ pub(crate) async fn initialize(
 }
 
 /// Answers `server/discover`.
-pub(crate) async fn discover(inbound: &Inbound) -> Result<Reply, Refusal> {
+pub(crate) async fn discover(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
     let (snapshot, endpoint, caller) = (&inbound.snapshot, &inbound.endpoint, &inbound.caller);
     let (capabilities, info, instructions, caching) = match endpoint.native_server() {
         Some(server) => {
-            let hello = hello_of(snapshot, server, caller).await?;
+            let (permit, _) = policy::look_at(gateway, caller, server)?;
+            let hello = hello_of(snapshot, server, caller, &permit).await?;
             let info = hello.info.clone().unwrap_or_else(|| Bytes::from_static(OWN_INFO.as_bytes()));
             let capabilities = carried(&hello.capabilities);
             let capabilities = capability::with_tasks(&capabilities, &hello, caller.client.revision);
@@ -76,7 +80,7 @@ pub(crate) async fn discover(inbound: &Inbound) -> Result<Reply, Refusal> {
         }
         None => {
             let info = Bytes::from_static(OWN_INFO.as_bytes());
-            let hellos = hellos_of(snapshot, endpoint, caller).await;
+            let hellos = hellos_of(gateway, snapshot, endpoint, caller).await;
             let instructions = merged_instructions(endpoint, &hellos);
             (own_capabilities(Era::Modern, &hellos), info, instructions, merged_caching(&hellos))
         }
@@ -89,6 +93,8 @@ pub(crate) async fn discover(inbound: &Inbound) -> Result<Reply, Refusal> {
         result.extend_from_slice(b",\"instructions\":");
         result.extend_from_slice(&instructions);
     }
+    // What policy hides differs from caller to caller.
+    let caching = Caching { shared: caching.shared && !gateway.policing().is_on(), ..caching };
     let (ttl_ms, scope) = (caching.ttl_ms, caching.scope());
     result.extend_from_slice(
         format!(",\"ttlMs\":{ttl_ms},\"cacheScope\":\"{scope}\",\"_meta\":{{\"{}\":", meta::SERVER_INFO)
@@ -107,24 +113,38 @@ pub(crate) fn supported() -> String {
     format!("[{}]", versions.join(","))
 }
 
-async fn hello_of(snapshot: &Snapshot, server: &ServerName, caller: &Caller) -> Result<Hello, Refusal> {
-    let permit = policy::decide_list(caller)?;
+async fn hello_of(
+    snapshot: &Snapshot,
+    server: &ServerName,
+    caller: &Caller,
+    permit: &Permit,
+) -> Result<Hello, Refusal> {
     let Some(server) = snapshot.server(caller.tenant(), server) else {
         let text = "the server is in the catalog but not running";
         return Err(
             Refusal::new(tollgate_model::Stage::Resolve, tollgate_model::Code::Internal, text).of(server)
         );
     };
-    let route = route::open(server, caller, &permit).await?;
+    let route = route::open(server, caller, permit).await?;
     Ok(route.link().hello().clone())
 }
 
 /// What each server behind an endpoint says of itself, in order; nothing from one that does not answer in time.
 type Hellos<'a> = Vec<(&'a ServerName, Option<Hello>)>;
 
-async fn hellos_of<'a>(snapshot: &Snapshot, endpoint: &'a Endpoint, caller: &Caller) -> Hellos<'a> {
-    join_all(endpoint.servers().iter().map(|server| async move {
-        let hello = tokio::time::timeout(HELLO_WAIT, hello_of(snapshot, server, caller)).await;
+/// A server of which the caller may see nothing is not among them.
+async fn hellos_of<'a>(
+    gateway: &Gateway,
+    snapshot: &Snapshot,
+    endpoint: &'a Endpoint,
+    caller: &Caller,
+) -> Hellos<'a> {
+    let seen = endpoint.servers().iter().filter_map(|server| {
+        let (permit, _) = policy::look(gateway, caller, endpoint.name(), server)?;
+        Some((server, permit))
+    });
+    join_all(seen.map(|(server, permit)| async move {
+        let hello = tokio::time::timeout(HELLO_WAIT, hello_of(snapshot, server, caller, &permit)).await;
         (server, hello.ok().and_then(Result::ok))
     }))
     .await

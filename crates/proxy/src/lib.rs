@@ -19,6 +19,7 @@ mod logging;
 mod mailbox;
 mod mirror;
 mod places;
+mod policing;
 mod refuse;
 mod replay;
 mod reply;
@@ -34,6 +35,7 @@ mod tasks;
 
 pub use downstream::{Body, Peer, StdioError, serve_http, serve_stdio};
 pub use gateway::{Gateway, Overview};
+pub use policing::{CompiledPolicies, PolicySettings};
 pub use seal::NoRandomness;
 pub use settings::{Cidr, ProxySettings, ResumeSettings};
 pub use setup::{Setup, TenantSetup};

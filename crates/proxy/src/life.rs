@@ -36,7 +36,7 @@ pub(crate) async fn answer(gateway: &Gateway, inbound: &Inbound) -> Reply {
             _,
         ) => carry(gateway, inbound).await,
         (methods::PING, Era::Legacy) => Ok(Reply::result(&inbound.id, b"{}")),
-        (methods::LOGGING_SET_LEVEL, Era::Legacy) => Box::pin(logging::set_level(inbound)).await,
+        (methods::LOGGING_SET_LEVEL, Era::Legacy) => Box::pin(logging::set_level(gateway, inbound)).await,
         // On the heap, here and below: what is rare must not make every call's state large.
         (methods::SUBSCRIPTIONS_LISTEN, Era::Modern) => {
             Box::pin(subscriptions::listen(gateway, inbound)).await
@@ -45,7 +45,7 @@ pub(crate) async fn answer(gateway: &Gateway, inbound: &Inbound) -> Reply {
             Box::pin(subscriptions::subscribe(gateway, inbound)).await
         }
         (methods::RESOURCES_UNSUBSCRIBE, Era::Legacy) => subscriptions::unsubscribe(inbound),
-        (methods::SERVER_DISCOVER, Era::Modern) => Box::pin(hello::discover(inbound)).await,
+        (methods::SERVER_DISCOVER, Era::Modern) => Box::pin(hello::discover(gateway, inbound)).await,
         (
             methods::TASKS_GET
             | methods::TASKS_UPDATE
@@ -71,7 +71,7 @@ pub(crate) async fn answer(gateway: &Gateway, inbound: &Inbound) -> Reply {
 /// Carries one call, read, prompt or completion from admission to reply.
 async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
     let resolved = resolve::resolve(gateway, inbound).await?; // what is really meant; pinned arguments put in
-    let permit = policy::decide(&inbound.caller, &resolved)?; // on exactly what will leave
+    let permit = policy::decide(gateway, inbound, &resolved)?; // on exactly what will leave
     let server = resolved.server().id();
     let (route, sent) = match Retry::read(gateway, inbound, &resolved)? {
         Retry::First | Retry::Again => {
@@ -149,6 +149,9 @@ pub(crate) async fn attempt(
     let mut retried = false;
     let mut looked_up = false;
     loop {
+        if retried || looked_up {
+            policy::decide(gateway, inbound, resolved)?;
+        }
         let known = known_mirrors(gateway, inbound, resolved).await;
         let param_headers = mirror::headers_for(inbound, resolved, known.as_deref())?; // headers say what the body says
         let mut route = route::open_for(server, &inbound.caller, inbound.message.method(), permit).await?; // which session or process

@@ -21,6 +21,7 @@ use crate::inbound::Inbound;
 use crate::index::{Key, Seen, ToolIndex, UriIndex};
 use crate::reply::Reply;
 use crate::stages::dispatch::{self, Departure, Listener, Sent};
+use crate::stages::policy::View;
 use crate::stages::{Permit, policy, route};
 
 /// The `_meta` key under which a merged result names the servers that are missing from it, and why.
@@ -30,10 +31,12 @@ const CURSOR: &str = "list-cursor";
 
 /// Answers a list request.
 pub(crate) async fn list(gateway: &Gateway, inbound: &Inbound, kind: ListKind) -> Result<Reply, Refusal> {
-    let permit = policy::decide_list(&inbound.caller)?;
     match inbound.endpoint.native_server() {
-        Some(server) => native(gateway, inbound, &permit, &inbound.server(server)?).await,
-        None => merged(gateway, inbound, &permit, kind).await,
+        Some(server) => {
+            let look = policy::look_at(gateway, &inbound.caller, server)?;
+            native(gateway, inbound, &look, &inbound.server(server)?, kind).await
+        }
+        None => merged(gateway, inbound, kind).await,
     }
 }
 
@@ -41,8 +44,9 @@ pub(crate) async fn list(gateway: &Gateway, inbound: &Inbound, kind: ListKind) -
 async fn native(
     gateway: &Gateway,
     inbound: &Inbound,
-    permit: &Permit,
+    (permit, view): &(Permit, View),
     server: &Server,
+    kind: ListKind,
 ) -> Result<Reply, Refusal> {
     let mut retried = false;
     loop {
@@ -73,7 +77,7 @@ async fn native(
         let sent = dispatch::send(server.id(), &route, departure, Some(&listener)).await;
         match sent.and_then(Sent::into_response) {
             Ok(message) => {
-                let message = shown(gateway, server.id(), inbound.message.method(), message);
+                let message = shown(gateway, server.id(), kind, view, link.era(), message);
                 let answered = Answered::of(inbound, link, &message);
                 return bridge::response(&answered).map_err(|refusal| refusal.of(server.name()));
             }
@@ -83,24 +87,60 @@ async fn native(
     }
 }
 
-/// A server's own page of tools, less those that must not be shown. Their headers are learnt on the way.
-fn shown(gateway: &Gateway, server: &ServerId, method: &str, message: Message) -> Message {
-    if method != methods::TOOLS_LIST {
+/// A server's own page, less what must not be shown. What there is to learn from it is learnt on the way.
+fn shown(
+    gateway: &Gateway,
+    server: &ServerId,
+    kind: ListKind,
+    view: &View,
+    era: Era,
+    message: Message,
+) -> Message {
+    if kind != ListKind::Tools && view.is_whole() {
         return message;
     }
-    let Ok(page) = Page::read(&message, ListKind::Tools) else { return message };
+    let Ok(page) = Page::read(&message, kind) else { return message };
     let all = page.items.len();
-    gateway.tasks().learn(server, &page.items);
-    let items = gateway.mirrors().learn(server, page.items);
-    if items.len() == all {
+    let items = learn_from(gateway, server, kind, page.items, view);
+    let mut changes = Vec::new();
+    if items.len() < all {
+        let array = array_of(&items.iter().map(|item| item.raw().clone()).collect::<Vec<_>>());
+        changes.push(Change::Set(kind.items_member(), Bytes::from(array)));
+    }
+    if !view.is_whole() && era == Era::Modern && page.caching.shared {
+        // What policy shows differs from caller to caller.
+        changes.push(Change::Set("cacheScope", Bytes::from_static(b"\"private\"")));
+    }
+    if changes.is_empty() {
         return message;
     }
-    let array = array_of(&items.iter().map(|item| item.raw().clone()).collect::<Vec<_>>());
     let mut edit = message.edit();
-    message.change_body(&mut edit, &[Change::Set("tools", Bytes::from(array))]);
+    message.change_body(&mut edit, &changes);
     // What was valid stays valid; were it not, the page goes as the server sent it.
     let limits = Limits { bytes_max: usize::MAX, ..Limits::default() };
     Message::parse(edit.finish().into_bytes(), &limits).unwrap_or(message)
+}
+
+/// Learns from a server's items what there is to learn. Gives those that this caller may be shown.
+fn learn_from(
+    gateway: &Gateway,
+    server: &ServerId,
+    kind: ListKind,
+    items: Vec<Item>,
+    view: &View,
+) -> Vec<Item> {
+    if gateway.policing().is_on() {
+        gateway.policing().definitions().learn(server, kind, &items);
+    }
+    let mut items = items;
+    if kind == ListKind::Tools {
+        gateway.tasks().learn(server, &items);
+        items = gateway.mirrors().learn(server, items);
+    }
+    if !view.is_whole() {
+        items.retain(|item| view.shows(kind, item.key()));
+    }
+    items
 }
 
 /// What one server gave for a merged page.
@@ -124,19 +164,14 @@ impl From<Refusal> for Missing {
     }
 }
 
-async fn merged(
-    gateway: &Gateway,
-    inbound: &Inbound,
-    permit: &Permit,
-    kind: ListKind,
-) -> Result<Reply, Refusal> {
+async fn merged(gateway: &Gateway, inbound: &Inbound, kind: ListKind) -> Result<Reply, Refusal> {
     let (starts, from_start) = starts(gateway, inbound, kind)?;
     // A toolset shows a few of many, in its own order, and a URI that two servers have can be seen only when both
     // lists are whole: these lists come on one page.
     let whole = matches!(inbound.endpoint.shape(), Shape::Toolset(_))
         || matches!(kind, ListKind::Resources | ListKind::Templates);
     let read_part = |(server, cursor): (ServerName, Option<String>)| async move {
-        let part = read(gateway, inbound, permit, &server, kind, cursor, whole).await;
+        let part = read(gateway, inbound, &server, kind, cursor, whole).await;
         part.unwrap_or_else(|refusal| Part {
             server,
             items: Vec::new(),
@@ -255,11 +290,11 @@ fn cursor_purpose(inbound: &Inbound, kind: ListKind) -> String {
     [CURSOR, kind.method(), endpoint, caller.tenant().as_str(), caller.principal().as_str()].join("\0")
 }
 
-/// Reads a server's list from a cursor on: one page, or all that are left.
+/// Reads a server's list from a cursor on: one page, or all that are left. Of a server that the caller may see nothing of,
+/// nothing, as if it had no such list.
 async fn read(
     gateway: &Gateway,
     inbound: &Inbound,
-    permit: &Permit,
     server: &ServerName,
     kind: ListKind,
     mut cursor: Option<String>,
@@ -275,10 +310,15 @@ async fn read(
         caching: Caching { ttl_ms: u64::MAX, shared: true },
         missing: None,
     };
+    let seen = policy::look(gateway, &inbound.caller, inbound.endpoint.name(), server);
+    let Some(look) = seen else {
+        part.caching.shared = false;
+        return Ok(part);
+    };
     let reading = async {
         let mut pages = 0;
         loop {
-            let page = page(gateway, inbound, permit, &upstream, kind, cursor.as_deref()).await?;
+            let page = page(gateway, inbound, &look, &upstream, kind, cursor.as_deref()).await?;
             let Some(page) = page else { return Ok(()) };
             pages += 1;
             part.items.extend(page.items);
@@ -317,7 +357,7 @@ async fn read(
 async fn page(
     gateway: &Gateway,
     inbound: &Inbound,
-    permit: &Permit,
+    (permit, view): &(Permit, View),
     server: &Server,
     kind: ListKind,
     cursor: Option<&str>,
@@ -361,9 +401,9 @@ async fn page(
             // It may depend on the session, whatever else the server says in words that its revision does not have.
             page.caching = Caching::NONE;
         }
-        if kind == ListKind::Tools {
-            gateway.tasks().learn(server.id(), &page.items);
-            page.items = gateway.mirrors().learn(server.id(), page.items);
+        page.items = learn_from(gateway, server.id(), kind, page.items, view);
+        if !view.is_whole() {
+            page.caching.shared = false;
         }
         page
     }))
@@ -410,8 +450,7 @@ pub(crate) async fn learn(
     server: &ServerName,
     kind: ListKind,
 ) -> Result<(), Refusal> {
-    let permit = policy::decide_list(&inbound.caller)?;
-    let part = read(gateway, inbound, &permit, server, kind, None, true).await?;
+    let part = read(gateway, inbound, server, kind, None, true).await?;
     remember_cut_names(gateway, server, kind, &part.items);
     Ok(())
 }
@@ -450,6 +489,23 @@ pub(crate) async fn tool_index(gateway: &Gateway, inbound: &Inbound) -> Result<A
     Ok(remember_tools(gateway, inbound, &parts))
 }
 
+/// The name here of the only tool of this native name that the caller may see, as far as is known without asking anyone.
+pub(crate) fn known_alias(gateway: &Gateway, inbound: &Inbound, native: &str) -> Option<String> {
+    let (endpoint, definitions) = (&inbound.endpoint, gateway.policing().definitions());
+    let mut index = ToolIndex::default();
+    let is_known =
+        |name: &&ServerName| inbound.server(name).is_ok_and(|server| definitions.has(server.id(), native));
+    for server in endpoint.servers().iter().filter(is_known) {
+        let seen = policy::look(gateway, &inbound.caller, endpoint.name(), server);
+        if seen.is_some_and(|(_, view)| view.shows(ListKind::Tools, native)) {
+            for (_, exposure) in endpoint.exposures(ListKind::Tools, server, native) {
+                index.add_name(native, exposure.key.as_deref().unwrap_or(native));
+            }
+        }
+    }
+    index.only(native).map(str::to_owned)
+}
+
 fn tools_key(inbound: &Inbound) -> Key {
     Key::new(ListKind::Tools, inbound.endpoint.name(), &inbound.caller)
 }
@@ -478,10 +534,8 @@ fn remember_tools(gateway: &Gateway, inbound: &Inbound, parts: &[Part]) -> Arc<T
 
 /// Every server's whole list. A server that does not answer has nothing for now.
 async fn read_all(gateway: &Gateway, inbound: &Inbound, kind: ListKind) -> Result<Vec<Part>, Refusal> {
-    let permit = &policy::decide_list(&inbound.caller)?;
     let servers = inbound.endpoint.servers().iter().filter(|server| inbound.endpoint.lists(kind, server));
-    let parts =
-        join_all(servers.map(|server| read(gateway, inbound, permit, server, kind, None, true))).await;
+    let parts = join_all(servers.map(|server| read(gateway, inbound, server, kind, None, true))).await;
     Ok(parts.into_iter().flatten().collect())
 }
 

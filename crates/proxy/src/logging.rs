@@ -11,6 +11,7 @@ use tollgate_model::{Code, Era, Refusal, Stage};
 use tollgate_upstream::Server;
 
 use crate::bridge::{self, Answered};
+use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::reply::Reply;
 use crate::stages::{Permit, dispatch, policy, route};
@@ -19,19 +20,24 @@ use crate::stages::{Permit, dispatch, policy, route};
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Sets the level of the client's session.
-pub(crate) async fn set_level(inbound: &Inbound) -> Result<Reply, Refusal> {
+pub(crate) async fn set_level(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
     let level = inbound
         .message
         .member("level")
         .ok_or_else(|| Refusal::new(Stage::Envelope, Code::InvalidParams, "`params.level` is missing"))?;
     let level = level_at(&inbound.message, level, "params.level")?;
-    let permit = policy::decide_list(&inbound.caller)?;
     match inbound.endpoint.native_server() {
-        Some(server) => native(inbound, &inbound.server(server)?, &permit, level).await,
+        Some(server) => {
+            let (permit, _) = policy::look_at(gateway, &inbound.caller, server)?;
+            native(inbound, &inbound.server(server)?, &permit, level).await
+        }
         None => {
             remember(inbound, level);
-            let servers = inbound.endpoint.servers().iter().filter_map(|name| inbound.server(name).ok());
-            let told = servers.map(|server| tell(inbound, server, &permit, level));
+            let servers = inbound.endpoint.servers().iter().filter_map(|name| {
+                let (permit, _) = policy::look(gateway, &inbound.caller, inbound.endpoint.name(), name)?;
+                Some((inbound.server(name).ok()?, permit))
+            });
+            let told = servers.map(|(server, permit)| tell(inbound, server, permit, level));
             // Whoever did not hear it now hears it before its next request.
             let _ = tokio::time::timeout(PATIENCE, join_all(told)).await;
             Ok(Reply::result(&inbound.id, b"{}"))
@@ -86,8 +92,8 @@ pub(crate) fn reaches(message: &Message, wanted: LogLevel) -> bool {
     level.is_none_or(|level| level >= wanted)
 }
 
-async fn tell(inbound: &Inbound, server: Server, permit: &Permit, level: LogLevel) {
-    if let Some(route) = route::opened(&server, &inbound.caller, permit)
+async fn tell(inbound: &Inbound, server: Server, permit: Permit, level: LogLevel) {
+    if let Some(route) = route::opened(&server, &inbound.caller, &permit)
         && let Err(error) = dispatch::set_log_level(&route, level).await
     {
         tracing::debug!(server = %server.id().label(), %error, "the server took no log level");

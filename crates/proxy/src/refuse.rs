@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use tollgate_mcp::{Segments, json};
-use tollgate_model::{Era, Refusal};
+use tollgate_model::{Denial, Era, Refusal};
 use tollgate_telemetry::events::Refused;
 
+use crate::bridge::array_of;
 use crate::gateway::Gateway;
 use crate::reply::Reply;
 
@@ -15,7 +16,10 @@ pub(crate) const REFUSAL_KEY: &str = "dev.tollgate/refusal";
 /// id, a legacy client gets `"id":null` (JSON-RPC 2.0, section 5), a modern one none (2026-07-28, base protocol).
 pub(crate) fn render(gateway: &Gateway, refusal: &Refusal, era: Era, id: Option<&Bytes>) -> Reply {
     let row = refusal.code.row();
-    let request_id = gateway.sealer().random_id().unwrap_or_default();
+    let request_id = match &refusal.request_id {
+        Some(known) => known.to_string(),
+        None => gateway.sealer().random_id().unwrap_or_default(),
+    };
     Refused { refusal, request_id: &request_id }.emit();
     let mut body = Vec::with_capacity(320);
     body.extend_from_slice(b"{\"jsonrpc\":\"2.0\",");
@@ -41,9 +45,10 @@ pub(crate) fn render(gateway: &Gateway, refusal: &Refusal, era: Era, id: Option<
         Some(server) => format!(",\"server\":\"{server}\""),
         None => String::new(),
     };
+    let denial = refusal.denial.as_deref().map(denial).unwrap_or_default();
     body.extend_from_slice(
         format!(
-            "\"{REFUSAL_KEY}\":{{\"code\":\"{}\",\"stage\":\"{}\",\"source\":\"{}\",\"retry\":\"{}\"{server},\"requestId\":\"{request_id}\"}}}}}}}}",
+            "\"{REFUSAL_KEY}\":{{\"code\":\"{}\",\"stage\":\"{}\",\"source\":\"{}\",\"retry\":\"{}\"{server}{denial},\"requestId\":\"{request_id}\"}}}}}}}}",
             row.name,
             refusal.stage.as_str(),
             row.source.as_str(),
@@ -59,4 +64,16 @@ fn message(refusal: &Refusal) -> String {
         Some(server) => format!("{server}: {}", refusal.public),
         None => refusal.public.to_string(),
     }
+}
+
+/// What policy says, as further members.
+fn denial(denial: &Denial) -> String {
+    let texts = |texts: &mut dyn Iterator<Item = &str>| {
+        let quoted: Vec<Bytes> = texts.map(json::quote).collect();
+        String::from_utf8_lossy(&array_of(&quoted)).into_owned()
+    };
+    let policies = texts(&mut denial.policies.iter().map(|policy| &*policy.id));
+    let reasons = texts(&mut denial.reasons.iter().map(|reason| &**reason));
+    let could_differ = denial.could_differ;
+    format!(",\"policies\":{policies},\"reasons\":{reasons},\"couldDiffer\":{could_differ}")
 }

@@ -16,6 +16,7 @@ pub enum Outcome {
 
 static ANSWERED: AtomicU64 = AtomicU64::new(0);
 static REFUSED: [AtomicU64; Code::ALL.len()] = [const { AtomicU64::new(0) }; Code::ALL.len()];
+static DECISIONS: [AtomicU64; Verdict::ALL.len()] = [const { AtomicU64::new(0) }; Verdict::ALL.len()];
 static SESSIONS: AtomicI64 = AtomicI64::new(0);
 static CONNECTIONS: AtomicI64 = AtomicI64::new(0);
 static KEPT: [AtomicI64; Kept::ALL.len()] = [const { AtomicI64::new(0) }; Kept::ALL.len()];
@@ -28,6 +29,38 @@ pub fn request(outcome: Outcome) {
         Outcome::Answered => ANSWERED.fetch_add(1, Ordering::Relaxed),
         Outcome::Refused(code) => REFUSED[code as usize].fetch_add(1, Ordering::Relaxed),
     };
+}
+
+/// What policy said of one thing that a caller wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may.
+    Allowed,
+    /// It may not.
+    Denied,
+    /// It may not, and is not to know that there is such a thing.
+    Hidden,
+    /// It may under an obligation that cannot be kept.
+    Withheld,
+}
+
+impl Verdict {
+    const ALL: [Self; 4] = [Self::Allowed, Self::Denied, Self::Hidden, Self::Withheld];
+
+    /// The verdict as text, for logs and metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+            Self::Hidden => "hidden",
+            Self::Withheld => "withheld",
+        }
+    }
+}
+
+/// Counts one decision.
+pub fn decided(verdict: Verdict) {
+    DECISIONS[verdict as usize].fetch_add(1, Ordering::Relaxed);
 }
 
 /// A legacy session with a client began.
@@ -154,6 +187,12 @@ pub fn write(metrics: &mut Metrics) {
         metrics.number(name, &labels, load(counter));
     }
 
+    let name = "tollgate_policy_decisions_total";
+    metrics.family(name, "counter", "What policy said of what callers wanted.");
+    for verdict in Verdict::ALL {
+        metrics.number(name, &[("verdict", verdict.label())], load(&DECISIONS[verdict as usize]));
+    }
+
     let name = "tollgate_sessions";
     metrics.family(name, "gauge", "Legacy sessions that clients hold.");
     metrics.number(name, &[], SESSIONS.load(Ordering::Relaxed));
@@ -189,6 +228,9 @@ mod tests {
         }
         for (nth, what) in Kept::ALL.iter().enumerate() {
             assert_eq!(*what as usize, nth);
+        }
+        for (nth, verdict) in Verdict::ALL.iter().enumerate() {
+            assert_eq!(*verdict as usize, nth);
         }
     }
 

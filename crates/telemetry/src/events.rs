@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tollgate_model::{Refusal, Revision, ServerName, Source};
+use tollgate_model::{Decision, Principal, Refusal, Revision, ServerName, Source, TenantId};
 use tracing::{debug, error, info, warn};
 
 use crate::{Clean, counters};
@@ -219,6 +219,86 @@ impl Refused<'_> {
                 warn!(code, stage, server, request_id, %text, %internal, "refused");
             }
         }
+    }
+}
+
+/// Something that is to be said of a policy, when it is read or when a server's tools have changed.
+#[derive(Debug)]
+pub struct PolicyFinding<'a> {
+    /// Whose policy it is.
+    pub tenant: &'a TenantId,
+    /// Its file.
+    pub path: &'a str,
+    /// The line, from 1.
+    pub line: u32,
+    /// What is wrong.
+    pub message: &'a str,
+    /// What to write instead.
+    pub suggestion: Option<&'a str>,
+    /// Whether the policies cannot be used because of it.
+    pub is_error: bool,
+}
+
+impl PolicyFinding<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        let (tenant, path, line) = (Clean(self.tenant.as_str()), Clean(self.path), self.line);
+        let (message, suggestion) = (Clean(self.message), Clean(self.suggestion.unwrap_or_default()));
+        if self.is_error {
+            error!(%tenant, %path, line, %message, %suggestion, "policy");
+        } else {
+            warn!(%tenant, %path, line, %message, %suggestion, "policy");
+        }
+    }
+}
+
+/// Policy said no to what a caller wanted of a server.
+#[derive(Debug)]
+pub struct Denied<'a> {
+    /// Who wanted it.
+    pub who: &'a Principal,
+    /// At which endpoint; empty for the merged one.
+    pub endpoint: &'a str,
+    /// Of which server.
+    pub server: &'a ServerName,
+    /// What it is: `tool`, `resource` or `prompt`.
+    pub kind: &'static str,
+    /// The server's own name or URI of it.
+    pub native: &'a str,
+    /// What policy said.
+    pub decision: &'a Decision,
+    /// Whether the caller was told that there is no such thing.
+    pub is_hidden: bool,
+    /// The request id that the client was told too.
+    pub request_id: &'a str,
+    /// How long the decision took.
+    pub elapsed: Duration,
+}
+
+impl Denied<'_> {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        let verdict = match (self.is_hidden, self.decision.allowed) {
+            (true, _) => counters::Verdict::Hidden,
+            (false, false) => counters::Verdict::Denied,
+            (false, true) => counters::Verdict::Withheld,
+        };
+        counters::decided(verdict);
+        let (tenant, principal) = (Clean(self.who.tenant.as_str()), Clean(self.who.id.as_str()));
+        let agent = Clean(self.who.agent.as_deref().unwrap_or_default());
+        let user = Clean(self.who.user.as_deref().unwrap_or_default());
+        let ids: Vec<&str> = self.decision.policies.iter().map(|policy| &*policy.id).collect();
+        let (policies, reasons) = (ids.join(", "), self.decision.reasons.join("; "));
+        let (policies, reasons) = (Clean(&policies), Clean(&reasons));
+        let errors = self.decision.errors.join("; ");
+        let errors = Clean(&errors);
+        let (server, kind, native) = (self.server, self.kind, Clean(self.native));
+        let (endpoint, request_id, verdict) = (self.endpoint, self.request_id, verdict.label());
+        let elapsed_us = u64::try_from(self.elapsed.as_micros()).unwrap_or(u64::MAX);
+        info!(
+            verdict, %tenant, %principal, %agent, %user, endpoint, %server, kind, %native, %policies, %reasons, %errors,
+            request_id, elapsed_us, "policy says no"
+        );
     }
 }
 

@@ -8,6 +8,5 @@ pub mod documents;
 pub mod features;
 pub mod gateway;
 pub mod places;
-pub mod provider;
 pub mod samples;
 pub mod upstream;

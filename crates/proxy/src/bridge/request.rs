@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use tollgate_mcp::{Change, LogLevel, Message, Segments, compose, json, meta, methods};
+use tollgate_mcp::{Change, Edit, LogLevel, Message, Segments, Span, compose, json, meta, methods};
 use tollgate_model::{ClientProfile, Era, Revision};
 
 /// What is put in place of what the client wrote.
@@ -66,13 +66,7 @@ pub(crate) fn request(
 
 /// Only 2025-11-25 lets the client ask that its call becomes a task, and only servers that declare tasks. The others
 /// get a call as any other (2025-11-25, tasks, task support and handling).
-fn change_task(
-    message: &Message,
-    edit: &mut tollgate_mcp::Edit<'_>,
-    client: &ClientProfile,
-    to: Revision,
-    round: &Round,
-) {
+fn change_task(message: &Message, edit: &mut Edit<'_>, client: &ClientProfile, to: Revision, round: &Round) {
     if let Some(task) = &round.task {
         message.change_body(edit, &[Change::Set("task", task.clone())]);
         return;
@@ -85,7 +79,7 @@ fn change_task(
 
 /// A modern client's answers pass between two modern peers. Everyone else's request carries what the gateway puts in,
 /// and nothing that the client made up: a server's state comes back only from whom it was given to.
-fn change_round(message: &Message, edit: &mut tollgate_mcp::Edit<'_>, eras: (Era, Era), round: &Round) {
+fn change_round(message: &Message, edit: &mut Edit<'_>, eras: (Era, Era), round: &Round) {
     let own = eras == (Era::Modern, Era::Modern);
     for (member, value) in [("inputResponses", &round.responses), ("requestState", &round.state)] {
         match value {
@@ -97,7 +91,7 @@ fn change_round(message: &Message, edit: &mut tollgate_mcp::Edit<'_>, eras: (Era
     }
 }
 
-fn change_key(message: &Message, edit: &mut tollgate_mcp::Edit<'_>, member: &str, native: &str) {
+fn change_key(message: &Message, edit: &mut Edit<'_>, member: &str, native: &str) {
     // A completion names its prompt or template inside `ref`; everything else at the top of `params`.
     let span = if message.method() == methods::COMPLETION_COMPLETE {
         message.member("ref").and_then(|reference| json::find(message.bytes(), reference, member))
@@ -111,18 +105,33 @@ fn change_key(message: &Message, edit: &mut tollgate_mcp::Edit<'_>, member: &str
     }
 }
 
-fn pin_arguments(message: &Message, edit: &mut tollgate_mcp::Edit<'_>, pinned: &[(String, Bytes)]) {
-    let sets: Vec<Change<'_>> = pinned.iter().map(|(name, value)| Change::Set(name, value.clone())).collect();
-    match message.member("arguments") {
-        Some(arguments) if message.kind_of(arguments) == json::JsonKind::Object => {
-            edit.object(arguments, &sets);
-        }
-        _ => {
-            let members: Vec<(&str, &[u8])> =
-                pinned.iter().map(|(name, value)| (&**name, &**value)).collect();
-            message.change_body(edit, &[Change::Set("arguments", compose::object(&members))]);
-        }
+fn pin_arguments(message: &Message, edit: &mut Edit<'_>, pinned: &[(String, Bytes)]) {
+    match object_of_arguments(message) {
+        Some(arguments) => edit.object(arguments, &sets(pinned)),
+        None => message.change_body(edit, &[Change::Set("arguments", only_pinned(pinned))]),
     }
+}
+
+/// The arguments of a call as they leave, where some are pinned: a JSON object.
+pub(crate) fn with_pinned(message: &Message, pinned: &[(String, Bytes)]) -> Bytes {
+    let Some(arguments) = object_of_arguments(message) else { return only_pinned(pinned) };
+    let arguments = arguments.slice(message.bytes());
+    let mut edit = Edit::new(&arguments);
+    edit.object(Span::all(&arguments), &sets(pinned));
+    edit.finish().into_bytes()
+}
+
+fn object_of_arguments(message: &Message) -> Option<Span> {
+    message.member("arguments").filter(|span| message.kind_of(*span) == json::JsonKind::Object)
+}
+
+fn sets(pinned: &[(String, Bytes)]) -> Vec<Change<'_>> {
+    pinned.iter().map(|(name, value)| Change::Set(name, value.clone())).collect()
+}
+
+fn only_pinned(pinned: &[(String, Bytes)]) -> Bytes {
+    let members: Vec<(&str, &[u8])> = pinned.iter().map(|(name, value)| (&**name, &**value)).collect();
+    compose::object(&members)
 }
 
 /// The members of `_meta` that the gateway owns: the progress token, which is minted anew since tokens are unique per

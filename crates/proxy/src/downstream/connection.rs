@@ -232,7 +232,7 @@ impl Connection {
             let mut session = Session::new(caller, connection.endpoint.clone());
             session.in_flight = connection.in_flight.clone();
             let session = Arc::new(session);
-            let opened = match hello::initialize(&snapshot, &endpoint, &session.caller).await {
+            let opened = match hello::initialize(&gateway, &snapshot, &endpoint, &session.caller).await {
                 Ok(result) => connection.opened(&gateway, &snapshot, &session).map(|()| result),
                 Err(refusal) => Err(refusal),
             };

@@ -20,6 +20,7 @@ use crate::gateway::Gateway;
 use crate::refuse;
 use crate::reply::Reply;
 use crate::snapshot::Snapshot;
+use crate::stages::policy;
 
 /// The path of the Streamable HTTP endpoints: `/mcp` and `/mcp/{endpoint}`.
 const MCP_PATH: &str = "/mcp";
@@ -34,6 +35,18 @@ enum Place {
     Sse(Option<Arc<Endpoint>>),
     Messages,
     Nowhere,
+}
+
+impl Place {
+    /// The place as a caller finds it: an endpoint of which it may see nothing is not there.
+    fn seen(self, may_see: impl Fn(&Endpoint) -> bool) -> Self {
+        let filter = |endpoint: Option<Arc<Endpoint>>| endpoint.filter(|endpoint| may_see(endpoint));
+        match self {
+            Self::Mcp(endpoint) => Self::Mcp(filter(endpoint)),
+            Self::Sse(endpoint) => Self::Sse(filter(endpoint)),
+            Self::Messages | Self::Nowhere => self,
+        }
+    }
 }
 
 /// Answers one HTTP request on the data plane. Never fails: what cannot be served is answered with an error.
@@ -90,7 +103,9 @@ where
 {
     let path = request.uri().path();
     let path = path.strip_prefix(snapshot.public_prefix.as_str()).unwrap_or(path);
-    match (place(&snapshot, &who.tenant, path), request.method()) {
+    let place =
+        place(&snapshot, &who.tenant, path).seen(|at| !policy::hides(gateway, (&who, source), era, at));
+    match (place, request.method()) {
         (Place::Mcp(endpoint), &Method::POST) => {
             streamable::post(gateway, snapshot, (who, source), endpoint, request).await
         }
@@ -132,10 +147,7 @@ fn place(snapshot: &Snapshot, tenant: &TenantId, path: &str) -> Place {
 
 /// The endpoint of an address, which must be there.
 pub(crate) fn served(endpoint: Option<Arc<Endpoint>>) -> Result<Arc<Endpoint>, Refusal> {
-    endpoint.ok_or_else(|| {
-        let text = "no server or toolset of this name is served here";
-        Refusal::new(Stage::Transport, Code::UnknownEndpoint, text)
-    })
+    endpoint.ok_or_else(policy::no_endpoint)
 }
 
 /// A refusal as a response.

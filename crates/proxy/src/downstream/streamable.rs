@@ -161,7 +161,7 @@ impl Post<'_> {
         let session = Some(SessionId::new(&id));
         let caller = Caller { who, session, client: Arc::new(profile), source };
         let session = Arc::new(Session::new(caller, self.endpoint.name().cloned()));
-        let result = hello::initialize(&self.snapshot, &self.endpoint, &session.caller).await?;
+        let result = hello::initialize(self.gateway, &self.snapshot, &self.endpoint, &session.caller).await?;
         self.gateway.sessions().add(Arc::clone(&session), self.snapshot.settings.sessions_max)?;
         let request_id = self.message.id_raw().unwrap_or_default();
         let reply = Reply::result(&request_id, &result);

@@ -55,7 +55,7 @@ pub(crate) async fn drive(
         }
         let responses = answers(gateway, inbound, server, session, &entries, &mut opened).await?;
         // Every round is decided on anew: the first may have been long ago.
-        let permit = policy::decide(&inbound.caller, resolved)?;
+        let permit = policy::decide(gateway, inbound, resolved)?;
         let round =
             Round { responses: (!entries.is_empty()).then_some(responses), state, ..Round::default() };
         let (route, sent) = life::attempt(gateway, inbound, resolved, &permit, &round).await?;

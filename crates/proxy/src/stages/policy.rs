@@ -1,28 +1,249 @@
 //! May they?
 //!
-//! While no identity and no policy are configured, there is one built-in policy: whoever reaches this machine's
+//! Where policies are configured, the caller's tenant's set decides on exactly what will leave, every time that something
+//! does. While no identity and no policy are configured, there is one built-in policy: whoever reaches this machine's
 //! loopback address may use everything, and nobody else may use anything. The data plane then binds nowhere else.
+//!
+//! What policy hides from a caller is answered as what does not exist, before any server is asked.
 
-use tollgate_model::{Caller, Code, PrincipalId, Refusal, Stage};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
 
-use super::Resolved;
+use tollgate_catalog::{Endpoint, ListKind};
+use tollgate_mcp::{Span, methods};
+use tollgate_model::{
+    Caller, Code, Decision, Denial, EndpointName, Era, Principal, Proof, RecordLevel, Refusal, ServerName,
+    Stage, Timestamp,
+};
+use tollgate_policy::{Ask, PolicySet, Scene, Visible, What};
+use tollgate_telemetry::counters::{self, Verdict};
+use tollgate_telemetry::events::Denied;
 
-/// Policy has allowed this request. Only [`decide`] makes one.
-pub(crate) struct Permit(());
+use super::{Resolved, resolve};
+use crate::bridge;
+use crate::gateway::Gateway;
+use crate::inbound::Inbound;
 
-/// Decides on exactly what will leave.
-pub(crate) fn decide(caller: &Caller, resolved: &Resolved) -> Result<Permit, Refusal> {
-    if *caller.principal() == PrincipalId::local() {
-        return Ok(Permit(()));
-    }
-    let refusal = Refusal::new(Stage::Policy, Code::Denied, "no policy allows this caller to use it");
-    Err(refusal.of(resolved.server().name()))
+/// Policy has allowed this request. Only this module makes one.
+pub(crate) struct Permit {
+    record: Option<RecordLevel>,
 }
 
-/// Decides on a server's list. What a list shows is for the list itself to filter.
-pub(crate) fn decide_list(caller: &Caller) -> Result<Permit, Refusal> {
-    if *caller.principal() == PrincipalId::local() {
-        return Ok(Permit(()));
+impl Permit {
+    /// How much of the request is to be recorded, if a policy says so.
+    #[allow(dead_code, reason = "carried on for the ledger")]
+    pub(crate) fn record(&self) -> Option<RecordLevel> {
+        self.record
+    }
+}
+
+/// What of a server's lists a caller may see.
+#[derive(Clone)]
+pub(crate) enum View {
+    /// All of them.
+    Whole,
+    /// What policy does not hide.
+    Of(Arc<Visible>),
+}
+
+impl View {
+    /// Whether an item is shown, by the server's own name or URI of it.
+    pub(crate) fn shows(&self, kind: ListKind, native: &str) -> bool {
+        match (self, kind) {
+            (Self::Whole, _) => true,
+            (Self::Of(visible), ListKind::Tools) => visible.tool(native),
+            (Self::Of(visible), ListKind::Prompts) => visible.prompt(native),
+            (Self::Of(visible), ListKind::Resources | ListKind::Templates) => visible.resource(native),
+        }
+    }
+
+    /// Whether everybody sees the same.
+    pub(crate) fn is_whole(&self) -> bool {
+        matches!(self, Self::Whole)
+    }
+}
+
+/// Decides on exactly what will leave. What is hidden from the caller is refused as unknown.
+pub(crate) fn decide(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved) -> Result<Permit, Refusal> {
+    let rules = gateway.policing().rules();
+    let Some(sets) = rules.sets() else {
+        return built_in(&inbound.caller).map_err(|refusal| refusal.of(resolved.server().name()));
+    };
+    match sets.get(inbound.caller.tenant()) {
+        Some(set) => by_set(gateway, set, inbound, resolved),
+        None => Err(unknown(inbound, resolved)),
+    }
+}
+
+/// What a caller may see of a server at an endpoint, and the permit to look at it there. None where nothing may be seen:
+/// the server is not to be asked on the caller's behalf, and not to be named.
+pub(crate) fn look(
+    gateway: &Gateway,
+    caller: &Caller,
+    endpoint: Option<&EndpointName>,
+    server: &ServerName,
+) -> Option<(Permit, View)> {
+    let rules = gateway.policing().rules();
+    let Some(sets) = rules.sets() else { return Some((built_in(caller).ok()?, View::Whole)) };
+    let visible = sets.get(caller.tenant())?.visible(&caller.who, server, &scene(caller, endpoint));
+    (!visible.is_nothing()).then_some((Permit { record: None }, View::Of(visible)))
+}
+
+/// Whether an endpoint is as good as not there for whoever comes: it has a name, and nothing of it may be seen.
+pub(crate) fn hides(
+    gateway: &Gateway,
+    (who, source): (&Arc<Principal>, IpAddr),
+    era: Era,
+    at: &Endpoint,
+) -> bool {
+    let (Some(name), rules) = (at.name(), gateway.policing().rules()) else { return false };
+    let Some(sets) = rules.sets() else { return false };
+    let Some(set) = sets.get(&who.tenant) else { return true };
+    let scene = Scene { now: Timestamp::now(), source: Some(source), endpoint: name.as_str(), era };
+    at.servers().iter().all(|server| set.visible(who, server, &scene).is_nothing())
+}
+
+/// The permit to look at the one server of an endpoint.
+pub(crate) fn look_at(
+    gateway: &Gateway,
+    caller: &Caller,
+    server: &ServerName,
+) -> Result<(Permit, View), Refusal> {
+    look(gateway, caller, Some(server), server).ok_or_else(no_endpoint)
+}
+
+/// The refusal of an endpoint that is not there, as far as a caller can know.
+pub(crate) fn no_endpoint() -> Refusal {
+    let text = "no server or toolset of this name is served here";
+    Refusal::new(Stage::Transport, Code::UnknownEndpoint, text)
+}
+
+fn built_in(caller: &Caller) -> Result<Permit, Refusal> {
+    if caller.who.proof == Proof::Local {
+        return Ok(Permit { record: None });
     }
     Err(Refusal::new(Stage::Policy, Code::Denied, "no policy allows this caller to use it"))
+}
+
+/// The circumstances of what a caller does now.
+fn scene<'a>(caller: &Caller, endpoint: Option<&'a EndpointName>) -> Scene<'a> {
+    Scene {
+        now: Timestamp::now(),
+        source: caller.source,
+        endpoint: endpoint.map_or("", EndpointName::as_str),
+        era: caller.client.revision.era(),
+    }
+}
+
+fn by_set(
+    gateway: &Gateway,
+    set: &PolicySet,
+    inbound: &Inbound,
+    resolved: &Resolved,
+) -> Result<Permit, Refusal> {
+    let started = Instant::now();
+    let (caller, server) = (&inbound.caller, resolved.server().name());
+    let scene = scene(caller, inbound.endpoint.name());
+    let joined;
+    let what = match &resolved.target().key {
+        Some(("uri", uri)) => What::Read { uri },
+        Some(("name", native)) if inbound.message.method() == methods::TOOLS_CALL => {
+            let pinned = &resolved.target().pinned;
+            let arguments = if pinned.is_empty() {
+                arguments_of(inbound)
+            } else {
+                joined = bridge::with_pinned(&inbound.message, pinned);
+                Some((&*joined, Span::all(&joined)))
+            };
+            What::Call { native, arguments }
+        }
+        Some(("name", native)) => {
+            let is_get = inbound.message.method() == methods::PROMPTS_GET;
+            What::Get { native, arguments: if is_get { arguments_of(inbound) } else { None } }
+        }
+        // About a server, or a task of it, as a whole.
+        _ => {
+            return match look(gateway, caller, inbound.endpoint.name(), server) {
+                Some((permit, _)) => Ok(permit),
+                None => Err(unknown(inbound, resolved)),
+            };
+        }
+    };
+    let decision = set.decide(&caller.who, &Ask { server, what, scene });
+    if decision.allowed && decision.obligations.are_none() {
+        counters::decided(Verdict::Allowed);
+        return Ok(Permit { record: decision.obligations.record });
+    }
+    let visible = set.visible(&caller.who, server, &scene);
+    let is_hidden = !decision.allowed
+        && match what {
+            What::Call { native, .. } => !visible.tool(native),
+            What::Read { uri } => !visible.resource(uri),
+            What::Get { native, .. } => !visible.prompt(native),
+        };
+    let request_id = gateway.sealer().random_id().unwrap_or_default();
+    let (kind, native) = match what {
+        What::Call { native, .. } => ("tool", native),
+        What::Read { uri } => ("resource", uri),
+        What::Get { native, .. } => ("prompt", native),
+    };
+    Denied {
+        who: &caller.who,
+        endpoint: scene.endpoint,
+        server,
+        kind,
+        native,
+        decision: &decision,
+        is_hidden,
+        request_id: &request_id,
+        elapsed: started.elapsed(),
+    }
+    .emit();
+    let refusal = if is_hidden { unknown(inbound, resolved) } else { denied(decision, kind).of(server) };
+    Err(refusal.under(request_id))
+}
+
+fn arguments_of(inbound: &Inbound) -> Option<(&[u8], Span)> {
+    inbound.message.member("arguments").map(|span| (&**inbound.message.bytes(), span))
+}
+
+/// The refusal of what does not exist for this caller: exactly as if it did not for anyone.
+fn unknown(inbound: &Inbound, resolved: &Resolved) -> Refusal {
+    resolve::unknown(inbound, resolved)
+}
+
+fn denied(decision: Decision, kind: &str) -> Refusal {
+    let text = if !decision.obligations.approvals.is_empty() {
+        let groups = decision.obligations.approvals.join(", ");
+        format!(
+            "policy allows this only once somebody of {groups} has approved it, which cannot be asked for yet"
+        )
+    } else if !decision.obligations.redactions.is_empty() {
+        let what = decision.obligations.redactions.join(", ");
+        format!("policy allows this only with {what} taken out of it, which cannot be done yet")
+    } else if !decision.reasons.is_empty() {
+        format!("policy does not allow this: {}", decision.reasons.join("; "))
+    } else if decision.could_differ {
+        format!("policy does not allow this {kind} with these arguments, now or from here")
+    } else {
+        format!("policy does not allow this {kind}")
+    };
+    let could_differ = decision.could_differ && !decision.allowed;
+    let denial = Denial { policies: decision.policies, reasons: decision.reasons, could_differ };
+    Refusal::new(Stage::Policy, Code::Denied, text).denying(denial)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_obligation_that_cannot_be_kept_denies_and_says_so() {
+        let mut decision = Decision { allowed: true, could_differ: true, ..Decision::denied() };
+        decision.obligations.approvals.push("finance-leads".into());
+        let refusal = denied(decision, "tool");
+        assert!(refusal.public.contains("finance-leads") && refusal.public.contains("approved"));
+        assert!(!refusal.denial.expect("a denial").could_differ, "other arguments need it too");
+    }
 }

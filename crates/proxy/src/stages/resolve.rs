@@ -5,6 +5,7 @@ use tollgate_mcp::{json, methods};
 use tollgate_model::{Code, Refusal, ServerName, Stage};
 use tollgate_upstream::Server;
 
+use super::policy;
 use crate::bridge::Target;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
@@ -95,7 +96,7 @@ async fn tool(gateway: &Gateway, inbound: &Inbound) -> Result<Resolved, Refusal>
             "`params.arguments` must be an object",
         ));
     }
-    let unknown = || Refusal::new(Stage::Resolve, Code::UnknownTool, format!("Unknown tool: {public}"));
+    let unknown = || unknown_tool(&public);
     let mut name = public.as_str();
     let alias;
     if inbound.endpoint.tool(name) == Named::Unknown {
@@ -108,9 +109,12 @@ async fn tool(gateway: &Gateway, inbound: &Inbound) -> Result<Resolved, Refusal>
             (server, native.into_owned(), pinned)
         }
         Named::Cut { server } => {
-            let native = Box::pin(uncut(gateway, inbound, server, ListKind::Tools, name))
-                .await?
-                .ok_or_else(unknown)?;
+            let native = if gateway.policing().is_on() {
+                gateway.policing().definitions().uncut(inbound.server(server)?.id(), name)
+            } else {
+                Box::pin(uncut(gateway, inbound, server, ListKind::Tools, name)).await?
+            };
+            let native = native.ok_or_else(unknown)?;
             (server, native, Vec::new())
         }
         Named::Unknown => return Err(unknown()),
@@ -124,12 +128,16 @@ async fn alias_of(gateway: &Gateway, inbound: &Inbound, native: &str) -> Result<
     if inbound.endpoint.native_server().is_some() {
         return Ok(None);
     }
+    if gateway.policing().is_on() {
+        // No server is asked before policy has spoken, or the time that it takes would tell names apart.
+        return Ok(lists::known_alias(gateway, inbound, native));
+    }
     let index = lists::tool_index(gateway, inbound).await?;
     Ok(index.only(native).map(str::to_owned))
 }
 
 async fn named_prompt(gateway: &Gateway, inbound: &Inbound, public: &str) -> Result<Resolved, Refusal> {
-    let unknown = || Refusal::new(Stage::Resolve, Code::UnknownPrompt, format!("Unknown prompt: {public}"));
+    let unknown = || unknown_prompt(public);
     let (server, native) = match inbound.endpoint.prompt(public) {
         Named::Known { server, native, .. } => (server, native.into_owned()),
         Named::Cut { server } => {
@@ -153,6 +161,9 @@ async fn uncut(
     kind: ListKind,
     public: &str,
 ) -> Result<Option<String>, Refusal> {
+    if policy::look(gateway, &inbound.caller, inbound.endpoint.name(), server).is_none() {
+        return Ok(None);
+    }
     if let Some(native) = gateway.cut_names().native(public) {
         return Ok(Some(native));
     }
@@ -196,8 +207,40 @@ async fn resource(gateway: &Gateway, inbound: &Inbound, uri: &str) -> Result<Res
             }
         }
     }
-    Err(Refusal::new(Stage::Resolve, Code::UnknownResource, format!("Resource not found: {uri}"))
-        .with_data(format!("\"uri\":{}", String::from_utf8_lossy(&json::quote(uri)))))
+    Err(unknown_resource(uri))
+}
+
+fn unknown_tool(public: &str) -> Refusal {
+    Refusal::new(Stage::Resolve, Code::UnknownTool, format!("Unknown tool: {public}"))
+}
+
+fn unknown_prompt(public: &str) -> Refusal {
+    Refusal::new(Stage::Resolve, Code::UnknownPrompt, format!("Unknown prompt: {public}"))
+}
+
+fn unknown_resource(uri: &str) -> Refusal {
+    Refusal::new(Stage::Resolve, Code::UnknownResource, format!("Resource not found: {uri}"))
+        .with_data(format!("\"uri\":{}", String::from_utf8_lossy(&json::quote(uri))))
+}
+
+/// The refusal of what was found all the same: the very one that the client would get if it were not there.
+pub(crate) fn unknown(inbound: &Inbound, resolved: &Resolved) -> Refusal {
+    let (message, native) = (&inbound.message, resolved.native().unwrap_or_default());
+    let named = |member: &str| {
+        // A completion names its prompt or template inside `ref`.
+        let within =
+            message.member("ref").and_then(|reference| json::find(message.bytes(), reference, member));
+        let within = within.filter(|_| message.method() == methods::COMPLETION_COMPLETE);
+        let span = within.or_else(|| message.member(member));
+        span.and_then(|span| json::text(message.bytes(), span)).unwrap_or_else(|| native.into())
+    };
+    match &resolved.target.key {
+        Some(("name", _)) if message.method() == methods::TOOLS_CALL => unknown_tool(&named("name")),
+        Some(("name", _)) => unknown_prompt(&named("name")),
+        Some(("uri", _)) => unknown_resource(&named("uri")),
+        Some(_) => id::unknown(),
+        None => policy::no_endpoint(),
+    }
 }
 
 /// The servers that may have a resource, the likeliest first.

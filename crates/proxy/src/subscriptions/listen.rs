@@ -316,19 +316,18 @@ async fn wants(
             unknown.insert(uri.clone());
             continue;
         };
-        let Ok(permit) = policy::decide(&inbound.caller, &resolved) else { continue };
+        let Ok(permit) = policy::decide(gateway, inbound, &resolved) else { continue };
         let want = wants.entry(resolved.server().id().clone()).or_insert_with(|| Want::at(&resolved));
         let native = want.wishes.resource(&resolved, &permit);
         want.names.push((uri.clone(), native, false));
     }
     for task_id in &asked.task_ids {
         let Ok(resolved) = resolve::task_named(gateway, inbound, task_id) else { continue };
-        let Ok(permit) = policy::decide(&inbound.caller, &resolved) else { continue };
+        let Ok(permit) = policy::decide(gateway, inbound, &resolved) else { continue };
         let want = wants.entry(resolved.server().id().clone()).or_insert_with(|| Want::at(&resolved));
         let native = want.wishes.task(&resolved, &permit);
         want.names.push((task_id.clone(), native, true));
     }
-    let Ok(permit) = policy::decide_list(&inbound.caller) else { return (wants, unknown) };
     if asked.wants_lists() {
         let kinds = [
             (asked.lists.tools, ListKind::Tools),
@@ -341,6 +340,8 @@ async fn wants(
                 continue;
             }
             let Ok(server) = inbound.server(name) else { continue };
+            let seen = policy::look(gateway, &inbound.caller, inbound.endpoint.name(), name);
+            let Some((permit, _)) = seen else { continue };
             let want = wants.entry(server.id().clone()).or_insert_with(|| Want {
                 wishes: Wishes::at(&server),
                 names: Vec::new(),

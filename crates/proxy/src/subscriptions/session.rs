@@ -200,7 +200,7 @@ async fn ask(
     session: &Arc<Session>,
 ) -> Result<Outcome, Refusal> {
     let resolved = resolve::watched(gateway, inbound, uri).await?;
-    let permit = policy::decide(&inbound.caller, &resolved)?;
+    let permit = policy::decide(gateway, inbound, &resolved)?;
     let server = resolved.server();
     let mut wishes = Wishes::at(server);
     let native = wishes.resource(&resolved, &permit);

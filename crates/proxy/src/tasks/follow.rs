@@ -172,7 +172,7 @@ impl Following<'_> {
                     self.failures += 1;
                     sleep_until(Instant::now() + self.settings.poll_min * self.failures).await;
                     let (server, caller) = (self.resolved.server(), &self.inbound.caller);
-                    let permit = policy::decide(caller, self.resolved)?;
+                    let permit = policy::decide(self.gateway, self.inbound, self.resolved)?;
                     followed.route = route::open(server, caller, &permit).await?;
                 }
                 Err(error) => return Err(error.refusal(followed.server.name())),
@@ -204,7 +204,7 @@ impl Following<'_> {
         }
         let Some(responses) = responses else { return self.pause(state, "pollIntervalMs").await };
         // Decided on anew: the person may have taken long.
-        policy::decide(&self.inbound.caller, self.resolved)?;
+        policy::decide(self.gateway, self.inbound, self.resolved)?;
         let updated = followed.speaker().update(&followed.native, &responses).await;
         match updated.map_err(|error| error.refusal(followed.server.name()))? {
             message if message.kind() == Kind::Result => Ok(()),

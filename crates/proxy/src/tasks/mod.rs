@@ -99,7 +99,7 @@ pub(crate) async fn serve(gateway: &Gateway, inbound: &Inbound) -> Result<Reply,
         methods::TASKS_LIST => resolve::only_server(inbound)?,
         _ => resolve::task(gateway, inbound)?,
     };
-    let permit = policy::decide(&inbound.caller, &resolved)?;
+    let permit = policy::decide(gateway, inbound, &resolved)?;
     let server = resolved.server();
     let mut retried = false;
     loop {

@@ -4,7 +4,6 @@
 //! so that an HTTP/1.1 connection never carries the state of HTTP/2, nor a plain one that of TLS. Idle sessions hold
 //! one connection each, and there are many.
 
-mod clients;
 mod stall;
 mod stop;
 pub(crate) mod tls;
@@ -31,8 +30,6 @@ use tokio_util::task::TaskTracker;
 use tollgate_telemetry::counters;
 use tollgate_telemetry::events::{AcceptFailed, ConnectionFailed, ListenerBound};
 
-pub(crate) use clients::ClientAuthorities;
-use clients::Shown;
 use stall::Stall;
 pub(crate) use stop::{Stop, Stopper};
 use tls::Certificates;
@@ -72,14 +69,12 @@ impl Default for Bounds {
 }
 
 /// Where a request came from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Arrival {
     /// The other end of the TCP connection.
     pub(crate) peer: SocketAddr,
     /// Whether the connection is TLS.
     pub(crate) tls: bool,
-    /// The client's certificate in DER, if it has shown one that was verified.
-    pub(crate) certificate: Option<Arc<[u8]>>,
 }
 
 /// An open listener that accepts nothing yet.
@@ -244,12 +239,12 @@ impl Connection {
             Ok(Err(error)) => return self.failed(&error),
             Err(_) => return self.failed("no request in time"),
         };
-        let (io, arrival) = (self.io(stream), self.arrival());
+        let io = self.io(stream);
         // HTTP/2 by prior knowledge begins with `PRI` (RFC 9113, section 3.4), which no method does.
         if &first[..seen] == b"PRI" {
-            Box::pin(self.http2(io, arrival, answer)).await;
+            Box::pin(self.http2(io, false, answer)).await;
         } else {
-            self.http1(io, arrival, answer).await;
+            self.http1(io, false, answer).await;
         }
     }
 
@@ -265,7 +260,6 @@ impl Connection {
             Ok(stream) => stream,
             Err(error) => return self.failed(&error),
         };
-        let mut changes = certificates.changes();
         let handshake = tokio::select! {
             handshake = timeout(self.bounds.greeting, certificates.acceptor().accept(stream)) => handshake,
             () = self.stop.requested() => return,
@@ -276,29 +270,15 @@ impl Connection {
             Err(_) => return self.failed("no TLS handshake in time"),
         };
         let http2 = stream.get_ref().1.alpn_protocol() == Some(tls::ALPN_HTTP2);
-        let shown = Shown::of(stream.get_ref().1);
-        let certificate = shown.as_ref().map(|shown| Arc::clone(shown.leaf()));
-        let arrival = Arrival { tls: true, certificate, ..self.arrival() };
         let io = self.io(stream);
-        let serving = async {
-            if http2 {
-                Box::pin(self.http2(io, arrival, answer)).await;
-            } else {
-                Box::pin(self.http1(io, arrival, answer)).await;
-            }
-        };
-        tokio::select! {
-            () = serving => {}
-            // Whatever is under way on it ends with it.
-            () = changes.disown(shown.as_ref()) => {}
+        if http2 {
+            Box::pin(self.http2(io, true, answer)).await;
+        } else {
+            Box::pin(self.http1(io, true, answer)).await;
         }
     }
 
-    fn arrival(&self) -> Arrival {
-        Arrival { peer: self.peer, tls: false, certificate: None }
-    }
-
-    async fn http1<I, F, A, B>(self, io: I, arrival: Arrival, answer: F)
+    async fn http1<I, F, A, B>(self, io: I, tls: bool, answer: F)
     where
         I: Read + Write + Unpin + Send + 'static,
         F: Fn(Arrival, Request<Incoming>) -> A + Send + 'static,
@@ -307,8 +287,9 @@ impl Connection {
         B::Data: Send,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
+        let arrival = Arrival { peer: self.peer, tls };
         let service = service_fn(move |request| {
-            let reply = answer(arrival.clone(), request);
+            let reply = answer(arrival, request);
             async move { Ok::<_, std::convert::Infallible>(reply.await) }
         });
         let mut http = hyper::server::conn::http1::Builder::new();
@@ -320,7 +301,7 @@ impl Connection {
         self.see_through(pin!(http.serve_connection(io, service))).await;
     }
 
-    async fn http2<I, F, A, B>(self, io: I, arrival: Arrival, answer: F)
+    async fn http2<I, F, A, B>(self, io: I, tls: bool, answer: F)
     where
         I: Read + Write + Unpin + Send + 'static,
         F: Fn(Arrival, Request<Incoming>) -> A + Send + 'static,
@@ -329,8 +310,9 @@ impl Connection {
         B::Data: Send,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
+        let arrival = Arrival { peer: self.peer, tls };
         let service = service_fn(move |request| {
-            let reply = answer(arrival.clone(), request);
+            let reply = answer(arrival, request);
             async move { Ok::<_, std::convert::Infallible>(reply.await) }
         });
         let head_bytes_max = u32::try_from(self.bounds.head_bytes_max).unwrap_or(u32::MAX);

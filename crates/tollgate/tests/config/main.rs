@@ -6,7 +6,6 @@ mod bad;
 mod examples;
 mod good;
 mod hostile;
-mod policies;
 
 use std::collections::BTreeMap;
 use std::fs;

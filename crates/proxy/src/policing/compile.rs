@@ -1,0 +1,194 @@
+//! Making policy sets of texts, off the hot path, and taking them over all at once.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tollgate_catalog::Known;
+use tollgate_model::TenantId;
+use tollgate_policy::{Finding, Level, Mode, PolicySet, Sources};
+use tollgate_telemetry::events::PolicyFinding;
+
+use super::{Definitions, Rules};
+use crate::gateway::{Gateway, Inner};
+use crate::setup::{Setup, TenantSetup};
+
+/// How long it has to be quiet before sets are compiled again because servers' tools have changed.
+const QUIET: Duration = Duration::from_millis(50);
+/// Of the time of one core, compiling again and again takes this part at most.
+const SHARE: u32 = 4;
+
+/// The policies as they are written.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PolicySettings {
+    /// Of each tenant, with the operator's forbids. A tenant that is not here may do nothing.
+    pub tenants: BTreeMap<TenantId, Sources>,
+    /// What `context.env.environment` says.
+    pub environment: Option<Arc<str>>,
+}
+
+/// What sets are made of, beside what is known of tools.
+#[derive(Debug)]
+pub(crate) struct About {
+    settings: PolicySettings,
+    setup: Setup,
+}
+
+impl About {
+    fn known(&self, definitions: &Definitions) -> Vec<Known> {
+        let known = |tenant: &TenantSetup| self.setup.known(tenant, |server| definitions.tools(server));
+        self.setup.tenants.iter().map(known).collect()
+    }
+}
+
+/// Policies that are ready to decide. [`Gateway::enforce`] takes them over.
+#[derive(Debug)]
+pub struct CompiledPolicies {
+    about: Arc<About>,
+    sets: HashMap<TenantId, Arc<PolicySet>>,
+    findings: Vec<(TenantId, Finding)>,
+    /// How often what policies are written about had changed by then.
+    as_of: u64,
+}
+
+impl CompiledPolicies {
+    /// What is to be said of the texts.
+    pub fn findings(&self) -> impl Iterator<Item = (&TenantId, &Finding)> {
+        self.findings.iter().map(|(tenant, finding)| (tenant, finding))
+    }
+
+    /// Whether nobody may do anything.
+    pub fn allow_nothing(&self) -> bool {
+        self.sets.values().all(|set| set.allows_nothing())
+    }
+
+    /// The tenants whose callers may do nothing.
+    pub fn tenants_without_permits(&self) -> impl Iterator<Item = &TenantId> {
+        self.sets.iter().filter(|(_, set)| set.allows_nothing()).map(|(tenant, _)| tenant)
+    }
+}
+
+/// Compiles all tenants' policies, on a thread where it may take long. An error of one is an error of all.
+pub(crate) async fn compile(
+    about: Arc<About>,
+    known: Vec<Known>,
+    as_of: u64,
+    mode: impl Fn(&TenantId) -> Mode + Send + 'static,
+) -> Result<CompiledPolicies, Vec<(TenantId, Finding)>> {
+    let compiling = move || {
+        let (mut sets, mut findings, mut failed) = (HashMap::new(), Vec::new(), false);
+        for known in known {
+            let tenant = known.tenant.clone();
+            let Some(sources) = about.settings.tenants.get(&tenant) else { continue };
+            let environment = about.settings.environment.as_deref();
+            let found = match PolicySet::compile(sources, &known, environment, mode(&tenant)) {
+                Ok((set, found)) => {
+                    sets.insert(tenant.clone(), Arc::new(set));
+                    found
+                }
+                Err(found) => {
+                    failed = true;
+                    found
+                }
+            };
+            findings.extend(found.into_iter().map(|finding| (tenant.clone(), finding)));
+        }
+        if failed { Err(findings) } else { Ok(CompiledPolicies { about, sets, findings, as_of }) }
+    };
+    tokio::task::spawn_blocking(compiling).await.unwrap_or_else(|_| Err(Vec::new()))
+}
+
+impl Gateway {
+    /// From now on nothing is allowed but what policies permit, which come by [`Gateway::enforce`]. What is read of
+    /// servers until then is what policies will be written about.
+    pub fn await_policies(&self) {
+        let policing = self.policing();
+        if !policing.is_on() {
+            policing.rules.store(Arc::new(Rules::Sets(HashMap::new())));
+        }
+    }
+
+    /// Makes policies ready to decide on what this sets up. Nothing changes yet. The settings may name tenants that are not
+    /// set up: nothing is read of theirs.
+    ///
+    /// # Errors
+    /// All findings of all tenants, at least one of them an error.
+    pub async fn compile(
+        &self,
+        settings: PolicySettings,
+        setup: &Setup,
+        mode: impl Fn(&TenantId) -> Mode + Send + 'static,
+    ) -> Result<CompiledPolicies, Vec<(TenantId, Finding)>> {
+        let about = Arc::new(About { settings, setup: setup.clone() });
+        let as_of = self.policing().definitions().count();
+        compile(Arc::clone(&about), about.known(self.policing().definitions()), as_of, mode).await
+    }
+
+    /// Has these policies decide from now on. What is under way has been decided on. Clients that see something else by
+    /// them are told.
+    pub fn enforce(&self, compiled: CompiledPolicies) {
+        let policing = self.policing();
+        let mut current = policing.lock();
+        let as_of = compiled.as_of;
+        *current = Some(compiled.about);
+        self.take_over(compiled.sets);
+        drop(current);
+        if policing.definitions().count() != as_of {
+            policing.definitions().touch();
+        }
+    }
+
+    fn take_over(&self, sets: HashMap<TenantId, Arc<PolicySet>>) {
+        self.policing().rules.store(Arc::new(Rules::Sets(sets)));
+        // What they say of names was seen under other policies.
+        self.uri_indexes().clear();
+        self.tool_indexes().clear();
+    }
+}
+
+/// Compiles the policies again whenever what they are written about has changed: one at a time, and what changes
+/// meanwhile together. The text has been accepted before, so no rule of it is an error any more.
+pub(crate) async fn follow(gateway: Weak<Inner>) {
+    let Some(mut changes) = changes(&gateway) else { return };
+    let mut reported = Vec::new();
+    while changes.changed().await.is_ok() {
+        tokio::time::sleep(QUIET).await;
+        let as_of = *changes.borrow_and_update();
+        let Some(gateway) = gateway.upgrade().map(Gateway::of) else { return };
+        let Some(about) = gateway.policing().lock().clone() else { continue };
+        let began = Instant::now();
+        let known = about.known(gateway.policing().definitions());
+        let compiled = compile(Arc::clone(&about), known, as_of, |_| Mode::Accepted).await;
+        match compiled {
+            Ok(compiled) => {
+                let current = gateway.policing().lock();
+                // A newer text is not replaced by an older one.
+                if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &about)) {
+                    report(&compiled.findings, &mut reported);
+                    gateway.take_over(compiled.sets);
+                }
+            }
+            // The sets before it go on deciding.
+            Err(findings) => report(&findings, &mut reported),
+        }
+        drop(gateway);
+        tokio::time::sleep(began.elapsed() * (SHARE - 1)).await;
+    }
+}
+
+fn changes(gateway: &Weak<Inner>) -> Option<watch::Receiver<u64>> {
+    gateway.upgrade().map(|inner| Gateway::of(inner).policing().definitions().changes())
+}
+
+/// Says what has not been said before.
+fn report(findings: &[(TenantId, Finding)], reported: &mut Vec<(TenantId, Finding)>) {
+    for (tenant, finding) in findings.iter().filter(|finding| !reported.contains(finding)) {
+        let is_error = finding.level == Level::Error;
+        let suggestion = finding.suggestion.as_deref();
+        let Finding { path, line, message, .. } = finding;
+        PolicyFinding { tenant, path, line: *line, message, suggestion, is_error }.emit();
+    }
+    *reported = findings.to_vec();
+}

@@ -1,0 +1,268 @@
+//! What is known of servers' tools: what policies are written about.
+//!
+//! It is learnt from every list of tools that passes, and from what the gateway reads itself ([`super::upkeep`]). A server
+//! that is down keeps what it listed last. A tool that no list has shown is unknown, and so is nobody's to call.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use tollgate_catalog::{Item, ListKind, ToolDefinition, names};
+use tollgate_model::ServerId;
+
+/// How many tools one server may have that policies can speak of. The rest is unknown.
+const TOOLS_MAX: usize = 20_000;
+/// How many bytes of a server's tools are kept. A tool beyond it has no typed arguments, and is not kept over a restart.
+const BYTES_MAX: usize = 16 << 20;
+/// How many prompts and resources of one server are remembered, so that it can be told whose view of them has changed.
+const OTHERS_MAX: usize = 4_096;
+
+/// What is known of all servers.
+#[derive(Debug)]
+pub(crate) struct Definitions {
+    servers: Mutex<HashMap<ServerId, Server>>,
+    /// Counts changes of what policies are written about.
+    changes: watch::Sender<u64>,
+}
+
+/// What is known of one server.
+#[derive(Debug, Default)]
+struct Server {
+    tools: BTreeMap<Arc<str>, Known>,
+    /// Whether it has ever listed its tools to the end.
+    listed: bool,
+    bytes: usize,
+    /// Names of prompts, URIs of resources and templates, as far as they passed, and what they looked like.
+    others: [BTreeMap<Arc<str>, u64>; 3],
+}
+
+#[derive(Debug)]
+struct Known {
+    definition: ToolDefinition,
+    /// The tool as its server wrote it, which the definition's schema is a part of.
+    raw: Option<Bytes>,
+    /// Of the tool's own bytes.
+    looks: u64,
+    /// Whether the gateway's own reading showed it: then the next one can take it away.
+    own: bool,
+}
+
+impl Default for Definitions {
+    fn default() -> Self {
+        Self { servers: Mutex::default(), changes: watch::Sender::new(0) }
+    }
+}
+
+#[allow(dead_code, reason = "what the gateway reads itself comes next")]
+impl Definitions {
+    /// Learns from a page of a list that passed. What is not in it may be on another page.
+    pub(crate) fn learn(&self, server: &ServerId, kind: ListKind, items: &[Item]) {
+        let mut servers = self.lock();
+        let known = servers.entry(server.clone()).or_default();
+        if kind != ListKind::Tools {
+            known.learn_others(kind, items);
+            return;
+        }
+        let mut changed = false;
+        for item in items {
+            changed |= known.learn(item, false);
+        }
+        drop(servers);
+        self.tell(changed);
+    }
+
+    /// Takes a server's whole list of tools, as the gateway read it itself, in place of what it read before. Says whether
+    /// anything is different.
+    pub(crate) fn replace(&self, server: &ServerId, items: &[Item]) -> bool {
+        let mut servers = self.lock();
+        let known = servers.entry(server.clone()).or_default();
+        let listed: HashSet<&str> = items.iter().map(Item::key).collect();
+        let mut changed = !known.listed;
+        known.listed = true;
+        let gone: Vec<Arc<str>> = known
+            .tools
+            .iter()
+            .filter(|(native, tool)| tool.own && !listed.contains(&***native))
+            .map(|(native, _)| Arc::clone(native))
+            .collect();
+        for native in gone {
+            changed = true;
+            known.forget(&native);
+        }
+        for item in items {
+            changed |= known.learn(item, true);
+        }
+        drop(servers);
+        self.tell(changed);
+        changed
+    }
+
+    /// Takes what was known when the gateway ran last, of a server of which nothing is known yet.
+    pub(crate) fn restore(&self, server: &ServerId, items: &[Bytes]) {
+        let mut servers = self.lock();
+        let known = servers.entry(server.clone()).or_default();
+        if known.listed {
+            return;
+        }
+        known.listed = true;
+        for raw in items {
+            if let Some(definition) = ToolDefinition::read(raw) {
+                known.keep(definition, raw, looks_of(raw), true);
+            }
+        }
+        drop(servers);
+        self.tell(true);
+    }
+
+    /// A server's tools as it wrote them.
+    pub(crate) fn items(&self, server: &ServerId) -> Vec<Bytes> {
+        let servers = self.lock();
+        let tools = servers.get(server).into_iter().flat_map(|known| known.tools.values());
+        tools.filter_map(|tool| tool.raw.clone()).collect()
+    }
+
+    /// A server's tools; none if it has never listed them.
+    pub(crate) fn tools(&self, server: &ServerId) -> Option<Arc<[ToolDefinition]>> {
+        let servers = self.lock();
+        let known = servers.get(server).filter(|known| known.listed || !known.tools.is_empty())?;
+        Some(known.tools.values().map(|tool| tool.definition.clone()).collect())
+    }
+
+    /// Whether a server has ever listed its tools.
+    pub(crate) fn has_listed(&self, server: &ServerId) -> bool {
+        self.lock().get(server).is_some_and(|known| known.listed)
+    }
+
+    /// Whether a server has a tool of this native name.
+    pub(crate) fn has(&self, server: &ServerId, native: &str) -> bool {
+        self.lock().get(server).is_some_and(|known| known.tools.contains_key(native))
+    }
+
+    /// The native name of the tool whose cut public name this is.
+    pub(crate) fn uncut(&self, server: &ServerId, public: &str) -> Option<String> {
+        let servers = self.lock();
+        let mut natives = servers.get(server)?.tools.keys();
+        natives.find(|native| names::public_name(server.name(), native) == public).map(ToString::to_string)
+    }
+
+    /// A digest of what of a server's list is shown. It says nothing of the order.
+    pub(crate) fn looks(&self, server: &ServerId, kind: ListKind, shows: impl Fn(&str) -> bool) -> u64 {
+        let servers = self.lock();
+        let Some(known) = servers.get(server) else { return 0 };
+        let mut all = 0_u64;
+        let mut add = |native: &str, looks: u64| {
+            let mut hasher = DefaultHasher::new();
+            (server, native, looks).hash(&mut hasher);
+            all = all.wrapping_add(hasher.finish());
+        };
+        match kind {
+            ListKind::Tools => {
+                for (native, tool) in known.tools.iter().filter(|(native, _)| shows(native)) {
+                    add(native, tool.looks);
+                }
+            }
+            other => {
+                for (native, looks) in known.others[place(other)].iter().filter(|(native, _)| shows(native)) {
+                    add(native, *looks);
+                }
+            }
+        }
+        all
+    }
+
+    /// Tells of every change of what policies are written about.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// How often what policies are written about has changed.
+    pub(crate) fn count(&self) -> u64 {
+        *self.changes.borrow()
+    }
+
+    /// Has the policies compiled again.
+    pub(crate) fn touch(&self) {
+        self.tell(true);
+    }
+
+    fn tell(&self, changed: bool) {
+        if changed {
+            self.changes.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ServerId, Server>> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Server {
+    /// Takes one tool in. Says whether policies could see a difference.
+    fn learn(&mut self, item: &Item, own: bool) -> bool {
+        let looks = looks_of(item.raw());
+        let mut own = own;
+        let mut before = None;
+        if let Some(known) = self.tools.get_mut(item.key()) {
+            known.own |= own;
+            if known.looks == looks {
+                return false;
+            }
+            own = known.own;
+            before = Some(known.definition.clone());
+        }
+        let Some(definition) = ToolDefinition::read(item.raw()) else { return false };
+        self.forget(item.key());
+        let changed = before.as_ref() != Some(&definition);
+        // Copied, since the item shares the buffer of a whole list.
+        let raw = Bytes::copy_from_slice(item.raw());
+        self.keep(definition, &raw, looks, own) && changed
+    }
+
+    /// Keeps a tool that is not known. Says whether there is room.
+    fn keep(&mut self, definition: ToolDefinition, raw: &Bytes, looks: u64, own: bool) -> bool {
+        if self.tools.len() >= TOOLS_MAX || self.tools.contains_key(&definition.native) {
+            return false;
+        }
+        let raw = (self.bytes + raw.len() <= BYTES_MAX).then(|| raw.clone());
+        self.bytes += raw.as_ref().map_or(0, Bytes::len);
+        // Read once more, so that it holds a part of what is kept, and nothing else.
+        let definition = match raw.as_ref().and_then(ToolDefinition::read) {
+            Some(kept) => kept,
+            None => ToolDefinition { input_schema: None, ..definition },
+        };
+        self.tools.insert(Arc::clone(&definition.native), Known { definition, raw, looks, own });
+        true
+    }
+
+    fn forget(&mut self, native: &str) {
+        if let Some(gone) = self.tools.remove(native) {
+            self.bytes -= gone.raw.as_ref().map_or(0, Bytes::len);
+        }
+    }
+
+    fn learn_others(&mut self, kind: ListKind, items: &[Item]) {
+        let others = &mut self.others[place(kind)];
+        for item in items {
+            if others.len() >= OTHERS_MAX && !others.contains_key(item.key()) {
+                return;
+            }
+            others.insert(Arc::from(item.key()), looks_of(item.raw()));
+        }
+    }
+}
+
+const fn place(kind: ListKind) -> usize {
+    match kind {
+        ListKind::Tools | ListKind::Prompts => 0,
+        ListKind::Resources => 1,
+        ListKind::Templates => 2,
+    }
+}
+
+fn looks_of(raw: &Bytes) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    raw.hash(&mut hasher);
+    hasher.finish()
+}

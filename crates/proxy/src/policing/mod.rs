@@ -1,0 +1,68 @@
+//! The policies that hold now, and what they are written about.
+//!
+//! Policy sets are compiled off the hot path, against what is known of servers' tools ([`Definitions`]), and swapped all at
+//! once; in between the old ones decide.
+
+mod compile;
+mod definitions;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use tollgate_model::TenantId;
+use tollgate_policy::PolicySet;
+
+pub(crate) use compile::{About, follow};
+pub use compile::{CompiledPolicies, PolicySettings};
+pub(crate) use definitions::Definitions;
+
+/// What decides.
+#[derive(Debug, Default)]
+pub(crate) enum Rules {
+    /// The built-in policy.
+    #[default]
+    BuiltIn,
+    /// Each tenant's own. A tenant without any may do nothing.
+    Sets(HashMap<TenantId, Arc<PolicySet>>),
+}
+
+impl Rules {
+    /// The tenants' policies; none where the built-in one holds.
+    pub(crate) fn sets(&self) -> Option<&HashMap<TenantId, Arc<PolicySet>>> {
+        match self {
+            Self::BuiltIn => None,
+            Self::Sets(sets) => Some(sets),
+        }
+    }
+}
+
+/// What decides, and what is known of that which is decided on.
+#[derive(Debug, Default)]
+pub(crate) struct Policing {
+    rules: ArcSwap<Rules>,
+    definitions: Definitions,
+    /// What the rules were made of.
+    about: Mutex<Option<Arc<About>>>,
+}
+
+impl Policing {
+    /// What decides now.
+    pub(crate) fn rules(&self) -> arc_swap::Guard<Arc<Rules>> {
+        self.rules.load()
+    }
+
+    /// Whether policies are configured, so that it is of use to know what they are written about.
+    pub(crate) fn is_on(&self) -> bool {
+        self.rules.load().sets().is_some()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<About>>> {
+        self.about.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known of servers' tools.
+    pub(crate) fn definitions(&self) -> &Definitions {
+        &self.definitions
+    }
+}
