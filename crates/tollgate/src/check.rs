@@ -27,8 +27,8 @@ pub(crate) fn run(command: &Check) -> Result<(), Failure> {
             return Err(Failure { code: Exit::Config, text });
         }
     };
-    serve::certificates("data plane", config.tls.as_ref())?;
-    serve::certificates("admin", config.admin_tls.as_ref())?;
+    serve::certificates(serve::DATA_PLANE, config.tls.as_ref(), config.client_certificates.as_ref())?;
+    serve::certificates("admin", config.admin_tls.as_ref(), None)?;
     serve::build(&config)?;
 
     if command.json {

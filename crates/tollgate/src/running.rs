@@ -74,7 +74,8 @@ impl Running {
                 stop,
                 move |arrival: crate::listen::Arrival, request| {
                     let gateway = gateway.clone();
-                    let peer = Peer { address: arrival.peer, tls: arrival.tls };
+                    let peer =
+                        Peer { certificate: arrival.certificate, ..Peer::new(arrival.peer, arrival.tls) };
                     // On the heap while it runs: a connection that only waits, or streams, does not carry its weight.
                     Box::pin(async move { serve_http(&gateway, peer, request).await })
                 },

@@ -13,13 +13,16 @@ use tollgate_telemetry::events::{ConfigRejected, ConfigReloaded, NoIdentity, Res
 use tollgate_upstream::Transport;
 
 use crate::cli::{LogFormat, Serve};
-use crate::config::{self, Config, ProcessEnv, TlsFiles, Watcher};
+use crate::config::{self, ClientFiles, Config, ProcessEnv, TlsFiles, Watcher};
 use crate::exit::Failure;
-use crate::listen::Listener;
 use crate::listen::tls::{CertificateFiles, Certificates};
+use crate::listen::{ClientAuthorities, Listener};
 use crate::out::{Printer, To};
 use crate::running::{DRAIN, Running};
 use crate::signals::{self, Signals};
+
+/// The data plane, as messages name it.
+pub(crate) const DATA_PLANE: &str = "data plane";
 
 /// Serves until told to stop.
 pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
@@ -42,9 +45,9 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
         };
     }
 
-    let tls = certificates("data plane", config.tls.as_ref())?;
-    let admin_tls = certificates("admin", config.admin_tls.as_ref())?;
-    let data = bind("data plane", config.listen, tls.clone()).await?;
+    let tls = certificates(DATA_PLANE, config.tls.as_ref(), config.client_certificates.as_ref())?;
+    let admin_tls = certificates("admin", config.admin_tls.as_ref(), None)?;
+    let data = bind(DATA_PLANE, config.listen, tls.clone()).await?;
     let admin = bind("admin", config.admin_listen, admin_tls.clone()).await?;
     let running = Running::start(gateway.clone(), data, Some((admin, config.proxy.allowed_hosts.clone())))
         .map_err(|error| Failure::failed(format!("the serving threads do not start: {error}")))?;
@@ -136,12 +139,18 @@ fn warn_of(config: &Config, log: LogFormat) {
 pub(crate) fn certificates(
     plane: &'static str,
     files: Option<&TlsFiles>,
+    clients: Option<&ClientFiles>,
 ) -> Result<Option<Arc<Certificates>>, Failure> {
+    let clients = clients.map(authorities);
     let load = |files: &TlsFiles| {
         let files = CertificateFiles { certificate: files.certificate.clone(), key: files.key.clone() };
-        Certificates::load(plane, files).map_err(|error| Failure::config(error.to_string()))
+        Certificates::load(plane, files, clients.clone()).map_err(|error| Failure::config(error.to_string()))
     };
     files.map(load).transpose()
+}
+
+fn authorities(clients: &ClientFiles) -> ClientAuthorities {
+    ClientAuthorities { ca: clients.ca_file.clone(), required: clients.required }
 }
 
 async fn bind(
@@ -224,6 +233,9 @@ async fn follow(
         }
         if let Some(taken) = reload(command, gateway, &config, watcher) {
             config = taken;
+            for certificates in secured.iter().filter(|certificates| certificates.plane() == DATA_PLANE) {
+                certificates.ask_clients(config.client_certificates.as_ref().map(authorities));
+            }
         }
     }
 }

@@ -151,6 +151,7 @@ async function job(connect, wanted) {
     if (wanted.script) seen.script = [];
     for (const one of wanted.script ?? []) seen.script.push(await outcome(() => step(client, heard, one)));
     seen.heard = heard.all;
+    seen.oauth = client.oauth?.();
   } finally {
     await client.close();
   }

@@ -172,6 +172,8 @@ async def job(connect, wanted):
         if "script" in wanted:
             seen["script"] = [await outcome(step(client, heard, one)) for one in wanted["script"]]
         seen["heard"] = heard.all
+        if getattr(client, "account", None):
+            seen["oauth"] = client.account.seen()
     return seen
 
 

@@ -4,6 +4,8 @@ import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import driver
+import httpx
+import oauth
 from mcp import ClientSession, StdioServerParameters, types
 from mcp.client.sse import sse_client
 from mcp.client.stdio import stdio_client
@@ -156,8 +158,13 @@ def callbacks(answers, heard):
 @asynccontextmanager
 async def connect(to, heard):
     async with AsyncExitStack() as stack:
+        account = oauth.Account(to["url"], to["oauth"]) if "oauth" in to else None
         if "url" in to:
-            read, write, *_ = await stack.enter_async_context(streamable_http_client(to["url"]))
+            http = None
+            if account or "headers" in to:
+                http = account.http() if account else httpx.AsyncClient(headers=to["headers"], timeout=30)
+                await stack.enter_async_context(http)
+            read, write, *_ = await stack.enter_async_context(streamable_http_client(to["url"], http_client=http))
         elif "sse" in to:
             read, write = await stack.enter_async_context(sse_client(to["sse"]))
         else:
@@ -167,7 +174,9 @@ async def connect(to, heard):
         given = callbacks(to.get("answers", {}), heard)
         session = await stack.enter_async_context(ClientSession(read, write, **given))
         hello = await session.initialize()
-        yield Client(session, hello.protocolVersion, heard)
+        client = Client(session, hello.protocolVersion, heard)
+        client.account = account
+        yield client
 
 
 asyncio.run(driver.run(connect))

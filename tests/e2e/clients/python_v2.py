@@ -4,11 +4,14 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import driver
+import httpx2
+import oauth
 import mcp.types as types
 from mcp import StdioServerParameters
 from mcp.client.client import Client as Library
 from mcp.client.sse import sse_client
 from mcp.client.stdio import stdio_client
+from mcp.client.streamable_http import streamable_http_client
 
 
 LOG_LEVEL = "io.modelcontextprotocol/logLevel"
@@ -170,7 +173,11 @@ def callbacks(answers, heard):
 @asynccontextmanager
 async def connect(to, heard):
     mode = to.get("mode", "auto")
-    if "url" in to:
+    account = oauth.Account(to["url"], to["oauth"]) if "oauth" in to else None
+    if account or "headers" in to:
+        http = account.http() if account else httpx2.AsyncClient(headers=to["headers"], timeout=30)
+        target = streamable_http_client(to["url"], http_client=http)
+    elif "url" in to:
         target = to["url"]
     elif "sse" in to:
         target = sse_client(to["sse"])
@@ -180,6 +187,7 @@ async def connect(to, heard):
         target = stdio_client(StdioServerParameters(command=command, args=args, env=to.get("env")))
     async with Library(target, mode=mode, **callbacks(to.get("answers", {}), heard)) as library:
         client = Client(library, heard)
+        client.account = account
         yield client
         await client.unwatch({})
 

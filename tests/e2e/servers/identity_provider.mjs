@@ -129,8 +129,19 @@ server.on('request', (request, response) => {
     interact(request, response).catch((error) => response.writeHead(500).end(String(error)));
     return;
   }
+  if (path === '/reg' && request.method === 'POST') {
+    register(request, response).catch((error) => response.writeHead(400).end(String(error)));
+    return;
+  }
   answer(request, response);
 });
+
+/** A client registers with the scopes of its first request. It may ask for more later, as with most providers. */
+async function register(request, response) {
+  const { scope, ...metadata } = JSON.parse(Buffer.concat(await Array.fromAsync(request)));
+  request.body = metadata;
+  await answer(request, response);
+}
 
 /** Follows an authorization request to the redirect, as a browser with cookies does. */
 async function browse(url) {

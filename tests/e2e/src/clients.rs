@@ -53,6 +53,12 @@
 //! }
 //! ```
 //!
+//! A connection over Streamable HTTP may have `headers`, or `oauth`: a person who is sent to the authorization server, where
+//! nobody is asked (`{"person": "ann"}`, with `"refresh": true` if the client may refresh its tokens), or a client that acts
+//! for itself (`{"client": …, "secret": …, "issuer": …}`). The library finds its own way from the first 401 on. The
+//! answer then has `oauth` for a person: `requests`, the query of every authorization request, `client`, as which it was
+//! registered, and `scope`, what was granted last.
+//!
 //! `task` runs the tool as a task (its result has `said`, what was heard of the task); `until` calls a tool until its text
 //! contains something; `page` is one page and `whole` a whole list, neither from the library's own cache; `setLevel` is
 //! the session's level in a legacy revision, and that of all later calls in the modern one; `watch` subscribes in a legacy

@@ -8,5 +8,6 @@ pub mod documents;
 pub mod features;
 pub mod gateway;
 pub mod places;
+pub mod provider;
 pub mod samples;
 pub mod upstream;

@@ -1,18 +1,28 @@
 //! Where a request comes from.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use http::HeaderMap;
 
 use crate::settings::Cidr;
 
 /// The other end of a connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Peer {
     /// Its address, as the socket says.
     pub address: SocketAddr,
     /// Whether the connection is encrypted.
     pub tls: bool,
+    /// The client's certificate in DER, if the connection's handshake has verified one.
+    pub certificate: Option<Arc<[u8]>>,
+}
+
+impl Peer {
+    /// A peer that has shown no certificate.
+    pub const fn new(address: SocketAddr, tls: bool) -> Self {
+        Self { address, tls, certificate: None }
+    }
 }
 
 /// The client's address: the socket's, or, behind trusted proxies, the last one in `X-Forwarded-For` (or `Forwarded`,
@@ -69,7 +79,7 @@ mod tests {
     use super::*;
 
     fn address(peer: &str, header: (&'static str, &'static str), trusted: &[&str]) -> String {
-        let peer = Peer { address: peer.parse().expect("an address"), tls: false };
+        let peer = Peer::new(peer.parse().expect("an address"), false);
         let mut headers = HeaderMap::new();
         headers.insert(header.0, header.1.parse().expect("a value"));
         let trusted: Vec<_> = trusted.iter().filter_map(|block| Cidr::parse(block)).collect();

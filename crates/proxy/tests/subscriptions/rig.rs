@@ -32,7 +32,7 @@ pub(crate) fn gateway<'a>(named: impl IntoIterator<Item = (&'a str, &'a Watched)
 }
 
 async fn send(gateway: &Gateway, request: Request<Full<Bytes>>) -> Response<Body> {
-    let peer = Peer { address: "127.0.0.1:1".parse().unwrap(), tls: false };
+    let peer = Peer::new("127.0.0.1:1".parse().unwrap(), false);
     tokio::time::timeout(LONG, serve_http(gateway, peer, request)).await.expect("an answer in time")
 }
 

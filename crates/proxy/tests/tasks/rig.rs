@@ -17,7 +17,7 @@ use crate::fake::Fake;
 
 pub(crate) const TASKS: &str = "io.modelcontextprotocol/tasks";
 
-const PEER: Peer = Peer { address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1), tls: false };
+const PEER: Peer = Peer::new(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1), false);
 
 /// A gateway with these servers.
 pub(crate) fn gateway<'a>(servers: impl IntoIterator<Item = (&'a str, &'a Fake)>) -> Gateway {

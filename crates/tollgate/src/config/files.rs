@@ -46,7 +46,7 @@ impl Files {
     /// The content of a file, without one line break at its end.
     pub(super) fn secret(&self, path: &str) -> Result<Secret, String> {
         let path = self.note(path);
-        let mut text = Self::text(&path)?;
+        let mut text = Self::text(&path, SECRET_BYTES_MAX)?;
         if text.ends_with('\n') {
             text.pop();
             if text.ends_with('\r') {
@@ -62,7 +62,7 @@ impl Files {
     /// The variables of an environment file, in its order.
     pub(super) fn variables(&self, path: &str) -> Result<Vec<(String, Secret)>, String> {
         let path = self.note(path);
-        let text = Secret::new(Self::text(&path)?);
+        let text = Secret::new(Self::text(&path, SECRET_BYTES_MAX)?);
         let mut variables = Vec::new();
         for (index, line) in text.expose().lines().enumerate() {
             let line = line.trim();
@@ -78,21 +78,31 @@ impl Files {
         Ok(variables)
     }
 
+    /// The content of a file in which nothing is secret.
+    pub(super) fn text_of(&self, path: &str, bytes_max: u64) -> Result<String, String> {
+        Self::text(&self.note(path), bytes_max)
+    }
+
+    /// Adds a path, absolute as it is, to those that are watched.
+    pub(super) fn watch(&self, path: &Path) {
+        self.seen.borrow_mut().push(path.to_owned());
+    }
+
     fn note(&self, path: &str) -> PathBuf {
         let path = self.path(path);
-        self.seen.borrow_mut().push(path.clone());
+        self.watch(&path);
         path
     }
 
-    fn text(path: &Path) -> Result<String, String> {
+    fn text(path: &Path, bytes_max: u64) -> Result<String, String> {
         let shown = path.display();
         let mut bytes = Vec::new();
         open(path)?
-            .take(SECRET_BYTES_MAX + 1)
+            .take(bytes_max + 1)
             .read_to_end(&mut bytes)
             .map_err(|error| format!("{shown} cannot be read: {error}"))?;
-        if bytes.len() as u64 > SECRET_BYTES_MAX {
-            return Err(format!("{shown} is larger than {SECRET_BYTES_MAX} bytes"));
+        if bytes.len() as u64 > bytes_max {
+            return Err(format!("{shown} is larger than {bytes_max} bytes"));
         }
         String::from_utf8(bytes).map_err(|_| format!("{shown} is not UTF-8"))
     }

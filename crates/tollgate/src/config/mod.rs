@@ -26,6 +26,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use self::check::{At, Checker};
@@ -39,7 +40,7 @@ use self::section::ConfigSection;
 
 pub use self::client::Format;
 pub use self::expand::{Env, ProcessEnv};
-pub use self::meaning::{Config, OpenListen, TlsFiles, check_listen};
+pub use self::meaning::{ClientFiles, Config, OpenListen, Policies, TlsFiles, check_listen};
 pub use self::problem::{ConfigError, Problem, Severity};
 pub use self::reference::{reference_md, schema_json};
 pub use self::watch::Watcher;
@@ -102,22 +103,31 @@ fn load_source(
         );
         return None;
     }
-    let at = Place::root(&root);
-    let at = At { path: "", span: at.span };
-    if !(Checker { root: schema(), problems }).check(&mut root, schema(), &at) {
+    let section: ConfigSection = section_of(&mut root, schema(), problems)?;
+    Some(Meaning { env, files, problems, format }.config(path, &section, &Place::root(&root)))
+}
+
+/// Compares a tree with its schema, takes out what is refused, and reads the rest. `None` only if there is an error among
+/// the problems.
+fn section_of<T: DeserializeOwned>(
+    root: &mut Node,
+    schema: &serde_json::Value,
+    problems: &mut Problems,
+) -> Option<T> {
+    let at = At { path: "", span: Place::root(root).span };
+    if !(Checker { root: schema, problems }).check(root, schema, &at) {
         return None;
     }
     let mut text = Zeroizing::new(String::new());
     root.write_json(&mut text);
-    let section: ConfigSection = match serde_json::from_str(&text) {
-        Ok(section) => section,
+    match serde_json::from_str(&text) {
+        Ok(section) => Some(section),
         // What the check lets pass can be read; this is a net below it.
         Err(error) => {
             problems.add(Level::Error, root.span, "", format!("cannot be read: {error}"), None);
-            return None;
+            None
         }
-    };
-    Some(Meaning { env, files, problems, format }.config(path, &section, &Place::root(&root)))
+    }
 }
 
 /// The text of the file, without a byte order mark.

@@ -1,6 +1,8 @@
 //! `tollgate.yaml` as it is written. These types are the one source of the JSON Schema, of the reference page and of the
 //! check of every file; what the values mean is decided in `meaning`.
 
+mod policy;
+
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -8,6 +10,8 @@ use serde::Deserialize;
 
 use super::forms::{AnyJson, FromText, Items, Keyed, Scalar, Short, keys};
 use super::meaning::defaults;
+
+pub(super) use self::policy::PolicySection;
 
 /// Tollgate's configuration: where it listens, the servers behind it, and the toolsets that it serves.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -37,6 +41,12 @@ pub(super) struct ConfigSection {
     pub(super) tls: Option<TlsSection>,
     /// Serves the admin listener over TLS.
     pub(super) admin_tls: Option<TlsSection>,
+    /// Where this gateway runs, in the operator's own word, such as `production`: policies see it as
+    /// `context.env.environment`.
+    #[schemars(length(min = 1, max = 64))]
+    pub(super) environment: Option<String>,
+    /// Who may do what.
+    pub(super) policy: Option<PolicySection>,
     /// Bounds of the gateway itself.
     pub(super) limits: Option<LimitsSection>,
     /// The MCP servers behind the gateway, each under its name: letters, digits, `-` and single `_`, at most 32

@@ -112,12 +112,13 @@ impl Watcher {
         changed
     }
 
-    /// Watches the folder of each file, and that of what it points to.
+    /// Watches the folder of each file, and that of what it points to. A folder that is watched itself counts as one of its
+    /// files too.
     fn watch_folders(&mut self) {
         let Some(system) = &mut self.system else { return };
         let targets = self.files.values().filter_map(|print| Some(&print.as_ref()?.target));
         let wanted: BTreeSet<PathBuf> =
-            self.files.keys().chain(targets).filter_map(|file| existing_folder(file)).collect();
+            self.files.keys().chain(targets).flat_map(|file| existing_folders(file)).collect();
         for gone in self.folders.difference(&wanted) {
             // It may be gone itself.
             let _ = system.unwatch(gone);
@@ -132,9 +133,10 @@ impl Watcher {
     }
 }
 
-/// The nearest folder above a file that exists.
-fn existing_folder(file: &Path) -> Option<PathBuf> {
-    file.ancestors().skip(1).find(|folder| folder.is_dir()).map(ToOwned::to_owned)
+/// The nearest folder above a file that exists, and what is watched itself if it is a folder.
+fn existing_folders(file: &Path) -> impl Iterator<Item = PathBuf> {
+    let above = file.ancestors().skip(1).find(|folder| folder.is_dir());
+    above.into_iter().chain(file.is_dir().then_some(file)).map(ToOwned::to_owned)
 }
 
 fn is_change(kind: EventKind) -> bool {
@@ -188,6 +190,11 @@ mod tests {
         fs::create_dir(at("later")).expect("later");
         fs::write(at("later/secret"), "x").expect("write");
         assert!(noticed(&mut watcher).await, "a file that was missing");
+
+        fs::create_dir(at("policies")).expect("policies");
+        watcher.follow(&[at("policies")]);
+        fs::write(at("policies/new.cedar"), "x").expect("write");
+        assert!(noticed(&mut watcher).await, "a file that came into a folder");
     }
 
     #[tokio::test]

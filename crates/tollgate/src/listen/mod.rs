@@ -4,6 +4,7 @@
 //! so that an HTTP/1.1 connection never carries the state of HTTP/2, nor a plain one that of TLS. Idle sessions hold
 //! one connection each, and there are many.
 
+mod clients;
 mod stall;
 mod stop;
 pub(crate) mod tls;
@@ -30,6 +31,8 @@ use tokio_util::task::TaskTracker;
 use tollgate_telemetry::counters;
 use tollgate_telemetry::events::{AcceptFailed, ConnectionFailed, ListenerBound};
 
+pub(crate) use clients::ClientAuthorities;
+use clients::Shown;
 use stall::Stall;
 pub(crate) use stop::{Stop, Stopper};
 use tls::Certificates;
@@ -69,12 +72,14 @@ impl Default for Bounds {
 }
 
 /// Where a request came from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Arrival {
     /// The other end of the TCP connection.
     pub(crate) peer: SocketAddr,
     /// Whether the connection is TLS.
     pub(crate) tls: bool,
+    /// The client's certificate in DER, if it has shown one that was verified.
+    pub(crate) certificate: Option<Arc<[u8]>>,
 }
 
 /// An open listener that accepts nothing yet.
@@ -239,12 +244,12 @@ impl Connection {
             Ok(Err(error)) => return self.failed(&error),
             Err(_) => return self.failed("no request in time"),
         };
-        let io = self.io(stream);
+        let (io, arrival) = (self.io(stream), self.arrival());
         // HTTP/2 by prior knowledge begins with `PRI` (RFC 9113, section 3.4), which no method does.
         if &first[..seen] == b"PRI" {
-            Box::pin(self.http2(io, false, answer)).await;
+            Box::pin(self.http2(io, arrival, answer)).await;
         } else {
-            self.http1(io, false, answer).await;
+            self.http1(io, arrival, answer).await;
         }
     }
 
@@ -260,6 +265,7 @@ impl Connection {
             Ok(stream) => stream,
             Err(error) => return self.failed(&error),
         };
+        let mut changes = certificates.changes();
         let handshake = tokio::select! {
             handshake = timeout(self.bounds.greeting, certificates.acceptor().accept(stream)) => handshake,
             () = self.stop.requested() => return,
@@ -270,15 +276,29 @@ impl Connection {
             Err(_) => return self.failed("no TLS handshake in time"),
         };
         let http2 = stream.get_ref().1.alpn_protocol() == Some(tls::ALPN_HTTP2);
+        let shown = Shown::of(stream.get_ref().1);
+        let certificate = shown.as_ref().map(|shown| Arc::clone(shown.leaf()));
+        let arrival = Arrival { tls: true, certificate, ..self.arrival() };
         let io = self.io(stream);
-        if http2 {
-            Box::pin(self.http2(io, true, answer)).await;
-        } else {
-            Box::pin(self.http1(io, true, answer)).await;
+        let serving = async {
+            if http2 {
+                Box::pin(self.http2(io, arrival, answer)).await;
+            } else {
+                Box::pin(self.http1(io, arrival, answer)).await;
+            }
+        };
+        tokio::select! {
+            () = serving => {}
+            // Whatever is under way on it ends with it.
+            () = changes.disown(shown.as_ref()) => {}
         }
     }
 
-    async fn http1<I, F, A, B>(self, io: I, tls: bool, answer: F)
+    fn arrival(&self) -> Arrival {
+        Arrival { peer: self.peer, tls: false, certificate: None }
+    }
+
+    async fn http1<I, F, A, B>(self, io: I, arrival: Arrival, answer: F)
     where
         I: Read + Write + Unpin + Send + 'static,
         F: Fn(Arrival, Request<Incoming>) -> A + Send + 'static,
@@ -287,9 +307,8 @@ impl Connection {
         B::Data: Send,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let arrival = Arrival { peer: self.peer, tls };
         let service = service_fn(move |request| {
-            let reply = answer(arrival, request);
+            let reply = answer(arrival.clone(), request);
             async move { Ok::<_, std::convert::Infallible>(reply.await) }
         });
         let mut http = hyper::server::conn::http1::Builder::new();
@@ -301,7 +320,7 @@ impl Connection {
         self.see_through(pin!(http.serve_connection(io, service))).await;
     }
 
-    async fn http2<I, F, A, B>(self, io: I, tls: bool, answer: F)
+    async fn http2<I, F, A, B>(self, io: I, arrival: Arrival, answer: F)
     where
         I: Read + Write + Unpin + Send + 'static,
         F: Fn(Arrival, Request<Incoming>) -> A + Send + 'static,
@@ -310,9 +329,8 @@ impl Connection {
         B::Data: Send,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let arrival = Arrival { peer: self.peer, tls };
         let service = service_fn(move |request| {
-            let reply = answer(arrival, request);
+            let reply = answer(arrival.clone(), request);
             async move { Ok::<_, std::convert::Infallible>(reply.await) }
         });
         let head_bytes_max = u32::try_from(self.bounds.head_bytes_max).unwrap_or(u32::MAX);

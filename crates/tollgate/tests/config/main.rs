@@ -6,6 +6,7 @@ mod bad;
 mod examples;
 mod good;
 mod hostile;
+mod policies;
 
 use std::collections::BTreeMap;
 use std::fs;

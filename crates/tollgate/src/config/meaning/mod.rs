@@ -1,6 +1,7 @@
 //! What a configuration means: the settings of the crates that use them, with everything checked that a schema cannot.
 
 pub(super) mod defaults;
+mod policy;
 mod server;
 mod toolset;
 
@@ -8,6 +9,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tollgate_catalog::ToolsetSettings;
@@ -24,6 +26,8 @@ use super::node::{Place, Value};
 use super::problem::{Problem, Problems, closest};
 use super::section::{ConfigSection, LimitsSection, TlsSection};
 
+pub use self::policy::Policies;
+
 /// A configuration that can be served.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -39,13 +43,19 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// The admin listener's certificate, if it serves TLS.
     pub admin_tls: Option<TlsFiles>,
+    /// Whose certificates clients of the data plane may show (`identity.certificates`); they are asked for none if absent.
+    pub client_certificates: Option<ClientFiles>,
     /// How the data plane behaves.
     pub proxy: ProxySettings,
     /// The servers, in the order of the file, without those that are disabled.
     pub servers: Vec<ServerSettings>,
     /// The toolsets, in the order of the file.
     pub toolsets: Vec<ToolsetSettings>,
-    /// The files that the configuration refers to, absolute: secrets, certificates, certificate authorities. They can be
+    /// Where the gateway runs, as policies see it.
+    pub environment: Option<Arc<str>>,
+    /// The policies.
+    pub policies: Policies,
+    /// The files that the configuration refers to, absolute: policies, secrets, certificates, certificate authorities. They can be
     /// read now; a change of one is a change of the configuration.
     pub files: Vec<PathBuf>,
     /// What has no effect, or perhaps not the expected one.
@@ -59,6 +69,15 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// The private key.
     pub key: PathBuf,
+}
+
+/// Whose certificates clients may show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientFiles {
+    /// The authorities that vouch for clients, as a PEM file that can be read.
+    pub ca_file: PathBuf,
+    /// Whether a client without a certificate is turned away in the handshake already.
+    pub required: bool,
 }
 
 /// The data plane was asked to listen where others could reach it, while nothing says who may.
@@ -151,9 +170,12 @@ impl Meaning<'_> {
             admin_listen,
             tls,
             admin_tls,
+            client_certificates: None,
             proxy,
             servers: servers.settings,
             toolsets,
+            environment: section.environment.as_deref().map(Arc::from),
+            policies: self.policies(section.policy.as_ref(), &root.key("policy")),
             files: Vec::new(),
             warnings: Vec::new(),
         }

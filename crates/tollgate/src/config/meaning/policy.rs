@@ -1,0 +1,136 @@
+//! Policies: the texts of all files, read whole. Whether they are good Cedar, and fit the servers, is for the policy crate
+//! to say.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use tollgate_model::TenantId;
+use tollgate_policy::{Source, Sources};
+
+use super::Meaning;
+use crate::config::forms::Items;
+use crate::config::node::Place;
+use crate::config::section::PolicySection;
+
+/// How a file of policies ends.
+const ENDING: &str = "cedar";
+/// The most files of policies of a configuration.
+const FILES_MAX: usize = 1000;
+/// The most bytes that they have together.
+const BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How deep folders of policies may be nested.
+const FOLDERS_DEEP_MAX: usize = 8;
+
+/// The policies of a configuration, as texts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Policies {
+    /// Whether the configuration speaks of policy at all. If it does, nothing is allowed that no permit allows.
+    pub are_configured: bool,
+    /// Each tenant's own policies. A tenant that is not here has none.
+    pub tenants: BTreeMap<TenantId, Vec<Source>>,
+    /// The operator's forbids, which hold for every tenant.
+    pub operator: Vec<Source>,
+}
+
+impl Policies {
+    /// All that applies to the callers of a tenant.
+    pub fn of(&self, tenant: &TenantId) -> Sources {
+        Sources {
+            tenant: self.tenants.get(tenant).cloned().unwrap_or_default(),
+            operator: self.operator.clone(),
+        }
+    }
+}
+
+impl Meaning<'_> {
+    /// The `policy` section of the whole configuration.
+    pub(super) fn policies(&mut self, section: Option<&PolicySection>, place: &Place<'_>) -> Policies {
+        let Some(section) = section else { return Policies::default() };
+        let own = self.policy_files(section.files.as_ref(), &place.key("files"));
+        Policies {
+            are_configured: true,
+            tenants: BTreeMap::from([(TenantId::default(), own)]),
+            operator: self.policy_files(section.operator.as_ref(), &place.key("operator")),
+        }
+    }
+
+    /// The files that a list names, in its order; those of a folder in the order of their names.
+    pub(super) fn policy_files(&mut self, list: Option<&Items<String>>, place: &Place<'_>) -> Vec<Source> {
+        let mut sources: Vec<Source> = Vec::new();
+        for (index, written) in Items::iter(list) {
+            let place = place.item(index);
+            let found = self.files.path(written);
+            let read = if found.is_dir() {
+                let written = written.trim_end_matches('/');
+                let mut read = Vec::new();
+                self.policy_folder(written, &found, FOLDERS_DEEP_MAX, &mut read).map(|()| read)
+            } else {
+                self.policy_file(written).map(|source| vec![source])
+            };
+            match read {
+                Ok(read) if read.is_empty() => {
+                    let message = format!("no file in {} ends in `.{ENDING}`", found.display());
+                    self.problems.warning(&place, message, None);
+                }
+                Ok(read) => {
+                    let news = read.into_iter().filter(|new| !sources.iter().any(|old| old.path == new.path));
+                    let news: Vec<Source> = news.collect();
+                    sources.extend(news);
+                }
+                Err(reason) => self.problems.error(&place, reason),
+            }
+            let bytes: usize = sources.iter().map(|source| source.text.len()).sum();
+            if sources.len() > FILES_MAX || bytes > BYTES_MAX {
+                let message = format!("more than {FILES_MAX} files, or {BYTES_MAX} bytes, of policies");
+                self.problems.error(&place, message);
+                break;
+            }
+        }
+        sources
+    }
+
+    /// What ends in `.cedar` in a folder and those below it. Hidden ones are left out: they are an editor's, or Kubernetes'
+    /// own copies of what it shows beside them.
+    fn policy_folder(
+        &self,
+        written: &str,
+        folder: &Path,
+        deep: usize,
+        found: &mut Vec<Source>,
+    ) -> Result<(), String> {
+        // A change of the folder is one of the policies: a file may come.
+        self.files.watch(folder);
+        let failed = |error: std::io::Error| format!("{} cannot be read: {error}", folder.display());
+        let mut names: Vec<String> = Vec::new();
+        for entry in std::fs::read_dir(folder).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            names.extend(name.to_str().filter(|name| !name.starts_with('.')).map(ToOwned::to_owned));
+        }
+        names.sort();
+        for name in names {
+            let (written, path) = (format!("{written}/{name}"), folder.join(&name));
+            if path.is_dir() {
+                if deep == 0 {
+                    return Err(format!("{} is nested too deep", path.display()));
+                }
+                self.policy_folder(&written, &path, deep - 1, found)?;
+            } else if path.extension().is_some_and(|ending| ending == ENDING) {
+                if found.len() >= FILES_MAX {
+                    return Err(format!("{} has more than {FILES_MAX} files of policies", folder.display()));
+                }
+                found.push(self.policy_file(&written)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// One file. It is named as the configuration names it, since callers see ids of rules, and must not learn where on
+    /// this machine they are.
+    fn policy_file(&self, written: &str) -> Result<Source, String> {
+        let text = self.files.text_of(written, BYTES_MAX as u64)?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let path = written.strip_prefix("./").unwrap_or(written);
+        Ok(Source { path: Arc::from(path), text: Arc::from(text) })
+    }
+}
