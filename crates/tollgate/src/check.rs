@@ -1,6 +1,8 @@
 //! `tollgate check`: what `serve` would do with a configuration, without serving.
 
 use serde_json::{Value, json};
+use tollgate_catalog::ToolsetSettings;
+use tollgate_model::{Holder, TenantId};
 use tollgate_upstream::{ServerSettings, Transport};
 
 use crate::cli::Check;
@@ -43,9 +45,24 @@ fn to_json(config: &Config) -> Value {
     let servers: Vec<Value> = config
         .servers
         .iter()
-        .map(|server| json!({ "server": server.name.as_str(), "transport": transport(server), "at": place(server) }))
+        .map(|server| {
+            json!({
+                "server": server.name.as_str(),
+                "tenant": server.holder.tenant().map(TenantId::as_str),
+                "transport": transport(server),
+                "at": place(server),
+            })
+        })
         .collect();
-    let toolsets: Vec<&str> = config.toolsets.iter().map(|toolset| toolset.name.as_str()).collect();
+    let names = |toolsets: &[ToolsetSettings]| -> Vec<String> {
+        toolsets.iter().map(|toolset| toolset.name.to_string()).collect()
+    };
+    let tenants: Vec<Value> = config
+        .tenants
+        .iter()
+        .map(|tenant| json!({ "tenant": tenant.id.as_str(), "toolsets": names(&tenant.toolsets) }))
+        .collect();
+    let toolsets = config.tenants.first().map(|own| names(&own.toolsets)).unwrap_or_default();
     json!({
         "ok": true,
         "listen": config.listen.to_string(),
@@ -53,6 +70,7 @@ fn to_json(config: &Config) -> Value {
         "publicUrl": config.proxy.public_url,
         "servers": servers,
         "toolsets": toolsets,
+        "tenants": tenants,
         "problems": config.warnings,
     })
 }
@@ -67,14 +85,31 @@ fn show(config: &Config) {
     out.line(format!("  clients   {}://{}/mcp", scheme(config.tls.is_some()), config.listen));
     out.line(format!("  health    {}://{}/readyz", scheme(config.admin_tls.is_some()), config.admin_listen));
     let width = config.servers.iter().map(|server| server.name.as_str().len()).max().unwrap_or_default();
-    for (nth, server) in config.servers.iter().enumerate() {
-        let label = if nth == 0 { "servers" } else { "" };
-        let name = format!("{:width$}", server.name.as_str());
-        out.line(format!("  {label:<9} {}  {:<5}  {}", out.bold(&name), transport(server), place(server)));
-    }
-    for (nth, toolset) in config.toolsets.iter().enumerate() {
-        let label = if nth == 0 { "toolsets" } else { "" };
-        out.line(format!("  {label:<9} {}", out.bold(toolset.name.as_str())));
+    let show = |label: &str, servers: &[&ServerSettings], toolsets: &[ToolsetSettings]| {
+        for (nth, server) in servers.iter().enumerate() {
+            let label = if nth == 0 { label } else { "" };
+            let name = format!("{:width$}", server.name.as_str());
+            out.line(format!(
+                "  {label:<9} {}  {:<5}  {}",
+                out.bold(&name),
+                transport(server),
+                place(server)
+            ));
+        }
+        for (nth, toolset) in toolsets.iter().enumerate() {
+            let label = if nth == 0 { "toolsets" } else { "" };
+            out.line(format!("  {label:<9} {}", out.bold(toolset.name.as_str())));
+        }
+    };
+    let held = |holder: &Holder| -> Vec<&ServerSettings> {
+        config.servers.iter().filter(|server| server.holder == *holder).collect()
+    };
+    show("shared", &held(&Holder::Shared), &[]);
+    for tenant in &config.tenants {
+        if config.tenants.len() > 1 {
+            out.line(format!("  {:<9} {}", "tenant", out.bold(tenant.id.as_str())));
+        }
+        show("servers", &held(&Holder::Tenant(tenant.id.clone())), &tenant.toolsets);
     }
 }
 

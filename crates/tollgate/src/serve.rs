@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::Signal;
-use tollgate_proxy::{Gateway, Setup};
+use tollgate_proxy::{Gateway, Setup, TenantSetup};
 use tollgate_telemetry::events::{ConfigRejected, ConfigReloaded, NoIdentity, RestartNeeded};
 use tollgate_upstream::Transport;
 
@@ -118,7 +118,16 @@ pub(crate) fn build(config: &Config) -> Result<Gateway, Failure> {
 
 /// What a gateway is to serve.
 fn setup(config: &Config) -> Setup {
-    Setup::new(config.proxy.clone(), config.servers.clone(), config.toolsets.clone())
+    let tenants = config
+        .tenants
+        .iter()
+        .map(|tenant| TenantSetup { id: tenant.id.clone(), toolsets: tenant.toolsets.clone() });
+    Setup {
+        settings: config.proxy.clone(),
+        servers: config.servers.clone(),
+        facts: config.facts.clone(),
+        tenants: tenants.collect(),
+    }
 }
 
 fn override_listen(config: &mut Config, command: &Serve) {
@@ -193,11 +202,22 @@ fn announce(command: &Serve, config: &Config, running: &Running, log: LogFormat)
     err.line("");
     err.line(format!("  {} {}", err.bold("Tollgate"), env!("CARGO_PKG_VERSION")));
     err.line(format!("  endpoint   {}", err.cyan(&format!("{base}/mcp"))));
-    let servers = config.servers.iter().map(|server| server.name.as_str()).collect();
-    err.line(format!("  servers    {}  {}", names(servers), err.dim("(each also alone at /mcp/NAME)")));
-    if !config.toolsets.is_empty() {
-        let toolsets = config.toolsets.iter().map(|toolset| toolset.name.as_str()).collect();
-        err.line(format!("  toolsets   {}  {}", names(toolsets), err.dim("(at /mcp/NAME)")));
+    for tenant in &config.tenants {
+        // Without tenants nobody has to know the word.
+        let of = |what: &str| {
+            if config.tenants.len() == 1 {
+                what.to_owned()
+            } else {
+                format!("{what} of {}", tenant.id.as_str())
+            }
+        };
+        let servers = config.servers.iter().filter(|server| server.holder.serves(&tenant.id));
+        let servers = names(servers.map(|server| server.name.as_str()).collect());
+        err.line(format!("  {:<10} {servers}  {}", of("servers"), err.dim("(each also alone at /mcp/NAME)")));
+        if !tenant.toolsets.is_empty() {
+            let toolsets = names(tenant.toolsets.iter().map(|toolset| toolset.name.as_str()).collect());
+            err.line(format!("  {:<10} {toolsets}  {}", of("toolsets"), err.dim("(at /mcp/NAME)")));
+        }
     }
     if let Some(admin) = admin {
         let base = format!("{}://{admin}", scheme(config.admin_tls.is_some()));

@@ -28,7 +28,7 @@ impl Format {
 }
 
 /// Keys of `tollgate.yaml` that no client's file has at its top.
-const OWN_TOP_KEYS: [&str; 10] = [
+const OWN_TOP_KEYS: [&str; 11] = [
     "listen",
     "admin_listen",
     "public_url",
@@ -39,9 +39,12 @@ const OWN_TOP_KEYS: [&str; 10] = [
     "admin_tls",
     "limits",
     "toolsets",
+    "tenants",
 ];
 /// Keys of a server in `tollgate.yaml` that no client has.
-const OWN_SERVER_KEYS: [&str; 11] = [
+const OWN_SERVER_KEYS: [&str; 13] = [
+    "shared",
+    "risk",
     "era",
     "isolation",
     "legacy_sessions",

@@ -40,7 +40,7 @@ use self::section::ConfigSection;
 
 pub use self::client::Format;
 pub use self::expand::{Env, ProcessEnv};
-pub use self::meaning::{ClientFiles, Config, OpenListen, Policies, TlsFiles, check_listen};
+pub use self::meaning::{ClientFiles, Config, OpenListen, Policies, TenantSettings, TlsFiles, check_listen};
 pub use self::problem::{ConfigError, Problem, Severity};
 pub use self::reference::{reference_md, schema_json};
 pub use self::watch::Watcher;
@@ -207,7 +207,10 @@ fn drop_duplicates(node: &mut Node, path: &str, source: &str, problems: &mut Pro
 
 /// Keeps the values of environments and headers out of every excerpt.
 fn hide_secrets(root: &Node, problems: &mut Problems) {
-    let servers = root.get("servers").and_then(Node::entries).unwrap_or_default();
+    let tenants = root.get("tenants").and_then(Node::entries).unwrap_or_default();
+    let holders = std::iter::once(root).chain(tenants.iter().map(|tenant| &tenant.value));
+    let servers =
+        holders.flat_map(|holder| holder.get("servers").and_then(Node::entries).unwrap_or_default());
     for server in servers {
         for key in ["env", "headers"] {
             for entry in server.value.get(key).and_then(Node::entries).unwrap_or_default() {

@@ -2,6 +2,7 @@
 //! check of every file; what the values mean is decided in `meaning`.
 
 mod policy;
+mod tenants;
 
 use std::fmt;
 
@@ -12,6 +13,7 @@ use super::forms::{AnyJson, FromText, Items, Keyed, Scalar, Short, keys};
 use super::meaning::defaults;
 
 pub(super) use self::policy::PolicySection;
+pub(super) use self::tenants::{TenantSection, ToolFactsSection};
 
 /// Tollgate's configuration: where it listens, the servers behind it, and the toolsets that it serves.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -55,6 +57,10 @@ pub(super) struct ConfigSection {
     /// Named choices of tools, resources and prompts from several servers, each served at `/mcp/NAME`. Servers and
     /// toolsets share one set of names.
     pub(super) toolsets: Option<Keyed<ToolsetSection>>,
+    /// Tenants, each under its name: letters, digits, `-` and single `_`, at most 32 characters. Callers of a tenant see
+    /// its own servers and toolsets, and the servers at the top of the file that are `shared`; nothing of another tenant.
+    /// What else stands in `servers` and `toolsets` belongs to the tenant `default`.
+    pub(super) tenants: Option<Keyed<TenantSection>>,
 }
 
 /// A certificate and its key. Both files are read again when they change.
@@ -190,6 +196,12 @@ pub(super) struct ServerSection {
     /// Leaves the server out, as if it were not here.
     #[schemars(extend("default" = false))]
     pub(super) disabled: Option<bool>,
+    /// Whether every tenant has this server, under the same name and with the same credential. Only for the servers at the
+    /// top of the file. Callers of different tenants never share a session with it or a process of it, unless `isolation`
+    /// is `shared`, the server speaks the modern era, which keeps nothing of its callers, or `legacy_sessions` is
+    /// `stateless`.
+    #[schemars(extend("default" = false))]
+    pub(super) shared: Option<bool>,
     /// The program to start: a name looked up in `PATH`, or a path (relative to this file).
     pub(super) command: Option<String>,
     /// The program's arguments.
@@ -221,6 +233,18 @@ pub(super) struct ServerSection {
     /// which is begun for it and ended after it. `stateless`: the server keeps nothing from one request to the next, so
     /// that all clients may share one. Clients that differ in their capabilities never share one.
     pub(super) legacy_sessions: Option<LegacySessionsSection>,
+    /// Who answers for the server. Policies may ask for it, as for what follows.
+    pub(super) owner: Option<String>,
+    /// Where the server belongs, such as `production`, in a word of your own.
+    #[schemars(length(min = 1, max = 64))]
+    pub(super) environment: Option<String>,
+    /// How dangerous the server is, in a word of your own.
+    #[schemars(length(min = 1, max = 64))]
+    pub(super) risk: Option<String>,
+    /// Scopes that an access token needs for anything on the server.
+    pub(super) scopes: Option<Items<String>>,
+    /// What is to be said of single tools, each under the server's own name of it.
+    pub(super) tools: Option<Keyed<ToolFactsSection>>,
     /// How many processes or sessions there may be at once. Default: 32 processes, 10000 sessions.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub(super) instances_max: Option<usize>,

@@ -22,13 +22,19 @@ fn every_example_can_be_served() {
         let config = load(&path, &env).unwrap_or_else(|error| panic!("{}", error.render(false)));
         assert!(!config.servers.is_empty(), "{}", path.display());
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-        seen.push((name, config.format, config.servers.len(), config.toolsets.len()));
+        seen.push((
+            name,
+            config.format,
+            config.servers.len(),
+            config.tenants.iter().map(|tenant| tenant.toolsets.len()).sum(),
+        ));
     }
     seen.sort_by(|one, other| one.0.cmp(&other.0));
     assert_eq!(
         seen,
         [
             ("claude-desktop.json".to_owned(), Format::McpServers, 2, 0),
+            ("tenants.yaml".to_owned(), Format::Tollgate, 3, 1),
             ("tollgate.yaml".to_owned(), Format::Tollgate, 3, 0),
             ("toolset.yaml".to_owned(), Format::Tollgate, 2, 2),
             ("vscode-mcp.json".to_owned(), Format::VsCode, 2, 0),

@@ -192,7 +192,7 @@ toolsets:
         (ms(5000), ms(6), ms(7), ms(8))
     );
 
-    let toolset = &config.toolsets[0];
+    let toolset = &config.tenants[0].toolsets[0];
     assert_eq!((toolset.name.as_str(), toolset.description.as_deref()), ("t", Some("For all")));
     let tools: Vec<_> =
         toolset.tools.iter().map(|tool| (tool.server.as_str(), &tool.pick, tool.rename.as_deref())).collect();
@@ -230,7 +230,8 @@ fn what_is_not_said_has_its_default() {
     assert_eq!(config.admin_listen.to_string(), "127.0.0.1:8081");
     assert_eq!(config.proxy, tollgate_proxy::ProxySettings::default());
     assert_eq!(config.servers[0].timeouts, tollgate_upstream::Timeouts::default());
-    assert_eq!(config.toolsets, []);
+    assert_eq!(config.tenants[0].toolsets, []);
+    assert_eq!(config.tenants.len(), 1);
     let config = Bench::new().file("t.yaml", "\u{feff}servers: {}\n").good("t.yaml");
     assert_eq!(config.warnings.len(), 1, "no servers");
 }

@@ -7,6 +7,7 @@ mod examples;
 mod good;
 mod hostile;
 mod policies;
+mod tenants;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,8 +1,10 @@
 //! What a configuration means: the settings of the crates that use them, with everything checked that a schema cannot.
 
 pub(super) mod defaults;
+mod facts;
 mod policy;
 mod server;
+mod tenants;
 mod toolset;
 
 use std::collections::HashMap;
@@ -12,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate_catalog::ToolsetSettings;
-use tollgate_model::ServerName;
+use tollgate_catalog::ServerFacts;
+use tollgate_model::{ServerId, ServerName};
 use tollgate_proxy::{Cidr, ProxySettings};
 use tollgate_upstream::ServerSettings;
 use url::{Host, Url};
@@ -21,12 +23,15 @@ use url::{Host, Url};
 use super::client::Format;
 use super::expand::Env;
 use super::files::Files;
-use super::forms::{Items, Keyed};
+use super::forms::Items;
 use super::node::{Place, Value};
 use super::problem::{Problem, Problems, closest};
 use super::section::{ConfigSection, LimitsSection, TlsSection};
 
+use self::tenants::Served;
+
 pub use self::policy::Policies;
+pub use self::tenants::TenantSettings;
 
 /// A configuration that can be served.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,10 +52,12 @@ pub struct Config {
     pub client_certificates: Option<ClientFiles>,
     /// How the data plane behaves.
     pub proxy: ProxySettings,
-    /// The servers, in the order of the file, without those that are disabled.
+    /// The servers of all tenants, in the order of the file, without those that are disabled. Each says whose it is.
     pub servers: Vec<ServerSettings>,
-    /// The toolsets, in the order of the file.
-    pub toolsets: Vec<ToolsetSettings>,
+    /// What is said of servers, of those of which anything is.
+    pub facts: HashMap<ServerId, Arc<ServerFacts>>,
+    /// The tenants: `default`, which is always there, and then the others in the order of the file.
+    pub tenants: Vec<TenantSettings>,
     /// Where the gateway runs, as policies see it.
     pub environment: Option<Arc<str>>,
     /// The policies.
@@ -124,9 +131,9 @@ pub(super) struct Meaning<'a> {
     pub(super) format: Format,
 }
 
-/// The servers of a configuration, for those who refer to them.
+/// The servers of one namespace, for those who refer to them.
+#[derive(Clone, Default)]
 struct Servers {
-    settings: Vec<ServerSettings>,
     /// Every name that a server has: also of those left out, and of those that were refused.
     names: HashMap<ServerName, Standing>,
 }
@@ -136,6 +143,7 @@ struct Servers {
 struct Standing {
     label: String,
     disabled: bool,
+    shared: bool,
 }
 
 impl Meaning<'_> {
@@ -152,10 +160,8 @@ impl Meaning<'_> {
         let tls = section.tls.as_ref().and_then(|tls| self.tls(tls, &root.key("tls")));
         let admin_tls = section.admin_tls.as_ref().and_then(|tls| self.tls(tls, &root.key("admin_tls")));
         let proxy = self.proxy(section, root);
-        let message_bytes_max = section.limits.as_ref().and_then(|limits| limits.message_bytes_max);
-        let servers = self.servers(section, root, message_bytes_max);
-        let toolsets = self.toolsets(section, &root.key("toolsets"), &servers);
-        if servers.names.is_empty() && !self.problems.is_fatal() {
+        let Served { servers, facts, tenants, policies, names_a_server } = self.served(section, root);
+        if !names_a_server && !self.problems.is_fatal() {
             let suggestion = Some("name at least one MCP server under `servers`".to_owned());
             self.problems.warning(
                 &root.key("servers"),
@@ -172,10 +178,11 @@ impl Meaning<'_> {
             admin_tls,
             client_certificates: None,
             proxy,
-            servers: servers.settings,
-            toolsets,
+            servers,
+            facts,
+            tenants,
             environment: section.environment.as_deref().map(Arc::from),
-            policies: self.policies(section.policy.as_ref(), &root.key("policy")),
+            policies: self.policies(section.policy.as_ref(), policies, &root.key("policy")),
             files: Vec::new(),
             warnings: Vec::new(),
         }
@@ -309,35 +316,6 @@ impl Meaning<'_> {
             return None;
         }
         Some(url.as_str().trim_end_matches('/').to_owned())
-    }
-
-    fn servers(
-        &mut self,
-        section: &ConfigSection,
-        root: &Place<'_>,
-        message_bytes_max: Option<usize>,
-    ) -> Servers {
-        let place = root.key("servers");
-        let mut servers = Servers { settings: Vec::new(), names: HashMap::new() };
-        for (label, section) in Keyed::iter(section.servers.as_ref()) {
-            let place = place.key(label);
-            let Some(name) = self.name(label, &place) else { continue };
-            if let Some(other) = servers.names.get(&name) {
-                let message = if other.label == label {
-                    format!("`{label}` is already the name of another server")
-                } else {
-                    format!("`{}` and `{label}` both become `{name}`", other.label)
-                };
-                self.problems.error_with(&place, message, "rename one of them");
-                continue;
-            }
-            let disabled = section.disabled == Some(true);
-            servers.names.insert(name.clone(), Standing { label: label.to_owned(), disabled });
-            if !disabled && let Some(settings) = self.server(name, section, &place, message_bytes_max) {
-                servers.settings.push(settings);
-            }
-        }
-        servers
     }
 
     /// The name that a key stands for. A client's file has free texts for keys, our own has names.

@@ -44,15 +44,22 @@ impl Policies {
 }
 
 impl Meaning<'_> {
-    /// The `policy` section of the whole configuration.
-    pub(super) fn policies(&mut self, section: Option<&PolicySection>, place: &Place<'_>) -> Policies {
-        let Some(section) = section else { return Policies::default() };
-        let own = self.policy_files(section.files.as_ref(), &place.key("files"));
-        Policies {
-            are_configured: true,
-            tenants: BTreeMap::from([(TenantId::default(), own)]),
-            operator: self.policy_files(section.operator.as_ref(), &place.key("operator")),
+    /// The `policy` section of the whole configuration, beside the policies of `others`.
+    pub(super) fn policies(
+        &mut self,
+        section: Option<&PolicySection>,
+        others: BTreeMap<TenantId, Vec<Source>>,
+        place: &Place<'_>,
+    ) -> Policies {
+        let mut policies =
+            Policies { are_configured: !others.is_empty(), tenants: others, operator: Vec::new() };
+        if let Some(section) = section {
+            policies.are_configured = true;
+            let own = self.policy_files(section.files.as_ref(), &place.key("files"));
+            policies.tenants.insert(TenantId::default(), own);
+            policies.operator = self.policy_files(section.operator.as_ref(), &place.key("operator"));
         }
+        policies
     }
 
     /// The files that a list names, in its order; those of a folder in the order of their names.

@@ -10,7 +10,7 @@ use tollgate_model::ServerName;
 use super::{Meaning, Servers};
 use crate::config::forms::{Items, Keyed, Short};
 use crate::config::node::{Node, Place};
-use crate::config::section::{ConfigSection, PromptSection, ResourceSection, ToolSection, ToolsetSection};
+use crate::config::section::{PromptSection, ResourceSection, ToolSection, ToolsetSection};
 
 /// Stands for everything that a server offers.
 const ALL: &str = "*";
@@ -18,12 +18,12 @@ const ALL: &str = "*";
 impl Meaning<'_> {
     pub(super) fn toolsets(
         &mut self,
-        section: &ConfigSection,
+        section: Option<&Keyed<ToolsetSection>>,
         place: &Place<'_>,
         servers: &Servers,
     ) -> Vec<ToolsetSettings> {
         let mut toolsets = Vec::new();
-        for (label, section) in Keyed::iter(section.toolsets.as_ref()) {
+        for (label, section) in Keyed::iter(section) {
             let place = place.key(label);
             let Some(name) = self.name(label, &place) else { continue };
             if servers.names.contains_key(&name) {

@@ -1,0 +1,69 @@
+//! What an operator says of servers and tools: facts that policies read, and the scopes that access tokens need.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tollgate_catalog::{ServerFacts, ToolFacts};
+
+use super::{Meaning, shown};
+use crate::config::forms::{Items, Keyed};
+use crate::config::node::Place;
+use crate::config::section::{ServerSection, ToolFactsSection};
+
+impl Meaning<'_> {
+    /// What is said of a server; none if nothing is.
+    pub(super) fn facts(&mut self, section: &ServerSection, place: &Place<'_>) -> Option<Arc<ServerFacts>> {
+        let tools_place = place.key("tools");
+        let mut tools = BTreeMap::new();
+        for (native, section) in Keyed::iter(section.tools.as_ref()) {
+            tools.insert(Arc::from(native), self.tool_facts(section, &tools_place.key(native)));
+        }
+        let facts = ServerFacts {
+            risk: self.word(section.risk.as_deref(), &place.key("risk")),
+            owner: section.owner.as_deref().map(Arc::from),
+            environment: self.word(section.environment.as_deref(), &place.key("environment")),
+            scopes: self.scopes(section.scopes.as_ref(), &place.key("scopes")),
+            tools,
+        };
+        (facts != ServerFacts::default()).then(|| Arc::new(facts))
+    }
+
+    fn tool_facts(&mut self, section: &ToolFactsSection, place: &Place<'_>) -> ToolFacts {
+        if section.read_only == Some(true) && section.destructive == Some(true) {
+            let message = "a tool that changes nothing destroys nothing";
+            self.problems.error_with(&place.key("destructive"), message, "leave one of the two out");
+        }
+        ToolFacts {
+            risk: self.word(section.risk.as_deref(), &place.key("risk")),
+            read_only: section.read_only,
+            destructive: section.destructive,
+            scopes: self.scopes(section.scopes.as_ref(), &place.key("scopes")),
+        }
+    }
+
+    /// A word that policies name.
+    fn word(&mut self, text: Option<&str>, place: &Place<'_>) -> Option<Arc<str>> {
+        let text = text?;
+        if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')) {
+            let message = format!("{} is no single word", shown(place, text));
+            self.problems.error_with(place, message, "write letters, digits, `-`, `_` and `.` only");
+        }
+        Some(Arc::from(text))
+    }
+
+    /// Scopes as access tokens have them (RFC 6749, section 3.3).
+    fn scopes(&mut self, scopes: Option<&Items<String>>, place: &Place<'_>) -> Vec<Arc<str>> {
+        let mut found: Vec<Arc<str>> = Vec::new();
+        for (index, scope) in Items::iter(scopes) {
+            let is_legal = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+            if scope.is_empty() || !scope.bytes().all(is_legal) {
+                let place = place.item(index);
+                let message = format!("{} is no scope", shown(&place, scope));
+                self.problems.error_with(&place, message, "write each scope for itself, without spaces");
+            } else if !found.iter().any(|known| **known == **scope) {
+                found.push(Arc::from(scope.as_str()));
+            }
+        }
+        found
+    }
+}

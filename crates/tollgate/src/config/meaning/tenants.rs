@@ -1,0 +1,142 @@
+//! Whose servers and toolsets are: one namespace for each tenant, with what is shared in every one of them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use tollgate_catalog::{ServerFacts, ToolsetSettings};
+use tollgate_model::{Holder, ServerId, ServerName, TenantId};
+use tollgate_policy::Source;
+use tollgate_upstream::ServerSettings;
+
+use super::{Meaning, Servers, Standing};
+use crate::config::forms::Keyed;
+use crate::config::node::Place;
+use crate::config::section::{ConfigSection, ServerSection};
+
+/// What one tenant has beside its servers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TenantSettings {
+    /// Which tenant.
+    pub id: TenantId,
+    /// Its toolsets, in the order of the file.
+    pub toolsets: Vec<ToolsetSettings>,
+}
+
+/// Everything that is served, and to whom.
+#[derive(Default)]
+pub(super) struct Served {
+    pub(super) servers: Vec<ServerSettings>,
+    pub(super) facts: HashMap<ServerId, Arc<ServerFacts>>,
+    /// The one that is always there first.
+    pub(super) tenants: Vec<TenantSettings>,
+    /// The policies of the others.
+    pub(super) policies: BTreeMap<TenantId, Vec<Source>>,
+    /// Whether any server is named, be it left out.
+    pub(super) names_a_server: bool,
+}
+
+impl Meaning<'_> {
+    pub(super) fn served(&mut self, section: &ConfigSection, root: &Place<'_>) -> Served {
+        let message_bytes_max = section.limits.as_ref().and_then(|limits| limits.message_bytes_max);
+        let mut served = Served::default();
+        let own = Holder::default();
+        let mut names = Servers::default();
+        let place = root.key("servers");
+        self.servers(section.servers.as_ref(), &place, &own, message_bytes_max, &mut names, &mut served);
+        let toolsets = self.toolsets(section.toolsets.as_ref(), &root.key("toolsets"), &names);
+        served.tenants.push(TenantSettings { id: TenantId::default(), toolsets });
+        let shared = names.shared();
+        let place = root.key("tenants");
+        for (label, section) in Keyed::iter(section.tenants.as_ref()) {
+            let place = place.key(label);
+            let Some(id) = self.tenant(label, &place) else { continue };
+            let mut names = shared.clone();
+            let holder = Holder::Tenant(id.clone());
+            let servers_place = place.key("servers");
+            let servers = section.servers.as_ref();
+            self.servers(servers, &servers_place, &holder, message_bytes_max, &mut names, &mut served);
+            let toolsets = self.toolsets(section.toolsets.as_ref(), &place.key("toolsets"), &names);
+            if let Some(policy) = &section.policy {
+                let own = self.policy_files(policy.files.as_ref(), &place.key("policy").key("files"));
+                served.policies.insert(id.clone(), own);
+            }
+            served.tenants.push(TenantSettings { id, toolsets });
+        }
+        served
+    }
+
+    /// The tenant that a key stands for.
+    fn tenant(&mut self, label: &str, place: &Place<'_>) -> Option<TenantId> {
+        let name = self.name(label, place)?;
+        if name.as_str() == TenantId::default().as_str() {
+            let message = format!("the tenant `{label}` has what stands at the top of the file");
+            self.problems.error_with(place, message, "move its servers and toolsets to the top");
+            return None;
+        }
+        Some(TenantId::new(name.as_str()))
+    }
+
+    /// Adds the servers of one holder, or of all where the file says that they are shared.
+    fn servers(
+        &mut self,
+        section: Option<&Keyed<ServerSection>>,
+        place: &Place<'_>,
+        holder: &Holder,
+        message_bytes_max: Option<usize>,
+        names: &mut Servers,
+        served: &mut Served,
+    ) {
+        for (label, section) in Keyed::iter(section) {
+            let place = place.key(label);
+            let Some(name) = self.name(label, &place) else { continue };
+            served.names_a_server = true;
+            if let Some(other) = names.names.get(&name) {
+                self.taken(label, &name, other, holder, &place);
+                continue;
+            }
+            let shared = section.shared == Some(true);
+            if shared && *holder != Holder::default() {
+                let message = "a tenant's server is its own";
+                let suggestion = "move it to `servers` at the top of the file to share it with every tenant";
+                self.problems.error_with(&place.key("shared"), message, suggestion);
+            }
+            let disabled = section.disabled == Some(true);
+            let standing = Standing { label: label.to_owned(), disabled, shared };
+            names.names.insert(name.clone(), standing);
+            let facts = self.facts(section, &place);
+            if !disabled && let Some(settings) = self.server(name, section, &place, message_bytes_max) {
+                let holder = if shared { Holder::Shared } else { holder.clone() };
+                let settings = ServerSettings { holder, ..settings };
+                served.facts.extend(facts.map(|facts| (settings.id(), facts)));
+                served.servers.push(settings);
+            }
+        }
+    }
+
+    /// A name that another server has already.
+    fn taken(
+        &mut self,
+        label: &str,
+        name: &ServerName,
+        other: &Standing,
+        holder: &Holder,
+        place: &Place<'_>,
+    ) {
+        let message = if other.shared && *holder != Holder::default() {
+            format!("`{name}` is a shared server, which every tenant has under this name")
+        } else if other.label == label {
+            format!("`{label}` is already the name of another server")
+        } else {
+            format!("`{}` and `{label}` both become `{name}`", other.label)
+        };
+        self.problems.error_with(place, message, "rename one of them");
+    }
+}
+
+impl Servers {
+    /// The servers that every tenant has.
+    fn shared(&self) -> Self {
+        let shared = self.names.iter().filter(|(_, standing)| standing.shared);
+        Self { names: shared.map(|(name, standing)| (name.clone(), standing.clone())).collect() }
+    }
+}
