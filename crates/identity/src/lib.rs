@@ -11,6 +11,9 @@ use tollgate_store::Follower;
 
 pub use settings::IdentitySettings;
 
+/// Under which path the metadata of a resource is served, in front of the resource's own path.
+pub const METADATA_PATH: &str = "/.well-known/oauth-protected-resource";
+
 /// What a request says of who sends it.
 #[derive(Debug, Clone, Copy)]
 pub struct Presented<'a> {
@@ -80,6 +83,11 @@ impl Identity {
     /// The protected resource metadata of an endpoint (RFC 9728), as JSON; none if there is no issuer to name.
     pub fn metadata(&self, _resource: &str) -> Option<bytes::Bytes> {
         None
+    }
+
+    /// The stored state that callers are known by.
+    pub fn follower(&self) -> &Follower {
+        &self.0.follower
     }
 
     /// The tenants that callers may belong to.

@@ -40,15 +40,16 @@ impl Connections {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stages::Identified;
     use tollgate_model::{PrincipalId, Proof, TenantId};
 
     #[test]
     fn a_connection_is_its_owners() {
         let who = |tenant: TenantId, id| Arc::new(Principal::new(tenant, PrincipalId::new(id), Proof::Local));
         let alice = who(TenantId::default(), "alice");
-        let owner = Arc::clone(&alice);
+        let owner = Identified::as_if(Arc::clone(&alice));
         let connections = Connections::default();
-        let connection = Arc::new(Connection::new(SessionId::new("c"), (owner, None), None, 1, false));
+        let connection = Arc::new(Connection::new(SessionId::new("c"), &owner, None, 1, false));
         connections.add(connection, 1).expect("room");
         assert!(connections.find("c", &alice).is_some());
         assert!(connections.find("c", &who(TenantId::default(), "bob")).is_none());

@@ -1,6 +1,8 @@
 //! The gateway: what is configured now, and what it remembers.
 
-use std::sync::{Arc, Weak};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -11,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use tollgate_catalog::ListKind;
 use tollgate_mcp::{Message, Segments, methods};
 use tollgate_model::{Principal, ServerId};
+use tollgate_store::Confirmed;
 use tollgate_upstream::{Audience, EventKind, Isolation, Question, Server, ServerEvent, ServerStatus};
 
 use crate::connections::Connections;
@@ -20,15 +23,19 @@ use crate::logging;
 use crate::mailbox::Topic;
 use crate::mirror::Mirrors;
 use crate::policing::{self, Policing};
+use crate::resource::Bound;
 use crate::seal::Sealer;
 use crate::session::{Session, Sessions};
 use crate::setup::Setup;
 use crate::snapshot::{GatewayError, Snapshot, sees_other_things};
+use crate::standing::Standing;
 use crate::subscriptions::{self, Fanout};
 use crate::tasks::{self, Tasks};
 
 /// How many unread events of all servers together may wait. Those of one server may take up an eighth of it.
 const EVENTS_MAX: usize = 8192;
+/// How often it is looked whether the stored state can still be relied on.
+const CONFIRM_EVERY: Duration = Duration::from_millis(500);
 /// How often idle sessions are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
@@ -54,6 +61,10 @@ pub(crate) struct Inner {
     reloads: watch::Sender<()>,
     policing: Policing,
     local: Arc<Principal>,
+    standing: Standing,
+    bound: OnceLock<Bound>,
+    /// Whether the client on standard input is served, which proves nothing and needs not.
+    on_stdio: AtomicBool,
 }
 
 /// What operators see of a running gateway.
@@ -92,7 +103,11 @@ impl Gateway {
             reloads: watch::Sender::new(()),
             policing: Policing::default(),
             local: Arc::new(Principal::local()),
+            standing: Standing::default(),
+            bound: OnceLock::new(),
+            on_stdio: AtomicBool::new(false),
         }));
+        tokio::spawn(follow_what_is_taken_back(Arc::downgrade(&gateway.0), gateway.reloads()));
         tokio::spawn(follow_events(Arc::downgrade(&gateway.0), inbox));
         tokio::spawn(sweep(Arc::downgrade(&gateway.0)));
         tokio::spawn(policing::follow(Arc::downgrade(&gateway.0)));
@@ -123,6 +138,7 @@ impl Gateway {
                 }
             }
         }
+        self.look_again();
         self.0.reloads.send_replace(());
         Ok(())
     }
@@ -236,6 +252,43 @@ impl Gateway {
     /// Runs a task that a stop waits for.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.0.running.spawn(task);
+    }
+
+    /// Says where the gateway listens, which names its endpoints where no public URL does. Only the first word counts.
+    pub fn listens_at(&self, address: SocketAddr, tls: bool) {
+        let _ = self.0.bound.set(Bound::new(address, tls));
+    }
+
+    pub(crate) fn bound(&self) -> Option<&Bound> {
+        self.0.bound.get()
+    }
+
+    pub(crate) fn standing(&self) -> &Standing {
+        &self.0.standing
+    }
+
+    pub(crate) fn is_on_stdio(&self) -> bool {
+        self.0.on_stdio.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn serves_stdio(&self) {
+        self.0.on_stdio.store(true, Ordering::Relaxed);
+    }
+
+    /// Something may have been taken back: what is open, waits or is kept for whoever is no longer let in ends.
+    fn look_again(&self) {
+        self.0.standing.look_again();
+        for session in self.0.sessions.all() {
+            if self.is_taken_back(&session.latest.load()) {
+                self.end_session(&session);
+            }
+        }
+        for connection in self.0.connections.all() {
+            if self.is_taken_back(&connection.latest().load()) {
+                connection.close(self);
+            }
+        }
+        self.0.parked.retain(|who| !self.is_taken_back(who));
     }
 
     /// Whoever calls while no identity is configured.
@@ -371,6 +424,36 @@ async fn follow_events(gateway: Weak<Inner>, mut inbox: mpsc::Receiver<ServerEve
         let Some(inner) = gateway.upgrade() else { return };
         event.is_taken();
         Gateway(inner).told(event);
+    }
+}
+
+/// Looks again whenever the stored state has changed, or cannot be relied on any longer.
+async fn follow_what_is_taken_back(gateway: Weak<Inner>, mut reloads: watch::Receiver<()>) {
+    let look_again = || gateway.upgrade().map(|inner| Gateway(inner).look_again());
+    loop {
+        // Another configuration may bring another follower.
+        let Some(inner) = gateway.upgrade() else { return };
+        let follower = Gateway(inner).snapshot().identity.follower().clone();
+        let mut changes = follower.changes();
+        // What came in between.
+        look_again();
+        let mut ticks = tokio::time::interval(CONFIRM_EVERY);
+        let mut reliable = true;
+        loop {
+            tokio::select! {
+                Ok(()) = changes.changed() => drop(look_again()),
+                _ = ticks.tick() => {
+                    let before = std::mem::replace(&mut reliable, follower.confirmed() != Confirmed::TooOld);
+                    if before && !reliable {
+                        look_again();
+                    }
+                }
+                reloaded = reloads.changed() => match reloaded {
+                    Ok(()) => break,
+                    Err(_) => return,
+                },
+            }
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::input::{Asker, Bounds};
 use crate::mailbox::Mailbox;
 use crate::session::Session;
 use crate::snapshot::Snapshot;
+use crate::standing::Mark;
 
 /// A request on its way through the stages.
 pub(crate) struct Inbound {
@@ -33,6 +34,8 @@ pub(crate) struct Inbound {
     pub(crate) outlet: Mailbox,
     /// The session of a legacy client.
     pub(crate) session: Option<Arc<Session>>,
+    /// Up to when what was taken back is known not to concern the caller.
+    pub(crate) as_of: Mark,
 }
 
 impl Inbound {
@@ -47,6 +50,7 @@ impl Inbound {
             param_headers: None,
             outlet: self.outlet.clone(),
             session: self.session.clone(),
+            as_of: self.as_of,
         }
     }
 

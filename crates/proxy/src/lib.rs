@@ -23,6 +23,7 @@ mod policing;
 mod refuse;
 mod replay;
 mod reply;
+mod resource;
 mod roots;
 mod seal;
 mod session;
@@ -30,6 +31,7 @@ mod settings;
 mod setup;
 mod snapshot;
 mod stages;
+mod standing;
 mod subscriptions;
 mod tasks;
 

@@ -60,12 +60,13 @@ async fn tell(gateway: &Gateway, session: &Session, text: &Segments) {
     let snapshot = gateway.snapshot();
     let endpoint = snapshot.endpoint(session.caller.tenant(), session.endpoint.as_ref());
     let Some(endpoint) = endpoint else { return };
+    let caller = session.caller_now();
     let servers = endpoint.servers().iter().filter_map(|name| {
-        let (permit, _) = policy::look(gateway, &session.caller, endpoint.name(), name)?;
+        let (permit, _) = policy::look(gateway, &caller, endpoint.name(), name)?;
         Some((snapshot.server(session.caller.tenant(), name)?, permit))
     });
-    let routes = servers
-        .filter_map(|(server, permit)| Some((server, route::opened(server, &session.caller, &permit)?)));
+    let routes =
+        servers.filter_map(|(server, permit)| Some((server, route::opened(server, &caller, &permit)?)));
     join_all(routes.filter(|(_, route)| route.link().era() == Era::Legacy).map(|(server, route)| async move {
         if let Err(error) = dispatch::tell(route.link(), text.clone()).await {
             tracing::debug!(server = %server.id().label(), %error, "the server did not hear that roots have changed");

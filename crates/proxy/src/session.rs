@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use tollgate_mcp::{Kind, LogLevel, Message, Segments, methods};
 use tollgate_model::{Caller, Code, EndpointName, Principal, Refusal, SessionId, Stage};
 use tollgate_telemetry::counters;
@@ -16,13 +17,17 @@ use crate::mailbox::{Mailbox, Topic};
 use crate::replay::{Reader, Streams};
 use crate::roots::{self, Telling};
 use crate::settings::{ProxySettings, ResumeSettings};
+use crate::stages::Identified;
+use crate::standing::Latest;
 use crate::subscriptions::Subscriptions;
 
 /// One client's session at one endpoint.
 #[derive(Debug)]
 pub(crate) struct Session {
-    /// The caller; its `session` is this session's id.
+    /// The caller as of `initialize`; its `session` is this session's id. Who it is never changes.
     pub(crate) caller: Caller,
+    /// What the caller proved last: groups and scopes may be others than at the beginning.
+    pub(crate) latest: Latest,
     /// The endpoint that the session was opened at; none for the merged one.
     pub(crate) endpoint: Option<EndpointName>,
     /// The requests under way.
@@ -47,6 +52,7 @@ const NO_LEVEL: u8 = u8::MAX;
 impl Session {
     pub(crate) fn new(caller: Caller, endpoint: Option<EndpointName>) -> Self {
         Self {
+            latest: Arc::new(ArcSwap::new(Arc::clone(&caller.who))),
             caller,
             endpoint,
             in_flight: InFlight::default(),
@@ -59,6 +65,18 @@ impl Session {
             log_level: AtomicU8::new(NO_LEVEL),
             telling_roots: Telling::default(),
         }
+    }
+
+    /// A request of the session has proved who sends it.
+    pub(crate) fn proved(&self, who: &Identified) {
+        if !Arc::ptr_eq(&self.latest.load(), who.who()) {
+            self.latest.store(Arc::clone(who.who()));
+        }
+    }
+
+    /// The caller as of what it proved last: for what is done beside its requests.
+    pub(crate) fn caller_now(&self) -> Caller {
+        Caller { who: self.latest.load_full(), ..self.caller.clone() }
     }
 
     /// The least severe log message that the client wants, if it has said so.

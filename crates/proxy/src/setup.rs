@@ -6,7 +6,9 @@ use std::sync::Arc;
 use tollgate_catalog::{
     Known, KnownServer, KnownToolset, Pick, ServerFacts, ToolDefinition, ToolsetSettings,
 };
+use tollgate_identity::{Identity, IdentitySettings};
 use tollgate_model::{ServerId, TenantId};
+use tollgate_store::Follower;
 use tollgate_upstream::ServerSettings;
 
 use crate::settings::ProxySettings;
@@ -23,6 +25,8 @@ pub struct Setup {
     pub facts: HashMap<ServerId, Arc<ServerFacts>>,
     /// The tenants, each once. Callers of any other are served nothing.
     pub tenants: Vec<TenantSetup>,
+    /// By what callers are known.
+    pub identity: Identity,
 }
 
 /// What one tenant has beside its servers.
@@ -35,14 +39,15 @@ pub struct TenantSetup {
 }
 
 impl Setup {
-    /// These servers and toolsets, for the one tenant that is there without tenants.
+    /// These servers and toolsets, for the one tenant that is there without tenants, and without identity.
     pub fn new(
         settings: ProxySettings,
         servers: Vec<ServerSettings>,
         toolsets: Vec<ToolsetSettings>,
     ) -> Self {
         let tenants = vec![TenantSetup { id: TenantId::default(), toolsets }];
-        Self { settings, servers, facts: HashMap::new(), tenants }
+        let identity = Identity::new(IdentitySettings::default(), Follower::of_nothing());
+        Self { settings, servers, facts: HashMap::new(), tenants, identity }
     }
 
     /// Everything that policies of a tenant may be about. `tools` says what is known of a server's tools.

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tollgate_catalog::{Catalog, CatalogError, Endpoint, ListKind, ToolsetSettings};
+use tollgate_identity::Identity;
 use tollgate_model::{EndpointName, ServerId, ServerName, TenantId};
 use tollgate_upstream::{Server, ServerEvent, ServerSettings, SettingsError};
 
+use crate::resource::Bound;
 use crate::seal::NoRandomness;
 use crate::settings::ProxySettings;
 use crate::setup::{Setup, TenantSetup};
@@ -21,6 +23,8 @@ pub(crate) struct Snapshot {
     /// The path under which the public URL puts this gateway, without a slash at its end. A reverse proxy may strip it
     /// or leave it.
     pub(crate) public_prefix: String,
+    /// By what callers are known.
+    pub(crate) identity: Identity,
 }
 
 /// What the callers of one tenant may know of.
@@ -65,7 +69,7 @@ impl Snapshot {
         running: &[Server],
         events: &mpsc::Sender<ServerEvent>,
     ) -> Result<Self, GatewayError> {
-        let Setup { settings, servers, tenants, .. } = setup;
+        let Setup { settings, servers, tenants, identity, .. } = setup;
         let running: HashMap<&ServerId, &Server> =
             running.iter().map(|server| (server.id(), server)).collect();
         let start = |wanted: ServerSettings| {
@@ -84,7 +88,17 @@ impl Snapshot {
             views.insert(id, view);
         }
         let public_prefix = settings.public_url.as_deref().map(path_of).unwrap_or_default().to_owned();
-        Ok(Self { settings, servers, views, public_prefix })
+        Ok(Self { settings, servers, views, public_prefix, identity })
+    }
+
+    /// What the canonical URIs of endpoints begin with, for a client that sends this `Host`.
+    pub(crate) fn base<'a>(&'a self, bound: Option<&'a Bound>, host: &str) -> &'a str {
+        match (&self.settings.public_url, bound) {
+            (Some(url), _) => url,
+            (None, Some(bound)) => bound.base(host),
+            // No listener of ours: whoever calls has one.
+            (None, None) => "http://localhost",
+        }
     }
 
     /// Every server, in the order of the configuration.

@@ -54,6 +54,7 @@ impl Running {
         admin: Option<(Listener, Vec<String>)>,
     ) -> std::io::Result<Self> {
         let workers = Workers::start()?;
+        gateway.listens_at(data.address(), data.is_tls());
         let data = data.on(Arc::clone(&workers));
         let draining = Arc::new(AtomicBool::new(false));
         let admin = admin.map(|(listener, hosts)| {

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::Signal;
+use tollgate_identity::{Identity, IdentitySettings};
 use tollgate_proxy::{Gateway, Setup, TenantSetup};
+use tollgate_store::Follower;
 use tollgate_telemetry::events::{ConfigRejected, ConfigReloaded, NoIdentity, RestartNeeded};
 use tollgate_upstream::Transport;
 
@@ -127,6 +129,7 @@ fn setup(config: &Config) -> Setup {
         servers: config.servers.clone(),
         facts: config.facts.clone(),
         tenants: tenants.collect(),
+        identity: Identity::new(IdentitySettings::default(), Follower::of_nothing()),
     }
 }
 

@@ -12,14 +12,15 @@ use futures_util::stream::FuturesUnordered;
 use http::{Response, StatusCode};
 use tollgate_catalog::Endpoint;
 use tollgate_mcp::{Kind, Message, Segments, json, methods};
-use tollgate_model::{Code, Era, Refusal, Revision, Stage};
+use tollgate_model::{Caller, Code, Era, Refusal, Revision, Stage};
 
 use super::body::Body;
-use super::call::Call;
+use super::call::{Call, Ended};
 use super::front::{empty, events, json as json_response};
 use super::headers::Accepts;
 use super::intake::{self, NotTaken};
 use super::resume;
+use super::streamable::no_answer;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::mailbox::Mailbox;
@@ -28,6 +29,8 @@ use crate::reply::Reply;
 use crate::session::Session;
 use crate::settings::ProxySettings;
 use crate::snapshot::Snapshot;
+use crate::stages::Identified;
+use crate::standing::Leash;
 
 /// Whether these bytes can only be a batch.
 pub(crate) fn is_array(bytes: &[u8]) -> bool {
@@ -86,6 +89,7 @@ impl Answers {
     pub(crate) fn begin(
         gateway: &Gateway,
         snapshot: &Arc<Snapshot>,
+        who: &Identified,
         endpoint: &Arc<Endpoint>,
         session: &Arc<Session>,
         batch: Batch,
@@ -96,7 +100,7 @@ impl Answers {
             let started = match message {
                 Ok(message) if message.kind() == Kind::Request => {
                     answers.requests += 1;
-                    answers.start(gateway, snapshot, endpoint, session, message, outlet)
+                    answers.start(gateway, snapshot, who, (endpoint, session), message, outlet)
                 }
                 Ok(message) => {
                     session.hear(gateway, message);
@@ -115,8 +119,8 @@ impl Answers {
         &mut self,
         gateway: &Gateway,
         snapshot: &Arc<Snapshot>,
-        endpoint: &Arc<Endpoint>,
-        session: &Arc<Session>,
+        who: &Identified,
+        (endpoint, session): (&Arc<Endpoint>, &Arc<Session>),
         message: Message,
         outlet: &Mailbox,
     ) -> Result<(), NotTaken> {
@@ -132,12 +136,13 @@ impl Answers {
         let inbound = Inbound {
             message,
             id,
-            caller: session.caller.clone(),
+            caller: Caller { who: Arc::clone(who.who()), source: who.source(), ..session.caller.clone() },
             endpoint: Arc::clone(endpoint),
             snapshot: Arc::clone(snapshot),
             param_headers: None,
             outlet: outlet.clone(),
             session: Some(Arc::clone(session)),
+            as_of: who.as_of(),
         };
         self.calls.push(Box::pin(Call::new(gateway.clone(), inbound, Some(place)).finish()));
         Ok(())
@@ -186,6 +191,7 @@ impl Answers {
 pub(crate) async fn answer(
     gateway: &Gateway,
     snapshot: Arc<Snapshot>,
+    who: &Identified,
     endpoint: &Arc<Endpoint>,
     session: Arc<Session>,
     accepts: Accepts,
@@ -197,7 +203,7 @@ pub(crate) async fn answer(
         // Nobody would read it.
         outlet.close();
     }
-    let mut answers = Answers::begin(gateway, &snapshot, endpoint, &session, batch, &outlet);
+    let mut answers = Answers::begin(gateway, &snapshot, who, endpoint, &session, batch, &outlet);
     if answers.requests == 0 && answers.replies.is_empty() {
         return empty(StatusCode::ACCEPTED);
     }
@@ -222,7 +228,11 @@ pub(crate) async fn answer(
     if !is_done {
         let reader = session.open_answer(&outlet, &settings.resume);
         gateway.spawn(answers.run(outlet));
-        return resume::begin(session, reader, 0, settings);
+        let leash = Leash::of_answer(gateway, who.who(), who.as_of());
+        return resume::begin(session, reader, 0, leash, settings);
+    }
+    if gateway.was_taken_back(who.who(), who.as_of()) {
+        return no_answer(gateway, Ended::TakenBack, Era::Legacy);
     }
     match answers.array() {
         Some(body) => json_response(Reply { status: 200, body }),

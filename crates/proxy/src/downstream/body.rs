@@ -17,6 +17,7 @@ use crate::gateway::Gateway;
 use crate::mailbox::Mailbox;
 use crate::replay::Reader;
 use crate::session::Session;
+use crate::standing::Leash;
 
 /// The body of a response.
 pub struct Body(Shape);
@@ -43,6 +44,7 @@ struct CallStream {
 /// The only stream of a connection.
 struct WaitingStream {
     mailbox: Mailbox,
+    leash: Leash,
     events: Events,
     /// What is left behind when the client goes.
     _left: LeftConnection,
@@ -51,6 +53,7 @@ struct WaitingStream {
 /// A stream of a session: a request's own, or the one for what belongs to none. A client that loses it can come back.
 struct SessionStream {
     reader: Reader,
+    leash: Leash,
     events: Events,
     _left: LeftSession,
 }
@@ -143,23 +146,25 @@ impl Body {
     pub(crate) fn session_stream(
         session: Arc<Session>,
         reader: Reader,
+        leash: Leash,
         first: Bytes,
         keep_alive: Duration,
     ) -> Self {
         let events = Events::new(first, keep_alive);
-        Self(Shape::Session(Box::new(SessionStream { reader, events, _left: LeftSession(session) })))
+        Self(Shape::Session(Box::new(SessionStream { reader, leash, events, _left: LeftSession(session) })))
     }
 
     pub(crate) fn connection_stream(
         gateway: Gateway,
         connection: Arc<Connection>,
+        leash: Leash,
         first: Bytes,
         keep_alive: Duration,
     ) -> Self {
         let mailbox = connection.outbox().clone();
         let events = Events::new(first, keep_alive);
         let left = LeftConnection(gateway, connection);
-        Self(Shape::Stream(Box::new(WaitingStream { mailbox, events, _left: left })))
+        Self(Shape::Stream(Box::new(WaitingStream { mailbox, leash, events, _left: left })))
     }
 }
 
@@ -182,7 +187,10 @@ impl http_body::Body for Body {
                 })
             }
             Shape::Session(stream) => {
-                let SessionStream { reader, events, .. } = &mut **stream;
+                let SessionStream { reader, leash, events, .. } = &mut **stream;
+                if leash.poll_lost(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
                 events.poll(cx, |cx| {
                     let next = reader.poll_next(cx);
                     next.map(|next| {
@@ -191,7 +199,10 @@ impl http_body::Body for Body {
                 })
             }
             Shape::Stream(stream) => {
-                let WaitingStream { mailbox, events, .. } = &mut **stream;
+                let WaitingStream { mailbox, leash, events, .. } = &mut **stream;
+                if leash.poll_lost(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
                 events.poll(cx, |cx| {
                     mailbox.poll_next(cx).map(|next| next.map(|message| encode_event(&message, None)))
                 })

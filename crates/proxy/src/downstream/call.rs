@@ -1,12 +1,13 @@
 //! One request being answered, apart from how its answer travels.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Sleep;
 use tollgate_mcp::Segments;
-use tollgate_model::Era;
+use tollgate_model::{Era, Principal};
 
 use super::headers::Accepts;
 use crate::gateway::Gateway;
@@ -15,8 +16,18 @@ use crate::inbound::Inbound;
 use crate::life;
 use crate::mailbox::Mailbox;
 use crate::reply::Reply;
+use crate::standing::{Leash, Mark};
 
-type Answering = Pin<Box<dyn Future<Output = Option<Reply>> + Send>>;
+type Answering = Pin<Box<dyn Future<Output = Result<Reply, Ended>> + Send>>;
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The client has cancelled the request.
+    Cancelled,
+    /// What the caller had proved was taken back.
+    TakenBack,
+}
 
 /// A request being answered. It is driven by whoever waits for the answer; if that one leaves, a modern request is
 /// cancelled, and a legacy one goes on by itself (2025-11-25, transports; 2026-07-28, cancellation).
@@ -24,6 +35,8 @@ pub(crate) struct Call {
     gateway: Gateway,
     answering: Option<Answering>,
     outlet: Mailbox,
+    who: Arc<Principal>,
+    as_of: Mark,
     /// The reply, when it is known and notifications are still to go before it.
     reply: Option<Reply>,
     goes_on_alone: bool,
@@ -35,8 +48,8 @@ pub(crate) enum First {
     Reply(Reply),
     /// It begins with something else, or takes long: it has to be streamed.
     Stream(Call),
-    /// The client cancelled it: there is no answer.
-    Cancelled,
+    /// There is none.
+    Ended(Ended, Gateway),
 }
 
 impl Call {
@@ -44,23 +57,38 @@ impl Call {
         let outlet = inbound.outlet.clone();
         let goes_on_alone = inbound.era() == Era::Legacy;
         let answerer = gateway.clone();
+        let (who, as_of) = (Arc::clone(&inbound.caller.who), inbound.as_of);
+        // Whatever is taken back is looked for before anything is done, and then only while the answer is waited for.
         let answering: Answering = match place {
-            None => Box::pin(async move { Some(life::answer(&answerer, &inbound).await) }),
+            _ if gateway.was_taken_back(&who, as_of) => Box::pin(std::future::ready(Err(Ended::TakenBack))),
+            None => Box::pin(async move {
+                tokio::select! {
+                    biased;
+                    reply = life::answer(&answerer, &inbound) => Ok(reply),
+                    () = answerer.taken_back(&inbound.caller.who, as_of) => Err(Ended::TakenBack),
+                }
+            }),
             Some(mut place) => Box::pin(async move {
                 tokio::select! {
                     biased;
-                    reply = life::answer(&answerer, &inbound) => Some(reply),
-                    () = place.cancelled() => None,
+                    reply = life::answer(&answerer, &inbound) => Ok(reply),
+                    () = place.cancelled() => Err(Ended::Cancelled),
+                    () = answerer.taken_back(&inbound.caller.who, as_of) => Err(Ended::TakenBack),
                 }
             }),
         };
-        Self { gateway, answering: Some(answering), outlet, reply: None, goes_on_alone }
+        Self { gateway, answering: Some(answering), outlet, who, as_of, reply: None, goes_on_alone }
+    }
+
+    /// Holds the stream of the answer to who asked.
+    pub(crate) fn leash(&self) -> Leash {
+        Leash::of_answer(&self.gateway, &self.who, self.as_of)
     }
 
     /// Waits for the reply alone; notifications go where the outlet leads.
     pub(crate) async fn finish(mut self) -> Option<Reply> {
         let reply = match &mut self.answering {
-            Some(answering) => answering.as_mut().await,
+            Some(answering) => answering.as_mut().await.ok(),
             None => None,
         };
         self.answering = None;
@@ -110,9 +138,9 @@ impl Call {
         .await;
         match begin {
             None => First::Stream(self),
-            Some(None) => First::Cancelled,
-            Some(Some((reply, false))) => First::Reply(reply),
-            Some(Some((reply, true))) => {
+            Some(Err(ended)) => First::Ended(ended, self.gateway.clone()),
+            Some(Ok((reply, false))) => First::Reply(reply),
+            Some(Ok((reply, true))) => {
                 self.reply = Some(reply);
                 First::Stream(self)
             }
@@ -121,6 +149,11 @@ impl Call {
 
     /// The next message of the answer as a stream; none after the reply.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Segments>> {
+        if self.gateway.was_taken_back(&self.who, self.as_of) {
+            // Not only what it says: the request itself ends.
+            self.answering = None;
+            return Poll::Ready(None);
+        }
         if let Some(message) = self.outlet.pop() {
             return Poll::Ready(Some(message));
         }
@@ -128,7 +161,7 @@ impl Call {
             && self.answering.is_some()
             && let Poll::Ready(reply) = self.poll_reply(cx)
         {
-            self.reply = reply;
+            self.reply = reply.ok();
         }
         // What others put in while this request is being answered wakes the reader too.
         if let Poll::Ready(Some(message)) = self.outlet.poll_next(cx) {
@@ -141,8 +174,8 @@ impl Call {
         }
     }
 
-    fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
-        let Some(answering) = &mut self.answering else { return Poll::Ready(None) };
+    fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reply, Ended>> {
+        let Some(answering) = &mut self.answering else { return Poll::Ready(Err(Ended::Cancelled)) };
         let reply = std::task::ready!(answering.as_mut().poll(cx));
         self.answering = None;
         Poll::Ready(reply)
@@ -156,7 +189,7 @@ impl Drop for Call {
         {
             self.outlet.close();
             self.gateway.spawn(async move {
-                answering.await;
+                let _ = answering.await;
             });
         }
     }

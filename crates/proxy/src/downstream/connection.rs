@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tollgate_catalog::Endpoint;
 use tollgate_mcp::{Kind, Message, Segments, methods};
@@ -21,14 +22,14 @@ use crate::refuse;
 use crate::reply::Reply;
 use crate::session::Session;
 use crate::snapshot::Snapshot;
+use crate::stages::Identified;
+use crate::standing::{Latest, Mark};
 
 /// One such client.
 pub(crate) struct Connection {
     id: SessionId,
-    /// Whose it is.
-    owner: Arc<Principal>,
-    /// Where it is from.
-    source: Option<IpAddr>,
+    /// What its client proved last. Who it is never changes.
+    latest: Latest,
     endpoint: Option<EndpointName>,
     outbox: Mailbox,
     /// Requests under way, in the session or without one: a client numbers all of them together.
@@ -41,15 +42,14 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(
         id: SessionId,
-        (owner, source): (Arc<Principal>, Option<IpAddr>),
+        who: &Identified,
         endpoint: Option<EndpointName>,
         queue_max: usize,
         modern: bool,
     ) -> Self {
         Self {
             id,
-            owner,
-            source,
+            latest: Arc::new(ArcSwap::new(Arc::clone(who.who()))),
             endpoint,
             outbox: Mailbox::new(queue_max),
             in_flight: InFlight::default(),
@@ -67,7 +67,17 @@ impl Connection {
     }
 
     pub(crate) fn is_of(&self, who: &Principal) -> bool {
-        (&self.owner.tenant, &self.owner.id) == (&who.tenant, &who.id)
+        let owner = self.latest.load();
+        (&owner.tenant, &owner.id) == (&who.tenant, &who.id)
+    }
+
+    pub(crate) fn endpoint(&self) -> Option<&EndpointName> {
+        self.endpoint.as_ref()
+    }
+
+    /// What its client proved last.
+    pub(crate) fn latest(&self) -> &Latest {
+        &self.latest
     }
 
     /// The client has gone: what it asked for is cancelled, and its session ends.
@@ -87,19 +97,26 @@ impl Connection {
     }
 
     /// Takes a message in. Answers go to the outbox; an error says that the message was none.
-    pub(crate) fn receive(self: &Arc<Self>, gateway: &Gateway, bytes: Bytes) -> Result<(), NotTaken> {
+    pub(crate) fn receive(
+        self: &Arc<Self>,
+        gateway: &Gateway,
+        who: &Identified,
+        bytes: Bytes,
+    ) -> Result<(), NotTaken> {
+        who.check(gateway)?;
+        self.latest.store(Arc::clone(who.who()));
         let snapshot = gateway.snapshot();
         if batch::is_array(&bytes)
             && let Some(session) = self.session.get().filter(|session| batch::are_served(session))
         {
-            return self.batch(gateway, &snapshot, session, &bytes);
+            return self.batch(gateway, &snapshot, who, session, &bytes);
         }
         let message = intake::parse(bytes, &snapshot.settings)?;
         let era = if self.modern { classify::era(&message, VersionHeader::Absent) } else { Era::Legacy };
         match message.kind() {
             Kind::Request => {
                 let id = message.id_raw().unwrap_or_default();
-                self.request(gateway, snapshot, message, era)
+                self.request(gateway, snapshot, who, message, era)
                     .map_err(|refusal| NotTaken::new(refusal, Some(id)))
             }
             Kind::Notification | Kind::Result | Kind::Error => {
@@ -121,6 +138,7 @@ impl Connection {
         self: &Arc<Self>,
         gateway: &Gateway,
         snapshot: &Arc<Snapshot>,
+        who: &Identified,
         session: &Arc<Session>,
         bytes: &Bytes,
     ) -> Result<(), NotTaken> {
@@ -128,7 +146,7 @@ impl Connection {
         let batch = Batch::split(bytes, &snapshot.settings)?;
         // As for a single request.
         let replying = self.in_flight.replying();
-        let answers = Answers::begin(gateway, snapshot, &endpoint, session, batch, &self.outbox);
+        let answers = Answers::begin(gateway, snapshot, who, &endpoint, session, batch, &self.outbox);
         let (connection, replier) = (Arc::clone(self), gateway.clone());
         gateway.spawn(async move {
             if let Some(array) = answers.all().await {
@@ -140,7 +158,7 @@ impl Connection {
     }
 
     fn served(&self, snapshot: &Snapshot) -> Result<Arc<Endpoint>, Refusal> {
-        let endpoint = snapshot.endpoint(&self.owner.tenant, self.endpoint.as_ref()).cloned();
+        let endpoint = snapshot.endpoint(&self.latest.load().tenant, self.endpoint.as_ref()).cloned();
         endpoint.ok_or_else(|| {
             Refusal::new(Stage::Transport, Code::UnknownEndpoint, "this endpoint is not served any more")
         })
@@ -150,23 +168,25 @@ impl Connection {
         self: &Arc<Self>,
         gateway: &Gateway,
         snapshot: Arc<Snapshot>,
+        identified: &Identified,
         message: Message,
         era: Era,
     ) -> Result<(), Refusal> {
         let endpoint = self.served(&snapshot)?;
+        let (who, source) = (Arc::clone(identified.who()), identified.source());
         if era == Era::Modern {
             let profile = classify::modern_profile(&message)?;
-            let (who, source) = (Arc::clone(&self.owner), self.source);
             let caller = Caller { who, session: None, client: Arc::new(profile), source };
-            return self.start(gateway, snapshot, endpoint, message, caller, None);
+            return self.start(gateway, snapshot, endpoint, message, (caller, identified.as_of()), None);
         }
         if message.method() == methods::INITIALIZE {
-            return self.initialize(gateway, snapshot, endpoint, &message);
+            return self.initialize(gateway, snapshot, endpoint, &message, (who, source));
         }
         match self.session.get() {
             Some(session) => {
-                let caller = session.caller.clone();
-                self.start(gateway, snapshot, endpoint, message, caller, Some(Arc::clone(session)))
+                let caller = Caller { who, source, ..session.caller.clone() };
+                let session = Some(Arc::clone(session));
+                self.start(gateway, snapshot, endpoint, message, (caller, identified.as_of()), session)
             }
             // Before a session there is nothing a legacy client may ask but whether anyone is there.
             None if message.method() == methods::PING => {
@@ -190,7 +210,7 @@ impl Connection {
         snapshot: Arc<Snapshot>,
         endpoint: Arc<Endpoint>,
         message: Message,
-        caller: Caller,
+        (caller, as_of): (Caller, Mark),
         session: Option<Arc<Session>>,
     ) -> Result<(), Refusal> {
         let id = message.id_raw().unwrap_or_default();
@@ -198,8 +218,9 @@ impl Connection {
         let replying = self.in_flight.replying();
         let place = self.in_flight.enter(&id, snapshot.settings.in_flight_max)?;
         let outlet = self.outbox.clone();
+        let param_headers = None;
         let inbound =
-            Inbound { message, id, caller, endpoint, snapshot, param_headers: None, outlet, session };
+            Inbound { message, id, caller, endpoint, snapshot, param_headers, outlet, session, as_of };
         let call = Call::new(gateway.clone(), inbound, Some(place));
         let (connection, replier) = (Arc::clone(self), gateway.clone());
         gateway.spawn(async move {
@@ -217,13 +238,13 @@ impl Connection {
         snapshot: Arc<Snapshot>,
         endpoint: Arc<Endpoint>,
         message: &Message,
+        (who, source): (Arc<Principal>, Option<IpAddr>),
     ) -> Result<(), Refusal> {
         if self.session.get().is_some() {
             let text = "this connection's session is open already";
             return Err(Refusal::new(Stage::Session, Code::InvalidRequest, text));
         }
         let profile = classify::legacy_profile(message)?;
-        let (who, source) = (Arc::clone(&self.owner), self.source);
         let caller = Caller { who, session: Some(self.id.clone()), client: Arc::new(profile), source };
         let id = message.id_raw().unwrap_or_default();
         let place = self.in_flight.enter(&id, snapshot.settings.in_flight_max)?;
@@ -231,6 +252,7 @@ impl Connection {
         gateway.clone().spawn(async move {
             let mut session = Session::new(caller, connection.endpoint.clone());
             session.in_flight = connection.in_flight.clone();
+            session.latest = Arc::clone(&connection.latest);
             let session = Arc::new(session);
             let opened = match hello::initialize(&gateway, &snapshot, &endpoint, &session.caller).await {
                 Ok(result) => connection.opened(&gateway, &snapshot, &session).map(|()| result),

@@ -1,39 +1,34 @@
 //! The data plane over HTTP: what comes before any message is read, and which handler an address leads to.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CONTENT_TYPE, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CONTENT_TYPE, RETRY_AFTER, VARY,
+    WWW_AUTHENTICATE,
 };
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tollgate_catalog::Endpoint;
-use tollgate_model::{Code, Era, Principal, Refusal, Stage, TenantId};
+use tollgate_identity::NotKnown;
+use tollgate_model::{Code, Era, Refusal, Stage, TenantId};
 
 use super::address::{Peer, client_address};
 use super::body::Body;
 use super::classify::VersionHeader;
-use super::{headers, sse, streamable};
+use super::{headers, intake, metadata, sse, streamable};
 use crate::gateway::Gateway;
 use crate::refuse;
 use crate::reply::Reply;
+use crate::resource::{Address, Family, Name};
 use crate::snapshot::Snapshot;
-use crate::stages::policy;
-
-/// The path of the Streamable HTTP endpoints: `/mcp` and `/mcp/{endpoint}`.
-const MCP_PATH: &str = "/mcp";
-/// The path of the HTTP+SSE streams: `/sse` and `/sse/{endpoint}`.
-const SSE_PATH: &str = "/sse";
-/// The path to which HTTP+SSE clients post.
-pub(crate) const MESSAGES_PATH: &str = "/messages";
+use crate::stages::{Identified, identify, policy};
 
 /// Where an address leads. An endpoint is absent if nothing of its name is served.
 enum Place {
     Mcp(Option<Arc<Endpoint>>),
     Sse(Option<Arc<Endpoint>>),
-    Messages,
+    Messages(Option<Arc<Endpoint>>),
     Nowhere,
 }
 
@@ -44,7 +39,7 @@ impl Place {
         match self {
             Self::Mcp(endpoint) => Self::Mcp(filter(endpoint)),
             Self::Sse(endpoint) => Self::Sse(filter(endpoint)),
-            Self::Messages | Self::Nowhere => self,
+            Self::Messages(_) | Self::Nowhere => self,
         }
     }
 }
@@ -57,92 +52,136 @@ where
     let snapshot = gateway.snapshot();
     let settings = &snapshot.settings;
     let era = VersionHeader::read(request.headers()).era();
-    let checked = headers::check_host(request.uri(), request.headers(), settings)
-        .and_then(|host| headers::check_origin(request.headers(), host, settings))
-        .and_then(|origin| headers::check_query(request.uri()).map(|()| origin))
-        .and_then(|origin| headers::check_size(request.headers()).map(|()| origin));
-    let origin = match checked {
-        Ok(origin) => origin,
+    let path = request.uri().path();
+    let metadata = metadata::path_of(path, &snapshot.public_prefix);
+    let checked = headers::check_host(request.uri(), request.headers(), settings).and_then(|host| {
+        // Metadata is for every origin.
+        let origin = match metadata {
+            Some(_) => None,
+            None => headers::check_origin(request.headers(), host, settings)?,
+        };
+        headers::check_query(request.uri())?;
+        headers::check_size(request.headers())?;
+        Ok((host, origin))
+    });
+    let (host, origin) = match checked {
+        Ok(checked) => checked,
         Err(refusal) => {
             let client = client_address(&peer, request.headers(), &settings.trusted_proxies);
             tracing::warn!(%client, refusal = %refusal, "turned away");
             return refused(gateway, &refusal, era, None);
         }
     };
+    if let Some(path) = metadata {
+        return metadata::answer(gateway, &snapshot, host, path, &request);
+    }
     let mut response = if headers::is_preflight(request.method(), request.headers()) {
         preflight()
     } else if gateway.is_draining() {
         let refusal = Refusal::new(Stage::Transport, Code::Draining, "the gateway is stopping");
         refused(gateway, &refusal, era, None)
     } else {
-        let source = client_address(&peer, request.headers(), &settings.trusted_proxies);
-        let who = (gateway.local_caller(), source);
-        route(gateway, snapshot, who, request, era).await
+        let path = path.strip_prefix(snapshot.public_prefix.as_str()).unwrap_or(path);
+        match Address::read(path) {
+            Some(address) => match identify(gateway, &snapshot, &peer, &request, (host, address)).await {
+                Ok(who) => {
+                    let endpoint = place(&snapshot, &who.who().tenant, address);
+                    route(gateway, Arc::clone(&snapshot), who, endpoint, request, era).await
+                }
+                Err(not_known) => {
+                    intake::discard(request.into_body()).await;
+                    unknown(gateway, &not_known, era)
+                }
+            },
+            None => refused(gateway, &nowhere(), era, None),
+        }
     };
     if let Some(origin) = origin {
         let map = response.headers_mut();
         map.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         map.insert(
             ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static("Mcp-Session-Id, MCP-Protocol-Version"),
+            HeaderValue::from_static("Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate, Retry-After"),
         );
         map.append(VARY, HeaderValue::from_static("Origin"));
     }
     response
 }
 
+/// Who calls, by what the request says before its body, and by its connection.
+async fn identify<B>(
+    gateway: &Gateway,
+    snapshot: &Snapshot,
+    peer: &Peer,
+    request: &Request<B>,
+    (host, address): (&str, Address<'_>),
+) -> Result<Identified, NotKnown> {
+    let source = client_address(peer, request.headers(), &snapshot.settings.trusted_proxies);
+    if snapshot.identity.is_off() {
+        return Ok(identify::local(gateway, Some(source)));
+    }
+    let resource = address.resource(snapshot.base(gateway.bound(), host));
+    // On the heap: finding out may mean to ask somebody, and most often does not.
+    identify::over_http(gateway, snapshot, (peer, request.headers()), source, &resource).await
+}
+
 async fn route<B>(
     gateway: &Gateway,
     snapshot: Arc<Snapshot>,
-    (who, source): (Arc<Principal>, IpAddr),
+    who: Identified,
+    place: Place,
     request: Request<B>,
     era: Era,
 ) -> Response<Body>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
 {
-    let path = request.uri().path();
-    let path = path.strip_prefix(snapshot.public_prefix.as_str()).unwrap_or(path);
-    let place =
-        place(&snapshot, &who.tenant, path).seen(|at| !policy::hides(gateway, (&who, source), era, at));
+    let place = place.seen(|at| !policy::hides(gateway, &who, era, at));
     match (place, request.method()) {
         (Place::Mcp(endpoint), &Method::POST) => {
-            streamable::post(gateway, snapshot, (who, source), endpoint, request).await
+            streamable::post(gateway, snapshot, who, endpoint, request).await
         }
         (Place::Mcp(endpoint), &Method::GET) => streamable::get(gateway, &snapshot, &who, endpoint, &request),
         (Place::Mcp(endpoint), &Method::DELETE) => streamable::delete(gateway, &who, endpoint, &request),
         (Place::Mcp(_), _) => not_allowed(gateway, era, "POST, GET, DELETE"),
-        (Place::Sse(endpoint), &Method::GET) => {
-            sse::open(gateway, &snapshot, (who, source), endpoint, &request)
-        }
+        (Place::Sse(endpoint), &Method::GET) => sse::open(gateway, &snapshot, &who, endpoint, &request),
         (Place::Sse(_), _) => not_allowed(gateway, era, "GET"),
-        (Place::Messages, &Method::POST) => sse::post(gateway, &who, request).await,
-        (Place::Messages, _) => not_allowed(gateway, era, "POST"),
-        (Place::Nowhere, _) => {
-            let text =
-                "nothing is served at this address; MCP endpoints are at /mcp and /mcp/{server or toolset}";
-            refused(gateway, &Refusal::new(Stage::Transport, Code::UnknownEndpoint, text), era, None)
-        }
+        (Place::Messages(endpoint), &Method::POST) => sse::post(gateway, who, endpoint, request).await,
+        (Place::Messages(_), _) => not_allowed(gateway, era, "POST"),
+        (Place::Nowhere, _) => refused(gateway, &nowhere(), era, None),
     }
 }
 
-fn place(snapshot: &Snapshot, tenant: &TenantId, path: &str) -> Place {
-    let path = path.strip_suffix('/').unwrap_or(path);
-    let below = |root: &str| -> Option<Option<Arc<Endpoint>>> {
-        let rest = path.strip_prefix(root)?;
-        if rest.is_empty() {
-            return Some(snapshot.endpoint_named(tenant, None).cloned());
-        }
-        let name = rest.strip_prefix('/')?;
-        (!name.contains('/')).then(|| snapshot.endpoint_named(tenant, Some(name)).cloned())
+fn nowhere() -> Refusal {
+    let text = "nothing is served at this address; MCP endpoints are at /mcp and /mcp/{server or toolset}";
+    Refusal::new(Stage::Transport, Code::UnknownEndpoint, text)
+}
+
+fn place(snapshot: &Snapshot, tenant: &TenantId, address: Address<'_>) -> Place {
+    let endpoint = match address.name {
+        Name::Merged => snapshot.endpoint_named(tenant, None),
+        Name::Endpoint(name) => snapshot.endpoint_named(tenant, Some(name)),
+        Name::Impossible => return Place::Nowhere,
     };
-    if let Some(endpoint) = below(MCP_PATH) {
-        return Place::Mcp(endpoint);
+    let endpoint = endpoint.cloned();
+    match address.family {
+        Family::Mcp => Place::Mcp(endpoint),
+        Family::Sse => Place::Sse(endpoint),
+        Family::Messages => Place::Messages(endpoint),
     }
-    if let Some(endpoint) = below(SSE_PATH) {
-        return Place::Sse(endpoint);
+}
+
+/// The answer to who is not let in.
+pub(crate) fn unknown(gateway: &Gateway, not_known: &NotKnown, era: Era) -> Response<Body> {
+    let mut response = refused(gateway, &not_known.refusal, era, None);
+    let challenge = not_known.challenge.as_deref().and_then(|text| HeaderValue::from_str(text).ok());
+    if let Some(challenge) = challenge {
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     }
-    if path == MESSAGES_PATH { Place::Messages } else { Place::Nowhere }
+    if let Some(seconds) = not_known.retry_after_s {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
 /// The endpoint of an address, which must be there.

@@ -90,6 +90,21 @@ pub(crate) fn limits(settings: &ProxySettings) -> Limits {
     Limits { bytes_max: settings.body_bytes_max, ..Limits::default() }
 }
 
+/// How much of a body that nobody wants is read all the same, and for how long: a connection that is closed on a client
+/// that still sends may lose the answer on its way.
+const DISCARDED_BYTES_MAX: usize = 64 * 1024;
+const DISCARDING: Duration = Duration::from_millis(250);
+
+/// Lets a client finish what it sends, if it is short.
+pub(crate) async fn discard<B>(body: B)
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    if !body.is_end_stream() && body.size_hint().lower() <= DISCARDED_BYTES_MAX as u64 {
+        let _ = tokio::time::timeout(DISCARDING, collect(body, DISCARDED_BYTES_MAX)).await;
+    }
+}
+
 /// Makes a message of bytes, or says why they are none.
 pub(crate) fn parse(bytes: Bytes, settings: &ProxySettings) -> Result<Message, NotTaken> {
     let message = Message::parse(bytes, &limits(settings)).map_err(|error| fault(&error))?;

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use tollgate_mcp::{encode_comment, encode_priming, headers as names};
-use tollgate_model::{Refusal, Revision};
+use tollgate_model::{Era, Refusal, Revision};
 
 use super::body::Body;
 use super::call::{Call, First};
 use super::front::{events, json};
 use super::headers::Accepts;
+use super::streamable::no_answer;
 use crate::gateway::Gateway;
 use crate::in_flight::Place;
 use crate::inbound::Inbound;
@@ -18,6 +19,7 @@ use crate::replay::Reader;
 use crate::session::Session;
 use crate::settings::ProxySettings;
 use crate::snapshot::Snapshot;
+use crate::standing::Leash;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static(names::LAST_EVENT_ID);
 
@@ -41,11 +43,11 @@ pub(crate) async fn answer(
         First::Reply(reply) => json(reply),
         First::Stream(call) => {
             let reader = session.open_answer(call.outlet(), &settings.resume);
+            let leash = call.leash();
             gateway.spawn(call.run());
-            begin(session, reader, 0, settings)
+            begin(session, reader, 0, leash, settings)
         }
-        // The client has cancelled the request and waits for nothing: an empty stream.
-        First::Cancelled => events(Body::empty()),
+        First::Ended(ended, gateway) => no_answer(&gateway, ended, Era::Legacy),
     }
 }
 
@@ -53,6 +55,7 @@ pub(crate) async fn answer(
 /// rest of that event's stream.
 pub(crate) fn stream(
     session: Arc<Session>,
+    leash: Leash,
     settings: &ProxySettings,
     headers: &HeaderMap,
 ) -> Result<Response<Body>, Refusal> {
@@ -62,7 +65,7 @@ pub(crate) fn stream(
         Some(id) => session.resume_stream(id)?,
         None => (session.open_stream(settings), 0),
     };
-    Ok(begin(session, reader, after, settings))
+    Ok(begin(session, reader, after, leash, settings))
 }
 
 /// A stream whose client has had the event of the number `after`. A client of 2025-11-25 is first given an event
@@ -71,6 +74,7 @@ pub(crate) fn begin(
     session: Arc<Session>,
     reader: Reader,
     after: u64,
+    leash: Leash,
     settings: &ProxySettings,
 ) -> Response<Body> {
     let first: Bytes = if is_primed(&session) {
@@ -79,7 +83,7 @@ pub(crate) fn begin(
     } else {
         encode_comment()
     };
-    events(Body::session_stream(session, reader, first, settings.keep_alive))
+    events(Body::session_stream(session, reader, leash, first, settings.keep_alive))
 }
 
 fn is_primed(session: &Session) -> bool {

@@ -1,21 +1,23 @@
 //! HTTP+SSE (2024-11-05): a GET opens the stream, whose first event says where to post; every answer comes on it.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use tollgate_catalog::Endpoint;
 use tollgate_mcp::encode_named;
-use tollgate_model::{Code, Era, Principal, Refusal, SessionId, Stage};
+use tollgate_model::{Code, Era, Refusal, SessionId, Stage};
 
 use super::body::Body;
 use super::connection::Connection;
-use super::front::{MESSAGES_PATH, empty, events, refused, served};
+use super::front::{empty, events, refused, served};
 use super::headers;
 use super::intake::{self, NotTaken};
 use crate::gateway::Gateway;
+use crate::resource::MESSAGES_PATH;
 use crate::snapshot::Snapshot;
+use crate::stages::Identified;
+use crate::standing::Leash;
 
 /// The query parameter that names the connection.
 const CONNECTION: &str = "sessionId";
@@ -24,7 +26,7 @@ const CONNECTION: &str = "sessionId";
 pub(crate) fn open<B>(
     gateway: &Gateway,
     snapshot: &Snapshot,
-    (who, source): (Arc<Principal>, IpAddr),
+    who: &Identified,
     endpoint: Option<Arc<Endpoint>>,
     request: &Request<B>,
 ) -> Response<Body> {
@@ -38,19 +40,28 @@ pub(crate) fn open<B>(
                 .because(error.to_string())
         })?;
         let settings = &snapshot.settings;
-        let (owner, at) = ((who, Some(source)), endpoint.name().cloned());
-        let connection = Connection::new(SessionId::new(&id), owner, at, settings.stream_queue_max, false);
+        let at = endpoint.name().cloned();
+        let name = at.as_ref().map_or_else(String::new, |at| format!("/{at}"));
+        let connection = Connection::new(SessionId::new(&id), who, at, settings.stream_queue_max, false);
         let connection = Arc::new(connection);
         gateway.connections().add(Arc::clone(&connection), settings.sessions_max)?;
-        let first =
-            encode_named("endpoint", &format!("{}{MESSAGES_PATH}?{CONNECTION}={id}", snapshot.public_prefix));
-        Ok(events(Body::connection_stream(gateway.clone(), connection, first, settings.keep_alive)))
+        // The endpoint's name is in the address, so that it is known what a token must be meant for before anyone looks
+        // whether there is such a connection.
+        let address = format!("{}{MESSAGES_PATH}{name}?{CONNECTION}={id}", snapshot.public_prefix);
+        let first = encode_named("endpoint", &address);
+        let leash = Leash::of_latest(gateway, Arc::clone(connection.latest()), who.as_of());
+        Ok(events(Body::connection_stream(gateway.clone(), connection, leash, first, settings.keep_alive)))
     })();
     opened.unwrap_or_else(|refusal| refused(gateway, &refusal, Era::Legacy, None))
 }
 
 /// Takes a client's message in; whatever there is to answer goes to its stream.
-pub(crate) async fn post<B>(gateway: &Gateway, who: &Principal, request: Request<B>) -> Response<Body>
+pub(crate) async fn post<B>(
+    gateway: &Gateway,
+    who: Identified,
+    endpoint: Option<Arc<Endpoint>>,
+    request: Request<B>,
+) -> Response<Body>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
 {
@@ -60,12 +71,15 @@ where
             let text = format!("the `{CONNECTION}` parameter is missing");
             Refusal::new(Stage::Session, Code::MissingSession, text)
         })?;
-        let connection = gateway.connections().find(&id, who).ok_or_else(|| {
+        let is_of = |connection: &Arc<Connection>| {
+            endpoint.as_ref().is_some_and(|endpoint| endpoint.name() == connection.endpoint())
+        };
+        let connection = gateway.connections().find(&id, who.who()).filter(is_of).ok_or_else(|| {
             let text = "no such connection; it may have ended: open the stream again";
             Refusal::new(Stage::Session, Code::UnknownSession, text)
         })?;
         let bytes = intake::read(request.into_body(), &gateway.snapshot().settings).await?;
-        match connection.receive(gateway, bytes) {
+        match connection.receive(gateway, &who, bytes) {
             Ok(()) => Ok(()),
             // The answer to a request that can be named belongs on the stream, like every answer.
             Err(NotTaken { refusal, id: Some(id) }) => {

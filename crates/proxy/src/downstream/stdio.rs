@@ -13,6 +13,7 @@ use super::connection::Connection;
 use super::intake::NotTaken;
 use crate::gateway::Gateway;
 use crate::refuse;
+use crate::stages::{Identified, identify};
 
 /// How many bytes are read at once.
 const READ_BYTES: usize = 16 * 1024;
@@ -32,8 +33,9 @@ pub async fn serve_stdio(
 ) -> Result<(), StdioError> {
     let settings = gateway.snapshot().settings.clone();
     let id = gateway.sealer().random_id().unwrap_or_else(|_| "stdio".to_owned());
-    let (owner, queue_max) = ((gateway.local_caller(), None), settings.stream_queue_max);
-    let connection = Arc::new(Connection::new(SessionId::new(&id), owner, None, queue_max, true));
+    gateway.serves_stdio();
+    let (who, queue_max) = (identify::local(&gateway, None), settings.stream_queue_max);
+    let connection = Arc::new(Connection::new(SessionId::new(&id), &who, None, queue_max, true));
     // One client, one connection: there is always room, and being known lets a drain find it.
     let _ = gateway.connections().add(Arc::clone(&connection), usize::MAX);
     let mut writer = tokio::spawn(write(Arc::clone(&connection), output));
@@ -51,11 +53,11 @@ pub async fn serve_stdio(
         }
         decoder.push(chunk.split().freeze());
         for line in decoder.by_ref() {
-            take(&gateway, &connection, line);
+            take(&gateway, &connection, &who, line);
         }
     }
     if let Some(line) = decoder.finish() {
-        take(&gateway, &connection, line);
+        take(&gateway, &connection, &who, line);
     }
     connection.close_when_idle();
     if !writer.is_finished() {
@@ -66,10 +68,10 @@ pub async fn serve_stdio(
     Ok(())
 }
 
-fn take(gateway: &Gateway, connection: &Arc<Connection>, line: Line) {
+fn take(gateway: &Gateway, connection: &Arc<Connection>, who: &Identified, line: Line) {
     let taken = match line {
         Line::Message(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => Ok(()),
-        Line::Message(bytes) => connection.receive(gateway, bytes),
+        Line::Message(bytes) => connection.receive(gateway, who, bytes),
         Line::Oversize { head, .. } => {
             let refusal =
                 Refusal::new(Stage::Transport, Code::BodyTooLarge, "the message is larger than allowed");

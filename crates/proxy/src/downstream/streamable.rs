@@ -1,7 +1,6 @@
 //! Streamable HTTP, every revision on one endpoint: legacy sessions (2025-03-26 to 2025-11-25) and stateless requests
 //! (2026-07-28) side by side. A request's own metadata decides which it is.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,9 +11,9 @@ use tollgate_model::{Caller, Code, Era, Principal, Refusal, SessionId, Stage};
 
 use super::batch::{self, Batch};
 use super::body::Body;
-use super::call::{Call, First};
+use super::call::{Call, Ended, First};
 use super::classify::{self, VersionHeader};
-use super::front::{empty, events, json, not_allowed, refused, served};
+use super::front::{empty, events, json, not_allowed, refused, served, unknown};
 use super::headers::{self, Accepts};
 use super::intake::{self, NotTaken};
 use super::resume;
@@ -26,12 +25,14 @@ use crate::mailbox::Mailbox;
 use crate::reply::Reply;
 use crate::session::Session;
 use crate::snapshot::Snapshot;
+use crate::stages::{Identified, identify};
+use crate::standing::Leash;
 
 /// A message from a client.
 pub(crate) async fn post<B>(
     gateway: &Gateway,
     snapshot: Arc<Snapshot>,
-    (who, source): (Arc<Principal>, IpAddr),
+    who: Identified,
     endpoint: Option<Arc<Endpoint>>,
     request: Request<B>,
 ) -> Response<Body>
@@ -45,8 +46,9 @@ where
         headers::check_content_type(&parts.headers)?;
         let accepts = headers::check_accept(&parts.headers)?;
         let bytes = intake::read(body, &snapshot.settings).await?;
+        who.check(gateway)?;
         if batch::is_array(&bytes)
-            && let Some(session) = batching_session(gateway, &who, &parts.headers, version, &endpoint)?
+            && let Some(session) = batching_session(gateway, who.who(), &parts.headers, version, &endpoint)?
         {
             let batch = Batch::split(&bytes, &snapshot.settings)?;
             return Ok(Err((endpoint, accepts, session, batch)));
@@ -61,14 +63,14 @@ where
     let (endpoint, accepts, message) = match taken {
         Ok(taken) => taken,
         Err((endpoint, accepts, session, batch)) => {
-            return Box::pin(batch::answer(gateway, snapshot, &endpoint, session, accepts, batch)).await;
+            return Box::pin(batch::answer(gateway, snapshot, &who, &endpoint, session, accepts, batch))
+                .await;
         }
     };
     let era = classify::era(&message, version);
     let id = message.id_raw();
-    let source = Some(source);
     let headers = &parts.headers;
-    let post = Post { gateway, snapshot, who, source, endpoint, message, headers, accepts, version };
+    let post = Post { gateway, snapshot, who, endpoint, message, headers, accepts, version };
     let answered = match era {
         Era::Modern => post.modern().await,
         Era::Legacy => post.legacy().await,
@@ -79,8 +81,7 @@ where
 struct Post<'a> {
     gateway: &'a Gateway,
     snapshot: Arc<Snapshot>,
-    who: Arc<Principal>,
-    source: Option<IpAddr>,
+    who: Identified,
     endpoint: Arc<Endpoint>,
     message: Message,
     headers: &'a HeaderMap,
@@ -105,7 +106,7 @@ impl Post<'_> {
         }
         let profile = classify::modern_profile(&self.message)?;
         classify::check_headers(&self.message, self.headers)?;
-        let (who, source) = (Arc::clone(&self.who), self.source);
+        let (who, source) = (Arc::clone(self.who.who()), self.who.source());
         let caller = Caller { who, session: None, client: Arc::new(profile), source };
         if self.message.method() == methods::SUBSCRIPTIONS_LISTEN && !self.accepts.events {
             return Err(sse::no_events());
@@ -130,7 +131,8 @@ impl Post<'_> {
         if self.message.kind() == Kind::Request && self.message.method() == methods::INITIALIZE {
             return self.initialize().await;
         }
-        let session = find_session(self.gateway, &self.who, self.headers, &self.endpoint)?;
+        let session = find_session(self.gateway, self.who.who(), self.headers, &self.endpoint)?;
+        session.proved(&self.who);
         match self.message.kind() {
             Kind::Request => {
                 let in_flight_max = self.snapshot.settings.in_flight_max;
@@ -139,7 +141,7 @@ impl Post<'_> {
                 let gateway = self.gateway.clone();
                 let (accepts, snapshot) = (self.accepts, Arc::clone(&self.snapshot));
                 // What this request proved holds for it: groups and scopes may be others than when the session began.
-                let (who, source) = (Arc::clone(&self.who), self.source);
+                let (who, source) = (Arc::clone(self.who.who()), self.who.source());
                 let caller = Caller { who, source, ..session.caller.clone() };
                 let inbound = self.inbound(caller, None, Some(Arc::clone(&session)))?;
                 Ok(resume::answer(gateway, &snapshot, inbound, place, session, accepts).await)
@@ -157,7 +159,7 @@ impl Post<'_> {
             Refusal::new(Stage::Session, Code::Internal, "no session id could be made")
                 .because(error.to_string())
         })?;
-        let (who, source) = (Arc::clone(&self.who), self.source);
+        let (who, source) = (Arc::clone(self.who.who()), self.who.source());
         let session = Some(SessionId::new(&id));
         let caller = Caller { who, session, client: Arc::new(profile), source };
         let session = Arc::new(Session::new(caller, self.endpoint.name().cloned()));
@@ -200,6 +202,7 @@ impl Post<'_> {
             snapshot: self.snapshot,
             param_headers,
             session,
+            as_of: self.who.as_of(),
         })
     }
 }
@@ -210,8 +213,15 @@ async fn answer(gateway: Gateway, snapshot: &Snapshot, inbound: Inbound, accepts
     match Call::new(gateway, inbound, None).first(accepts, keep_alive).await {
         First::Reply(reply) => json(reply),
         First::Stream(call) => events(Body::call(call, keep_alive)),
-        // The client has cancelled the request and waits for nothing: an empty stream.
-        First::Cancelled => events(Body::empty()),
+        First::Ended(ended, gateway) => no_answer(&gateway, ended, Era::Modern),
+    }
+}
+
+/// Where there is no answer. A client that has cancelled its request waits for nothing: it gets an empty stream.
+pub(crate) fn no_answer(gateway: &Gateway, ended: Ended, era: Era) -> Response<Body> {
+    match ended {
+        Ended::Cancelled => events(Body::empty()),
+        Ended::TakenBack => unknown(gateway, &identify::taken_back(), era),
     }
 }
 
@@ -258,7 +268,7 @@ fn batching_session(
 /// The session that a GET or DELETE is about; none if the request is not of the legacy era, which alone has these.
 fn legacy_session<B>(
     gateway: &Gateway,
-    who: &Principal,
+    who: &Identified,
     endpoint: Option<Arc<Endpoint>>,
     request: &Request<B>,
 ) -> Result<Option<Arc<Session>>, Refusal> {
@@ -268,20 +278,26 @@ fn legacy_session<B>(
         VersionHeader::Absent => request.headers().contains_key(classify::SESSION_ID),
         VersionHeader::Unknown(version) => return Err(classify::unsupported(version)),
     };
-    if is_legacy { find_session(gateway, who, request.headers(), &endpoint).map(Some) } else { Ok(None) }
+    if !is_legacy {
+        return Ok(None);
+    }
+    let session = find_session(gateway, who.who(), request.headers(), &endpoint)?;
+    session.proved(who);
+    Ok(Some(session))
 }
 
 /// A legacy client opens the stream for what belongs to no request, or comes back to a stream that broke.
 pub(crate) fn get<B>(
     gateway: &Gateway,
     snapshot: &Snapshot,
-    who: &Principal,
+    who: &Identified,
     endpoint: Option<Arc<Endpoint>>,
     request: &Request<B>,
 ) -> Response<Body> {
     match legacy_session(gateway, who, endpoint, request) {
         Ok(Some(session)) if headers::accepts(request.headers()).events => {
-            resume::stream(session, &snapshot.settings, request.headers())
+            let leash = Leash::of_listener(gateway, who);
+            resume::stream(session, leash, &snapshot.settings, request.headers())
                 .unwrap_or_else(|refusal| refused(gateway, &refusal, Era::Legacy, None))
         }
         Ok(Some(_)) => refused(gateway, &sse::no_events(), Era::Legacy, None),
@@ -293,7 +309,7 @@ pub(crate) fn get<B>(
 /// A legacy client ends its session.
 pub(crate) fn delete<B>(
     gateway: &Gateway,
-    who: &Principal,
+    who: &Identified,
     endpoint: Option<Arc<Endpoint>>,
     request: &Request<B>,
 ) -> Response<Body> {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::task::AbortHandle;
 use tollgate_mcp::{Segments, compose, find};
-use tollgate_model::{Code, Refusal, ServerId, Stage};
+use tollgate_model::{Code, Principal, Refusal, ServerId, Stage};
 use tollgate_telemetry::counters::Kept;
 use tollgate_upstream::{Exchange, UpstreamError};
 
@@ -53,6 +53,8 @@ pub(crate) struct Standing {
 
 /// A parked call. Dropping it cancels the call at the server.
 pub(crate) struct Parked {
+    /// Who made the call, by what the call itself proved.
+    who: Arc<Principal>,
     server: ServerId,
     exchange: Exchange,
     route: Route,
@@ -80,6 +82,15 @@ impl ParkedCalls {
         let parked = self.lock().remove(handle)?;
         parked.expiry.abort();
         Some(parked)
+    }
+
+    /// Gives the calls up of those whom this does not keep: dropping a call cancels it at the server.
+    pub(crate) fn retain(&self, mut keeps: impl FnMut(&Principal) -> bool) {
+        let given_up: Vec<Parked> =
+            self.lock().extract_if(|_, parked| !keeps(&parked.who)).map(|(_, parked)| parked).collect();
+        for parked in &given_up {
+            parked.expiry.abort();
+        }
     }
 
     /// Gives all calls up.
@@ -151,8 +162,13 @@ pub(crate) fn park(
     });
     let expiry = expiry.abort_handle();
     let server = server.clone();
-    calls.insert(handle, Parked { server, exchange, route, open, standing, follows, expiry, place });
+    let who = Arc::clone(&inbound.caller.who);
+    calls.insert(handle, Parked { who, server, exchange, route, open, standing, follows, expiry, place });
     drop(calls);
+    if gateway.was_taken_back(&inbound.caller.who, inbound.as_of) {
+        // Whoever gave such calls up may have been here just before.
+        drop(parked.take(&handle));
+    }
     Ok(reply)
 }
 

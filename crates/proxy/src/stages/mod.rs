@@ -2,11 +2,13 @@
 //! stage left out does not compile.
 
 pub(crate) mod dispatch;
+pub(crate) mod identify;
 pub(crate) mod policy;
 pub(crate) mod resolve;
 pub(crate) mod route;
 pub(crate) mod watch;
 
+pub(crate) use identify::Identified;
 pub(crate) use policy::Permit;
 pub(crate) use resolve::Resolved;
 pub(crate) use route::Route;

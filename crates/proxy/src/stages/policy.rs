@@ -6,21 +6,20 @@
 //!
 //! What policy hides from a caller is answered as what does not exist, before any server is asked.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tollgate_catalog::{Endpoint, ListKind};
 use tollgate_mcp::{Span, methods};
 use tollgate_model::{
-    Caller, Code, Decision, Denial, EndpointName, Era, Principal, Proof, RecordLevel, Refusal, ServerName,
-    Stage, Timestamp,
+    Caller, Code, Decision, Denial, EndpointName, Era, Proof, RecordLevel, Refusal, ServerName, Stage,
+    Timestamp,
 };
 use tollgate_policy::{Ask, PolicySet, Scene, Visible, What};
 use tollgate_telemetry::counters::{self, Verdict};
 use tollgate_telemetry::events::Denied;
 
-use super::{Resolved, resolve};
+use super::{Identified, Resolved, resolve};
 use crate::bridge;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
@@ -91,16 +90,12 @@ pub(crate) fn look(
 }
 
 /// Whether an endpoint is as good as not there for whoever comes: it has a name, and nothing of it may be seen.
-pub(crate) fn hides(
-    gateway: &Gateway,
-    (who, source): (&Arc<Principal>, IpAddr),
-    era: Era,
-    at: &Endpoint,
-) -> bool {
+pub(crate) fn hides(gateway: &Gateway, caller: &Identified, era: Era, at: &Endpoint) -> bool {
     let (Some(name), rules) = (at.name(), gateway.policing().rules()) else { return false };
     let Some(sets) = rules.sets() else { return false };
+    let who = caller.who();
     let Some(set) = sets.get(&who.tenant) else { return true };
-    let scene = Scene { now: Timestamp::now(), source: Some(source), endpoint: name.as_str(), era };
+    let scene = Scene { now: Timestamp::now(), source: caller.source(), endpoint: name.as_str(), era };
     at.servers().iter().all(|server| set.visible(who, server, &scene).is_nothing())
 }
 

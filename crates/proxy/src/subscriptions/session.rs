@@ -155,12 +155,13 @@ async fn renew_these(
         let inbound = Inbound {
             message,
             id: Bytes::from_static(b"0"),
-            caller: session.caller.clone(),
+            caller: session.caller_now(),
             endpoint: Arc::clone(endpoint),
             snapshot: Arc::clone(snapshot),
             param_headers: None,
             outlet: Mailbox::new(1),
             session: Some(Arc::clone(session)),
+            as_of: gateway.standing().mark(),
         };
         if !session.subscriptions.has(&uri) {
             // Unsubscribed from meanwhile.

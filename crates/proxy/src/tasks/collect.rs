@@ -200,9 +200,14 @@ fn begin(
         collector: Arc::clone(&collector),
         _wait: wait,
     };
-    let stop = collector.stop.clone();
+    let (stop, watcher) = (collector.stop.clone(), gateway.clone());
+    let (who, as_of) = (Arc::clone(&inbound.caller.who), inbound.as_of);
     gateway.spawn(async move {
-        let _ = stop.run_until_cancelled(collecting.run()).await;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = watcher.taken_back(&who, as_of) => {}
+            () = collecting.run() => {}
+        }
     });
     Ok(collector)
 }

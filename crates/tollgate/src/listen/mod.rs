@@ -114,6 +114,11 @@ impl Listener {
         self.address
     }
 
+    /// Whether it speaks TLS.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.certificates.is_some()
+    }
+
     /// Has its connections served on threads of their own.
     pub(crate) fn on(mut self, workers: Arc<Workers>) -> Self {
         self.workers = Some(workers);
