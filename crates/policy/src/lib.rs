@@ -3,9 +3,26 @@
 //! Nothing here does I/O or waits. Cedar's types never show.
 
 mod ask;
+mod circumstances;
+mod compile;
+mod fit;
+mod names;
+mod plan;
+mod profile;
+mod rule;
+mod rules;
+mod schema;
 mod set;
 mod source;
+mod text;
+mod types;
+mod uses;
+mod value;
+mod visible;
+mod world;
 
 pub use ask::{Ask, Scene, What};
-pub use set::{PolicySet, Visible};
+pub use compile::{POLICIES_MAX, POLICY_BYTES_MAX};
+pub use set::{PolicySet, RuleInfo, Untyped};
 pub use source::{Finding, Level, Mode, Source, Sources};
+pub use visible::Visible;

@@ -1,6 +1,9 @@
 //! Policies as they are written, and what is found of them when they are read.
 
+use std::fmt;
 use std::sync::Arc;
+
+use tollgate_model::TenantId;
 
 /// One file of policies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub struct Sources {
     pub tenant: Vec<Source>,
     /// The operator's forbids, which hold for every tenant. A permit here is refused.
     pub operator: Vec<Source>,
+    /// All tenants that there are, which the operator's forbids may name. They are not checked where this is empty.
+    pub tenants: Vec<TenantId>,
 }
 
 /// How strict to be with rules that do not fit what is known of the servers.
@@ -54,4 +59,18 @@ pub struct Finding {
     pub message: String,
     /// What to write instead.
     pub suggestion: Option<String>,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let level = match self.level {
+            Level::Error => "error",
+            Level::Warning => "warning",
+        };
+        write!(f, "{}:{}:{}: {level}: {}", self.path, self.line, self.column, self.message)?;
+        match &self.suggestion {
+            Some(suggestion) => write!(f, " ({suggestion})"),
+            None => Ok(()),
+        }
+    }
 }

@@ -1,0 +1,306 @@
+//! All rules of a set with what they are about, and the entities that Cedar is shown.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, OnceLock};
+
+use cedar_policy::{Entities, Entity, EntityUid, RestrictedExpression};
+use tollgate_catalog::ServerFacts;
+use tollgate_model::{Obligations, Principal, Proof};
+
+use crate::names::{self, Kind, Types};
+use crate::rule::{Literals, Rule, Scope};
+use crate::types::Record;
+use crate::world::{Tool, World};
+
+/// Everything that decides, and never changes.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    pub(crate) world: World,
+    pub(crate) all: Vec<Rule>,
+    pub(crate) literals: Literals,
+    pub(crate) types: Types,
+    /// The tools, in the order of [`World::tools`].
+    pub(crate) targets: Vec<Target>,
+    pub(crate) environment: Option<Arc<str>>,
+    /// Whether a condition reads attributes of the caller.
+    pub(crate) reads_caller: bool,
+    pub(crate) of_prompts: Record,
+    everything: OnceLock<Option<Entities>>,
+}
+
+/// What a request is about: an action and a resource.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) on: Kind,
+    pub(crate) server: usize,
+    pub(crate) action_id: Arc<str>,
+    pub(crate) groups: Vec<Arc<str>>,
+    pub(crate) resource_id: Arc<str>,
+    pub(crate) action: EntityUid,
+    pub(crate) resource: EntityUid,
+    /// What policies name of the action and its groups.
+    pub(crate) actions: Vec<u32>,
+    /// What policies name of the resource and its server.
+    pub(crate) resources: Vec<u32>,
+}
+
+/// What policies can tell of a caller: two callers of whom this is the same are judged the same.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Traits {
+    /// What policies name of the caller and all that it acts as, in order.
+    pub(crate) ids: smallvec::SmallVec<[u32; 16]>,
+    /// Its attributes, where a policy reads them.
+    pub(crate) agent: Option<Arc<str>>,
+    pub(crate) user: Option<Arc<str>>,
+}
+
+impl Rules {
+    pub(crate) fn new(
+        world: World,
+        rules: Vec<Rule>,
+        literals: Literals,
+        types: Types,
+        environment: Option<&str>,
+    ) -> Self {
+        let reads_caller = rules.iter().flat_map(|rule| &rule.parts).any(|part| part.uses.caller);
+        let mut all = Self {
+            world,
+            all: rules,
+            literals,
+            types,
+            targets: Vec::new(),
+            environment: environment.map(Arc::from),
+            reads_caller,
+            of_prompts: Record::new(),
+            everything: OnceLock::new(),
+        };
+        all.targets = all.world.tools.iter().map(|tool| all.tool(tool)).collect();
+        all
+    }
+
+    pub(crate) fn rule(&self, at: u32) -> Option<&Rule> {
+        self.all.get(at as usize)
+    }
+
+    /// A call of a tool.
+    pub(crate) fn tool(&self, tool: &Tool) -> Target {
+        self.target(Kind::Tool, tool.server, tool.id.clone(), tool.groups.clone(), tool.id.clone())
+    }
+
+    /// A read of a resource.
+    pub(crate) fn resource(&self, server: usize, uri: &str) -> Target {
+        let id = Arc::from(names::of_resource(self.server_name(server), uri));
+        self.target(Kind::Resource, server, Arc::from(names::READ), Vec::new(), id)
+    }
+
+    /// A prompt.
+    pub(crate) fn prompt(&self, server: usize, native: &str) -> Target {
+        let id = Arc::from(names::of_server(self.server_name(server), native));
+        self.target(Kind::Prompt, server, Arc::from(names::GET_PROMPT), Vec::new(), id)
+    }
+
+    pub(crate) fn server_name(&self, server: usize) -> &str {
+        self.world.servers.get(server).map_or("", |server| &server.name)
+    }
+
+    fn target(
+        &self,
+        on: Kind,
+        server: usize,
+        action_id: Arc<str>,
+        groups: Vec<Arc<str>>,
+        resource_id: Arc<str>,
+    ) -> Target {
+        let actions = std::iter::once(&action_id).chain(&groups);
+        let actions = actions.filter_map(|id| self.literals.find(Kind::Action, id)).collect();
+        let own = self.literals.find(on, &resource_id);
+        let parent = self.literals.find(Kind::Server, self.server_name(server));
+        Target {
+            on,
+            server,
+            action: self.types.uid(Kind::Action, &action_id),
+            resource: self.types.uid(on, &resource_id),
+            action_id,
+            groups,
+            resource_id,
+            actions,
+            resources: own.into_iter().chain(parent).collect(),
+        }
+    }
+
+    /// What policies can tell of a caller.
+    pub(crate) fn traits(&self, who: &Principal) -> Traits {
+        let find = |kind: Kind, id: &str| self.literals.find(kind, id);
+        let agent = agent(who);
+        let mut ids: smallvec::SmallVec<[u32; 16]> = smallvec::SmallVec::new();
+        ids.extend(find(Kind::Caller, who.id.as_str()));
+        ids.extend(find(Kind::Tenant, who.tenant.as_str()));
+        ids.extend(agent.and_then(|agent| find(Kind::Agent, agent)));
+        // The user's groups and the agent's own are told apart, and nobody is in a group of a user who is not there.
+        if let Some(user) = &who.user {
+            ids.extend(find(Kind::User, user));
+            ids.extend(who.groups.iter().filter_map(|group| find(Kind::Group, group)));
+        }
+        if agent.is_some() {
+            ids.extend(who.agent_groups.iter().filter_map(|group| find(Kind::AgentGroup, group)));
+        }
+        ids.extend(who.roles.iter().filter_map(|role| find(Kind::Role, role)));
+        ids.sort_unstable();
+        ids.dedup();
+        let (mut of_agent, mut of_user) = (None, None);
+        if self.reads_caller {
+            of_agent = match (&who.agent, agent) {
+                (Some(agent), _) => Some(agent.clone()),
+                (None, agent) => agent.map(Arc::from),
+            };
+            of_user.clone_from(&who.user);
+        }
+        Traits { ids, agent: of_agent, user: of_user }
+    }
+
+    /// The caller as an entity.
+    pub(crate) fn caller(&self, traits: &Traits) -> Option<Entity> {
+        let named: Vec<&(Kind, Arc<str>)> =
+            traits.ids.iter().filter_map(|id| self.literals.get(*id)).collect();
+        // An id that no policy names is as good as any other.
+        let own = named.iter().find(|(kind, _)| *kind == Kind::Caller).map_or("", |(_, id)| id);
+        let parents = named.iter().filter(|(kind, _)| *kind != Kind::Caller);
+        let parents = parents.map(|(kind, id)| self.types.uid(*kind, id)).collect();
+        let text = |(name, value): (&str, &Option<Arc<str>>)| {
+            let value = RestrictedExpression::new_string(value.as_ref()?.to_string());
+            Some((name.to_owned(), value))
+        };
+        let attributes = [("agent", &traits.agent), ("user", &traits.user)].into_iter().filter_map(text);
+        Entity::new(self.types.uid(Kind::Caller, own), attributes.collect(), parents).ok()
+    }
+
+    /// An entity that a condition names, with what is known of it.
+    fn named(&self, kind: Kind, id: &str) -> Option<Entity> {
+        match kind {
+            Kind::Server => self.server_entity(self.world.server(id)?),
+            Kind::Tool => self.tool_entity(self.world.tools.get(self.world.by_action(id)?)?),
+            Kind::Action => {
+                let tool = self.world.tools.get(self.world.by_action(id)?)?;
+                Some(self.action_entity(&tool.id, &tool.groups))
+            }
+            Kind::Prompt => self.on_server(kind, id, self.world.server_of(id)?),
+            Kind::Resource => self.on_server(kind, id, self.world.server(id.split_once(' ')?.0)?),
+            _ => None,
+        }
+    }
+
+    fn action_entity(&self, id: &str, groups: &[Arc<str>]) -> Entity {
+        let groups = groups.iter().map(|group| self.types.uid(Kind::Action, group)).collect();
+        Entity::new_no_attrs(self.types.uid(Kind::Action, id), groups)
+    }
+
+    fn server_entity(&self, server: usize) -> Option<Entity> {
+        let server = self.world.servers.get(server)?;
+        let uid = self.types.uid(Kind::Server, &server.name);
+        Entity::new(uid, attributes(&server.facts, server.facts.risk.as_ref()), HashSet::new()).ok()
+    }
+
+    fn tool_entity(&self, tool: &Tool) -> Option<Entity> {
+        let server = self.world.servers.get(tool.server)?;
+        let mut attributes = attributes(&server.facts, tool.risk.as_ref());
+        attributes.insert("read_only".to_owned(), RestrictedExpression::new_bool(tool.is_read_only));
+        attributes.insert("destructive".to_owned(), RestrictedExpression::new_bool(tool.is_destructive));
+        let parents = HashSet::from([self.types.uid(Kind::Server, &server.name)]);
+        Entity::new(self.types.uid(Kind::Tool, &tool.id), attributes, parents).ok()
+    }
+
+    fn on_server(&self, kind: Kind, id: &str, server: usize) -> Option<Entity> {
+        let server = self.world.servers.get(server)?;
+        let parents = HashSet::from([self.types.uid(Kind::Server, &server.name)]);
+        let attributes = attributes(&server.facts, server.facts.risk.as_ref());
+        Entity::new(self.types.uid(kind, id), attributes, parents).ok()
+    }
+
+    /// What Cedar needs to see to judge these rules of this target.
+    pub(crate) fn entities<'a>(
+        &self,
+        caller: &Entity,
+        target: &Target,
+        named: impl Iterator<Item = &'a (Kind, Arc<str>)>,
+    ) -> Option<Entities> {
+        let mut all: HashMap<EntityUid, Entity> = HashMap::new();
+        let mut add = |entity: Entity| {
+            all.entry(entity.uid()).or_insert(entity);
+        };
+        add(caller.clone());
+        add(self.action_entity(&target.action_id, &target.groups));
+        add(self.resource_entity(target)?);
+        add(self.server_entity(target.server)?);
+        named.filter_map(|(kind, id)| self.named(*kind, id)).for_each(add);
+        Entities::from_entities(all.into_values(), None).ok()
+    }
+
+    fn resource_entity(&self, target: &Target) -> Option<Entity> {
+        if target.on != Kind::Tool {
+            return self.on_server(target.on, &target.resource_id, target.server);
+        }
+        let known = self.world.by_action(&target.action_id).and_then(|at| self.world.tools.get(at));
+        match known {
+            Some(tool) => self.tool_entity(tool),
+            None => {
+                let (_, native) = target.action_id.split_once("__")?;
+                self.tool_entity(&self.world.unlisted(target.server, native))
+            }
+        }
+    }
+
+    /// All servers, tools and actions that are known, and the caller.
+    pub(crate) fn everything(&self, caller: &Entity) -> Option<Entities> {
+        let known = self.everything.get_or_init(|| {
+            let servers = (0..self.world.servers.len()).filter_map(|at| self.server_entity(at));
+            let tools = self.world.tools.iter().filter_map(|tool| self.tool_entity(tool));
+            let actions = self.world.tools.iter().map(|tool| self.action_entity(&tool.id, &tool.groups));
+            Entities::from_entities(servers.chain(tools).chain(actions), None).ok()
+        });
+        known.clone()?.add_entities([caller.clone()], None).ok()
+    }
+
+    /// What the permits that allow a call demand of it, all of them together.
+    pub(crate) fn obligations(&self, permits: &[u32]) -> Obligations {
+        let mut all = Obligations::default();
+        for notes in permits.iter().filter_map(|at| self.rule(*at)).map(|rule| &rule.notes) {
+            all.approvals.extend(notes.approval.clone().filter(|one| !all.approvals.contains(one)));
+            all.redactions.extend(notes.redaction.clone().filter(|one| !all.redactions.contains(one)));
+            all.record = all.record.max(notes.record);
+        }
+        all
+    }
+
+    /// Whether a scope names something of this server, or is about all of it.
+    pub(crate) fn reaches(&self, scope: &Scope, on: Kind, server: usize) -> bool {
+        let Scope::In(ids) = scope else { return *scope == Scope::Any };
+        let name = self.server_name(server);
+        ids.iter().filter_map(|id| self.literals.get(*id)).any(|(kind, id)| match kind {
+            Kind::Server => **id == *name,
+            Kind::Resource => *kind == on && id.split_once(' ').is_some_and(|(one, _)| one == name),
+            Kind::Tool | Kind::Prompt => {
+                *kind == on && id.split_once("__").is_some_and(|(one, _)| one == name)
+            }
+            _ => false,
+        })
+    }
+}
+
+/// The agent as policies name it. Whoever proves nothing is an agent too, so that rules can be about it.
+fn agent(who: &Principal) -> Option<&str> {
+    match (&who.agent, &who.proof) {
+        (Some(agent), _) => Some(agent),
+        (None, Proof::Local) => Some("local"),
+        (None, Proof::Anonymous) => Some("anonymous"),
+        (None, _) => None,
+    }
+}
+
+fn attributes(facts: &ServerFacts, risk: Option<&Arc<str>>) -> HashMap<String, RestrictedExpression> {
+    let text = |(name, value): (&str, Option<&Arc<str>>)| {
+        let value = RestrictedExpression::new_string(value?.to_string());
+        Some((name.to_owned(), value))
+    };
+    let all = [("risk", risk), ("owner", facts.owner.as_ref()), ("environment", facts.environment.as_ref())];
+    all.into_iter().filter_map(text).collect()
+}

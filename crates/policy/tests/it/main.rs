@@ -1,0 +1,7 @@
+//! What policies decide, through the front door.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod decisions;
+mod lints;
+mod world;
