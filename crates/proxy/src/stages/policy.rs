@@ -53,7 +53,8 @@ impl View {
             (Self::Whole, _) => true,
             (Self::Of(visible), ListKind::Tools) => visible.tool(native),
             (Self::Of(visible), ListKind::Prompts) => visible.prompt(native),
-            (Self::Of(visible), ListKind::Resources | ListKind::Templates) => visible.resource(native),
+            (Self::Of(visible), ListKind::Resources) => visible.resource(native),
+            (Self::Of(visible), ListKind::Templates) => visible.template(),
         }
     }
 

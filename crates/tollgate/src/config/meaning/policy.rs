@@ -39,6 +39,8 @@ impl Policies {
         Sources {
             tenant: self.tenants.get(tenant).cloned().unwrap_or_default(),
             operator: self.operator.clone(),
+            // A tenant of which nothing is configured but who its callers are could be named too.
+            tenants: Vec::new(),
         }
     }
 }
