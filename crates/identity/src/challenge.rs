@@ -73,12 +73,17 @@ pub(crate) fn not_known(
 
 /// The refusal of an operation for which a token was not granted. It names every scope that the operation needs, since a
 /// client asks for what it reads here.
-pub(crate) fn insufficient_scope(settings: &IdentitySettings, resource: &str, needed: &[Arc<str>]) -> NotKnown {
+pub(crate) fn insufficient_scope(
+    settings: &IdentitySettings,
+    resource: &str,
+    needed: &[Arc<str>],
+) -> NotKnown {
     let mut scopes = settings.scopes.clone();
     scopes.extend(needed.iter().filter(|scope| !settings.scopes.contains(scope)).cloned());
     let text = "the access token was not granted for this";
     let challenge = challenge(settings, resource, &scopes, Some("insufficient_scope"), text);
-    let refusal = Refusal::new(tollgate_model::Stage::Identity, tollgate_model::Code::InsufficientScope, text);
+    let refusal =
+        Refusal::new(tollgate_model::Stage::Identity, tollgate_model::Code::InsufficientScope, text);
     NotKnown { refusal, challenge: Some(challenge), retry_after_s: None }
 }
 
@@ -146,7 +151,9 @@ mod tests {
         let expected = "Bearer resource_metadata=\"https://a.example/.well-known/oauth-protected-resource/mcp\", scope=\"mcp\"";
         assert_eq!(nothing.challenge.as_deref(), Some(expected));
         let expired = not_known(&settings(), resource, &Failure::new(Why::Expired), None);
-        let expected = format!("{expected}, error=\"invalid_token\", error_description=\"the access token has expired\"");
+        let expected = format!(
+            "{expected}, error=\"invalid_token\", error_description=\"the access token has expired\""
+        );
         assert_eq!(expired.challenge, Some(expected));
         let away = not_known(&settings(), resource, &Failure::new(Why::IssuerAway), None);
         assert_eq!(away.challenge, None);

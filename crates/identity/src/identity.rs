@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use subtle::ConstantTimeEq as _;
 use tollgate_model::{
-    Clock, KeyHash, KeyRecord, Principal, PrincipalId, Proof, SystemClock, TenantId, Timestamp,
+    Clock, KeyHash, KeyId, KeyRecord, Principal, PrincipalId, Proof, SystemClock, TenantId, Timestamp,
 };
 use tollgate_store::{Confirmed, Follower};
 
@@ -108,6 +108,10 @@ impl Identity {
         let configured = match &principal.proof {
             Proof::Local => return true,
             Proof::Anonymous => inner.anonymous.as_deref() == Some(principal),
+            // One that is not stored has to be declared still.
+            Proof::Key(id) if !inner.is_stored(id) => {
+                inner.declared.values().any(|(record, known)| record.id == *id && **known == *principal)
+            }
             _ => inner.settings.tenants.contains(&principal.tenant),
         };
         configured && !principal.is_expired(now) && inner.standing(principal, now).is_ok()
@@ -138,9 +142,7 @@ impl Inner {
     /// What can be said without waiting; `None` if somebody has to be asked.
     fn at_once(&self, credential: Credential<'_>, now: Timestamp) -> Option<Result<Arc<Principal>, Failure>> {
         match credential {
-            Credential::Nothing => {
-                Some(self.anonymous.clone().ok_or_else(|| Failure::new(Why::Nothing)))
-            }
+            Credential::Nothing => Some(self.anonymous.clone().ok_or_else(|| Failure::new(Why::Nothing))),
             Credential::Bearer(text) if key::is_meant(text) => Some(self.by_key(text, now)),
             Credential::Bearer(_) => None,
             Credential::Certificate(_) => Some(Err(Failure::new(Why::UnknownCertificate))),
@@ -148,7 +150,8 @@ impl Inner {
     }
 
     fn by_key(&self, text: &str, now: Timestamp) -> Result<Arc<Principal>, Failure> {
-        let hash = key::hash(text).ok_or_else(|| Failure::with(Why::Malformed, "the checksum of the key is wrong"))?;
+        let hash = key::hash(text)
+            .ok_or_else(|| Failure::with(Why::Malformed, "the checksum of the key is wrong"))?;
         // The table finds a digest, which says nothing of the key; the comparison that counts takes the same time always.
         let is_same = |record: &KeyRecord| bool::from(record.hash.0.ct_eq(&hash.0));
         if let Some((record, principal)) = self.declared.get(&hash).filter(|(record, _)| is_same(record)) {
@@ -173,6 +176,10 @@ impl Inner {
         });
         self.good(record, &principal, now)?;
         Ok(principal)
+    }
+
+    fn is_stored(&self, _id: &KeyId) -> bool {
+        false
     }
 
     /// Whether a caller may come in with this key.

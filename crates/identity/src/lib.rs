@@ -24,6 +24,6 @@ pub use claims::{ClaimPath, ClaimSettings};
 pub use identity::Identity;
 pub use presented::Presented;
 pub use settings::{
-    AnonymousSettings, FailureSettings, FetchSettings, IdentitySettings, IntrospectionSettings, IssuerSettings,
-    TenantSource,
+    AnonymousSettings, FailureSettings, FetchSettings, IdentitySettings, IntrospectionSettings,
+    IssuerSettings, TenantSource,
 };

@@ -59,7 +59,9 @@ fn is_token68(text: &str) -> bool {
     let body = text.trim_end_matches('=');
     !body.is_empty()
         && text.len() <= CREDENTIAL_BYTES_MAX
-        && body.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'+' | b'/'))
+        && body
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'+' | b'/'))
 }
 
 #[cfg(test)]
@@ -73,7 +75,8 @@ mod tests {
             headers.append(AUTHORIZATION, HeaderValue::from_bytes(value.as_bytes()).expect("a value"));
         }
         let source = IpAddr::from([192, 0, 2, 1]);
-        let presented = Presented { headers: &headers, certificate, resource: "https://a.example/mcp", source };
+        let presented =
+            Presented { headers: &headers, certificate, resource: "https://a.example/mcp", source };
         presented.credential().map(|found| format!("{found:?}")).map_err(|failure| failure.why.word())
     }
 
@@ -90,7 +93,17 @@ mod tests {
     fn whatever_could_be_read_two_ways_is_refused() {
         assert_eq!(read(&["Bearer x", "Bearer x"], None), Err("several_credentials"));
         assert_eq!(read(&["Basic eDp5"], Some(b"c")), Err("scheme"));
-        for bad in ["", "Bearer", "Bearer ", "Bearer a b", "Bearer a,b", "Bearer \"a\"", "Bearer é", "Bearer ==", "Bearer a=b"] {
+        for bad in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Bearer a b",
+            "Bearer a,b",
+            "Bearer \"a\"",
+            "Bearer é",
+            "Bearer ==",
+            "Bearer a=b",
+        ] {
             assert!(read(&[bad], Some(b"c")).is_err(), "{bad}");
         }
         let long = format!("Bearer {}", "x".repeat(CREDENTIAL_BYTES_MAX + 1));

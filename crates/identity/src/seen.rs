@@ -35,6 +35,7 @@ pub(crate) enum Outcome {
     /// Who it is.
     Known(Arc<Principal>),
     /// That it is nobody.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tokens come next"))]
     Refused(Why),
 }
 

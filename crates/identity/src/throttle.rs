@@ -138,13 +138,25 @@ mod tests {
             assert_eq!(throttle.check(mallory, &SETTINGS, at(0)), Verdict::Free);
         }
         throttle.failed(mallory, &SETTINGS, at(0));
-        assert_eq!(throttle.check(mallory, &SETTINGS, at(0)), Verdict::Refused { retry_after_s: 10, first: true });
-        assert_eq!(throttle.check(mallory, &SETTINGS, at(1)), Verdict::Refused { retry_after_s: 9, first: false });
+        assert_eq!(
+            throttle.check(mallory, &SETTINGS, at(0)),
+            Verdict::Refused { retry_after_s: 10, first: true }
+        );
+        assert_eq!(
+            throttle.check(mallory, &SETTINGS, at(1)),
+            Verdict::Refused { retry_after_s: 9, first: false }
+        );
         assert_eq!(throttle.check(ip("192.0.2.2"), &SETTINGS, at(0)), Verdict::Free);
-        assert_eq!(throttle.check(ip("::ffff:192.0.2.1"), &SETTINGS, at(1)), Verdict::Refused { retry_after_s: 9, first: false });
+        assert_eq!(
+            throttle.check(ip("::ffff:192.0.2.1"), &SETTINGS, at(1)),
+            Verdict::Refused { retry_after_s: 9, first: false }
+        );
         assert_eq!(throttle.check(mallory, &SETTINGS, at(10)), Verdict::Free);
         throttle.failed(mallory, &SETTINGS, at(10));
-        assert_eq!(throttle.check(mallory, &SETTINGS, at(10)), Verdict::Refused { retry_after_s: 10, first: true });
+        assert_eq!(
+            throttle.check(mallory, &SETTINGS, at(10)),
+            Verdict::Refused { retry_after_s: 10, first: true }
+        );
         assert_eq!(throttle.check(mallory, &SETTINGS, at(41)), Verdict::Free);
     }
 

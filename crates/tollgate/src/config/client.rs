@@ -37,6 +37,7 @@ const OWN_TOP_KEYS: [&str; 11] = [
     "trusted_proxies",
     "tls",
     "admin_tls",
+    "identity",
     "limits",
     "toolsets",
     "tenants",

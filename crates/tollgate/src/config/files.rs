@@ -4,11 +4,14 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tollgate_model::Secret;
 
 /// The largest secret or environment file, in bytes.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
+/// The largest file of certificate authorities, in bytes. All that browsers trust take up a quarter of it.
+const AUTHORITIES_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Reads files beside the configuration and remembers which, so that they can be watched.
 #[derive(Debug)]
@@ -57,6 +60,16 @@ impl Files {
             return Err(format!("{} is empty", path.display()));
         }
         Ok(Secret::new(text))
+    }
+
+    /// Certificate authorities in PEM.
+    pub(super) fn authorities(&self, path: &str) -> Result<Arc<str>, String> {
+        let path = self.note(path);
+        let text = Self::text(&path, AUTHORITIES_BYTES_MAX)?;
+        if !text.contains("-----BEGIN CERTIFICATE-----") {
+            return Err(format!("{} holds no certificate", path.display()));
+        }
+        Ok(Arc::from(text))
     }
 
     /// The variables of an environment file, in its order.

@@ -128,6 +128,47 @@ impl<T: JsonSchema> JsonSchema for Items<T> {
     }
 }
 
+/// A text, or a list of texts.
+#[derive(Debug)]
+pub(super) struct Several(Vec<Option<String>>);
+
+impl Several {
+    /// The texts and, of a list, their numbers.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.0.iter().enumerate().filter_map(|(index, text)| Some((index, text.as_deref()?)))
+    }
+}
+
+impl JsonSchema for Several {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Several".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] })
+    }
+}
+
+impl<'de> Deserialize<'de> for Several {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            One(String),
+            List(Vec<Option<String>>),
+        }
+
+        Ok(Self(match Either::deserialize(deserializer)? {
+            Either::One(text) => vec![Some(text)],
+            Either::List(texts) => texts,
+        }))
+    }
+}
+
 /// A mapping with free keys, in the order of the file.
 #[derive(Debug)]
 pub(super) struct Keyed<T>(Vec<(String, T)>);

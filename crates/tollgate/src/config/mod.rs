@@ -205,12 +205,22 @@ fn drop_duplicates(node: &mut Node, path: &str, source: &str, problems: &mut Pro
     }
 }
 
-/// Keeps the values of environments and headers out of every excerpt.
+/// Keeps the values of environments and headers, and what clients prove themselves by, out of every excerpt.
 fn hide_secrets(root: &Node, problems: &mut Problems) {
     let tenants = root.get("tenants").and_then(Node::entries).unwrap_or_default();
     let holders = std::iter::once(root).chain(tenants.iter().map(|tenant| &tenant.value));
     let servers =
         holders.flat_map(|holder| holder.get("servers").and_then(Node::entries).unwrap_or_default());
+    let issuers =
+        match root.get("identity").and_then(|identity| identity.get("issuers")).map(|node| &node.value) {
+            Some(Value::List(issuers)) => issuers.as_slice(),
+            _ => &[],
+        };
+    for issuer in issuers {
+        if let Some(secret) = issuer.get("introspection").and_then(|node| node.get("client_secret")) {
+            problems.hide(secret.span);
+        }
+    }
     for server in servers {
         for key in ["env", "headers"] {
             for entry in server.value.get(key).and_then(Node::entries).unwrap_or_default() {

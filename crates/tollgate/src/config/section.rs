@@ -1,6 +1,7 @@
 //! `tollgate.yaml` as it is written. These types are the one source of the JSON Schema, of the reference page and of the
 //! check of every file; what the values mean is decided in `meaning`.
 
+mod identity;
 mod policy;
 mod tenants;
 
@@ -12,6 +13,10 @@ use serde::Deserialize;
 use super::forms::{AnyJson, FromText, Items, Keyed, Scalar, Short, keys};
 use super::meaning::defaults;
 
+pub(super) use self::identity::{
+    AlgorithmSection, CertificateSection, ClaimsSection, IdentitySection, IntrospectionSection,
+    IssuerSection, KeySection,
+};
 pub(super) use self::policy::PolicySection;
 pub(super) use self::tenants::{TenantSection, ToolFactsSection};
 
@@ -49,6 +54,8 @@ pub(super) struct ConfigSection {
     pub(super) environment: Option<String>,
     /// Who may do what.
     pub(super) policy: Option<PolicySection>,
+    /// By what callers are known. Without it, whoever reaches loopback is let in, and nobody else.
+    pub(super) identity: Option<IdentitySection>,
     /// Bounds of the gateway itself.
     pub(super) limits: Option<LimitsSection>,
     /// The MCP servers behind the gateway, each under its name: letters, digits, `-` and single `_`, at most 32

@@ -6,6 +6,7 @@ mod bad;
 mod examples;
 mod good;
 mod hostile;
+mod identity;
 mod policies;
 mod tenants;
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use tollgate_identity::{IdentitySettings, IssuerSettings};
 use tollgate_proxy::ProxySettings;
 use tollgate_upstream::{Limits, Timeouts};
 
@@ -13,6 +14,14 @@ pub(in crate::config) const ADMIN_LISTEN: &str = "127.0.0.1:8081";
 
 pub(in crate::config) fn proxy() -> ProxySettings {
     ProxySettings::default()
+}
+
+pub(in crate::config) fn identity() -> IdentitySettings {
+    IdentitySettings::default()
+}
+
+pub(in crate::config) fn issuer() -> IssuerSettings {
+    IssuerSettings::new("")
 }
 
 pub(in crate::config) fn timeouts() -> Timeouts {

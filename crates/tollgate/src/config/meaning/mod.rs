@@ -2,6 +2,7 @@
 
 pub(super) mod defaults;
 mod facts;
+mod identity;
 mod policy;
 mod server;
 mod tenants;
@@ -15,7 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tollgate_catalog::ServerFacts;
-use tollgate_model::{ServerId, ServerName};
+use tollgate_identity::IdentitySettings;
+use tollgate_model::{ServerId, ServerName, TenantId};
 use tollgate_proxy::{Cidr, ProxySettings};
 use tollgate_upstream::ServerSettings;
 use url::{Host, Url};
@@ -50,6 +52,8 @@ pub struct Config {
     pub admin_tls: Option<TlsFiles>,
     /// Whose certificates clients of the data plane may show (`identity.certificates`); they are asked for none if absent.
     pub client_certificates: Option<ClientFiles>,
+    /// How callers are known.
+    pub identity: IdentitySettings,
     /// How the data plane behaves.
     pub proxy: ProxySettings,
     /// The servers of all tenants, in the order of the file, without those that are disabled. Each says whose it is.
@@ -161,6 +165,9 @@ impl Meaning<'_> {
         let admin_tls = section.admin_tls.as_ref().and_then(|tls| self.tls(tls, &root.key("admin_tls")));
         let proxy = self.proxy(section, root);
         let Served { servers, facts, tenants, policies, names_a_server } = self.served(section, root);
+        let ids: Vec<TenantId> = tenants.iter().map(|tenant| tenant.id.clone()).collect();
+        let identity = self.identity(section.identity.as_ref(), &root.key("identity"), &ids);
+        let client_certificates = self.client_certificates(section, root);
         if !names_a_server && !self.problems.is_fatal() {
             let suggestion = Some("name at least one MCP server under `servers`".to_owned());
             self.problems.warning(
@@ -176,7 +183,8 @@ impl Meaning<'_> {
             admin_listen,
             tls,
             admin_tls,
-            client_certificates: None,
+            client_certificates,
+            identity,
             proxy,
             servers,
             facts,

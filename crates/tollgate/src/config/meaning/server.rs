@@ -295,7 +295,7 @@ impl Meaning<'_> {
         headers
     }
 
-    fn secret(&mut self, section: &SecretSection, place: &Place<'_>) -> Option<Secret> {
+    pub(super) fn secret(&mut self, section: &SecretSection, place: &Place<'_>) -> Option<Secret> {
         match (&section.text, &section.file) {
             (Some(text), _) => Some(Secret::new(text.clone())),
             (None, Some(path)) => {
