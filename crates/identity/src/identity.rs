@@ -109,8 +109,8 @@ impl Identity {
             Proof::Local => return true,
             Proof::Anonymous => inner.anonymous.as_deref() == Some(principal),
             // One that is not stored has to be declared still.
-            Proof::Key(id) if !inner.is_stored(id) => {
-                inner.declared.values().any(|(record, known)| record.id == *id && **known == *principal)
+            Proof::Key(id) if inner.follower.now().key_of(id).is_none() => {
+                inner.is_declared(id, principal, now)
             }
             _ => inner.settings.tenants.contains(&principal.tenant),
         };
@@ -178,8 +178,12 @@ impl Inner {
         Ok(principal)
     }
 
-    fn is_stored(&self, _id: &KeyId) -> bool {
-        false
+    fn is_declared(&self, id: &KeyId, principal: &Principal, now: Timestamp) -> bool {
+        self.declared.values().any(|(record, known)| {
+            record.id == *id
+                && record.is_good(now)
+                && (&known.id, &known.tenant) == (&principal.id, &principal.tenant)
+        })
     }
 
     /// Whether a caller may come in with this key.
