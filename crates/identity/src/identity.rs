@@ -98,7 +98,7 @@ impl Identity {
             None => Failure::new(Why::Opaque),
         };
         std::future::ready(()).await;
-        Err(inner.refused(&presented, failure, now))
+        Err(inner.refused(&presented, &failure, now))
     }
 
     /// Whether a principal that was let in would still be: its proof has not ended, and was not taken back.
@@ -216,15 +216,15 @@ impl Inner {
     }
 
     /// The answer to a failure: counted by address, and once too many are there, the same for all.
-    fn refused(&self, presented: &Presented<'_>, failure: Failure, now: Timestamp) -> NotKnown {
+    fn refused(&self, presented: &Presented<'_>, failure: &Failure, now: Timestamp) -> NotKnown {
         let (settings, failures) = (&self.settings, &self.settings.failures);
         if !failure.why.counts() {
-            return challenge::not_known(settings, presented.resource, &failure, None);
+            return challenge::not_known(settings, presented.resource, failure, None);
         }
         match self.throttle.check(presented.source, failures, now) {
             Verdict::Free => {
                 self.throttle.failed(presented.source, failures, now);
-                challenge::not_known(settings, presented.resource, &failure, None)
+                challenge::not_known(settings, presented.resource, failure, None)
             }
             Verdict::Refused { retry_after_s, .. } => {
                 let failure = Failure::new(Why::Throttled);

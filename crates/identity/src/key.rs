@@ -113,16 +113,17 @@ fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_CHARS] {
 /// CRC-32 as in zip, gzip and PNG (ISO 3309).
 fn crc32(bytes: &[u8]) -> u32 {
     const TABLE: [u32; 256] = {
-        let mut table = [0; 256];
-        let mut byte = 0;
+        let mut table = [0_u32; 256];
+        let (mut byte, mut begun) = (0, 0);
         while byte < 256 {
-            let (mut crc, mut bit) = (byte as u32, 0);
+            let (mut crc, mut bit) = (begun, 0);
             while bit < 8 {
                 crc = if crc & 1 == 1 { 0xEDB8_8320 ^ (crc >> 1) } else { crc >> 1 };
                 bit += 1;
             }
             table[byte] = crc;
             byte += 1;
+            begun += 1;
         }
         table
     };

@@ -78,7 +78,7 @@ pub struct FailureSettings {
 
 impl Default for FailureSettings {
     fn default() -> Self {
-        Self { max: 30, window: Duration::from_secs(60), sources_max: 20_000 }
+        Self { max: 30, window: Duration::from_mins(1), sources_max: 20_000 }
     }
 }
 
@@ -179,9 +179,9 @@ impl Default for FetchSettings {
             timeout: Duration::from_secs(5),
             body_bytes_max: 256 * 1024,
             again_min: Duration::from_secs(10),
-            fresh: Duration::from_secs(300),
-            fresh_max: Duration::from_secs(3600),
-            stale_max: Duration::from_secs(6 * 3600),
+            fresh: Duration::from_mins(5),
+            fresh_max: Duration::from_hours(1),
+            stale_max: Duration::from_hours(6),
         }
     }
 }

@@ -45,7 +45,7 @@ async fn a_declared_key_is_its_agent() {
 #[tokio::test]
 async fn a_key_ends_and_so_does_what_it_opened() {
     let key = key::mint().expect("a key");
-    let expires = Some(Timestamp::now().after(Duration::from_secs(60)));
+    let expires = Some(Timestamp::now().after(Duration::from_mins(1)));
     let gate = Gate::new(settings(vec![KeyRecord { expires, ..record(&key, "bot") }]));
     let who = gate.bearer(key.text.expose()).await.expect("let in");
     gate.clock.pass(Duration::from_secs(61));

@@ -28,7 +28,7 @@ impl Format {
 }
 
 /// Keys of `tollgate.yaml` that no client's file has at its top.
-const OWN_TOP_KEYS: [&str; 11] = [
+const OWN_TOP_KEYS: [&str; 12] = [
     "listen",
     "admin_listen",
     "public_url",

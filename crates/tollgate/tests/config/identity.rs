@@ -162,7 +162,7 @@ identity:
         "begins with `spiffe://`",
         "map[2].agent: there is no `*`",
         "map[3]: needs an `agent` or a `user`",
-        "scopes[0]: `a b` is no scope",
+        "scopes[0]: `a b` is no scope (write each",
         "claims.groups: `a..b` is no place",
     ] {
         assert!(said.contains(part), "missing: {part}\n in:\n{said}");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tollgate_catalog::{ServerFacts, ToolFacts};
+use tollgate_identity::names::is_scope;
 
 use super::{Meaning, shown};
 use crate::config::forms::{Items, Keyed};
@@ -52,11 +53,10 @@ impl Meaning<'_> {
     }
 
     /// Scopes as access tokens have them (RFC 6749, section 3.3).
-    fn scopes(&mut self, scopes: Option<&Items<String>>, place: &Place<'_>) -> Vec<Arc<str>> {
+    pub(super) fn scopes(&mut self, scopes: Option<&Items<String>>, place: &Place<'_>) -> Vec<Arc<str>> {
         let mut found: Vec<Arc<str>> = Vec::new();
         for (index, scope) in Items::iter(scopes) {
-            let is_legal = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
-            if scope.is_empty() || !scope.bytes().all(is_legal) {
+            if !is_scope(scope) {
                 let place = place.item(index);
                 let message = format!("{} is no scope", shown(&place, scope));
                 self.problems.error_with(&place, message, "write each scope for itself, without spaces");

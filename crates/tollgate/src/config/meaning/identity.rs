@@ -33,7 +33,7 @@ impl Meaning<'_> {
         if let Some(anonymous) = &section.anonymous {
             let place = place.key("anonymous");
             settings.anonymous = Some(AnonymousSettings {
-                tenant: self.tenant(anonymous.tenant.as_deref(), tenants, &place.key("tenant")),
+                tenant: self.known_tenant(anonymous.tenant.as_deref(), tenants, &place.key("tenant")),
                 groups: self.group_names(anonymous.groups.as_ref(), &place.key("groups")),
             });
         }
@@ -119,7 +119,7 @@ impl Meaning<'_> {
         }
         Some(KeyRecord {
             id: KeyId::new(&id),
-            tenant: self.tenant(section.tenant.as_deref(), tenants, &place.key("tenant")),
+            tenant: self.known_tenant(section.tenant.as_deref(), tenants, &place.key("tenant")),
             agent,
             groups: self.group_names(section.groups.as_ref(), &place.key("groups")),
             hash,
@@ -254,9 +254,11 @@ impl Meaning<'_> {
                 TenantSource::Fixed(TenantId::default())
             }
             Some(claim) => TenantSource::Claim(claim),
-            None => {
-                TenantSource::Fixed(self.tenant(section.tenant.as_deref(), tenants, &place.key("tenant")))
-            }
+            None => TenantSource::Fixed(self.known_tenant(
+                section.tenant.as_deref(),
+                tenants,
+                &place.key("tenant"),
+            )),
         }
     }
 
@@ -334,7 +336,7 @@ impl Meaning<'_> {
         Some(CertificateRule {
             part,
             pattern: Arc::from(pattern),
-            tenant: self.tenant(section.tenant.as_deref(), tenants, &place.key("tenant")),
+            tenant: self.known_tenant(section.tenant.as_deref(), tenants, &place.key("tenant")),
             agent: name(&section.agent),
             user: name(&section.user),
             groups: self.group_names(section.groups.as_ref(), &place.key("groups")),
@@ -343,23 +345,8 @@ impl Meaning<'_> {
         })
     }
 
-    fn scopes(&mut self, list: Option<&Items<String>>, place: &Place<'_>) -> Vec<Arc<str>> {
-        let mut scopes: Vec<Arc<str>> = Vec::new();
-        for (index, scope) in Items::iter(list) {
-            if !names::is_scope(scope) {
-                let place = place.item(index);
-                let shown = shown(&place, scope);
-                self.problems
-                    .error(&place, format!("{shown} is no scope: it has spaces, quotes or other characters"));
-            } else if !scopes.iter().any(|known| **known == **scope) {
-                scopes.push(Arc::from(scope.as_str()));
-            }
-        }
-        scopes
-    }
-
     /// The tenant of this name, which has to be configured.
-    pub(super) fn tenant(&mut self, text: Option<&str>, tenants: &[TenantId], place: &Place<'_>) -> TenantId {
+    fn known_tenant(&mut self, text: Option<&str>, tenants: &[TenantId], place: &Place<'_>) -> TenantId {
         let Some(text) = text else { return TenantId::default() };
         if let Some(tenant) = tenants.iter().find(|tenant| tenant.as_str() == text) {
             return tenant.clone();
