@@ -129,7 +129,7 @@ impl Feed for Memory {
 
     async fn news(&self, after: Cursor) {
         // Never fails: the sender lives as long as `self`.
-        _ = self.head.subscribe().wait_for(|head| *head != after.revision).await;
+        _ = self.head.subscribe().wait_for(|head| *head > after.revision).await;
     }
 }
 

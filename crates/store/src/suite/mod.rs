@@ -1,5 +1,71 @@
-//! What every store does, whatever it is made of.
+//! What every store does, whatever it is made of: each case is a function that a driver's tests call. [`crate::suite!`]
+//! writes those tests.
 
+mod cases;
 mod faults;
+mod feed;
+mod model;
+mod samples;
 
+use std::sync::Arc;
+
+use crate::Store;
+
+pub use cases::*;
 pub use faults::{Fault, Faulty};
+pub use feed::*;
+pub use model::it_does_what_the_store_in_memory_does;
+pub use samples::{definitions, key, revoked_user};
+
+/// A place for one store, empty at first.
+pub trait Place: Send + Sync {
+    /// Opens what is there, as another process would: handles share nothing but the place. `feed_max`: how many changes its
+    /// feed keeps.
+    fn open(&self, feed_max: usize) -> Arc<dyn Store>;
+}
+
+/// Opens what is there as it usually is.
+fn open(place: &dyn Place) -> Arc<dyn Store> {
+    place.open(crate::FEED_MAX)
+}
+
+/// A test for each case of the suite. `$place`: an expression that makes a fresh [`Place`].
+#[macro_export]
+macro_rules! suite {
+    ($place:expr) => {
+        $crate::suite! {
+            $place;
+            many_may_start_at_once
+            keys_are_kept
+            keys_are_listed_in_their_order
+            a_rotated_key_ends_when_it_is_told_to
+            what_cannot_be_rotated_stays_as_it_is
+            a_key_is_revoked_once_and_for_good
+            revocations_are_kept_until_they_are_taken_back
+            revocations_that_ended_long_ago_go
+            definitions_are_kept_to_the_letter
+            definitions_are_kept_where_they_belong
+            what_cannot_be_kept_is_refused
+            the_latest_accepted_texts_are_remembered
+            a_restart_forgets_nothing
+            the_feed_says_what_the_snapshot_says
+            what_was_not_done_is_not_in_the_feed
+            a_place_that_is_not_in_the_feed_is_lost
+            changes_come_in_portions
+            writers_at_once_lose_and_reorder_nothing
+            of_two_who_want_the_same_one_gets_it
+            news_of_others_is_known_within_a_second
+            own_news_is_heard
+            it_does_what_the_store_in_memory_does
+        }
+    };
+    ($place:expr; $($case:ident)+) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let place = $place;
+                $crate::suite::$case(&place).await;
+            }
+        )+
+    };
+}

@@ -1,0 +1,203 @@
+//! The versions of what is stored, and the way from each to the next. There is no way back.
+
+use std::time::Duration;
+
+use tollgate_model::Timestamp;
+use tollgate_store::StoreError;
+
+use crate::connections::{Connection, Value};
+use crate::sqlite;
+
+/// The way to one version from the one before.
+struct Migration {
+    version: i64,
+    sqlite: &'static str,
+    postgres: &'static str,
+}
+
+macro_rules! migration {
+    ($version:literal, $file:literal) => {
+        Migration {
+            version: $version,
+            sqlite: include_str!(concat!("../migrations/sqlite/", $file)),
+            postgres: include_str!(concat!("../migrations/postgres/", $file)),
+        }
+    };
+}
+
+/// All there are, in their order: the first leads from nothing to version 1.
+const MIGRATIONS: [Migration; 1] = [migration!(1, "0001.sql")];
+
+/// The newest version that this program knows.
+pub(crate) const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
+
+/// Any number that no other program takes: what processes wait for that start at the same time.
+const LOCK: &str = "SELECT pg_advisory_xact_lock(7885627113490231)";
+
+/// Brings a database up to a version, if it is older. Safe when several processes do so at once.
+///
+/// # Errors
+/// [`StoreError::TooNew`] if it is newer than what this program knows.
+pub(crate) async fn migrate(
+    connection: &mut Connection,
+    to: i64,
+    wait_max: Duration,
+) -> Result<(), StoreError> {
+    if let Connection::Sqlite(_) = connection {
+        sqlite::set_wal(connection, wait_max).await?;
+    }
+    // Most starts find nothing to do, and need no right to change tables.
+    if version(connection).await? >= to {
+        return Ok(());
+    }
+    match connection {
+        Connection::Sqlite(_) => connection.script("BEGIN IMMEDIATE").await?,
+        Connection::Postgres(_) => {
+            connection.script("BEGIN").await?;
+            connection.script(LOCK).await?;
+            connection.script("SET LOCAL statement_timeout = 0").await?;
+        }
+    }
+    // Another process may have done it while this one waited.
+    let found = version(connection).await?;
+    connection
+        .script(
+            "CREATE TABLE IF NOT EXISTS tollgate_schema (version BIGINT PRIMARY KEY, at_ms BIGINT NOT NULL)",
+        )
+        .await?;
+    for migration in MIGRATIONS.iter().filter(|next| found < next.version && next.version <= to) {
+        connection
+            .script(match connection {
+                Connection::Sqlite(_) => migration.sqlite,
+                Connection::Postgres(_) => migration.postgres,
+            })
+            .await?;
+        let now = i64::try_from(Timestamp::now().as_ms()).unwrap_or(i64::MAX);
+        let values = vec![Value::from(migration.version), Value::from(now)];
+        connection.run("INSERT INTO tollgate_schema (version, at_ms) VALUES ($1, $2)", values).await?;
+    }
+    connection.script("COMMIT").await
+}
+
+/// The version of a database; 0 if nothing of ours is in it.
+async fn version(connection: &mut Connection) -> Result<i64, StoreError> {
+    let is_there = match connection {
+        Connection::Sqlite(_) => "SELECT count(*) FROM sqlite_master WHERE name = 'tollgate_schema'",
+        Connection::Postgres(_) => "SELECT count(*) FROM pg_class WHERE oid = to_regclass('tollgate_schema')",
+    };
+    if one(connection, is_there).await? == 0 {
+        return Ok(0);
+    }
+    let found = one(connection, "SELECT coalesce(max(version), 0) FROM tollgate_schema").await?;
+    if found > NEWEST {
+        return Err(StoreError::TooNew { found, known: NEWEST });
+    }
+    Ok(found)
+}
+
+async fn one(connection: &mut Connection, sql: &'static str) -> Result<i64, StoreError> {
+    let row = connection.row(sql, Vec::new()).await?;
+    row.ok_or_else(|| StoreError::broken("the database gives no answer"))?.get(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use tollgate_model::{KeyHash, KeyId, TenantId};
+    use tollgate_store::{
+        Digest, FEED_MAX, Feed, Keys, LastKnown, List, PolicySets, Revocations, Store, definitions_of,
+    };
+
+    use super::*;
+    use crate::database::Database;
+    use crate::{Bounds, Place};
+
+    /// What a program of each version may have stored: a version that is released brings its own.
+    const SAMPLES: [Migration; 1] = [Migration {
+        version: 1,
+        sqlite: include_str!("../migrations/samples/sqlite/0001.sql"),
+        postgres: include_str!("../migrations/samples/postgres/0001.sql"),
+    }];
+
+    #[test]
+    fn each_version_has_its_way_and_its_sample() {
+        let versions: Vec<i64> = MIGRATIONS.iter().map(|migration| migration.version).collect();
+        assert_eq!(versions, (1..=NEWEST).collect::<Vec<_>>());
+        let samples: Vec<i64> = SAMPLES.iter().map(|sample| sample.version).collect();
+        assert_eq!(samples, versions);
+    }
+
+    /// From every released version, with what programs of that version stored.
+    async fn every_version_comes_to_the_newest(fresh: impl Fn() -> Place) {
+        for sample in &SAMPLES {
+            let place = fresh();
+            let old = Database::new(&place, Bounds::default()).expect("a place");
+            old.migrate(sample.version).await.expect("migrated");
+            old.script(sample.sqlite, sample.postgres).await;
+            let new = Database::new(&place, Bounds::default()).expect("a place");
+            new.prepare().await.expect("migrated");
+            check(&new).await;
+        }
+    }
+
+    async fn check(store: &Database) {
+        let key = store.key(&KeyId::new("old")).await.expect("read").expect("a key");
+        assert_eq!((key.hash, key.replaced_by), (KeyHash([1; 32]), Some(KeyId::new("new"))));
+        assert_eq!((key.created, key.expires), (Timestamp::from_ms(1000), Some(Timestamp::from_ms(5000))));
+        let key = store.key(&KeyId::new("new")).await.expect("read").expect("a key");
+        assert_eq!((key.revoked, &*key.groups), (Some(Timestamp::from_ms(3000)), &["support".into()][..]));
+        assert_eq!(store.revocations(None, 9).await.expect("read").len(), 1);
+        let of = definitions_of(None, "files", List::Tools.as_str()).expect("a server");
+        let definitions = store.definitions(&of).await.expect("read").expect("definitions");
+        assert_eq!(definitions.items, ["{\"name\" : \"a\"}", "1.0"]);
+        let acme = TenantId::new("acme");
+        assert!(store.was_accepted(&acme, Digest([4; 32])).await.expect("read"));
+        let snapshot = store.snapshot().await.expect("read");
+        assert_eq!((snapshot.cursor.revision, snapshot.keys.len()), (1, 2));
+        store.revoke_key(&KeyId::new("old"), Timestamp::from_ms(9)).await.expect("revoked");
+        let head = store.head().await.expect("read");
+        assert_eq!(head.revision, 2);
+        assert!(matches!(
+            store.changes(snapshot.cursor, FEED_MAX).await.expect("read"),
+            tollgate_store::Changes::These(changes) if changes.len() == 1
+        ));
+    }
+
+    /// A program that is older than what is stored neither reads nor changes it.
+    async fn what_is_newer_is_refused(place: Place) {
+        let newer = Database::new(&place, Bounds::default()).expect("a place");
+        newer.prepare().await.expect("migrated");
+        let later = "INSERT INTO tollgate_schema (version, at_ms) VALUES (1000, 1)";
+        newer.script(later, later).await;
+        let old = Database::new(&place, Bounds::default()).expect("a place");
+        for error in [old.prepare().await.expect_err("too new"), old.head().await.expect_err("too new")] {
+            assert!(matches!(error, StoreError::TooNew { found: 1000, known: NEWEST }), "{error}");
+        }
+    }
+
+    impl Database {
+        /// Does something to it that no program of this version does.
+        async fn script(&self, sqlite: &'static str, postgres: &'static str) {
+            let mut writing = self.begin(crate::database::Begin::Write).await.expect("a transaction");
+            let script = if self.is_postgres() { postgres } else { sqlite };
+            writing.connection.script(script).await.expect("done");
+            writing.commit().await.expect("committed");
+        }
+    }
+
+    #[tokio::test]
+    async fn sqlite_comes_from_every_version() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let number = std::cell::Cell::new(0);
+        every_version_comes_to_the_newest(|| {
+            number.set(number.get() + 1);
+            Place::File(folder.path().join(format!("{}.db", number.get())))
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_newer_sqlite_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        what_is_newer_is_refused(Place::File(folder.path().join("newer.db"))).await;
+    }
+}

@@ -1,0 +1,5 @@
+//! The databases, as users of a store see them.
+
+#![allow(missing_docs, clippy::expect_used, clippy::unwrap_used, reason = "these are tests")]
+
+mod sqlite;

@@ -1,0 +1,35 @@
+//! Things to store.
+
+use bytes::Bytes;
+use tollgate_model::{KeyHash, KeyId, KeyRecord, ServerName, TenantId, Timestamp};
+
+use crate::{Definitions, DefinitionsOf, Digest, List, Revocable, Revocation};
+
+/// A key of the tenant `acme` and the agent `bot`.
+pub fn key(id: &str) -> KeyRecord {
+    KeyRecord {
+        id: KeyId::new(id),
+        tenant: TenantId::new("acme"),
+        agent: "bot".into(),
+        groups: vec!["support".into(), "tier \"2\"".into()],
+        hash: KeyHash(Digest::of([id.as_bytes()]).0),
+        created: Timestamp::from_ms(1_000),
+        expires: None,
+        revoked: None,
+        replaced_by: None,
+    }
+}
+
+/// A user of the tenant `acme` whose everything is taken back.
+pub fn revoked_user(name: &str) -> Revocation {
+    let what = Revocable::User { tenant: TenantId::new("acme"), user: name.into() };
+    Revocation { what, since: Timestamp::from_ms(1_000), until: None }
+}
+
+/// Tools of a server.
+pub fn definitions(tenant: Option<&str>, server: &str, items: &[&'static str]) -> Definitions {
+    let server = ServerName::new(server).unwrap_or_else(|error| panic!("{server}: {error}"));
+    let of = DefinitionsOf { tenant: tenant.map(TenantId::new), server, list: List::Tools };
+    let items = items.iter().map(|item| Bytes::from_static(item.as_bytes())).collect();
+    Definitions::new(of, items, Timestamp::from_ms(7))
+}
