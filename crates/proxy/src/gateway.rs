@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollgate_catalog::ListKind;
+use tollgate_identity::Identity;
 use tollgate_mcp::{Message, Segments, methods};
 use tollgate_model::{Principal, ServerId};
 use tollgate_store::Confirmed;
@@ -289,6 +290,11 @@ impl Gateway {
             }
         }
         self.0.parked.retain(|who| !self.is_taken_back(who));
+    }
+
+    /// How callers are known now.
+    pub fn identity(&self) -> Identity {
+        self.snapshot().identity.clone()
     }
 
     /// Whoever calls while no identity is configured.

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 use tollgate_catalog::ToolsetSettings;
+use tollgate_identity::Identity;
 use tollgate_model::{Holder, TenantId};
+use tollgate_store::Follower;
 use tollgate_upstream::{ServerSettings, Transport};
 
 use crate::cli::Check;
@@ -31,7 +33,7 @@ pub(crate) fn run(command: &Check) -> Result<(), Failure> {
     };
     serve::certificates(serve::DATA_PLANE, config.tls.as_ref(), config.client_certificates.as_ref())?;
     serve::certificates("admin", config.admin_tls.as_ref(), None)?;
-    serve::build(&config)?;
+    serve::build(&config, &Identity::new(config.identity.clone(), Follower::of_nothing()))?;
 
     if command.json {
         out.line(to_json(&config).to_string());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::Signal;
-use tollgate_identity::{Identity, IdentitySettings};
+use tollgate_identity::Identity;
 use tollgate_proxy::{Gateway, Setup, TenantSetup};
 use tollgate_store::Follower;
 use tollgate_telemetry::events::{ConfigRejected, ConfigReloaded, NoIdentity, RestartNeeded};
@@ -35,7 +35,8 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
     let mut watcher = Watcher::new(&command.config);
     let config = load(&command, &mut watcher)?;
     warn_of(&config, log);
-    let gateway = build(&config)?;
+    let identity = Identity::new(config.identity.clone(), Follower::of_nothing());
+    let gateway = build(&config, &identity)?;
     if let Some(folder) = &command.data_dir {
         make_private_folder(folder)?;
     }
@@ -53,7 +54,9 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
     let admin = bind("admin", config.admin_listen, admin_tls.clone()).await?;
     let running = Running::start(gateway.clone(), data, Some((admin, config.proxy.allowed_hosts.clone())))
         .map_err(|error| Failure::failed(format!("the serving threads do not start: {error}")))?;
-    NoIdentity.emit();
+    if config.identity.is_off() {
+        NoIdentity.emit();
+    }
     announce(&command, &config, &running, log);
 
     let secured: Vec<Arc<Certificates>> = tls.into_iter().chain(admin_tls).collect();
@@ -113,13 +116,13 @@ fn read_watched(file: &Path, kept: &[PathBuf], watcher: &mut Watcher) -> Result<
 }
 
 /// Makes the gateway that a configuration describes. Must be called within a runtime.
-pub(crate) fn build(config: &Config) -> Result<Gateway, Failure> {
-    Gateway::new(setup(config))
+pub(crate) fn build(config: &Config, identity: &Identity) -> Result<Gateway, Failure> {
+    Gateway::new(setup(config, identity))
         .map_err(|error| Failure::config(format!("{}: {error}", config.file.display())))
 }
 
 /// What a gateway is to serve.
-fn setup(config: &Config) -> Setup {
+fn setup(config: &Config, identity: &Identity) -> Setup {
     let tenants = config
         .tenants
         .iter()
@@ -129,7 +132,7 @@ fn setup(config: &Config) -> Setup {
         servers: config.servers.clone(),
         facts: config.facts.clone(),
         tenants: tenants.collect(),
-        identity: Identity::new(IdentitySettings::default(), Follower::of_nothing()),
+        identity: identity.clone(),
     }
 }
 
@@ -226,10 +229,10 @@ fn announce(command: &Serve, config: &Config, running: &Running, log: LogFormat)
         let base = format!("{}://{admin}", scheme(config.admin_tls.is_some()));
         err.line(format!("  health     {base}/readyz, {base}/metrics"));
     }
-    err.line(format!(
-        "  {}",
-        err.dim("No identity is configured: whoever is on this machine may call; nobody else can.")
-    ));
+    if config.identity.is_off() {
+        let text = "No identity is configured: whoever is on this machine may call; nobody else can.";
+        err.line(format!("  {}", err.dim(text)));
+    }
     err.line("");
 }
 
@@ -286,7 +289,9 @@ fn reload(command: &Serve, gateway: &Gateway, before: &Config, watcher: &mut Wat
         reject(open.to_string());
         return None;
     }
-    let applied = gateway.apply(setup(&config), DRAIN);
+    // What callers were found out to be is kept only where nothing was changed of how.
+    let identity = gateway.identity().renewed(config.identity.clone());
+    let applied = gateway.apply(setup(&config, &identity), DRAIN);
     if let Err(error) = applied {
         reject(error.to_string());
         return None;
