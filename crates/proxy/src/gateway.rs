@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use tollgate_catalog::ListKind;
 use tollgate_identity::Identity;
 use tollgate_mcp::{Message, Segments, methods};
-use tollgate_model::{Principal, ServerId};
+use tollgate_model::{Principal, Refusal, ServerId};
 use tollgate_store::Confirmed;
 use tollgate_upstream::{Audience, EventKind, Isolation, Question, Server, ServerEvent, ServerStatus};
 
@@ -60,7 +60,7 @@ pub(crate) struct Inner {
     running: TaskTracker,
     drain: CancellationToken,
     reloads: watch::Sender<()>,
-    policing: Policing,
+    policing: Arc<Policing>,
     local: Arc<Principal>,
     standing: Standing,
     bound: OnceLock<Bound>,
@@ -102,7 +102,7 @@ impl Gateway {
             running: TaskTracker::new(),
             drain: CancellationToken::new(),
             reloads: watch::Sender::new(()),
-            policing: Policing::default(),
+            policing: Arc::default(),
             local: Arc::new(Principal::local()),
             standing: Standing::default(),
             bound: OnceLock::new(),
@@ -112,6 +112,7 @@ impl Gateway {
         tokio::spawn(follow_events(Arc::downgrade(&gateway.0), inbox));
         tokio::spawn(sweep(Arc::downgrade(&gateway.0)));
         tokio::spawn(policing::follow(Arc::downgrade(&gateway.0)));
+        tokio::spawn(policing::run(Arc::downgrade(&gateway.0)));
         Ok(gateway)
     }
 
@@ -228,6 +229,11 @@ impl Gateway {
         &self.0.policing
     }
 
+    /// The same, for whoever must not keep the gateway.
+    pub(crate) fn shared_policing(&self) -> Arc<Policing> {
+        Arc::clone(&self.0.policing)
+    }
+
     pub(crate) fn tasks(&self) -> &Tasks {
         &self.0.tasks
     }
@@ -302,6 +308,12 @@ impl Gateway {
         Arc::clone(&self.0.local)
     }
 
+    /// Adds a session, if there is room. What its client sees now is what later views are compared with.
+    pub(crate) fn add_session(&self, session: &Arc<Session>, sessions_max: usize) -> Result<(), Refusal> {
+        let _ = session.sees(self.view(&session.caller, session.endpoint.as_ref()));
+        self.0.sessions.add(Arc::clone(session), sessions_max)
+    }
+
     /// Ends a session, here and at the servers that kept something for it.
     pub(crate) fn end_session(&self, session: &Arc<Session>) {
         let Some(id) = &session.caller.session else { return };
@@ -326,12 +338,17 @@ impl Gateway {
                 self.0.tool_indexes.clear();
                 self.0.tasks.tools_changed(&event.server);
                 self.0.mirrors.changed(&event.server);
-                self.changed(ListKind::Tools, &event);
+                if self.0.policing.is_on() {
+                    // Policies are about what the server's tools are now: that has to be known before anybody looks.
+                    self.0.policing.upkeep().told(event);
+                } else {
+                    self.tell_changed(ListKind::Tools, &event);
+                }
             }
-            EventKind::PromptsChanged => self.changed(ListKind::Prompts, &event),
+            EventKind::PromptsChanged => self.tell_changed(ListKind::Prompts, &event),
             EventKind::ResourcesChanged => {
                 self.0.uri_indexes.clear();
-                self.changed(ListKind::Resources, &event);
+                self.tell_changed(ListKind::Resources, &event);
             }
             EventKind::ResourceUpdated { uri, message } => {
                 self.0.fanout.updated(&(event.server, event.origin), &uri, message.as_deref());
@@ -345,19 +362,23 @@ impl Gateway {
     }
 
     /// A server told that one of its lists changed.
-    fn changed(&self, kind: ListKind, event: &ServerEvent) {
+    pub(crate) fn tell_changed(&self, kind: ListKind, event: &ServerEvent) {
         let snapshot = self.snapshot();
         for session in self.0.sessions.all() {
             let (tenant, endpoint) = (session.caller.tenant(), session.endpoint.as_ref());
-            if concerns(&event.audience, &session) && snapshot.shows(tenant, endpoint, kind, &event.server) {
+            if concerns(&event.audience, &session)
+                && snapshot.shows(tenant, endpoint, kind, &event.server)
+                && policing::sees(self, &session.caller_now(), endpoint, event.server.name())
+            {
                 tell_list(&session, kind);
             }
         }
         let spot = (event.server.clone(), event.origin.clone());
-        self.0.fanout.list_changed(kind, method_of(kind), |tenant, endpoint, spots| {
+        self.0.fanout.list_changed(kind, method_of(kind), |caller, endpoint, spots| {
             // What everyone shares need not be the very instance that is listened to.
             (event.audience == Audience::Everyone || spots.contains(&spot))
-                && snapshot.shows(tenant, endpoint, kind, &event.server)
+                && snapshot.shows(caller.tenant(), endpoint, kind, &event.server)
+                && policing::sees(self, caller, endpoint, event.server.name())
         });
     }
 
@@ -489,7 +510,7 @@ fn concerns(audience: &Audience, session: &Session) -> bool {
 }
 
 /// Tells a legacy session that a list has changed. News of each list waits once.
-fn tell_list(session: &Session, kind: ListKind) {
+pub(crate) fn tell_list(session: &Session, kind: ListKind) {
     let topic = match kind {
         ListKind::Tools => 1,
         ListKind::Prompts => 2,
@@ -510,7 +531,7 @@ pub(crate) const LISTS_CHANGED: [&str; 3] = [
     methods::NOTIFICATIONS_RESOURCES_LIST_CHANGED,
 ];
 
-fn method_of(kind: ListKind) -> &'static str {
+pub(crate) fn method_of(kind: ListKind) -> &'static str {
     match kind {
         ListKind::Tools => methods::NOTIFICATIONS_TOOLS_LIST_CHANGED,
         ListKind::Prompts => methods::NOTIFICATIONS_PROMPTS_LIST_CHANGED,

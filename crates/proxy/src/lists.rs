@@ -129,13 +129,13 @@ fn learn_from(
     items: Vec<Item>,
     view: &View,
 ) -> Vec<Item> {
-    if gateway.policing().is_on() {
-        gateway.policing().definitions().learn(server, kind, &items);
-    }
     let mut items = items;
     if kind == ListKind::Tools {
         gateway.tasks().learn(server, &items);
         items = gateway.mirrors().learn(server, items);
+    }
+    if gateway.policing().is_on() {
+        gateway.policing().definitions().learn(server, kind, &items);
     }
     if !view.is_whole() {
         items.retain(|item| view.shows(kind, item.key()));
@@ -150,6 +150,18 @@ struct Part {
     next_cursor: Option<String>,
     caching: Caching,
     missing: Option<Missing>,
+}
+
+impl Part {
+    fn empty(server: &ServerName) -> Self {
+        Self {
+            server: server.clone(),
+            items: Vec::new(),
+            next_cursor: None,
+            caching: Caching { ttl_ms: u64::MAX, shared: true },
+            missing: None,
+        }
+    }
 }
 
 /// Why a server's items are missing, or not all there.
@@ -297,28 +309,45 @@ async fn read(
     inbound: &Inbound,
     server: &ServerName,
     kind: ListKind,
+    cursor: Option<String>,
+    whole: bool,
+) -> Result<Part, Refusal> {
+    let upstream = inbound.server(server)?;
+    match policy::look(gateway, &inbound.caller, inbound.endpoint.name(), server) {
+        Some(look) => read_by(gateway, inbound, &look, &upstream, kind, cursor, whole).await,
+        None => Ok(Part { caching: Caching { ttl_ms: u64::MAX, shared: false }, ..Part::empty(server) }),
+    }
+}
+
+/// Reads a server's tools for the gateway's own sake, so that policies have something to be about.
+pub(crate) async fn own_reading(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    server: &Server,
+) -> Result<Vec<Item>, Refusal> {
+    let look = policy::upkeep();
+    let part = read_by(gateway, inbound, &look, server, ListKind::Tools, None, true).await?;
+    remember_cut_names(gateway, server.name(), ListKind::Tools, &part.items);
+    Ok(part.items)
+}
+
+async fn read_by(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    look: &(Permit, View),
+    upstream: &Server,
+    kind: ListKind,
     mut cursor: Option<String>,
     whole: bool,
 ) -> Result<Part, Refusal> {
     let settings = &inbound.snapshot.settings;
-    let upstream = inbound.server(server)?;
+    let server = upstream.name();
     let deadline = upstream.settings().timeouts.list;
-    let mut part = Part {
-        server: server.clone(),
-        items: Vec::new(),
-        next_cursor: None,
-        caching: Caching { ttl_ms: u64::MAX, shared: true },
-        missing: None,
-    };
-    let seen = policy::look(gateway, &inbound.caller, inbound.endpoint.name(), server);
-    let Some(look) = seen else {
-        part.caching.shared = false;
-        return Ok(part);
-    };
+    let mut part = Part::empty(server);
     let reading = async {
         let mut pages = 0;
         loop {
-            let page = page(gateway, inbound, &look, &upstream, kind, cursor.as_deref()).await?;
+            let page = page(gateway, inbound, look, upstream, kind, cursor.as_deref()).await?;
             let Some(page) = page else { return Ok(()) };
             pages += 1;
             part.items.extend(page.items);

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use tollgate_catalog::ListKind;
 use tollgate_mcp::{Kind, LogLevel, Message, Segments, methods};
 use tollgate_model::{Caller, Code, EndpointName, Principal, Refusal, SessionId, Stage};
 use tollgate_telemetry::counters;
@@ -14,6 +15,7 @@ use crate::gateway::Gateway;
 use crate::in_flight::InFlight;
 use crate::input::Questions;
 use crate::mailbox::{Mailbox, Topic};
+use crate::policing::{Digest, differing};
 use crate::replay::{Reader, Streams};
 use crate::roots::{self, Telling};
 use crate::settings::{ProxySettings, ResumeSettings};
@@ -45,6 +47,8 @@ pub(crate) struct Session {
     /// The place of the level in [`LogLevel::ALL`]; [`NO_LEVEL`] until the client sets one.
     log_level: AtomicU8,
     pub(crate) telling_roots: Telling,
+    /// What the client saw when it was looked at last.
+    view: Mutex<Option<Digest>>,
 }
 
 const NO_LEVEL: u8 = u8::MAX;
@@ -53,6 +57,7 @@ impl Session {
     pub(crate) fn new(caller: Caller, endpoint: Option<EndpointName>) -> Self {
         Self {
             latest: Arc::new(ArcSwap::new(Arc::clone(&caller.who))),
+            view: Mutex::new(None),
             caller,
             endpoint,
             in_flight: InFlight::default(),
@@ -67,16 +72,27 @@ impl Session {
         }
     }
 
-    /// A request of the session has proved who sends it.
-    pub(crate) fn proved(&self, who: &Identified) {
-        if !Arc::ptr_eq(&self.latest.load(), who.who()) {
-            self.latest.store(Arc::clone(who.who()));
+    /// A request of the session has proved who sends it. Whether it is somebody of other groups or the like than before, who
+    /// may see other things.
+    pub(crate) fn proved(&self, who: &Identified) -> bool {
+        let latest = self.latest.load();
+        if Arc::ptr_eq(&latest, who.who()) {
+            return false;
         }
+        self.latest.store(Arc::clone(who.who()));
+        **latest != **who.who()
     }
 
     /// The caller as of what it proved last: for what is done beside its requests.
     pub(crate) fn caller_now(&self) -> Caller {
         Caller { who: self.latest.load_full(), ..self.caller.clone() }
+    }
+
+    /// Takes what the client sees from now on. The lists that look otherwise than before.
+    pub(crate) fn sees(&self, view: Option<Digest>) -> impl Iterator<Item = ListKind> + use<> {
+        let before =
+            std::mem::replace(&mut *self.view.lock().unwrap_or_else(PoisonError::into_inner), view);
+        differing(before, view)
     }
 
     /// The least severe log message that the client wants, if it has said so.

@@ -106,6 +106,11 @@ impl Snapshot {
         &self.servers
     }
 
+    /// The tenants, in no order.
+    pub(crate) fn tenants(&self) -> impl Iterator<Item = &TenantId> {
+        self.views.keys()
+    }
+
     /// This very server, if it is configured.
     pub(crate) fn server_of(&self, id: &ServerId) -> Option<&Server> {
         self.servers.iter().find(|server| server.id() == id)

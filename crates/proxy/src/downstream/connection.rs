@@ -269,7 +269,7 @@ impl Connection {
     }
 
     fn opened(&self, gateway: &Gateway, snapshot: &Snapshot, session: &Arc<Session>) -> Result<(), Refusal> {
-        gateway.sessions().add(Arc::clone(session), snapshot.settings.sessions_max)?;
+        gateway.add_session(session, snapshot.settings.sessions_max)?;
         session.use_stream(self.outbox.clone());
         if self.session.set(Arc::clone(session)).is_err() || self.outbox.is_closed() {
             gateway.end_session(session);

@@ -132,7 +132,11 @@ impl Post<'_> {
             return self.initialize().await;
         }
         let session = find_session(self.gateway, self.who.who(), self.headers, &self.endpoint)?;
-        session.proved(&self.who);
+        if session.proved(&self.who) && self.gateway.policing().is_on() {
+            // Somebody of other groups may see other things.
+            let teller = self.gateway.clone();
+            self.gateway.spawn(async move { teller.tell_views().await });
+        }
         match self.message.kind() {
             Kind::Request => {
                 let in_flight_max = self.snapshot.settings.in_flight_max;
@@ -164,7 +168,7 @@ impl Post<'_> {
         let caller = Caller { who, session, client: Arc::new(profile), source };
         let session = Arc::new(Session::new(caller, self.endpoint.name().cloned()));
         let result = hello::initialize(self.gateway, &self.snapshot, &self.endpoint, &session.caller).await?;
-        self.gateway.sessions().add(Arc::clone(&session), self.snapshot.settings.sessions_max)?;
+        self.gateway.add_session(&session, self.snapshot.settings.sessions_max)?;
         let request_id = self.message.id_raw().unwrap_or_default();
         let reply = Reply::result(&request_id, &result);
         let mut response = if self.accepts.json {

@@ -11,7 +11,7 @@ use tollgate_model::TenantId;
 use tollgate_policy::{Finding, Level, Mode, PolicySet, Sources};
 use tollgate_telemetry::events::PolicyFinding;
 
-use super::{Definitions, Rules};
+use super::{Definitions, Rules, upkeep};
 use crate::gateway::{Gateway, Inner};
 use crate::setup::{Setup, TenantSetup};
 
@@ -145,6 +145,9 @@ impl Gateway {
         // What they say of names was seen under other policies.
         self.uri_indexes().clear();
         self.tool_indexes().clear();
+        self.policing().swaps.send_replace(());
+        let gateway = self.clone();
+        self.spawn(async move { gateway.tell_views().await });
     }
 }
 
@@ -157,7 +160,10 @@ pub(crate) async fn follow(gateway: Weak<Inner>) {
         tokio::time::sleep(QUIET).await;
         let as_of = *changes.borrow_and_update();
         let Some(gateway) = gateway.upgrade().map(Gateway::of) else { return };
-        let Some(about) = gateway.policing().lock().clone() else { continue };
+        let Some(about) = gateway.policing().lock().clone() else {
+            upkeep::keep(&gateway).await;
+            continue;
+        };
         let began = Instant::now();
         let known = about.known(gateway.policing().definitions());
         let compiled = compile(Arc::clone(&about), known, as_of, |_| Mode::Accepted).await;
@@ -173,6 +179,7 @@ pub(crate) async fn follow(gateway: Weak<Inner>) {
             // The sets before it go on deciding.
             Err(findings) => report(&findings, &mut reported),
         }
+        upkeep::keep(&gateway).await;
         drop(gateway);
         tokio::time::sleep(began.elapsed() * (SHARE - 1)).await;
     }

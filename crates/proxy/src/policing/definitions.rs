@@ -12,6 +12,8 @@ use tokio::sync::watch;
 use tollgate_catalog::{Item, ListKind, ToolDefinition, names};
 use tollgate_model::ServerId;
 
+use super::upkeep::Changed;
+
 /// How many tools one server may have that policies can speak of. The rest is unknown.
 const TOOLS_MAX: usize = 20_000;
 /// How many bytes of a server's tools are kept. A tool beyond it has no typed arguments, and is not kept over a restart.
@@ -34,6 +36,8 @@ struct Server {
     /// Whether it has ever listed its tools to the end.
     listed: bool,
     bytes: usize,
+    /// Whether it is to be kept over a restart as it is now.
+    is_news: bool,
     /// Names of prompts, URIs of resources and templates, as far as they passed, and what they looked like.
     others: [BTreeMap<Arc<str>, u64>; 3],
 }
@@ -55,7 +59,6 @@ impl Default for Definitions {
     }
 }
 
-#[allow(dead_code, reason = "what the gateway reads itself comes next")]
 impl Definitions {
     /// Learns from a page of a list that passed. What is not in it may be on another page.
     pub(crate) fn learn(&self, server: &ServerId, kind: ListKind, items: &[Item]) {
@@ -65,38 +68,52 @@ impl Definitions {
             known.learn_others(kind, items);
             return;
         }
-        let mut changed = false;
+        let mut changed = Changed::Nothing;
         for item in items {
-            changed |= known.learn(item, false);
+            changed = changed.and(known.learn(item, false));
         }
+        known.is_news |= changed != Changed::Nothing;
         drop(servers);
-        self.tell(changed);
+        self.tell(changed == Changed::Definitions);
     }
 
-    /// Takes a server's whole list of tools, as the gateway read it itself, in place of what it read before. Says whether
-    /// anything is different.
-    pub(crate) fn replace(&self, server: &ServerId, items: &[Item]) -> bool {
+    /// Takes a server's whole list of tools, as the gateway read it itself, in place of what it read before.
+    pub(crate) fn replace(&self, server: &ServerId, items: &[Item]) -> Changed {
         let mut servers = self.lock();
         let known = servers.entry(server.clone()).or_default();
         let listed: HashSet<&str> = items.iter().map(Item::key).collect();
-        let mut changed = !known.listed;
+        let mut changed = if known.listed { Changed::Nothing } else { Changed::Definitions };
         known.listed = true;
-        let gone: Vec<Arc<str>> = known
-            .tools
-            .iter()
-            .filter(|(native, tool)| tool.own && !listed.contains(&***native))
-            .map(|(native, _)| Arc::clone(native))
-            .collect();
+        let is_gone = |(native, tool): &(&Arc<str>, &Known)| tool.own && !listed.contains(&***native);
+        let gone: Vec<Arc<str>> =
+            known.tools.iter().filter(is_gone).map(|(native, _)| Arc::clone(native)).collect();
         for native in gone {
-            changed = true;
+            changed = Changed::Definitions;
             known.forget(&native);
         }
         for item in items {
-            changed |= known.learn(item, true);
+            changed = changed.and(known.learn(item, true));
         }
+        known.is_news |= changed != Changed::Nothing;
         drop(servers);
-        self.tell(changed);
+        self.tell(changed == Changed::Definitions);
         changed
+    }
+
+    /// The servers of which something else is known than was kept last. They count as kept from then on.
+    pub(crate) fn take_news(&self) -> Vec<ServerId> {
+        let mut servers = self.lock();
+        let news = |(server, known): (&ServerId, &mut Server)| {
+            (known.listed && std::mem::take(&mut known.is_news)).then(|| server.clone())
+        };
+        servers.iter_mut().filter_map(news).collect()
+    }
+
+    /// What is known of a server has yet to be kept.
+    pub(crate) fn is_news(&self, server: &ServerId) {
+        if let Some(known) = self.lock().get_mut(server) {
+            known.is_news = true;
+        }
     }
 
     /// Takes what was known when the gateway ran last, of a server of which nothing is known yet.
@@ -199,25 +216,29 @@ impl Definitions {
 }
 
 impl Server {
-    /// Takes one tool in. Says whether policies could see a difference.
-    fn learn(&mut self, item: &Item, own: bool) -> bool {
+    /// Takes one tool in.
+    fn learn(&mut self, item: &Item, own: bool) -> Changed {
         let looks = looks_of(item.raw());
         let mut own = own;
         let mut before = None;
         if let Some(known) = self.tools.get_mut(item.key()) {
             known.own |= own;
             if known.looks == looks {
-                return false;
+                return Changed::Nothing;
             }
             own = known.own;
             before = Some(known.definition.clone());
         }
-        let Some(definition) = ToolDefinition::read(item.raw()) else { return false };
+        let Some(definition) = ToolDefinition::read(item.raw()) else { return Changed::Nothing };
         self.forget(item.key());
-        let changed = before.as_ref() != Some(&definition);
+        let is_same = before.as_ref() == Some(&definition);
         // Copied, since the item shares the buffer of a whole list.
         let raw = Bytes::copy_from_slice(item.raw());
-        self.keep(definition, &raw, looks, own) && changed
+        match self.keep(definition, &raw, looks, own) {
+            false => Changed::Nothing,
+            true if is_same => Changed::Looks,
+            true => Changed::Definitions,
+        }
     }
 
     /// Keeps a tool that is not known. Says whether there is room.

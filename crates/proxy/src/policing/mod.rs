@@ -5,17 +5,22 @@
 
 mod compile;
 mod definitions;
+mod upkeep;
+mod views;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 use tollgate_model::TenantId;
 use tollgate_policy::PolicySet;
 
 pub(crate) use compile::{About, follow};
 pub use compile::{CompiledPolicies, PolicySettings};
 pub(crate) use definitions::Definitions;
+pub(crate) use upkeep::{Upkeep, run};
+pub(crate) use views::{Digest, differing, sees};
 
 /// What decides.
 #[derive(Debug, Default)]
@@ -38,12 +43,26 @@ impl Rules {
 }
 
 /// What decides, and what is known of that which is decided on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Policing {
     rules: ArcSwap<Rules>,
     definitions: Definitions,
+    upkeep: Upkeep,
+    swaps: watch::Sender<()>,
     /// What the rules were made of.
     about: Mutex<Option<Arc<About>>>,
+}
+
+impl Default for Policing {
+    fn default() -> Self {
+        Self {
+            rules: ArcSwap::default(),
+            definitions: Definitions::default(),
+            upkeep: Upkeep::default(),
+            swaps: watch::Sender::new(()),
+            about: Mutex::default(),
+        }
+    }
 }
 
 impl Policing {
@@ -59,6 +78,16 @@ impl Policing {
 
     fn lock(&self) -> MutexGuard<'_, Option<Arc<About>>> {
         self.about.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells whenever something else decides.
+    pub(crate) fn swaps(&self) -> watch::Receiver<()> {
+        self.swaps.subscribe()
+    }
+
+    /// What is read of servers when.
+    pub(crate) fn upkeep(&self) -> &Upkeep {
+        &self.upkeep
     }
 
     /// What is known of servers' tools.

@@ -12,8 +12,8 @@ use std::time::Instant;
 use tollgate_catalog::{Endpoint, ListKind};
 use tollgate_mcp::{Span, methods};
 use tollgate_model::{
-    Caller, Code, Decision, Denial, EndpointName, Era, Proof, RecordLevel, Refusal, ServerName, Stage,
-    Timestamp,
+    Caller, Code, Decision, Denial, EndpointName, Era, Proof, RecordLevel, Refusal, ServerId, ServerName,
+    Stage, Timestamp,
 };
 use tollgate_policy::{Ask, PolicySet, Scene, Visible, What};
 use tollgate_telemetry::counters::{self, Verdict};
@@ -88,6 +88,28 @@ pub(crate) fn look(
     let Some(sets) = rules.sets() else { return Some((built_in(caller).ok()?, View::Whole)) };
     let visible = sets.get(caller.tenant())?.visible(&caller.who, server, &scene(caller, endpoint));
     (!visible.is_nothing()).then_some((Permit { record: None }, View::Of(visible)))
+}
+
+/// Whether a caller may hear of changes of a resource, by the server's own URI.
+pub(crate) fn hears(
+    gateway: &Gateway,
+    caller: &Caller,
+    endpoint: Option<&EndpointName>,
+    server: &ServerId,
+    uri: &str,
+) -> bool {
+    let rules = gateway.policing().rules();
+    let Some(sets) = rules.sets() else { return built_in(caller).is_ok() };
+    let ask = Ask { server: server.name(), what: What::Read { uri }, scene: scene(caller, endpoint) };
+    sets.get(caller.tenant()).is_some_and(|set| {
+        let decision = set.decide(&caller.who, &ask);
+        decision.allowed && decision.obligations.are_none()
+    })
+}
+
+/// The permit to read a server's list of tools for the gateway's own sake: what comes back reaches no caller.
+pub(crate) fn upkeep() -> (Permit, View) {
+    (Permit { record: None }, View::Whole)
 }
 
 /// Whether an endpoint is as good as not there for whoever comes: it has a name, and nothing of it may be seen.

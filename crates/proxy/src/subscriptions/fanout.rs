@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use bytes::Bytes;
 use tollgate_catalog::ListKind;
 use tollgate_mcp::Message;
-use tollgate_model::{Code, EndpointName, Owner, Refusal, ServerId, Stage, TenantId};
+use tollgate_model::{Caller, Code, EndpointName, Owner, Refusal, ServerId, Stage};
 use tollgate_telemetry::counters::Kept;
 use tollgate_upstream::{Lists, Origin};
 
 use super::notice::Notice;
 use crate::mailbox::{Mailbox, Topic};
 use crate::places::{Places, Taken};
+use crate::policing::{Digest, differing};
 use crate::session::Session;
 use crate::settings::ProxySettings;
 
@@ -61,7 +62,9 @@ pub(crate) enum To {
 #[derive(Debug)]
 struct Listener {
     to: To,
-    tenant: TenantId,
+    caller: Caller,
+    /// What the client saw when it was looked at last.
+    view: Option<Digest>,
     endpoint: Option<EndpointName>,
     lists: Lists,
     spots: HashSet<Spot>,
@@ -83,7 +86,6 @@ pub(crate) struct Registration {
 #[derive(Debug)]
 pub(crate) struct ListenerPlace {
     fanout: Arc<Fanout>,
-    tenant: TenantId,
     number: u64,
     _taken: Taken,
 }
@@ -130,13 +132,12 @@ impl Fanout {
         settings: &ProxySettings,
     ) -> Result<ListenerPlace, Refusal> {
         let (all_max, own_max) = (settings.listeners_max, settings.listeners_per_principal_max);
-        let tenant = owner.tenant.clone();
         let taken = self.places.take(Kept::Listener, owner, all_max, own_max).ok_or_else(|| {
             let text = "as many clients as allowed listen for changes";
             Refusal::new(Stage::Session, Code::Capacity, text)
         })?;
         let number = self.lock().number();
-        Ok(ListenerPlace { fanout: Arc::clone(self), tenant, number, _taken: taken })
+        Ok(ListenerPlace { fanout: Arc::clone(self), number, _taken: taken })
     }
 
     /// Tells `to` of these things from now on. `first` is done before anything can be told.
@@ -194,18 +195,36 @@ impl Fanout {
         &self,
         kind: ListKind,
         method: &'static str,
-        concerns: impl Fn(&TenantId, Option<&EndpointName>, &HashSet<Spot>) -> bool,
+        concerns: impl Fn(&Caller, Option<&EndpointName>, &HashSet<Spot>) -> bool,
     ) {
         let mut alive = Vec::new();
         let state = self.lock();
         let mut notice = Notice::of_list(method);
         for listener in state.listeners.values() {
-            let (wanted, offset) = match kind {
-                ListKind::Tools => (listener.lists.tools, 0),
-                ListKind::Prompts => (listener.lists.prompts, 1),
-                ListKind::Resources | ListKind::Templates => (listener.lists.resources, 2),
-            };
-            if wanted && concerns(&listener.tenant, listener.endpoint.as_ref(), &listener.spots) {
+            let (wanted, offset) = listener.wants(kind);
+            if wanted && concerns(&listener.caller, listener.endpoint.as_ref(), &listener.spots) {
+                listener.to.send(listener.topics + offset, &mut notice, None, &mut alive);
+            }
+        }
+    }
+
+    /// Who listens for changes of lists, by number, and where.
+    pub(crate) fn listening(&self) -> Vec<(u64, Caller, Option<EndpointName>)> {
+        let state = self.lock();
+        let listeners = state.listeners.iter();
+        listeners.map(|(number, one)| (*number, one.caller.clone(), one.endpoint.clone())).collect()
+    }
+
+    /// Takes what a listener sees from now on, and tells it which lists look otherwise than before.
+    pub(crate) fn sees(&self, number: u64, view: Option<Digest>) {
+        let mut alive = Vec::new();
+        let mut state = self.lock();
+        let Some(listener) = state.listeners.get_mut(&number) else { return };
+        let before = std::mem::replace(&mut listener.view, view);
+        for kind in differing(before, view) {
+            let (wanted, offset) = listener.wants(kind);
+            if wanted {
+                let mut notice = Notice::of_list(crate::gateway::method_of(kind));
                 listener.to.send(listener.topics + offset, &mut notice, None, &mut alive);
             }
         }
@@ -220,6 +239,17 @@ impl Fanout {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Listener {
+    /// Whether it wants to hear of this list, and which of its topics that is.
+    fn wants(&self, kind: ListKind) -> (bool, u64) {
+        match kind {
+            ListKind::Tools => (self.lists.tools, 0),
+            ListKind::Prompts => (self.lists.prompts, 1),
+            ListKind::Resources | ListKind::Templates => (self.lists.resources, 2),
+        }
     }
 }
 
@@ -245,13 +275,14 @@ impl ListenerPlace {
     pub(crate) fn tell_lists(
         &self,
         to: &To,
+        (caller, view): (&Caller, Option<Digest>),
         endpoint: Option<&EndpointName>,
         lists: Lists,
         spots: HashSet<Spot>,
     ) {
         let topics = self.number;
-        let (to, tenant, endpoint) = (to.clone(), self.tenant.clone(), endpoint.cloned());
-        let listener = Listener { to, tenant, endpoint, lists, spots, topics };
+        let (to, caller, endpoint) = (to.clone(), caller.clone(), endpoint.cloned());
+        let listener = Listener { to, caller, view, endpoint, lists, spots, topics };
         self.fanout.lock().listeners.insert(self.number, listener);
     }
 

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep_until};
 use tollgate_catalog::ListKind;
 use tollgate_mcp::{Segments, compose};
-use tollgate_model::{Code, Refusal, ServerId, Stage};
+use tollgate_model::{Caller, Code, Refusal, ServerId, Stage};
 use tollgate_upstream::{Lists, Verdict, Watch};
 
 use super::asked::{Asked, tag};
@@ -17,6 +17,7 @@ use super::fanout::{Registration, Spot, Thing, To};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::mailbox::Topic;
+use crate::policing::{self, Digest};
 use crate::reply::Reply;
 use crate::snapshot::{Snapshot, sees_other_things};
 use crate::stages::watch::Wishes;
@@ -53,7 +54,7 @@ pub(crate) async fn listen(gateway: &Gateway, inbound: &Inbound) -> Result<Reply
         subscription: Bytes::copy_from_slice(&inbound.id),
         waiting_max: settings.subscriptions_max + OTHERS_MAX,
     };
-    let mut reloads = gateway.reloads();
+    let (mut reloads, mut swaps) = (gateway.reloads(), gateway.policing().swaps());
     if !Arc::ptr_eq(&gateway.snapshot(), &inbound.snapshot) {
         // Applied since the request came.
         reloads.mark_changed();
@@ -65,7 +66,7 @@ pub(crate) async fn listen(gateway: &Gateway, inbound: &Inbound) -> Result<Reply
         let topic = Topic(place.number() + 3);
         let _ = inbound.outlet.push_latest(topic, acknowledgement, settings.subscriptions_max + OTHERS_MAX);
     });
-    place.tell_lists(&to, inbound.endpoint.name(), granted.lists, heard.spots());
+    place.tell_lists(&to, seen_by(gateway, inbound), inbound.endpoint.name(), granted.lists, heard.spots());
     let mut seen = Arc::clone(&inbound.snapshot);
     loop {
         tokio::select! {
@@ -77,10 +78,11 @@ pub(crate) async fn listen(gateway: &Gateway, inbound: &Inbound) -> Result<Reply
                 heard.ask_again = Instant::now() + AGAIN;
                 let now = at(inbound, &seen);
                 if let Some(now) = now && heard.ask_missing(gateway, &now, granted.lists, &to).await {
-                    place.tell_lists(&to, inbound.endpoint.name(), granted.lists, heard.spots());
+                    place.tell_lists(&to, seen_by(gateway, inbound), inbound.endpoint.name(), granted.lists, heard.spots());
                     place.tell_missed(&[]);
                 }
             }
+            _ = swaps.changed() => heard.keep(gateway, inbound),
             _ = reloads.changed() => {
                 let snapshot = gateway.snapshot();
                 // An endpoint that is gone says nothing more.
@@ -88,7 +90,7 @@ pub(crate) async fn listen(gateway: &Gateway, inbound: &Inbound) -> Result<Reply
                 if sees_other_things(&seen, &snapshot, inbound.caller.tenant(), inbound.endpoint.name()) {
                     let mut again = Heard::open(gateway, &now, &granted, true).await;
                     again.enter(gateway, &to);
-                    place.tell_lists(&to, inbound.endpoint.name(), granted.lists, again.spots());
+                    place.tell_lists(&to, seen_by(gateway, inbound), inbound.endpoint.name(), granted.lists, again.spots());
                     place.tell_missed(&again.told);
                     heard = again;
                 }
@@ -96,6 +98,11 @@ pub(crate) async fn listen(gateway: &Gateway, inbound: &Inbound) -> Result<Reply
             }
         }
     }
+}
+
+/// Who listens, and what it sees now.
+fn seen_by<'a>(gateway: &Gateway, inbound: &'a Inbound) -> (&'a Caller, Option<Digest>) {
+    (&inbound.caller, gateway.view(&inbound.caller, inbound.endpoint.name()))
 }
 
 /// The request as it would be now.
@@ -184,6 +191,20 @@ impl Heard {
             }
         }
         heard
+    }
+
+    /// Lets go of what policy does not let the client hear of any more.
+    fn keep(&mut self, gateway: &Gateway, inbound: &Inbound) {
+        let hears = |told: &Registration| {
+            let (caller, endpoint, server) = (&inbound.caller, inbound.endpoint.name(), &told.spot.0);
+            if told.is_task {
+                policing::sees(gateway, caller, endpoint, server.name())
+            } else {
+                policy::hears(gateway, caller, endpoint, server, &told.native)
+            }
+        };
+        self.told.retain(hears);
+        self.late.retain(hears);
     }
 
     /// Keeps in mind what could not be asked for.

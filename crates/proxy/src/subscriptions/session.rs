@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tollgate_mcp::{Limits, Message, compose, methods, quote};
-use tollgate_model::{Code, Refusal, Stage};
+use tollgate_model::{Code, Refusal, ServerId, Stage};
 use tollgate_telemetry::counters::{Keeping, Kept};
 use tollgate_upstream::{Verdict, Watch};
 
@@ -40,6 +40,17 @@ impl Subscriptions {
     pub(crate) fn clear(&self) {
         let all = std::mem::take(&mut *self.lock());
         drop(all);
+    }
+
+    /// Lets go of the resources, by server and the server's own URI, that are not to be heard of any more.
+    pub(crate) fn keep(&self, hears: impl Fn(&ServerId, &str) -> bool) {
+        let mut held = self.lock();
+        let gone: Vec<Held> = held
+            .extract_if(|_, held| !hears(&held.told.spot.0, &held.told.native))
+            .map(|(_, held)| held)
+            .collect();
+        drop(held);
+        drop(gone);
     }
 
     pub(crate) fn is_empty(&self) -> bool {

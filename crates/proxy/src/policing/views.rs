@@ -1,0 +1,100 @@
+//! What connected clients see, so that those are told whose view has changed, and nobody else.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tollgate_catalog::ListKind;
+use tollgate_model::{Caller, EndpointName, Era, Principal, ServerName};
+
+use crate::gateway::{Gateway, tell_list};
+use crate::stages::policy;
+
+/// What a client sees of tools, prompts and resources, as far as it is known: equal if it sees the same.
+pub(crate) type Digest = [u64; 3];
+
+/// The lists of a [`Digest`], in its order.
+pub(crate) const LISTS: [ListKind; 3] = [ListKind::Tools, ListKind::Prompts, ListKind::Resources];
+
+/// Whether a caller may know that there is this server.
+pub(crate) fn sees(
+    gateway: &Gateway,
+    caller: &Caller,
+    endpoint: Option<&EndpointName>,
+    server: &ServerName,
+) -> bool {
+    !gateway.policing().is_on() || policy::look(gateway, caller, endpoint, server).is_some()
+}
+
+/// Whose view it is: the same for all clients of one principal, from one place, in one era, at one endpoint.
+type Whose = (*const Principal, Option<IpAddr>, Era, Option<EndpointName>);
+
+/// The views of many clients, each looked at once.
+struct Views<'a> {
+    gateway: &'a Gateway,
+    /// With whoever it is of, so that nobody else comes to lie at the same address meanwhile.
+    known: HashMap<Whose, (Arc<Principal>, Option<Digest>)>,
+}
+
+impl Views<'_> {
+    fn of(&mut self, caller: &Caller, endpoint: Option<&EndpointName>) -> Option<Digest> {
+        let who = &caller.who;
+        let whose = (Arc::as_ptr(who), caller.source, caller.client.revision.era(), endpoint.cloned());
+        let look = || (Arc::clone(who), self.gateway.view(caller, endpoint));
+        self.known.entry(whose).or_insert_with(look).1
+    }
+}
+
+impl Gateway {
+    /// What a caller sees at an endpoint; none where the built-in policy shows everybody everything.
+    pub(crate) fn view(&self, caller: &Caller, endpoint: Option<&EndpointName>) -> Option<Digest> {
+        if !self.policing().is_on() {
+            return None;
+        }
+        let mut digest = Digest::default();
+        let (snapshot, tenant) = (self.snapshot(), caller.tenant());
+        let Some(at) = snapshot.endpoint(tenant, endpoint) else { return Some(digest) };
+        let definitions = self.policing().definitions();
+        for name in at.servers() {
+            let Some((_, view)) = policy::look(self, caller, endpoint, name) else { continue };
+            let Some(server) = snapshot.server(tenant, name) else { continue };
+            let mut add = |place: usize, kind: ListKind| {
+                let shows =
+                    |native: &str| view.shows(kind, native) && !at.exposures(kind, name, native).is_empty();
+                digest[place] = digest[place].wrapping_add(definitions.looks(server.id(), kind, shows));
+            };
+            add(0, ListKind::Tools);
+            add(1, ListKind::Prompts);
+            add(2, ListKind::Resources);
+            add(2, ListKind::Templates);
+        }
+        Some(digest)
+    }
+
+    /// Tells every connected client whose view is another than when it was looked at last, and lets nobody hear any more of
+    /// what it may not see.
+    pub(crate) async fn tell_views(&self) {
+        let gateway = self.clone();
+        let _ = tokio::task::spawn_blocking(move || gateway.tell_views_now()).await;
+    }
+
+    fn tell_views_now(&self) {
+        let mut views = Views { gateway: self, known: HashMap::new() };
+        for session in self.sessions().all() {
+            let (caller, endpoint) = (session.caller_now(), session.endpoint.as_ref());
+            for kind in session.sees(views.of(&caller, endpoint)) {
+                tell_list(&session, kind);
+            }
+            session.subscriptions.keep(|server, uri| policy::hears(self, &caller, endpoint, server, uri));
+        }
+        for (number, caller, endpoint) in self.fanout().listening() {
+            self.fanout().sees(number, views.of(&caller, endpoint.as_ref()));
+        }
+    }
+}
+
+/// The lists that look otherwise than before.
+pub(crate) fn differing(before: Option<Digest>, now: Option<Digest>) -> impl Iterator<Item = ListKind> {
+    let differs = move |place: &usize| before.map(|view| view[*place]) != now.map(|view| view[*place]);
+    (0..LISTS.len()).filter(differs).map(|place| LISTS[place])
+}
