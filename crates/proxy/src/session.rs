@@ -90,8 +90,7 @@ impl Session {
 
     /// Takes what the client sees from now on. The lists that look otherwise than before.
     pub(crate) fn sees(&self, view: Option<Digest>) -> impl Iterator<Item = ListKind> + use<> {
-        let before =
-            std::mem::replace(&mut *self.view.lock().unwrap_or_else(PoisonError::into_inner), view);
+        let before = std::mem::replace(&mut *self.view.lock().unwrap_or_else(PoisonError::into_inner), view);
         differing(before, view)
     }
 

@@ -225,7 +225,9 @@ fn inbound(gateway: &Gateway, server: &Server) -> Option<Inbound> {
     let message = Message::parse(message, &Limits::default()).ok()?;
     let (id, outlet) = (Bytes::from_static(b"0"), Mailbox::new(1));
     outlet.close();
-    Some(Inbound { message, id, caller, endpoint, snapshot, param_headers: None, outlet, session: None })
+    let as_of = gateway.standing().mark();
+    let (param_headers, session) = (None, None);
+    Some(Inbound { message, id, caller, endpoint, snapshot, param_headers, outlet, session, as_of })
 }
 
 /// The gateway itself. No policy is asked about it: it reads lists of tools, and does nothing else.
