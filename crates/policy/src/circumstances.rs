@@ -6,6 +6,7 @@ use cedar_policy::RestrictedExpression;
 use tollgate_model::{Era, Timestamp};
 
 use crate::Scene;
+use crate::text::quoted;
 use crate::uses::env;
 
 const DAY_MS: u64 = 86_400_000;
@@ -32,6 +33,28 @@ pub(crate) fn record(scene: &Scene<'_>, environment: Option<&str>, wanted: u16) 
     add(env::ERA, "era", &|| text(era(scene.era)));
     // It fails only on names that stand twice.
     RestrictedExpression::new_record(pairs).unwrap_or_else(|_| RestrictedExpression::new_bool(false))
+}
+
+/// The wanted members by name, as policies would write their values.
+pub(crate) fn shown(
+    scene: &Scene<'_>,
+    environment: Option<&str>,
+    wanted: u16,
+) -> Vec<(&'static str, Option<String>)> {
+    let day = scene.now.as_ms() % DAY_MS;
+    let text = |text: &str| Some(quoted(text));
+    let all = [
+        (env::NOW, "now", text(&datetime(scene.now))),
+        (env::HOUR, "hour", Some((day / 3_600_000).to_string())),
+        (env::MINUTE, "minute", Some((day / 60_000 % 60).to_string())),
+        (env::WEEKDAY, "weekday", text(weekday(scene.now))),
+        (env::SOURCE, "source", scene.source.map(address)),
+        (env::ENVIRONMENT, "environment", environment.and_then(text)),
+        (env::ENDPOINT, "endpoint", text(scene.endpoint)),
+        (env::ERA, "era", text(era(scene.era))),
+    ];
+    let wanted = all.into_iter().filter(|(bit, ..)| wanted & bit != 0);
+    wanted.map(|(_, name, value)| (name, value)).collect()
 }
 
 /// The wanted members as text: the same where all of them are.

@@ -5,6 +5,7 @@
 mod ask;
 mod circumstances;
 mod compile;
+mod explain;
 mod fit;
 mod names;
 mod plan;
@@ -23,6 +24,7 @@ mod world;
 
 pub use ask::{Ask, Scene, What};
 pub use compile::{POLICIES_MAX, POLICY_BYTES_MAX};
+pub use explain::{About, Condition, Explanation, Judged, Reading, Verdict};
 pub use set::{PolicySet, RuleInfo, Untyped};
 pub use source::{Finding, Level, Mode, Source, Sources};
 pub use visible::Visible;

@@ -28,6 +28,7 @@ type Shard = RwLock<HashMap<Traits, Arc<Profile>>>;
 #[derive(Debug)]
 pub(crate) struct Profile {
     pub(crate) caller: Entity,
+    traits: Traits,
     /// The rules that are about these callers.
     pub(crate) about: Vec<u32>,
     /// By tool.
@@ -92,12 +93,18 @@ impl Profile {
         let servers = rules.world.servers.len();
         Some(Self {
             caller: rules.caller(traits)?,
+            traits: traits.clone(),
             about: about.map(|(at, _)| at).collect(),
             plans: slots(rules.targets.len().div_ceil(BLOCK)),
             reads: slots(servers),
             prompts: slots(servers),
             views: (0..servers).map(|_| Mutex::new(None)).collect(),
         })
+    }
+
+    /// Everything that policies name and these callers are, as policies write it.
+    pub(crate) fn names(&self, rules: &Rules) -> Vec<String> {
+        self.traits.ids.iter().filter_map(|id| rules.name(*id)).collect()
     }
 
     /// The plan for a tool that is known.

@@ -9,6 +9,7 @@ use tollgate_model::{Obligations, Principal, Proof};
 
 use crate::names::{self, Kind, Types};
 use crate::rule::{Literals, Rule, Scope};
+use crate::text::quoted;
 use crate::types::Record;
 use crate::world::{Tool, World};
 
@@ -24,7 +25,8 @@ pub(crate) struct Rules {
     pub(crate) environment: Option<Arc<str>>,
     /// Whether a condition reads attributes of the caller.
     pub(crate) reads_caller: bool,
-    pub(crate) of_prompts: Record,
+    /// Of whatever has no typed arguments.
+    pub(crate) no_types: Record,
     everything: OnceLock<Option<Entities>>,
 }
 
@@ -71,7 +73,7 @@ impl Rules {
             targets: Vec::new(),
             environment: environment.map(Arc::from),
             reads_caller,
-            of_prompts: Record::new(),
+            no_types: Record::new(),
             everything: OnceLock::new(),
         };
         all.targets = all.world.tools.iter().map(|tool| all.tool(tool)).collect();
@@ -269,6 +271,39 @@ impl Rules {
             all.record = all.record.max(notes.record);
         }
         all
+    }
+
+    /// An entity that policies name, as they write it.
+    pub(crate) fn name(&self, id: u32) -> Option<String> {
+        let (kind, id) = self.literals.get(id)?;
+        Some(format!("{}::{}", kind.as_str(), quoted(id)))
+    }
+
+    /// What is known of a resource, by the names of its attributes.
+    pub(crate) fn facts(&self, target: &Target) -> Vec<(&'static str, Option<String>)> {
+        let Some(server) = self.world.servers.get(target.server) else { return Vec::new() };
+        let unlisted;
+        let tool = match (target.on, self.world.by_action(&target.action_id)) {
+            (Kind::Tool, Some(at)) => self.world.tools.get(at),
+            (Kind::Tool, None) => {
+                let native = target.action_id.split_once("__").map_or("", |(_, native)| native);
+                unlisted = self.world.unlisted(target.server, native);
+                Some(&unlisted)
+            }
+            _ => None,
+        };
+        let text = |text: Option<&Arc<str>>| text.map(|text| quoted(text));
+        let risk = tool.map_or(server.facts.risk.as_ref(), |tool| tool.risk.as_ref());
+        let mut facts = vec![
+            ("risk", text(risk)),
+            ("owner", text(server.facts.owner.as_ref())),
+            ("environment", text(server.facts.environment.as_ref())),
+        ];
+        if let Some(tool) = tool {
+            facts.push(("read_only", Some(tool.is_read_only.to_string())));
+            facts.push(("destructive", Some(tool.is_destructive.to_string())));
+        }
+        facts
     }
 
     /// Whether a scope names something of this server, or is about all of it.

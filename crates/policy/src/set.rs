@@ -6,11 +6,12 @@ use tollgate_catalog::Known;
 use tollgate_model::{Decision, PolicyRef, Principal, ServerName};
 
 use crate::compile::compile;
+use crate::explain::{About, Case, Explanation};
 use crate::names::{Kind, Types};
 use crate::plan::Arguments;
 use crate::profile::{Profile, Profiles};
 use crate::rule::{Rule, State};
-use crate::rules::Rules;
+use crate::rules::{Rules, Target};
 use crate::visible::{View, Visible};
 use crate::world::World;
 use crate::{Ask, Finding, Level, Mode, Scene, Sources, What, schema};
@@ -115,44 +116,76 @@ impl PolicySet {
         let rules = &*self.rules;
         let server = rules.world.server(ask.server.as_str())?;
         let profile = self.profile(principal)?;
-        let (caller, scene) = (&profile.caller, &ask.scene);
-        Some(match ask.what {
-            What::Call { native, arguments } => match rules.world.listed(server, native) {
-                Some(at) => {
-                    let (target, tool) = (rules.targets.get(at)?, rules.world.tools.get(at)?);
-                    let plan = profile.plan(rules, &self.profiles, at, target)?;
-                    let arguments = Arguments::Json(arguments, &tool.input.record);
-                    plan.decide(rules, caller, target, arguments, scene)
-                }
-                None => {
-                    let tool = rules.world.unlisted(server, native);
-                    let target = rules.tool(&tool);
-                    let arguments = Arguments::Json(arguments, &tool.input.record);
-                    profile.fresh(rules, &target).decide(rules, caller, &target, arguments, scene)
-                }
-            },
-            What::Read { uri } => {
-                let target = rules.resource(server, uri);
-                let arguments = Arguments::Uri(uri);
-                // What one resource's plan is, is another's, unless a rule names one of them.
-                if rules.literals.any(Kind::Resource) {
-                    profile.fresh(rules, &target).decide(rules, caller, &target, arguments, scene)
-                } else {
-                    let plan = profile.planned(rules, &self.profiles, profile.reads.get(server)?, &target);
-                    plan.decide(rules, caller, &target, arguments, scene)
+        if let What::Call { native, arguments } = ask.what
+            && let Some(at) = rules.world.listed(server, native)
+        {
+            let (target, tool) = (rules.targets.get(at)?, rules.world.tools.get(at)?);
+            let plan = profile.plan(rules, &self.profiles, at, target)?;
+            let arguments = Arguments::Json(arguments, &tool.input.record);
+            return Some(plan.decide(rules, &profile.caller, target, arguments, &ask.scene));
+        }
+        let (target, arguments) = self.target(server, ask);
+        // What one resource's plan is, is another's, unless a rule names one of them.
+        let slot = match ask.what {
+            What::Read { .. } if !rules.literals.any(Kind::Resource) => profile.reads.get(server),
+            What::Get { .. } if !rules.literals.any(Kind::Prompt) => profile.prompts.get(server),
+            _ => None,
+        };
+        let fresh;
+        let plan = match slot {
+            Some(slot) => profile.planned(rules, &self.profiles, slot, &target),
+            None => {
+                fresh = profile.fresh(rules, &target);
+                &fresh
+            }
+        };
+        Some(plan.decide(rules, &profile.caller, &target, arguments, &ask.scene))
+    }
+
+    /// What a question is about, and the arguments with what is known of them.
+    fn target<'a>(&'a self, server: usize, ask: &Ask<'a>) -> (Target, Arguments<'a>) {
+        let rules = &*self.rules;
+        match ask.what {
+            What::Call { native, arguments } => {
+                let listed = rules.world.listed(server, native);
+                let tool = listed.and_then(|at| Some((rules.targets.get(at)?, rules.world.tools.get(at)?)));
+                match tool {
+                    Some((target, tool)) => (target.clone(), Arguments::Json(arguments, &tool.input.record)),
+                    None => {
+                        let tool = rules.world.unlisted(server, native);
+                        (rules.tool(&tool), Arguments::Json(arguments, &rules.no_types))
+                    }
                 }
             }
+            What::Read { uri } => (rules.resource(server, uri), Arguments::Uri(uri)),
             What::Get { native, arguments } => {
-                let target = rules.prompt(server, native);
-                let arguments = Arguments::Json(arguments, &rules.of_prompts);
-                if rules.literals.any(Kind::Prompt) {
-                    profile.fresh(rules, &target).decide(rules, caller, &target, arguments, scene)
-                } else {
-                    let plan = profile.planned(rules, &self.profiles, profile.prompts.get(server)?, &target);
-                    plan.decide(rules, caller, &target, arguments, scene)
-                }
+                (rules.prompt(server, native), Arguments::Json(arguments, &rules.no_types))
             }
-        })
+        }
+    }
+
+    /// Decides, and says of every rule that is about this caller and this request what became of it. Slow; for whoever
+    /// writes policies.
+    pub fn explain(&self, principal: &Principal, ask: &Ask<'_>) -> Explanation {
+        let decision = self.decide(principal, ask);
+        let server = self.rules.world.server(ask.server.as_str());
+        let (Some(server), Some(profile)) = (server, self.profile(principal)) else {
+            return Explanation { decision, rules: Vec::new() };
+        };
+        let (target, arguments) = self.target(server, ask);
+        let case =
+            Case { rules: &self.rules, profile: &profile, target: &target, arguments, scene: &ask.scene };
+        case.explain(decision)
+    }
+
+    /// The rules that are about a tool, whoever calls it: the permits say who could, the forbids who could not.
+    pub fn about_tool(&self, server: &ServerName, native: &str) -> Vec<About> {
+        let Some(server) = self.rules.world.server(server.as_str()) else { return Vec::new() };
+        let listed = self.rules.world.listed(server, native).and_then(|at| self.rules.targets.get(at));
+        match listed {
+            Some(target) => self.rules.about(target),
+            None => self.rules.about(&self.rules.tool(&self.rules.world.unlisted(server, native))),
+        }
     }
 
     /// What this caller could be allowed of a server; nothing of one that is not known.

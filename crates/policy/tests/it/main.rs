@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod decisions;
+mod explanations;
 mod lints;
 mod world;
