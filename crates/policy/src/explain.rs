@@ -108,13 +108,13 @@ impl Case<'_> {
         let named = parts().flat_map(|part| &part.uses.literals);
         let entities = self.rules.entities(&self.profile.caller, self.target, named);
         let request = context.and_then(|context| request(&self.profile.caller, self.target, context));
-        let judge = |part: &Part| match (&request, &entities) {
-            (Ok(request), Some(entities)) => self.judge(request, entities, part, &unreadable),
+        let outcome = |part: &Part| match (&request, &entities) {
+            (Ok(request), Some(entities)) => judge(request, entities, part, &unreadable),
             (Err(error), _) => Outcome::Failed(error.clone()),
             (_, None) => Outcome::Failed("what the rule is about could not be made known to it".to_owned()),
         };
         let rules = about.iter().map(|rule| {
-            let (conditions, verdict) = self.conditions(rule, judge, &unreadable);
+            let (conditions, verdict) = self.conditions(rule, outcome, &unreadable);
             let is_one = decision.policies.contains(&rule.id);
             let verdict = match verdict {
                 Verdict::Decides if !is_one => Verdict::Overruled,
@@ -123,19 +123,6 @@ impl Case<'_> {
             Judged { rule: RuleInfo::of(rule), verdict, conditions }
         });
         Explanation { rules: rules.collect(), decision }
-    }
-
-    fn judge(
-        &self,
-        request: &Request,
-        entities: &cedar_policy::Entities,
-        part: &Part,
-        unreadable: &[Unreadable],
-    ) -> Outcome {
-        match blind(unreadable, &part.uses.input) {
-            Some(error) => Outcome::Failed(error),
-            None => evaluate(request, entities, &part.expr),
-        }
     }
 
     fn conditions(
@@ -216,6 +203,18 @@ impl Case<'_> {
             shown.push('…');
         }
         Some(shown)
+    }
+}
+
+fn judge(
+    request: &Request,
+    entities: &cedar_policy::Entities,
+    part: &Part,
+    unreadable: &[Unreadable],
+) -> Outcome {
+    match blind(unreadable, &part.uses.input) {
+        Some(error) => Outcome::Failed(error),
+        None => evaluate(request, entities, &part.expr),
     }
 }
 
