@@ -7,4 +7,4 @@ mod service;
 mod snapshot;
 
 pub use service::{Admin, Body};
-pub use snapshot::{ServerLine, ServerReach, Snapshot, Standing};
+pub use snapshot::{ServerLine, ServerReach, Snapshot, Standing, StoreLine, StoreReach};

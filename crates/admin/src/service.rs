@@ -10,7 +10,7 @@ use http_body_util::Full;
 use serde_json::json;
 use tollgate_telemetry::counters::{self, Metrics};
 
-use crate::{Snapshot, Standing, host};
+use crate::{Snapshot, host};
 
 /// The body of every answer.
 pub type Body = Full<Bytes>;
@@ -74,10 +74,7 @@ impl Admin {
 
     fn readiness(&self) -> Response<Body> {
         let snapshot = (self.snapshot)();
-        let status = match snapshot.standing {
-            Standing::Serving => StatusCode::OK,
-            Standing::Starting | Standing::Draining => StatusCode::SERVICE_UNAVAILABLE,
-        };
+        let status = if snapshot.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         reply(status, JSON, snapshot.to_json().to_string())
     }
 
@@ -116,11 +113,15 @@ fn reply(status: StatusCode, media_type: &'static str, text: String) -> Response
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ServerLine, ServerReach};
+    use crate::{ServerLine, ServerReach, Standing, StoreLine, StoreReach};
     use http_body_util::BodyExt;
     use tollgate_model::ServerName;
 
     fn admin(standing: Standing) -> Admin {
+        admin_with(standing, None)
+    }
+
+    fn admin_with(standing: Standing, store: Option<StoreLine>) -> Admin {
         let servers = vec![ServerLine {
             server: ServerName::new("files").expect("a name"),
             transport: "stdio",
@@ -131,13 +132,20 @@ mod tests {
             restarts: 2,
             start_failures: 1,
         }];
-        Admin::new(move || Snapshot { standing, servers: servers.clone() }, vec!["gate.example".to_owned()])
+        Admin::new(
+            move || Snapshot { standing, servers: servers.clone(), store },
+            vec!["gate.example".to_owned()],
+        )
     }
 
     fn ask(standing: Standing, method: &str, host: &str, path: &str) -> (u16, String) {
+        ask_of(&admin(standing), method, host, path)
+    }
+
+    fn ask_of(admin: &Admin, method: &str, host: &str, path: &str) -> (u16, String) {
         let request =
             Request::builder().method(method).uri(path).header(HOST, host).body(()).expect("a request");
-        let response = admin(standing).answer(&request);
+        let response = admin.answer(&request);
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(async {
             let status = response.status().as_u16();
@@ -156,6 +164,26 @@ mod tests {
         assert_eq!(ask(Standing::Draining, "GET", "127.0.0.1:1", "/readyz").0, 503);
         assert_eq!(ask(Standing::Starting, "GET", "127.0.0.1:1", "/readyz").0, 503);
         assert_eq!(ask(Standing::Starting, "GET", "127.0.0.1:1", "/healthz").0, 200);
+    }
+
+    #[test]
+    fn a_store_that_is_away_too_long_makes_it_unready() {
+        let age = Some(std::time::Duration::from_millis(1500));
+        for (reach, age, status, state, metric) in [
+            (StoreReach::Up, age, 200, "up", "tollgate_store_up 1\n"),
+            (StoreReach::Away, age, 200, "away", "tollgate_store_confirmed_age_seconds 1.5\n"),
+            (StoreReach::TooOld, age, 503, "too_old", "tollgate_store_up 0\n"),
+            (StoreReach::TooOld, None, 503, "too_old", "tollgate_ready 0\n"),
+        ] {
+            let admin = admin_with(Standing::Serving, Some(StoreLine { reach, revision: 7, age }));
+            let (answered, body) = ask_of(&admin, "GET", "localhost", "/readyz");
+            let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+            assert_eq!((answered, &body["store"]["state"]), (status, &state.into()));
+            assert_eq!((&body["ready"], &body["store"]["revision"]), (&(status == 200).into(), &7.into()));
+            assert_eq!(body["store"]["confirmedMsAgo"].as_u64(), age.map(|_| 1500));
+            let (_, metrics) = ask_of(&admin, "GET", "localhost", "/metrics");
+            assert!(metrics.contains(metric) && metrics.contains("tollgate_store_revision 7\n"), "{metrics}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the gateway says of itself when asked.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tollgate_model::ServerName;
@@ -35,6 +36,31 @@ pub struct Snapshot {
     pub standing: Standing,
     /// The servers behind the gateway, in the order of the configuration.
     pub servers: Vec<ServerLine>,
+    /// Stored state, if there is any.
+    pub store: Option<StoreLine>,
+}
+
+/// What is known of stored state.
+#[derive(Debug, Clone, Copy)]
+pub struct StoreLine {
+    /// Whether the store can be reached.
+    pub reach: StoreReach,
+    /// The revision that is known.
+    pub revision: u64,
+    /// How long ago the store confirmed it; none if it never has.
+    pub age: Option<Duration>,
+}
+
+/// Whether a store can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreReach {
+    /// It answered a moment ago.
+    Up,
+    /// It does not answer. What it last said is used.
+    Away,
+    /// It has not answered for longer than what it last said may be used, or never has: nobody is let in whom it would have
+    /// to know.
+    TooOld,
 }
 
 /// One server.
@@ -81,18 +107,31 @@ impl Snapshot {
     /// The body of `/readyz`.
     pub(crate) fn to_json(&self) -> Value {
         let servers: Vec<Value> = self.servers.iter().map(ServerLine::to_json).collect();
-        json!({
-            "ready": self.standing == Standing::Serving,
+        let mut object = json!({
+            "ready": self.is_ready(),
             "state": self.standing.as_str(),
             "servers": servers,
-        })
+        });
+        if let Some(store) = &self.store {
+            object["store"] = store.to_json();
+        }
+        object
+    }
+
+    /// Whether clients are served: not without a store that says who they are.
+    pub(crate) fn is_ready(&self) -> bool {
+        let knows = self.store.is_none_or(|store| store.reach != StoreReach::TooOld);
+        self.standing == Standing::Serving && knows
     }
 
     /// The servers' part of `/metrics`.
     pub(crate) fn write(&self, metrics: &mut Metrics) {
         let name = "tollgate_ready";
         metrics.family(name, "gauge", "1 while clients are served.");
-        metrics.number(name, &[], u8::from(self.standing == Standing::Serving));
+        metrics.number(name, &[], u8::from(self.is_ready()));
+        if let Some(store) = &self.store {
+            store.write(metrics);
+        }
         self.family(
             metrics,
             "tollgate_server_up",
@@ -127,6 +166,34 @@ impl Snapshot {
             let labels = [("server", line.server.as_str()), ("transport", line.transport)];
             metrics.number(family, &labels, of(line));
         }
+    }
+}
+
+impl StoreLine {
+    fn to_json(self) -> Value {
+        let state = match self.reach {
+            StoreReach::Up => "up",
+            StoreReach::Away => "away",
+            StoreReach::TooOld => "too_old",
+        };
+        let age = self.age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        json!({ "state": state, "revision": self.revision, "confirmedMsAgo": age })
+    }
+
+    fn write(self, metrics: &mut Metrics) {
+        let mut gauge = |name: &str, help: &str, value: f64| {
+            metrics.family(name, "gauge", help);
+            metrics.number(name, &[], value);
+        };
+        let up = if self.reach == StoreReach::Up { 1.0 } else { 0.0 };
+        gauge("tollgate_store_up", "1 while the store answers.", up);
+        if let Some(age) = self.age {
+            let help = "How long ago the store confirmed what is known of it.";
+            gauge("tollgate_store_confirmed_age_seconds", help, age.as_secs_f64());
+        }
+        let name = "tollgate_store_revision";
+        metrics.family(name, "gauge", "The revision of the stored state that is known.");
+        metrics.number(name, &[], self.revision);
     }
 }
 

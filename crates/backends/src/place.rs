@@ -7,7 +7,7 @@ use tollgate_model::Secret;
 use url::Url;
 
 /// Where a database is.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Place {
     /// SQLite, in this file. It and its folder are made if they are missing, for their owner alone.
     File(PathBuf),

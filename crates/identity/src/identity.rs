@@ -49,12 +49,12 @@ impl Identity {
 
     /// Callers as other settings know them. What was found out under the old ones is forgotten; failed attempts are not.
     #[must_use]
-    pub fn renewed(&self, settings: IdentitySettings) -> Self {
-        if settings == self.0.settings {
+    /// `follower`: of the same store as before, or of the first one.
+    pub fn renewed(&self, settings: IdentitySettings, follower: Follower) -> Self {
+        if settings == self.0.settings && follower.follows() == self.0.follower.follows() {
             return self.clone();
         }
-        let (follower, clock) = (self.0.follower.clone(), Arc::clone(&self.0.clock));
-        Self::build(settings, follower, clock, Arc::clone(&self.0.throttle))
+        Self::build(settings, follower, Arc::clone(&self.0.clock), Arc::clone(&self.0.throttle))
     }
 
     fn build(

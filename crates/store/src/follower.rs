@@ -25,7 +25,7 @@ pub enum Confirmed {
 }
 
 /// How the feed is followed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FollowerSettings {
     /// For how long the last confirmed state may be used while the store is away; for good if absent.
     pub stale_max: Option<Duration>,

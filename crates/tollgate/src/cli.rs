@@ -106,8 +106,8 @@ pub struct Serve {
     /// Where health and metrics are served; port 0 takes a free one [default: 127.0.0.1:8081, or as configured]
     #[arg(long, value_name = "ADDR")]
     pub admin_listen: Option<SocketAddr>,
-    /// Where state is kept; created if it is missing
-    #[arg(long, value_name = "DIR")]
+    /// Where state is kept, if not where the configuration says; created if it is missing
+    #[arg(long, value_name = "DIR", env = "TOLLGATE_DATA_DIR", hide_env_values = true)]
     pub data_dir: Option<PathBuf>,
     /// Print the bound addresses as one JSON line on standard output
     #[arg(long, conflicts_with = "stdio")]
@@ -153,6 +153,17 @@ impl Remote {
     pub fn none() -> Self {
         Self { headers: Vec::new(), ca_file: None }
     }
+}
+
+/// Where stored state is: what a gateway on the same configuration uses
+#[derive(Debug, Args)]
+pub struct StoreArgs {
+    /// The gateway's configuration
+    #[arg(long, short, value_name = "FILE", env = "TOLLGATE_CONFIG", hide_env_values = true)]
+    pub config: Option<PathBuf>,
+    /// Where state is kept, if not where the configuration says
+    #[arg(long, value_name = "DIR", env = "TOLLGATE_DATA_DIR", hide_env_values = true)]
+    pub data_dir: Option<PathBuf>,
 }
 
 /// Read a configuration as `serve` would, and say what would be served or everything that is wrong

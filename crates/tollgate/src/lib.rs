@@ -16,6 +16,7 @@ mod remote;
 mod running;
 mod serve;
 mod signals;
+mod state;
 mod tools;
 
 use std::process::ExitCode;

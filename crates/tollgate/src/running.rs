@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
-use tollgate_admin::{Admin, ServerLine, ServerReach, Snapshot, Standing};
+use tollgate_admin::{Admin, ServerLine, ServerReach, Snapshot, Standing, StoreLine, StoreReach};
 use tollgate_model::ServerId;
 use tollgate_proxy::{Gateway, Peer, serve_http};
+use tollgate_store::{Confirmed, Follower};
 use tollgate_telemetry::events::{DrainEnded, DrainStarted};
 use tollgate_upstream::{Reach, ServerStatus};
 
 use crate::listen::{Bounds, Listener, Stopper, Workers};
+use crate::state::State;
 
 /// How long requests under way may take when the gateway stops.
 pub(crate) const DRAIN: Duration = Duration::from_secs(20);
@@ -50,6 +52,7 @@ impl Running {
     /// Whatever the operating system says when no threads can be had.
     pub(crate) fn start(
         gateway: Gateway,
+        state: State,
         data: Listener,
         admin: Option<(Listener, Vec<String>)>,
     ) -> std::io::Result<Self> {
@@ -59,7 +62,8 @@ impl Running {
         let draining = Arc::new(AtomicBool::new(false));
         let admin = admin.map(|(listener, hosts)| {
             let (gateway, draining) = (gateway.clone(), draining.clone());
-            let service = Admin::new(move || snapshot(&gateway, draining.load(Ordering::Acquire)), hosts);
+            let service =
+                Admin::new(move || snapshot(&gateway, &state, draining.load(Ordering::Acquire)), hosts);
             let (stopper, stop) = Stopper::new();
             let address = listener.address();
             let answer = move |_, request| std::future::ready(service.answer(&request));
@@ -128,11 +132,21 @@ impl Running {
     }
 }
 
-fn snapshot(gateway: &Gateway, is_draining: bool) -> Snapshot {
+fn snapshot(gateway: &Gateway, state: &State, is_draining: bool) -> Snapshot {
     let overview = gateway.overview();
     let standing = if is_draining || overview.draining { Standing::Draining } else { Standing::Serving };
     let servers = overview.servers.into_iter().map(|(server, status)| server_line(&server, status)).collect();
-    Snapshot { standing, servers }
+    Snapshot { standing, servers, store: store_line(&state.follower()) }
+}
+
+fn store_line(follower: &Follower) -> Option<StoreLine> {
+    let reach = match follower.confirmed() {
+        Confirmed::Now => StoreReach::Up,
+        Confirmed::Since(_) => StoreReach::Away,
+        Confirmed::TooOld => StoreReach::TooOld,
+    };
+    let (revision, age) = (follower.now().revision(), follower.age());
+    follower.follows().then_some(StoreLine { reach, revision, age })
 }
 
 fn server_line(server: &ServerId, status: ServerStatus) -> ServerLine {

@@ -10,7 +10,6 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::Signal;
 use tollgate_identity::Identity;
 use tollgate_proxy::{Gateway, Setup, TenantSetup};
-use tollgate_store::Follower;
 use tollgate_telemetry::events::{ConfigRejected, ConfigReloaded, NoIdentity, RestartNeeded};
 use tollgate_upstream::Transport;
 
@@ -22,6 +21,7 @@ use crate::listen::{ClientAuthorities, Listener};
 use crate::out::{Printer, To};
 use crate::running::{DRAIN, Running};
 use crate::signals::{self, Signals};
+use crate::state::State;
 
 /// The data plane, as messages name it.
 pub(crate) const DATA_PLANE: &str = "data plane";
@@ -35,16 +35,19 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
     let mut watcher = Watcher::new(&command.config);
     let config = load(&command, &mut watcher)?;
     warn_of(&config, log);
-    let identity = Identity::new(config.identity.clone(), Follower::of_nothing());
+    let state = State::default();
+    state.open(&config)?;
+    let identity = Identity::new(config.identity.clone(), state.follower());
     let gateway = build(&config, &identity)?;
     if let Some(folder) = &command.data_dir {
         make_private_folder(folder)?;
     }
+    state.settle().await?;
     if command.stdio {
         let served = serve_stdio(&gateway, &mut signals);
         return tokio::select! {
             ended = served => ended,
-            () = follow(&command, &gateway, config, (&mut watcher, hangup.as_mut()), &[]) => Ok(()),
+            () = follow(&command, (&gateway, &state), config, (&mut watcher, hangup.as_mut()), &[]) => Ok(()),
         };
     }
 
@@ -52,8 +55,13 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
     let admin_tls = certificates("admin", config.admin_tls.as_ref(), None)?;
     let data = bind(DATA_PLANE, config.listen, tls.clone()).await?;
     let admin = bind("admin", config.admin_listen, admin_tls.clone()).await?;
-    let running = Running::start(gateway.clone(), data, Some((admin, config.proxy.allowed_hosts.clone())))
-        .map_err(|error| Failure::failed(format!("the serving threads do not start: {error}")))?;
+    let running = Running::start(
+        gateway.clone(),
+        state.clone(),
+        data,
+        Some((admin, config.proxy.allowed_hosts.clone())),
+    )
+    .map_err(|error| Failure::failed(format!("the serving threads do not start: {error}")))?;
     if config.identity.is_off() {
         NoIdentity.emit();
     }
@@ -62,7 +70,7 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
     let secured: Vec<Arc<Certificates>> = tls.into_iter().chain(admin_tls).collect();
     let cause = tokio::select! {
         cause = signals.stop() => cause,
-        () = follow(&command, &gateway, config, (&mut watcher, hangup.as_mut()), &secured) => "end of the configuration",
+        () = follow(&command, (&gateway, &state), config, (&mut watcher, hangup.as_mut()), &secured) => "end of the configuration",
     };
     running.drain(cause, DRAIN, async { _ = signals.stop().await }).await;
     Ok(())
@@ -84,7 +92,7 @@ fn load(command: &Serve, watcher: &mut Watcher) -> Result<Config, Failure> {
         let text = error.render(Printer::new(To::Err).coloured());
         Failure::config(format!("{} cannot be served\n\n{}", command.config.display(), text.trim_end()))
     })?;
-    override_listen(&mut config, command);
+    override_by(&mut config, command);
     config::check_listen(config.listen)
         .map_err(|open| Failure::config(format!("{open}\n  help: {}", open.suggestion())))?;
     Ok(config)
@@ -136,9 +144,12 @@ fn setup(config: &Config, identity: &Identity) -> Setup {
     }
 }
 
-fn override_listen(config: &mut Config, command: &Serve) {
+fn override_by(config: &mut Config, command: &Serve) {
     config.listen = command.listen.unwrap_or(config.listen);
     config.admin_listen = command.admin_listen.unwrap_or(config.admin_listen);
+    if let Some(folder) = &command.data_dir {
+        config.data_dir.clone_from(folder);
+    }
 }
 
 fn warn_of(config: &Config, log: LogFormat) {
@@ -239,7 +250,7 @@ fn announce(command: &Serve, config: &Config, running: &Running, log: LogFormat)
 /// Takes over every change of the configuration and of the certificates. Never returns.
 async fn follow(
     command: &Serve,
-    gateway: &Gateway,
+    (gateway, state): (&Gateway, &State),
     mut config: Config,
     (watcher, mut hangup): (&mut Watcher, Option<&mut Signal>),
     secured: &[Arc<Certificates>],
@@ -257,7 +268,7 @@ async fn follow(
                 }
             }
         }
-        if let Some(taken) = reload(command, gateway, &config, watcher) {
+        if let Some(taken) = reload(command, (gateway, state), &config, watcher) {
             config = taken;
             for certificates in secured.iter().filter(|certificates| certificates.plane() == DATA_PLANE) {
                 certificates.ask_clients(config.client_certificates.as_ref().map(authorities));
@@ -274,7 +285,12 @@ async fn next_hangup(hangup: Option<&mut Signal>) {
 }
 
 /// Reads the configuration again. What cannot be served leaves everything as it is, and the log says why.
-fn reload(command: &Serve, gateway: &Gateway, before: &Config, watcher: &mut Watcher) -> Option<Config> {
+fn reload(
+    command: &Serve,
+    (gateway, state): (&Gateway, &State),
+    before: &Config,
+    watcher: &mut Watcher,
+) -> Option<Config> {
     let path = command.config.display().to_string();
     let reject = |reason: String| ConfigRejected { path: &path, reason: &reason }.emit();
     let mut config = match read_watched(&command.config, &before.files, watcher) {
@@ -284,23 +300,29 @@ fn reload(command: &Serve, gateway: &Gateway, before: &Config, watcher: &mut Wat
             return None;
         }
     };
-    override_listen(&mut config, command);
+    override_by(&mut config, command);
     if let Err(open) = config::check_listen(config.listen) {
         reject(open.to_string());
         return None;
     }
+    if let Err(failure) = state.open(&config) {
+        reject(failure.text);
+        return None;
+    }
     // What callers were found out to be is kept only where nothing was changed of how.
-    let identity = gateway.identity().renewed(config.identity.clone());
+    let identity = gateway.identity().renewed(config.identity.clone(), state.follower());
     let applied = gateway.apply(setup(&config, &identity), DRAIN);
     if let Err(error) = applied {
         reject(error.to_string());
         return None;
     }
-    let restart: [(&'static str, bool); 4] = [
+    let restart: [(&'static str, bool); 6] = [
         ("listen", config.listen != before.listen),
         ("admin_listen", config.admin_listen != before.admin_listen),
         ("tls", config.tls != before.tls),
         ("admin_tls", config.admin_tls != before.admin_tls),
+        ("data_dir", config.data_dir != before.data_dir),
+        ("store", config.store != before.store),
     ];
     for (setting, _) in restart.into_iter().filter(|(_, changed)| *changed) {
         RestartNeeded { setting }.emit();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tollgate_identity::key::{self, MintedKey};
 use tollgate_identity::{AnonymousSettings, FailureSettings, IdentitySettings};
 use tollgate_model::{KeyRecord, Proof, TenantId, Timestamp};
+use tollgate_store::Follower;
 
 use crate::rig::{Gate, told};
 
@@ -59,8 +60,10 @@ async fn a_key_that_left_the_configuration_is_gone() {
     let gate = Gate::new(settings(vec![record(&key, "bot")]));
     let who = gate.bearer(key.text.expose()).await.expect("let in");
     let other = key::mint().expect("a key");
-    let identity =
-        gate.identity.renewed(IdentitySettings { configured: true, ..settings(vec![record(&other, "bot")]) });
+    let identity = gate.identity.renewed(
+        IdentitySettings { configured: true, ..settings(vec![record(&other, "bot")]) },
+        Follower::of_nothing(),
+    );
     let gate = Gate { identity, ..gate };
     assert!(!gate.identity.is_standing(&who));
     assert_eq!(told(gate.bearer(key.text.expose()).await), ("unauthenticated", "unknown_key".into()));
@@ -100,7 +103,9 @@ async fn anonymous_is_who_presents_nothing_and_nobody_else() {
     assert!(gate.identity.is_standing(&who));
     let unknown = key::mint().expect("a key");
     assert_eq!(told(gate.bearer(unknown.text.expose()).await).0, "unauthenticated");
-    let closed = gate.identity.renewed(IdentitySettings { configured: true, ..settings(Vec::new()) });
+    let closed = gate
+        .identity
+        .renewed(IdentitySettings { configured: true, ..settings(Vec::new()) }, Follower::of_nothing());
     assert!(!closed.is_standing(&who));
 }
 

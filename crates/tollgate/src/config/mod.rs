@@ -40,7 +40,11 @@ use self::section::ConfigSection;
 
 pub use self::client::Format;
 pub use self::expand::{Env, ProcessEnv};
-pub use self::meaning::{ClientFiles, Config, OpenListen, Policies, TenantSettings, TlsFiles, check_listen};
+pub(crate) use self::meaning::url_of_environment;
+pub use self::meaning::{
+    ClientFiles, Config, DATABASE_URL, OpenListen, Policies, StoreSettings, TenantSettings, TlsFiles,
+    check_listen,
+};
 pub use self::problem::{ConfigError, Problem, Severity};
 pub use self::reference::{reference_md, schema_json};
 pub use self::watch::Watcher;
@@ -220,6 +224,11 @@ fn hide_secrets(root: &Node, problems: &mut Problems) {
         if let Some(secret) = issuer.get("introspection").and_then(|node| node.get("client_secret")) {
             problems.hide(secret.span);
         }
+    }
+    if let Some(url) = root.get("store").and_then(|store| store.get("url"))
+        && matches!(url.value, Value::Text(_))
+    {
+        problems.hide(url.span);
     }
     for server in servers {
         for key in ["env", "headers"] {

@@ -3,6 +3,7 @@
 
 mod identity;
 mod policy;
+mod store;
 mod tenants;
 
 use std::fmt;
@@ -18,6 +19,7 @@ pub(super) use self::identity::{
     IssuerSection, KeySection,
 };
 pub(super) use self::policy::PolicySection;
+pub(super) use self::store::{StoreSection, WhenStaleSection};
 pub(super) use self::tenants::{TenantSection, ToolFactsSection};
 
 /// Tollgate's configuration: where it listens, the servers behind it, and the toolsets that it serves.
@@ -52,6 +54,12 @@ pub(super) struct ConfigSection {
     /// `context.env.environment`.
     #[schemars(length(min = 1, max = 64))]
     pub(super) environment: Option<String>,
+    /// The folder of what this gateway keeps itself, relative to this file. It is made, for its owner alone, where `identity`,
+    /// `policy` or `tenants` are configured. `--data-dir` takes its place.
+    #[schemars(extend("default" = ".tollgate"))]
+    pub(super) data_dir: Option<String>,
+    /// Where state is kept that outlives the gateway.
+    pub(super) store: Option<StoreSection>,
     /// Who may do what.
     pub(super) policy: Option<PolicySection>,
     /// By what callers are known. Without it, whoever reaches loopback is let in, and nobody else.

@@ -24,6 +24,7 @@ use crate::listen::Listener;
 use crate::out::{Printer, To};
 use crate::running::Running;
 use crate::signals::Signals;
+use crate::state::State;
 
 /// The port that a demo takes if it is free, so that a client's configuration still fits the next time.
 const PORT: u16 = 8080;
@@ -41,7 +42,7 @@ pub(crate) async fn run(command: Demo) -> Result<(), Failure> {
     let (calendar, calendar_url) = start_calendar(&program).await?;
     let gateway = gateway(&program, &calendar_url)?;
     let listener = bind(command.once).await?;
-    let running = Running::start(gateway, listener, None)
+    let running = Running::start(gateway, State::default(), listener, None)
         .map_err(|error| Failure::failed(format!("the serving threads do not start: {error}")))?;
     let url = format!("http://{}/mcp", running.address());
 

@@ -8,6 +8,7 @@ mod good;
 mod hostile;
 mod identity;
 mod policies;
+mod store;
 mod tenants;
 
 use std::collections::BTreeMap;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tollgate_identity::{IdentitySettings, IssuerSettings};
 use tollgate_proxy::ProxySettings;
+use tollgate_store::FollowerSettings;
 use tollgate_upstream::{Limits, Timeouts};
 
 /// Where the data plane listens.
@@ -30,6 +31,11 @@ pub(in crate::config) fn timeouts() -> Timeouts {
 
 pub(in crate::config) fn server_limits() -> Limits {
     Limits::for_sessions()
+}
+
+/// How long state may be used that the store does not confirm.
+pub(in crate::config) fn stale_max_ms() -> u64 {
+    FollowerSettings::default().stale_max.map_or(0, ms)
 }
 
 /// A wait in milliseconds.

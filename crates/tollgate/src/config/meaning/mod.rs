@@ -5,6 +5,7 @@ mod facts;
 mod identity;
 mod policy;
 mod server;
+mod store;
 mod tenants;
 mod toolset;
 
@@ -33,6 +34,8 @@ use super::section::{ConfigSection, LimitsSection, TlsSection};
 use self::tenants::Served;
 
 pub use self::policy::Policies;
+pub(crate) use self::store::url_of_environment;
+pub use self::store::{DATABASE_URL, StoreSettings};
 pub use self::tenants::TenantSettings;
 
 /// A configuration that can be served.
@@ -62,6 +65,10 @@ pub struct Config {
     pub facts: HashMap<ServerId, Arc<ServerFacts>>,
     /// The tenants: `default`, which is always there, and then the others in the order of the file.
     pub tenants: Vec<TenantSettings>,
+    /// The folder of what the gateway keeps itself. It need not exist.
+    pub data_dir: PathBuf,
+    /// Where state is kept, and how long it may be used unconfirmed.
+    pub store: StoreSettings,
     /// Where the gateway runs, as policies see it.
     pub environment: Option<Arc<str>>,
     /// The policies.
@@ -189,6 +196,8 @@ impl Meaning<'_> {
             servers,
             facts,
             tenants,
+            data_dir: self.data_dir(section, root),
+            store: self.store(section.store.as_ref(), &root.key("store")),
             environment: section.environment.as_deref().map(Arc::from),
             policies: self.policies(section.policy.as_ref(), policies, &root.key("policy")),
             files: Vec::new(),
