@@ -1,5 +1,7 @@
 //! The command line: what may be typed. What it means is in the module of each command.
 
+pub mod policy;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -69,6 +71,9 @@ pub enum Command {
     /// List and call the tools of any MCP endpoint
     #[command(subcommand)]
     Tools(Tools),
+    /// Check, test and explain policies
+    #[command(subcommand)]
+    Policy(Box<policy::Policy>),
     /// Start a gateway in front of two small servers, call their tools through it, and show how to connect a client
     Demo(Demo),
     /// Print the completion script of a shell

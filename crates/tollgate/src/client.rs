@@ -94,9 +94,16 @@ impl Client {
     /// Reaches the endpoint, and finds out which era it speaks unless that is said.
     pub(crate) async fn open(url: &str, remote: &Remote, era: EraChoice) -> Result<Self, Failure> {
         let settings = settings(url, remote, era)?;
+        Self::of(settings)
+            .await
+            .map_err(|failure| Failure { text: format!("{url}: {}", failure.text), ..failure })
+    }
+
+    /// Reaches a server as it is configured.
+    pub(crate) async fn of(settings: ServerSettings) -> Result<Self, Failure> {
         let (events, heard) = mpsc::channel(16);
-        let server =
-            Server::new(settings, events).map_err(|error| Failure::usage(format!("{url}: {error}")))?;
+        let era = settings.era;
+        let server = Server::new(settings, events).map_err(|error| Failure::usage(error.to_string()))?;
         let caller = Caller {
             who: Arc::new(Principal::local()),
             session: None,
@@ -107,7 +114,7 @@ impl Client {
             Ok(link) => Ok(Self { server, link, _events: heard }),
             Err(error) => {
                 server.stop(Duration::ZERO).await;
-                Err(Failure::unavailable(format!("{url}: {}", describe(&error))))
+                Err(Failure::unavailable(describe(&error)))
             }
         }
     }

@@ -130,7 +130,7 @@ pub(crate) fn build(config: &Config, identity: &Identity) -> Result<Gateway, Fai
 }
 
 /// What a gateway is to serve.
-fn setup(config: &Config, identity: &Identity) -> Setup {
+pub(crate) fn setup(config: &Config, identity: &Identity) -> Setup {
     let tenants = config
         .tenants
         .iter()

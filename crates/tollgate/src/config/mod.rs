@@ -6,6 +6,7 @@
 //! given its meaning (`meaning`). Every step adds to one list of problems, so that all of them are told at once, each
 //! with its line and column.
 
+pub(crate) mod cases;
 mod check;
 mod client;
 mod expand;
@@ -45,8 +46,9 @@ pub use self::meaning::{
     ClientFiles, Config, DATABASE_URL, OpenListen, Policies, StoreSettings, TenantSettings, TlsFiles,
     check_listen,
 };
+pub(crate) use self::problem::closest;
 pub use self::problem::{ConfigError, Problem, Severity};
-pub use self::reference::{reference_md, schema_json};
+pub use self::reference::{policy_tests_schema_json, reference_md, schema_json};
 pub use self::watch::Watcher;
 
 /// The largest configuration file, in bytes.

@@ -54,7 +54,7 @@ pub struct Problem {
 
 impl Problem {
     /// A problem with a file as a whole.
-    pub(super) fn of_file(file: &Path, message: String, suggestion: Option<String>) -> Self {
+    pub(crate) fn of_file(file: &Path, message: String, suggestion: Option<String>) -> Self {
         Self {
             severity: Severity::Error,
             file: file.to_owned(),
@@ -67,6 +67,30 @@ impl Problem {
             mark: 0,
             width: 0,
         }
+    }
+
+    /// A problem with a line of a text in which nothing is secret. `line` and `column` are counted from 1, in characters;
+    /// the word that begins there is marked.
+    pub(crate) fn in_text(
+        severity: Severity,
+        (file, text): (&Path, &str),
+        (line, column): (usize, usize),
+        message: String,
+        suggestion: Option<String>,
+    ) -> Self {
+        let mut problem = Self { severity, ..Self::of_file(file, message, suggestion) };
+        let found = line.checked_sub(1).and_then(|before| text.split('\n').nth(before));
+        let Some(found) = found else { return problem };
+        let rest: String = found.chars().skip(column.saturating_sub(1)).collect();
+        let before = text.split('\n').take(line - 1).map(|line| line.len() + 1).sum::<usize>();
+        let start = (before + found.len() - rest.len()).min(text.len());
+        let excerpt = excerpt(text, Span { start, end: start + word(&rest).len() }, None);
+        problem.line = line;
+        problem.column = excerpt.column;
+        problem.source = Some(excerpt.shown);
+        problem.mark = excerpt.mark;
+        problem.width = excerpt.width;
+        problem
     }
 
     /// The problem with the line of the source that it is in and a mark below the place; `colour` for a terminal.
@@ -146,7 +170,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    pub(super) fn one(problem: Problem) -> Self {
+    pub(crate) fn one(problem: Problem) -> Self {
         Self { problems: vec![problem], left_out: 0, files: Vec::new() }
     }
 
@@ -155,7 +179,7 @@ impl ConfigError {
         let mut out: String = self.problems.iter().map(|problem| problem.render(colour) + "\n").collect();
         let errors = self.left_out + self.problems.iter().filter(|p| p.severity == Severity::Error).count();
         let plural = if errors == 1 { "" } else { "s" };
-        let _ = writeln!(out, "{errors} error{plural} in the configuration");
+        let _ = writeln!(out, "{errors} error{plural}");
         out
     }
 
@@ -265,7 +289,7 @@ impl Problems {
         self.found.sort_by_key(|found| (found.span.start, found.severity == Severity::Warning));
         let hidden = self.hidden;
         let place = |found: Found| {
-            let excerpt = excerpt(source, found.span, &hidden);
+            let excerpt = excerpt(source, found.span, Some(&hidden));
             Problem {
                 severity: found.severity,
                 file: file.to_owned(),
@@ -293,8 +317,17 @@ struct Excerpt {
     shown: String,
 }
 
-/// Finds the line of a stretch, and blots hidden values out of it.
-fn excerpt(source: &str, span: Span, hidden: &[Span]) -> Excerpt {
+/// The word at the beginning of a text: a quoted one whole, or what belongs to one name.
+fn word(text: &str) -> &str {
+    let quoted = text.strip_prefix('"').and_then(|inner| inner.find('"')).map(|end| end + 2);
+    let name = || text.find(|c: char| !c.is_alphanumeric() && !matches!(c, '_' | '@'));
+    let end = quoted.or_else(name).unwrap_or(text.len());
+    &text[..end]
+}
+
+/// Finds the line of a stretch, and blots hidden values out of it, and what looks like one; nothing where nothing can be
+/// secret.
+fn excerpt(source: &str, span: Span, hidden: Option<&[Span]>) -> Excerpt {
     let start = floor_boundary(source, span.start);
     let end = floor_boundary(source, span.end.max(start));
     let line_start = source[..start].rfind('\n').map_or(0, |at| at + 1);
@@ -304,7 +337,11 @@ fn excerpt(source: &str, span: Span, hidden: &[Span]) -> Excerpt {
     let width = source[start..end.min(line_end).max(start)].trim_end().chars().count();
     // Of a very long line only the surroundings of the place are shown.
     let skipped = if column > EXCERPT_MAX / 2 { column - EXCERPT_MAX / 4 } else { 0 };
-    let guarded: Vec<Span> = sensitive(source, line_start, line_end).collect();
+    let guarded: Vec<Span> = match hidden {
+        Some(_) => sensitive(source, line_start, line_end).collect(),
+        None => Vec::new(),
+    };
+    let hidden = hidden.unwrap_or_default();
     let named: Vec<Span> = variables(source, line_start, line_end).collect();
     let shown: String = source[line_start..line_end]
         .char_indices()
@@ -366,7 +403,7 @@ fn floor_boundary(text: &str, at: usize) -> usize {
 }
 
 /// The word among `known` that was probably meant.
-pub(super) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |text: &str| -> String {
         text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
     };

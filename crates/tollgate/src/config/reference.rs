@@ -10,8 +10,17 @@ use super::schema;
 /// The JSON Schema of `tollgate.yaml` (draft 2020-12), as it is committed at
 /// `docs/reference/configuration.schema.json`.
 pub fn schema_json() -> String {
+    pretty(&published(schema(), true))
+}
+
+/// The JSON Schema of files of policy tests, as it is committed at `docs/reference/policy-tests.schema.json`.
+pub fn policy_tests_schema_json() -> String {
+    pretty(&published(super::cases::schema(), false))
+}
+
+fn pretty(schema: &Value) -> String {
     // A value serialises unless a key is no text, which cannot be here.
-    let mut text = serde_json::to_string_pretty(&published(schema())).unwrap_or_default();
+    let mut text = serde_json::to_string_pretty(schema).unwrap_or_default();
     text.push('\n');
     text
 }
@@ -172,16 +181,18 @@ fn is_published(key: &str, value: &Value) -> bool {
 }
 
 /// A schema as editors shall see it: in alphabetical order, whatever order the JSON library was built to keep, and with
-/// `${NAME}` allowed where a number, a truth value or one of several words is wanted.
-fn published(schema: &Value) -> Value {
+/// `${NAME}` allowed where a number, a truth value or one of several words is wanted, if the file may have it.
+fn published(schema: &Value, variables: bool) -> Value {
     match schema {
         Value::Object(members) => {
             let kept = members.iter().filter(|(key, value)| is_published(key, value));
-            let mut members: Vec<_> = kept.map(|(key, value)| (key.clone(), published(value))).collect();
+            let mut members: Vec<_> =
+                kept.map(|(key, value)| (key.clone(), published(value, variables))).collect();
             members.sort_by(|(one, _), (other, _)| one.cmp(other));
-            allow_variable(Value::Object(members.into_iter().collect()))
+            let schema = Value::Object(members.into_iter().collect());
+            if variables { allow_variable(schema) } else { schema }
         }
-        Value::Array(items) => Value::Array(items.iter().map(published).collect()),
+        Value::Array(items) => Value::Array(items.iter().map(|item| published(item, variables)).collect()),
         other => other.clone(),
     }
 }

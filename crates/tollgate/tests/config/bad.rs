@@ -346,7 +346,7 @@ error: servers.files.comand: unknown key `comand`
   |     ^^^^^^
   help: did you mean `command`?
 
-1 error in the configuration
+1 error
 "
     );
     assert!(error.render(true).contains("\u{1b}[1;31merror\u{1b}[0m"));
@@ -406,7 +406,7 @@ fn a_file_full_of_problems_is_told_in_part() {
     let error = yaml(&content).load("tollgate.yaml").expect_err("wrong");
     assert_eq!((error.problems.len(), error.left_out), (100, 400));
     assert!(error.to_string().ends_with("and 400 more"));
-    assert!(error.render(false).ends_with("500 errors in the configuration\n"));
+    assert!(error.render(false).ends_with("500 errors\n"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use tollgate::config::{Format, load, reference_md, schema_json};
+use tollgate::config::{Format, load, policy_tests_schema_json, reference_md, schema_json};
 
 fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -46,9 +46,11 @@ fn every_example_can_be_served() {
 #[test]
 fn the_generated_reference_is_that_of_the_types() {
     let folder = repository().join("docs/reference");
-    for (name, content) in
-        [("configuration.schema.json", schema_json()), ("configuration.md", reference_md())]
-    {
+    for (name, content) in [
+        ("configuration.schema.json", schema_json()),
+        ("configuration.md", reference_md()),
+        ("policy-tests.schema.json", policy_tests_schema_json()),
+    ] {
         let path = folder.join(name);
         if std::env::var_os("TOLLGATE_REGENERATE").is_some() {
             fs::create_dir_all(&folder).expect("the folder");
@@ -61,12 +63,14 @@ fn the_generated_reference_is_that_of_the_types() {
 
 #[test]
 fn the_schema_refuses_unknown_keys_everywhere() {
-    let schema: serde_json::Value = serde_json::from_str(&schema_json()).expect("JSON");
-    let sections = schema["$defs"].as_object().expect("definitions").values().chain([&schema]);
-    for section in sections.filter(|section| section["type"] == "object") {
-        assert_eq!(section["additionalProperties"], false, "{section}");
-        for (key, property) in section["properties"].as_object().expect("properties") {
-            assert!(property["description"].is_string(), "`{key}` is not described");
+    for text in [schema_json(), policy_tests_schema_json()] {
+        let schema: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let sections = schema["$defs"].as_object().expect("definitions").values().chain([&schema]);
+        for section in sections.filter(|section| section["type"] == "object") {
+            assert_eq!(section["additionalProperties"], false, "{section}");
+            for (key, property) in section["properties"].as_object().expect("properties") {
+                assert!(property["description"].is_string(), "`{key}` is not described");
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 mod bridge;
 mod cli;
 mod demo;
+mod policy;
 mod serve;
 mod support;
 mod tls;
