@@ -115,15 +115,15 @@ mod tests {
     use super::*;
     use crate::{ServerLine, ServerReach, Standing, StoreLine, StoreReach};
     use http_body_util::BodyExt;
-    use tollgate_model::ServerName;
+    use tollgate_model::{Holder, ServerId, ServerName, TenantId};
 
     fn admin(standing: Standing) -> Admin {
         admin_with(standing, None)
     }
 
     fn admin_with(standing: Standing, store: Option<StoreLine>) -> Admin {
-        let servers = vec![ServerLine {
-            server: ServerName::new("files").expect("a name"),
+        let line = |holder| ServerLine {
+            server: ServerId::new(holder, ServerName::new("files").expect("a name")),
             transport: "stdio",
             reach: ServerReach::Down { code: "upstream_unavailable", reason: "it did not start".into() },
             instances: 0,
@@ -131,7 +131,8 @@ mod tests {
             starts: 3,
             restarts: 2,
             start_failures: 1,
-        }];
+        };
+        let servers = vec![line(Holder::Tenant(TenantId::new("acme"))), line(Holder::Shared)];
         Admin::new(
             move || Snapshot { standing, servers: servers.clone(), store },
             vec!["gate.example".to_owned()],
@@ -161,6 +162,8 @@ mod tests {
         let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
         assert_eq!(body["servers"][0]["state"], "down");
         assert_eq!(body["servers"][0]["code"], "upstream_unavailable");
+        assert_eq!(body["servers"][0]["tenant"], "acme");
+        assert_eq!(body["servers"][1]["tenant"], serde_json::Value::Null, "every tenant has it");
         assert_eq!(ask(Standing::Draining, "GET", "127.0.0.1:1", "/readyz").0, 503);
         assert_eq!(ask(Standing::Starting, "GET", "127.0.0.1:1", "/readyz").0, 503);
         assert_eq!(ask(Standing::Starting, "GET", "127.0.0.1:1", "/healthz").0, 200);
@@ -199,10 +202,11 @@ mod tests {
     #[test]
     fn metrics_name_every_server() {
         let (_, body) = ask(Standing::Serving, "GET", "localhost", "/metrics");
-        assert!(
-            body.contains("tollgate_server_restarts_total{server=\"files\",transport=\"stdio\"} 2\n"),
-            "{body}"
-        );
+        for labels in ["", ",tenant=\"acme\""] {
+            let line =
+                format!("tollgate_server_restarts_total{{server=\"files\",transport=\"stdio\"{labels}}} 2\n");
+            assert!(body.contains(&line), "{body}");
+        }
         assert!(body.contains("tollgate_ready 1\n"), "{body}");
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tollgate_model::ServerName;
+use tollgate_model::{ServerId, TenantId};
 use tollgate_telemetry::counters::Metrics;
 
 /// Whether clients are served.
@@ -66,8 +66,8 @@ pub enum StoreReach {
 /// One server.
 #[derive(Debug, Clone)]
 pub struct ServerLine {
-    /// Its name.
-    pub server: ServerName,
+    /// Which server, and whose it is.
+    pub server: ServerId,
     /// `http`, `sse` or `stdio`.
     pub transport: &'static str,
     /// Whether it can be reached, as last seen.
@@ -163,7 +163,10 @@ impl Snapshot {
     ) {
         metrics.family(family, kind, help);
         for line in &self.servers {
-            let labels = [("server", line.server.as_str()), ("transport", line.transport)];
+            // What every tenant has is no tenant's.
+            let tenant = line.server.holder().tenant().map(|tenant| ("tenant", tenant.as_str()));
+            let labels = [("server", line.server.name().as_str()), ("transport", line.transport)];
+            let labels: Vec<_> = labels.into_iter().chain(tenant).collect();
             metrics.number(family, &labels, of(line));
         }
     }
@@ -200,7 +203,8 @@ impl StoreLine {
 impl ServerLine {
     fn to_json(&self) -> Value {
         let mut object = json!({
-            "server": self.server.as_str(),
+            "server": self.server.name().as_str(),
+            "tenant": self.server.holder().tenant().map(TenantId::as_str),
             "transport": self.transport,
             "instances": self.instances,
             "leased": self.leased,

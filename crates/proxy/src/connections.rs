@@ -6,15 +6,20 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tollgate_model::{Code, Principal, Refusal, SessionId, Stage};
 
 use crate::downstream::Connection;
+use crate::shares::Room;
 
 /// All such connections.
 #[derive(Default)]
 pub(crate) struct Connections(RwLock<HashMap<SessionId, Arc<Connection>>>);
 
 impl Connections {
-    pub(crate) fn add(&self, connection: Arc<Connection>, connections_max: usize) -> Result<(), Refusal> {
+    pub(crate) fn add(&self, connection: Arc<Connection>, room: Room) -> Result<(), Refusal> {
         let mut connections = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if connections.len() >= connections_max {
+        let of_tenant = || {
+            let owner = connection.latest().load();
+            connections.values().filter(|other| other.is_of_tenant(&owner.tenant)).count()
+        };
+        if !room.has_place(connections.len(), of_tenant) {
             let text = "as many connections as allowed are open";
             return Err(Refusal::new(Stage::Session, Code::Capacity, text));
         }
@@ -50,7 +55,7 @@ mod tests {
         let owner = Identified::as_if(Arc::clone(&alice));
         let connections = Connections::default();
         let connection = Arc::new(Connection::new(SessionId::new("c"), &owner, None, 1, false));
-        connections.add(connection, 1).expect("room");
+        connections.add(connection, Room::UNBOUNDED).expect("room");
         assert!(connections.find("c", &alice).is_some());
         assert!(connections.find("c", &who(TenantId::default(), "bob")).is_none());
         assert!(connections.find("c", &who(TenantId::new("other"), "alice")).is_none());

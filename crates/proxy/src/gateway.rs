@@ -28,6 +28,7 @@ use crate::resource::Bound;
 use crate::seal::Sealer;
 use crate::session::{Session, Sessions};
 use crate::setup::Setup;
+use crate::shares::Room;
 use crate::snapshot::{GatewayError, Snapshot, sees_other_things};
 use crate::standing::Standing;
 use crate::subscriptions::{self, Fanout};
@@ -309,9 +310,9 @@ impl Gateway {
     }
 
     /// Adds a session, if there is room. What its client sees now is what later views are compared with.
-    pub(crate) fn add_session(&self, session: &Arc<Session>, sessions_max: usize) -> Result<(), Refusal> {
+    pub(crate) fn add_session(&self, session: &Arc<Session>, room: Room) -> Result<(), Refusal> {
         let _ = session.sees(self.view(&session.caller, session.endpoint.as_ref()));
-        self.0.sessions.add(Arc::clone(session), sessions_max)
+        self.0.sessions.add(Arc::clone(session), room)
     }
 
     /// Ends a session, here and at the servers that kept something for it.
@@ -335,7 +336,7 @@ impl Gateway {
     fn told(&self, event: ServerEvent) {
         match event.kind {
             EventKind::ToolsChanged => {
-                self.0.tool_indexes.clear();
+                self.0.tool_indexes.changed(&event.server);
                 self.0.tasks.tools_changed(&event.server);
                 self.0.mirrors.changed(&event.server);
                 if self.0.policing.is_on() {
@@ -347,7 +348,7 @@ impl Gateway {
             }
             EventKind::PromptsChanged => self.tell_changed(ListKind::Prompts, &event),
             EventKind::ResourcesChanged => {
-                self.0.uri_indexes.clear();
+                self.0.uri_indexes.changed(&event.server);
                 self.tell_changed(ListKind::Resources, &event);
             }
             EventKind::ResourceUpdated { uri, message } => {
@@ -567,7 +568,7 @@ mod tests {
             let session = Some(SessionId::new("s"));
             let (tenant, principal) = (who.tenant.clone(), who.id.clone());
             let caller = Caller { who, session, client: Arc::new(client), source: None };
-            gateway.sessions().add(Arc::new(Session::new(caller, None)), 1).expect("room");
+            gateway.sessions().add(Arc::new(Session::new(caller, None)), Room::UNBOUNDED).expect("room");
             gateway.meant(&Audience::Principal(tenant, principal), &id).is_some()
         };
         assert!(!meant(None));

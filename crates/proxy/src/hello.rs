@@ -93,8 +93,9 @@ pub(crate) async fn discover(gateway: &Gateway, inbound: &Inbound) -> Result<Rep
         result.extend_from_slice(b",\"instructions\":");
         result.extend_from_slice(&instructions);
     }
-    // What policy hides differs from caller to caller.
-    let caching = Caching { shared: caching.shared && !gateway.policing().is_on(), ..caching };
+    // What policy hides differs from caller to caller, and what there is from tenant to tenant.
+    let differs = gateway.policing().is_on() || snapshot.has_tenants();
+    let caching = Caching { shared: caching.shared && !differs, ..caching };
     let (ttl_ms, scope) = (caching.ttl_ms, caching.scope());
     result.extend_from_slice(
         format!(",\"ttlMs\":{ttl_ms},\"cacheScope\":\"{scope}\",\"_meta\":{{\"{}\":", meta::SERVER_INFO)

@@ -10,29 +10,44 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use tollgate_catalog::ListKind;
 use tollgate_catalog::uris::{may_rewrite, scheme, template_takes};
-use tollgate_model::{Caller, EndpointName, PrincipalId, ServerName, SessionId, TenantId};
+use tollgate_model::{Caller, EndpointName, PrincipalId, ServerId, ServerName, SessionId, TenantId};
+
+use crate::shares;
 
 const CUT_NAMES_MAX: usize = 50_000;
 const INDEXES_MAX: usize = 256;
 /// For how long an index is believed. A server that announces changes ends it earlier.
 const INDEX_AGE: Duration = Duration::from_mins(1);
 
-/// Cut public names and what they stand for. A name depends on server and native name alone, so that one table serves
-/// every caller.
+/// Cut public names and what they stand for at each server. A name depends on server and native name alone, so that one
+/// table serves every caller of a server; and no server says what a name of another's stands for.
 #[derive(Debug, Default)]
-pub(crate) struct CutNames(Mutex<HashMap<String, String>>);
+pub(crate) struct CutNames(Mutex<Cut>);
+
+#[derive(Debug, Default)]
+struct Cut {
+    names: HashMap<ServerId, HashMap<String, String>>,
+    count: usize,
+}
 
 impl CutNames {
-    pub(crate) fn remember(&self, public: &str, native: &str) {
-        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if names.len() >= CUT_NAMES_MAX && !names.contains_key(public) {
-            names.clear();
+    /// When there are too many, those of whoever has most are forgotten.
+    pub(crate) fn remember(&self, server: &ServerId, public: &str, native: &str) {
+        let mut cut = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = cut.names.get(server).is_some_and(|names| names.contains_key(public));
+        if cut.count >= CUT_NAMES_MAX && !known {
+            let sizes = cut.names.iter().map(|(server, names)| (server.holder().clone(), names.len()));
+            let largest = shares::largest(sizes);
+            cut.names.retain(|server, _| Some(server.holder()) != largest.as_ref());
+            cut.count = cut.names.values().map(HashMap::len).sum();
         }
-        names.insert(public.to_owned(), native.to_owned());
+        cut.names.entry(server.clone()).or_default().insert(public.to_owned(), native.to_owned());
+        cut.count += usize::from(!known);
     }
 
-    pub(crate) fn native(&self, public: &str) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(public).cloned()
+    pub(crate) fn native(&self, server: &ServerId, public: &str) -> Option<String> {
+        let cut = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        cut.names.get(server)?.get(public).cloned()
     }
 }
 
@@ -177,9 +192,16 @@ impl<T> Indexes<T> {
             indexes.retain(|_, (made, _)| made.elapsed() < INDEX_AGE);
         }
         if indexes.len() >= INDEXES_MAX {
-            indexes.clear();
+            let largest = shares::largest(indexes.keys().map(|key| (key.tenant.clone(), 1)));
+            indexes.retain(|key, _| Some(&key.tenant) != largest.as_ref());
         }
         indexes.insert(key, (Instant::now(), index));
+    }
+
+    /// A server is not what it was: whoever may see it looks again.
+    pub(crate) fn changed(&self, server: &ServerId) {
+        let mut indexes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        indexes.retain(|key, _| !server.holder().serves(&key.tenant));
     }
 
     pub(crate) fn clear(&self) {

@@ -8,7 +8,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tollgate_model::ServerId;
 
-/// How many tools are remembered of which something is worth it. Beyond it all are forgotten, and learnt anew.
+use crate::shares;
+
+/// How many tools are remembered of which something is worth it. Beyond it those of whoever has most are forgotten, and
+/// learnt anew.
 const TOOLS_MAX: usize = 10_000;
 
 /// What is known of the tools of all servers. A tool of which there is nothing to know takes no room.
@@ -20,7 +23,8 @@ pub(crate) struct Learnt<T> {
 
 #[derive(Debug)]
 struct State<T> {
-    tools: HashMap<(ServerId, String), T>,
+    tools: HashMap<ServerId, HashMap<String, T>>,
+    count: usize,
     /// When each server's list was last read for the sake of this.
     read: HashMap<ServerId, Instant>,
 }
@@ -28,7 +32,7 @@ struct State<T> {
 impl<T: Clone> Learnt<T> {
     /// Nothing yet. A server's list may be read once in so long because something is not known.
     pub(crate) fn reading_every(every: Duration) -> Self {
-        Self { every, state: Mutex::new(State { tools: HashMap::new(), read: HashMap::new() }) }
+        Self { every, state: Mutex::new(State { tools: HashMap::new(), count: 0, read: HashMap::new() }) }
     }
 
     /// A server's list shows a tool, and this of it.
@@ -37,21 +41,20 @@ impl<T: Clone> Learnt<T> {
         if found.is_none() && state.tools.is_empty() {
             return;
         }
-        let key = (server.clone(), native.to_owned());
         let Some(found) = found else {
-            state.tools.remove(&key);
+            state.forget(server, native);
             return;
         };
-        if state.tools.len() >= TOOLS_MAX && !state.tools.contains_key(&key) {
-            state.tools.clear();
-            state.read.clear();
+        if state.count >= TOOLS_MAX && !state.has(server, native) {
+            state.make_room();
         }
-        state.tools.insert(key, found);
+        let before = state.tools.entry(server.clone()).or_default().insert(native.to_owned(), found);
+        state.count += usize::from(before.is_none());
     }
 
     /// What is known of a tool.
     pub(crate) fn of(&self, server: &ServerId, native: &str) -> Option<T> {
-        self.lock().tools.get(&(server.clone(), native.to_owned())).cloned()
+        self.lock().tools.get(server)?.get(native).cloned()
     }
 
     /// Whether nothing is known of any tool.
@@ -80,10 +83,32 @@ impl<T: Clone> Learnt<T> {
     }
 }
 
+impl<T> State<T> {
+    fn has(&self, server: &ServerId, native: &str) -> bool {
+        self.tools.get(server).is_some_and(|tools| tools.contains_key(native))
+    }
+
+    fn forget(&mut self, server: &ServerId, native: &str) {
+        let Some(tools) = self.tools.get_mut(server) else { return };
+        self.count -= usize::from(tools.remove(native).is_some());
+        if tools.is_empty() {
+            self.tools.remove(server);
+        }
+    }
+
+    fn make_room(&mut self) {
+        let sizes = self.tools.iter().map(|(server, tools)| (server.holder().clone(), tools.len()));
+        let Some(largest) = shares::largest(sizes) else { return };
+        self.tools.retain(|server, _| *server.holder() != largest);
+        self.read.retain(|server, _| *server.holder() != largest);
+        self.count = self.tools.values().map(HashMap::len).sum();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tollgate_model::{Holder, ServerName};
+    use tollgate_model::{Holder, ServerName, TenantId};
 
     fn server(name: &str) -> ServerId {
         ServerId::new(Holder::default(), ServerName::new(name).expect("a name"))
@@ -104,15 +129,19 @@ mod tests {
         assert!(eager.may_learn(&server) && eager.may_learn(&server));
     }
 
+    /// A tenant whose servers have any number of tools costs the others nothing.
     #[test]
-    fn when_there_are_too_many_all_are_forgotten_and_may_be_learnt_anew() {
+    fn when_there_are_too_many_those_of_whoever_has_most_are_forgotten_and_may_be_learnt_anew() {
         let learnt = Learnt::reading_every(Duration::from_secs(10));
-        let server = server("a");
-        assert!(learnt.may_learn(&server));
+        let (server, others) = (server("a"), Holder::Tenant(TenantId::new("quiet")));
+        let quiet = ServerId::new(others, server.name().clone());
+        learnt.set(&quiet, "0", Some(()));
+        assert!(learnt.may_learn(&server) && learnt.may_learn(&quiet));
         for nth in 0..=TOOLS_MAX {
             learnt.set(&server, &nth.to_string(), Some(()));
         }
         assert_eq!((learnt.of(&server, "0"), learnt.of(&server, &TOOLS_MAX.to_string())), (None, Some(())));
         assert!(learnt.may_learn(&server));
+        assert!(learnt.of(&quiet, "0").is_some() && !learnt.may_learn(&quiet));
     }
 }

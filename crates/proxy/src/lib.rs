@@ -29,6 +29,7 @@ mod seal;
 mod session;
 mod settings;
 mod setup;
+mod shares;
 mod snapshot;
 mod stages;
 mod standing;

@@ -204,13 +204,15 @@ async fn merged(gateway: &Gateway, inbound: &Inbound, kind: ListKind) -> Result<
         parts.extend(join_all(starts.by_ref().map(read_part)).await);
     }
     for part in &parts {
-        remember_cut_names(gateway, &part.server, kind, &part.items);
+        remember_cut_names(gateway, inbound.server(&part.server)?.id(), kind, &part.items);
     }
     let later = starts.map(|(server, _)| server).collect();
     // Every server's first page says who may keep its list, so that the first page of all can speak for the others.
     // A server that fails later shows nothing, and so changes nothing about that.
     let is_shared = |part: &Part| part.caching.shared || (from_start.is_some() && part.missing.is_some());
-    let shared = from_start.is_none_or(|shared| shared) && parts.iter().all(is_shared);
+    let shared = !inbound.snapshot.has_tenants()
+        && from_start.is_none_or(|shared| shared)
+        && parts.iter().all(is_shared);
     let rest = cut_after_unfinished(&mut parts, later);
     if kind == ListKind::Tools && from_start.is_none() && rest.is_empty() {
         remember_tools(gateway, inbound, &parts);
@@ -327,7 +329,7 @@ pub(crate) async fn own_reading(
 ) -> Result<Vec<Item>, Refusal> {
     let look = policy::upkeep();
     let part = read_by(gateway, inbound, &look, server, ListKind::Tools, None, true).await?;
-    remember_cut_names(gateway, server.name(), ListKind::Tools, &part.items);
+    remember_cut_names(gateway, server.id(), ListKind::Tools, &part.items);
     Ok(part.items)
 }
 
@@ -459,14 +461,14 @@ fn offers(hello: &Hello, kind: ListKind) -> bool {
         .is_some_and(|span| kind_of(capabilities, span) == JsonKind::Object)
 }
 
-fn remember_cut_names(gateway: &Gateway, server: &ServerName, kind: ListKind, items: &[Item]) {
+fn remember_cut_names(gateway: &Gateway, server: &ServerId, kind: ListKind, items: &[Item]) {
     if !matches!(kind, ListKind::Tools | ListKind::Prompts) {
         return;
     }
     for item in items {
-        let public = names::public_name(server, item.key());
+        let public = names::public_name(server.name(), item.key());
         if matches!(names::PublicName::read(&public), names::PublicName::Cut(_)) {
-            gateway.cut_names().remember(&public, item.key());
+            gateway.cut_names().remember(server, &public, item.key());
         }
     }
 }
@@ -480,7 +482,7 @@ pub(crate) async fn learn(
     kind: ListKind,
 ) -> Result<(), Refusal> {
     let part = read(gateway, inbound, server, kind, None, true).await?;
-    remember_cut_names(gateway, server, kind, &part.items);
+    remember_cut_names(gateway, inbound.server(server)?.id(), kind, &part.items);
     Ok(())
 }
 
@@ -513,7 +515,7 @@ pub(crate) async fn tool_index(gateway: &Gateway, inbound: &Inbound) -> Result<A
     }
     let parts = read_all(gateway, inbound, ListKind::Tools).await?;
     for part in &parts {
-        remember_cut_names(gateway, &part.server, ListKind::Tools, &part.items);
+        remember_cut_names(gateway, inbound.server(&part.server)?.id(), ListKind::Tools, &part.items);
     }
     Ok(remember_tools(gateway, inbound, &parts))
 }

@@ -1,10 +1,12 @@
-//! Places that callers take for a while: so many for all of them together, so many for each.
+//! Places that callers take for a while: so many for all of them together, so many for each tenant and each principal.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tollgate_model::Owner;
+use tollgate_model::{Owner, TenantId};
 use tollgate_telemetry::counters::{Keeping, Kept};
+
+use crate::shares::Room;
 
 /// The places that are taken now. Clones share the count.
 #[derive(Debug, Clone, Default)]
@@ -25,11 +27,11 @@ pub(crate) struct Taken {
 }
 
 impl Places {
-    /// Takes a place, if fewer than `all_max` are taken, and fewer than `own_max` by this owner.
-    pub(crate) fn take(&self, what: Kept, owner: Owner, all_max: usize, own_max: usize) -> Option<Taken> {
+    /// Takes a place, if there is one for this owner.
+    pub(crate) fn take(&self, what: Kept, owner: Owner, room: Room) -> Option<Taken> {
         let mut state = self.lock();
         let own = state.of.get(&owner).copied().unwrap_or(0);
-        if own >= own_max || state.all >= all_max {
+        if own >= room.own || !room.has_place(state.all, || state.of_tenant(&owner.tenant)) {
             return None;
         }
         state.of.insert(owner.clone(), own + 1);
@@ -45,6 +47,12 @@ impl Places {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn of_tenant(&self, tenant: &TenantId) -> usize {
+        self.of.iter().filter(|(owner, _)| owner.tenant == *tenant).map(|(_, own)| own).sum()
     }
 }
 
@@ -64,14 +72,14 @@ impl Drop for Taken {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tollgate_model::{PrincipalId, TenantId};
+    use tollgate_model::PrincipalId;
 
     #[test]
     fn places_are_bounded_in_all_and_for_each_owner() {
         let places = Places::default();
         let take = |who: &str| {
             let owner = Owner { tenant: TenantId::default(), principal: PrincipalId::new(who) };
-            places.take(Kept::ParkedCall, owner, 3, 2)
+            places.take(Kept::ParkedCall, owner, Room { all: 3, tenant: 3, own: 2 })
         };
         let first = take("a").expect("room");
         let _second = take("a").expect("room");
@@ -82,5 +90,19 @@ mod tests {
         let _fourth = take("c").expect("room again");
         assert_eq!(places.count(), 3);
         assert!(take("a").is_none(), "what was given back is another's");
+    }
+
+    /// However many principals it has.
+    #[test]
+    fn a_tenant_leaves_room_for_others() {
+        let places = Places::default();
+        let take = |tenant: &str, who: &str| {
+            let owner = Owner { tenant: TenantId::new(tenant), principal: PrincipalId::new(who) };
+            places.take(Kept::Listener, owner, Room { all: 4, tenant: 2, own: 4 })
+        };
+        let _noisy = (take("noisy", "1").expect("room"), take("noisy", "2").expect("room"));
+        assert!(take("noisy", "3").is_none());
+        let _quiet = (take("quiet", "1").expect("room"), take("quiet", "2").expect("room"));
+        assert!(take("third", "1").is_none(), "all are taken");
     }
 }

@@ -19,6 +19,7 @@ use crate::policing::{Digest, differing};
 use crate::replay::{Reader, Streams};
 use crate::roots::{self, Telling};
 use crate::settings::{ProxySettings, ResumeSettings};
+use crate::shares::Room;
 use crate::stages::Identified;
 use crate::standing::Latest;
 use crate::subscriptions::Subscriptions;
@@ -216,13 +217,17 @@ impl Sessions {
     }
 
     /// Adds a session, if there is room.
-    pub(crate) fn add(&self, session: Arc<Session>, sessions_max: usize) -> Result<(), Refusal> {
+    pub(crate) fn add(&self, session: Arc<Session>, room: Room) -> Result<(), Refusal> {
         let Some(id) = session.caller.session.clone() else {
             return Err(Refusal::new(Stage::Session, Code::Internal, "the session has no id"));
         };
         self.touch(&session);
         let mut by_id = self.write();
-        if by_id.len() >= sessions_max {
+        let of_tenant = || {
+            let tenant = session.caller.tenant();
+            by_id.values().filter(|other| other.caller.tenant() == tenant).count()
+        };
+        if !room.has_place(by_id.len(), of_tenant) {
             return Err(Refusal::new(Stage::Session, Code::Capacity, "as many sessions as allowed are open"));
         }
         by_id.insert(id, session);
@@ -337,7 +342,7 @@ mod tests {
     #[test]
     fn another_principals_session_is_as_good_as_unknown() {
         let sessions = Sessions::new();
-        sessions.add(session("a", "alice"), 10).expect("room");
+        sessions.add(session("a", "alice"), Room::UNBOUNDED).expect("room");
         let find = |principal: &str| sessions.find("a", &who(principal), None).is_some();
         assert!(find("alice"));
         assert!(!find("mallory"));
@@ -349,8 +354,9 @@ mod tests {
     #[test]
     fn sessions_are_bounded_and_expire() {
         let sessions = Sessions::new();
-        sessions.add(session("a", "p"), 1).expect("room");
-        assert!(sessions.add(session("b", "p"), 1).is_err());
+        let room = Room { all: 1, ..Room::UNBOUNDED };
+        sessions.add(session("a", "p"), room).expect("room");
+        assert!(sessions.add(session("b", "p"), room).is_err());
         let (settings, resume) = (ProxySettings::default(), ResumeSettings::default());
         assert!(sessions.expire(Duration::from_hours(1), &resume).is_empty());
         let open = sessions.all().remove(0);

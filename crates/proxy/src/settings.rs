@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::shares::Room;
 use crate::tasks::TaskSettings;
 
 /// How the data plane behaves. Every queue, body and wait has its bound here.
@@ -64,6 +65,22 @@ pub struct ProxySettings {
     pub list_items_max: usize,
     /// How tasks are followed.
     pub tasks: TaskSettings,
+    /// How much of what all tenants share one of them may take up, in percent: sessions, connections, parked calls,
+    /// listeners, tasks. Means nothing where there is one tenant.
+    pub tenant_share_percent: usize,
+}
+
+impl ProxySettings {
+    /// How many sessions, or connections, there may be.
+    pub(crate) fn sessions_room(&self) -> Room {
+        self.room(self.sessions_max, usize::MAX)
+    }
+
+    /// How many of something there may be, if there are so many in all and for each principal.
+    pub(crate) fn room(&self, all: usize, own: usize) -> Room {
+        let tenant = all.saturating_mul(self.tenant_share_percent).div_ceil(100);
+        Room { all, tenant, own }
+    }
 }
 
 impl Default for ProxySettings {
@@ -93,6 +110,7 @@ impl Default for ProxySettings {
             list_pages_max: 200,
             list_items_max: 20_000,
             tasks: TaskSettings::default(),
+            tenant_share_percent: 50,
         }
     }
 }

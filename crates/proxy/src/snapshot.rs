@@ -69,7 +69,10 @@ impl Snapshot {
         running: &[Server],
         events: &mpsc::Sender<ServerEvent>,
     ) -> Result<Self, GatewayError> {
-        let Setup { settings, servers, tenants, identity, .. } = setup;
+        let Setup { mut settings, servers, tenants, identity, .. } = setup;
+        if tenants.len() < 2 {
+            settings.tenant_share_percent = 100;
+        }
         let running: HashMap<&ServerId, &Server> =
             running.iter().map(|server| (server.id(), server)).collect();
         let start = |wanted: ServerSettings| {
@@ -99,6 +102,11 @@ impl Snapshot {
             // No listener of ours: whoever calls has one.
             (None, None) => "http://localhost",
         }
+    }
+
+    /// Whether what stands under a name may be another thing for another caller.
+    pub(crate) fn has_tenants(&self) -> bool {
+        self.views.len() > 1
     }
 
     /// Every server, in the order of the configuration.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tollgate_model::{Decision, Principal, Refusal, Revision, ServerName, Source, TenantId};
+use tollgate_model::{Decision, Principal, Refusal, Revision, ServerId, ServerName, Source, TenantId};
 use tracing::{debug, error, info, warn};
 
 use crate::{Clean, counters};
@@ -83,7 +83,7 @@ impl CertificateReloaded<'_> {
 #[derive(Debug)]
 pub struct ServerUp<'a> {
     /// Which server.
-    pub server: &'a ServerName,
+    pub server: &'a ServerId,
     /// The revision that it and the gateway agreed on.
     pub revision: Revision,
 }
@@ -91,7 +91,7 @@ pub struct ServerUp<'a> {
 impl ServerUp<'_> {
     /// Logs it.
     pub fn emit(self) {
-        info!(server = %self.server, revision = %self.revision, "server is up");
+        info!(server = %self.server.label(), revision = %self.revision, "server is up");
     }
 }
 
@@ -99,7 +99,7 @@ impl ServerUp<'_> {
 #[derive(Debug)]
 pub struct ServerDown<'a> {
     /// Which server.
-    pub server: &'a ServerName,
+    pub server: &'a ServerId,
     /// Why, with the detail that callers are not told.
     pub reason: &'a str,
 }
@@ -107,7 +107,7 @@ pub struct ServerDown<'a> {
 impl ServerDown<'_> {
     /// Logs it.
     pub fn emit(self) {
-        warn!(server = %self.server, reason = %Clean(self.reason), "server is down");
+        warn!(server = %self.server.label(), reason = %Clean(self.reason), "server is down");
     }
 }
 
@@ -115,7 +115,7 @@ impl ServerDown<'_> {
 #[derive(Debug)]
 pub struct ChildStderr<'a> {
     /// Which server.
-    pub server: &'a ServerName,
+    pub server: &'a ServerId,
     /// Which of its processes.
     pub process: i32,
     /// The line, without its end.
@@ -127,7 +127,7 @@ pub struct ChildStderr<'a> {
 impl ChildStderr<'_> {
     /// Logs it.
     pub fn emit(self) {
-        let (server, process, cut) = (self.server, self.process, self.cut);
+        let (server, process, cut) = (self.server.label(), self.process, self.cut);
         info!(target: "tollgate::stderr", %server, process, cut, "{}", Clean(self.line));
     }
 }

@@ -135,7 +135,7 @@ impl Running {
 fn snapshot(gateway: &Gateway, state: &State, is_draining: bool) -> Snapshot {
     let overview = gateway.overview();
     let standing = if is_draining || overview.draining { Standing::Draining } else { Standing::Serving };
-    let servers = overview.servers.into_iter().map(|(server, status)| server_line(&server, status)).collect();
+    let servers = overview.servers.into_iter().map(|(server, status)| server_line(server, status)).collect();
     Snapshot { standing, servers, store: store_line(&state.follower()) }
 }
 
@@ -149,14 +149,14 @@ fn store_line(follower: &Follower) -> Option<StoreLine> {
     follower.follows().then_some(StoreLine { reach, revision, age })
 }
 
-fn server_line(server: &ServerId, status: ServerStatus) -> ServerLine {
+fn server_line(server: ServerId, status: ServerStatus) -> ServerLine {
     let reach = match status.reach {
         Reach::Unknown => ServerReach::Unknown,
         Reach::Up { revision, .. } => ServerReach::Up { revision: revision.as_str() },
         Reach::Down { code, reason, .. } => ServerReach::Down { code: code.row().name, reason },
     };
     ServerLine {
-        server: server.name().clone(),
+        server,
         transport: status.transport,
         reach,
         instances: status.instances as u64,

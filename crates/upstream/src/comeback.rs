@@ -103,7 +103,7 @@ async fn ask(stream: &Stream, session: &Session) -> Asked {
     let reply = match timeout(site.shared.settings.timeouts.probe, site.get(map)).await {
         Ok(Ok(reply)) => reply,
         Ok(Err(error)) => {
-            tracing::debug!(server = %site.shared.settings.name, ?error, "a stream could not be resumed yet");
+            tracing::debug!(server = %site.shared.id.label(), ?error, "a stream could not be resumed yet");
             return Asked::Later;
         }
         Err(_) => return Asked::Later,

@@ -62,7 +62,7 @@ impl Listener {
         let reply = match self.site.get(map).await {
             Ok(reply) => reply,
             Err(error) => {
-                tracing::debug!(server = %self.site.shared.settings.name, ?error, "no event stream");
+                tracing::debug!(server = %self.site.shared.id.label(), ?error, "no event stream");
                 return Held::Ended { spoke: false, retry: None };
             }
         };
@@ -170,7 +170,7 @@ fn pause(backoff: Backoff, failures: u32, spoke: bool, retry: Option<Duration>) 
 async fn answer(site: &Site, revision: Revision, session: &Current, response: Segments) {
     let headers = site.post_headers(Some(revision), session.id.as_ref());
     if let Err(error) = site.tell(&site.target, headers, response).await {
-        tracing::debug!(server = %site.shared.settings.name, %error, "an answer was not accepted");
+        tracing::debug!(server = %site.shared.id.label(), %error, "an answer was not accepted");
     }
 }
 

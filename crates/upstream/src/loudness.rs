@@ -78,13 +78,13 @@ impl Instance {
             match tokio::time::timeout(patience, self.say_level(level)).await {
                 Ok(Ok(answer)) if answer.kind() == Kind::Result => {}
                 Ok(Ok(answer)) => {
-                    tracing::debug!(server = %self.shared.settings.name, code = answer.error_code(), "the server took no log level");
+                    tracing::debug!(server = %self.shared.id.label(), code = answer.error_code(), "the server took no log level");
                 }
                 Ok(Err(error)) => {
-                    tracing::debug!(server = %self.shared.settings.name, %error, "the server took no log level");
+                    tracing::debug!(server = %self.shared.id.label(), %error, "the server took no log level");
                 }
                 Err(_) => {
-                    tracing::debug!(server = %self.shared.settings.name, "the server did not answer to a log level in time");
+                    tracing::debug!(server = %self.shared.id.label(), "the server did not answer to a log level in time");
                 }
             }
             // Also when it refused: it is not asked the same before every request.

@@ -167,7 +167,7 @@ impl Session {
                 self.pulse.renewed();
                 self.renewals.fetch_add(1, Ordering::Relaxed);
                 self.site.shared.counters.restarts.add();
-                tracing::info!(server = %self.site.shared.settings.name, "the server forgot a session; a new one is begun");
+                tracing::info!(server = %self.site.shared.id.label(), "the server forgot a session; a new one is begun");
                 self.welcome().await;
                 // What changed since the server forgot it was not heard.
                 self.lists.kinds().for_each(|kind| self.site.shared.event(kind, &self.source));
@@ -186,7 +186,7 @@ impl Session {
         let current = self.current();
         let told = self.site.tell(&self.site.target, self.headers(&current), hello::initialized()).await;
         if let Err(error) = told {
-            tracing::debug!(server = %self.site.shared.settings.name, %error, "initialized was not accepted");
+            tracing::debug!(server = %self.site.shared.id.label(), %error, "initialized was not accepted");
         }
         if self.listens {
             let listener = listener::Listener {

@@ -126,7 +126,7 @@ impl Shared {
 
     /// What was believed of the era does not fit any more.
     pub(crate) fn forget_era(&self, why: &str) {
-        tracing::info!(server = %self.settings.name, why, "the server's era is probed again");
+        tracing::info!(server = %self.id.label(), why, "the server's era is probed again");
         self.learn_era(EraFact::Unknown);
     }
 
@@ -142,7 +142,7 @@ impl Shared {
         let era = revision.era();
         self.not_up.store(false, Ordering::Relaxed);
         if !matches!(&*reach, Reach::Up { revision: known, .. } if *known == revision) {
-            ServerUp { server: &self.settings.name, revision }.emit();
+            ServerUp { server: &self.id, revision }.emit();
             *reach = Reach::Up { era, revision, since: SystemTime::now() };
         }
     }
@@ -156,7 +156,7 @@ impl Shared {
             _ => now,
         };
         if !matches!(&*reach, Reach::Down { .. }) {
-            ServerDown { server: &self.settings.name, reason: &error.to_string() }.emit();
+            ServerDown { server: &self.id, reason: &error.to_string() }.emit();
         }
         *reach = Reach::Down { code: error.code(), reason: error.public(), since, retry_at: None };
     }
@@ -170,7 +170,7 @@ impl Shared {
     pub(crate) fn protocol_error(&self, what: &'static str, failed_a_call: bool) {
         let count = self.counters.protocol_errors.add() + 1;
         if count.is_power_of_two() {
-            tracing::warn!(server = %self.settings.name, what, failed_a_call, count, "the server sent what is not MCP");
+            tracing::warn!(server = %self.id.label(), what, failed_a_call, count, "the server sent what is not MCP");
         }
     }
 

@@ -109,7 +109,7 @@ impl Owner {
                     sender.try_send(Err(UpstreamError::stale("the server ended before the request left")));
             }
         }
-        tracing::debug!(server = %self.shared.settings.name, why, "an HTTP+SSE session ended");
+        tracing::debug!(server = %self.shared.id.label(), why, "an HTTP+SSE session ended");
     }
 
     async fn converse(&mut self, mut reply: Reply, mut decoder: SseDecoder) -> String {
@@ -195,7 +195,7 @@ impl Owner {
         tokio::spawn(stop.run_until_cancelled_owned(async move {
             let answer = answer.await;
             if let Err(error) = site.tell(&target, site.post_headers(None, None), answer).await {
-                tracing::debug!(server = %site.shared.settings.name, %error, "an answer was not accepted");
+                tracing::debug!(server = %site.shared.id.label(), %error, "an answer was not accepted");
             }
             drop(place);
         }));
@@ -218,7 +218,7 @@ impl Owner {
         tokio::spawn(async move {
             let headers = site.post_headers(None, None);
             if let Err(error) = site.tell(&target, headers, body).await {
-                tracing::debug!(server = %site.shared.settings.name, %error, "a message could not be posted");
+                tracing::debug!(server = %site.shared.id.label(), %error, "a message could not be posted");
             }
             drop(place);
         });

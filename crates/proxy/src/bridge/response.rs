@@ -27,6 +27,8 @@ pub(crate) struct Answered<'a> {
     pub(crate) client: Revision,
     /// URIs and ids of tasks in the result that are others for this client: each place, and what stands there instead.
     pub(crate) stand_ins: Vec<(Span, String)>,
+    /// Whether another caller would get another answer at the same address, whatever the server knows of that.
+    pub(crate) differs: bool,
 }
 
 impl<'a> Answered<'a> {
@@ -39,6 +41,7 @@ impl<'a> Answered<'a> {
             client_id: &inbound.id,
             client: inbound.caller.client.revision,
             stand_ins: Vec::new(),
+            differs: inbound.snapshot.has_tenants(),
         }
     }
 
@@ -131,7 +134,8 @@ fn to_modern(answered: &Answered<'_>, edit: &mut Edit<'_>) {
 }
 
 /// A server's caching hints that are missing or invalid are made the safest ones: the gateway must send valid ones
-/// (2026-07-28, caching). A result that is not complete carries none.
+/// (2026-07-28, caching). What is public at the server is private here where another tenant's callers get another answer. A
+/// result that is not complete carries none.
 fn mend_caching(answered: &Answered<'_>, edit: &mut Edit<'_>) {
     let message = answered.message;
     if !methods::is_cacheable(answered.method) || message.text("resultType").is_some_and(|t| t != "complete")
@@ -139,10 +143,11 @@ fn mend_caching(answered: &Answered<'_>, edit: &mut Edit<'_>) {
         return;
     }
     let Some(body) = message.body() else { return };
-    if Caching::is_whole(message.bytes(), body) {
+    let mut caching = Caching::read(message.bytes(), body);
+    if Caching::is_whole(message.bytes(), body) && !(caching.shared && answered.differs) {
         return;
     }
-    let caching = Caching::read(message.bytes(), body);
+    caching.shared &= !answered.differs;
     let scope = quote(caching.scope());
     let changes =
         [Change::Set("ttlMs", Bytes::from(caching.ttl_ms.to_string())), Change::Set("cacheScope", scope)];

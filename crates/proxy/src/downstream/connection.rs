@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tollgate_catalog::Endpoint;
 use tollgate_mcp::{Kind, Message, Segments, methods};
-use tollgate_model::{Caller, Code, EndpointName, Era, Principal, Refusal, SessionId, Stage};
+use tollgate_model::{Caller, Code, EndpointName, Era, Principal, Refusal, SessionId, Stage, TenantId};
 
 use super::batch::{self, Answers, Batch};
 use super::call::Call;
@@ -64,6 +64,10 @@ impl Connection {
 
     pub(crate) fn id(&self) -> &SessionId {
         &self.id
+    }
+
+    pub(crate) fn is_of_tenant(&self, tenant: &TenantId) -> bool {
+        self.latest.load().tenant == *tenant
     }
 
     pub(crate) fn is_of(&self, who: &Principal) -> bool {
@@ -269,7 +273,7 @@ impl Connection {
     }
 
     fn opened(&self, gateway: &Gateway, snapshot: &Snapshot, session: &Arc<Session>) -> Result<(), Refusal> {
-        gateway.add_session(session, snapshot.settings.sessions_max)?;
+        gateway.add_session(session, snapshot.settings.sessions_room())?;
         session.use_stream(self.outbox.clone());
         if self.session.set(Arc::clone(session)).is_err() || self.outbox.is_closed() {
             gateway.end_session(session);

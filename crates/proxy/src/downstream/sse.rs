@@ -44,7 +44,7 @@ pub(crate) fn open<B>(
         let name = at.as_ref().map_or_else(String::new, |at| format!("/{at}"));
         let connection = Connection::new(SessionId::new(&id), who, at, settings.stream_queue_max, false);
         let connection = Arc::new(connection);
-        gateway.connections().add(Arc::clone(&connection), settings.sessions_max)?;
+        gateway.connections().add(Arc::clone(&connection), settings.sessions_room())?;
         // The endpoint's name is in the address, so that it is known what a token must be meant for before anyone looks
         // whether there is such a connection.
         let address = format!("{}{MESSAGES_PATH}{name}?{CONNECTION}={id}", snapshot.public_prefix);

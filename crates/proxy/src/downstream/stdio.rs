@@ -13,6 +13,7 @@ use super::connection::Connection;
 use super::intake::NotTaken;
 use crate::gateway::Gateway;
 use crate::refuse;
+use crate::shares::Room;
 use crate::stages::{Identified, identify};
 
 /// How many bytes are read at once.
@@ -37,7 +38,7 @@ pub async fn serve_stdio(
     let (who, queue_max) = (identify::local(&gateway, None), settings.stream_queue_max);
     let connection = Arc::new(Connection::new(SessionId::new(&id), &who, None, queue_max, true));
     // One client, one connection: there is always room, and being known lets a drain find it.
-    let _ = gateway.connections().add(Arc::clone(&connection), usize::MAX);
+    let _ = gateway.connections().add(Arc::clone(&connection), Room::UNBOUNDED);
     let mut writer = tokio::spawn(write(Arc::clone(&connection), output));
     let mut decoder = LineDecoder::new(settings.body_bytes_max);
     let mut chunk = BytesMut::new();

@@ -168,7 +168,7 @@ impl Post<'_> {
         let caller = Caller { who, session, client: Arc::new(profile), source };
         let session = Arc::new(Session::new(caller, self.endpoint.name().cloned()));
         let result = hello::initialize(self.gateway, &self.snapshot, &self.endpoint, &session.caller).await?;
-        self.gateway.add_session(&session, self.snapshot.settings.sessions_max)?;
+        self.gateway.add_session(&session, self.snapshot.settings.sessions_room())?;
         let request_id = self.message.id_raw().unwrap_or_default();
         let reply = Reply::result(&request_id, &result);
         let mut response = if self.accepts.json {

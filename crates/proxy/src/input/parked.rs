@@ -137,8 +137,8 @@ pub(crate) fn park(
 
     let instances_max = inbound.server(server.name())?.settings().limits.instances_max;
     let parked = gateway.parked();
-    let (all_max, own_max) = (settings.parked_max, settings.parked_per_principal_max);
-    let place = parked.places.take(Kept::ParkedCall, inbound.caller.owner(), all_max, own_max);
+    let room = settings.room(settings.parked_max, settings.parked_per_principal_max);
+    let place = parked.places.take(Kept::ParkedCall, inbound.caller.owner(), room);
     let place = place.ok_or_else(|| {
         let text = "as many calls as allowed are waiting for their clients";
         Refusal::new(Stage::Dispatch, Code::GivenUp, text).of(server.name())

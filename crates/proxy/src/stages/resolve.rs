@@ -164,11 +164,12 @@ async fn uncut(
     if policy::look(gateway, &inbound.caller, inbound.endpoint.name(), server).is_none() {
         return Ok(None);
     }
-    if let Some(native) = gateway.cut_names().native(public) {
+    let known = inbound.server(server)?;
+    if let Some(native) = gateway.cut_names().native(known.id(), public) {
         return Ok(Some(native));
     }
     lists::learn(gateway, inbound, server, kind).await?;
-    Ok(gateway.cut_names().native(public))
+    Ok(gateway.cut_names().native(known.id(), public))
 }
 
 async fn completion(gateway: &Gateway, inbound: &Inbound) -> Result<Resolved, Refusal> {

@@ -131,8 +131,8 @@ impl Fanout {
         owner: Owner,
         settings: &ProxySettings,
     ) -> Result<ListenerPlace, Refusal> {
-        let (all_max, own_max) = (settings.listeners_max, settings.listeners_per_principal_max);
-        let taken = self.places.take(Kept::Listener, owner, all_max, own_max).ok_or_else(|| {
+        let room = settings.room(settings.listeners_max, settings.listeners_per_principal_max);
+        let taken = self.places.take(Kept::Listener, owner, room).ok_or_else(|| {
             let text = "as many clients as allowed listen for changes";
             Refusal::new(Stage::Session, Code::Capacity, text)
         })?;
@@ -386,8 +386,12 @@ mod tests {
     #[test]
     fn listeners_are_bounded_in_all_and_for_each_principal() {
         let fanout = Arc::new(Fanout::default());
-        let settings =
-            ProxySettings { listeners_max: 3, listeners_per_principal_max: 2, ..ProxySettings::default() };
+        let settings = ProxySettings {
+            listeners_max: 3,
+            listeners_per_principal_max: 2,
+            tenant_share_percent: 100,
+            ..ProxySettings::default()
+        };
         let enter = |who: &str| {
             let owner = Owner { tenant: TenantId::default(), principal: PrincipalId::new(who) };
             fanout.enter(owner, &settings)

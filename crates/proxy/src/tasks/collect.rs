@@ -182,7 +182,7 @@ fn begin(
     key: Key,
 ) -> Result<Arc<Collector>, Refusal> {
     let gateway = speaker.gateway;
-    let wait = gateway.tasks().waits.enter(&inbound.caller, &inbound.snapshot.settings.tasks)?;
+    let wait = gateway.tasks().waits.enter(&inbound.caller, &inbound.snapshot.settings)?;
     let collector = Arc::new(Collector::new(speaker.route.clone()));
     match gateway.tasks().collectors.lock().entry(key.clone()) {
         // Two polls at the same moment: one of them was first.

@@ -51,7 +51,7 @@ pub(crate) async fn to_end(
     };
     let settings = &inbound.snapshot.settings.tasks;
     // The task is made already; it is cancelled at the server as `followed` goes.
-    let wait = gateway.tasks().waits.enter(&inbound.caller, settings);
+    let wait = gateway.tasks().waits.enter(&inbound.caller, &inbound.snapshot.settings);
     let wait = wait.map_err(|refusal| Refusal { code: Code::GivenUp, ..refusal })?;
     let mut following = Following {
         gateway,

@@ -10,13 +10,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tollgate_model::{Caller, PrincipalId, ServerId, TenantId};
 
+use crate::shares;
+
 /// The tasks that legacy servers made for callers, the newest so many of them.
 #[derive(Debug, Default)]
 pub(crate) struct Owners(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    tasks: HashMap<Key, Owned>,
+    of: HashMap<TenantId, Tasks>,
+    count: usize,
+}
+
+/// Those of one tenant.
+#[derive(Debug, Default)]
+struct Tasks {
+    known: HashMap<Key, Owned>,
     oldest_first: VecDeque<Key>,
 }
 
@@ -48,24 +57,30 @@ impl Key {
 }
 
 impl Owners {
-    /// Remembers a caller's task. The oldest is forgotten when there are more than `known_max`: it can still be used,
-    /// but no list or notification shows it.
+    /// Remembers a caller's task. When there are more than `known_max`, the oldest of the tenant with the most of them is
+    /// forgotten: it can still be used, but no list or notification shows it.
     pub(crate) fn remember(&self, key: Key, progress: Option<Bytes>, known_max: usize) {
         let mut state = self.lock();
         // Copied, since the token shares the buffer of a whole request.
         let owned = Owned { progress: progress.map(|token| Bytes::copy_from_slice(&token)) };
-        if state.tasks.insert(key.clone(), owned).is_none() {
-            state.oldest_first.push_back(key);
+        let tasks = state.of.entry(key.tenant.clone()).or_default();
+        if tasks.known.insert(key.clone(), owned).is_none() {
+            tasks.oldest_first.push_back(key);
+            state.count += 1;
         }
-        while state.tasks.len() > known_max {
-            let Some(oldest) = state.oldest_first.pop_front() else { return };
-            state.tasks.remove(&oldest);
+        while state.count > known_max {
+            let most =
+                shares::largest(state.of.iter().map(|(tenant, tasks)| (tenant.clone(), tasks.known.len())));
+            let Some(tasks) = most.and_then(|tenant| state.of.get_mut(&tenant)) else { return };
+            let Some(oldest) = tasks.oldest_first.pop_front() else { return };
+            tasks.known.remove(&oldest);
+            state.count -= 1;
         }
     }
 
     /// What is known of a caller's task; none if it is not known to be the caller's.
     pub(crate) fn of(&self, caller: &Caller, server: &ServerId, native: &str) -> Option<Owned> {
-        self.lock().tasks.get(&Key::new(caller, server, native)).cloned()
+        self.lock().of.get(caller.tenant())?.known.get(&Key::new(caller, server, native)).cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -3,8 +3,8 @@
 use tollgate_model::{Caller, Code, Refusal, Stage};
 use tollgate_telemetry::counters::Kept;
 
-use super::TaskSettings;
 use crate::places::{Places, Taken};
+use crate::settings::ProxySettings;
 
 /// The tasks that are followed now.
 #[derive(Debug, Default)]
@@ -15,9 +15,9 @@ pub(crate) type Wait = Taken;
 
 impl Waits {
     /// Takes a place, if there is one.
-    pub(crate) fn enter(&self, caller: &Caller, settings: &TaskSettings) -> Result<Wait, Refusal> {
-        let (all_max, own_max) = (settings.followed_max, settings.followed_per_principal_max);
-        self.0.take(Kept::FollowedTask, caller.owner(), all_max, own_max).ok_or_else(|| {
+    pub(crate) fn enter(&self, caller: &Caller, settings: &ProxySettings) -> Result<Wait, Refusal> {
+        let room = settings.room(settings.tasks.followed_max, settings.tasks.followed_per_principal_max);
+        self.0.take(Kept::FollowedTask, caller.owner(), room).ok_or_else(|| {
             let text = "the gateway follows as many tasks as allowed";
             Refusal::new(Stage::Dispatch, Code::Capacity, text)
         })

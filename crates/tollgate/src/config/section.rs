@@ -200,6 +200,10 @@ pub(super) struct LimitsSection {
     /// How many tasks of 2025-11-25 servers are remembered as their callers', so that lists and notifications show them.
     #[schemars(range(min = 1, max = 10_000_000), extend("default" = defaults::proxy().tasks.known_max))]
     pub(super) tasks_known_max: Option<usize>,
+    /// How much of `sessions_max`, `parked_max`, `listeners_max` and `tasks_followed_max` one tenant may take up, in percent,
+    /// so that it leaves room for the others. Means nothing without `tenants`.
+    #[schemars(range(min = 1, max = 100), extend("default" = defaults::proxy().tenant_share_percent))]
+    pub(super) tenant_share_percent: Option<usize>,
 }
 
 /// One MCP server: a `command` that the gateway starts, or a `url`.

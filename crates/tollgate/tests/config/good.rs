@@ -73,6 +73,7 @@ limits:
   task_requests_per_s_max: 12
   task_ttl_ms: 1300
   tasks_known_max: 14
+  tenant_share_percent: 20
 servers:
   z:
     command: ./run.sh
@@ -142,6 +143,7 @@ toolsets:
     assert!(proxy.trusted_proxies[0].contains("10.1.2.3".parse().expect("an address")));
     assert_eq!((proxy.body_bytes_max, proxy.sessions_max, proxy.in_flight_max), (2048, 7, 2));
     assert_eq!((proxy.stream_queue_max, proxy.list_pages_max, proxy.list_items_max), (3, 5, 6));
+    assert_eq!(proxy.tenant_share_percent, 20);
     assert_eq!(proxy.batch_max, 8);
     let resume = &proxy.resume;
     assert_eq!((resume.events_max, resume.bytes_max, resume.session_bytes_max), (7, 2048, 8192));

@@ -23,7 +23,7 @@ fn health_readiness_and_metrics() {
     assert_eq!(ready["servers"][0]["server"], "notes");
     let metrics = get(gateway.admin, "/metrics");
     assert!(
-        metrics.body.contains("tollgate_server_up{server=\"notes\",transport=\"stdio\"}"),
+        metrics.body.contains("tollgate_server_up{server=\"notes\",transport=\"stdio\",tenant=\"default\"}"),
         "{}",
         metrics.body
     );

@@ -40,7 +40,7 @@ pub(crate) fn start(
 ) -> Result<Conversation, UpstreamError> {
     let (process, pipes) = Process::spawn(settings)?;
     let (commands, inbox) = mpsc::channel(shared.settings.limits.send_queue_max);
-    tracing::info!(server = %shared.settings.name, process = process.id(), "the server's process is started");
+    tracing::info!(server = %shared.id.label(), process = process.id(), "the server's process is started");
     let owner = Owner {
         mux: Mux::new(Arc::clone(shared)),
         shared: Arc::clone(shared),
@@ -95,10 +95,10 @@ impl Owner {
         let status = status.map_or_else(|| "unknown".to_owned(), |status| status.to_string());
         match end {
             End::Wanted => {
-                tracing::info!(server = %self.shared.settings.name, process = id, status, "the server's process is stopped");
+                tracing::info!(server = %self.shared.id.label(), process = id, status, "the server's process is stopped");
             }
             End::Closed(why) => {
-                tracing::warn!(server = %self.shared.settings.name, process = id, status, why, "the server's process ended");
+                tracing::warn!(server = %self.shared.id.label(), process = id, status, why, "the server's process ended");
             }
         }
         // A process that escaped may still hold the pipe; its words are of no interest any more.

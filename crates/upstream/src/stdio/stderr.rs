@@ -57,7 +57,7 @@ fn emit(shared: &Shared, process: i32, line: &[u8], cut: bool, allowance: &mut A
         shared.counters.stderr_lines_dropped.add();
         return;
     }
-    ChildStderr { server: &shared.settings.name, process, line: text, cut }.emit();
+    ChildStderr { server: &shared.id, process, line: text, cut }.emit();
 }
 
 /// A token bucket.

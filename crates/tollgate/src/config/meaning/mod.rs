@@ -399,6 +399,7 @@ fn bound(proxy: &mut ProxySettings, limits: &LimitsSection) {
     wait(&mut proxy.listen_wait, limits.listen_wait_ms);
     set(&mut proxy.list_pages_max, limits.list_pages_max);
     set(&mut proxy.list_items_max, limits.list_items_max);
+    set(&mut proxy.tenant_share_percent, limits.tenant_share_percent);
     let tasks = &mut proxy.tasks;
     set(&mut tasks.followed_max, limits.tasks_followed_max);
     set(&mut tasks.followed_per_principal_max, limits.tasks_followed_per_principal_max);
