@@ -1,5 +1,6 @@
 //! A database: its connections, its transactions, and whoever waits for news of it.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -29,10 +30,21 @@ pub(crate) struct Database {
     listener: OnceLock<AbortHandle>,
 }
 
-#[derive(Debug)]
 enum Way {
     Sqlite { file: PathBuf, options: Box<SqliteConnectOptions> },
     Postgres(Box<PgConnectOptions>),
+}
+
+/// The library's options show their password.
+impl fmt::Debug for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite { file, .. } => f.debug_tuple("Sqlite").field(file).finish(),
+            Self::Postgres(options) => {
+                f.debug_tuple("Postgres").field(&options.get_host()).field(&options.get_port()).finish()
+            }
+        }
+    }
 }
 
 /// A store at this place. Does not connect yet, so it does not matter whether the database is there.

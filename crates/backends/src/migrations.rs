@@ -195,6 +195,21 @@ mod tests {
         .await;
     }
 
+    fn database() -> Place {
+        let url = tollgate_database::Server::shared().database();
+        Place::postgres(tollgate_model::Secret::new(url)).expect("a place")
+    }
+
+    #[tokio::test]
+    async fn postgres_comes_from_every_version() {
+        every_version_comes_to_the_newest(database).await;
+    }
+
+    #[tokio::test]
+    async fn a_newer_postgres_is_refused() {
+        what_is_newer_is_refused(database()).await;
+    }
+
     #[tokio::test]
     async fn a_newer_sqlite_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");

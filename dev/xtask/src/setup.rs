@@ -12,11 +12,12 @@ use std::process::{Command, Stdio};
 use crate::steps::say;
 
 /// Programs that only the system can provide: what is called, and the Debian packages that bring it.
-const PROGRAMS: [(&str, &str); 5] = [
+const PROGRAMS: [(&str, &str); 6] = [
     ("git", "git"),
     ("nginx", "nginx-light"),
     ("node", "nodejs"),
     ("npm", "npm"),
+    ("postgres", "postgresql"),
     ("python3", "python3 python3-venv"),
 ];
 
@@ -61,8 +62,11 @@ fn programs() -> Result<(), String> {
 /// Whether a program is on the path, or where only root usually looks.
 fn exists(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
+    // PostgreSQL keeps its programs in a folder for each version.
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     std::env::split_paths(&path)
         .chain(["/usr/sbin".into(), "/usr/local/sbin".into()])
+        .chain(versions.map(|version| version.path().join("bin")))
         .any(|folder| folder.join(program).is_file())
 }
 

@@ -2,4 +2,5 @@
 
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used, reason = "these are tests")]
 
+mod postgres;
 mod sqlite;
