@@ -1,1 +1,14 @@
 //! How the gateway calls out, to whatever is no MCP server: key sets, introspection, and later webhooks and call-outs.
+//!
+//! Where such a call goes may be in the hands of strangers: a document of theirs names the next address. So [`Egress`] never
+//! follows a redirect, never connects to an address that is not public unless it is told to, whatever the name was resolved
+//! to, takes no proxy from the environment and keeps no cookie; an answer is bounded in size and time.
+
+mod address;
+mod client;
+mod error;
+mod roots;
+
+pub use address::is_public;
+pub use client::{Answer, Egress, EgressSettings};
+pub use error::EgressError;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
 /// Where a claim stands: the names of the members on the way to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimPath(Vec<Arc<str>>);
@@ -28,6 +30,21 @@ impl ClaimPath {
     /// A claim of this name at the top.
     pub(crate) fn top(name: &str) -> Self {
         Self(vec![Arc::from(name)])
+    }
+
+    /// Whether it is the claim of this name at the top.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        matches!(&*self.0, [only] if **only == *name)
+    }
+
+    /// What stands there.
+    pub(crate) fn find<'c>(&self, claims: &'c Map<String, Value>) -> Option<&'c Value> {
+        let (last, above) = self.0.split_last()?;
+        let mut members = claims;
+        for name in above {
+            members = members.get(&**name)?.as_object()?;
+        }
+        members.get(&**last)
     }
 }
 

@@ -1,10 +1,11 @@
 //! Why a caller is not known, in a word for metrics, a text for the caller and one for the log.
 
+use std::sync::Arc;
+
 use tollgate_model::{Code, Refusal, Stage};
 
 /// Why a caller is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[cfg_attr(not(test), expect(dead_code, reason = "tokens and certificates come next"))]
 pub(crate) enum Why {
     /// Nothing was presented.
     Nothing,
@@ -168,17 +169,24 @@ pub(crate) struct Failure {
     pub(crate) why: Why,
     /// More of it for the log; never the credential.
     pub(crate) detail: Option<String>,
+    /// The issuer whose token it was.
+    pub(crate) issuer: Option<Arc<str>>,
 }
 
 impl Failure {
     /// A failure of which there is no more to say.
     pub(crate) fn new(why: Why) -> Self {
-        Self { why, detail: None }
+        Self { why, detail: None, issuer: None }
     }
 
     /// A failure with more for the log.
     pub(crate) fn with(why: Why, detail: impl Into<String>) -> Self {
-        Self { why, detail: Some(detail.into()) }
+        Self { why, detail: Some(detail.into()), issuer: None }
+    }
+
+    /// A failure with a token of this issuer.
+    pub(crate) fn of(self, issuer: &Arc<str>) -> Self {
+        Self { issuer: Some(Arc::clone(issuer)), ..self }
     }
 
     /// As the proxy answers it.

@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use subtle::ConstantTimeEq as _;
@@ -11,14 +13,22 @@ use tollgate_model::{
 };
 use tollgate_store::{Confirmed, Follower};
 
+use crate::certificate;
 use crate::challenge::{self, NotKnown};
 use crate::failure::{Failure, Why};
+use crate::issuer::Issuer;
+use crate::jws::Jws;
 use crate::key;
 use crate::names::{principal_id, sorted};
 use crate::presented::{Credential, Presented};
-use crate::seen::{Outcome, Seen, fingerprint};
+use crate::seen::{Fingerprint, Outcome, Seen, fingerprint};
 use crate::settings::IdentitySettings;
+use crate::telling;
 use crate::throttle::{Throttle, Verdict};
+use crate::token::{Claims, Judge};
+
+/// How long it is remembered that an issuer does not know an opaque token.
+const INACTIVE: Duration = Duration::from_secs(10);
 
 /// Knows callers by what they present. Cheap to clone; all clones are the same.
 #[derive(Debug, Clone)]
@@ -32,6 +42,9 @@ struct Inner {
     /// The keys that the configuration declares.
     declared: HashMap<KeyHash, (KeyRecord, Arc<Principal>)>,
     anonymous: Option<Arc<Principal>>,
+    issuers: Vec<Arc<Issuer>>,
+    /// Counts the changes of the issuers' keys.
+    epoch: Arc<AtomicU64>,
     seen: Seen,
     throttle: Arc<Throttle>,
 }
@@ -44,24 +57,26 @@ impl Identity {
 
     /// The same with a clock of one's own.
     pub fn with_clock(settings: IdentitySettings, follower: Follower, clock: Arc<dyn Clock>) -> Self {
-        Self::build(settings, follower, clock, Arc::default())
+        Self::build(settings, follower, clock, None)
     }
 
-    /// Callers as other settings know them. What was found out under the old ones is forgotten; failed attempts are not.
-    #[must_use]
+    /// Callers as other settings know them. What was found out under the old ones is forgotten; failed attempts are not, and
+    /// an issuer whose settings are the same keeps its keys.
+    ///
     /// `follower`: of the same store as before, or of the first one.
+    #[must_use]
     pub fn renewed(&self, settings: IdentitySettings, follower: Follower) -> Self {
         if settings == self.0.settings && follower.follows() == self.0.follower.follows() {
             return self.clone();
         }
-        Self::build(settings, follower, Arc::clone(&self.0.clock), Arc::clone(&self.0.throttle))
+        Self::build(settings, follower, Arc::clone(&self.0.clock), Some(&self.0))
     }
 
     fn build(
         settings: IdentitySettings,
         follower: Follower,
         clock: Arc<dyn Clock>,
-        throttle: Arc<Throttle>,
+        before: Option<&Inner>,
     ) -> Self {
         let declared = settings
             .keys
@@ -75,8 +90,29 @@ impl Identity {
             principal.agent_groups = sorted(anonymous.groups.clone());
             Arc::new(principal)
         });
+        let epoch = before.map(|before| Arc::clone(&before.epoch)).unwrap_or_default();
+        let throttle = before.map(|before| Arc::clone(&before.throttle)).unwrap_or_default();
+        let issuers = settings.issuers.iter().map(|settings| {
+            let known =
+                before.and_then(|before| before.issuers.iter().find(|known| known.settings == *settings));
+            known.map_or_else(
+                || Issuer::new(settings.clone(), Arc::clone(&clock), Arc::clone(&epoch)),
+                Arc::clone,
+            )
+        });
+        let issuers = issuers.collect();
         let seen = Seen::new(settings.remembered_max);
-        Self(Arc::new(Inner { settings, follower, clock, declared, anonymous, seen, throttle }))
+        Self(Arc::new(Inner {
+            settings,
+            follower,
+            clock,
+            declared,
+            anonymous,
+            issuers,
+            epoch,
+            seen,
+            throttle,
+        }))
     }
 
     /// Whether nothing is configured by which callers are known: only then whoever reaches loopback is let in.
@@ -88,17 +124,21 @@ impl Identity {
     pub async fn authenticate(&self, presented: Presented<'_>) -> Result<Arc<Principal>, NotKnown> {
         let inner = &*self.0;
         let now = inner.clock.now();
-        let known = match presented.credential() {
-            Ok(credential) => inner.at_once(credential, now),
-            Err(failure) => Some(Err(failure)),
+        let credential = match presented.credential() {
+            Ok(credential) => credential,
+            Err(failure) => return Err(inner.refused(&presented, &failure, now)),
         };
-        let failure = match known {
-            Some(Ok(principal)) => return Ok(principal),
-            Some(Err(failure)) => failure,
-            None => Failure::new(Why::Opaque),
-        };
-        std::future::ready(()).await;
-        Err(inner.refused(&presented, &failure, now))
+        match inner.at_once(credential, &presented, now) {
+            Ok(Some(principal)) => return Ok(principal),
+            Ok(None) => {}
+            Err(failure) => return Err(inner.refused(&presented, &failure, now)),
+        }
+        if let Some(refused) = inner.held_up(&presented, now) {
+            return Err(refused);
+        }
+        // On the heap: it is rare, and large.
+        let found = Box::pin(inner.find_out(credential, &presented)).await;
+        found.map_err(|failure| inner.refused(&presented, &failure, now))
     }
 
     /// Whether a principal that was let in would still be: its proof has not ended, and was not taken back.
@@ -112,6 +152,12 @@ impl Identity {
             Proof::Key(id) if inner.follower.now().key_of(id).is_none() => {
                 inner.is_declared(id, principal, now)
             }
+            Proof::Token { issuer, .. }
+                if !inner.issuers.iter().any(|known| known.settings.issuer == *issuer) =>
+            {
+                false
+            }
+            Proof::Certificate { .. } if inner.settings.certificates.is_empty() => false,
             _ => inner.settings.tenants.contains(&principal.tenant),
         };
         configured && !principal.is_expired(now) && inner.standing(principal, now).is_ok()
@@ -139,13 +185,132 @@ impl Identity {
 }
 
 impl Inner {
-    /// What can be said without waiting; `None` if somebody has to be asked.
-    fn at_once(&self, credential: Credential<'_>, now: Timestamp) -> Option<Result<Arc<Principal>, Failure>> {
-        match credential {
-            Credential::Nothing => Some(self.anonymous.clone().ok_or_else(|| Failure::new(Why::Nothing))),
-            Credential::Bearer(text) if key::is_meant(text) => Some(self.by_key(text, now)),
-            Credential::Bearer(_) => None,
-            Credential::Certificate(_) => Some(Err(Failure::new(Why::UnknownCertificate))),
+    /// Who it is, if that can be said without verifying anything anew; `None` if it cannot.
+    fn at_once(
+        &self,
+        credential: Credential<'_>,
+        presented: &Presented<'_>,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Principal>>, Failure> {
+        let print = match credential {
+            Credential::Nothing => {
+                return self.anonymous.clone().map(Some).ok_or_else(|| Failure::new(Why::Nothing));
+            }
+            Credential::Bearer(text) if key::is_meant(text) => return self.by_key(text, now).map(Some),
+            Credential::Bearer(token) => token_print(token, presented),
+            Credential::Certificate(der) => fingerprint(&[b"certificate", der]),
+        };
+        for issuer in &self.issuers {
+            issuer.keep_fresh(now);
+        }
+        match self.seen.get(&print, self.epoch.load(Ordering::Acquire), now) {
+            Some(Outcome::Known(principal)) => {
+                self.standing(&principal, now)?;
+                Ok(Some(principal))
+            }
+            Some(Outcome::Refused(why)) => Err(Failure::with(why, "as before")),
+            None => Ok(None),
+        }
+    }
+
+    /// Verifies what was not seen before.
+    async fn find_out(
+        &self,
+        credential: Credential<'_>,
+        presented: &Presented<'_>,
+    ) -> Result<Arc<Principal>, Failure> {
+        let epoch = self.epoch.load(Ordering::Acquire);
+        let (print, principal, until) = match credential {
+            Credential::Certificate(der) => {
+                let principal = certificate::principal(&self.settings.certificates, der)?;
+                let until = principal.expires;
+                (Some(fingerprint(&[b"certificate", der])), principal, until)
+            }
+            Credential::Bearer(token) => match Jws::read(token) {
+                Some(token_read) => self.by_token(token, &token_read?, presented).await?,
+                None => self.by_asking(token, presented, epoch).await?,
+            },
+            Credential::Nothing => return Err(Failure::new(Why::Nothing)),
+        };
+        let now = self.clock.now();
+        if principal.is_expired(now) {
+            return Err(Failure::new(Why::Expired));
+        }
+        self.standing(&principal, now)?;
+        let principal = Arc::new(principal);
+        if let (Some(print), Some(until)) = (print, until) {
+            // Under the epoch from before the keys were looked at: if they have changed meanwhile, it counts for nothing.
+            self.seen.put(print, epoch, Outcome::Known(Arc::clone(&principal)), until);
+        }
+        Ok(principal)
+    }
+
+    /// Verifies a signed token: its issuer first, then only that issuer's keys count.
+    async fn by_token(
+        &self,
+        text: &str,
+        token: &Jws<'_>,
+        presented: &Presented<'_>,
+    ) -> Result<(Option<Fingerprint>, Principal, Option<Timestamp>), Failure> {
+        let named = token.issuer();
+        let issuer = self.issuers.iter().find(|issuer| Some(&*issuer.settings.issuer) == named);
+        let issuer = issuer.ok_or_else(|| Failure::new(Why::UnknownIssuer))?;
+        let found = async {
+            let algorithm = token.algorithm(&issuer.settings.algorithms)?;
+            issuer.keys(token.kid.as_deref()).await?.verify(token, algorithm)?;
+            let judge = self.judge(issuer, presented);
+            judge.kind(&token.typ, &token.claims)?;
+            judge.principal(&token.claims)
+        };
+        let principal = found.await.map_err(|failure| failure.of(&issuer.settings.issuer))?;
+        let until = principal.expires;
+        Ok((print_unless_bound(text, &token.claims, presented), principal, until))
+    }
+
+    /// Asks the one issuer that can be asked about a token that does not say whose it is.
+    async fn by_asking(
+        &self,
+        token: &str,
+        presented: &Presented<'_>,
+        epoch: u64,
+    ) -> Result<(Option<Fingerprint>, Principal, Option<Timestamp>), Failure> {
+        let asked =
+            self.issuers.iter().find_map(|issuer| Some((issuer, issuer.settings.introspection.as_ref()?)));
+        let (issuer, introspection) = asked.ok_or_else(|| Failure::new(Why::Opaque))?;
+        let found = async {
+            let claims = issuer.introspect(token, fingerprint(&[b"ask", token.as_bytes()])).await?;
+            let principal = self.judge(issuer, presented).principal(&claims)?;
+            Ok((print_unless_bound(token, &claims, presented), principal))
+        };
+        let now = self.clock.now();
+        match found.await {
+            Ok((print, principal)) => {
+                let until = now.after(introspection.cache);
+                let until = principal.expires.map_or(until, |expires| expires.min(until));
+                Ok((print, principal, Some(until)))
+            }
+            Err(failure @ Failure { why, .. }) => {
+                if why == Why::Inactive {
+                    self.seen.put(
+                        token_print(token, presented),
+                        epoch,
+                        Outcome::Refused(why),
+                        now.after(INACTIVE),
+                    );
+                }
+                Err(Failure::of(failure, &issuer.settings.issuer))
+            }
+        }
+    }
+
+    fn judge<'a>(&'a self, issuer: &'a Issuer, presented: &Presented<'a>) -> Judge<'a> {
+        Judge {
+            issuer: &issuer.settings,
+            resource: presented.resource,
+            tenants: &self.settings.tenants,
+            scopes: &self.settings.scopes,
+            certificate: presented.certificate,
+            now: self.clock.now(),
         }
     }
 
@@ -215,23 +380,40 @@ impl Inner {
         }
     }
 
-    /// The answer to a failure: counted by address, and once too many are there, the same for all.
-    fn refused(&self, presented: &Presented<'_>, failure: &Failure, now: Timestamp) -> NotKnown {
-        let (settings, failures) = (&self.settings, &self.settings.failures);
-        if !failure.why.counts() {
-            return challenge::not_known(settings, presented.resource, failure, None);
-        }
-        match self.throttle.check(presented.source, failures, now) {
-            Verdict::Free => {
-                self.throttle.failed(presented.source, failures, now);
-                challenge::not_known(settings, presented.resource, failure, None)
-            }
-            Verdict::Refused { retry_after_s, .. } => {
+    /// The answer to whoever has failed too often.
+    fn held_up(&self, presented: &Presented<'_>, now: Timestamp) -> Option<NotKnown> {
+        match self.throttle.check(presented.source, &self.settings.failures, now) {
+            Verdict::Free => None,
+            Verdict::Refused { retry_after_s, first } => {
                 let failure = Failure::new(Why::Throttled);
-                challenge::not_known(settings, presented.resource, &failure, Some(retry_after_s))
+                telling::refused(&failure, presented.source, first);
+                Some(challenge::not_known(&self.settings, presented.resource, &failure, Some(retry_after_s)))
             }
         }
     }
+
+    /// The answer to a failure: counted by address, and once too many are there, the same for all.
+    fn refused(&self, presented: &Presented<'_>, failure: &Failure, now: Timestamp) -> NotKnown {
+        if failure.why.counts() {
+            if let Some(refused) = self.held_up(presented, now) {
+                return refused;
+            }
+            self.throttle.failed(presented.source, &self.settings.failures, now);
+        }
+        telling::refused(failure, presented.source, true);
+        let retry_after_s = (failure.why == Why::IssuerAway || failure.why == Why::StoreAway).then_some(1);
+        challenge::not_known(&self.settings, presented.resource, failure, retry_after_s)
+    }
+}
+
+/// What the outcome of a token depends on, beside the settings and the issuers' keys.
+fn token_print(token: &str, presented: &Presented<'_>) -> Fingerprint {
+    fingerprint(&[b"token", token.as_bytes(), presented.resource.as_bytes()])
+}
+
+/// None for a token that is bound to what is shown with it: that is looked at anew each time.
+fn print_unless_bound(token: &str, claims: &Claims, presented: &Presented<'_>) -> Option<Fingerprint> {
+    (!claims.contains_key("cnf")).then(|| token_print(token, presented))
 }
 
 /// Who comes in with a key.

@@ -35,7 +35,6 @@ pub(crate) enum Outcome {
     /// Who it is.
     Known(Arc<Principal>),
     /// That it is nobody.
-    #[cfg_attr(not(test), expect(dead_code, reason = "tokens come next"))]
     Refused(Why),
 }
 

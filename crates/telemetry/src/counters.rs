@@ -1,7 +1,9 @@
 //! The numbers behind `/metrics`: process-wide, atomic, in the Prometheus text format (version 0.0.4).
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use tollgate_model::Code;
 
@@ -20,6 +22,8 @@ static DECISIONS: [AtomicU64; Verdict::ALL.len()] = [const { AtomicU64::new(0) }
 static SESSIONS: AtomicI64 = AtomicI64::new(0);
 static CONNECTIONS: AtomicI64 = AtomicI64::new(0);
 static KEPT: [AtomicI64; Kept::ALL.len()] = [const { AtomicI64::new(0) }; Kept::ALL.len()];
+static CALLERS: Labelled = Labelled::new();
+static ISSUERS: Labelled = Labelled::new();
 static RELOADS_OK: AtomicU64 = AtomicU64::new(0);
 static RELOADS_FAILED: AtomicU64 = AtomicU64::new(0);
 
@@ -139,6 +143,41 @@ impl Drop for Keeping {
     }
 }
 
+/// Numbers by an issuer's name and a word. There are as many as the configuration names issuers, since the process began,
+/// up to a bound; what comes beyond it is counted without a name.
+struct Labelled(Mutex<BTreeMap<(String, &'static str), u64>>);
+
+impl Labelled {
+    const MAX: usize = 2000;
+
+    const fn new() -> Self {
+        Self(Mutex::new(BTreeMap::new()))
+    }
+
+    fn count(&self, label: &str, word: &'static str) {
+        let mut numbers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (label.to_owned(), word);
+        let key =
+            if numbers.len() < Self::MAX || numbers.contains_key(&key) { key } else { (String::new(), word) };
+        *numbers.entry(key).or_default() += 1;
+    }
+
+    fn write(&self, metrics: &mut Metrics, name: &str, word: &'static str) {
+        let numbers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((issuer, text), number) in &*numbers {
+            metrics.number(name, &[("issuer", issuer), (word, text)], number);
+        }
+    }
+}
+
+pub(crate) fn caller_refused(issuer: &str, reason: &'static str) {
+    CALLERS.count(issuer, reason);
+}
+
+pub(crate) fn issuer_asked(issuer: &str, ok: bool) {
+    ISSUERS.count(issuer, if ok { "ok" } else { "failed" });
+}
+
 pub(crate) fn reload(ok: bool) {
     let counter = if ok { &RELOADS_OK } else { &RELOADS_FAILED };
     counter.fetch_add(1, Ordering::Relaxed);
@@ -206,6 +245,18 @@ pub fn write(metrics: &mut Metrics) {
     for what in Kept::ALL {
         metrics.number(name, &[("what", what.label())], KEPT[what as usize].load(Ordering::Relaxed));
     }
+
+    let name = "tollgate_callers_refused_total";
+    metrics.family(
+        name,
+        "counter",
+        "Requests that did not prove who calls, by why and by the issuer of their token.",
+    );
+    CALLERS.write(metrics, name, "reason");
+
+    let name = "tollgate_issuer_keys_total";
+    metrics.family(name, "counter", "Times that an issuer's keys were asked for, by whether they were had.");
+    ISSUERS.write(metrics, name, "outcome");
 
     let name = "tollgate_config_reloads_total";
     metrics.family(name, "counter", "Changes of the configuration by whether they were taken over.");

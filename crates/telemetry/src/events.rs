@@ -1,6 +1,6 @@
 //! Everything that an operator may want to know, one struct per event. `emit()` writes the log line and counts.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tollgate_model::{Decision, Principal, Refusal, Revision, ServerId, ServerName, Source, TenantId};
@@ -299,6 +299,53 @@ impl Denied<'_> {
             verdict, %tenant, %principal, %agent, %user, endpoint, %server, kind, %native, %policies, %reasons, %errors,
             request_id, elapsed_us, "policy says no"
         );
+    }
+}
+
+/// A request did not prove who calls.
+#[derive(Debug)]
+pub struct CallerRefused<'a> {
+    /// Where it came from.
+    pub source: IpAddr,
+    /// The issuer whose token it was; empty if it was none, or is not known.
+    pub issuer: &'a str,
+    /// Why, in one word.
+    pub reason: &'static str,
+    /// More of it; never the credential.
+    pub detail: &'a str,
+    /// Whether to log it: not what goes on and on.
+    pub is_news: bool,
+}
+
+impl CallerRefused<'_> {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        counters::caller_refused(self.issuer, self.reason);
+        if self.is_news {
+            let (source, reason) = (self.source, self.reason);
+            let (issuer, detail) = (Clean(self.issuer), Clean(self.detail));
+            warn!(%source, reason, %issuer, %detail, "a caller is not known");
+        }
+    }
+}
+
+/// The keys of an issuer were asked for.
+#[derive(Debug)]
+pub struct IssuerAsked<'a> {
+    /// Which issuer.
+    pub issuer: &'a str,
+    /// Why they could not be had; none if they were.
+    pub problem: Option<&'a str>,
+}
+
+impl IssuerAsked<'_> {
+    /// Counts it, and logs it if it failed.
+    pub fn emit(self) {
+        counters::issuer_asked(self.issuer, self.problem.is_none());
+        if let Some(problem) = self.problem {
+            let (issuer, problem) = (Clean(self.issuer), Clean(problem));
+            warn!(%issuer, %problem, "the keys of an issuer cannot be had");
+        }
     }
 }
 
