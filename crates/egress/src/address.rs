@@ -44,14 +44,16 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
     let special = match (a, b) {
         // This network; private; loopback; everything from multicast up.
-        (0 | 10 | 127 | 224.., _) => true,
-        // Shared by the customers of a provider (RFC 6598); link-local; private.
-        (100, 64..=127) | (169, 254) | (172, 16..=31) | (192, 168) => true,
+        (0 | 10 | 127 | 224.., _)
+        // Shared by the customers of a provider (RFC 6598); link-local; private; benchmarks.
+        | (100, 64..=127)
+        | (169, 254)
+        | (172, 16..=31)
+        | (192, 168)
+        | (198, 18 | 19) => true,
         // Protocol assignments, documentation, and 6to4 relays.
         (192, 0) => c == 0 || c == 2,
         (192, 88) => c == 99,
-        // Benchmarks.
-        (198, 18 | 19) => true,
         (198, 51) => c == 100,
         (203, 0) => c == 113,
         _ => false,
@@ -80,7 +82,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     let segments = address.segments();
     let special = match segments {
         // Protocol assignments, among them Teredo; documentation.
-        [0x2001, 0..=0x1ff, ..] | [0x2001, 0xdb8, ..] => true,
+        [0x2001, 0..=0x1ff | 0xdb8, ..] => true,
         [0x3fff, second, ..] => second < 0x1000,
         _ => false,
     };

@@ -66,7 +66,7 @@ impl EgressError {
     pub(crate) fn of(url: &str, error: &reqwest::Error) -> Self {
         let url = url.to_owned();
         let mut causes = std::iter::successors(error.source(), |error| (*error).source());
-        if causes.any(|cause| cause.is::<Forbidden>()) {
+        if causes.any(<dyn std::error::Error>::is::<Forbidden>) {
             return Self::NotAllowed { url, reason: "it is at no public address" };
         }
         if error.is_timeout() {

@@ -61,8 +61,8 @@ pub(crate) fn principal(rules: &[CertificateRule], der: &[u8]) -> Result<Princip
     }
     let names = Names::of(&certificate).ok_or_else(unreadable)?;
     let found = rules.iter().find_map(|rule| {
-        let texts = names.of_part(rule.part).iter();
-        texts.filter_map(|text| rule.captured(text)).next().map(|captured| (rule, captured))
+        let mut texts = names.of_part(rule.part).iter();
+        texts.find_map(|text| Some((rule, rule.captured(text)?)))
     });
     let Some((rule, captured)) = found else {
         return Err(Failure::with(Why::UnknownCertificate, format!("no rule is for {}", names.shown())));

@@ -213,36 +213,37 @@ impl Inner {
         }
     }
 
-    /// Verifies what was not seen before.
+    /// Verifies what was not seen before, and remembers it.
     async fn find_out(
         &self,
         credential: Credential<'_>,
         presented: &Presented<'_>,
     ) -> Result<Arc<Principal>, Failure> {
-        let epoch = self.epoch.load(Ordering::Acquire);
-        let (print, principal, until) = match credential {
-            Credential::Certificate(der) => {
-                let principal = certificate::principal(&self.settings.certificates, der)?;
-                let until = principal.expires;
-                (Some(fingerprint(&[b"certificate", der])), principal, until)
-            }
-            Credential::Bearer(token) => match Jws::read(token) {
-                Some(token_read) => self.by_token(token, &token_read?, presented).await?,
-                None => self.by_asking(token, presented, epoch).await?,
-            },
+        let found = match credential {
             Credential::Nothing => return Err(Failure::new(Why::Nothing)),
+            Credential::Certificate(der) => self.by_certificate(der)?,
+            Credential::Bearer(token) => match Jws::read(token) {
+                Some(read) => self.by_token(token, &read?, presented).await?,
+                None => self.by_asking(token, presented).await?,
+            },
         };
         let now = self.clock.now();
-        if principal.is_expired(now) {
+        if found.principal.is_expired(now) {
             return Err(Failure::new(Why::Expired));
         }
-        self.standing(&principal, now)?;
-        let principal = Arc::new(principal);
-        if let (Some(print), Some(until)) = (print, until) {
-            // Under the epoch from before the keys were looked at: if they have changed meanwhile, it counts for nothing.
-            self.seen.put(print, epoch, Outcome::Known(Arc::clone(&principal)), until);
+        self.standing(&found.principal, now)?;
+        let principal = Arc::new(found.principal);
+        if let Some(print) = found.print {
+            self.seen.put(print, found.epoch, Outcome::Known(Arc::clone(&principal)), found.until);
         }
         Ok(principal)
+    }
+
+    fn by_certificate(&self, der: &[u8]) -> Result<Found, Failure> {
+        let principal = certificate::principal(&self.settings.certificates, der)?;
+        let until = principal.expires.unwrap_or_default();
+        let epoch = self.epoch.load(Ordering::Acquire);
+        Ok(Found { principal, print: Some(fingerprint(&[b"certificate", der])), until, epoch })
     }
 
     /// Verifies a signed token: its issuer first, then only that issuer's keys count.
@@ -251,56 +252,44 @@ impl Inner {
         text: &str,
         token: &Jws<'_>,
         presented: &Presented<'_>,
-    ) -> Result<(Option<Fingerprint>, Principal, Option<Timestamp>), Failure> {
+    ) -> Result<Found, Failure> {
         let named = token.issuer();
         let issuer = self.issuers.iter().find(|issuer| Some(&*issuer.settings.issuer) == named);
         let issuer = issuer.ok_or_else(|| Failure::new(Why::UnknownIssuer))?;
         let found = async {
             let algorithm = token.algorithm(&issuer.settings.algorithms)?;
-            issuer.keys(token.kid.as_deref()).await?.verify(token, algorithm)?;
+            let (keys, epoch) = issuer.keys(token.kid.as_deref()).await?;
+            keys.verify(token, algorithm)?;
             let judge = self.judge(issuer, presented);
             judge.kind(&token.typ, &token.claims)?;
-            judge.principal(&token.claims)
+            Ok((judge.principal(&token.claims)?, epoch))
         };
-        let principal = found.await.map_err(|failure| failure.of(&issuer.settings.issuer))?;
-        let until = principal.expires;
-        Ok((print_unless_bound(text, &token.claims, presented), principal, until))
+        let (principal, epoch) =
+            found.await.map_err(|failure: Failure| failure.of(&issuer.settings.issuer))?;
+        let until = principal.expires.unwrap_or_default();
+        Ok(Found { principal, print: print_unless_bound(text, &token.claims, presented), until, epoch })
     }
 
     /// Asks the one issuer that can be asked about a token that does not say whose it is.
-    async fn by_asking(
-        &self,
-        token: &str,
-        presented: &Presented<'_>,
-        epoch: u64,
-    ) -> Result<(Option<Fingerprint>, Principal, Option<Timestamp>), Failure> {
+    async fn by_asking(&self, token: &str, presented: &Presented<'_>) -> Result<Found, Failure> {
         let asked =
             self.issuers.iter().find_map(|issuer| Some((issuer, issuer.settings.introspection.as_ref()?)));
         let (issuer, introspection) = asked.ok_or_else(|| Failure::new(Why::Opaque))?;
+        let (now, epoch) = (self.clock.now(), self.epoch.load(Ordering::Acquire));
         let found = async {
             let claims = issuer.introspect(token, fingerprint(&[b"ask", token.as_bytes()])).await?;
             let principal = self.judge(issuer, presented).principal(&claims)?;
-            Ok((print_unless_bound(token, &claims, presented), principal))
+            let until = now.after(introspection.cache);
+            let until = principal.expires.map_or(until, |expires| expires.min(until));
+            Ok(Found { principal, print: print_unless_bound(token, &claims, presented), until, epoch })
         };
-        let now = self.clock.now();
-        match found.await {
-            Ok((print, principal)) => {
-                let until = now.after(introspection.cache);
-                let until = principal.expires.map_or(until, |expires| expires.min(until));
-                Ok((print, principal, Some(until)))
+        found.await.map_err(|failure: Failure| {
+            if failure.why == Why::Inactive {
+                let refused = Outcome::Refused(failure.why);
+                self.seen.put(token_print(token, presented), epoch, refused, now.after(INACTIVE));
             }
-            Err(failure @ Failure { why, .. }) => {
-                if why == Why::Inactive {
-                    self.seen.put(
-                        token_print(token, presented),
-                        epoch,
-                        Outcome::Refused(why),
-                        now.after(INACTIVE),
-                    );
-                }
-                Err(Failure::of(failure, &issuer.settings.issuer))
-            }
-        }
+            failure.of(&issuer.settings.issuer)
+        })
     }
 
     fn judge<'a>(&'a self, issuer: &'a Issuer, presented: &Presented<'a>) -> Judge<'a> {
@@ -404,6 +393,16 @@ impl Inner {
         let retry_after_s = (failure.why == Why::IssuerAway || failure.why == Why::StoreAway).then_some(1);
         challenge::not_known(&self.settings, presented.resource, failure, retry_after_s)
     }
+}
+
+/// Who it is, and for how long that may be remembered.
+struct Found {
+    principal: Principal,
+    /// Under what; not at all if there is none.
+    print: Option<Fingerprint>,
+    until: Timestamp,
+    /// In which epoch of the issuers' keys it was found out.
+    epoch: u64,
 }
 
 /// What the outcome of a token depends on, beside the settings and the issuers' keys.

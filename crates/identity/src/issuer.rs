@@ -83,21 +83,25 @@ impl Issuer {
     }
 
     /// The issuer's keys, fetched if need be: if there are none, if they are too old, or if none is called `kid`. What
-    /// strangers write into tokens never makes it fetch more often than the settings say.
-    pub(crate) async fn keys(self: &Arc<Self>, kid: Option<&str>) -> Result<Arc<KeySet>, Failure> {
+    /// strangers write into tokens never makes it fetch more often than the settings say. With them comes the epoch in which
+    /// they were the issuer's keys.
+    pub(crate) async fn keys(self: &Arc<Self>, kid: Option<&str>) -> Result<(Arc<KeySet>, u64), Failure> {
         let now = self.clock.now();
+        // Before the keys: when they are changed, the epoch is counted up after that.
+        let epoch = self.epoch.load(Ordering::Acquire);
         if let Some(keys) = &*self.keys.load()
             && now < keys.usable_until
             && kid.is_none_or(|kid| keys.set.has(kid))
         {
             self.keep_fresh(now);
-            return Ok(Arc::clone(&keys.set));
+            return Ok((Arc::clone(&keys.set), epoch));
         }
         if let Some(flight) = self.fetch(now) {
             let _ = flight.landed().await;
         }
+        let epoch = self.epoch.load(Ordering::Acquire);
         match &*self.keys.load() {
-            Some(keys) if self.clock.now() < keys.usable_until => Ok(Arc::clone(&keys.set)),
+            Some(keys) if self.clock.now() < keys.usable_until => Ok((Arc::clone(&keys.set), epoch)),
             _ => {
                 let problem = self.attempts().problem.clone().unwrap_or_default();
                 Err(Failure::with(Why::IssuerAway, problem))
@@ -252,7 +256,7 @@ impl Issuer {
     }
 
     fn egress(&self) -> Result<&Egress, String> {
-        self.egress.as_ref().map_err(|problem| problem.to_string())
+        self.egress.as_ref().map_err(ToString::to_string)
     }
 
     fn attempts(&self) -> MutexGuard<'_, Attempts> {

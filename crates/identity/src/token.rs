@@ -20,6 +20,8 @@ const ACT_MAX: usize = 8;
 /// The claims of a token.
 pub(crate) type Claims = Map<String, Value>;
 
+type Name = Option<Arc<str>>;
+
 /// What a token is judged by.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Judge<'a> {
@@ -145,7 +147,7 @@ impl Judge<'_> {
     }
 
     /// The agent and the user. A client that got the token for itself has no user.
-    fn callers(&self, claims: &Claims) -> Result<(Option<Arc<str>>, Option<Arc<str>>), Failure> {
+    fn callers(&self, claims: &Claims) -> Result<(Name, Name), Failure> {
         let places = &self.issuer.claims;
         let agent = first(claims, &places.agent).map(|(_, value)| one_text(value, "agent")).transpose()?;
         let user = first(claims, &places.user);
@@ -306,7 +308,7 @@ mod tests {
         IssuerSettings { prefix: Arc::from("idp:"), ..IssuerSettings::new("https://idp.example") }
     }
 
-    fn judged(settings: &IssuerSettings, more: Value) -> Result<Principal, Failure> {
+    fn judged(settings: &IssuerSettings, more: &Value) -> Result<Principal, Failure> {
         let mut claims =
             json!({ "aud": RESOURCE, "exp": NOW + 60, "sub": "ada", "client_id": "desk", "scope": "mcp x" });
         for (name, value) in more.as_object().expect("claims") {
@@ -327,7 +329,7 @@ mod tests {
         judge.principal(claims.as_object().expect("claims"))
     }
 
-    fn why(more: Value) -> &'static str {
+    fn why(more: &Value) -> &'static str {
         match judged(&issuer(), more) {
             Ok(principal) => panic!("let in: {principal:?}"),
             Err(failure) => failure.why.word(),
@@ -344,7 +346,7 @@ mod tests {
             "jti": "t1", "groups": ["b", "a", "b"], "roles": "admin", "iat": NOW, "nbf": NOW + 20,
             "act": { "sub": "desk", "act": { "sub": "relay", "iss": "https://other.example" } },
         });
-        let who = judged(&issuer(), more).expect("let in");
+        let who = judged(&issuer(), &more).expect("let in");
         assert_eq!(who.id.as_str(), "agent:idp:desk user:idp:ada");
         assert_eq!((who.agent.as_deref(), who.user.as_deref()), (Some("idp:desk"), Some("idp:ada")));
         assert_eq!(names(&who.groups), ["idp:a", "idp:b"]);
@@ -364,7 +366,7 @@ mod tests {
             json!({ "gty": "client-credentials", "groups": ["a"] }),
             json!({ "idtyp": "app", "groups": ["a"] }),
         ] {
-            let who = judged(&issuer(), more.clone()).expect("let in");
+            let who = judged(&issuer(), &more).expect("let in");
             assert_eq!((who.id.as_str(), who.user.as_deref()), ("agent:idp:desk", None), "{more}");
             assert!(who.groups.is_empty(), "{more}");
         }
@@ -397,17 +399,17 @@ mod tests {
             (json!({ "act": "desk" }), "claims"),
             (json!({ "jti": 7 }), "claims"),
         ] {
-            assert_eq!(why(more.clone()), word, "{more}");
+            assert_eq!(why(&more), word, "{more}");
         }
         let deep = (0..9).fold(json!({ "sub": "a" }), |inner, _| json!({ "sub": "a", "act": inner }));
-        assert_eq!(why(json!({ "act": deep })), "claims");
+        assert_eq!(why(&json!({ "act": deep })), "claims");
     }
 
     #[test]
     fn a_bound_token_is_shown_with_its_certificate() {
         let thumbprint = URL_SAFE_NO_PAD.encode(digest(&SHA256, b"certificate"));
-        assert!(judged(&issuer(), json!({ "cnf": { "x5t#S256": thumbprint } })).is_ok());
-        assert_eq!(why(json!({ "cnf": { "x5t#S256": thumbprint, "jkt": "x" } })), "binding");
+        assert!(judged(&issuer(), &json!({ "cnf": { "x5t#S256": thumbprint } })).is_ok());
+        assert_eq!(why(&json!({ "cnf": { "x5t#S256": thumbprint, "jkt": "x" } })), "binding");
     }
 
     #[test]
@@ -424,7 +426,7 @@ mod tests {
             "email": "ada@example.com", "email_verified": true, "act": { "sub": "bot" }, "aud": ["x", "api://tools"],
             "realm_access": { "groups": ["g"] }, "https://example.com/kinds": ["k"], "org": "acme",
         });
-        let who = judged(&settings, more.clone()).expect("let in");
+        let who = judged(&settings, &more).expect("let in");
         assert_eq!(
             (who.agent.as_deref(), who.user.as_deref()),
             (Some("idp:bot"), Some("idp:ada@example.com"))
@@ -435,7 +437,7 @@ mod tests {
         {
             let mut more = more.clone();
             more[name] = value;
-            assert!(judged(&settings, more).is_err(), "{name}");
+            assert!(judged(&settings, &more).is_err(), "{name}");
         }
     }
 

@@ -4,3 +4,5 @@
 
 mod keys;
 mod rig;
+mod stored;
+mod tokens;

@@ -42,9 +42,13 @@ pub(crate) struct Gate {
 
 impl Gate {
     pub(crate) fn new(settings: IdentitySettings) -> Self {
+        Self::following(settings, Follower::of_nothing())
+    }
+
+    pub(crate) fn following(settings: IdentitySettings, follower: Follower) -> Self {
         let clock = Watch::new();
         let settings = IdentitySettings { configured: true, ..settings };
-        let identity = Identity::with_clock(settings, Follower::of_nothing(), clock.clone());
+        let identity = Identity::with_clock(settings, follower, clock.clone());
         Self { identity, clock }
     }
 
@@ -54,13 +58,33 @@ impl Gate {
         value: Option<&str>,
         from: &str,
     ) -> Result<Arc<Principal>, NotKnown> {
+        self.at(RESOURCE, value, from).await
+    }
+
+    /// What it leads to at this endpoint.
+    pub(crate) async fn at(
+        &self,
+        resource: &str,
+        value: Option<&str>,
+        from: &str,
+    ) -> Result<Arc<Principal>, NotKnown> {
         let mut headers = HeaderMap::new();
         if let Some(value) = value {
             headers.insert(AUTHORIZATION, HeaderValue::from_str(value).expect("a value"));
         }
         let source: IpAddr = from.parse().expect("an address");
-        let presented = Presented { headers: &headers, certificate: None, resource: RESOURCE, source };
+        let presented = Presented { headers: &headers, certificate: None, resource, source };
         self.identity.authenticate(presented).await
+    }
+
+    /// Waits until something is so that comes by itself.
+    pub(crate) async fn until(&self, is_so: impl AsyncFn() -> bool) {
+        let waiting = async {
+            while !is_so().await {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("it comes");
     }
 
     /// What a request with this key or token leads to.
