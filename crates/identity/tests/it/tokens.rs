@@ -169,11 +169,11 @@ async fn changed_settings_give_no_old_answers() {
     let who = gate.bearer(&token).await.expect("let in");
     let stricter =
         IdentitySettings { scopes: vec![Arc::from("more")], configured: true, ..settings(vec![of(&issuer)]) };
-    let gate = Gate { identity: gate.identity.renewed(stricter), ..gate };
+    let gate = Gate { identity: gate.identity.renewed(stricter, gate.identity.follower().clone()), ..gate };
     assert!(why(&gate, &token).await.starts_with("scope"));
     assert_eq!(issuer.asked(JWKS), 1, "the keys of an issuer whose settings are the same are kept");
     let without = IdentitySettings { configured: true, ..settings(Vec::new()) };
-    assert!(!gate.identity.renewed(without).is_standing(&who));
+    assert!(!gate.identity.renewed(without, gate.identity.follower().clone()).is_standing(&who));
 }
 
 #[tokio::test]
