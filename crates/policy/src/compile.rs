@@ -21,7 +21,8 @@ pub const POLICY_BYTES_MAX: usize = 8 << 20;
 /// How many policies a set may have.
 pub const POLICIES_MAX: usize = 10_000;
 
-const ANNOTATIONS: [&str; 6] = ["id", "description", "reason", "require_approval", "redact", "record"];
+/// The annotations that there are.
+pub const ANNOTATIONS: [&str; 6] = ["id", "description", "reason", "require_approval", "redact", "record"];
 
 /// What was made of the sources.
 pub(crate) struct Compiled {

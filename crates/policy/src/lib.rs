@@ -23,7 +23,7 @@ mod visible;
 mod world;
 
 pub use ask::{Ask, Scene, What};
-pub use compile::{POLICIES_MAX, POLICY_BYTES_MAX};
+pub use compile::{ANNOTATIONS, POLICIES_MAX, POLICY_BYTES_MAX};
 pub use explain::{About, Condition, Explanation, Judged, Reading, Verdict};
 pub use set::{PolicySet, RuleInfo, Untyped};
 pub use source::{Finding, Level, Mode, Source, Sources};

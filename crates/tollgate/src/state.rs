@@ -18,7 +18,6 @@ const START_MAX: Duration = Duration::from_secs(5);
 
 /// Opens the store that a gateway with the same configuration, data directory and environment uses. It has answered, and is
 /// of this program's version.
-#[expect(dead_code, reason = "the commands that change what is stored come next")]
 pub(crate) async fn open_store(args: &StoreArgs) -> Result<Arc<dyn Store>, Failure> {
     let (settings, data_dir) = match &args.config {
         Some(file) => {

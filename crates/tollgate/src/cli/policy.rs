@@ -210,7 +210,7 @@ pub struct PolicyWhoCan {
 /// List the tools that a caller could be allowed
 #[derive(Debug, Args)]
 pub struct PolicyWhatCan {
-    /// The caller: agent:NAME or user:NAME; flags say the rest
+    /// The caller: agent:NAME, user:NAME, or key:ID for the agent of a known API key; flags say the rest
     #[arg(value_name = "PRINCIPAL")]
     pub principal: Option<String>,
     /// Where policies, and what they are about, come from.

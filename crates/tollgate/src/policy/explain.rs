@@ -18,7 +18,7 @@ use crate::out::{Printer, To, safe};
 
 /// Explains one call.
 pub(crate) async fn run(command: &PolicyExplain) -> Result<(), Failure> {
-    let who = who::flags(&command.who, None)?;
+    let who = who::flags(&command.who, None, &[])?;
     let arguments = command.args.as_deref().map(arguments).transpose()?;
     let setting = Setting::open(&command.basis).await?;
     setting.need_policies()?;

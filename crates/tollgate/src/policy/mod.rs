@@ -7,6 +7,7 @@ mod check;
 mod explain;
 mod setting;
 mod snapshot;
+mod stored;
 pub(crate) mod target;
 mod test;
 mod what_can;

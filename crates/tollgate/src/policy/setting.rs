@@ -11,6 +11,7 @@ use tollgate_policy::{Finding, Level, Mode, PolicySet, Source, Sources};
 use tollgate_store::Follower;
 
 use super::catalog::Catalog;
+use super::stored;
 use crate::cli::policy::Basis;
 use crate::config::{Config, ConfigError, Problem, Severity, closest};
 use crate::exit::{Exit, Failure};
@@ -26,7 +27,7 @@ pub(crate) struct Setting {
     pub(crate) are_configured: bool,
     /// In the order of the configuration; the one that is always there first.
     pub(crate) tenants: Vec<Tenant>,
-    /// The API keys that are known.
+    /// The API keys that are known: those of the configuration, and, without a saved catalogue, those that are stored.
     pub(crate) keys: Vec<KeyRecord>,
 }
 
@@ -45,14 +46,16 @@ pub(crate) struct Compiled {
 
 impl Setting {
     /// Reads configuration and catalogue, or what the gateway last saw. What is wrong with the configuration is printed.
-    #[expect(clippy::unused_async, reason = "the store is asked in what comes next")]
     pub(crate) async fn open(basis: &Basis) -> Result<Self, Failure> {
         let config = read_config(&basis.config)?;
-        let catalog = match &basis.catalog {
-            Some(file) => Catalog::read(file).map_err(|error| refuse(file, &error))?,
-            None => super::snapshot::stored(&config, basis.data_dir.as_deref())?,
-        };
-        Ok(Self::of(&config, &catalog))
+        if let Some(file) = &basis.catalog {
+            let catalog = Catalog::read(file).map_err(|error| refuse(file, &error))?;
+            return Ok(Self::of(&config, &catalog));
+        }
+        let store = stored::open(&config, basis.data_dir.as_deref()).await?;
+        let mut setting = Self::of(&config, &stored::catalog(&*store, &config).await?);
+        setting.keys.extend(stored::keys(&*store).await?);
+        Ok(setting)
     }
 
     fn of(config: &Config, catalog: &Catalog) -> Self {

@@ -1,7 +1,5 @@
 //! `tollgate policy snapshot`: asks the servers for their tools, once, and writes down what they say.
 
-use std::path::Path;
-
 use bytes::Bytes;
 use tokio::task::JoinSet;
 use tollgate_model::{ServerId, Timestamp};
@@ -9,9 +7,9 @@ use tollgate_upstream::ServerSettings;
 
 use super::catalog::Catalog;
 use super::setting::read_config;
+use super::stored;
 use crate::cli::policy::PolicySnapshot;
 use crate::client::Client;
-use crate::config::Config;
 use crate::exit::Failure;
 use crate::out::{Printer, To, safe};
 
@@ -22,7 +20,8 @@ const ASKED_MAX: usize = 8;
 pub(crate) async fn run(command: &PolicySnapshot) -> Result<(), Failure> {
     let config = read_config(&command.config)?;
     let (catalog, silent) = if command.stored {
-        (stored(&config, command.data_dir.as_deref())?, 0)
+        let store = stored::open(&config, command.data_dir.as_deref()).await?;
+        (stored::catalog(&*store, &config).await?, 0)
     } else {
         ask(&config.servers).await
     };
@@ -74,12 +73,4 @@ async fn tools(settings: ServerSettings) -> (ServerId, Result<Vec<Bytes>, Failur
         Ok(tools?)
     };
     (id, tools.await)
-}
-
-/// What the gateway last saw of the servers.
-pub(crate) fn stored(_config: &Config, _data_dir: Option<&Path>) -> Result<Catalog, Failure> {
-    Err(Failure::usage(
-        "what the gateway last saw of the servers cannot be read yet\n  help: `tollgate policy snapshot` writes a \
-         catalogue for --catalog",
-    ))
 }

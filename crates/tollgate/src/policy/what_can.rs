@@ -23,9 +23,9 @@ struct Listed {
 
 /// Lists them, by server.
 pub(crate) async fn run(command: &PolicyWhatCan) -> Result<(), Failure> {
-    let who = who::flags(&command.who, command.principal.as_deref())?;
     let setting = Setting::open(&command.basis).await?;
     setting.need_policies()?;
+    let who = who::flags(&command.who, command.principal.as_deref(), &setting.keys)?;
     let principal = who.principal()?;
     let tenant = setting.tenant(&principal.tenant)?;
     let set = setting.lenient(tenant, command.scene.environment.as_deref())?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tollgate_model::{Principal, PrincipalId, Proof, TenantId};
+use tollgate_model::{KeyRecord, Principal, PrincipalId, Proof, TenantId};
 
 use super::target::Unknown;
 use crate::cli::policy::WhoFlags;
@@ -17,6 +17,17 @@ pub(crate) struct Who {
     pub(crate) groups: Vec<String>,
     pub(crate) agent_groups: Vec<String>,
     pub(crate) roles: Vec<String>,
+}
+
+impl From<&KeyRecord> for Who {
+    fn from(key: &KeyRecord) -> Self {
+        Self {
+            tenant: Some(key.tenant.as_str().to_owned()),
+            agent: Some(key.agent.to_string()),
+            agent_groups: key.groups.iter().map(ToString::to_string).collect(),
+            ..Self::default()
+        }
+    }
 }
 
 impl Who {
@@ -57,8 +68,8 @@ impl Who {
     }
 }
 
-/// A caller as flags describe it, and what is said of it in one word: `agent:NAME` or `user:NAME`.
-pub(crate) fn flags(flags: &WhoFlags, word: Option<&str>) -> Result<Who, Failure> {
+/// A caller as flags describe it, and what is said of it in one word: `agent:NAME`, `user:NAME`, or `key:ID` of a known key.
+pub(crate) fn flags(flags: &WhoFlags, word: Option<&str>, keys: &[KeyRecord]) -> Result<Who, Failure> {
     let mut who = Who {
         tenant: flags.tenant.clone(),
         agent: flags.agent.clone(),
@@ -71,8 +82,22 @@ pub(crate) fn flags(flags: &WhoFlags, word: Option<&str>) -> Result<Who, Failure
     let (slot, name) = match word.split_once(':') {
         Some(("agent", name)) => (&mut who.agent, name),
         Some(("user", name)) => (&mut who.user, name),
+        Some(("key", id)) => {
+            let Some(key) = keys.iter().find(|key| key.id.as_str() == id) else {
+                return Err(Failure::usage(format!("no key `{id}` is known")));
+            };
+            if flags.tenant.is_some() || flags.agent.is_some() || !flags.agent_groups.is_empty() {
+                return Err(Failure::usage(
+                    "a key says by itself whose it is: leave out tenant, agent and its groups",
+                ));
+            }
+            let of_key = Who::from(key);
+            return Ok(Who { user: who.user, groups: who.groups, roles: who.roles, ..of_key });
+        }
         _ => {
-            let text = format!("{word:?} names nobody\n  help: write `agent:NAME` or `user:NAME`");
+            let text = format!(
+                "{word:?} names nobody\n  help: write `agent:NAME`, `user:NAME`, or `key:ID` of a known key"
+            );
             return Err(Failure::usage(text));
         }
     };

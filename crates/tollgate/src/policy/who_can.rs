@@ -61,13 +61,7 @@ fn keys<'s>(
     let circumstances = Circumstances::now();
     let mut found = Vec::new();
     for key in setting.keys.iter().filter(|key| key.tenant == *tenant && key.is_good(now)) {
-        let who = Who {
-            tenant: Some(tenant.as_str().to_owned()),
-            agent: Some(key.agent.to_string()),
-            agent_groups: key.groups.iter().map(ToString::to_string).collect(),
-            ..Who::default()
-        };
-        let principal = who.principal()?;
+        let principal = Who::from(key).principal()?;
         if ask::is_listed(set, &principal, target, &circumstances) {
             found.push(key);
         }

@@ -6,6 +6,7 @@ mod bridge;
 mod cli;
 mod demo;
 mod policy;
+mod policy_page;
 mod serve;
 mod support;
 mod tls;

@@ -315,3 +315,30 @@ fn without_policies_there_is_nothing_to_check() {
     assert_eq!(output.status.code(), Some(78));
     assert!(stderr(&output).contains("has no `policy`"), "{}", stderr(&output));
 }
+
+#[test]
+fn known_keys_are_named_and_stand_for_their_agents() {
+    let output = policy("multi-tenant-saas", "who-can", &["crm__get_contact", "--tenant", "globex"]);
+    assert!(stdout(&output).contains("globex-assistant-1 (agent globex-assistant)"), "{}", stdout(&output));
+    let output = policy("multi-tenant-saas", "who-can", &["crm__get_contact", "--tenant", "acme", "--json"]);
+    assert_eq!(json(&output)["keys"], serde_json::json!([]));
+    let output = policy("multi-tenant-saas", "what-can", &["key:globex-assistant-1"]);
+    assert!(stdout(&output).contains("crm__find_contacts"), "{}{}", stdout(&output), stderr(&output));
+    assert!(!stdout(&output).contains("crm__delete_contact"), "{}", stdout(&output));
+    let output = policy("multi-tenant-saas", "what-can", &["key:other"]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn without_a_catalogue_and_without_a_gateway_the_command_says_what_to_do() {
+    let folder = Folder::new();
+    folder.write("rules.cedar", "permit (principal, action, resource);\n");
+    let config = folder.write(
+        "tollgate.yaml",
+        "servers: { a: { url: 'http://127.0.0.1:9/' } }\npolicy: { files: [rules.cedar] }\n",
+    );
+    let output = run(&["policy", "check", "-c", &config]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("policy snapshot"), "{}", stderr(&output));
+    assert!(!folder.path(".tollgate").exists(), "asking makes no store");
+}
