@@ -222,6 +222,21 @@ impl Refused<'_> {
     }
 }
 
+/// No policy of a tenant permits anything.
+#[derive(Debug)]
+pub struct NothingAllowed<'a> {
+    /// The tenant.
+    pub tenant: &'a TenantId,
+}
+
+impl NothingAllowed<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        let tenant = Clean(self.tenant.as_str());
+        warn!(%tenant, "NOTHING IS ALLOWED: no policy of this tenant permits anything, so its callers can use nothing");
+    }
+}
+
 /// Something that is to be said of a policy, when it is read or when a server's tools have changed.
 #[derive(Debug)]
 pub struct PolicyFinding<'a> {
@@ -260,7 +275,7 @@ pub struct Denied<'a> {
     /// At which endpoint; empty for the merged one.
     pub endpoint: &'a str,
     /// Of which server.
-    pub server: &'a ServerName,
+    pub server: &'a ServerId,
     /// What it is: `tool`, `resource` or `prompt`.
     pub kind: &'static str,
     /// The server's own name or URI of it.
@@ -292,7 +307,7 @@ impl Denied<'_> {
         let (policies, reasons) = (Clean(&policies), Clean(&reasons));
         let errors = self.decision.errors.join("; ");
         let errors = Clean(&errors);
-        let (server, kind, native) = (self.server, self.kind, Clean(self.native));
+        let (server, kind, native) = (self.server.label(), self.kind, Clean(self.native));
         let (endpoint, request_id, verdict) = (self.endpoint, self.request_id, verdict.label());
         let elapsed_us = u64::try_from(self.elapsed.as_micros()).unwrap_or(u64::MAX);
         info!(

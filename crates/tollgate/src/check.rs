@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 use tollgate_catalog::ToolsetSettings;
 use tollgate_identity::Identity;
 use tollgate_model::{Holder, TenantId};
+use tollgate_policy::{Finding, Level};
+use tollgate_proxy::{Gateway, Setup};
 use tollgate_store::Follower;
 use tollgate_upstream::{ServerSettings, Transport};
 
@@ -11,10 +13,11 @@ use crate::cli::Check;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::out::{Printer, To};
+use crate::policing::{self, Findings};
 use crate::serve;
 
 /// Reads the configuration on the same path as `serve`, up to the moment before the listeners are bound.
-pub(crate) fn run(command: &Check) -> Result<(), Failure> {
+pub(crate) async fn run(command: &Check) -> Result<(), Failure> {
     let out = Printer::new(To::Out);
     let config = match serve::read(&command.file) {
         Ok(config) => config,
@@ -33,17 +36,70 @@ pub(crate) fn run(command: &Check) -> Result<(), Failure> {
     };
     serve::certificates(serve::DATA_PLANE, config.tls.as_ref(), config.client_certificates.as_ref())?;
     serve::certificates("admin", config.admin_tls.as_ref(), None)?;
-    serve::build(&config, &Identity::new(config.identity.clone(), Follower::of_nothing()))?;
+    let identity = Identity::new(config.identity.clone(), Follower::of_nothing());
+    let gateway = serve::build(&config, &identity)?;
+    let policies = check_policies(&config, &gateway, &serve::setup(&config, &identity), command.json).await?;
 
     if command.json {
-        out.line(to_json(&config).to_string());
+        out.line(to_json(&config, &policies).to_string());
     } else {
         show(&config);
     }
     Ok(())
 }
 
-fn to_json(config: &Config) -> Value {
+/// What is found of the policies. They are compared with what is known of servers' tools, and nobody asks a server here.
+async fn check_policies(
+    config: &Config,
+    gateway: &Gateway,
+    setup: &Setup,
+    json: bool,
+) -> Result<Findings, Failure> {
+    if !policing::are_on(config) {
+        return Ok(Vec::new());
+    }
+    let (out, err) = (Printer::new(To::Out), Printer::new(To::Err));
+    match policing::check(config, gateway, setup, None).await {
+        Ok(compiled) => {
+            let findings =
+                compiled.findings().map(|(tenant, found)| (tenant.clone(), found.clone())).collect();
+            let text = policing::render(&findings);
+            if !json && !text.is_empty() {
+                err.line(text);
+            }
+            for tenant in compiled.tenants_without_permits().filter(|_| !json) {
+                err.line(format!("warning: no policy of tenant {} permits anything", tenant.as_str()));
+            }
+            Ok(findings)
+        }
+        Err(findings) => {
+            if json {
+                out.line(json!({ "ok": false, "policies": shown(&findings) }).to_string());
+            } else {
+                err.line(policing::render(&findings));
+            }
+            let text = format!("{} cannot be served: its policies are wrong", config.file.display());
+            Err(Failure { code: Exit::Config, text })
+        }
+    }
+}
+
+fn shown(findings: &Findings) -> Value {
+    let one = |(tenant, found): &(TenantId, Finding)| {
+        json!({
+            "tenant": tenant.as_str(),
+            "level": if found.level == Level::Error { "error" } else { "warning" },
+            "path": &*found.path,
+            "line": found.line,
+            "column": found.column,
+            "message": found.message,
+            "suggestion": found.suggestion,
+        })
+    };
+    findings.iter().map(one).collect()
+}
+
+fn to_json(config: &Config, policies: &Findings) -> Value {
     let servers: Vec<Value> = config
         .servers
         .iter()
@@ -73,6 +129,7 @@ fn to_json(config: &Config) -> Value {
         "servers": servers,
         "toolsets": toolsets,
         "tenants": tenants,
+        "policies": shown(policies),
         "problems": config.warnings,
     })
 }

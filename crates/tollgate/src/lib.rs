@@ -12,6 +12,7 @@ mod demo;
 mod exit;
 mod listen;
 mod out;
+mod policing;
 mod policy;
 mod remote;
 mod running;
@@ -87,7 +88,7 @@ fn run_async(command: Command, log_format: LogFormat) -> Result<(), Failure> {
             }
             Command::Connect(command) => connect::run(command).await,
             Command::Serve(command) => serve::run(command, log_format).await,
-            Command::Check(command) => check::run(&command),
+            Command::Check(command) => check::run(&command).await,
             Command::Policy(command) => policy::run(*command).await,
             Command::Demo(command) => demo::run(command).await,
             // Handled before there is a runtime.

@@ -19,6 +19,7 @@ use crate::exit::Failure;
 use crate::listen::tls::{CertificateFiles, Certificates};
 use crate::listen::{ClientAuthorities, Listener};
 use crate::out::{Printer, To};
+use crate::policing;
 use crate::running::{DRAIN, Running};
 use crate::signals::{self, Signals};
 use crate::state::State;
@@ -43,6 +44,7 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
         make_private_folder(folder)?;
     }
     state.settle().await?;
+    policing::begin(&config, &gateway, &setup(&config, &identity), state.store().as_ref()).await?;
     if command.stdio {
         let served = serve_stdio(&gateway, &mut signals);
         return tokio::select! {
@@ -241,7 +243,11 @@ fn announce(command: &Serve, config: &Config, running: &Running, log: LogFormat)
         err.line(format!("  health     {base}/readyz, {base}/metrics"));
     }
     if config.identity.is_off() {
-        let text = "No identity is configured: whoever is on this machine may call; nobody else can.";
+        let text = if policing::are_on(config) {
+            "No identity is configured: whoever is on this machine may call what the policies allow; nobody else can."
+        } else {
+            "No identity is configured: whoever is on this machine may call; nobody else can."
+        };
         err.line(format!("  {}", err.dim(text)));
     }
     err.line("");
@@ -268,7 +274,7 @@ async fn follow(
                 }
             }
         }
-        if let Some(taken) = reload(command, (gateway, state), &config, watcher) {
+        if let Some(taken) = reload(command, (gateway, state), &config, watcher).await {
             config = taken;
             for certificates in secured.iter().filter(|certificates| certificates.plane() == DATA_PLANE) {
                 certificates.ask_clients(config.client_certificates.as_ref().map(authorities));
@@ -285,7 +291,7 @@ async fn next_hangup(hangup: Option<&mut Signal>) {
 }
 
 /// Reads the configuration again. What cannot be served leaves everything as it is, and the log says why.
-fn reload(
+async fn reload(
     command: &Serve,
     (gateway, state): (&Gateway, &State),
     before: &Config,
@@ -311,12 +317,22 @@ fn reload(
     }
     // What callers were found out to be is kept only where nothing was changed of how.
     let identity = gateway.identity().renewed(config.identity.clone(), state.follower());
-    let applied = gateway.apply(setup(&config, &identity), DRAIN);
-    if let Err(error) = applied {
+    let (setup, store) = (setup(&config, &identity), state.store());
+    let policies = match policing::renew(&config, before, gateway, &setup, store.as_ref()).await {
+        Ok(policies) => policies,
+        Err(findings) => {
+            reject(findings);
+            return None;
+        }
+    };
+    if let Err(error) = gateway.apply(setup, DRAIN) {
         reject(error.to_string());
         return None;
     }
-    let restart: [(&'static str, bool); 6] = [
+    if let Some(policies) = policies {
+        policing::take_over(gateway, policies, &config, store.as_ref()).await;
+    }
+    let restart: [(&'static str, bool); 7] = [
         ("listen", config.listen != before.listen),
         ("admin_listen", config.admin_listen != before.admin_listen),
         ("tls", config.tls != before.tls),

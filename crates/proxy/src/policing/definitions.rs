@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -24,7 +24,7 @@ const OTHERS_MAX: usize = 4_096;
 /// What is known of all servers.
 #[derive(Debug)]
 pub(crate) struct Definitions {
-    servers: Mutex<HashMap<ServerId, Server>>,
+    servers: RwLock<HashMap<ServerId, Server>>,
     /// Counts changes of what policies are written about.
     changes: watch::Sender<u64>,
 }
@@ -55,7 +55,7 @@ struct Known {
 
 impl Default for Definitions {
     fn default() -> Self {
-        Self { servers: Mutex::default(), changes: watch::Sender::new(0) }
+        Self { servers: RwLock::default(), changes: watch::Sender::new(0) }
     }
 }
 
@@ -135,38 +135,38 @@ impl Definitions {
 
     /// A server's tools as it wrote them.
     pub(crate) fn items(&self, server: &ServerId) -> Vec<Bytes> {
-        let servers = self.lock();
+        let servers = self.look();
         let tools = servers.get(server).into_iter().flat_map(|known| known.tools.values());
         tools.filter_map(|tool| tool.raw.clone()).collect()
     }
 
     /// A server's tools; none if it has never listed them.
     pub(crate) fn tools(&self, server: &ServerId) -> Option<Arc<[ToolDefinition]>> {
-        let servers = self.lock();
+        let servers = self.look();
         let known = servers.get(server).filter(|known| known.listed || !known.tools.is_empty())?;
         Some(known.tools.values().map(|tool| tool.definition.clone()).collect())
     }
 
     /// Whether a server has ever listed its tools.
     pub(crate) fn has_listed(&self, server: &ServerId) -> bool {
-        self.lock().get(server).is_some_and(|known| known.listed)
+        self.look().get(server).is_some_and(|known| known.listed)
     }
 
     /// Whether a server has a tool of this native name.
     pub(crate) fn has(&self, server: &ServerId, native: &str) -> bool {
-        self.lock().get(server).is_some_and(|known| known.tools.contains_key(native))
+        self.look().get(server).is_some_and(|known| known.tools.contains_key(native))
     }
 
     /// The native name of the tool whose cut public name this is.
     pub(crate) fn uncut(&self, server: &ServerId, public: &str) -> Option<String> {
-        let servers = self.lock();
+        let servers = self.look();
         let mut natives = servers.get(server)?.tools.keys();
         natives.find(|native| names::public_name(server.name(), native) == public).map(ToString::to_string)
     }
 
     /// A digest of what of a server's list is shown. It says nothing of the order.
     pub(crate) fn looks(&self, server: &ServerId, kind: ListKind, shows: impl Fn(&str) -> bool) -> u64 {
-        let servers = self.lock();
+        let servers = self.look();
         let Some(known) = servers.get(server) else { return 0 };
         let mut all = 0_u64;
         let mut add = |native: &str, looks: u64| {
@@ -210,8 +210,13 @@ impl Definitions {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ServerId, Server>> {
-        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> RwLockWriteGuard<'_, HashMap<ServerId, Server>> {
+        self.servers.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every call looks here, so that it must not keep others from looking.
+    fn look(&self) -> RwLockReadGuard<'_, HashMap<ServerId, Server>> {
+        self.servers.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

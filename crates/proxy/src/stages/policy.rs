@@ -188,7 +188,15 @@ fn by_set(
             };
         }
     };
-    let decision = set.decide(&caller.who, &Ask { server, what, scene });
+    let mut decision = set.decide(&caller.who, &Ask { server, what, scene });
+    if let What::Call { native, .. } = what
+        && !gateway.policing().definitions().has(resolved.server().id(), native)
+    {
+        // Whatever a rule over all tools says. It takes no less time than for one that is hidden.
+        let errors = vec!["no list of its server has shown such a tool".to_owned()];
+        decision = Decision { errors, ..Decision::denied() };
+        return Err(refuse(gateway, inbound, resolved, (decision, true), what, started));
+    }
     if decision.allowed && decision.obligations.are_none() {
         counters::decided(Verdict::Allowed);
         return Ok(Permit { record: decision.obligations.record });
@@ -200,6 +208,19 @@ fn by_set(
             What::Read { uri } => !visible.resource(uri),
             What::Get { native, .. } => !visible.prompt(native),
         };
+    Err(refuse(gateway, inbound, resolved, (decision, is_hidden), what, started))
+}
+
+/// The refusal of what policy does not allow, as a line in the log and as the caller gets it.
+fn refuse(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    resolved: &Resolved,
+    (decision, is_hidden): (Decision, bool),
+    what: What<'_>,
+    started: Instant,
+) -> Refusal {
+    let (caller, server) = (&inbound.caller, resolved.server().name());
     let request_id = gateway.sealer().random_id().unwrap_or_default();
     let (kind, native) = match what {
         What::Call { native, .. } => ("tool", native),
@@ -208,8 +229,8 @@ fn by_set(
     };
     Denied {
         who: &caller.who,
-        endpoint: scene.endpoint,
-        server,
+        endpoint: inbound.endpoint.name().map_or("", EndpointName::as_str),
+        server: resolved.server().id(),
         kind,
         native,
         decision: &decision,
@@ -219,7 +240,7 @@ fn by_set(
     }
     .emit();
     let refusal = if is_hidden { unknown(inbound, resolved) } else { denied(decision, kind).of(server) };
-    Err(refusal.under(request_id))
+    refusal.under(request_id)
 }
 
 fn arguments_of(inbound: &Inbound) -> Option<(&[u8], Span)> {
