@@ -321,15 +321,16 @@ async fn read(
     }
 }
 
-/// Reads a server's tools for the gateway's own sake, so that policies have something to be about.
+/// Reads a server's list for the gateway's own sake, so that policies have something to be about.
 pub(crate) async fn own_reading(
     gateway: &Gateway,
     inbound: &Inbound,
     server: &Server,
+    kind: ListKind,
 ) -> Result<Vec<Item>, Refusal> {
     let look = policy::upkeep();
-    let part = read_by(gateway, inbound, &look, server, ListKind::Tools, None, true).await?;
-    remember_cut_names(gateway, server.id(), ListKind::Tools, &part.items);
+    let part = read_by(gateway, inbound, &look, server, kind, None, true).await?;
+    remember_cut_names(gateway, server.id(), kind, &part.items);
     Ok(part.items)
 }
 

@@ -134,8 +134,7 @@ impl Post<'_> {
         let session = find_session(self.gateway, self.who.who(), self.headers, &self.endpoint)?;
         if session.proved(&self.who) && self.gateway.policing().is_on() {
             // Somebody of other groups may see other things.
-            let teller = self.gateway.clone();
-            self.gateway.spawn(async move { teller.tell_views().await });
+            self.gateway.look_after_views();
         }
         match self.message.kind() {
             Kind::Request => {

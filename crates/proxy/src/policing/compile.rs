@@ -146,8 +146,7 @@ impl Gateway {
         self.uri_indexes().clear();
         self.tool_indexes().clear();
         self.policing().swaps.send_replace(());
-        let gateway = self.clone();
-        self.spawn(async move { gateway.tell_views().await });
+        self.look_after_views();
     }
 }
 

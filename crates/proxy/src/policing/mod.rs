@@ -20,6 +20,7 @@ pub(crate) use compile::{About, follow};
 pub use compile::{CompiledPolicies, PolicySettings};
 pub(crate) use definitions::Definitions;
 pub(crate) use upkeep::{Upkeep, run};
+use views::Telling;
 pub(crate) use views::{Digest, differing, sees};
 
 /// What decides.
@@ -49,6 +50,7 @@ pub(crate) struct Policing {
     definitions: Definitions,
     upkeep: Upkeep,
     swaps: watch::Sender<()>,
+    telling: Telling,
     /// What the rules were made of.
     about: Mutex<Option<Arc<About>>>,
 }
@@ -60,6 +62,7 @@ impl Default for Policing {
             definitions: Definitions::default(),
             upkeep: Upkeep::default(),
             swaps: watch::Sender::new(()),
+            telling: Telling::default(),
             about: Mutex::default(),
         }
     }

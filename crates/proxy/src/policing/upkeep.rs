@@ -167,14 +167,18 @@ async fn visit(gateway: Gateway, server: Server, told: Option<ServerEvent>) {
     let read = read(&gateway, &server).await;
     upkeep.done(&gateway, id, read.is_ok());
     let changed = match read {
-        Ok(items) => definitions.replace(id, &items),
+        Ok(items) => {
+            let changed = definitions.replace(id, &items);
+            read_others(&gateway, &server).await;
+            changed
+        }
         Err(refusal) => {
             tracing::debug!(server = %id.label(), %refusal, "the tools could not be read for the sake of policies");
             Changed::Nothing
         }
     };
     match (changed, told) {
-        (Changed::Looks, _) => gateway.tell_views().await,
+        (Changed::Looks, _) => gateway.look_after_views(),
         // It may be so for some callers only.
         (Changed::Nothing, Some(event)) => gateway.tell_changed(ListKind::Tools, &event),
         // Whoever sees something else is told once the policies have been compiled again.
@@ -207,7 +211,17 @@ impl Changed {
 async fn read(gateway: &Gateway, server: &Server) -> Result<Vec<Item>, Refusal> {
     let inbound = inbound(gateway, server)
         .ok_or_else(|| Refusal::new(Stage::Resolve, Code::Internal, "nobody is served this server"))?;
-    lists::own_reading(gateway, &inbound, server).await
+    lists::own_reading(gateway, &inbound, server, ListKind::Tools).await
+}
+
+/// Reads what policies need not know, so that it is known whose view of it a change of policies changes.
+async fn read_others(gateway: &Gateway, server: &Server) {
+    let Some(inbound) = inbound(gateway, server) else { return };
+    for kind in [ListKind::Prompts, ListKind::Resources, ListKind::Templates] {
+        if let Err(refusal) = lists::own_reading(gateway, &inbound, server, kind).await {
+            tracing::debug!(server = %server.id().label(), %refusal, "a list could not be read");
+        }
+    }
 }
 
 /// A request for the server's tools, of the gateway's own.

@@ -1,12 +1,13 @@
 //! What connected clients see, so that those are told whose view has changed, and nobody else.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tollgate_catalog::ListKind;
 use tollgate_model::{Caller, EndpointName, Era, Principal, ServerName};
 
+use super::Rules;
 use crate::gateway::{Gateway, tell_list};
 use crate::stages::policy;
 
@@ -29,9 +30,27 @@ pub(crate) fn sees(
 /// Whose view it is: the same for all clients of one principal, from one place, in one era, at one endpoint.
 type Whose = (*const Principal, Option<IpAddr>, Era, Option<EndpointName>);
 
-/// The views of many clients, each looked at once.
+/// By which rules views have yet to be looked at, in the order in which they came to decide. A client may have listed by any
+/// of them, so none is left out, and only one is looked by at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Telling {
+    waiting: Mutex<VecDeque<Arc<Rules>>>,
+    one_at_a_time: tokio::sync::Mutex<()>,
+}
+
+impl Telling {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Rules>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How many rules may wait to be looked by. The oldest of more go.
+const WAITING_MAX: usize = 16;
+
+/// The views of many clients by the same rules, each looked at once.
 struct Views<'a> {
     gateway: &'a Gateway,
+    rules: &'a Rules,
     /// With whoever it is of, so that nobody else comes to lie at the same address meanwhile.
     known: HashMap<Whose, (Arc<Principal>, Option<Digest>)>,
 }
@@ -40,7 +59,7 @@ impl Views<'_> {
     fn of(&mut self, caller: &Caller, endpoint: Option<&EndpointName>) -> Option<Digest> {
         let who = &caller.who;
         let whose = (Arc::as_ptr(who), caller.source, caller.client.revision.era(), endpoint.cloned());
-        let look = || (Arc::clone(who), self.gateway.view(caller, endpoint));
+        let look = || (Arc::clone(who), self.gateway.view_by(self.rules, caller, endpoint));
         self.known.entry(whose).or_insert_with(look).1
     }
 }
@@ -48,15 +67,17 @@ impl Views<'_> {
 impl Gateway {
     /// What a caller sees at an endpoint; none where the built-in policy shows everybody everything.
     pub(crate) fn view(&self, caller: &Caller, endpoint: Option<&EndpointName>) -> Option<Digest> {
-        if !self.policing().is_on() {
-            return None;
-        }
+        self.view_by(&self.policing().rules(), caller, endpoint)
+    }
+
+    fn view_by(&self, rules: &Rules, caller: &Caller, endpoint: Option<&EndpointName>) -> Option<Digest> {
+        rules.sets()?;
         let mut digest = Digest::default();
         let (snapshot, tenant) = (self.snapshot(), caller.tenant());
         let Some(at) = snapshot.endpoint(tenant, endpoint) else { return Some(digest) };
         let definitions = self.policing().definitions();
         for name in at.servers() {
-            let Some((_, view)) = policy::look(self, caller, endpoint, name) else { continue };
+            let Some((_, view)) = policy::look_by(rules, caller, endpoint, name) else { continue };
             let Some(server) = snapshot.server(tenant, name) else { continue };
             let mut add = |place: usize, kind: ListKind| {
                 let shows =
@@ -71,15 +92,32 @@ impl Gateway {
         Some(digest)
     }
 
-    /// Tells every connected client whose view is another than when it was looked at last, and lets nobody hear any more of
-    /// what it may not see.
-    pub(crate) async fn tell_views(&self) {
+    /// Has every connected client looked after whose view is another than before, by what decides now. Nobody waits for it.
+    pub(crate) fn look_after_views(&self) {
+        let mut waiting = self.policing().telling.lock();
+        if waiting.len() >= WAITING_MAX {
+            waiting.pop_front();
+        }
+        waiting.push_back(Arc::clone(&self.policing().rules()));
+        drop(waiting);
         let gateway = self.clone();
-        let _ = tokio::task::spawn_blocking(move || gateway.tell_views_now()).await;
+        self.spawn(async move {
+            let policing = gateway.shared_policing();
+            let _turn = policing.telling.one_at_a_time.lock().await;
+            let _ = tokio::task::spawn_blocking(move || {
+                let next = || gateway.policing().telling.lock().pop_front();
+                while let Some(rules) = next() {
+                    gateway.tell_views(&rules);
+                }
+            })
+            .await;
+        });
     }
 
-    fn tell_views_now(&self) {
-        let mut views = Views { gateway: self, known: HashMap::new() };
+    /// Tells every connected client whose view is another than when it was looked at last, and lets nobody hear any more of
+    /// what it may not see.
+    fn tell_views(&self, rules: &Rules) {
+        let mut views = Views { gateway: self, rules, known: HashMap::new() };
         for session in self.sessions().all() {
             let (caller, endpoint) = (session.caller_now(), session.endpoint.as_ref());
             for kind in session.sees(views.of(&caller, endpoint)) {

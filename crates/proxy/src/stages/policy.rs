@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tollgate_catalog::{Endpoint, ListKind};
+use tollgate_catalog::{Endpoint, ListKind, Pick, Shape, UriPick};
 use tollgate_mcp::{Span, methods};
 use tollgate_model::{
     Caller, Code, Decision, Denial, EndpointName, Era, Proof, RecordLevel, Refusal, ServerId, ServerName,
@@ -23,6 +23,7 @@ use super::{Identified, Resolved, resolve};
 use crate::bridge;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
+use crate::policing::Rules;
 
 /// Policy has allowed this request. Only this module makes one.
 pub(crate) struct Permit {
@@ -43,7 +44,16 @@ pub(crate) enum View {
     /// All of them.
     Whole,
     /// What policy does not hide.
-    Of(Arc<Visible>),
+    Of(Arc<Sight>),
+}
+
+/// Who looks, from where, and what could be allowed there.
+pub(crate) struct Sight {
+    visible: Arc<Visible>,
+    set: Arc<PolicySet>,
+    caller: Caller,
+    endpoint: Option<EndpointName>,
+    server: ServerName,
 }
 
 impl View {
@@ -51,16 +61,25 @@ impl View {
     pub(crate) fn shows(&self, kind: ListKind, native: &str) -> bool {
         match (self, kind) {
             (Self::Whole, _) => true,
-            (Self::Of(visible), ListKind::Tools) => visible.tool(native),
-            (Self::Of(visible), ListKind::Prompts) => visible.prompt(native),
-            (Self::Of(visible), ListKind::Resources) => visible.resource(native),
-            (Self::Of(visible), ListKind::Templates) => visible.template(),
+            (Self::Of(sight), ListKind::Tools) => sight.visible.tool(native),
+            (Self::Of(sight), ListKind::Prompts) => sight.visible.prompt(native),
+            (Self::Of(sight), ListKind::Templates) => sight.visible.resource(native),
+            // Of a resource nothing is left open.
+            (Self::Of(sight), ListKind::Resources) => sight.visible.resource(native) && sight.reads(native),
         }
     }
 
     /// Whether everybody sees the same.
     pub(crate) fn is_whole(&self) -> bool {
         matches!(self, Self::Whole)
+    }
+}
+
+impl Sight {
+    fn reads(&self, uri: &str) -> bool {
+        let scene = scene(&self.caller, self.endpoint.as_ref());
+        let ask = Ask { server: &self.server, what: What::Read { uri }, scene };
+        self.set.decide(&self.caller.who, &ask).allowed
     }
 }
 
@@ -84,10 +103,25 @@ pub(crate) fn look(
     endpoint: Option<&EndpointName>,
     server: &ServerName,
 ) -> Option<(Permit, View)> {
-    let rules = gateway.policing().rules();
+    look_by(&gateway.policing().rules(), caller, endpoint, server)
+}
+
+/// The same by rules that may decide no more.
+pub(crate) fn look_by(
+    rules: &Rules,
+    caller: &Caller,
+    endpoint: Option<&EndpointName>,
+    server: &ServerName,
+) -> Option<(Permit, View)> {
     let Some(sets) = rules.sets() else { return Some((built_in(caller).ok()?, View::Whole)) };
-    let visible = sets.get(caller.tenant())?.visible(&caller.who, server, &scene(caller, endpoint));
-    (!visible.is_nothing()).then_some((Permit { record: None }, View::Of(visible)))
+    let set = sets.get(caller.tenant())?;
+    let visible = set.visible(&caller.who, server, &scene(caller, endpoint));
+    if visible.is_nothing() {
+        return None;
+    }
+    let (set, caller, endpoint) = (Arc::clone(set), caller.clone(), endpoint.cloned());
+    let sight = Sight { visible, set, caller, endpoint, server: server.clone() };
+    Some((Permit { record: None }, View::Of(Arc::new(sight))))
 }
 
 /// Whether a caller may hear of changes of a resource, by the server's own URI.
@@ -107,7 +141,7 @@ pub(crate) fn hears(
     })
 }
 
-/// The permit to read a server's list of tools for the gateway's own sake: what comes back reaches no caller.
+/// The permit to read a server's lists for the gateway's own sake: what comes back reaches no caller.
 pub(crate) fn upkeep() -> (Permit, View) {
     (Permit { record: None }, View::Whole)
 }
@@ -119,7 +153,22 @@ pub(crate) fn hides(gateway: &Gateway, caller: &Identified, era: Era, at: &Endpo
     let who = caller.who();
     let Some(set) = sets.get(&who.tenant) else { return true };
     let scene = Scene { now: Timestamp::now(), source: caller.source(), endpoint: name.as_str(), era };
-    at.servers().iter().all(|server| set.visible(who, server, &scene).is_nothing())
+    let visible = |server: &ServerName| set.visible(who, server, &scene);
+    let Shape::Toolset(toolset) = at.shape() else {
+        return at.servers().iter().all(|server| visible(server).is_nothing());
+    };
+    let could_be = |pick: &Pick, server: &ServerName, one: fn(&Visible, &str) -> bool| match pick {
+        Pick::All => !visible(server).is_nothing(),
+        Pick::Native(native) => one(&visible(server), native),
+    };
+    let tools = toolset.tools.iter().any(|choice| could_be(&choice.pick, &choice.server, Visible::tool));
+    let prompts =
+        toolset.prompts.iter().any(|choice| could_be(&choice.pick, &choice.server, Visible::prompt));
+    let resources = toolset.resources.iter().any(|choice| match &choice.uris {
+        UriPick::Exact(uri) => visible(&choice.server).resource(uri),
+        UriPick::All | UriPick::Prefix(_) => !visible(&choice.server).is_nothing(),
+    });
+    !(tools || prompts || resources)
 }
 
 /// The permit to look at the one server of an endpoint.
@@ -205,7 +254,7 @@ fn by_set(
     let is_hidden = !decision.allowed
         && match what {
             What::Call { native, .. } => !visible.tool(native),
-            What::Read { uri } => !visible.resource(uri),
+            What::Read { .. } => true,
             What::Get { native, .. } => !visible.prompt(native),
         };
     Err(refuse(gateway, inbound, resolved, (decision, is_hidden), what, started))

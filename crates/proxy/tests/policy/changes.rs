@@ -79,8 +79,15 @@ async fn a_tool_that_changed_makes_its_permits_inert_and_its_forbids_total() {
         json!({"name": "pay", "inputSchema": {"type": "object", "properties": {"sum": {"type": "integer"}}}});
     shop.sells(vec![renamed, tool("open")]).await;
     assert!(tools_changed(&of_ann.some().await));
-    assert!(!ann.call("shop__pay", json!({"amount": 1})).await.is_ok());
-    assert!(!bob.call("shop__pay", json!({"sum": 1})).await.is_ok());
+    // Until the policies are compiled again, the old ones decide.
+    for (client, arguments) in [(&ann, json!({"amount": 1})), (&bob, json!({"sum": 1}))] {
+        let refused = async {
+            while client.call("shop__pay", arguments.clone()).await.is_ok() {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(crate::LONG, refused).await.expect("a refusal");
+    }
     assert!(bob.call("shop__open", json!({})).await.is_ok());
     // The same text as a new one is refused.
     let findings = world.enforce(policy).await.unwrap_err();

@@ -84,7 +84,7 @@ async fn only_resources_that_may_be_read_are_heard_of_and_no_longer_than_they_ma
 #[tokio::test]
 async fn a_call_that_was_decided_on_goes_on_while_the_policies_change() {
     let shop = Shop::modern(&["slow"]).await;
-    let all = r#"permit(principal, action, resource);"#;
+    let all = "permit(principal, action, resource);";
     let world = World::new(vec![server("shop", &shop)], vec![], all).await;
     shop.set_awake(false);
     let ann = world.modern("ann", "/mcp");

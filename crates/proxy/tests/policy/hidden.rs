@@ -12,7 +12,7 @@ const POLICY: &str = r#"
     @id("never-burn") @reason("it cannot be undone") forbid(principal, action == Action::"shop__burn", resource);
     @id("eve-all") permit(principal in Agent::"eve", action, resource);
     @id("ann-greets") permit(principal in Agent::"ann", action == Action::"get_prompt", resource == Prompt::"shop__greet");
-    @id("ann-reads") permit(principal in Agent::"ann", action == Action::"read", resource) when { context.input.uri like "shop://open*" };
+    @id("ann-reads") permit(principal in Agent::"ann", action == Action::"read", resource in Server::"shop") when { context.input.uri like "shop://open*" };
 "#;
 
 async fn world() -> (World, Shop, Shop) {
