@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::out::{Printer, To};
 use crate::policing::{self, Findings};
-use crate::serve;
+use crate::{serve, state};
 
 /// Reads the configuration on the same path as `serve`, up to the moment before the listeners are bound.
 pub(crate) async fn run(command: &Check) -> Result<(), Failure> {
@@ -59,7 +59,7 @@ async fn check_policies(
         return Ok(Vec::new());
     }
     let (out, err) = (Printer::new(To::Out), Printer::new(To::Err));
-    match policing::check(config, gateway, setup, None).await {
+    match policing::check(config, gateway, setup, state::kept(config).as_ref()).await {
         Ok(compiled) => {
             let findings =
                 compiled.findings().map(|(tenant, found)| (tenant.clone(), found.clone())).collect();

@@ -333,6 +333,8 @@ async fn reload(
         policing::take_over(gateway, policies, &config, store.as_ref()).await;
     }
     let restart: [(&'static str, bool); 7] = [
+        // What was closed is not opened by a slip in a file.
+        ("policy", policing::are_on(before) && !policing::are_on(&config)),
         ("listen", config.listen != before.listen),
         ("admin_listen", config.admin_listen != before.admin_listen),
         ("tls", config.tls != before.tls),

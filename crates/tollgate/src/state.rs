@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tollgate_backends::{Bounds, InvalidPlace};
+use tollgate_backends::{Bounds, InvalidPlace, Place};
 use tollgate_store::{Follower, Store, StoreError};
 
 use crate::cli::StoreArgs;
@@ -59,6 +59,17 @@ fn open(settings: &StoreSettings, data_dir: &Path) -> Result<Arc<dyn Store>, Fai
     tollgate_backends::open(&place, Bounds::default()).map_err(unusable)
 }
 
+/// The store of a configuration, if a gateway has made one already. Makes none.
+pub(crate) fn kept(config: &Config) -> Option<Arc<dyn Store>> {
+    let place = config.store.place(&config.data_dir).ok()?;
+    if let Place::File(file) = &place
+        && !file.exists()
+    {
+        return None;
+    }
+    tollgate_backends::open(&place, Bounds::default()).ok()
+}
+
 /// The stored state of a gateway: opened when its configuration first needs any. Cheap to clone; all clones are the same.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State(Arc<OnceLock<Opened>>);
@@ -107,7 +118,6 @@ impl State {
     }
 
     /// The store, if there is one.
-    #[expect(dead_code, reason = "what servers last listed comes next")]
     pub(crate) fn store(&self) -> Option<Arc<dyn Store>> {
         self.0.get().map(|opened| Arc::clone(&opened.store))
     }
