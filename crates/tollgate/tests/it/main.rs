@@ -8,5 +8,6 @@ mod demo;
 mod policy;
 mod policy_page;
 mod serve;
+mod state;
 mod support;
 mod tls;

@@ -17,7 +17,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 /// The binary under test, with nothing of this process's settings.
 pub(crate) fn tollgate() -> Command {
     let mut command = Command::new(binary());
-    for name in ["TOLLGATE_LOG", "TOLLGATE_LOG_FORMAT", "TOLLGATE_CONFIG"] {
+    let own = ["TOLLGATE_LOG", "TOLLGATE_LOG_FORMAT", "TOLLGATE_CONFIG", "TOLLGATE_DATA_DIR", "DATABASE_URL"];
+    for name in own {
         command.env_remove(name);
     }
     command
