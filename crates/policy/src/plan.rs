@@ -156,9 +156,11 @@ impl Plan {
         self
     }
 
-    /// How much it takes to keep.
+    /// How much it takes to keep, in units of some 64 bytes.
     pub(crate) fn weight(&self) -> usize {
-        1 + self.open_permits.len() + self.open_forbids.len()
+        let entities = if self.entities.is_empty() { 0 } else { 48 };
+        let decided = self.constant.as_ref().map_or(0, |decision| decision.policies.len());
+        8 + entities + (self.open_permits.len() + self.open_forbids.len() + decided) / 2
     }
 
     /// Decides on one call.

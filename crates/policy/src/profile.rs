@@ -12,9 +12,8 @@ use crate::visible::View;
 
 /// How many kinds of callers are kept.
 const PROFILES_MAX: usize = 4_096;
-/// How many plans and open rules are kept, over all kinds of callers: some 100 bytes each, and a few KiB for a plan whose
-/// conditions read who calls what.
-const WEIGHT_MAX: usize = 400_000;
+/// How much is kept over all kinds of callers, in units of some 64 bytes.
+const WEIGHT_MAX: usize = 1_000_000;
 /// Callers of one kind are found by one of so many locks.
 const SHARDS: usize = 16;
 /// Plans of so many tools stand side by side.

@@ -27,7 +27,8 @@ pub(crate) struct Rules {
     pub(crate) reads_caller: bool,
     /// Of whatever has no typed arguments.
     pub(crate) no_types: Record,
-    everything: OnceLock<Option<Entities>>,
+    /// By server: it, its tools and their actions.
+    on_servers: Box<[OnceLock<Option<Entities>>]>,
 }
 
 /// What a request is about: an action and a resource.
@@ -65,6 +66,7 @@ impl Rules {
         environment: Option<&str>,
     ) -> Self {
         let reads_caller = rules.iter().flat_map(|rule| &rule.parts).any(|part| part.uses.caller);
+        let on_servers = world.servers.iter().map(|_| OnceLock::new()).collect();
         let mut all = Self {
             world,
             all: rules,
@@ -74,7 +76,7 @@ impl Rules {
             environment: environment.map(Arc::from),
             reads_caller,
             no_types: Record::new(),
-            everything: OnceLock::new(),
+            on_servers,
         };
         all.targets = all.world.tools.iter().map(|tool| all.tool(tool)).collect();
         all
@@ -251,15 +253,28 @@ impl Rules {
         }
     }
 
-    /// All servers, tools and actions that are known, and the caller.
-    pub(crate) fn everything(&self, caller: &Entity) -> Option<Entities> {
-        let known = self.everything.get_or_init(|| {
-            let servers = (0..self.world.servers.len()).filter_map(|at| self.server_entity(at));
-            let tools = self.world.tools.iter().filter_map(|tool| self.tool_entity(tool));
-            let actions = self.world.tools.iter().map(|tool| self.action_entity(&tool.id, &tool.groups));
-            Entities::from_entities(servers.chain(tools).chain(actions), None).ok()
+    /// What Cedar needs to see to judge rules of all tools of a server.
+    pub(crate) fn whole_server<'a>(
+        &self,
+        caller: &Entity,
+        server: usize,
+        named: impl Iterator<Item = &'a (Kind, Arc<str>)>,
+    ) -> Option<Entities> {
+        let known = self.on_servers.get(server)?.get_or_init(|| {
+            let known = self.world.servers.get(server)?;
+            let tools = self.world.tools.get(known.first..known.end)?;
+            let actions = tools.iter().map(|tool| self.action_entity(&tool.id, &tool.groups));
+            let entities = tools.iter().filter_map(|tool| self.tool_entity(tool)).chain(actions);
+            Entities::from_entities(entities.chain(self.server_entity(server)), None).ok()
         });
-        known.clone()?.add_entities([caller.clone()], None).ok()
+        let known = known.clone()?;
+        let mut more: HashMap<EntityUid, Entity> = HashMap::from([(caller.uid(), caller.clone())]);
+        for entity in named.filter_map(|(kind, id)| self.named(*kind, id)) {
+            if known.get(&entity.uid()).is_none() {
+                more.insert(entity.uid(), entity);
+            }
+        }
+        known.add_entities(more.into_values(), None).ok()
     }
 
     /// What the permits that allow a call demand of it, all of them together.

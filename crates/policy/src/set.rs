@@ -209,7 +209,7 @@ impl PolicySet {
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(made.clone());
             made
         });
-        Some(view.now(&self.rules, &profile, server, scene))
+        Some(view.now(&self.rules, &self.profiles, &profile, server, scene))
     }
 
     /// All rules, in the order of their files: the tenant's own, then the operator's.

@@ -10,9 +10,10 @@ use cedar_policy::{Context, Entities, Entity, Request, RestrictedExpression};
 
 use crate::names::Kind;
 use crate::plan::{Outcome, evaluate, request};
-use crate::profile::Profile;
+use crate::profile::{Profile, Profiles};
 use crate::rule::{Rule, Scope, State};
 use crate::rules::{Rules, Target};
+use crate::uses::env;
 use crate::{Scene, circumstances};
 
 /// How many circumstances are kept for one kind of callers and one server.
@@ -42,7 +43,11 @@ pub(crate) struct View {
     about: Arc<[u32]>,
     /// The rule and the part of it.
     conditions: Vec<(u32, usize)>,
+    /// What they read.
+    read: u16,
+    /// What conditions read that depend on caller or target as well.
     mixed: u16,
+    any: Target,
     kept: Mutex<HashMap<Circumstances, Arc<Visible>>>,
 }
 
@@ -60,7 +65,7 @@ impl View {
         let about: Arc<[u32]> = about.collect();
         let mut conditions: Vec<(u32, usize)> = Vec::new();
         let mut seen = HashSet::new();
-        let mut mixed = 0;
+        let (mut read, mut mixed) = (0, 0);
         for at in about.iter().copied() {
             let Some(rule) = rules.rule(at) else { continue };
             for (place, part) in rule.parts.iter().enumerate() {
@@ -70,33 +75,36 @@ impl View {
                 if part.uses.reads_entities() {
                     mixed |= part.uses.env;
                 } else if seen.insert(part.text.as_str()) {
+                    read |= part.uses.env;
                     conditions.push((at, place));
                 }
             }
         }
-        Self { about, conditions, mixed, kept: Mutex::new(HashMap::new()) }
+        let any = rules.resource(server, "");
+        Self { about, conditions, read, mixed, any, kept: Mutex::new(HashMap::new()) }
     }
 
-    /// How much it takes to keep.
+    /// How much it takes to keep, in units of some 64 bytes.
     pub(crate) fn weight(&self) -> usize {
-        1 + self.about.len() / 8
+        8 + self.about.len() / 16 + self.conditions.len() / 4
     }
 
     /// What is visible now.
     pub(crate) fn now(
         &self,
         rules: &Arc<Rules>,
+        all: &Profiles,
         profile: &Profile,
         server: usize,
         scene: &Scene<'_>,
     ) -> Arc<Visible> {
-        let context = context(rules, scene);
         let mut bits: Vec<u8> = Vec::with_capacity(self.conditions.len());
         let mut known = HashMap::new();
         if !self.conditions.is_empty() {
             // These conditions read neither caller nor target, so that any will do.
-            let target = rules.resource(server, "");
-            let request = context.clone().and_then(|context| request(&profile.caller, &target, context).ok());
+            let target = &self.any;
+            let context = context(rules, scene, self.read);
+            let request = context.and_then(|context| request(&profile.caller, target, context).ok());
             for (at, place) in &self.conditions {
                 let Some(part) = rules.rule(*at).and_then(|rule| rule.parts.get(*place)) else { continue };
                 let truth = match &request {
@@ -111,18 +119,22 @@ impl View {
         if let Some(found) = self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return found.clone();
         }
+        let context = context(rules, scene, env::ALL);
         let made = Arc::new(Visible::new(rules, profile, server, self.about.clone(), context, &known));
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= KEPT_MAX {
             kept.clear();
         }
         kept.insert(key, made.clone());
+        drop(kept);
+        // Its context, above all.
+        all.keep(32 + made.tools.len() / 64);
         made
     }
 }
 
-fn context(rules: &Rules, scene: &Scene<'_>) -> Option<Context> {
-    let env = circumstances::record(scene, rules.environment.as_deref(), crate::uses::env::ALL);
+fn context(rules: &Rules, scene: &Scene<'_>, read: u16) -> Option<Context> {
+    let env = circumstances::record(scene, rules.environment.as_deref(), read);
     let input = RestrictedExpression::new_record([]).ok()?;
     Context::from_pairs([("input".to_owned(), input), ("env".to_owned(), env)]).ok()
 }
@@ -240,8 +252,12 @@ impl Visible {
         let parts = about.iter().filter_map(|at| rules.rule(*at)).flat_map(|rule| &rule.parts);
         let needs_entities =
             parts.clone().any(|part| part.uses.input.is_empty() && part.uses.reads_entities());
-        let entities =
-            if needs_entities { rules.everything(&profile.caller) } else { Some(Entities::empty()) };
+        let named = parts.flat_map(|part| &part.uses.literals);
+        let entities = if needs_entities {
+            rules.whole_server(&profile.caller, server, named)
+        } else {
+            Some(Entities::empty())
+        };
         let mut visible = Self {
             rules: rules.clone(),
             server,

@@ -4,6 +4,7 @@
 //! `measure` turns one row on one target into figures; `report` writes the Markdown.
 
 mod client;
+mod deciding;
 mod fan;
 mod figures;
 mod hop;
@@ -35,7 +36,7 @@ use figures::{Figures, median};
 use machine::Machine;
 use measure::{Durations, measure};
 use report::{Measured, Report};
-use rows::{IDLE, LISTENERS, PARKED, ROWS, Row};
+use rows::{DECIDING, IDLE, LISTENERS, PARKED, ROWS, Row};
 use targets::{Target, World};
 
 /// What a chore can fail with: it is told to a person, who reads it and acts.
@@ -101,7 +102,7 @@ enum Mode {
 }
 
 fn row_names() -> clap::builder::PossibleValuesParser {
-    ROWS.iter().map(|row| row.id).chain([IDLE, PARKED, LISTENERS]).collect::<Vec<_>>().into()
+    ROWS.iter().map(|row| row.id).chain([IDLE, PARKED, LISTENERS, DECIDING]).collect::<Vec<_>>().into()
 }
 
 fn main() -> ExitCode {
@@ -174,6 +175,11 @@ fn bench(arguments: &Arguments) -> Result<()> {
         say::note(&format!("{LISTENERS}  Tollgate: {found:?}"));
         report.fan = Some(found);
     }
+    if chosen(arguments, DECIDING) {
+        let found = deciding::measure(arguments.quick).map_err(|why| why.to_string());
+        say::note(&format!("{DECIDING}  {found:?}"));
+        report.deciding = Some(found);
+    }
     let markdown = report.markdown();
     say::line(&markdown);
     let failures = report.failures();
@@ -225,7 +231,7 @@ fn run(
         row.rate_per_s = arguments.rate.map_or(row.rate_per_s, f64::from);
         rows.push(measure_row(row, world, wanted, rounds, durations, stop)?);
     }
-    Ok(Report { machine, durations, rounds, rows, idle: Vec::new(), parked: None, fan: None })
+    Ok(Report { machine, durations, rounds, rows, idle: Vec::new(), parked: None, fan: None, deciding: None })
 }
 
 fn measure_idle(

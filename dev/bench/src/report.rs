@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::deciding::{self, Line};
 use crate::fan::Fan;
 use crate::figures::{Figures, ratio};
 use crate::idle::Idle;
@@ -21,6 +22,8 @@ pub(crate) struct Report {
     pub(crate) parked: Option<Result<Parked, String>>,
     /// The crowd that listens, if it was measured.
     pub(crate) fan: Option<Result<Fan, String>>,
+    /// What policy costs, if it was measured.
+    pub(crate) deciding: Option<Result<Vec<Line>, String>>,
 }
 
 /// A row with its medians.
@@ -61,7 +64,9 @@ impl Report {
         let parked =
             self.parked.iter().filter_map(|result| Some(format!("parked calls: {}", result.as_ref().err()?)));
         let fan = self.fan.iter().filter_map(|fan| Some(format!("listeners: {}", fan.as_ref().err()?)));
-        rows.chain(idle).chain(parked).chain(fan).collect()
+        let deciding =
+            self.deciding.iter().filter_map(|found| Some(format!("policy: {}", found.as_ref().err()?)));
+        rows.chain(idle).chain(parked).chain(fan).chain(deciding).collect()
     }
 
     pub(crate) fn markdown(&self) -> String {
@@ -96,6 +101,9 @@ impl Report {
         self.write_idle(text);
         self.write_parked(text);
         self.write_fan(text);
+        if let Some(Ok(lines)) = &self.deciding {
+            deciding::table(text, lines);
+        }
         text.truncate(text.trim_end().len());
         text.push('\n');
     }
@@ -189,6 +197,11 @@ impl Report {
                 fan.listeners
             );
             aims.push((aim, format!("{p99_ms:.1} ms"), p99_ms <= FAN_P99_MAX_MS));
+        }
+        for line in self.deciding.iter().flatten().flatten() {
+            let at = if line.is_p99 { "p99" } else { "p50" };
+            let aim = format!("policy, {}: at most {} µs at {at}", line.what, figure(line.aim_us));
+            aims.push((aim, format!("{} µs", figure(line.found_us())), line.found_us() <= line.aim_us));
         }
         aims
     }
@@ -361,6 +374,7 @@ mod tests {
                 sustained_per_s: 40,
                 upstream_streams: 1,
             })),
+            deciding: None,
         }
     }
 

@@ -40,6 +40,9 @@ pub(crate) const PARKED: &str = "parked-calls";
 /// The row of a crowd that is told of changes.
 pub(crate) const LISTENERS: &str = "listeners-1000";
 
+/// The row of policy, within one process.
+pub(crate) const DECIDING: &str = "policy";
+
 /// All rows under load, in the table's order.
 pub(crate) const ROWS: [Row; 9] = [
     Row {
