@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use ring::digest::{SHA256, digest};
-use tollgate_model::{Principal, Proof, TenantId, Timestamp};
+use tollgate_model::{KeyHash, Principal, Proof, TenantId, Timestamp};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::oid_registry as oids;
@@ -76,7 +76,9 @@ pub(crate) fn principal(rules: &[CertificateRule], der: &[u8]) -> Result<Princip
     };
     let (agent, user) = (caller(&rule.agent)?, caller(&rule.user)?);
     let id = principal_id(agent.as_deref(), user.as_deref()).ok_or_else(unreadable)?;
-    let proof = Proof::Certificate { digest: Arc::from(hex(digest(&SHA256, der).as_ref())) };
+    let mut hash = KeyHash([0; 32]);
+    hash.0.copy_from_slice(digest(&SHA256, der).as_ref());
+    let proof = Proof::Certificate { digest: Arc::from(hash.to_string()) };
     let mut principal = Principal::new(rule.tenant.clone(), id, proof);
     if user.is_some() {
         principal.groups = sorted(rule.groups.clone());
@@ -198,15 +200,6 @@ fn escaped(value: &str) -> String {
         escaped.push(c);
     }
     escaped
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        for digit in [byte >> 4, byte & 15] {
-            text.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
-        }
-        text
-    })
 }
 
 #[cfg(test)]

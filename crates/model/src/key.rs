@@ -1,5 +1,6 @@
 //! API keys as they are kept: never the key, only its hash.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::{KeyId, TenantId, Timestamp};
@@ -7,6 +8,13 @@ use crate::{KeyId, TenantId, Timestamp};
 /// The SHA-256 digest of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyHash(pub [u8; 32]);
+
+/// In hexadecimal.
+impl fmt::Display for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
 
 /// An API key of an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! The command line: what may be typed. What it means is in the module of each command.
 
+pub mod keys;
 pub mod policy;
 
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ Examples:
   tollgate serve --config tollgate.yaml          serve what a configuration names
   tollgate serve --config claude_desktop_config.json
   tollgate check tollgate.yaml                   say what would be served, or all that is wrong
+  tollgate keys create -c tollgate.yaml --agent support-bot
   tollgate tools list http://127.0.0.1:8080/mcp  see the tools of any MCP endpoint
   tollgate connect http://127.0.0.1:8080/mcp     for clients that can only start a process
 
@@ -71,6 +73,12 @@ pub enum Command {
     /// List and call the tools of any MCP endpoint
     #[command(subcommand)]
     Tools(Tools),
+    /// Make, list, rotate and revoke API keys
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    /// Take back tokens, users and agents before they end by themselves
+    #[command(subcommand)]
+    Revocations(keys::Revocations),
     /// Check, test and explain policies
     #[command(subcommand)]
     Policy(Box<policy::Policy>),

@@ -10,11 +10,13 @@ pub mod config;
 mod connect;
 mod demo;
 mod exit;
+mod keys;
 mod listen;
 mod out;
 mod policing;
 mod policy;
 mod remote;
+mod revocations;
 mod running;
 mod serve;
 mod signals;
@@ -89,6 +91,8 @@ fn run_async(command: Command, log_format: LogFormat) -> Result<(), Failure> {
             Command::Connect(command) => connect::run(command).await,
             Command::Serve(command) => serve::run(command, log_format).await,
             Command::Check(command) => check::run(&command).await,
+            Command::Keys(command) => keys::run(command).await,
+            Command::Revocations(command) => revocations::run(command).await,
             Command::Policy(command) => policy::run(*command).await,
             Command::Demo(command) => demo::run(command).await,
             // Handled before there is a runtime.

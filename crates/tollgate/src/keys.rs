@@ -1,0 +1,305 @@
+//! `tollgate keys`: API keys, made, listed, rotated and revoked in the store that gateways follow.
+
+use std::io::Read as _;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tollgate_identity::key::{self, MintedKey};
+use tollgate_identity::names;
+use tollgate_model::{KeyId, KeyRecord, Secret, TenantId, Timestamp};
+use tollgate_store::{Store, WhichKeys};
+
+use crate::cli::StoreArgs;
+use crate::cli::keys::{Keys, KeysCreate, KeysHash, KeysList, KeysRevoke, KeysRotate};
+use crate::exit::Failure;
+use crate::out::{Printer, To, safe};
+use crate::serve;
+use crate::state::{failure, open_store};
+
+/// How many keys are read at once.
+const PAGE: usize = 500;
+/// The longest input that could be a key, with line ends.
+const INPUT_BYTES_MAX: u64 = 1024;
+
+/// Runs one of the commands.
+pub(crate) async fn run(command: Keys) -> Result<(), Failure> {
+    match command {
+        Keys::Create(command) => create(&command).await,
+        Keys::List(command) => list(&command).await,
+        Keys::Rotate(command) => rotate(&command).await,
+        Keys::Revoke(command) => revoke(&command).await,
+        Keys::Hash(command) => hash(&command),
+    }
+}
+
+async fn create(command: &KeysCreate) -> Result<(), Failure> {
+    let wrong = |option: &str, bad: names::BadName| Failure::usage(format!("{option}: {bad}"));
+    names::check_caller(&command.agent).map_err(|bad| wrong("--agent", bad))?;
+    for group in &command.groups {
+        names::check(group).map_err(|bad| wrong("--group", bad))?;
+    }
+    if command.groups.len() > names::NAMES_MAX {
+        return Err(Failure::usage(format!("--group: more than {} groups", names::NAMES_MAX)));
+    }
+    check_tenant(&command.store, &command.tenant)?;
+    let now = Timestamp::now();
+    let expires = command.expires.map(|expires| expires.from(now));
+    if expires.is_some_and(|expires| expires <= now) {
+        return Err(Failure::usage("--expires: this time is over"));
+    }
+    let minted = mint()?;
+    let mut groups: Vec<Arc<str>> = command.groups.iter().map(|group| Arc::from(group.as_str())).collect();
+    groups.sort();
+    groups.dedup();
+    let record = KeyRecord {
+        id: minted.id.clone(),
+        tenant: TenantId::new(&command.tenant),
+        agent: Arc::from(command.agent.as_str()),
+        groups,
+        hash: minted.hash,
+        created: now,
+        expires,
+        revoked: None,
+        replaced_by: None,
+    };
+    if !command.declare {
+        let store = open_store(&command.store).await?;
+        store.add_key(record.clone()).await.map_err(|error| failure(&error))?;
+    }
+    show_new(&minted.text, &record, command.json);
+    if command.declare && !command.json {
+        let err = Printer::new(To::Err);
+        err.line("\nIt is stored nowhere. In the configuration, under `identity.keys`:\n");
+        err.line(format!("  - {}", declaration(&record)));
+    }
+    Ok(())
+}
+
+async fn list(command: &KeysList) -> Result<(), Failure> {
+    let store = open_store(&command.store).await?;
+    let mut which = WhichKeys {
+        tenant: command.tenant.as_deref().map(TenantId::new),
+        agent: command.agent.as_deref().map(Arc::from),
+        after: None,
+        most: PAGE,
+    };
+    let now = Timestamp::now();
+    let (mut rows, mut objects) = (Vec::new(), Vec::new());
+    loop {
+        let page = store.keys(&which).await.map_err(|error| failure(&error))?;
+        which.after = page.last().map(|key| key.id.clone());
+        let is_last = page.len() < PAGE;
+        for key in &page {
+            if command.json {
+                objects.push(object(key, now));
+            } else {
+                rows.push(row(key, now));
+            }
+        }
+        if is_last {
+            break;
+        }
+    }
+    let out = Printer::new(To::Out);
+    if command.json {
+        out.line(Value::from(objects).to_string());
+    } else if rows.is_empty() {
+        Printer::new(To::Err).line("There are no keys. `tollgate keys create --agent NAME` makes one.");
+    } else {
+        table(&["ID", "AGENT", "TENANT", "GROUPS", "CREATED", "EXPIRES", "STATE"].map(str::to_owned), &rows);
+    }
+    Ok(())
+}
+
+async fn rotate(command: &KeysRotate) -> Result<(), Failure> {
+    let store = open_store(&command.store).await?;
+    let old = found(&*store, &command.id).await?;
+    let now = Timestamp::now();
+    let expires = match command.expires {
+        Some(expires) => Some(expires.from(now)),
+        None => old.expires.map(|expires| now.after(expires.since(old.created))),
+    };
+    if expires.is_some_and(|expires| expires <= now) {
+        return Err(Failure::usage("--expires: this time is over"));
+    }
+    let minted = mint()?;
+    let new = KeyRecord {
+        id: minted.id.clone(),
+        hash: minted.hash,
+        created: now,
+        expires,
+        revoked: None,
+        replaced_by: None,
+        ..old
+    };
+    let until = now.after(command.overlap);
+    let old = store.rotate_key(&KeyId::new(&command.id), new.clone(), until).await;
+    let old = old.map_err(|error| failure(&error))?;
+    show_new(&minted.text, &new, command.json);
+    if !command.json
+        && let Some(expires) = old.expires
+    {
+        let id = safe(old.id.as_str());
+        Printer::new(To::Err).line(format!("The old key {id} stays good until {expires}."));
+    }
+    Ok(())
+}
+
+async fn revoke(command: &KeysRevoke) -> Result<(), Failure> {
+    let store = open_store(&command.store).await?;
+    let id = KeyId::new(&command.id);
+    let key = store.revoke_key(&id, Timestamp::now()).await.map_err(|error| match error {
+        tollgate_store::StoreError::NoSuchKey => no_such_key(&command.id),
+        error => failure(&error),
+    })?;
+    let out = Printer::new(To::Out);
+    if command.json {
+        out.line(object(&key, Timestamp::now()).to_string());
+    } else {
+        out.line(format!(
+            "{} {} of {} is revoked",
+            out.green("ok:"),
+            safe(key.id.as_str()),
+            safe(&key.agent)
+        ));
+    }
+    Ok(())
+}
+
+fn hash(command: &KeysHash) -> Result<(), Failure> {
+    let mut text = String::new();
+    let read = std::io::stdin().take(INPUT_BYTES_MAX).read_to_string(&mut text);
+    let text = Secret::new(text);
+    read.map_err(|error| Failure::failed(format!("standard input cannot be read: {error}")))?;
+    let key = text.expose().trim();
+    let Some(hash) = key::hash(key) else {
+        return Err(Failure::usage(
+            "what is on standard input is no API key: a character is missing or another than it was",
+        ));
+    };
+    let out = Printer::new(To::Out);
+    if command.json {
+        let id = key::id(key).map(|id| id.as_str().to_owned());
+        out.line(json!({ "sha256": hash.to_string(), "id": id }).to_string());
+    } else {
+        out.line(hash.to_string());
+    }
+    Ok(())
+}
+
+/// Refuses a tenant that the configuration does not have, and says if it asks nobody for a key.
+pub(crate) fn check_tenant(store: &StoreArgs, tenant: &str) -> Result<(), Failure> {
+    let Some(file) = &store.config else {
+        return names::check(tenant).map_err(|bad| Failure::usage(format!("--tenant: {bad}")));
+    };
+    // What is wrong with it is said where the store is opened.
+    let Ok(config) = serve::read(file) else { return Ok(()) };
+    if !config.tenants.iter().any(|known| known.id.as_str() == tenant) {
+        let known: Vec<&str> = config.tenants.iter().map(|tenant| tenant.id.as_str()).collect();
+        let known = known.join(", ");
+        return Err(Failure::usage(format!(
+            "--tenant: the configuration has no tenant {tenant:?}; it has {known}"
+        )));
+    }
+    if config.identity.is_off() {
+        let err = Printer::new(To::Err);
+        let text = "the configuration has no `identity`: nobody is asked for a key until it has (`identity: {}` is enough)";
+        err.line(format!("{} {text}", err.bold("note:")));
+    }
+    Ok(())
+}
+
+async fn found(store: &dyn Store, id: &str) -> Result<KeyRecord, Failure> {
+    let key = store.key(&KeyId::new(id)).await.map_err(|error| failure(&error))?;
+    key.ok_or_else(|| no_such_key(id))
+}
+
+fn no_such_key(id: &str) -> Failure {
+    Failure::usage(format!("there is no key {id:?}; `tollgate keys list` shows their ids"))
+}
+
+fn mint() -> Result<MintedKey, Failure> {
+    key::mint().map_err(|error| Failure::failed(error.to_string()))
+}
+
+/// Shows a new key, this once: the key alone on standard output, so that it can be piped to where it belongs.
+fn show_new(text: &Secret, record: &KeyRecord, as_json: bool) {
+    let out = Printer::new(To::Out);
+    if as_json {
+        let mut object = object(record, record.created);
+        object["key"] = text.expose().into();
+        object["sha256"] = record.hash.to_string().into();
+        out.line(object.to_string());
+        return;
+    }
+    out.line(text.expose());
+    let err = Printer::new(To::Err);
+    let (id, agent) = (safe(record.id.as_str()), safe(&record.agent));
+    let ends = record.expires.map_or_else(|| "does not expire".to_owned(), |at| format!("expires at {at}"));
+    err.line(format!("The key {} of {agent} {ends}. It is shown this once.", err.bold(&id)));
+}
+
+/// The line that declares a key in a configuration. JSON is YAML.
+fn declaration(record: &KeyRecord) -> String {
+    let mut parts = vec![
+        ("id", json!(record.id.as_str())),
+        ("agent", json!(&*record.agent)),
+        ("tenant", json!(record.tenant.as_str())),
+    ];
+    if !record.groups.is_empty() {
+        parts.push(("groups", record.groups.iter().map(|group| &**group).collect()));
+    }
+    parts.push(("sha256", json!(record.hash.to_string())));
+    if let Some(expires) = record.expires {
+        parts.push(("expires", json!(expires.to_string())));
+    }
+    let parts: Vec<String> = parts.into_iter().map(|(key, value)| format!("{key}: {value}")).collect();
+    format!("{{ {} }}", parts.join(", "))
+}
+
+fn object(key: &KeyRecord, now: Timestamp) -> Value {
+    let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
+    json!({
+        "id": key.id.as_str(),
+        "agent": &*key.agent,
+        "tenant": key.tenant.as_str(),
+        "groups": key.groups.iter().map(|group| &**group).collect::<Vec<_>>(),
+        "created": key.created.to_string(),
+        "expires": time(key.expires),
+        "revoked": time(key.revoked),
+        "replacedBy": key.replaced_by.as_ref().map(KeyId::as_str),
+        "good": key.is_good(now),
+    })
+}
+
+fn row(key: &KeyRecord, now: Timestamp) -> Vec<String> {
+    let state = match (&key.revoked, &key.replaced_by) {
+        (Some(_), _) => "revoked".to_owned(),
+        _ if !key.is_good(now) => "expired".to_owned(),
+        (None, Some(by)) => format!("replaced by {}", by.as_str()),
+        (None, None) => "good".to_owned(),
+    };
+    let groups = if key.groups.is_empty() { "-".to_owned() } else { key.groups.join(",") };
+    let expires = key.expires.map_or_else(|| "never".to_owned(), |at| at.to_string());
+    [key.id.as_str(), &key.agent, key.tenant.as_str(), &groups, &key.created.to_string(), &expires, &state]
+        .map(safe)
+        .to_vec()
+}
+
+/// Prints rows under a head, each column as wide as its widest text.
+pub(crate) fn table(head: &[String], rows: &[Vec<String>]) {
+    let widths: Vec<usize> = (0..head.len())
+        .map(|nth| {
+            rows.iter().map(|row| row[nth].chars().count()).chain([head[nth].len()]).max().unwrap_or(0)
+        })
+        .collect();
+    let line = |row: &[String]| {
+        let cells = row.iter().zip(&widths).map(|(text, width)| format!("{text:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    let out = Printer::new(To::Out);
+    out.line(out.bold(&line(head)));
+    for row in rows {
+        out.line(line(row));
+    }
+}

@@ -1,0 +1,159 @@
+//! `tollgate keys` and `tollgate revocations`, with a store in a folder and no gateway.
+
+use std::io::Write as _;
+use std::process::{Output, Stdio};
+
+use serde_json::Value;
+
+use crate::support::{Folder, run, stderr, stdout, tollgate};
+
+const CONFIG: &str = "identity: {}\nservers: { notes: { command: 'true' } }\ntenants: { acme: {} }\n";
+
+struct Bench {
+    folder: Folder,
+    config: String,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = Folder::new();
+        let config = folder.write("tollgate.yaml", CONFIG);
+        Self { folder, config }
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        let _ = &self.folder;
+        run(&[args, &["-c", &self.config]].concat())
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        let output = self.run(&[args, &["--json"]].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        serde_json::from_str(&stdout(&output)).expect("JSON")
+    }
+}
+
+fn hash_of(key: &str) -> Output {
+    let mut command = tollgate();
+    command.args(["keys", "hash"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary starts");
+    child.stdin.take().expect("stdin").write_all(key.as_bytes()).expect("written");
+    child.wait_with_output().expect("the binary ends")
+}
+
+#[test]
+fn a_key_lives_from_create_to_revoke() {
+    let bench = Bench::new();
+    let args = [
+        "keys",
+        "create",
+        "--agent",
+        "support-bot",
+        "--tenant",
+        "acme",
+        "--group",
+        "support",
+        "--expires",
+        "90d",
+    ];
+    let output = bench.run(&args);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let key = stdout(&output).trim().to_owned();
+    assert!(key.starts_with("tg_") && key.len() == 65, "{key}");
+    assert!(
+        stderr(&output).contains("shown this once") && !stderr(&output).contains(&key),
+        "{}",
+        stderr(&output)
+    );
+
+    let listed = stdout(&bench.run(&["keys", "list"]));
+    for word in ["support-bot", "acme", "support", "good"] {
+        assert!(listed.contains(word), "{word} is missing in:\n{listed}");
+    }
+    assert!(!listed.contains(&key[16..]), "the secret is nowhere");
+    let old = bench.json(&["keys", "list"])[0]["id"].as_str().expect("an id").to_owned();
+
+    let new = bench.json(&["keys", "rotate", &old, "--overlap", "1h"]);
+    assert_eq!((&new["agent"], &new["tenant"]), (&"support-bot".into(), &"acme".into()));
+    assert_ne!(new["key"], key);
+    let again = bench.run(&["keys", "rotate", &old]);
+    assert!(!again.status.success() && stderr(&again).contains("rotated before"), "{}", stderr(&again));
+    let keys = bench.json(&["keys", "list", "--agent", "support-bot"]);
+    let before = keys.as_array().expect("a list").iter().find(|key| key["id"] == *old).expect("the old one");
+    assert_eq!((&before["good"], &before["replacedBy"]), (&true.into(), &new["id"]));
+
+    assert!(bench.run(&["keys", "revoke", &old]).status.success());
+    let listed = stdout(&bench.run(&["keys", "list"]));
+    assert!(listed.contains("revoked"), "{listed}");
+    let unknown = bench.run(&["keys", "revoke", "nobody"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(stderr(&unknown).contains("there is no key"), "{}", stderr(&unknown));
+}
+
+#[test]
+fn what_could_not_be_is_not_created() {
+    let bench = Bench::new();
+    for (args, said) in [
+        (&["--agent", "local"][..], "gateway's own names"),
+        (&["--agent", "a", "--tenant", "nowhere"], "no tenant \"nowhere\"; it has default, acme"),
+        (&["--agent", "a", "--expires", "1999-01-01T00:00:00Z"], "over"),
+        (&["--agent", "a", "--expires", "soon"], "write 90d"),
+        (&["--agent", "a", "--group", ""], "not empty"),
+    ] {
+        let output = bench.run(&[&["keys", "create"], args].concat());
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(said), "{args:?}: {}", stderr(&output));
+    }
+    assert_eq!(bench.json(&["keys", "list"]), serde_json::json!([]));
+    let nowhere = run(&["keys", "list"]);
+    assert_eq!(nowhere.status.code(), Some(2), "{}", stderr(&nowhere));
+}
+
+#[test]
+fn a_key_is_declared_by_its_digest() {
+    let output =
+        run(&["keys", "create", "--declare", "--agent", "ci bot", "--group", "g", "--expires", "1d"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let key = stdout(&output);
+    let digest = stdout(&hash_of(&key));
+    assert_eq!(digest.trim().len(), 64, "{digest}");
+    let said = stderr(&output);
+    let line = said.lines().find(|line| line.contains("- {")).expect("a declaration");
+    assert!(line.contains(digest.trim()), "{line}");
+    let folder = Folder::new();
+    let config = format!("identity:\n  keys:\n  {line}\nservers: {{ a: {{ command: 'true' }} }}\n");
+    let file = folder.write("tollgate.yaml", &config);
+    let checked = run(&["check", &file]);
+    assert!(checked.status.success(), "{}", stderr(&checked));
+    let wrong = hash_of(&key.replace("tg_", "tg-"));
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(!stderr(&wrong).contains(key.trim()), "{}", stderr(&wrong));
+}
+
+#[test]
+fn revocations_are_added_listed_and_removed() {
+    let bench = Bench::new();
+    let token = ["--issuer", "https://idp.example", "--token", "t1"];
+    assert!(bench.run(&[&["revocations", "add", "--for", "12h"], &token[..]].concat()).status.success());
+    let user = bench.json(&["revocations", "add", "--user", "okta:ada", "--tenant", "acme"]);
+    assert_eq!(
+        (&user["what"], &user["tenant"], &user["until"]),
+        (&"user".into(), &"acme".into(), &Value::Null)
+    );
+    assert_eq!(bench.json(&["revocations", "list"]).as_array().map(Vec::len), Some(2));
+    let listed = stdout(&bench.run(&["revocations", "list"]));
+    assert!(listed.contains("okta:ada") && listed.contains("for good"), "{listed}");
+    assert!(bench.run(&[&["revocations", "remove"], &token[..]].concat()).status.success());
+    let again = bench.run(&[&["revocations", "remove"], &token[..]].concat());
+    assert!(stderr(&again).contains("is not taken back"), "{}", stderr(&again));
+    for args in [
+        &["--user", "a", "--agent", "b"][..],
+        &["--token", "t"],
+        &["--issuer", "i"],
+        &[],
+        &["--user", "a", "--tenant", "x"],
+    ] {
+        let output = bench.run(&[&["revocations", "add"], args].concat());
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", stderr(&output));
+    }
+}
