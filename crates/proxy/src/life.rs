@@ -87,7 +87,7 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
     };
     match &sent {
         Sent::Response(message) if is_final(inbound, message, route.link()) => {
-            respond(gateway, inbound, server, &route, message)
+            respond(gateway, inbound, &resolved, &route, message)
         }
         // What is rare, on the heap.
         _ => Box::pin(go_on(gateway, inbound, &resolved, route, sent)).await,
@@ -132,7 +132,7 @@ async fn go_on(
             (Era::Legacy, Era::Modern) if asks_for_urls(&message) => {
                 return input::urls(gateway, inbound, server, route.link(), &message);
             }
-            _ => return respond(gateway, inbound, server, &route, &message),
+            _ => return respond(gateway, inbound, resolved, &route, &message),
         };
     }
 }
@@ -181,10 +181,14 @@ pub(crate) async fn attempt(
 fn respond(
     gateway: &Gateway,
     inbound: &Inbound,
-    server: &ServerId,
+    resolved: &resolve::Resolved,
     route: &Route,
     message: &Message,
 ) -> Result<Reply, Refusal> {
+    let server = resolved.server().id();
+    if gateway.policing().is_on() {
+        tasks::remember_tool(gateway, inbound, resolved, route.link(), message);
+    }
     if tasks::is_created(inbound, message, route.link()) {
         return tasks::created(gateway, inbound, server, route, message);
     }

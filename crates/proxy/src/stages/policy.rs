@@ -230,10 +230,15 @@ fn by_set(
             What::Get { native, arguments: if is_get { arguments_of(inbound) } else { None } }
         }
         // About a server, or a task of it, as a whole.
-        _ => {
+        key => {
+            let task = key.as_ref().map(|(_, native)| native.as_str());
             return match look(gateway, caller, inbound.endpoint.name(), server) {
-                Some((permit, _)) => Ok(permit),
-                None => Err(unknown(inbound, resolved)),
+                Some((permit, view))
+                    if task.is_none_or(|task| shows_task(gateway, resolved, caller, task, &view)) =>
+                {
+                    Ok(permit)
+                }
+                _ => Err(unknown(inbound, resolved)),
             };
         }
     };
@@ -290,6 +295,13 @@ fn refuse(
     .emit();
     let refusal = if is_hidden { unknown(inbound, resolved) } else { denied(decision, kind).of(server) };
     refusal.under(request_id)
+}
+
+/// Whether a caller may still follow a task: it is as the tool that was called. Of the oldest tasks of very many that tool
+/// is not remembered any more.
+fn shows_task(gateway: &Gateway, resolved: &Resolved, caller: &Caller, task: &str, view: &View) -> bool {
+    let tool = gateway.tasks().tool_of(caller, resolved.server().id(), task);
+    tool.is_none_or(|tool| view.shows(ListKind::Tools, &tool))
 }
 
 fn arguments_of(inbound: &Inbound) -> Option<(&[u8], Span)> {

@@ -26,10 +26,11 @@ mod support;
 mod waits;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use tollgate_catalog::Item;
 use tollgate_mcp::{JsonKind, Message, Span, find, methods, text};
-use tollgate_model::{Code, Era, Refusal, Revision, ServerId, Stage};
+use tollgate_model::{Caller, Code, Era, Refusal, Revision, ServerId, Stage};
 use tollgate_upstream::{Link, UpstreamError};
 
 use crate::bridge::{self, Answered, Round};
@@ -43,7 +44,7 @@ use crate::stages::{Resolved, Route, policy, resolve, route};
 
 use collect::Collectors;
 pub(crate) use follow::{Followed, to_end as follow};
-use owners::{Key, Owners};
+use owners::{Key, Owned, Owners};
 pub(crate) use plan::{Plan, plan};
 use rate::Rate;
 pub(crate) use relate::{answer as answer_of_task, notification, question, speaks_of_a_task};
@@ -56,6 +57,8 @@ use waits::Waits;
 pub(crate) struct Tasks {
     collectors: Collectors,
     owners: Owners,
+    /// Which tool was called that became the task, where policies are configured.
+    tools: Owners<Arc<str>>,
     rate: Rate,
     support: TaskSupport,
     waits: Waits,
@@ -70,6 +73,11 @@ impl Tasks {
     /// A server's tools are others now.
     pub(crate) fn tools_changed(&self, server: &ServerId) {
         self.support.changed(server);
+    }
+
+    /// The tool that was called and became a caller's task, as far as it is remembered.
+    pub(crate) fn tool_of(&self, caller: &Caller, server: &ServerId, native: &str) -> Option<Arc<str>> {
+        self.tools.of(caller, server, native)
     }
 
     /// How many tasks the gateway follows, or keeps questions of.
@@ -237,6 +245,28 @@ pub(crate) fn created(
         .map_err(|refusal| refusal.of(server.name()))
 }
 
+/// Remembers which tool a task was made by, so that whoever may use the tool no more may not use the task either.
+pub(crate) fn remember_tool(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    resolved: &Resolved,
+    link: &Link,
+    message: &Message,
+) {
+    let era = if is_created(inbound, message, link) {
+        link.era()
+    } else if is_augmented(inbound) {
+        Era::Legacy
+    } else {
+        return;
+    };
+    if let (Some(native), Some(tool)) = (created_id(message, era), resolved.native()) {
+        let known_max = inbound.snapshot.settings.tasks.known_max;
+        let key = Key::new(&inbound.caller, resolved.server().id(), &native);
+        gateway.tasks().tools.remember(key, Arc::from(tool), known_max);
+    }
+}
+
 /// Remembers the task that a client of 2025-11-25 asked for as the caller's, for the sake of lists and notifications.
 pub(crate) fn remember(gateway: &Gateway, inbound: &Inbound, server: &ServerId, message: &Message) {
     if is_augmented(inbound)
@@ -244,7 +274,7 @@ pub(crate) fn remember(gateway: &Gateway, inbound: &Inbound, server: &ServerId, 
     {
         let known_max = inbound.snapshot.settings.tasks.known_max;
         let key = Key::new(&inbound.caller, server, &native);
-        gateway.tasks().owners.remember(key, inbound.progress_token(), known_max);
+        gateway.tasks().owners.remember(key, Owned::new(inbound.progress_token()), known_max);
     }
 }
 

@@ -12,20 +12,20 @@ use tollgate_model::{Caller, PrincipalId, ServerId, TenantId};
 
 use crate::shares;
 
-/// The tasks that legacy servers made for callers, the newest so many of them.
-#[derive(Debug, Default)]
-pub(crate) struct Owners(Mutex<State>);
+/// What is known of tasks that servers made for callers, the newest so many of them.
+#[derive(Debug)]
+pub(crate) struct Owners<T = Owned>(Mutex<State<T>>);
 
-#[derive(Debug, Default)]
-struct State {
-    of: HashMap<TenantId, Tasks>,
+#[derive(Debug)]
+struct State<T> {
+    of: HashMap<TenantId, Tasks<T>>,
     count: usize,
 }
 
 /// Those of one tenant.
-#[derive(Debug, Default)]
-struct Tasks {
-    known: HashMap<Key, Owned>,
+#[derive(Debug)]
+struct Tasks<T> {
+    known: HashMap<Key, T>,
     oldest_first: VecDeque<Key>,
 }
 
@@ -56,14 +56,26 @@ impl Key {
     }
 }
 
-impl Owners {
+impl<T> Default for Owners<T> {
+    fn default() -> Self {
+        Self(Mutex::new(State { of: HashMap::new(), count: 0 }))
+    }
+}
+
+impl Owned {
+    /// The progress token is copied, since it shares the buffer of a whole request.
+    pub(crate) fn new(progress: Option<Bytes>) -> Self {
+        Self { progress: progress.map(|token| Bytes::copy_from_slice(&token)) }
+    }
+}
+
+impl<T: Clone> Owners<T> {
     /// Remembers a caller's task. When there are more than `known_max`, the oldest of the tenant with the most of them is
     /// forgotten: it can still be used, but no list or notification shows it.
-    pub(crate) fn remember(&self, key: Key, progress: Option<Bytes>, known_max: usize) {
+    pub(crate) fn remember(&self, key: Key, owned: T, known_max: usize) {
         let mut state = self.lock();
-        // Copied, since the token shares the buffer of a whole request.
-        let owned = Owned { progress: progress.map(|token| Bytes::copy_from_slice(&token)) };
-        let tasks = state.of.entry(key.tenant.clone()).or_default();
+        let empty = || Tasks { known: HashMap::new(), oldest_first: VecDeque::new() };
+        let tasks = state.of.entry(key.tenant.clone()).or_insert_with(empty);
         if tasks.known.insert(key.clone(), owned).is_none() {
             tasks.oldest_first.push_back(key);
             state.count += 1;
@@ -79,11 +91,11 @@ impl Owners {
     }
 
     /// What is known of a caller's task; none if it is not known to be the caller's.
-    pub(crate) fn of(&self, caller: &Caller, server: &ServerId, native: &str) -> Option<Owned> {
+    pub(crate) fn of(&self, caller: &Caller, server: &ServerId, native: &str) -> Option<T> {
         self.lock().of.get(caller.tenant())?.known.get(&Key::new(caller, server, native)).cloned()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -114,9 +126,9 @@ mod tests {
 
     #[test]
     fn a_task_is_its_owners_and_the_oldest_are_forgotten() {
-        let owners = Owners::default();
+        let owners = Owners::<Owned>::default();
         let (alice, other, server) = (caller("alice"), server("t"), server("s"));
-        let remember = |native| owners.remember(Key::new(&alice, &server, native), None, 2);
+        let remember = |native| owners.remember(Key::new(&alice, &server, native), Owned::default(), 2);
         remember("1");
         remember("1");
         remember("2");
