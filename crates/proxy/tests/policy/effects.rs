@@ -115,3 +115,29 @@ async fn a_filtered_list_is_its_readers_alone_and_otherwise_as_the_server_wrote_
     let nobody = world.modern("bob", "/mcp").ask("tools/list", json!({})).await;
     assert_eq!(nobody.body["result"]["cacheScope"], "private", "what is empty for one is not for another");
 }
+
+#[tokio::test]
+async fn a_task_may_be_followed_for_as_long_as_its_tool_may_be_used() {
+    let shop = Shop::modern(&["later", "open"]).await;
+    let permit = |tool: &str| {
+        format!("permit(principal in Agent::\"ann\", action == Action::\"shop__{tool}\", resource);")
+    };
+    let world = World::new(vec![server("shop", &shop)], vec![], &permit("later")).await;
+    for path in ["/mcp", "/mcp/shop"] {
+        let ann = world.modern("ann", path);
+        let name = if path == "/mcp" { "shop__later" } else { "later" };
+        let made = ann.call(name, json!({})).await;
+        let id =
+            made.body["result"]["taskId"].as_str().unwrap_or_else(|| panic!("no task: {made:?}")).to_owned();
+        let get = |id: String| ann.ask("tasks/get", json!({"taskId": id}));
+        assert!(get(id.clone()).await.is_ok());
+        world.enforce(&permit("open")).await.unwrap();
+        let asked = shop.asked("tasks/get");
+        let told = get(id.clone()).await;
+        assert_eq!(told.code(), "unknown_task");
+        assert_eq!(told.alike(&id), get("nonsuch".to_owned()).await.alike("nonsuch"));
+        assert_eq!(shop.asked("tasks/get"), asked);
+        world.enforce(&permit("later")).await.unwrap();
+        assert!(get(id).await.is_ok());
+    }
+}

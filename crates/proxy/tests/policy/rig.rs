@@ -226,7 +226,8 @@ impl Client {
         let body = message.map_or_else(String::new, |(method, mut params)| {
             if self.modern {
                 params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!("2026-07-28");
-                params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
+                params["_meta"]["io.modelcontextprotocol/clientCapabilities"] =
+                    json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
             }
             json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params}).to_string()
         });
@@ -235,7 +236,8 @@ impl Client {
             request = request.header("mcp-protocol-version", "2026-07-28");
             request = request.header("mcp-method", message["method"].as_str().unwrap());
             let params = &message["params"];
-            if let Some(name) = params["name"].as_str().or(params["uri"].as_str()) {
+            let name = params["name"].as_str().or(params["uri"].as_str()).or(params["taskId"].as_str());
+            if let Some(name) = name {
                 request = request.header("mcp-name", name);
             }
         }

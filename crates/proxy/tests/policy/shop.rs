@@ -88,8 +88,10 @@ async fn answer(
     opened: &Mutex<Vec<(mpsc::Sender<String>, Value)>>,
 ) -> Answer {
     let capabilities = json!({"tools": {"listChanged": true}, "prompts": {}, "completions": {},
-        "resources": {"subscribe": true}});
+        "resources": {"subscribe": true}, "extensions": {"io.modelcontextprotocol/tasks": {}}});
     let result = |result: &Value| json_answer(&response(request, result));
+    let task = json!({"resultType": "task", "taskId": "t-1", "status": "working",
+        "createdAt": "2026-11-25T00:00:00Z", "lastUpdatedAt": "2026-11-25T00:00:00Z", "ttlMs": 60_000});
     let list = |member: &str, items: Value| {
         let mut list = json!({"resultType": "complete", "ttlMs": 60_000, "cacheScope": "public"});
         list[member] = items;
@@ -130,6 +132,12 @@ async fn answer(
         (_, "tools/call") if tools.iter().all(|tool| tool["name"] != request.tool()) => {
             json_answer(&json!({"jsonrpc": "2.0", "id": request.body["id"],
                 "error": {"code": -32602, "message": "the shop's own words for no such tool"}}))
+        }
+        (_, "tools/call") if request.tool() == "later" => result(&task),
+        (_, "tasks/get") => {
+            let mut task = task;
+            task["resultType"] = json!("complete");
+            result(&task)
         }
         (_, "tools/call") => {
             let said = request.body["params"]["arguments"].to_string();
