@@ -56,6 +56,14 @@ impl Memory {
         Self { state: Mutex::new(state), head: watch::Sender::new(0), feed_max: feed_max.max(1) }
     }
 
+    /// Puts keys into a store that nobody uses yet, without a word of each in the feed.
+    pub fn load(&self, keys: impl IntoIterator<Item = KeyRecord>) {
+        let mut state = self.state();
+        for key in keys {
+            state.put(key);
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -173,3 +173,29 @@ async fn nothing_to_follow_is_no_problem() {
     assert_eq!(follower.confirmed(), Confirmed::Now);
     assert_eq!((follower.age(), follower.problem(), follower.follows()), (None, None, false));
 }
+
+/// A change among 100,000 keys is taken in by copying a few of them.
+#[tokio::test]
+async fn many_keys_do_not_slow_a_change_down() {
+    let memory = Arc::new(Memory::default());
+    let key = |number: u32| {
+        let mut hash = [0; 32];
+        hash[..4].copy_from_slice(&number.to_be_bytes());
+        KeyRecord { id: KeyId::new(&number.to_string()), hash: KeyHash(hash), ..key(0) }
+    };
+    memory.load((0..100_000).map(key));
+    let follower = Follower::follow(memory.clone(), FollowerSettings::default());
+    assert!(follower.settled(Duration::from_mins(1)).await);
+    let before = follower.now();
+    let mut changes = follower.changes();
+    let begun = Instant::now();
+    for number in 0..100 {
+        memory.revoke_key(&KeyId::new(&number.to_string()), Timestamp::from_ms(1)).await.expect("revoked");
+        while follower.now().key_of(&KeyId::new(&number.to_string())).is_some_and(|key| key.revoked.is_none())
+        {
+            changes.changed().await.expect("the follower lives");
+        }
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!((before.keys_len(), follower.now().keys_len()), (100_000, 100_000));
+}
