@@ -15,6 +15,7 @@ Examples:
   tollgate serve --config claude_desktop_config.json
   tollgate check tollgate.yaml                   say what would be served, or all that is wrong
   tollgate keys create -c tollgate.yaml --agent support-bot
+  tollgate policy check -c tollgate.yaml         say what is wrong with the policies
   tollgate tools list http://127.0.0.1:8080/mcp  see the tools of any MCP endpoint
   tollgate connect http://127.0.0.1:8080/mcp     for clients that can only start a process
 

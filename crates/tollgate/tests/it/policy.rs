@@ -4,7 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
+use bytes::Bytes;
 use serde_json::Value;
+use tollgate_backends::{Bounds, Place};
+use tollgate_model::{KeyHash, KeyId, KeyRecord, ServerName, TenantId, Timestamp};
+use tollgate_store::{Definitions, DefinitionsOf, List};
 
 use crate::support::{Folder, calendar, run, stderr, stdout};
 
@@ -341,4 +345,73 @@ fn without_a_catalogue_and_without_a_gateway_the_command_says_what_to_do() {
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     assert!(stderr(&output).contains("policy snapshot"), "{}", stderr(&output));
     assert!(!folder.path(".tollgate").exists(), "asking makes no store");
+}
+
+#[test]
+fn an_operators_rule_about_a_tenant_that_is_not_there_is_told() {
+    let bank = Bank::new();
+    bank.replace(
+        "operator.cedar",
+        "forbid (principal, action ==",
+        "forbid (principal in Tenant::\"defualt\", action ==",
+    );
+    let output = bank.run("check", &[]);
+    assert_eq!(output.status.code(), Some(78), "{}", stdout(&output));
+    assert!(stderr(&output).contains("did you mean `Tenant::\"default\"`?"), "{}", stderr(&output));
+}
+
+/// What a gateway keeps of its servers, and its keys, are what the commands work on when no catalogue is given.
+#[test]
+fn without_a_catalogue_what_the_gateway_keeps_is_taken() {
+    let folder = Folder::new();
+    folder.write(
+        "rules.cedar",
+        "permit (principal in AgentGroup::\"readers\", action in Action::\"read_only\", resource);\n",
+    );
+    let config = folder.write(
+        "tollgate.yaml",
+        "data_dir: state\nservers: { notes: { url: 'http://127.0.0.1:9/' } }\npolicy: { files: [rules.cedar] }\n",
+    );
+    let place = Place::File(folder.path("state").join("tollgate.db"));
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let store = tollgate_backends::open(&place, Bounds::default()).expect("a store");
+        store.prepare().await.expect("prepared");
+        let of = DefinitionsOf {
+            tenant: Some(TenantId::default()),
+            server: ServerName::new("notes").expect("a name"),
+            list: List::Tools,
+        };
+        let item = |text: &'static str| Bytes::from_static(text.as_bytes());
+        let items = vec![
+            item(r#"{"name":"find","inputSchema":{"type":"object"},"annotations":{"readOnlyHint":true}}"#),
+            item(r#"{"name":"burn","inputSchema":{"type":"object"}}"#),
+        ];
+        let now = Timestamp::now();
+        store.keep_definitions(&Definitions::new(of, items, now)).await.expect("kept");
+        let key = KeyRecord {
+            id: KeyId::new("k1"),
+            tenant: TenantId::default(),
+            agent: "bot".into(),
+            groups: vec!["readers".into()],
+            hash: KeyHash([7; 32]),
+            created: now,
+            expires: None,
+            revoked: None,
+            replaced_by: None,
+        };
+        store.add_key(key).await.expect("added");
+    });
+    let checked = run(&["policy", "check", "-c", &config]);
+    assert!(checked.status.success(), "{}", stderr(&checked));
+    let output = run(&["policy", "what-can", "-c", &config, "key:k1", "--json"]);
+    let object = json(&output);
+    assert_eq!(object["known"], 2);
+    assert_eq!(object["tools"].as_array().map(Vec::len), Some(1));
+    assert_eq!(object["tools"][0]["tool"], "notes__find");
+    let output = run(&["policy", "who-can", "-c", &config, "notes__find"]);
+    assert!(stdout(&output).contains("k1 (agent bot)"), "{}", stdout(&output));
+    let output = run(&["policy", "snapshot", "-c", &config, "--stored"]);
+    let saved = json(&output);
+    assert_eq!(saved["tenants"]["default"]["notes"]["tools"][1]["name"], "burn");
 }

@@ -199,7 +199,7 @@ impl Meaning<'_> {
             data_dir: self.data_dir(section, root),
             store: self.store(section.store.as_ref(), &root.key("store")),
             environment: section.environment.as_deref().map(Arc::from),
-            policies: self.policies(section.policy.as_ref(), policies, &root.key("policy")),
+            policies: self.policies(section.policy.as_ref(), policies, ids, &root.key("policy")),
             files: Vec::new(),
             warnings: Vec::new(),
         }

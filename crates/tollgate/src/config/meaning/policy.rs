@@ -31,6 +31,8 @@ pub struct Policies {
     pub tenants: BTreeMap<TenantId, Vec<Source>>,
     /// The operator's forbids, which hold for every tenant.
     pub operator: Vec<Source>,
+    /// Every tenant of the configuration: there are no callers of others, so that a rule which names one is mistaken.
+    pub all_tenants: Vec<TenantId>,
 }
 
 impl Policies {
@@ -39,8 +41,7 @@ impl Policies {
         Sources {
             tenant: self.tenants.get(tenant).cloned().unwrap_or_default(),
             operator: self.operator.clone(),
-            // A tenant of which nothing is configured but who its callers are could be named too.
-            tenants: Vec::new(),
+            tenants: self.all_tenants.clone(),
         }
     }
 }
@@ -51,10 +52,11 @@ impl Meaning<'_> {
         &mut self,
         section: Option<&PolicySection>,
         others: BTreeMap<TenantId, Vec<Source>>,
+        all_tenants: Vec<TenantId>,
         place: &Place<'_>,
     ) -> Policies {
-        let mut policies =
-            Policies { are_configured: !others.is_empty(), tenants: others, operator: Vec::new() };
+        let are_configured = !others.is_empty();
+        let mut policies = Policies { are_configured, tenants: others, operator: Vec::new(), all_tenants };
         if let Some(section) = section {
             policies.are_configured = true;
             let own = self.policy_files(section.files.as_ref(), &place.key("files"));
