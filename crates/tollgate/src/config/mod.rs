@@ -35,7 +35,7 @@ use self::expand::Expander;
 use self::files::Files;
 use self::json::Syntax;
 use self::meaning::Meaning;
-use self::node::{Node, Place, Value, joined};
+use self::node::{Entry, Node, Place, Value, joined};
 use self::problem::{Problems, Severity as Level};
 use self::section::ConfigSection;
 
@@ -109,8 +109,35 @@ fn load_source(
         );
         return None;
     }
+    refuse_empty_switches(&root, problems);
     let section: ConfigSection = section_of(&mut root, schema(), problems)?;
     Some(Meaning { env, files, problems, format }.config(path, &section, &Place::root(&root)))
+}
+
+/// Refuses a key that switches security on by being there, but has no value: elsewhere that is as good as no key, and here
+/// would leave a gateway open that its operator meant to close.
+fn refuse_empty_switches(root: &Node, problems: &mut Problems) {
+    let mut refuse = |entry: &Entry, path: &str| {
+        if matches!(entry.value.value, Value::Null) {
+            let key = &entry.key;
+            let suggestion = match key.as_str() {
+                "tenants" => "name a tenant under it, or take the key out".to_owned(),
+                _ => format!("write `{key}: {{}}` to switch it on, or take the key out"),
+            };
+            let message = "nothing is written under this key, so it would have no effect".to_owned();
+            problems.add(Level::Error, entry.key_span, path, message, Some(suggestion));
+        }
+    };
+    for key in ["identity", "policy", "tenants"] {
+        if let Some(entry) = root.entry(key) {
+            refuse(entry, key);
+        }
+    }
+    for tenant in root.get("tenants").and_then(Node::entries).unwrap_or_default() {
+        if let Some(entry) = tenant.value.entry("policy") {
+            refuse(entry, &joined(&joined("tenants", &tenant.key), "policy"));
+        }
+    }
 }
 
 /// Compares a tree with its schema, takes out what is refused, and reads the rest. `None` only if there is an error among

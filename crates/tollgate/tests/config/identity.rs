@@ -16,6 +16,27 @@ fn without_the_section_identity_is_off_and_an_empty_one_turns_it_on() {
 }
 
 #[test]
+fn a_key_that_switches_security_on_needs_a_value() {
+    let servers = "servers: { a: { command: x } }\n";
+    for (written, place, help) in [
+        ("identity:\n", "1:1: identity", "`identity: {}`"),
+        ("identity: ~\n", "1:1: identity", "`identity: {}`"),
+        ("policy:\n", "1:1: policy", "`policy: {}`"),
+        ("tenants:\n", "1:1: tenants", "name a tenant"),
+        ("tenants:\n  acme:\n    policy:\n", "3:5: tenants.acme.policy", "`policy: {}`"),
+    ] {
+        let bench = yaml(&format!("{written}{servers}"));
+        let text = bench.bad("tollgate.yaml");
+        assert!(
+            text.contains(&format!("tollgate.yaml:{place}: nothing is written under this key")),
+            "{text}"
+        );
+        let shown = bench.load("tollgate.yaml").expect_err("it is refused").render(false);
+        assert!(shown.contains(help), "{shown}");
+    }
+}
+
+#[test]
 fn every_key_of_identity_reaches_its_setting() {
     let bench = yaml(&format!(
         "servers: {{ a: {{ command: x }} }}
