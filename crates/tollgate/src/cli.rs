@@ -8,6 +8,9 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+/// The configuration that a command takes where none is named.
+pub const CONFIG_FILE: &str = "tollgate.yaml";
+
 const AFTER_HELP: &str = "\
 Examples:
   tollgate demo                                  try it out, nothing else needed
@@ -172,7 +175,7 @@ impl Remote {
 /// Where stored state is: what a gateway on the same configuration uses
 #[derive(Debug, Args)]
 pub struct StoreArgs {
-    /// The gateway's configuration
+    /// The gateway's configuration [default: tollgate.yaml, where neither --data-dir nor DATABASE_URL is given]
     #[arg(long, short, value_name = "FILE", env = "TOLLGATE_CONFIG", hide_env_values = true)]
     pub config: Option<PathBuf>,
     /// Where state is kept, if not where the configuration says

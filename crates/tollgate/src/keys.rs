@@ -14,7 +14,7 @@ use crate::cli::keys::{Keys, KeysCreate, KeysHash, KeysList, KeysRevoke, KeysRot
 use crate::exit::Failure;
 use crate::out::{Printer, To, safe};
 use crate::serve;
-use crate::state::{failure, open_store};
+use crate::state::{config_file, failure, open_store};
 
 /// How many keys are read at once.
 const PAGE: usize = 500;
@@ -189,11 +189,11 @@ fn hash(command: &KeysHash) -> Result<(), Failure> {
 
 /// Refuses a tenant that the configuration does not have, and says if it asks nobody for a key.
 pub(crate) fn check_tenant(store: &StoreArgs, tenant: &str) -> Result<(), Failure> {
-    let Some(file) = &store.config else {
+    let Some(file) = config_file(store) else {
         return names::check(tenant).map_err(|bad| Failure::usage(format!("--tenant: {bad}")));
     };
     // What is wrong with it is said where the store is opened.
-    let Ok(config) = serve::read(file) else { return Ok(()) };
+    let Ok(config) = serve::read(&file) else { return Ok(()) };
     if !config.tenants.iter().any(|known| known.id.as_str() == tenant) {
         let known: Vec<&str> = config.tenants.iter().map(|tenant| tenant.id.as_str()).collect();
         let known = known.join(", ");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tollgate_backends::{Bounds, InvalidPlace, Place};
 use tollgate_store::{Follower, Store, StoreError};
 
-use crate::cli::StoreArgs;
+use crate::cli::{CONFIG_FILE, StoreArgs};
 use crate::config::{Config, DATABASE_URL, Env, ProcessEnv, StoreSettings, url_of_environment};
 use crate::exit::Failure;
 use crate::out::{Printer, To};
@@ -19,9 +19,9 @@ const START_MAX: Duration = Duration::from_secs(5);
 /// Opens the store that a gateway with the same configuration, data directory and environment uses. It has answered, and is
 /// of this program's version.
 pub(crate) async fn open_store(args: &StoreArgs) -> Result<Arc<dyn Store>, Failure> {
-    let (settings, data_dir) = match &args.config {
+    let (settings, data_dir) = match config_file(args) {
         Some(file) => {
-            let config = serve::read(file).map_err(|error| {
+            let config = serve::read(&file).map_err(|error| {
                 let text = error.render(Printer::new(To::Err).coloured());
                 Failure::config(format!("{} cannot be read\n\n{}", file.display(), text.trim_end()))
             })?;
@@ -37,12 +37,21 @@ pub(crate) async fn open_store(args: &StoreArgs) -> Result<Arc<dyn Store>, Failu
         settings.url_of_environment.is_some().then(PathBuf::new)
     }) else {
         return Err(Failure::usage(
-            "where is the gateway's state? Say --config FILE or --data-dir DIR, or set DATABASE_URL",
+            "where is the gateway's state? There is no tollgate.yaml in this folder: say --config FILE or --data-dir DIR, or \
+             set DATABASE_URL",
         ));
     };
     let store = open(&settings, &data_dir)?;
     store.prepare().await.map_err(|error| failure(&error))?;
     Ok(store)
+}
+
+/// The configuration that says where the store is: the one that is named, or, where nothing else says it, the usual one in
+/// the working folder.
+pub(crate) fn config_file(args: &StoreArgs) -> Option<PathBuf> {
+    let is_said = args.data_dir.is_some() || url_of_environment(ProcessEnv.var(DATABASE_URL)).is_some();
+    let usual = || Some(PathBuf::from(CONFIG_FILE)).filter(|file| !is_said && file.exists());
+    args.config.clone().or_else(usual)
 }
 
 /// How a command ends that a store did not do its part for.

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use tollgate_model::Timestamp;
 
+use super::CONFIG_FILE;
+
 const POLICY_HELP: &str = "\
 Every command reads the configuration for policies, tenants and what it says of servers. What tools servers have comes from
 a saved catalogue (--catalog FILE), which needs no server, or from what the gateway last saw of them.
@@ -41,7 +43,7 @@ pub enum Policy {
 #[derive(Debug, Args)]
 pub struct Basis {
     /// The configuration
-    #[arg(long, short, value_name = "FILE", env = "TOLLGATE_CONFIG", hide_env_values = true)]
+    #[arg(long, short, value_name = "FILE", env = "TOLLGATE_CONFIG", hide_env_values = true, default_value = CONFIG_FILE)]
     pub config: PathBuf,
     /// A saved catalogue of the servers' tools, instead of what the gateway last saw of them
     #[arg(long, value_name = "FILE")]
@@ -236,7 +238,7 @@ credential, but whatever servers write into their tools.";
 #[command(after_help = SNAPSHOT_HELP)]
 pub struct PolicySnapshot {
     /// The configuration
-    #[arg(long, short, value_name = "FILE", env = "TOLLGATE_CONFIG", hide_env_values = true)]
+    #[arg(long, short, value_name = "FILE", env = "TOLLGATE_CONFIG", hide_env_values = true, default_value = CONFIG_FILE)]
     pub config: PathBuf,
     /// Take what the gateway last saw of the servers instead of asking them
     #[arg(long)]

@@ -42,6 +42,33 @@ fn hash_of(key: &str) -> Output {
 }
 
 #[test]
+fn the_usual_configuration_in_the_working_folder_is_taken_where_nothing_else_is_said() {
+    let bench = Bench::new();
+    let here = |args: &[&str]| {
+        tollgate().args(args).current_dir(bench.folder.path("")).output().expect("the binary runs")
+    };
+    let made = here(&["keys", "create", "--agent", "bot", "--tenant", "acme"]);
+    assert!(made.status.success(), "{}", stderr(&made));
+    assert_eq!(bench.json(&["keys", "list"]).as_array().map(Vec::len), Some(1));
+    let other = here(&["keys", "create", "--agent", "bot", "--tenant", "nobody"]);
+    assert!(stderr(&other).contains("the configuration has no tenant"), "{}", stderr(&other));
+    for command in ["check", "schema"] {
+        let read = here(&["policy", command]);
+        assert!(stderr(&read).contains("the servers of tollgate.yaml"), "{}", stderr(&read));
+    }
+    // What is said counts: another folder has no keys.
+    let elsewhere = here(&["keys", "list", "--json", "--data-dir", "other"]);
+    assert!(!stdout(&elsewhere).contains("acme"), "{}", stdout(&elsewhere));
+
+    let nothing = Folder::new();
+    for (args, code) in [(&["keys", "list"][..], 2), (&["policy", "check"], 78)] {
+        let lost = tollgate().args(args).current_dir(nothing.path("")).output().expect("the binary runs");
+        assert_eq!(lost.status.code(), Some(code), "{}", stderr(&lost));
+        assert!(stderr(&lost).contains("tollgate.yaml"), "{}", stderr(&lost));
+    }
+}
+
+#[test]
 fn a_key_lives_from_create_to_revoke() {
     let bench = Bench::new();
     let args = [
