@@ -71,6 +71,11 @@ pub(crate) fn not_known(
     NotKnown { refusal: failure.refusal(), challenge: Some(challenge), retry_after_s }
 }
 
+/// The challenge to a caller who was let in, and whose proof was taken back before there was an answer.
+pub(crate) fn taken_back(settings: &IdentitySettings, resource: &str) -> String {
+    challenge(settings, resource, &settings.scopes, Some("invalid_token"), Why::Revoked.public())
+}
+
 /// The refusal of an operation for which a token was not granted. It names every scope that the operation needs, since a
 /// client asks for what it reads here.
 pub(crate) fn insufficient_scope(
@@ -157,6 +162,13 @@ mod tests {
         assert_eq!(expired.challenge, Some(expected));
         let away = not_known(&settings(), resource, &Failure::new(Why::IssuerAway), None);
         assert_eq!(away.challenge, None);
+    }
+
+    #[test]
+    fn who_was_let_in_before_is_told_where_to_go_too() {
+        let told = taken_back(&settings(), "https://a.example/mcp");
+        let where_to = "resource_metadata=\"https://a.example/.well-known/oauth-protected-resource/mcp\"";
+        assert!(told.contains(where_to) && told.contains("error=\"invalid_token\""), "{told}");
     }
 
     #[test]

@@ -168,6 +168,11 @@ impl Identity {
         challenge::insufficient_scope(&self.0.settings, resource, needed)
     }
 
+    /// `WWW-Authenticate` of a 401 to a caller who was let in, and whose proof was taken back before there was an answer.
+    pub fn taken_back(&self, resource: &str) -> String {
+        challenge::taken_back(&self.0.settings, resource)
+    }
+
     /// The protected resource metadata of an endpoint (RFC 9728), as JSON; none if there is no issuer to name.
     pub fn metadata(&self, resource: &str) -> Option<Bytes> {
         challenge::metadata(&self.0.settings, resource)

@@ -83,16 +83,28 @@ where
     } else {
         let path = path.strip_prefix(snapshot.public_prefix.as_str()).unwrap_or(path);
         match Address::read(path) {
-            Some(address) => match identify(gateway, &snapshot, &peer, &request, (host, address)).await {
-                Ok(who) => {
-                    let endpoint = place(&snapshot, &who.who().tenant, address);
-                    route(gateway, Arc::clone(&snapshot), who, endpoint, request, era).await
+            Some(address) => {
+                let resource = (!snapshot.identity.is_off())
+                    .then(|| address.resource(snapshot.base(gateway.bound(), host)));
+                match identify(gateway, &snapshot, &peer, &request, resource.as_deref()).await {
+                    Ok(who) => {
+                        let endpoint = place(&snapshot, &who.who().tenant, address);
+                        let mut response =
+                            route(gateway, Arc::clone(&snapshot), who, endpoint, request, era).await;
+                        // One who is known is told this only where the proof was taken back meanwhile.
+                        if let Some(resource) = resource
+                            && response.status() == StatusCode::UNAUTHORIZED
+                        {
+                            challenge(&mut response, &snapshot.identity.taken_back(&resource));
+                        }
+                        response
+                    }
+                    Err(not_known) => {
+                        intake::discard(request.into_body()).await;
+                        unknown(gateway, &not_known, era)
+                    }
                 }
-                Err(not_known) => {
-                    intake::discard(request.into_body()).await;
-                    unknown(gateway, &not_known, era)
-                }
-            },
+            }
             None => refused(gateway, &nowhere(), era, None),
         }
     };
@@ -108,21 +120,18 @@ where
     response
 }
 
-/// Who calls, by what the request says before its body, and by its connection.
+/// Who calls, by what the request says before its body, and by its connection. `resource`: none while identity is off.
 async fn identify<B>(
     gateway: &Gateway,
     snapshot: &Snapshot,
     peer: &Peer,
     request: &Request<B>,
-    (host, address): (&str, Address<'_>),
+    resource: Option<&str>,
 ) -> Result<Identified, NotKnown> {
     let source = client_address(peer, request.headers(), &snapshot.settings.trusted_proxies);
-    if snapshot.identity.is_off() {
-        return Ok(identify::local(gateway, Some(source)));
-    }
-    let resource = address.resource(snapshot.base(gateway.bound(), host));
+    let Some(resource) = resource else { return Ok(identify::local(gateway, Some(source))) };
     // On the heap: finding out may mean to ask somebody, and most often does not.
-    identify::over_http(gateway, snapshot, (peer, request.headers()), source, &resource).await
+    identify::over_http(gateway, snapshot, (peer, request.headers()), source, resource).await
 }
 
 async fn route<B>(
@@ -174,14 +183,19 @@ fn place(snapshot: &Snapshot, tenant: &TenantId, address: Address<'_>) -> Place 
 /// The answer to who is not let in.
 pub(crate) fn unknown(gateway: &Gateway, not_known: &NotKnown, era: Era) -> Response<Body> {
     let mut response = refused(gateway, &not_known.refusal, era, None);
-    let challenge = not_known.challenge.as_deref().and_then(|text| HeaderValue::from_str(text).ok());
-    if let Some(challenge) = challenge {
-        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    if let Some(text) = &not_known.challenge {
+        challenge(&mut response, text);
     }
     if let Some(seconds) = not_known.retry_after_s {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
+}
+
+fn challenge(response: &mut Response<Body>, text: &str) {
+    if let Ok(value) = HeaderValue::from_str(text) {
+        response.headers_mut().insert(WWW_AUTHENTICATE, value);
+    }
 }
 
 /// The endpoint of an address, which must be there.

@@ -13,7 +13,7 @@ use super::batch::{self, Batch};
 use super::body::Body;
 use super::call::{Call, Ended, First};
 use super::classify::{self, VersionHeader};
-use super::front::{empty, events, json, not_allowed, refused, served, unknown};
+use super::front::{empty, events, json, not_allowed, refused, served};
 use super::headers::{self, Accepts};
 use super::intake::{self, NotTaken};
 use super::resume;
@@ -224,7 +224,7 @@ async fn answer(gateway: Gateway, snapshot: &Snapshot, inbound: Inbound, accepts
 pub(crate) fn no_answer(gateway: &Gateway, ended: Ended, era: Era) -> Response<Body> {
     match ended {
         Ended::Cancelled => events(Body::empty()),
-        Ended::TakenBack => unknown(gateway, &identify::taken_back(), era),
+        Ended::TakenBack => refused(gateway, &identify::taken_back(), era, None),
     }
 }
 

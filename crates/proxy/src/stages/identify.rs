@@ -42,7 +42,7 @@ impl Identified {
 
     /// Whether the caller is still let in: what it sent took its time to come.
     pub(crate) fn check(&self, gateway: &Gateway) -> Result<(), Refusal> {
-        if gateway.was_taken_back(&self.who, self.as_of) { Err(taken_back().refusal) } else { Ok(()) }
+        if gateway.was_taken_back(&self.who, self.as_of) { Err(taken_back()) } else { Ok(()) }
     }
 }
 
@@ -69,12 +69,11 @@ pub(crate) async fn over_http(
     Ok(Identified { who, source: Some(source), as_of })
 }
 
-/// The answer to a request whose caller is no longer let in when it could be answered.
-pub(crate) fn taken_back() -> NotKnown {
+/// The answer to a request whose caller is no longer let in when it could be answered. Whoever knows its endpoint's address
+/// adds the challenge.
+pub(crate) fn taken_back() -> Refusal {
     let text = "what the request proved of its caller was taken back meanwhile";
-    let refusal = Refusal::new(Stage::Identity, Code::Unauthenticated, text);
-    let challenge = Some("Bearer error=\"invalid_token\"".to_owned());
-    NotKnown { refusal, challenge, retry_after_s: None }
+    Refusal::new(Stage::Identity, Code::Unauthenticated, text)
 }
 
 /// Whoever is at the other end of a connection that only this machine can open.
