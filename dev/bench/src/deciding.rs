@@ -33,6 +33,13 @@ pub(crate) struct Line {
 }
 
 impl Line {
+    /// A line whose aim is about the median.
+    pub(crate) fn of(what: &'static str, times: &Histogram<u64>, aim_us: f64) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "times are far below 2^52 ns")]
+        let at = |quantile| times.value_at_quantile(quantile) as f64 / 1_000.0;
+        Self { what, p50_us: at(0.5), p99_us: at(0.99), aim_us, is_p99: false }
+    }
+
     pub(crate) fn found_us(&self) -> f64 {
         if self.is_p99 { self.p99_us } else { self.p50_us }
     }
@@ -43,9 +50,7 @@ pub(crate) fn measure(is_quick: bool) -> Result<Vec<Line>> {
     let (many, some, few) = if is_quick { (20_000, 500, 3) } else { (500_000, 5_000, 10) };
     let mut lines = Vec::new();
     let mut add = |what, times: &Histogram<u64>, aim_us, is_p99| {
-        #[expect(clippy::cast_precision_loss, reason = "times are far below 2^52 ns")]
-        let at = |quantile| times.value_at_quantile(quantile) as f64 / 1_000.0;
-        lines.push(Line { what, p50_us: at(0.5), p99_us: at(0.99), aim_us, is_p99 });
+        lines.push(Line { is_p99, ..Line::of(what, times, aim_us) });
     };
 
     let constant =
@@ -104,7 +109,7 @@ fn timed(times: usize, mut one: impl FnMut() -> Result<()>) -> Result<Histogram<
     Ok(histogram)
 }
 
-fn nanos(time: Duration) -> u64 {
+pub(crate) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(1)
 }
 

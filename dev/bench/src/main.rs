@@ -9,6 +9,7 @@ mod fan;
 mod figures;
 mod hop;
 mod idle;
+mod knowing;
 mod load;
 mod machine;
 mod measure;
@@ -36,7 +37,7 @@ use figures::{Figures, median};
 use machine::Machine;
 use measure::{Durations, measure};
 use report::{Measured, Report};
-use rows::{DECIDING, IDLE, LISTENERS, PARKED, ROWS, Row};
+use rows::{DECIDING, IDLE, KNOWING, LISTENERS, PARKED, ROWS, Row};
 use targets::{Target, World};
 
 /// What a chore can fail with: it is told to a person, who reads it and acts.
@@ -102,7 +103,11 @@ enum Mode {
 }
 
 fn row_names() -> clap::builder::PossibleValuesParser {
-    ROWS.iter().map(|row| row.id).chain([IDLE, PARKED, LISTENERS, DECIDING]).collect::<Vec<_>>().into()
+    ROWS.iter()
+        .map(|row| row.id)
+        .chain([IDLE, PARKED, LISTENERS, KNOWING, DECIDING])
+        .collect::<Vec<_>>()
+        .into()
 }
 
 fn main() -> ExitCode {
@@ -175,6 +180,11 @@ fn bench(arguments: &Arguments) -> Result<()> {
         say::note(&format!("{LISTENERS}  Tollgate: {found:?}"));
         report.fan = Some(found);
     }
+    if chosen(arguments, KNOWING) {
+        let found = knowing::measure(arguments.quick).map_err(|why| why.to_string());
+        say::note(&format!("{KNOWING}  {found:?}"));
+        report.knowing = Some(found);
+    }
     if chosen(arguments, DECIDING) {
         let found = deciding::measure(arguments.quick).map_err(|why| why.to_string());
         say::note(&format!("{DECIDING}  {found:?}"));
@@ -231,7 +241,17 @@ fn run(
         row.rate_per_s = arguments.rate.map_or(row.rate_per_s, f64::from);
         rows.push(measure_row(row, world, wanted, rounds, durations, stop)?);
     }
-    Ok(Report { machine, durations, rounds, rows, idle: Vec::new(), parked: None, fan: None, deciding: None })
+    Ok(Report {
+        machine,
+        durations,
+        rounds,
+        rows,
+        idle: Vec::new(),
+        parked: None,
+        fan: None,
+        knowing: None,
+        deciding: None,
+    })
 }
 
 fn measure_idle(

@@ -6,6 +6,7 @@ use crate::deciding::{self, Line};
 use crate::fan::Fan;
 use crate::figures::{Figures, ratio};
 use crate::idle::Idle;
+use crate::knowing;
 use crate::machine::Machine;
 use crate::measure::Durations;
 use crate::parked::Parked;
@@ -22,6 +23,8 @@ pub(crate) struct Report {
     pub(crate) parked: Option<Result<Parked, String>>,
     /// The crowd that listens, if it was measured.
     pub(crate) fan: Option<Result<Fan, String>>,
+    /// What it costs to know a caller, if it was measured.
+    pub(crate) knowing: Option<Result<Vec<Line>, String>>,
     /// What policy costs, if it was measured.
     pub(crate) deciding: Option<Result<Vec<Line>, String>>,
 }
@@ -66,7 +69,9 @@ impl Report {
         let fan = self.fan.iter().filter_map(|fan| Some(format!("listeners: {}", fan.as_ref().err()?)));
         let deciding =
             self.deciding.iter().filter_map(|found| Some(format!("policy: {}", found.as_ref().err()?)));
-        rows.chain(idle).chain(parked).chain(fan).chain(deciding).collect()
+        let knowing =
+            self.knowing.iter().filter_map(|found| Some(format!("identity: {}", found.as_ref().err()?)));
+        rows.chain(idle).chain(parked).chain(fan).chain(knowing).chain(deciding).collect()
     }
 
     pub(crate) fn markdown(&self) -> String {
@@ -101,6 +106,9 @@ impl Report {
         self.write_idle(text);
         self.write_parked(text);
         self.write_fan(text);
+        if let Some(Ok(lines)) = &self.knowing {
+            knowing::table(text, lines);
+        }
         if let Some(Ok(lines)) = &self.deciding {
             deciding::table(text, lines);
         }
@@ -198,9 +206,11 @@ impl Report {
             );
             aims.push((aim, format!("{p99_ms:.1} ms"), p99_ms <= FAN_P99_MAX_MS));
         }
-        for line in self.deciding.iter().flatten().flatten() {
+        let knowing = self.knowing.iter().flatten().flatten().map(|line| ("identity", line));
+        let deciding = self.deciding.iter().flatten().flatten().map(|line| ("policy", line));
+        for (room, line) in knowing.chain(deciding) {
             let at = if line.is_p99 { "p99" } else { "p50" };
-            let aim = format!("policy, {}: at most {} µs at {at}", line.what, figure(line.aim_us));
+            let aim = format!("{room}, {}: at most {} µs at {at}", line.what, figure(line.aim_us));
             aims.push((aim, format!("{} µs", figure(line.found_us())), line.found_us() <= line.aim_us));
         }
         aims
@@ -374,6 +384,7 @@ mod tests {
                 sustained_per_s: 40,
                 upstream_streams: 1,
             })),
+            knowing: None,
             deciding: None,
         }
     }
