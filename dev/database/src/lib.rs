@@ -10,6 +10,7 @@ use std::fs;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, chown};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -25,6 +26,8 @@ const START_MAX: Duration = Duration::from_mins(1);
 
 /// Waits for the word how to end, or for the end of whoever started it, and ends the server.
 const GUARD: &str = r#"
+# The system hangs up on a group of processes of which some are stopped and whose parent is gone.
+trap '' HUP INT TERM
 folder=$1; shift
 "$@" </dev/null >>"$folder/log" 2>&1 &
 server=$!
@@ -134,7 +137,8 @@ impl Server {
             .arg(&self.folder)
             .arg(server.get_program())
             .args(server.get_args());
-        let guard = guard.stdin(Stdio::piped()).spawn().expect("sh starts");
+        // In a group of its own: a signal that ends the whole test run leaves it to do its work.
+        let guard = guard.process_group(0).stdin(Stdio::piped()).spawn().expect("sh starts");
         if let Some(before) = self.guard().replace(guard) {
             end(before, "keep");
         }
