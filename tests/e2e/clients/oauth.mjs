@@ -111,6 +111,7 @@ export async function authorized(account, finish, act) {
 export function accountOf(wanted, ClientCredentialsProvider) {
   if (!wanted) return undefined;
   if (!wanted.secret) return new Account(wanted);
-  const { client: clientId, secret: clientSecret, issuer: expectedIssuer } = wanted;
-  return new ClientCredentialsProvider({ clientId, clientSecret, expectedIssuer });
+  // Without a scope of its own this client asks for none, whatever it is told to ask for.
+  const { client: clientId, secret: clientSecret, issuer: expectedIssuer, scope } = wanted;
+  return new ClientCredentialsProvider({ clientId, clientSecret, expectedIssuer, scope });
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test fails loudly")]
 
 use std::fs::{self, File};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
@@ -14,6 +14,12 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tollgate_testkit::fake::stdio::Stage;
 use tollgate_testkit::fake::{Ask, Dialect, Http, HttpPeer, Peer, SsePeer, StdioPeer, soon, until};
+
+/// A policy that allows everything, beside every configuration: for tests of something else, where somebody has to be known.
+pub const EVERYBODY: &str = "everybody.cedar";
+
+/// Any free port of loopback.
+const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// The binary that the tests drive: `TOLLGATE_BIN`, or the release build of this workspace.
 ///
@@ -74,6 +80,10 @@ pub struct Gateway {
     child: Child,
     folder: TempDir,
     env: Vec<(String, String)>,
+    /// What it is told to listen on.
+    at: SocketAddr,
+    /// Where it keeps its state.
+    data: PathBuf,
     /// Where clients go.
     pub listen: SocketAddr,
     /// Where operators go.
@@ -94,17 +104,39 @@ impl Gateway {
     /// # Panics
     /// If it does not come up.
     pub async fn start_with(config: &Value, env: &[(&str, &str)]) -> Self {
+        Self::start_all(config, env, ANY, None).await
+    }
+
+    /// Starts a gateway with this configuration at this address: for what has to name the address in its configuration.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub async fn start_at(config: &Value, address: SocketAddr) -> Self {
+        Self::start_all(config, &[], address, None).await
+    }
+
+    /// Starts a gateway with this configuration that keeps its state where another one does.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub async fn start_on(config: &Value, data: &Path) -> Self {
+        Self::start_all(config, &[], ANY, Some(data)).await
+    }
+
+    async fn start_all(config: &Value, env: &[(&str, &str)], at: SocketAddr, data: Option<&Path>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         write_config(folder.path(), config);
         let env: Vec<_> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let (child, listen, admin) = spawn(folder.path(), &env).await;
-        Self { child, folder, env, listen, admin }
+        let data = data.map_or_else(|| folder.path().join("data"), Path::to_path_buf);
+        let (child, listen, admin) = spawn(folder.path(), &env, at, &data).await;
+        Self { child, folder, env, at, data, listen, admin }
     }
 
     /// Kills it and starts it again with the same configuration and data.
     pub async fn restart(&mut self) {
         let _ = self.child.kill().await;
-        (self.child, self.listen, self.admin) = spawn(self.folder.path(), &self.env).await;
+        (self.child, self.listen, self.admin) =
+            spawn(self.folder.path(), &self.env, self.at, &self.data).await;
     }
 
     /// Replaces the configuration file at once, as an editor does.
@@ -115,6 +147,32 @@ impl Gateway {
     /// Replaces the configuration file by any text.
     pub fn configure_text(&self, text: &str) {
         write_text(self.folder.path(), text);
+    }
+
+    /// Where it keeps its state.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Runs a command of the same program on the same configuration and state, and gives what it prints as JSON.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub async fn command(&self, arguments: &[&str]) -> Value {
+        let command = Command::new(binary())
+            .args(arguments)
+            .arg("--config")
+            .arg(self.folder.path().join("tollgate.yaml"))
+            .arg("--data-dir")
+            .arg(&self.data)
+            .envs(self.env.iter().map(|(k, v)| (k, v)))
+            .stdin(Stdio::null())
+            .output();
+        let output = soon("the end of a command", command).await.expect("the binary starts");
+        let (said, complained) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{arguments:?}: {}: {complained}", output.status);
+        serde_json::from_str(&said).unwrap_or_else(|_| panic!("{arguments:?}: {said}{complained}"))
     }
 
     /// Its process id.
@@ -183,12 +241,17 @@ impl Gateway {
         fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").expect("it is ours");
     }
 
+    /// Its metrics.
+    pub async fn metrics(&self) -> String {
+        Http::new(self.admin).send(&Ask::new("GET", "/metrics")).await.text()
+    }
+
     /// A number among its metrics, by name and labels as they are written there.
     ///
     /// # Panics
     /// If there is none.
     pub async fn metric(&self, name: &str) -> u64 {
-        let text = Http::new(self.admin).send(&Ask::new("GET", "/metrics")).await.text();
+        let text = self.metrics().await;
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
         value.unwrap_or_else(|| panic!("no {name} in {text}"))
     }
@@ -262,6 +325,10 @@ pub fn config_file(config: &Value) -> (TempDir, PathBuf) {
 }
 
 fn write_config(folder: &Path, config: &Value) {
+    let everybody = folder.join(EVERYBODY);
+    if !everybody.exists() {
+        fs::write(everybody, "permit(principal, action, resource);\n").expect("the folder is ours");
+    }
     // JSON is YAML.
     write_text(folder, &serde_json::to_string_pretty(config).expect("JSON"));
 }
@@ -272,15 +339,20 @@ fn write_text(folder: &Path, text: &str) {
     fs::rename(next, folder.join("tollgate.yaml")).expect("the folder is ours");
 }
 
-async fn spawn(folder: &Path, env: &[(String, String)]) -> (Child, SocketAddr, SocketAddr) {
+async fn spawn(
+    folder: &Path,
+    env: &[(String, String)],
+    at: SocketAddr,
+    data: &Path,
+) -> (Child, SocketAddr, SocketAddr) {
     let log = File::options().create(true).append(true).open(folder.join("log")).expect("the folder is ours");
     let mut child = Command::new(binary())
         .arg("serve")
         .arg("--config")
         .arg(folder.join("tollgate.yaml"))
-        .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--json"])
+        .args(["--listen", &at.to_string(), "--admin-listen", "127.0.0.1:0", "--json"])
         .arg("--data-dir")
-        .arg(folder.join("data"))
+        .arg(data)
         .envs(env.iter().map(|(k, v)| (k, v)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -7,6 +7,7 @@ pub mod clients;
 pub mod documents;
 pub mod features;
 pub mod gateway;
+pub mod guarded;
 pub mod places;
 pub mod provider;
 pub mod samples;

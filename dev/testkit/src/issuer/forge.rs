@@ -161,6 +161,47 @@ fn same(a: &str, b: &str) -> bool {
     a == b || (read(a) == read(b) && read(a).iter().all(Option::is_some))
 }
 
+/// The text of an API key by a name: always the same, and well-formed.
+pub fn api_key(name: &str) -> String {
+    let letters = |salt: &str, count: usize| -> String {
+        let blocks = (0..count).map(|nth| sha256(format!("{salt} {nth} {name}").as_bytes())[0]);
+        blocks.map(|byte| char::from(BASE62[usize::from(byte) % BASE62.len()])).collect()
+    };
+    let body = format!("tg_{}_{}", letters("id", 12), letters("secret", 43));
+    let (mut rest, mut checksum) = (crc32(body.as_bytes()) as usize, Vec::new());
+    for _ in 0..6 {
+        checksum.insert(0, char::from(BASE62[rest % BASE62.len()]));
+        rest /= BASE62.len();
+    }
+    format!("{body}{}", checksum.into_iter().collect::<String>())
+}
+
+/// What a configuration declares of a key: its SHA-256 digest in hexadecimal.
+pub fn digest(key: &str) -> String {
+    use std::fmt::Write as _;
+    sha256(key.as_bytes()).iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+fn sha256(bytes: &[u8]) -> Vec<u8> {
+    ring::digest::digest(&ring::digest::SHA256, bytes).as_ref().to_vec()
+}
+
+/// The checksum of zip files, bit by bit.
+fn crc32(bytes: &[u8]) -> u32 {
+    let crc = bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(
+            crc ^ u32::from(*byte),
+            |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 },
+        )
+    });
+    !crc
+}
+
 fn content(header: &Value, claims: &Value) -> String {
     format!("{}.{}", text(header.to_string().as_bytes()), text(claims.to_string().as_bytes()))
 }

@@ -10,5 +10,5 @@
 mod forge;
 mod serve;
 
-pub use forge::{Key, mutated, parts, unsigned, with_secret};
+pub use forge::{Key, api_key, digest, mutated, parts, unsigned, with_secret};
 pub use serve::{Conduct, Issuer};
