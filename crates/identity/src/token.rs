@@ -9,7 +9,7 @@ use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value};
 use tollgate_model::{Actor, Principal, Proof, TenantId, Timestamp};
 
-use crate::claims::ClaimPath;
+use crate::claims::{ClaimPath, ClaimSettings};
 use crate::failure::{Failure, Why};
 use crate::names::{self, NAMES_MAX, principal_id, sorted};
 use crate::settings::{IssuerSettings, TenantSource};
@@ -77,8 +77,8 @@ impl Judge<'_> {
         let places = &self.issuer.claims;
         let prefix = &self.issuer.prefix;
         let mut principal = Principal::new(tenant, id, proof);
+        refuse_left_out(claims, &places.groups)?;
         if user.is_some() {
-            refuse_left_out(claims, &places.groups)?;
             principal.groups = named(claims, &places.groups, prefix, "groups", false)?;
         }
         if agent.is_some() {
@@ -160,7 +160,7 @@ impl Judge<'_> {
             ));
         }
         let user = user.map(|(_, value)| one_text(value, "user")).transpose()?;
-        let user = user.filter(|user| !is_the_client_itself(claims, agent, user));
+        let user = if is_the_clients_own(claims, places, agent, user)? { None } else { user };
         Ok((
             agent.map(|agent| self.caller(agent)).transpose()?,
             user.map(|user| self.caller(user)).transpose()?,
@@ -187,17 +187,46 @@ impl Judge<'_> {
     }
 }
 
-/// Whether the user of a token is the client that got it: by the same name, or in the words of servers that give it another.
-fn is_the_client_itself(claims: &Claims, agent: Option<&str>, user: &str) -> bool {
+/// Whether a client got the token for itself. Only what the server decides says so: `sub` is the client, as most servers
+/// write it or as `CLIENT@clients`; a claim for just that; or nobody else is named. A mapped name may be one that a person
+/// has chosen. A token that looks like it, but names somebody or has a user's groups, is refused: without them a rule that
+/// forbids would not be seen.
+fn is_the_clients_own(
+    claims: &Claims,
+    places: &ClaimSettings,
+    agent: Option<&str>,
+    user: Option<&str>,
+) -> Result<bool, Failure> {
+    let wrong = |what: &str| Err(Failure::with(Why::Claims, what));
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
-    let clients = [agent, text("client_id"), text("azp")].into_iter().flatten();
+    let subject = claims.get("sub").map(|subject| one_text(subject, "`sub`")).transpose()?;
     let is_client = |name: &str| {
-        clients.clone().any(|client| name == client || name.strip_suffix("@clients") == Some(client))
+        let mut clients = [agent, text("client_id"), text("azp")].into_iter().flatten();
+        clients.any(|client| name == client || name.strip_suffix("@clients") == Some(client))
     };
-    is_client(user)
-        || text("sub").is_some_and(is_client)
-        || text("gty") == Some("client-credentials")
-        || text("idtyp") == Some("app")
+    let is_app = text("idtyp") == Some("app");
+    let is_said = is_app || text("gty") == Some("client-credentials");
+    if !is_said && !subject.is_some_and(is_client) && user.is_some() {
+        return Ok(false);
+    }
+    // Entra names an app by an identifier of its own.
+    let is_itself = |name: &str| is_client(name) || (is_app && text("oid") == Some(name));
+    if !subject.is_none_or(is_itself) {
+        return wrong("`sub` is not the client, and there is no user besides");
+    }
+    if !user.is_none_or(is_itself) {
+        return wrong("the client got it for itself, and it names a user");
+    }
+    let groups = first(claims, &places.groups).filter(|(_, groups)| !is_nothing(groups));
+    let agents = first(claims, &places.agent_groups);
+    if groups.is_some_and(|(place, _)| agents.is_none_or(|(other, _)| place != other)) {
+        return wrong("the client got it for itself, and it names groups of a user");
+    }
+    Ok(true)
+}
+
+fn is_nothing(value: &Value) -> bool {
+    value.is_null() || value.as_array().is_some_and(Vec::is_empty)
 }
 
 /// Some servers leave groups out when there are many, and say where to ask for them. Without them a rule that forbids would
@@ -358,18 +387,71 @@ mod tests {
     }
 
     #[test]
-    fn a_client_by_itself_has_no_user_and_no_users_groups() {
+    fn a_client_by_itself_has_no_user() {
         for more in [
-            json!({ "sub": "desk", "groups": ["a"] }),
-            json!({ "sub": null, "groups": ["a"] }),
-            json!({ "sub": "desk@clients", "groups": ["a"] }),
-            json!({ "gty": "client-credentials", "groups": ["a"] }),
-            json!({ "idtyp": "app", "groups": ["a"] }),
+            json!({ "sub": "desk" }),
+            json!({ "sub": "desk", "groups": [] }),
+            json!({ "sub": null }),
+            json!({ "sub": "desk@clients" }),
+            json!({ "sub": "desk", "client_id": null, "azp": "desk" }),
+            json!({ "sub": "desk@clients", "gty": "client-credentials" }),
+            json!({ "sub": null, "gty": "client-credentials" }),
+            json!({ "sub": "7d0c", "oid": "7d0c", "idtyp": "app" }),
         ] {
             let who = judged(&issuer(), &more).expect("let in");
             assert_eq!((who.id.as_str(), who.user.as_deref()), ("agent:idp:desk", None), "{more}");
-            assert!(who.groups.is_empty(), "{more}");
         }
+    }
+
+    #[test]
+    fn a_clients_own_token_that_names_somebody_is_refused() {
+        for more in [
+            json!({ "sub": "desk", "groups": ["a"] }),
+            json!({ "sub": "desk", "groups": "a" }),
+            json!({ "sub": "desk@clients", "groups": ["a"] }),
+            json!({ "sub": null, "groups": ["a"] }),
+            json!({ "sub": "desk", "_claim_names": { "groups": "src1" } }),
+            json!({ "gty": "client-credentials" }),
+            json!({ "idtyp": "app" }),
+            json!({ "idtyp": "app", "oid": "7d0c" }),
+            json!({ "gty": "client-credentials", "sub": "7d0c", "oid": "7d0c" }),
+        ] {
+            assert_eq!(why(&more), "claims", "{more}");
+        }
+        let mut both = issuer();
+        both.claims.agent_groups = both.claims.groups.clone();
+        let who = judged(&both, &json!({ "sub": "desk", "groups": ["a"] })).expect("let in");
+        assert_eq!((names(&who.agent_groups), who.groups.len()), (vec!["idp:a"], 0), "they are the agent's");
+    }
+
+    #[test]
+    fn no_name_that_a_person_chose_makes_a_client_of_them() {
+        let mut chosen = issuer();
+        chosen.claims.user = vec![ClaimPath::top("preferred_username")];
+        for name in ["desk", "desk@clients"] {
+            let more = json!({ "preferred_username": name, "groups": ["contractors"] });
+            let who = judged(&chosen, &more).expect("let in");
+            assert_eq!(who.user.as_deref(), Some(&*format!("idp:{name}")));
+            assert_eq!(
+                (who.agent.as_deref(), names(&who.groups)),
+                (Some("idp:desk"), vec!["idp:contractors"])
+            );
+        }
+        for more in [
+            json!({}),
+            json!({ "groups": ["contractors"] }),
+            json!({ "sub": 7, "preferred_username": "desk" }),
+            json!({ "sub": "desk", "preferred_username": "ada" }),
+            json!({ "sub": null, "gty": "client-credentials", "preferred_username": "ada" }),
+            json!({ "idtyp": "app", "oid": "ada", "preferred_username": "bob" }),
+        ] {
+            let failure = judged(&chosen, &more).expect_err("refused");
+            assert_eq!(failure.why, Why::Claims, "{more}");
+        }
+        let who = judged(&chosen, &json!({ "sub": "desk", "preferred_username": "desk" })).expect("let in");
+        assert_eq!(who.id.as_str(), "agent:idp:desk");
+        let who = judged(&chosen, &json!({ "sub": null, "preferred_username": "desk" })).expect("let in");
+        assert_eq!(who.id.as_str(), "agent:idp:desk user:idp:desk");
     }
 
     #[test]
