@@ -27,8 +27,10 @@ use crate::telling;
 use crate::throttle::{Throttle, Verdict};
 use crate::token::{Claims, Judge};
 
-/// How long it is remembered that an issuer does not know an opaque token.
+/// How long it is remembered that an issuer does not know an opaque token, or that a token has ended.
 const INACTIVE: Duration = Duration::from_secs(10);
+/// How long it is remembered that a token has not begun.
+const NOT_YET: Duration = Duration::from_secs(2);
 
 /// Knows callers by what they present. Cheap to clone; all clones are the same.
 #[derive(Debug, Clone)]
@@ -133,12 +135,8 @@ impl Identity {
             Ok(None) => {}
             Err(failure) => return Err(inner.refused(&presented, &failure, now)),
         }
-        if let Some(refused) = inner.held_up(&presented, now) {
-            return Err(refused);
-        }
         // On the heap: it is rare, and large.
-        let found = Box::pin(inner.find_out(credential, &presented)).await;
-        found.map_err(|failure| inner.refused(&presented, &failure, now))
+        Box::pin(inner.find_out(credential, &presented, now)).await
     }
 
     /// Whether a principal that was let in would still be: its proof has not ended, and was not taken back.
@@ -218,18 +216,46 @@ impl Inner {
         }
     }
 
-    /// Verifies what was not seen before, and remembers it.
+    /// Who it is that was not seen before. Nobody is asked for an address that has failed too often; what can be verified
+    /// without is, so that a good caller behind the same address gets in. Whatever fails then has the same answer.
     async fn find_out(
         &self,
         credential: Credential<'_>,
+        presented: &Presented<'_>,
+        now: Timestamp,
+    ) -> Result<Arc<Principal>, NotKnown> {
+        let token = match credential {
+            Credential::Bearer(text) => Jws::read(text),
+            _ => None,
+        };
+        let is_at_hand = match &token {
+            Some(Ok(token)) => self
+                .issuer_of(token)
+                .is_some_and(|issuer| issuer.at_hand(token.kid.as_deref(), now).is_some()),
+            _ => matches!(credential, Credential::Certificate(_)),
+        };
+        if !is_at_hand && let Some(refused) = self.held_up(presented, now) {
+            return Err(refused);
+        }
+        self.verify(credential, token, presented).await.map_err(|failure| {
+            let held_up = is_at_hand.then(|| self.held_up(presented, now)).flatten();
+            held_up.unwrap_or_else(|| self.refused(presented, &failure, now))
+        })
+    }
+
+    /// Verifies what was not seen before, and remembers it.
+    async fn verify(
+        &self,
+        credential: Credential<'_>,
+        token: Option<Result<Jws<'_>, Failure>>,
         presented: &Presented<'_>,
     ) -> Result<Arc<Principal>, Failure> {
         let found = match credential {
             Credential::Nothing => return Err(Failure::new(Why::Nothing)),
             Credential::Certificate(der) => self.by_certificate(der)?,
-            Credential::Bearer(token) => match Jws::read(token) {
-                Some(read) => self.by_token(token, &read?, presented).await?,
-                None => self.by_asking(token, presented).await?,
+            Credential::Bearer(text) => match token {
+                Some(token) => self.by_token(text, &token?, presented).await?,
+                None => self.by_asking(text, presented).await?,
             },
         };
         let now = self.clock.now();
@@ -258,21 +284,37 @@ impl Inner {
         token: &Jws<'_>,
         presented: &Presented<'_>,
     ) -> Result<Found, Failure> {
-        let named = token.issuer();
-        let issuer = self.issuers.iter().find(|issuer| Some(&*issuer.settings.issuer) == named);
-        let issuer = issuer.ok_or_else(|| Failure::new(Why::UnknownIssuer))?;
+        let issuer = self.issuer_of(token).ok_or_else(|| Failure::new(Why::UnknownIssuer))?;
         let found = async {
             let algorithm = token.algorithm(&issuer.settings.algorithms)?;
             let (keys, epoch) = issuer.keys(token.kid.as_deref()).await?;
             keys.verify(token, algorithm)?;
             let judge = self.judge(issuer, presented);
             judge.kind(&token.typ, &token.claims)?;
-            Ok((judge.principal(&token.claims)?, epoch))
+            let principal = judge.principal(&token.claims);
+            let principal = principal.inspect_err(|failure| self.note(failure, text, presented, epoch))?;
+            Ok((principal, epoch))
         };
         let (principal, epoch) =
             found.await.map_err(|failure: Failure| failure.of(&issuer.settings.issuer))?;
         let until = principal.expires.unwrap_or_default();
         Ok(Found { principal, print: print_unless_bound(text, &token.claims, presented), until, epoch })
+    }
+
+    fn issuer_of(&self, token: &Jws<'_>) -> Option<&Arc<Issuer>> {
+        let named = token.issuer();
+        self.issuers.iter().find(|issuer| Some(&*issuer.settings.issuer) == named)
+    }
+
+    /// Remembers for a while that a token is not accepted, if that is its issuer's word and another try would be the same.
+    fn note(&self, failure: &Failure, token: &str, presented: &Presented<'_>, epoch: u64) {
+        let held = match failure.why {
+            Why::Inactive | Why::Expired => INACTIVE,
+            Why::NotYet => NOT_YET,
+            _ => return,
+        };
+        let until = self.clock.now().after(held);
+        self.seen.put(token_print(token, presented), epoch, Outcome::Refused(failure.why), until);
     }
 
     /// Asks the one issuer that can be asked about a token that does not say whose it is.
@@ -282,19 +324,37 @@ impl Inner {
         let (issuer, introspection) = asked.ok_or_else(|| Failure::new(Why::Opaque))?;
         let (now, epoch) = (self.clock.now(), self.epoch.load(Ordering::Acquire));
         let found = async {
-            let claims = issuer.introspect(token, fingerprint(&[b"ask", token.as_bytes()])).await?;
+            let claims = self.introspected(issuer, token, presented).await?;
             let principal = self.judge(issuer, presented).principal(&claims)?;
             let until = now.after(introspection.cache);
             let until = principal.expires.map_or(until, |expires| expires.min(until));
             Ok(Found { principal, print: print_unless_bound(token, &claims, presented), until, epoch })
         };
         found.await.map_err(|failure: Failure| {
-            if failure.why == Why::Inactive {
-                let refused = Outcome::Refused(failure.why);
-                self.seen.put(token_print(token, presented), epoch, refused, now.after(INACTIVE));
-            }
+            self.note(&failure, token, presented, epoch);
             failure.of(&issuer.settings.issuer)
         })
+    }
+
+    /// What an issuer says of a token. Whoever makes it be asked has failed until it is known; those who only wait for the
+    /// same answer cost nothing.
+    async fn introspected(
+        &self,
+        issuer: &Arc<Issuer>,
+        token: &str,
+        presented: &Presented<'_>,
+    ) -> Result<Arc<Claims>, Failure> {
+        let print = fingerprint(&[b"ask", token.as_bytes()]);
+        if issuer.is_asked(&print) {
+            return issuer.introspect(token, print, None).await;
+        }
+        let (source, failures) = (presented.source, &self.settings.failures);
+        let place = self.throttle.begin(source, failures, self.clock.now());
+        let place = place.ok_or_else(|| Failure::new(Why::Throttled))?;
+        let claims = issuer.introspect(token, print, Some(place)).await;
+        // A failure is counted when it is answered. Whoever leaves before has failed.
+        self.throttle.give_back(source, failures);
+        claims
     }
 
     fn judge<'a>(&'a self, issuer: &'a Issuer, presented: &Presented<'a>) -> Judge<'a> {
@@ -388,14 +448,18 @@ impl Inner {
 
     /// The answer to a failure: counted by address, and once too many are there, the same for all.
     fn refused(&self, presented: &Presented<'_>, failure: &Failure, now: Timestamp) -> NotKnown {
+        let is_throttled = failure.why == Why::Throttled;
+        if (is_throttled || failure.why.counts())
+            && let Some(refused) = self.held_up(presented, now)
+        {
+            return refused;
+        }
         if failure.why.counts() {
-            if let Some(refused) = self.held_up(presented, now) {
-                return refused;
-            }
             self.throttle.failed(presented.source, &self.settings.failures, now);
         }
-        telling::refused(failure, presented.source, true);
-        let retry_after_s = (failure.why == Why::IssuerAway || failure.why == Why::StoreAway).then_some(1);
+        telling::refused(failure, presented.source, !is_throttled);
+        let retry_after_s =
+            matches!(failure.why, Why::Throttled | Why::IssuerAway | Why::StoreAway).then_some(1);
         challenge::not_known(&self.settings, presented.resource, failure, retry_after_s)
     }
 }

@@ -20,6 +20,7 @@ use crate::flights::{Flight, Flights};
 use crate::jwks::KeySet;
 use crate::seen::Fingerprint;
 use crate::settings::{FetchSettings, IntrospectionSettings, IssuerSettings};
+use crate::throttle::Place;
 use crate::token::Claims;
 
 /// How many tokens may be asked about at once.
@@ -89,12 +90,9 @@ impl Issuer {
         let now = self.clock.now();
         // Before the keys: when they are changed, the epoch is counted up after that.
         let epoch = self.epoch.load(Ordering::Acquire);
-        if let Some(keys) = &*self.keys.load()
-            && now < keys.usable_until
-            && kid.is_none_or(|kid| keys.set.has(kid))
-        {
+        if let Some(set) = self.at_hand(kid, now) {
             self.keep_fresh(now);
-            return Ok((Arc::clone(&keys.set), epoch));
+            return Ok((set, epoch));
         }
         if let Some(flight) = self.fetch(now) {
             let _ = flight.landed().await;
@@ -107,6 +105,13 @@ impl Issuer {
                 Err(Failure::with(Why::IssuerAway, problem))
             }
         }
+    }
+
+    /// The issuer's keys, if they need not be fetched.
+    pub(crate) fn at_hand(&self, kid: Option<&str>, now: Timestamp) -> Option<Arc<KeySet>> {
+        let keys = self.keys.load();
+        let keys = keys.as_ref().filter(|keys| now < keys.usable_until)?;
+        kid.is_none_or(|kid| keys.set.has(kid)).then(|| Arc::clone(&keys.set))
     }
 
     /// Asks for the keys again if it is time, without anybody waiting for them. Nothing is asked of an issuer that nobody
@@ -203,15 +208,23 @@ impl Issuer {
         }
     }
 
-    /// What the issuer says of an opaque token.
+    /// Whether it is being asked about this token already.
+    pub(crate) fn is_asked(&self, print: &Fingerprint) -> bool {
+        self.asking.find(print).is_some()
+    }
+
+    /// What the issuer says of an opaque token. `place` is kept until it has said it, also if nobody waits any more.
     pub(crate) async fn introspect(
         self: &Arc<Self>,
         token: &str,
         print: Fingerprint,
+        place: Option<Place>,
     ) -> Result<Arc<Claims>, Failure> {
         let (issuer, token) = (Arc::clone(self), tollgate_model::Secret::new(token.to_owned()));
-        let flight =
-            self.asking.join(print, || async move { issuer.ask(token.expose()).await.map(Arc::new) });
+        let flight = self.asking.join(print, || async move {
+            let _place = place;
+            issuer.ask(token.expose()).await.map(Arc::new)
+        });
         let flight =
             flight.map_err(|_| Failure::with(Why::IssuerAway, "too many tokens are asked about at once"))?;
         flight.landed().await.unwrap_or_else(|| Err(Failure::new(Why::IssuerAway)))

@@ -362,10 +362,67 @@ async fn who_sends_bad_tokens_waits_and_a_token_that_was_seen_does_not() {
         assert!(why(&gate, &forged).await.starts_with("signature"));
     }
     assert_eq!(told(gate.bearer(&forged).await).0, "too_many_failures");
-    assert_eq!(told(gate.bearer(&fresh).await).0, "too_many_failures", "it is not even looked at");
+    let expired = issuer.key().sign(&issuer.claims_with(RESOURCE, json!({ "exp": 1 })));
+    assert_eq!(told(gate.bearer(&expired).await).0, "too_many_failures", "whatever is wrong with it");
+    let strange = Key::es256("strange").sign(&issuer.claims(RESOURCE));
+    gate.clock.pass(Duration::from_secs(9));
+    assert_eq!(told(gate.bearer(&strange).await).0, "too_many_failures");
+    assert_eq!(issuer.asked(JWKS), 1, "nobody is asked for it");
+    assert!(gate.bearer(&fresh).await.is_ok(), "a good token is not held up by others' failures");
     assert!(gate.bearer(&good).await.is_ok());
     gate.clock.pass(Duration::from_secs(30));
-    assert!(gate.bearer(&fresh).await.is_ok());
+    assert!(why(&gate, &forged).await.starts_with("signature"));
+}
+
+#[tokio::test]
+async fn many_opaque_tokens_at_once_are_not_all_asked_about() {
+    let issuer = Issuer::start().await;
+    issuer.behave(ASK, Conduct::After(Duration::from_millis(50)));
+    let failures = FailureSettings { max: 5, window: Duration::from_secs(30), ..FailureSettings::default() };
+    for (failures, most) in [(failures, 5), (FailureSettings { max: 1000, ..failures }, 8)] {
+        let gate = Gate::new(IdentitySettings { failures, ..settings(vec![asking(&issuer)]) });
+        let asked = issuer.asked(ASK);
+        let tokens: Vec<String> = (0..300).map(|nth| format!("junk-{most}-{nth}")).collect();
+        let found = join_all(tokens.iter().map(|token| gate.bearer(token))).await;
+        let codes: Vec<_> = found.into_iter().map(|found| told(found).0).collect();
+        assert_eq!(codes.iter().filter(|code| **code == "unauthenticated").count(), most);
+        assert_eq!(codes.iter().filter(|code| **code == "too_many_failures").count(), 300 - most);
+        assert_eq!(issuer.asked(ASK), asked + most);
+    }
+}
+
+#[tokio::test]
+async fn a_good_opaque_token_or_an_issuer_that_is_away_costs_no_failure() {
+    let issuer = Issuer::start().await;
+    let failures = FailureSettings { max: 2, window: Duration::from_secs(30), ..FailureSettings::default() };
+    let gate = Gate::new(IdentitySettings { failures, ..settings(vec![asking(&issuer)]) });
+    for nth in 0..5 {
+        let mut claims = issuer.claims(RESOURCE);
+        claims["active"] = true.into();
+        let name = format!("good-{nth}");
+        issuer.knows(&name, claims);
+        assert!(gate.bearer(&name).await.is_ok(), "{name}");
+    }
+    issuer.behave(ASK, Conduct::Status(500));
+    for nth in 0..5 {
+        assert_eq!(told(gate.bearer(&format!("away-{nth}")).await).0, "identity_unavailable");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_has_not_begun_is_refused_for_a_moment_and_then_let_in() {
+    let issuer = Issuer::start().await;
+    let gate = gate(&issuer);
+    let mut claims = issuer.claims(RESOURCE);
+    claims["nbf"] = json!(claims["iat"].as_u64().expect("a time") + 40);
+    let token = issuer.key().sign(&claims);
+    assert_eq!(why(&gate, &token).await.split(':').next(), Some("not_yet_valid"));
+    assert_eq!(why(&gate, &token).await, "not_yet_valid: as before", "it is not verified again");
+    gate.clock.pass(Duration::from_secs(20));
+    assert!(gate.bearer(&token).await.is_ok());
+    gate.clock.pass(Duration::from_secs(700));
+    assert_eq!(why(&gate, &token).await, "expired");
+    assert_eq!(why(&gate, &token).await, "expired: as before");
 }
 
 #[tokio::test]
