@@ -48,9 +48,29 @@ impl Wanted {
     fn part(&self, name: &str) -> Option<&Self> {
         self.parts.iter().find(|(known, _)| **known == *name).map(|(_, part)| part)
     }
+
+    /// The wanted names that this one is taken for where case is not looked at.
+    fn twins<'a>(&'a self, name: &'a str, types: &'a Record) -> impl Iterator<Item = &'a str> {
+        let parts = self.parts.iter().map(|(known, _)| &**known);
+        let whole = types.keys().map(|known| &**known).filter(|_| self.is_whole);
+        parts.chain(whole).filter(move |known| *known != name && is_same(known, name))
+    }
 }
 
 static WHOLE: Wanted = Wanted { is_whole: true, parts: Vec::new() };
+
+/// Whether two names are the same but for case.
+fn is_same(one: &str, other: &str) -> bool {
+    if one.is_ascii() && other.is_ascii() {
+        return one.eq_ignore_ascii_case(other);
+    }
+    folded(one).eq(folded(other))
+}
+
+/// Upper case comes first: only that way a long s becomes an `s`.
+fn folded(name: &str) -> impl Iterator<Item = char> {
+    name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
+}
 
 /// Why a value cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -65,6 +85,8 @@ pub(crate) enum Why {
     Kind,
     #[error("is not in the tool's schema, or has no type there")]
     Undeclared,
+    #[error("may be meant by a name that differs in case alone")]
+    Case,
     #[error("nests too deeply")]
     Depth,
     #[error("has too many parts")]
@@ -133,6 +155,11 @@ impl Reader {
         let mut pairs = Vec::new();
         for member in members(bytes, span) {
             let name = member.key(bytes);
+            // Many servers read names without regard to case, and take the last: which value that is cannot be said.
+            for twin in wanted.twins(&name, types) {
+                let path = self.path.iter().cloned().chain([twin.to_owned()]).collect();
+                self.unreadable.push(Unreadable { path, why: Why::Case });
+            }
             let part = if wanted.is_whole { Some(&WHOLE) } else { wanted.part(&name) };
             let Some(part) = part else { continue };
             self.path.push(name.into_owned());
@@ -247,6 +274,15 @@ fn decimal(value: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn case_is_folded_as_lenient_readers_do() {
+        for name in ["AMOUNTS", "Amounts", "amount\u{17f}"] {
+            assert!(is_same("amounts", name), "{name}");
+        }
+        assert!(is_same("stra\u{df}e", "STRASSE") && is_same("\u{e9}", "\u{c9}") && is_same("k", "\u{212a}"));
+        assert!(!is_same("from_account", "from-account") && !is_same("a", "\u{e4}"));
+    }
 
     #[test]
     fn numbers_are_exact_or_nothing() {

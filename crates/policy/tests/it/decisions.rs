@@ -102,13 +102,12 @@ fn what_cannot_be_read_denies() {
     let set = set(r#"
         @id("pay") permit(principal, action == Action::"bank__pay", resource)
         when { !(context.input has count && context.input.count > 10) };
-        @id("free") permit(principal in Agent::"free", action == Action::"bank__pay", resource);
         @id("tags") forbid(principal, action == Action::"bank__pay", resource)
         when { context.input has tags && context.input.tags.contains("bad") };
         @id("branch") forbid(principal, action == Action::"bank__pay", resource)
         when { context.input has from.branch && context.input.from.branch == 7 };
     "#);
-    let (bot, free) = (who("bot", None, &[]), who("free", None, &[]));
+    let bot = who("bot", None, &[]);
     for (arguments, policies) in [
         (r#"{"amount":1,"to":"x"}"#, vec!["pay"]),
         (r#"{"count":10}"#, vec!["pay"]),
@@ -125,12 +124,42 @@ fn what_cannot_be_read_denies() {
         (r#"{"from":{"account":null}}"#, vec!["pay"]),
         (r#"{"from":{"account":"x","branch":1.5}}"#, vec!["branch"]),
         (r#"{"from":[1]}"#, vec!["branch"]),
+        (r#"{"count":1,"COUNT":5000}"#, vec![]),
+        (r#"{"Count":5000,"count":1}"#, vec![]),
+        (r#"{"Count":5000}"#, vec![]),
+        (r#"{"tags":["good"],"Tag\u017f":["bad"]}"#, vec!["tags"]),
+        (r#"{"from":{"branch":1,"Branch":7}}"#, vec!["branch"]),
+        (r#"{"from":{"account":"x"},"From":{"branch":7}}"#, vec!["branch"]),
+        (r#"{"from":{"Account":"x"},"Amount":1,"co-unt":1,"co_unt":1}"#, vec!["pay"]),
         ("[]", vec!["tags", "branch"]),
     ] {
         let decision = call(&set, &bot, "bank__pay", arguments);
         assert_eq!(ids(&decision), policies, "{arguments}: {decision:?}");
         assert_eq!(decision.allowed, policies == ["pay"], "{arguments}");
     }
+    // Also where another rule reads all of what the member is in.
+    let set = crate::world::set(
+        r#"
+        @id("pay") permit(principal, action == Action::"bank__pay", resource);
+        @id("from") forbid(principal in Agent::"bot", action == Action::"bank__pay", resource)
+        when { context.input has from && !([context.input.from].contains(context.input.from)) };
+        @id("branch") forbid(principal, action == Action::"bank__pay", resource)
+        when { context.input has from.branch && context.input.from.branch == 7 };
+    "#,
+    );
+    let decision = call(&set, &bot, "bank__pay", r#"{"from":{"branch":1,"BRANCH":7}}"#);
+    assert_eq!(ids(&decision), ["from", "branch"]);
+    assert!(call(&set, &bot, "bank__pay", r#"{"from":{"branch":1}}"#).allowed);
+}
+
+#[test]
+fn what_cannot_be_read_concerns_only_who_reads_it() {
+    let set = set(r#"
+        @id("pay") permit(principal, action == Action::"bank__pay", resource)
+        when { !(context.input has count && context.input.count > 10) };
+        @id("free") permit(principal in Agent::"free", action == Action::"bank__pay", resource);
+    "#);
+    let free = who("free", None, &[]);
     let decision = call(&set, &free, "bank__pay", r#"{"count":null}"#);
     assert_eq!(ids(&decision), ["free"]);
     assert!(decision.errors[0].contains("`count` is null"), "{:?}", decision.errors);
