@@ -17,6 +17,7 @@ mod set;
 mod source;
 mod text;
 mod types;
+mod uri;
 mod uses;
 mod value;
 mod visible;

@@ -42,6 +42,11 @@ impl Literals {
         self.by_kind.contains_key(&kind)
     }
 
+    /// All entities of this type that policies name.
+    pub(crate) fn of(&self, kind: Kind) -> impl Iterator<Item = &Arc<str>> {
+        self.by_kind.get(&kind).into_iter().flat_map(HashMap::keys)
+    }
+
     pub(crate) fn get(&self, number: u32) -> Option<&(Kind, Arc<str>)> {
         self.all.get(number as usize)
     }

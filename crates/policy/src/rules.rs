@@ -27,6 +27,8 @@ pub(crate) struct Rules {
     pub(crate) reads_caller: bool,
     /// Of whatever has no typed arguments.
     pub(crate) no_types: Record,
+    /// By server: whether a rule tells its resources apart by their URIs.
+    reads_uris: Box<[bool]>,
     /// By server: it, its tools and their actions.
     on_servers: Box<[OnceLock<Option<Entities>>]>,
 }
@@ -76,8 +78,10 @@ impl Rules {
             environment: environment.map(Arc::from),
             reads_caller,
             no_types: Record::new(),
+            reads_uris: Box::default(),
             on_servers,
         };
+        all.reads_uris = (0..all.world.servers.len()).map(|server| all.finds_uris(server)).collect();
         all.targets = all.world.tools.iter().map(|tool| all.tool(tool)).collect();
         all
     }
@@ -101,6 +105,26 @@ impl Rules {
     pub(crate) fn prompt(&self, server: usize, native: &str) -> Target {
         let id = Arc::from(names::of_server(self.server_name(server), native));
         self.target(Kind::Prompt, server, Arc::from(names::GET_PROMPT), Vec::new(), id)
+    }
+
+    /// Whether a rule tells the resources of a server apart by their URIs.
+    fn finds_uris(&self, server: usize) -> bool {
+        let name = self.server_name(server);
+        let read = self.literals.find(Kind::Action, names::READ);
+        let is_named =
+            self.literals.of(Kind::Resource).any(|id| id.split_once(' ').is_none_or(|(one, _)| one == name));
+        let reads = |rule: &Rule| {
+            rule.parts.iter().any(|part| !part.uses.input.is_empty())
+                && rule.on.is_none_or(|kind| kind == Kind::Resource)
+                && rule.action.holds(read.as_slice())
+                && self.reaches(&rule.resource, Kind::Resource, server)
+        };
+        is_named || self.all.iter().any(reads)
+    }
+
+    /// Whether rules cannot judge this URI: they compare texts, and it has another spelling.
+    pub(crate) fn is_evasive(&self, server: usize, uri: &str) -> bool {
+        self.reads_uris.get(server).copied().unwrap_or(true) && !crate::uri::is_normal(uri)
     }
 
     pub(crate) fn server_name(&self, server: usize) -> &str {

@@ -124,6 +124,13 @@ impl PolicySet {
             let arguments = Arguments::Json(arguments, &tool.input.record);
             return Some(plan.decide(rules, &profile.caller, target, arguments, &ask.scene));
         }
+        if let What::Read { uri } = ask.what
+            && rules.is_evasive(server, uri)
+        {
+            let errors =
+                vec!["the URI is not in normal form, so that rules on URIs cannot judge it".to_owned()];
+            return Some(Decision { errors, ..Decision::denied() });
+        }
         let (target, arguments) = self.target(server, ask);
         // What one resource's plan is, is another's, unless a rule names one of them.
         let slot = match ask.what {

@@ -345,7 +345,7 @@ impl Visible {
 
     /// Whether the resource of this URI could be allowed.
     pub fn resource(&self, uri: &str) -> bool {
-        self.fresh(&self.rules.resource(self.server, uri))
+        !self.rules.is_evasive(self.server, uri) && self.fresh(&self.rules.resource(self.server, uri))
     }
 
     /// Whether some resource of the server could be allowed: whether its templates are to be shown.

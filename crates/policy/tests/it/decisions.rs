@@ -234,6 +234,52 @@ fn resources_and_prompts_are_asked_for_by_name() {
 }
 
 #[test]
+fn a_resource_is_judged_by_one_spelling_of_it() {
+    let bot = who("bot", None, &[]);
+    let named = r#"
+        permit(principal, action == Action::"read", resource);
+        forbid(principal, action == Action::"read", resource == Resource::"files file:///secret/b");
+    "#;
+    let alike = r#"
+        permit(principal, action == Action::"read", resource) when { context.input.uri like "file:///*" };
+        forbid(principal, action == Action::"read", resource in Server::"files")
+        when { context.input.uri like "file:///secret/*" };
+    "#;
+    let odd = [
+        "file:///secret/./b",
+        "file:///secret//b",
+        "file:///secret/%62",
+        "FILE:///secret/b",
+        "file:///public/../secret/b",
+        "file:///public/%2e%2e/secret/b",
+        "file://localhost/secret/b",
+        "file:///secret/b?",
+        "file:///secret/b#a",
+    ];
+    for text in [named, alike] {
+        let set = set(text);
+        let files = set.visible(&bot, &name("files"), &scene());
+        assert!(ask(&set, &bot, "files", What::Read { uri: "file:///public/a%20b" }), "{text}");
+        assert!(!ask(&set, &bot, "files", What::Read { uri: "file:///secret/b" }), "{text}");
+        for uri in odd {
+            let server = name("files");
+            let decision =
+                set.decide(&bot, &Ask { server: &server, what: What::Read { uri }, scene: scene() });
+            assert!(!decision.allowed && decision.errors[0].contains("normal form"), "{uri}: {decision:?}");
+            assert!(!files.resource(uri), "{uri}");
+        }
+    }
+    // Where no rule looks at URIs, any will do.
+    assert!(ask(&set(named), &bot, "bank", What::Read { uri: "FILE:///secret/./b" }));
+    let all = set(r#"
+        permit(principal, action, resource in Server::"files");
+        forbid(principal, action == Action::"files__read-file", resource) when { context.input.path == "/x" };
+    "#);
+    assert!(ask(&all, &bot, "files", What::Read { uri: "FILE:///secret/./b" }));
+    assert!(all.visible(&bot, &name("files"), &scene()).resource("file:///a//b"));
+}
+
+#[test]
 fn lists_show_what_could_be_allowed() {
     let set = set(r#"
         @id("pay") permit(principal in Group::"finance", action == Action::"bank__pay", resource)
