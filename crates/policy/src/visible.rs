@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cedar_policy::{Context, Entities, Entity, Request, RestrictedExpression};
+use tollgate_model::Timestamp;
 
 use crate::names::Kind;
 use crate::plan::{Outcome, evaluate, request};
@@ -98,6 +99,9 @@ impl View {
         server: usize,
         scene: &Scene<'_>,
     ) -> Arc<Visible> {
+        // A view that is made anew for every millisecond would be no use to anybody.
+        let ms = scene.now.as_ms();
+        let scene = &Scene { now: Timestamp::from_ms(ms - ms % 1_000), ..*scene };
         let mut bits: Vec<u8> = Vec::with_capacity(self.conditions.len());
         let mut known = HashMap::new();
         if !self.conditions.is_empty() {

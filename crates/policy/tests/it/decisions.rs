@@ -280,6 +280,22 @@ fn a_resource_is_judged_by_one_spelling_of_it() {
 }
 
 #[test]
+fn what_lists_show_is_kept_for_a_second() {
+    let set = set(r#"
+        permit(principal, action in Action::"call", resource)
+        when { principal in Group::"finance" || context.env.now < datetime("2026-11-26") };
+    "#);
+    let ann = who("bot", Some("ann"), &[]);
+    let see = |ms: u64| {
+        let scene = Scene { now: Timestamp::from_ms(NOON + ms), ..scene() };
+        set.visible(&ann, &name("bank"), &scene)
+    };
+    let first = see(1);
+    assert!(first.tool("pay") && std::sync::Arc::ptr_eq(&first, &see(999)));
+    assert!(!std::sync::Arc::ptr_eq(&first, &see(1_000)) && !see(86_400_000).tool("pay"));
+}
+
+#[test]
 fn lists_show_what_could_be_allowed() {
     let set = set(r#"
         @id("pay") permit(principal in Group::"finance", action == Action::"bank__pay", resource)
