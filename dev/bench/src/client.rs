@@ -51,13 +51,15 @@ pub(crate) fn legacy_request(
 
 /// Writes a call of a tool in the modern era. `members` stand beside its name in the params, as raw JSON.
 pub(crate) fn modern_call(site: &Site, id: usize, native_name: &str, members: &str) -> String {
-    let Site { address, path, prefix, .. } = site;
+    let Site { address, path, prefix, bearer, .. } = site;
+    let proof =
+        bearer.as_ref().map_or_else(String::new, |bearer| format!("Authorization: Bearer {bearer}\r\n"));
     let public_name = format!("{prefix}{native_name}");
     let body = format!(
         r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{public_name}",{members},"_meta":{{"io.modelcontextprotocol/protocolVersion":"{MODERN}","io.modelcontextprotocol/clientInfo":{{"name":"tollgate-bench","version":"1.0.0"}},"io.modelcontextprotocol/clientCapabilities":{{"elicitation":{{}}}}}}}}}}"#
     );
     format!(
-        "POST {path} HTTP/1.1\r\nHost: {address}\r\nAccept: application/json, text/event-stream\r\nContent-Type: application/json\r\nMCP-Protocol-Version: {MODERN}\r\nMcp-Method: tools/call\r\nMcp-Name: {public_name}\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nAccept: application/json, text/event-stream\r\nContent-Type: application/json\r\nMCP-Protocol-Version: {MODERN}\r\nMcp-Method: tools/call\r\nMcp-Name: {public_name}\r\n{proof}Content-Length: {}\r\n\r\n{body}",
         body.len()
     )
 }

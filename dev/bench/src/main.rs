@@ -20,6 +20,7 @@ mod process;
 mod report;
 mod rows;
 mod say;
+mod secured;
 mod soak;
 mod targets;
 

@@ -46,7 +46,7 @@ pub(crate) const DECIDING: &str = "policy";
 pub(crate) const KNOWING: &str = "identity";
 
 /// All rows under load, in the table's order.
-pub(crate) const ROWS: [Row; 9] = [
+pub(crate) const ROWS: [Row; 11] = [
     Row {
         id: "small-modern",
         title: "Small `tools/call`, modern client, modern server",
@@ -75,6 +75,22 @@ pub(crate) const ROWS: [Row; 9] = [
         id: "small-to-modern",
         title: "Small `tools/call`, legacy client, modern server (direct and nginx: legacy server)",
         setup: Setup::ToModern,
+        call: Call::Small,
+        rate_per_s: 2_000.0,
+        connections: 64,
+    },
+    Row {
+        id: "small-keyed",
+        title: "Small `tools/call`, modern; behind Tollgate an API key, and 100 policies of which 10 read argument and time",
+        setup: Setup::Keyed,
+        call: Call::Small,
+        rate_per_s: 2_000.0,
+        connections: 64,
+    },
+    Row {
+        id: "small-tokened",
+        title: "The same with an access token (JWT)",
+        setup: Setup::Tokened,
         call: Call::Small,
         rate_per_s: 2_000.0,
         connections: 64,
@@ -158,6 +174,9 @@ impl Row {
             Some(session) => vec![("Mcp-Session-Id", session.to_owned())],
             None => Vec::new(),
         };
+        if let Some(bearer) = &site.bearer {
+            headers.push(("Authorization", format!("Bearer {bearer}")));
+        }
         headers.push(("MCP-Protocol-Version", if legacy { LEGACY } else { MODERN }.to_owned()));
         let method = if self.call == Call::List { "tools/list" } else { "tools/call" };
         let native_name = match self.call {

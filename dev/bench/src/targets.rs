@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use crate::Result;
 use crate::mock::Addresses;
 use crate::process::{Keeper, Running};
+use crate::secured::{self, Proofs};
 
 /// Where nginx is looked for beside `PATH`, which seldom names the folder of system programs.
 const NGINX: [&str; 2] = ["/usr/sbin/nginx", "/usr/local/sbin/nginx"];
@@ -54,6 +55,10 @@ pub(crate) enum Setup {
     ToModern,
     /// One legacy server behind nginx without buffers, a modern one behind the gateway: for streams that stay open.
     Held,
+    /// One modern server; the gateway's callers have API keys and policies.
+    Keyed,
+    /// The same with access tokens.
+    Tokened,
     /// Twenty servers; without a gateway there is nothing to merge them, so one.
     Many,
 }
@@ -67,6 +72,8 @@ pub(crate) struct Site {
     pub(crate) prefix: &'static str,
     /// Processes of the proxy: none when direct.
     pub(crate) pids: Vec<u32>,
+    /// What callers prove themselves with, where they have to.
+    pub(crate) bearer: Option<String>,
 }
 
 /// Everything that runs. Fields end in this order: proxies before the mock, the keeper last.
@@ -100,6 +107,7 @@ struct Tollgates {
     modern: Tollgate,
     legacy: Tollgate,
     many: Tollgate,
+    secured: (Tollgate, Proofs),
 }
 
 /// What `tollgate serve --json` prints.
@@ -169,7 +177,7 @@ impl World {
 
     /// The address for a row; none if the target does not run.
     pub(crate) fn site(&self, target: Target, setup: Setup) -> Option<Site> {
-        let site = |address, path, prefix, pids| Some(Site { address, path, prefix, pids });
+        let site = |address, path, prefix, pids| Some(Site { address, path, prefix, pids, bearer: None });
         let legacy = matches!(setup, Setup::Legacy | Setup::ToModern | Setup::Held);
         match target {
             Target::Direct => {
@@ -188,10 +196,14 @@ impl World {
             }
             Target::Tollgate => {
                 let tollgates = self.tollgates.as_ref()?;
+                if let Setup::Keyed | Setup::Tokened = setup {
+                    let (tollgate, proofs) = &tollgates.secured;
+                    return Some(tollgate.secured_site(setup, proofs));
+                }
                 let tollgate = match setup {
-                    Setup::Modern | Setup::ModernStream | Setup::ToModern | Setup::Held => &tollgates.modern,
                     Setup::Legacy | Setup::ToLegacy => &tollgates.legacy,
                     Setup::Many => &tollgates.many,
+                    _ => &tollgates.modern,
                 };
                 site(tollgate.address, "/mcp", "bench__", tollgate.process.family())
             }
@@ -306,15 +318,42 @@ impl Tollgates {
             modern: Tollgate::start(binary, &folder.join("modern"), &one(mock.modern), keeper)?,
             legacy: Tollgate::start(binary, &folder.join("legacy"), &one(mock.legacy), keeper)?,
             many: Tollgate::start(binary, &folder.join("many"), &many, keeper)?,
+            secured: Tollgate::start_secured(binary, &folder.join("secured"), &one(mock.modern), keeper)?,
         })
     }
 }
 
 impl Tollgate {
+    /// Starts it with identity and policies, and waits until they let a call through.
+    fn start_secured(
+        binary: &Path,
+        home: &Path,
+        servers: &str,
+        keeper: &Arc<Keeper>,
+    ) -> Result<(Tollgate, Proofs)> {
+        fs::create_dir_all(home)?;
+        let (sections, proofs) = secured::write(home)?;
+        let tollgate = Tollgate::start_with(binary, home, &format!("{sections}servers:\n{servers}"), keeper)?;
+        for setup in [Setup::Keyed, Setup::Tokened] {
+            secured::await_ready(&tollgate.secured_site(setup, &proofs))?;
+        }
+        Ok((tollgate, proofs))
+    }
+
+    fn secured_site(&self, setup: Setup, proofs: &Proofs) -> Site {
+        let bearer = if setup == Setup::Keyed { &proofs.key } else { &proofs.token };
+        let pids = self.process.family();
+        Site { address: self.address, path: "/mcp", prefix: "bench__", pids, bearer: Some(bearer.clone()) }
+    }
+
     fn start(binary: &Path, home: &Path, servers: &str, keeper: &Arc<Keeper>) -> Result<Tollgate> {
+        Tollgate::start_with(binary, home, &format!("servers:\n{servers}"), keeper)
+    }
+
+    fn start_with(binary: &Path, home: &Path, text: &str, keeper: &Arc<Keeper>) -> Result<Tollgate> {
         fs::create_dir_all(home)?;
         let config = home.join("tollgate.yaml");
-        fs::write(&config, format!("servers:\n{servers}"))?;
+        fs::write(&config, text)?;
         let log = home.join("stderr.log");
         let mut command = Command::new(binary);
         command.args(["serve", "--json", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
