@@ -400,7 +400,8 @@ impl Inner {
     fn is_declared(&self, id: &KeyId, principal: &Principal, now: Timestamp) -> bool {
         self.declared.values().any(|(record, known)| {
             record.id == *id
-                && record.is_good(now)
+                // One that ends by itself is not taken back by that.
+                && (record.is_good(now) || record.expires == principal.expires)
                 && (&known.id, &known.tenant) == (&principal.id, &principal.tenant)
         })
     }

@@ -78,6 +78,17 @@ impl Gateway {
         }
     }
 
+    /// When what this principal proved ends. A key that is replaced by another goes on for a while.
+    fn ends(&self, who: &Principal) -> Option<Timestamp> {
+        let revoked = match &who.proof {
+            Proof::Key(id) => {
+                self.snapshot().identity.follower().now().key_of(id).and_then(|key| key.revoked)
+            }
+            _ => None,
+        };
+        who.expires.into_iter().chain(revoked).min()
+    }
+
     /// Whether what this principal proved was taken back since. Costs next to nothing where nothing was.
     pub(crate) fn was_taken_back(&self, who: &Principal, since: Mark) -> bool {
         self.standing().mark() != since && self.is_taken_back(who)
@@ -102,7 +113,9 @@ pub(crate) struct Leash {
     who: Latest,
     seen: Mark,
     moved_on: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    ends: Option<Pin<Box<Sleep>>>,
+    /// Whether it ends with a proof that ends by itself.
+    ends: bool,
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Leash {
@@ -114,13 +127,15 @@ impl Leash {
     /// For the answer to a request, which may outlive a proof that ends by itself.
     pub(crate) fn of_answer(gateway: &Gateway, who: &Arc<Principal>, as_of: Mark) -> Self {
         let who = Arc::new(ArcSwap::new(Arc::clone(who)));
-        Self { gateway: gateway.clone(), who, seen: as_of, moved_on: None, ends: None }
+        Self { gateway: gateway.clone(), who, seen: as_of, moved_on: None, ends: false, timer: None }
     }
 
     /// For a stream beside which its client sends requests: it ends with the latest proof among them.
     pub(crate) fn of_latest(gateway: &Gateway, who: Latest, as_of: Mark) -> Self {
-        let ends = who.load().expires.map(|expires| Box::pin(tokio::time::sleep(until(expires))));
-        Self { gateway: gateway.clone(), who, seen: as_of, moved_on: None, ends }
+        let mut leash =
+            Self { gateway: gateway.clone(), who, seen: as_of, moved_on: None, ends: true, timer: None };
+        leash.set_timer();
+        leash
     }
 
     /// Ready when the stream has to end; else the reader is woken when it comes to that. To be asked before anything is
@@ -133,6 +148,7 @@ impl Leash {
                     return Poll::Ready(());
                 }
                 (self.seen, self.moved_on) = (now, None);
+                self.set_timer();
             }
             let (gateway, seen) = (&self.gateway, self.seen);
             let moved_on = self.moved_on.get_or_insert_with(|| {
@@ -146,28 +162,42 @@ impl Leash {
         }
     }
 
+    fn set_timer(&mut self) {
+        let ends = self.ends.then(|| self.gateway.ends(&self.who.load())).flatten();
+        self.timer = ends.map(|ends| Box::pin(tokio::time::sleep(until(ends))));
+    }
+
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while let Some(timer) = &mut self.ends {
+        while let Some(timer) = &mut self.timer {
             std::task::ready!(timer.as_mut().poll(cx));
             // Meanwhile the client may have proved anew who it is.
-            let Some(expires) = self.who.load().expires else {
-                self.ends = None;
-                break;
-            };
-            if expires <= Timestamp::now() {
+            if self.gateway.ends(&self.who.load()).is_some_and(|ends| ends <= Timestamp::now()) {
                 return Poll::Ready(());
             }
-            self.ends = Some(Box::pin(tokio::time::sleep(until(expires))));
+            self.set_timer();
         }
         Poll::Pending
     }
 }
 
-/// Waits until a proof ends by itself; for ever if it does not.
-pub(crate) async fn expired(who: &Principal) {
-    let Some(expires) = who.expires else { return std::future::pending().await };
-    while Timestamp::now() < expires {
-        tokio::time::sleep(until(expires)).await;
+/// Waits until what somebody proved ends by itself; for ever if it does not.
+pub(crate) async fn ended(gateway: &Gateway, who: &Principal) {
+    loop {
+        let seen = gateway.standing().mark();
+        let ends = gateway.ends(who);
+        if ends.is_some_and(|ends| ends <= Timestamp::now()) {
+            return;
+        }
+        let timer = async {
+            match ends {
+                Some(ends) => tokio::time::sleep(until(ends)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = gateway.standing().moved_on(seen) => {}
+            () = timer => {}
+        }
     }
 }
 

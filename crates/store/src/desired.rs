@@ -47,8 +47,11 @@ impl Desired {
     /// Whether a principal that came in before is refused by now.
     pub fn is_revoked(&self, principal: &Principal, now: Timestamp) -> bool {
         let key_gone = match &principal.proof {
-            // Keys of the configuration are not here: the configuration takes them back.
-            Proof::Key(id) => self.keys.get(id).is_some_and(|key| !key.is_good(now)),
+            // Keys of the configuration are not here: the configuration takes them back. That a key ends by itself is in
+            // what it proves.
+            Proof::Key(id) => {
+                self.keys.get(id).is_some_and(|key| key.revoked.is_some_and(|revoked| revoked <= now))
+            }
             _ => false,
         };
         key_gone || (!self.revocations.is_empty() && self.is_taken_back(principal, now))

@@ -149,11 +149,13 @@ impl Call {
 
     /// The next message of the answer as a stream; none after the reply.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Segments>> {
-        if self.gateway.was_taken_back(&self.who, self.as_of) {
+        let now = self.gateway.standing().mark();
+        if now != self.as_of && self.gateway.is_taken_back(&self.who) {
             // Not only what it says: the request itself ends.
             self.answering = None;
             return Poll::Ready(None);
         }
+        self.as_of = now;
         if let Some(message) = self.outlet.pop() {
             return Poll::Ready(Some(message));
         }

@@ -22,7 +22,7 @@ use crate::reply::Reply;
 use crate::snapshot::{Snapshot, sees_other_things};
 use crate::stages::watch::Wishes;
 use crate::stages::{policy, resolve};
-use crate::standing::expired;
+use crate::standing;
 use crate::tasks::capability;
 
 /// How many further messages may wait beside one for each thing: those about lists, and the acknowledgement.
@@ -72,7 +72,7 @@ pub(crate) async fn listen(gateway: &Gateway, inbound: &Inbound) -> Result<Reply
         tokio::select! {
             () = gateway.draining() => return Ok(ended(inbound)),
             // Whoever listens has to prove anew who it is, now and then.
-            () = expired(&inbound.caller.who) => return Ok(ended(inbound)),
+            () = standing::ended(gateway, &inbound.caller.who) => return Ok(ended(inbound)),
             () = tokio::time::sleep(LOOK), if !heard.late.is_empty() => heard.look(),
             () = sleep_until(heard.ask_again), if heard.misses_something() => {
                 heard.ask_again = Instant::now() + AGAIN;
