@@ -95,7 +95,7 @@ fn load(command: &Serve, watcher: &mut Watcher) -> Result<Config, Failure> {
         Failure::config(format!("{} cannot be served\n\n{}", command.config.display(), text.trim_end()))
     })?;
     override_by(&mut config, command);
-    config::check_listen(config.listen)
+    config::check_listen(config.listen, &config)
         .map_err(|open| Failure::config(format!("{open}\n  help: {}", open.suggestion())))?;
     Ok(config)
 }
@@ -242,15 +242,24 @@ fn announce(command: &Serve, config: &Config, running: &Running, log: LogFormat)
         let base = format!("{}://{admin}", scheme(config.admin_tls.is_some()));
         err.line(format!("  health     {base}/readyz, {base}/metrics"));
     }
-    if config.identity.is_off() {
-        let text = if policing::are_on(config) {
-            "No identity is configured: whoever is on this machine may call what the policies allow; nobody else can."
-        } else {
-            "No identity is configured: whoever is on this machine may call; nobody else can."
-        };
+    if let Some(text) = callers(config) {
         err.line(format!("  {}", err.dim(text)));
     }
     err.line("");
+}
+
+/// Who may call, where that is not what one would expect. That policies allow nothing is said where they are read.
+fn callers(config: &Config) -> Option<&'static str> {
+    match (config.identity.is_off(), config.identity.anonymous.is_some()) {
+        (true, _) if policing::are_on(config) => Some(
+            "No identity is configured: whoever is on this machine may call what the policies allow; nobody else can.",
+        ),
+        (true, _) => Some("No identity is configured: whoever is on this machine may call; nobody else can."),
+        (false, true) => Some(
+            "Callers who prove nothing come in as the agent `anonymous`, and may do what policies permit it.",
+        ),
+        (false, false) => None,
+    }
 }
 
 /// Takes over every change of the configuration and of the certificates. Never returns.
@@ -307,9 +316,12 @@ async fn reload(
         }
     };
     override_by(&mut config, command);
-    if let Err(open) = config::check_listen(config.listen) {
-        reject(open.to_string());
-        return None;
+    // The address that is listened on stays until a restart.
+    for listen in [before.listen, config.listen] {
+        if let Err(open) = config::check_listen(listen, &config) {
+            reject(open.to_string());
+            return None;
+        }
     }
     if let Err(failure) = state.open(&config) {
         reject(failure.text);

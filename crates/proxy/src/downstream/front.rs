@@ -127,10 +127,9 @@ async fn identify<B>(
     peer: &Peer,
     request: &Request<B>,
     resource: Option<&str>,
-) -> Result<Identified, NotKnown> {
+) -> Result<Identified, Box<NotKnown>> {
     let source = client_address(peer, request.headers(), &snapshot.settings.trusted_proxies);
-    let Some(resource) = resource else { return Ok(identify::local(gateway, Some(source))) };
-    // On the heap: finding out may mean to ask somebody, and most often does not.
+    let Some(resource) = resource else { return identify::on_loopback(gateway, peer, source) };
     identify::over_http(gateway, snapshot, (peer, request.headers()), source, resource).await
 }
 

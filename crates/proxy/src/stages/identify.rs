@@ -61,11 +61,11 @@ pub(crate) async fn over_http(
     (peer, headers): (&Peer, &HeaderMap),
     source: IpAddr,
     resource: &str,
-) -> Result<Identified, NotKnown> {
+) -> Result<Identified, Box<NotKnown>> {
     // Before: what is taken back meanwhile has to be seen.
     let as_of = gateway.standing().mark();
     let presented = Presented { headers, certificate: peer.certificate.as_deref(), resource, source };
-    let who = snapshot.identity.authenticate(presented).await?;
+    let who = snapshot.identity.authenticate(presented).await.map_err(Box::new)?;
     Ok(Identified { who, source: Some(source), as_of })
 }
 
@@ -74,6 +74,22 @@ pub(crate) async fn over_http(
 pub(crate) fn taken_back() -> Refusal {
     let text = "what the request proved of its caller was taken back meanwhile";
     Refusal::new(Stage::Identity, Code::Unauthenticated, text)
+}
+
+/// Whoever reaches this machine's loopback address, while no identity is configured. The configuration lets the gateway
+/// listen nowhere else then; but it may be another than when it began to listen.
+pub(crate) fn on_loopback(
+    gateway: &Gateway,
+    peer: &Peer,
+    source: IpAddr,
+) -> Result<Identified, Box<NotKnown>> {
+    if peer.address.ip().to_canonical().is_loopback() {
+        return Ok(local(gateway, Some(source)));
+    }
+    let text = "no identity is configured: only callers on this machine are let in";
+    let refusal = Refusal::new(Stage::Identity, Code::Unauthenticated, text);
+    let challenge = Some("Bearer realm=\"tollgate\"".to_owned());
+    Err(Box::new(NotKnown { refusal, challenge, retry_after_s: None }))
 }
 
 /// Whoever is at the other end of a connection that only this machine can open.

@@ -210,6 +210,22 @@ async fn a_child_does_not_see_it_either() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
+/// The configuration can lose its identity while the gateway still listens where others reach it.
+#[tokio::test]
+async fn without_identity_nobody_comes_in_from_another_machine() {
+    let setup = Setup::new(ProxySettings::default(), Vec::new(), Vec::new());
+    let gateway = Gateway::new(setup).unwrap();
+    for (address, status) in
+        [("192.0.2.1:5", 401), ("[::ffff:192.0.2.1]:5", 401), ("[::ffff:127.0.0.1]:5", 200)]
+    {
+        let client = Client::at(&gateway, None);
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion":
+            "2025-11-25", "capabilities": {}, "clientInfo": {"name": "it", "version": "1"}}});
+        let answer = client.send_from(address, client.request(Method::POST, "/mcp"), &body.to_string()).await;
+        assert_eq!(read(answer).await.status, status, "{address}");
+    }
+}
+
 #[tokio::test]
 async fn without_identity_a_header_changes_nothing() {
     let setup = Setup::new(ProxySettings::default(), Vec::new(), Vec::new());

@@ -43,7 +43,7 @@ pub use self::client::Format;
 pub use self::expand::{Env, ProcessEnv};
 pub(crate) use self::meaning::url_of_environment;
 pub use self::meaning::{
-    ClientFiles, Config, DATABASE_URL, OpenListen, Policies, StoreSettings, TenantSettings, TlsFiles,
+    ClientFiles, Config, DATABASE_URL, Lack, OpenListen, Policies, StoreSettings, TenantSettings, TlsFiles,
     check_listen,
 };
 pub(crate) use self::problem::closest;

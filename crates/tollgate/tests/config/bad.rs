@@ -160,7 +160,7 @@ admin_tls: { certificate: empty, key: missing.pem }
 servers: { a: { command: x } }
 ",
         "\
-1:9: listen: 0.0.0.0:8080 is no loopback address: with no identity configured, everyone who reaches it could use every server (listen on 127.0.0.1:8080 and put a reverse proxy that authenticates callers in front)
+1:9: listen: 0.0.0.0:8080 is no loopback address: with no identity configured, everyone who reaches it could use every server (say under `identity` by what callers are known, or listen on 127.0.0.1:8080 and put a reverse proxy that authenticates callers in front)
 2:15: admin_listen: expected text, found a number (write it in quotes)
 3:13: public_url: http is only for loopback addresses (clients send their credentials there: use https)
 4:17: allowed_hosts[0]: `https://a` is no value of `Host` (write `tools.example.com` or `tools.example.com:8443`)

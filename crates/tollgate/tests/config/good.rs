@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Bench, yaml};
-use tollgate::config::{Config, Format, check_listen};
+use tollgate::config::{Config, Format, Lack, check_listen};
 use tollgate_catalog::{Pick, UriPick};
 use tollgate_upstream::{
     EraChoice, HttpSettings, HttpVersion, Isolation, LegacySessions, StdioSettings, Transport,
@@ -380,10 +380,38 @@ fn aliases_are_followed() {
 
 #[test]
 fn without_identity_only_loopback_is_listened_on() {
+    let config = yaml("servers: { a: { command: x } }").good("tollgate.yaml");
     for address in ["127.0.0.1:1", "[::1]:1", "127.9.9.9:0", "[::ffff:127.0.0.1]:1"] {
-        assert_eq!(check_listen(address.parse().expect("an address")), Ok(()));
+        assert_eq!(check_listen(address.parse().expect("an address"), &config), Ok(()));
     }
     for address in ["0.0.0.0:1", "[::]:1", "192.168.0.1:1", "[::ffff:10.0.0.1]:1"] {
-        assert!(check_listen(address.parse().expect("an address")).is_err(), "{address}");
+        assert!(check_listen(address.parse().expect("an address"), &config).is_err(), "{address}");
     }
+}
+
+/// From other machines the data plane is reached where callers are known, and where nobody on the way can read by what.
+#[test]
+fn others_reach_it_only_known_and_encrypted() {
+    const SERVERS: &str = "servers: { a: { command: x } }\n";
+    let lack = |text: &str| {
+        let config = yaml(&format!("{SERVERS}{text}"))
+            .file("cert.pem", "c")
+            .file("key.pem", "k")
+            .good("tollgate.yaml");
+        let open = "192.0.2.1:8443".parse().expect("an address");
+        check_listen(open, &config).err().map(|open| open.lack)
+    };
+    let issuer = "identity: { issuers: [{ issuer: 'https://idp.example.com' }] }\n";
+    let tls = "tls: { certificate: cert.pem, key: key.pem }\n";
+    assert_eq!(lack(tls), Some(Lack::Identity));
+    assert_eq!(lack("identity: {}\n"), Some(Lack::Encryption));
+    assert_eq!(lack("identity: {}\npublic_url: https://a.example\n"), Some(Lack::Encryption));
+    assert_eq!(lack(&format!("identity: {{}}\n{tls}")), None);
+    assert_eq!(lack("identity: {}\ntrusted_proxies: [10.0.0.0/8]\n"), None);
+    assert_eq!(lack(&format!("{issuer}{tls}")), Some(Lack::PublicUrl));
+    assert_eq!(lack(&format!("{issuer}{tls}public_url: https://a.example\n")), None);
+    let anonymous = format!("{SERVERS}{tls}listen: 192.0.2.1:8443\nidentity: {{ anonymous: {{}} }}\n");
+    let config = yaml(&anonymous).file("cert.pem", "c").file("key.pem", "k").good("tollgate.yaml");
+    let warned = config.warnings.iter().any(|warning| warning.to_string().contains("agent `anonymous`"));
+    assert!(warned, "{:?}", config.warnings);
 }

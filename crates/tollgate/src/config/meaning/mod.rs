@@ -4,13 +4,13 @@ pub(super) mod defaults;
 mod facts;
 mod identity;
 mod policy;
+mod reach;
 mod server;
 mod store;
 mod tenants;
 mod toolset;
 
 use std::collections::HashMap;
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,6 +34,7 @@ use super::section::{ConfigSection, LimitsSection, TlsSection};
 use self::tenants::Served;
 
 pub use self::policy::Policies;
+pub use self::reach::{Lack, OpenListen, check_listen};
 pub(crate) use self::store::url_of_environment;
 pub use self::store::{DATABASE_URL, StoreSettings};
 pub use self::tenants::TenantSettings;
@@ -45,7 +46,7 @@ pub struct Config {
     pub file: PathBuf,
     /// What kind of file it is.
     pub format: Format,
-    /// Where the data plane listens. A loopback address ([`check_listen`]).
+    /// Where the data plane listens. On loopback, unless [`check_listen`] lets it be reached by others.
     pub listen: SocketAddr,
     /// Where the admin listener listens.
     pub admin_listen: SocketAddr,
@@ -98,42 +99,6 @@ pub struct ClientFiles {
     pub required: bool,
 }
 
-/// The data plane was asked to listen where others could reach it, while nothing says who may.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenListen {
-    /// The address that was asked for.
-    pub listen: SocketAddr,
-}
-
-impl OpenListen {
-    /// What to do about it.
-    pub fn suggestion(&self) -> String {
-        let port = self.listen.port();
-        format!("listen on 127.0.0.1:{port} and put a reverse proxy that authenticates callers in front")
-    }
-}
-
-impl fmt::Display for OpenListen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} is no loopback address: with no identity configured, everyone who reaches it could use every server",
-            self.listen
-        )
-    }
-}
-
-impl std::error::Error for OpenListen {}
-
-/// Whether the data plane may listen here: on loopback only, as long as no identity is configured. Holds for the
-/// configuration as for whatever overrides it.
-///
-/// # Errors
-/// [`OpenListen`] says why not.
-pub fn check_listen(listen: SocketAddr) -> Result<(), OpenListen> {
-    if listen.ip().to_canonical().is_loopback() { Ok(()) } else { Err(OpenListen { listen }) }
-}
-
 /// Finds out what sections mean.
 pub(super) struct Meaning<'a> {
     pub(super) env: &'a dyn Env,
@@ -162,9 +127,6 @@ impl Meaning<'_> {
         let listen = self.listen(section.listen.as_deref(), defaults::LISTEN, &root.key("listen"));
         let admin_place = root.key("admin_listen");
         let admin_listen = self.listen(section.admin_listen.as_deref(), defaults::ADMIN_LISTEN, &admin_place);
-        if let Err(open) = check_listen(listen) {
-            self.problems.error_with(&root.key("listen"), open.to_string(), open.suggestion());
-        }
         if listen == admin_listen && listen.port() != 0 {
             self.problems.error(&admin_place, "the same address as `listen`");
         }
@@ -183,7 +145,7 @@ impl Meaning<'_> {
                 suggestion,
             );
         }
-        Config {
+        let config = Config {
             file: file.to_owned(),
             format: self.format,
             listen,
@@ -202,7 +164,9 @@ impl Meaning<'_> {
             policies: self.policies(section.policy.as_ref(), policies, ids, &root.key("policy")),
             files: Vec::new(),
             warnings: Vec::new(),
-        }
+        };
+        self.reach(&config, root);
+        config
     }
 
     fn listen(&mut self, written: Option<&str>, default: &str, place: &Place<'_>) -> SocketAddr {
