@@ -48,10 +48,8 @@ impl Desired {
     pub fn is_revoked(&self, principal: &Principal, now: Timestamp) -> bool {
         let key_gone = match &principal.proof {
             // Keys of the configuration are not here: the configuration takes them back. That a key ends by itself is in
-            // what it proves.
-            Proof::Key(id) => {
-                self.keys.get(id).is_some_and(|key| key.revoked.is_some_and(|revoked| revoked <= now))
-            }
+            // what it proves. Whatever the clocks say, a revoked one is gone.
+            Proof::Key(id) => self.keys.get(id).is_some_and(|key| key.revoked.is_some()),
             _ => false,
         };
         key_gone || (!self.revocations.is_empty() && self.is_taken_back(principal, now))
