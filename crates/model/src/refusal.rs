@@ -267,6 +267,8 @@ pub struct Refusal {
     pub data: Option<String>,
     /// What policy says, where it said no.
     pub denial: Option<Box<Denial>>,
+    /// The scopes that an access token would need: all of them, not only those that it lacks.
+    pub scopes: Option<Box<[Arc<str>]>>,
     /// The id under which the log has the request already; a new one is made if there is none.
     pub request_id: Option<Box<str>>,
 }
@@ -293,6 +295,7 @@ impl Refusal {
             internal: None,
             data: None,
             denial: None,
+            scopes: None,
             request_id: None,
         }
     }
@@ -322,6 +325,13 @@ impl Refusal {
     #[must_use]
     pub fn denying(mut self, denial: Denial) -> Self {
         self.denial = Some(Box::new(denial));
+        self
+    }
+
+    /// The scopes that an access token would need.
+    #[must_use]
+    pub fn needing(mut self, scopes: &[Arc<str>]) -> Self {
+        self.scopes = Some(scopes.into());
         self
     }
 

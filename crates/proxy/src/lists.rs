@@ -22,7 +22,7 @@ use crate::index::{Key, Seen, ToolIndex, UriIndex};
 use crate::reply::Reply;
 use crate::stages::dispatch::{self, Departure, Listener, Sent};
 use crate::stages::policy::View;
-use crate::stages::{Permit, policy, route};
+use crate::stages::{Permit, policy, route, scopes};
 
 /// The `_meta` key under which a merged result names the servers that are missing from it, and why.
 pub(crate) const UNAVAILABLE_KEY: &str = "dev.tollgate/unavailable";
@@ -34,6 +34,7 @@ pub(crate) async fn list(gateway: &Gateway, inbound: &Inbound, kind: ListKind) -
     match inbound.endpoint.native_server() {
         Some(server) => {
             let look = policy::look_at(gateway, &inbound.caller, server)?;
+            scopes::check(inbound, inbound.server(server)?.id(), None)?;
             native(gateway, inbound, &look, &inbound.server(server)?, kind).await
         }
         None => merged(gateway, inbound, kind).await,

@@ -1,5 +1,7 @@
 //! Rendering a refusal: the one place where it becomes HTTP and JSON-RPC.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tollgate_mcp::{Segments, json};
 use tollgate_model::{Denial, Era, Refusal};
@@ -46,9 +48,10 @@ pub(crate) fn render(gateway: &Gateway, refusal: &Refusal, era: Era, id: Option<
         None => String::new(),
     };
     let denial = refusal.denial.as_deref().map(denial).unwrap_or_default();
+    let scopes = refusal.scopes.as_deref().map(scopes).unwrap_or_default();
     body.extend_from_slice(
         format!(
-            "\"{REFUSAL_KEY}\":{{\"code\":\"{}\",\"stage\":\"{}\",\"source\":\"{}\",\"retry\":\"{}\"{server}{denial},\"requestId\":\"{request_id}\"}}}}}}}}",
+            "\"{REFUSAL_KEY}\":{{\"code\":\"{}\",\"stage\":\"{}\",\"source\":\"{}\",\"retry\":\"{}\"{server}{denial}{scopes},\"requestId\":\"{request_id}\"}}}}}}}}",
             row.name,
             refusal.stage.as_str(),
             row.source.as_str(),
@@ -56,7 +59,7 @@ pub(crate) fn render(gateway: &Gateway, refusal: &Refusal, era: Era, id: Option<
         )
         .as_bytes(),
     );
-    Reply { status: row.http(era), body: Segments::from(Bytes::from(body)) }
+    Reply { scopes: refusal.scopes.clone(), ..Reply::new(row.http(era), Segments::from(Bytes::from(body))) }
 }
 
 fn message(refusal: &Refusal) -> String {
@@ -66,12 +69,18 @@ fn message(refusal: &Refusal) -> String {
     }
 }
 
+fn texts(texts: &mut dyn Iterator<Item = &str>) -> String {
+    let quoted: Vec<Bytes> = texts.map(json::quote).collect();
+    String::from_utf8_lossy(&array_of(&quoted)).into_owned()
+}
+
+/// The scopes that are needed, as a further member.
+fn scopes(scopes: &[Arc<str>]) -> String {
+    format!(",\"scopes\":{}", texts(&mut scopes.iter().map(|scope| &**scope)))
+}
+
 /// What policy says, as further members.
 fn denial(denial: &Denial) -> String {
-    let texts = |texts: &mut dyn Iterator<Item = &str>| {
-        let quoted: Vec<Bytes> = texts.map(json::quote).collect();
-        String::from_utf8_lossy(&array_of(&quoted)).into_owned()
-    };
     let policies = texts(&mut denial.policies.iter().map(|policy| &*policy.id));
     let reasons = texts(&mut denial.reasons.iter().map(|reason| &**reason));
     let could_differ = denial.could_differ;

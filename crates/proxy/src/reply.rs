@@ -1,5 +1,7 @@
 //! What a request comes to: one response message, and how it looks in HTTP.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tollgate_mcp::Segments;
 
@@ -10,9 +12,16 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     /// The JSON-RPC response.
     pub(crate) body: Segments,
+    /// The scopes that an access token would need, where it was not granted for the request.
+    pub(crate) scopes: Option<Box<[Arc<str>]>>,
 }
 
 impl Reply {
+    /// A response as it is.
+    pub(crate) fn new(status: u16, body: Segments) -> Self {
+        Self { status, body, scopes: None }
+    }
+
     /// A result made by the gateway itself.
     pub(crate) fn result(id: &Bytes, result: &[u8]) -> Self {
         let mut body = Vec::with_capacity(result.len() + id.len() + 40);
@@ -21,6 +30,6 @@ impl Reply {
         body.extend_from_slice(b",\"result\":");
         body.extend_from_slice(result);
         body.push(b'}');
-        Self { status: 200, body: Segments::from(Bytes::from(body)) }
+        Self::new(200, Segments::from(Bytes::from(body)))
     }
 }

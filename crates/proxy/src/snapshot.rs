@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use tollgate_catalog::{Catalog, CatalogError, Endpoint, ListKind, ToolsetSettings};
+use tollgate_catalog::{Catalog, CatalogError, Endpoint, ListKind, ServerFacts, ToolsetSettings};
 use tollgate_identity::Identity;
 use tollgate_model::{EndpointName, ServerId, ServerName, TenantId};
 use tollgate_upstream::{Server, ServerEvent, ServerSettings, SettingsError};
@@ -13,6 +13,7 @@ use crate::resource::Bound;
 use crate::seal::NoRandomness;
 use crate::settings::ProxySettings;
 use crate::setup::{Setup, TenantSetup};
+use crate::stages::scopes;
 
 /// What is configured at one moment.
 pub(crate) struct Snapshot {
@@ -25,6 +26,8 @@ pub(crate) struct Snapshot {
     pub(crate) public_prefix: String,
     /// By what callers are known.
     pub(crate) identity: Identity,
+    /// What the operator says of servers.
+    facts: HashMap<ServerId, Arc<ServerFacts>>,
 }
 
 /// What the callers of one tenant may know of.
@@ -69,7 +72,7 @@ impl Snapshot {
         running: &[Server],
         events: &mpsc::Sender<ServerEvent>,
     ) -> Result<Self, GatewayError> {
-        let Setup { mut settings, servers, tenants, identity, .. } = setup;
+        let Setup { mut settings, servers, facts, tenants, identity } = setup;
         if tenants.len() < 2 {
             settings.tenant_share_percent = 100;
         }
@@ -91,7 +94,7 @@ impl Snapshot {
             views.insert(id, view);
         }
         let public_prefix = settings.public_url.as_deref().map(path_of).unwrap_or_default().to_owned();
-        Ok(Self { settings, servers, views, public_prefix, identity })
+        Ok(Self { settings, servers, views, public_prefix, identity, facts })
     }
 
     /// What the canonical URIs of endpoints begin with, for a client that sends this `Host`.
@@ -102,6 +105,11 @@ impl Snapshot {
             // No listener of ours: whoever calls has one.
             (None, None) => "http://localhost",
         }
+    }
+
+    /// The scopes that an access token needs for a server's things, or for one of its tools.
+    pub(crate) fn scopes(&self, server: &ServerId, tool: Option<&str>) -> Vec<Arc<str>> {
+        self.facts.get(server).map_or_else(Vec::new, |facts| scopes::of(facts, tool))
     }
 
     /// Whether what stands under a name may be another thing for another caller.

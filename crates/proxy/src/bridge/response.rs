@@ -88,7 +88,7 @@ fn shaped(answered: &Answered<'_>) -> Reply {
         (Era::Legacy, Era::Legacy) => {}
     }
     older::fit(answered, &mut edit);
-    Reply { status: 200, body: edit.finish() }
+    Reply::new(200, edit.finish())
 }
 
 /// A result says of itself what it is. Calls for input, and tasks in place of a call's result, have been told apart
@@ -202,7 +202,7 @@ fn error(answered: &Answered<'_>) -> Result<Reply, Refusal> {
         Era::Modern if code == i64::from(codes::MISSING_REQUIRED_CLIENT_CAPABILITY) => 400,
         Era::Legacy | Era::Modern => 200,
     };
-    Ok(Reply { status, body: edit.finish() })
+    Ok(Reply::new(status, edit.finish()))
 }
 
 /// A legacy client does not read `requiredCapabilities`, so that the text must say which ones are meant.

@@ -235,7 +235,7 @@ pub(crate) async fn answer(
         return no_answer(gateway, Ended::TakenBack, Era::Legacy);
     }
     match answers.array() {
-        Some(body) => json_response(Reply { status: 200, body }),
+        Some(body) => json_response(Reply::new(200, body)),
         None => events(Body::empty()),
     }
 }

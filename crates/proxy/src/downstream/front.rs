@@ -92,10 +92,13 @@ where
                         let mut response =
                             route(gateway, Arc::clone(&snapshot), who, endpoint, request, era).await;
                         // One who is known is told this only where the proof was taken back meanwhile.
-                        if let Some(resource) = resource
+                        if let Some(resource) = &resource
                             && response.status() == StatusCode::UNAUTHORIZED
                         {
-                            challenge(&mut response, &snapshot.identity.taken_back(&resource));
+                            challenge(&mut response, &snapshot.identity.taken_back(resource));
+                        }
+                        if let Some(resource) = &resource {
+                            ask_for_scopes(&mut response, &snapshot, resource);
                         }
                         response
                     }
@@ -191,6 +194,21 @@ pub(crate) fn unknown(gateway: &Gateway, not_known: &NotKnown, era: Era) -> Resp
     response
 }
 
+/// Completes the challenge of a response to one whose token was not granted for the request: so far it has the scopes that
+/// are needed, and no address.
+fn ask_for_scopes(response: &mut Response<Body>, snapshot: &Snapshot, resource: &str) {
+    if response.status() != StatusCode::FORBIDDEN {
+        return;
+    }
+    let Some(scopes) = response.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok()) else {
+        return;
+    };
+    let scopes: Vec<Arc<str>> = scopes.split(' ').map(Arc::from).collect();
+    if let Some(text) = snapshot.identity.insufficient_scope(resource, &scopes).challenge {
+        challenge(response, &text);
+    }
+}
+
 fn challenge(response: &mut Response<Body>, text: &str) {
     if let Ok(value) = HeaderValue::from_str(text) {
         response.headers_mut().insert(WWW_AUTHENTICATE, value);
@@ -212,6 +230,9 @@ pub(crate) fn json(reply: Reply) -> Response<Body> {
     let mut response = Response::new(Body::whole(reply.body));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(scopes) = reply.scopes {
+        challenge(&mut response, &scopes.join(" "));
+    }
     response
 }
 

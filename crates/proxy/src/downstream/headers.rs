@@ -19,6 +19,9 @@ pub(crate) fn check_host<'a>(
     settings: &ProxySettings,
 ) -> Result<&'a str, Refusal> {
     // HTTP/2 carries it in `:authority`.
+    if headers.get_all(HOST).iter().nth(1).is_some() {
+        return Err(refuse(Code::Host, "there is more than one `Host` header")); // RFC 9112, section 3.2
+    }
     let named = match uri.authority() {
         Some(authority) => authority.as_str(),
         None => headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default(),

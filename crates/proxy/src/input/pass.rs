@@ -82,7 +82,7 @@ pub(crate) fn pass(
         let sealed = state::seal(gateway, &inbound.caller, server, &inbound.message, &state, wait)?;
         edit.replace(span, quote(&sealed));
     }
-    Ok(Reply { status: 200, body: edit.finish() })
+    Ok(Reply::new(200, edit.finish()))
 }
 
 /// Replaces the text within an entry, whose own spans begin where the entry does.

@@ -6,6 +6,7 @@ pub(crate) mod identify;
 pub(crate) mod policy;
 pub(crate) mod resolve;
 pub(crate) mod route;
+pub(crate) mod scopes;
 pub(crate) mod watch;
 
 pub(crate) use identify::Identified;

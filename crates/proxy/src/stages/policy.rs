@@ -19,7 +19,7 @@ use tollgate_policy::{Ask, PolicySet, Scene, Visible, What};
 use tollgate_telemetry::counters::{self, Verdict};
 use tollgate_telemetry::events::Denied;
 
-use super::{Identified, Resolved, resolve};
+use super::{Identified, Resolved, resolve, scopes};
 use crate::bridge;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
@@ -89,10 +89,13 @@ pub(crate) fn decide(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved) 
     let Some(sets) = rules.sets() else {
         return built_in(&inbound.caller).map_err(|refusal| refusal.of(resolved.server().name()));
     };
-    match sets.get(inbound.caller.tenant()) {
-        Some(set) => by_set(gateway, set, inbound, resolved),
-        None => Err(unknown(inbound, resolved)),
-    }
+    let permit = match sets.get(inbound.caller.tenant()) {
+        Some(set) => by_set(gateway, set, inbound, resolved)?,
+        None => return Err(unknown(inbound, resolved)),
+    };
+    let is_call = inbound.message.method() == methods::TOOLS_CALL;
+    scopes::check(inbound, resolved.server().id(), resolved.native().filter(|_| is_call))?;
+    Ok(permit)
 }
 
 /// What a caller may see of a server at an endpoint, and the permit to look at it there. None where nothing may be seen:

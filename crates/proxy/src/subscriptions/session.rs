@@ -107,7 +107,7 @@ pub(crate) async fn subscribe(gateway: &Gateway, inbound: &Inbound) -> Result<Re
         Outcome::Refused(message) => {
             let mut edit = message.edit();
             message.set_id(&mut edit, inbound.id.clone());
-            Ok(Reply { status: 200, body: edit.finish() })
+            Ok(Reply::new(200, edit.finish()))
         }
     }
 }

@@ -186,7 +186,7 @@ async fn pass(
     if method == methods::TASKS_LIST
         && let Some(body) = list::owned(gateway, inbound, server, &message)?
     {
-        return Ok(Ok(Reply { status: 200, body: body.into() }));
+        return Ok(Ok(Reply::new(200, body.into())));
     }
     let stand_ins = life::stand_ins(gateway, inbound, server, &message)?;
     bridge::response(&Answered::of(inbound, link, &message).with(stand_ins))
