@@ -7,6 +7,7 @@ mod certificates;
 mod flows;
 mod issuers;
 mod load;
+mod scopes;
 mod stored;
 mod taken_back;
 mod tenants;
