@@ -265,12 +265,19 @@ pub struct Refusal {
     pub internal: Option<String>,
     /// The members of `error.data` that the specification demands, as raw JSON members without braces.
     pub data: Option<String>,
-    /// What policy says, where it said no.
-    pub denial: Option<Box<Denial>>,
-    /// The scopes that an access token would need: all of them, not only those that it lacks.
-    pub scopes: Option<Box<[Arc<str>]>>,
+    /// What the caller may know of why, where there is more to say.
+    pub why: Option<Box<Why>>,
     /// The id under which the log has the request already; a new one is made if there is none.
     pub request_id: Option<Box<str>>,
+}
+
+/// What a caller may know of why a request is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// Policy said no.
+    Denied(Denial),
+    /// The access token was not granted for these: all that the request needs, not only those that it lacks.
+    NeedsScopes(Vec<Arc<str>>),
 }
 
 /// What a caller may know of why policy said no.
@@ -294,8 +301,7 @@ impl Refusal {
             public: public.into(),
             internal: None,
             data: None,
-            denial: None,
-            scopes: None,
+            why: None,
             request_id: None,
         }
     }
@@ -324,14 +330,14 @@ impl Refusal {
     /// What policy says of it.
     #[must_use]
     pub fn denying(mut self, denial: Denial) -> Self {
-        self.denial = Some(Box::new(denial));
+        self.why = Some(Box::new(Why::Denied(denial)));
         self
     }
 
     /// The scopes that an access token would need.
     #[must_use]
     pub fn needing(mut self, scopes: &[Arc<str>]) -> Self {
-        self.scopes = Some(scopes.into());
+        self.why = Some(Box::new(Why::NeedsScopes(scopes.to_vec())));
         self
     }
 

@@ -1,10 +1,8 @@
 //! Rendering a refusal: the one place where it becomes HTTP and JSON-RPC.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use tollgate_mcp::{Segments, json};
-use tollgate_model::{Denial, Era, Refusal};
+use tollgate_model::{Denial, Era, Refusal, Why};
 use tollgate_telemetry::events::Refused;
 
 use crate::bridge::array_of;
@@ -47,11 +45,16 @@ pub(crate) fn render(gateway: &Gateway, refusal: &Refusal, era: Era, id: Option<
         Some(server) => format!(",\"server\":\"{server}\""),
         None => String::new(),
     };
-    let denial = refusal.denial.as_deref().map(denial).unwrap_or_default();
-    let scopes = refusal.scopes.as_deref().map(scopes).unwrap_or_default();
+    let why = match refusal.why.as_deref() {
+        Some(Why::Denied(denial)) => denied(denial),
+        Some(Why::NeedsScopes(scopes)) => {
+            format!(",\"scopes\":{}", texts(scopes.iter().map(|scope| &**scope)))
+        }
+        None => String::new(),
+    };
     body.extend_from_slice(
         format!(
-            "\"{REFUSAL_KEY}\":{{\"code\":\"{}\",\"stage\":\"{}\",\"source\":\"{}\",\"retry\":\"{}\"{server}{denial}{scopes},\"requestId\":\"{request_id}\"}}}}}}}}",
+            "\"{REFUSAL_KEY}\":{{\"code\":\"{}\",\"stage\":\"{}\",\"source\":\"{}\",\"retry\":\"{}\"{server}{why},\"requestId\":\"{request_id}\"}}}}}}}}",
             row.name,
             refusal.stage.as_str(),
             row.source.as_str(),
@@ -59,7 +62,11 @@ pub(crate) fn render(gateway: &Gateway, refusal: &Refusal, era: Era, id: Option<
         )
         .as_bytes(),
     );
-    Reply { scopes: refusal.scopes.clone(), ..Reply::new(row.http(era), Segments::from(Bytes::from(body))) }
+    let scopes = match refusal.why.as_deref() {
+        Some(Why::NeedsScopes(scopes)) => scopes.clone(),
+        _ => Vec::new(),
+    };
+    Reply { scopes, ..Reply::new(row.http(era), Segments::from(Bytes::from(body))) }
 }
 
 fn message(refusal: &Refusal) -> String {
@@ -69,20 +76,15 @@ fn message(refusal: &Refusal) -> String {
     }
 }
 
-fn texts(texts: &mut dyn Iterator<Item = &str>) -> String {
+fn texts<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     let quoted: Vec<Bytes> = texts.map(json::quote).collect();
     String::from_utf8_lossy(&array_of(&quoted)).into_owned()
 }
 
-/// The scopes that are needed, as a further member.
-fn scopes(scopes: &[Arc<str>]) -> String {
-    format!(",\"scopes\":{}", texts(&mut scopes.iter().map(|scope| &**scope)))
-}
-
 /// What policy says, as further members.
-fn denial(denial: &Denial) -> String {
-    let policies = texts(&mut denial.policies.iter().map(|policy| &*policy.id));
-    let reasons = texts(&mut denial.reasons.iter().map(|reason| &**reason));
+fn denied(denial: &Denial) -> String {
+    let policies = texts(denial.policies.iter().map(|policy| &*policy.id));
+    let reasons = texts(denial.reasons.iter().map(|reason| &**reason));
     let could_differ = denial.could_differ;
     format!(",\"policies\":{policies},\"reasons\":{reasons},\"couldDiffer\":{could_differ}")
 }

@@ -13,13 +13,13 @@ pub(crate) struct Reply {
     /// The JSON-RPC response.
     pub(crate) body: Segments,
     /// The scopes that an access token would need, where it was not granted for the request.
-    pub(crate) scopes: Option<Box<[Arc<str>]>>,
+    pub(crate) scopes: Vec<Arc<str>>,
 }
 
 impl Reply {
     /// A response as it is.
     pub(crate) fn new(status: u16, body: Segments) -> Self {
-        Self { status, body, scopes: None }
+        Self { status, body, scopes: Vec::new() }
     }
 
     /// A result made by the gateway itself.

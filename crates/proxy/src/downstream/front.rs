@@ -230,8 +230,8 @@ pub(crate) fn json(reply: Reply) -> Response<Body> {
     let mut response = Response::new(Body::whole(reply.body));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Some(scopes) = reply.scopes {
-        challenge(&mut response, &scopes.join(" "));
+    if !reply.scopes.is_empty() {
+        challenge(&mut response, &reply.scopes.join(" "));
     }
     response
 }

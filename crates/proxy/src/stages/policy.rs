@@ -340,6 +340,7 @@ fn denied(decision: Decision, kind: &str) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tollgate_model::Why;
 
     #[test]
     fn an_obligation_that_cannot_be_kept_denies_and_says_so() {
@@ -347,6 +348,7 @@ mod tests {
         decision.obligations.approvals.push("finance-leads".into());
         let refusal = denied(decision, "tool");
         assert!(refusal.public.contains("finance-leads") && refusal.public.contains("approved"));
-        assert!(!refusal.denial.expect("a denial").could_differ, "other arguments need it too");
+        let why = refusal.why.expect("a reason");
+        assert!(matches!(*why, Why::Denied(denial) if !denial.could_differ), "other arguments need it too");
     }
 }
