@@ -80,13 +80,13 @@ impl Gateway {
 
     /// When what this principal proved ends. A key that is replaced by another goes on for a while.
     fn ends(&self, who: &Principal) -> Option<Timestamp> {
-        let revoked = match &who.proof {
+        let replaced = match &who.proof {
             Proof::Key(id) => {
-                self.snapshot().identity.follower().now().key_of(id).and_then(|key| key.revoked)
+                self.snapshot().identity.follower().now().key_of(id).and_then(|key| key.expires)
             }
             _ => None,
         };
-        who.expires.into_iter().chain(revoked).min()
+        who.expires.into_iter().chain(replaced).min()
     }
 
     /// Whether what this principal proved was taken back since. Costs next to nothing where nothing was.

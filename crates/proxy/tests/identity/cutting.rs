@@ -26,7 +26,7 @@ fn wait(server: &str) -> Value {
 
 /// A stream for what belongs to no request.
 async fn listen(client: &Client) -> Stream {
-    Stream::of(client.get("/mcp").await)
+    Stream::of(client.get("/mcp").await).await
 }
 
 #[tokio::test]
@@ -40,16 +40,16 @@ async fn every_stream_of_a_revoked_key_ends_and_the_servers_are_told() {
 
     let mut others = listen(&other).await;
     let mut get = listen(&session).await;
-    let mut sse = Stream::of(client.get("/sse/old").await);
+    let mut sse = Stream::of(client.get("/sse/old").await).await;
     sse.some().await;
     let filter = json!({"notifications": {"toolsListChanged": true}});
-    let mut listener = Stream::of(client.modern("/mcp", "subscriptions/listen", filter).await);
+    let mut listener = Stream::of(client.modern("/mcp", "subscriptions/listen", filter).await).await;
     assert_eq!(listener.some().await["method"], "notifications/subscriptions/acknowledged");
     let mut calls = Vec::new();
     for server in ["old", "new"] {
         let session = client.clone().in_session("/mcp", json!({})).await;
-        calls.push(Stream::of(client.modern("/mcp", "tools/call", wait(server)).await));
-        calls.push(Stream::of(session.legacy("/mcp", "tools/call", wait(server)).await));
+        calls.push(Stream::of(client.modern("/mcp", "tools/call", wait(server)).await).await);
+        calls.push(Stream::of(session.legacy("/mcp", "tools/call", wait(server)).await).await);
     }
     for call in &mut calls {
         assert_eq!(call.some().await["method"], "notifications/progress");
@@ -202,14 +202,14 @@ async fn a_proof_that_ends_by_itself_ends_what_only_listens() {
     let client = rig.client(Some(&key));
     let session = client.clone().in_session("/mcp", json!({})).await;
     let mut get = listen(&session).await;
-    let mut sse = Stream::of(client.get("/sse/one").await);
+    let mut sse = Stream::of(client.get("/sse/one").await).await;
     let post = sse.some().await.as_str().unwrap().to_owned();
     let filter = json!({"notifications": {"toolsListChanged": true}});
-    let mut listener = Stream::of(client.modern("/mcp", "subscriptions/listen", filter).await);
+    let mut listener = Stream::of(client.modern("/mcp", "subscriptions/listen", filter).await).await;
     listener.some().await;
-    let mut call = Stream::of(client.modern("/mcp", "tools/call", wait("one")).await);
+    let mut call = Stream::of(client.modern("/mcp", "tools/call", wait("one")).await).await;
     call.some().await;
-    let mut connection = Stream::of(client.get("/sse").await);
+    let mut connection = Stream::of(client.get("/sse").await).await;
     let other_post = connection.some().await.as_str().unwrap().to_owned();
     // Who proves anew who it is beside its stream keeps it.
     let fresh = rig.client(Some(&rig.key("alice").await));

@@ -50,14 +50,14 @@ async fn an_event_to_come_back_to() {
     let (alice, bob) = (rig.key("alice").await, rig.key("bob").await);
     let owner = rig.client(Some(&alice)).in_session("/mcp", json!({})).await;
     let call = json!({"name": "one__wait", "arguments": {}, "_meta": {"progressToken": 1}});
-    let mut stream = Stream::of(owner.legacy("/mcp", "tools/call", call).await);
+    let mut stream = Stream::of(owner.legacy("/mcp", "tools/call", call).await).await;
     let (id, _) = stream.event().await.unwrap();
     drop(stream);
     let back = |client: &Client, id: &str| client.request(Method::GET, "/mcp").header("last-event-id", id);
     let thief = rig.client(Some(&bob)).in_session("/mcp", json!({})).await;
     let theirs = read(thief.send(back(&thief, &id), "").await).await;
     same(&theirs, &read(thief.send(back(&thief, "999-1"), "").await).await, 400);
-    Stream::of(owner.send(back(&owner, &id), "").await);
+    Stream::of(owner.send(back(&owner, &id), "").await).await;
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn a_connection() {
     let rig = Rig::new([("one", &server), ("two", &server)]).await;
     let (alice, bob) = (rig.key("alice").await, rig.key("bob").await);
     let (owner, thief) = (rig.client(Some(&alice)), rig.client(Some(&bob)));
-    let mut stream = Stream::of(owner.get("/sse/one").await);
+    let mut stream = Stream::of(owner.get("/sse/one").await).await;
     let post = stream.some().await.as_str().unwrap().to_owned();
     assert!(post.starts_with("/messages/one?sessionId="), "{post}");
     let guess = format!("{}{}", &post[..post.len() - 32], "0".repeat(32));

@@ -94,7 +94,32 @@ impl Rig {
         let policies = PolicySettings { tenants: [(TenantId::default(), sources)].into(), environment: None };
         let compiled = gateway.compile(policies, &setup, |_| Mode::New).await.unwrap();
         gateway.enforce(compiled);
-        Self { gateway, store, follower, settings, servers }
+        let rig = Self { gateway, store, follower, settings, servers };
+        rig.learn().await;
+        rig
+    }
+
+    /// Waits until the tools of all servers are known: policies permit no others.
+    async fn learn(&self) {
+        let key = if self.settings.configured { Some(self.key("rig").await) } else { None };
+        let client = self.client(key.as_ref());
+        let learning = async {
+            loop {
+                let list = read(client.modern("/mcp", "tools/list", json!({})).await).await.message();
+                let is_there = |server: &ServerSettings| {
+                    let prefix = format!("{}__", server.name);
+                    let tools = list["result"]["tools"].as_array();
+                    tools.is_some_and(|tools| {
+                        tools.iter().any(|tool| tool["name"].as_str().unwrap().starts_with(&prefix))
+                    })
+                };
+                if self.servers.iter().all(is_there) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(LONG, learning).await.expect("tools in time");
     }
 
     /// A stored key of this agent, once the gateway knows it.
@@ -278,9 +303,9 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn of(response: Response<Body>) -> Self {
-        assert_eq!(response.status(), 200, "no stream");
-        assert_eq!(response.headers()["content-type"], "text/event-stream");
+    pub(crate) async fn of(response: Response<Body>) -> Self {
+        let is_stream = response.headers()["content-type"] == "text/event-stream";
+        assert!(is_stream, "no stream: {:?}", read(response).await);
         Self { body: response.into_body(), pending: String::new(), events: VecDeque::new() }
     }
 

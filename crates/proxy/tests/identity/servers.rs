@@ -108,8 +108,8 @@ fn answer(request: &Seen, modern: bool, opened: &Open) -> Answer {
             answer
         }
         (_, "tools/list", _) => {
-            let tools =
-                ["echo", "wait", "ask"].map(|name| json!({"name": name, "inputSchema": {"type": "object"}}));
+            let tools = ["echo", "wait", "ask", "task"]
+                .map(|name| json!({"name": name, "inputSchema": {"type": "object"}}));
             result(json!({"tools": tools, "ttlMs": 0, "cacheScope": "private"}))
         }
         (_, "resources/list", _) => result(

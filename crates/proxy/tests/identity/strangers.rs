@@ -155,7 +155,7 @@ async fn what_a_caller_proves_itself_by_goes_no_further() {
         assert_eq!(answer.message()["result"]["content"][0]["text"], "echoed", "{answer:?}");
     }
     for path in ["/sse/old", "/sse/new"] {
-        let mut stream = Stream::of(client.get(path).await);
+        let mut stream = Stream::of(client.get(path).await).await;
         let post = stream.some().await.as_str().unwrap().to_owned();
         assert_eq!(
             read(
@@ -192,6 +192,7 @@ async fn a_child_does_not_see_it_either() {
         id=$(printf '%s' "$line" | sed -n 's/.*"id":\([0-9]*\).*/\1/p')
         case "$line" in
           *'"initialize"'*) printf '{{"jsonrpc":"2.0","id":%s,"result":{{"protocolVersion":"2025-11-25","capabilities":{{"tools":{{}}}},"serverInfo":{{"name":"sh","version":"1"}}}}}}\n' "$id";;
+          *'"tools/list"'*) printf '{{"jsonrpc":"2.0","id":%s,"result":{{"tools":[{{"name":"echo","inputSchema":{{"type":"object"}}}}]}}}}\n' "$id";;
           *'"tools/call"'*) printf '{{"jsonrpc":"2.0","id":%s,"result":{{"content":[{{"type":"text","text":"echoed"}}]}}}}\n' "$id";;
           *) [ -n "$id" ] && printf '{{"jsonrpc":"2.0","id":%s,"error":{{"code":-32601,"message":"?"}}}}\n' "$id";;
         esac; done"#,

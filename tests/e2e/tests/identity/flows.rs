@@ -84,7 +84,6 @@ async fn a_client_that_acts_for_itself_needs_no_person() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the gateway does not ask for the scopes of a server or tool yet"]
 async fn who_may_do_too_little_is_sent_for_more_and_goes_on() {
     let server = FakeServer::start(Script::modern()).await;
     let tools = json!({ "count": { "scopes": ["files.write"] } });
