@@ -75,7 +75,8 @@ async fn every_stream_of_a_revoked_key_ends_and_the_servers_are_told() {
 
     old.say(&changed()).await;
     new.say(&changed()).await;
-    assert_eq!(others.some().await["method"], CHANGED, "another's stream goes on");
+    // Another's stream goes on. It may hear first of other lists that the gateway has just read.
+    while others.some().await["method"] != CHANGED {}
 }
 
 #[tokio::test]
