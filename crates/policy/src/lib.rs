@@ -28,4 +28,5 @@ pub use compile::{ANNOTATIONS, POLICIES_MAX, POLICY_BYTES_MAX};
 pub use explain::{About, Condition, Explanation, Judged, Reading, Verdict};
 pub use set::{PolicySet, RuleInfo, Untyped};
 pub use source::{Finding, Level, Mode, Source, Sources};
+pub use value::is_same as is_same_but_for_case;
 pub use visible::Visible;

@@ -59,8 +59,8 @@ impl Wanted {
 
 static WHOLE: Wanted = Wanted { is_whole: true, parts: Vec::new() };
 
-/// Whether two names are the same but for case.
-fn is_same(one: &str, other: &str) -> bool {
+/// Whether two names are the same but for case: a server that reads names leniently takes one for the other.
+pub fn is_same(one: &str, other: &str) -> bool {
     if one.is_ascii() && other.is_ascii() {
         return one.eq_ignore_ascii_case(other);
     }

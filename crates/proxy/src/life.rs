@@ -72,6 +72,7 @@ pub(crate) async fn answer(gateway: &Gateway, inbound: &Inbound) -> Reply {
 async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
     let resolved = resolve::resolve(gateway, inbound).await?; // what is really meant; pinned arguments put in
     let permit = policy::decide(gateway, inbound, &resolved)?; // on exactly what will leave
+    resolve::refuse_look_alikes(inbound, &resolved)?; // of pinned arguments
     let server = resolved.server().id();
     let (route, sent) = match Retry::read(gateway, inbound, &resolved)? {
         Retry::First | Retry::Again => {

@@ -1,8 +1,10 @@
 //! Which server's tool, prompt or resource is really meant, and what is put in place of what the client wrote.
 
+use bytes::Bytes;
 use tollgate_catalog::{ListKind, Named, Shape, uris};
-use tollgate_mcp::{json, methods};
+use tollgate_mcp::{JsonKind, json, methods};
 use tollgate_model::{Code, Refusal, ServerName, Stage};
+use tollgate_policy::is_same_but_for_case;
 use tollgate_upstream::Server;
 
 use super::policy;
@@ -88,7 +90,7 @@ pub(crate) fn only_server(inbound: &Inbound) -> Result<Resolved, Refusal> {
 async fn tool(gateway: &Gateway, inbound: &Inbound) -> Result<Resolved, Refusal> {
     let public = inbound.required_text("name")?;
     if let Some(arguments) = inbound.message.member("arguments")
-        && inbound.message.kind_of(arguments) != json::JsonKind::Object
+        && inbound.message.kind_of(arguments) != JsonKind::Object
     {
         return Err(Refusal::new(
             Stage::Envelope,
@@ -296,4 +298,26 @@ async fn lets_through(
         .templates_for(uri)
         .any(|(template, owner)| owner == server && endpoint.takes_uri(server, template));
     Ok(made_by_chosen)
+}
+
+/// Refuses arguments that a lenient server would take for pinned ones. Asked of what policy allows: it says what is pinned.
+pub(crate) fn refuse_look_alikes(inbound: &Inbound, resolved: &Resolved) -> Result<(), Refusal> {
+    let pinned = &resolved.target().pinned;
+    if pinned.is_empty() {
+        return Ok(());
+    }
+    let message = &inbound.message;
+    let Some(arguments) = message.member("arguments") else { return Ok(()) };
+    if message.kind_of(arguments) != JsonKind::Object {
+        return Ok(());
+    }
+    for member in tollgate_mcp::members(message.bytes(), arguments) {
+        let sent = tollgate_mcp::text(message.bytes(), member.key).unwrap_or_default();
+        let is_like = |(name, _): &&(String, Bytes)| *name != *sent && is_same_but_for_case(name, &sent);
+        if let Some((name, _)) = pinned.iter().find(is_like) {
+            let text = format!("an argument is too like `{name}`, which is set here");
+            return Err(Refusal::new(Stage::Resolve, Code::InvalidParams, text).of(resolved.server().name()));
+        }
+    }
+    Ok(())
 }

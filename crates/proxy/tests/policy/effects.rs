@@ -26,6 +26,18 @@ async fn pinned_arguments_are_what_is_judged() {
 }
 
 #[tokio::test]
+async fn a_look_alike_of_a_pinned_argument_goes_nowhere() {
+    let shop = Shop::modern(&["read"]).await;
+    let all = r#"permit(principal in Agent::"ann", action == Action::"shop__read", resource);"#;
+    let world = World::new(vec![server("shop", &shop)], vec![toolset("shop", "read", "look")], all).await;
+    let kit = world.modern("ann", "/mcp/kit");
+    assert!(kit.call("look", json!({"path": "/other", "depth": 1})).await.is_ok());
+    for name in ["Path", "PATH"] {
+        assert_eq!(kit.call("look", json!({name: "/other"})).await.code(), "invalid_params", "{name}");
+    }
+}
+
+#[tokio::test]
 async fn nothing_leaves_that_no_policy_permits() {
     let shop = Shop::modern(&["open"]).await;
     let world = World::new(vec![server("shop", &shop)], vec![], "").await;
