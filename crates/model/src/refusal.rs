@@ -26,6 +26,8 @@ pub enum Stage {
     Policy,
     /// Picking and opening the upstream.
     Route,
+    /// Putting it on record.
+    Ledger,
     /// The exchange with the upstream.
     Dispatch,
 }
@@ -41,6 +43,7 @@ impl Stage {
             Self::Resolve => "resolve",
             Self::Policy => "policy",
             Self::Route => "route",
+            Self::Ledger => "ledger",
             Self::Dispatch => "dispatch",
         }
     }
@@ -240,6 +243,10 @@ codes! {
     UpstreamAuth = "upstream_auth", rpc -32603 / -32603, http 200 / 200, Upstream, Never;
     /// The server speaks no protocol revision that Tollgate speaks.
     UpstreamUnsupported = "upstream_unsupported", rpc -32603 / -32603, http 200 / 200, Upstream, Never;
+    /// It cannot be put on record, and what is not on record reaches no server.
+    LedgerUnavailable = "ledger_unavailable", rpc -32603 / -32603, http 503 / 503, Gateway, Safe;
+    /// The server has, or may have, carried it out, and its outcome cannot be put on record: the result is withheld.
+    OutcomeUnrecorded = "outcome_unrecorded", rpc -32603 / -32603, http 503 / 503, Gateway, Unsafe;
     /// As many processes, sessions, requests, listeners or tasks as allowed are there, or requests came too often.
     Capacity = "capacity", rpc -32603 / -32603, http 200 / 200, Gateway, Safe;
     /// The client cancelled the request. Not sent yet: a cancelled request gets no answer.

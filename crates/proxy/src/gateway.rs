@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollgate_catalog::ListKind;
 use tollgate_identity::Identity;
+use tollgate_ledger::Ledger;
 use tollgate_mcp::{Message, Segments, methods};
 use tollgate_model::{Principal, Refusal, ServerId};
 use tollgate_store::Confirmed;
@@ -62,6 +63,7 @@ pub(crate) struct Inner {
     drain: CancellationToken,
     reloads: watch::Sender<()>,
     policing: Arc<Policing>,
+    ledger: Ledger,
     local: Arc<Principal>,
     standing: Standing,
     bound: OnceLock<Bound>,
@@ -86,6 +88,7 @@ impl Gateway {
     /// A gateway that serves this configuration. No server is reached yet. Must be called within a tokio runtime.
     pub fn new(setup: Setup) -> Result<Self, GatewayError> {
         let (events, inbox) = mpsc::channel(EVENTS_MAX);
+        let ledger = setup.ledger.clone();
         let snapshot = Snapshot::new(setup, &[], &events)?;
         let gateway = Self(Arc::new(Inner {
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -104,6 +107,7 @@ impl Gateway {
             drain: CancellationToken::new(),
             reloads: watch::Sender::new(()),
             policing: Arc::default(),
+            ledger,
             local: Arc::new(Principal::local()),
             standing: Standing::default(),
             bound: OnceLock::new(),
@@ -233,6 +237,11 @@ impl Gateway {
     /// The same, for whoever must not keep the gateway.
     pub(crate) fn shared_policing(&self) -> Arc<Policing> {
         Arc::clone(&self.0.policing)
+    }
+
+    /// Where everything is recorded.
+    pub fn ledger(&self) -> &Ledger {
+        &self.0.ledger
     }
 
     pub(crate) fn tasks(&self) -> &Tasks {

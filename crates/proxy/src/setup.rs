@@ -7,6 +7,7 @@ use tollgate_catalog::{
     Known, KnownServer, KnownToolset, Pick, ServerFacts, ToolDefinition, ToolsetSettings,
 };
 use tollgate_identity::{Identity, IdentitySettings};
+use tollgate_ledger::Ledger;
 use tollgate_model::{ServerId, TenantId};
 use tollgate_store::Follower;
 use tollgate_upstream::ServerSettings;
@@ -27,6 +28,8 @@ pub struct Setup {
     pub tenants: Vec<TenantSetup>,
     /// By what callers are known.
     pub identity: Identity,
+    /// Where everything is recorded. A gateway keeps the one that it began with.
+    pub ledger: Ledger,
 }
 
 /// What one tenant has beside its servers.
@@ -47,7 +50,7 @@ impl Setup {
     ) -> Self {
         let tenants = vec![TenantSetup { id: TenantId::default(), toolsets }];
         let identity = Identity::new(IdentitySettings::default(), Follower::of_nothing());
-        Self { settings, servers, facts: HashMap::new(), tenants, identity }
+        Self { settings, servers, facts: HashMap::new(), tenants, identity, ledger: Ledger::off() }
     }
 
     /// Everything that policies of a tenant may be about. `tools` says what is known of a server's tools.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::Signal;
 use tollgate_identity::Identity;
+use tollgate_ledger::Ledger;
 use tollgate_proxy::{Gateway, Setup, TenantSetup};
 use tollgate_telemetry::events::{ConfigRejected, ConfigReloaded, NoIdentity, RestartNeeded};
 use tollgate_upstream::Transport;
@@ -143,6 +144,7 @@ pub(crate) fn setup(config: &Config, identity: &Identity) -> Setup {
         facts: config.facts.clone(),
         tenants: tenants.collect(),
         identity: identity.clone(),
+        ledger: Ledger::off(),
     }
 }
 

@@ -1,0 +1,19 @@
+//! What happened: an append-only, hash-chained record of everything that passes the gate.
+//!
+//! [`Ledger`] writes it, [`Reader`] reads it, whether a gateway is running or not. What an entry holds is [`Entry`].
+
+mod call_id;
+mod entry;
+mod ledger;
+mod line;
+mod reader;
+mod settings;
+
+pub use call_id::CallId;
+pub use entry::{
+    Committed, Decided, Entry, Kind, Latency, Outcome, Promised, Sizes, Stranger, Text, Truncation, VERSION,
+};
+pub use ledger::{Content, Draft, Health, Ledger, OpenError, Position, Receipt, Unrecorded};
+pub use line::{Hash, Line, chain};
+pub use reader::{Read, ReadError, Reader};
+pub use settings::{Durability, LedgerSettings, Recording};
