@@ -49,6 +49,17 @@ pub struct Answer {
     pub body: Bytes,
 }
 
+/// What was answered to a body that was posted.
+#[derive(Debug, Clone)]
+pub struct Posted {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, or the begin of it.
+    pub body: Bytes,
+}
+
 impl Egress {
     /// A client for calls of one purpose. Nothing is called yet.
     ///
@@ -96,6 +107,24 @@ impl Egress {
             request = request.header(AUTHORIZATION, basic_value(name, password, &shown(url))?);
         }
         self.send(url, request).await
+    }
+
+    /// Posts a body as it is, with these headers, and gives back what was answered, whatever its status. Of a long answer only
+    /// the first [`EgressSettings::body_bytes_max`] bytes are kept: by then the receiver has done what it was asked for.
+    pub async fn post(&self, url: &Url, headers: HeaderMap, body: Bytes) -> Result<Posted, EgressError> {
+        self.check(url)?;
+        let shown = shown(url);
+        let failed = |error: reqwest::Error| EgressError::of(&shown, &error);
+        let request = self.client.request(Method::POST, url.clone()).headers(headers).body(body);
+        let mut response = request.send().await.map_err(failed)?;
+        let mut body = BytesMut::new();
+        while body.len() < self.body_bytes_max {
+            // The status is what counts: an answer that breaks off after it has said enough.
+            let Ok(Some(chunk)) = response.chunk().await else { break };
+            body.extend_from_slice(&chunk[..chunk.len().min(self.body_bytes_max - body.len())]);
+        }
+        let status = response.status();
+        Ok(Posted { status, headers: std::mem::take(response.headers_mut()), body: body.freeze() })
     }
 
     async fn send(&self, url: &Url, request: reqwest::RequestBuilder) -> Result<Answer, EgressError> {
@@ -164,4 +193,66 @@ fn shown(url: &Url) -> String {
     let _ = shown.set_username("");
     let _ = shown.set_password(None);
     shown.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn client() -> Egress {
+        Egress::new(&EgressSettings {
+            allow_private: true,
+            ca_pem: None,
+            connect_timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(5),
+            body_bytes_max: 8,
+        })
+        .expect("a client")
+    }
+
+    /// A receiver that reads one request to its end, says this, and hangs up; the request that it read.
+    async fn receiver(answer: &'static str) -> (Url, tokio::task::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+        let url = format!("http://{}/in", listener.local_addr().expect("an address"));
+        let task = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut read = Vec::new();
+            while !read.ends_with(b"END") {
+                assert!(stream.read_buf(&mut read).await.expect("bytes") > 0);
+            }
+            stream.write_all(answer.as_bytes()).await.expect("written");
+            String::from_utf8(read).expect("text")
+        });
+        (url.parse().expect("a URL"), task)
+    }
+
+    #[tokio::test]
+    async fn a_post_gives_back_whatever_was_answered_and_little_of_a_long_body() {
+        let (url, seen) =
+            receiver("HTTP/1.1 503 No\r\nretry-after: 7\r\ncontent-length: 20\r\n\r\n0123456789").await;
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("text/plain"))]);
+        let posted = client().post(&url, headers, Bytes::from_static(b"END")).await.expect("an answer");
+        assert_eq!((posted.status.as_u16(), &posted.body[..]), (503, &b"01234567"[..]));
+        assert_eq!(posted.headers["retry-after"], "7");
+        let seen = seen.await.expect("the receiver");
+        assert!(seen.starts_with("POST /in ") && seen.contains("content-type: text/plain"), "{seen}");
+    }
+
+    #[tokio::test]
+    async fn what_broke_off_may_have_arrived_and_what_never_began_has_not() {
+        let (url, _seen) = receiver("").await;
+        let broken = client().post(&url, HeaderMap::new(), Bytes::from_static(b"END")).await;
+        assert!(
+            matches!(&broken, Err(error @ EgressError::Broken { .. }) if !error.is_before_sending()),
+            "{broken:?}"
+        );
+        let closed =
+            TcpListener::bind("127.0.0.1:0").await.expect("a listener").local_addr().expect("an address");
+        let url = format!("http://{closed}/").parse().expect("a URL");
+        let refused = client().post(&url, HeaderMap::new(), Bytes::from_static(b"END")).await;
+        assert!(matches!(&refused, Err(error) if error.is_before_sending()), "{refused:?}");
+    }
 }

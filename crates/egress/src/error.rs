@@ -21,6 +21,14 @@ pub enum EgressError {
         /// What went wrong.
         reason: String,
     },
+    /// The exchange broke off: what was sent may have arrived.
+    #[error("{url} broke off: {reason}")]
+    Broken {
+        /// The address.
+        url: String,
+        /// What went wrong.
+        reason: String,
+    },
     /// It took too long.
     #[error("{url} did not answer in time")]
     TooSlow {
@@ -69,11 +77,17 @@ impl EgressError {
         if causes.any(<dyn std::error::Error>::is::<Forbidden>) {
             return Self::NotAllowed { url, reason: "it is at no public address" };
         }
-        if error.is_timeout() {
+        let is_connected = !error.is_connect();
+        if error.is_timeout() && is_connected {
             return Self::TooSlow { url };
         }
         let innermost = std::iter::successors(error.source(), |error| (*error).source()).last();
         let reason = innermost.map_or_else(|| "the exchange failed".to_owned(), ToString::to_string);
-        Self::Unreachable { url, reason }
+        if is_connected { Self::Broken { url, reason } } else { Self::Unreachable { url, reason } }
+    }
+
+    /// Whether nothing of what was to be sent can have arrived.
+    pub fn is_before_sending(&self) -> bool {
+        matches!(self, Self::NotAllowed { .. } | Self::Unreachable { .. } | Self::Roots(_))
     }
 }

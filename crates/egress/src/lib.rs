@@ -1,4 +1,5 @@
-//! How the gateway calls out, to whatever is no MCP server: key sets, introspection, and later webhooks and call-outs.
+//! How the gateway calls out, to whatever is no MCP server: key sets, introspection, exports of the ledger, and later
+//! webhooks and call-outs.
 //!
 //! Where such a call goes may be in the hands of strangers: a document of theirs names the next address. So [`Egress`] never
 //! follows a redirect, never connects to an address that is not public unless it is told to, whatever the name was resolved
@@ -6,9 +7,11 @@
 
 mod address;
 mod client;
+mod dial;
 mod error;
 mod roots;
 
 pub use address::is_public;
-pub use client::{Answer, Egress, EgressSettings};
+pub use client::{Answer, Egress, EgressSettings, Posted};
+pub use dial::{Dialer, DialerSettings, Wire};
 pub use error::EgressError;
