@@ -124,16 +124,15 @@ impl Issuer {
 
     /// Joins a fetch that is under way, or begins one if the last is long enough ago.
     fn fetch(self: &Arc<Self>, now: Timestamp) -> Option<Flight<()>> {
+        // Held to the end: who comes between noting an attempt and beginning it would find neither.
+        let mut attempts = self.attempts();
         if let Some(flight) = self.fetching.find(&()) {
             return Some(flight);
         }
-        {
-            let mut attempts = self.attempts();
-            if attempts.last.is_some_and(|last| now < last.after(self.settings.fetch.again_min)) {
-                return None;
-            }
-            attempts.last = Some(now);
+        if attempts.last.is_some_and(|last| now < last.after(self.settings.fetch.again_min)) {
+            return None;
         }
+        attempts.last = Some(now);
         let issuer = Arc::clone(self);
         self.fetching.join((), || async move { issuer.fetch_now().await }).ok()
     }
