@@ -31,7 +31,7 @@ pub(crate) struct Database {
 }
 
 enum Way {
-    Sqlite { file: PathBuf, options: Box<SqliteConnectOptions> },
+    Sqlite { file: PathBuf, options: Box<SqliteConnectOptions>, known: Mutex<Option<sqlite::FileId>> },
     Postgres(Box<PgConnectOptions>),
 }
 
@@ -70,7 +70,7 @@ impl Database {
             Place::File(file) => {
                 // Half of the whole: the caller hears of a busy file rather than of a call that took too long.
                 let options = sqlite::options(file, bounds.call_max / 2);
-                Way::Sqlite { file: file.clone(), options: Box::new(options) }
+                Way::Sqlite { file: file.clone(), options: Box::new(options), known: Mutex::default() }
             }
             Place::Postgres(url) => Way::Postgres(Box::new(postgres::options(url)?)),
         };
@@ -131,7 +131,26 @@ impl Database {
         let _permit = self.permit().await?;
         let mut connection = self.timed(self.bounds.call_max, self.connect()).await?;
         migrations::migrate(&mut connection, to, self.bounds.call_max).await?;
+        if let Way::Sqlite { file, known, .. } = &self.way {
+            *lock(known) = Some(sqlite::file_id(file)?);
+        }
         self.idle().push(connection);
+        Ok(())
+    }
+
+    /// Whether the file is still the one that was opened. Another in its place, as when a backup was restored, is opened and
+    /// brought to this program's version; where there is none, none is made: its emptiness would say that nothing is revoked.
+    async fn look_at_file(&self) -> Result<(), StoreError> {
+        let Way::Sqlite { file, known, .. } = &self.way else { return Ok(()) };
+        let id = sqlite::file_id(file)?;
+        if *lock(known) == Some(id) {
+            return Ok(());
+        }
+        tracing::warn!(file = %file.display(), "another file stands where the stored state was; it is used from now on");
+        self.idle().clear();
+        let mut connection = self.connect().await?;
+        migrations::migrate(&mut connection, NEWEST, self.bounds.call_max).await?;
+        *lock(known) = Some(id);
         Ok(())
     }
 
@@ -150,6 +169,7 @@ impl Database {
     /// Begins a transaction.
     pub(crate) async fn begin(&self, how: Begin) -> Result<Transaction, StoreError> {
         let permit = self.permit().await?;
+        self.look_at_file().await?;
         let word = self.word(how);
         // One that lay idle may be dead: beginning finds it out before anything is done.
         loop {
@@ -180,7 +200,7 @@ impl Database {
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.idle)
     }
 
     pub(crate) fn is_postgres(&self) -> bool {
@@ -242,7 +262,11 @@ impl Transaction {
 
     async fn end(mut self, word: &'static str) -> Result<(), StoreError> {
         self.connection.script(word).await?;
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(self.connection);
+        lock(&self.idle).push(self.connection);
         Ok(())
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

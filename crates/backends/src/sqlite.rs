@@ -1,7 +1,7 @@
 //! SQLite: one file, which several processes may use at once.
 
 use std::fs::{DirBuilder, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -29,6 +29,23 @@ pub(crate) async fn connect(options: &SqliteConnectOptions) -> Result<Connection
     let connecting = Box::pin(sqlx::SqliteConnection::connect_with(options));
     let connection = connecting.await.map_err(meant)?;
     Ok(Connection::Sqlite(connection))
+}
+
+/// Which file it is, whatever it is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+/// Which file stands at this place now.
+///
+/// # Errors
+/// [`StoreError::Away`] where there is none: it was there.
+pub(crate) fn file_id(file: &Path) -> Result<FileId, StoreError> {
+    let gone = |error: std::io::Error| StoreError::away(format!("{}: {error}", file.display()));
+    let metadata = file.metadata().map_err(gone)?;
+    Ok(FileId { device: metadata.dev(), inode: metadata.ino() })
 }
 
 /// Makes the file and its folder where they are missing, for their owner alone. The files that SQLite puts beside it get the

@@ -57,3 +57,35 @@ async fn what_is_no_database_is_told() {
     let store = open(&unreachable, Bounds::default()).expect("a place");
     assert!(matches!(store.head().await, Err(StoreError::Broken(_))));
 }
+
+#[tokio::test]
+async fn another_file_in_its_place_is_noticed_and_none_is_no_empty_one() {
+    let (folder, backup) = (Folder::new(), Folder::new());
+    let file = |folder: &Folder| folder.0.path().join("state/tollgate.db");
+    let store = open(&folder.place(), Bounds::default()).expect("a place");
+    store.add_key(suite::key("old")).await.expect("added");
+    let before = store.head().await.expect("a place in the feed");
+    {
+        let store = open(&backup.place(), Bounds::default()).expect("a place");
+        store.add_key(suite::key("restored")).await.expect("added");
+    }
+    let moved = folder.0.path().join("moved.db");
+    std::fs::rename(file(&folder), &moved).expect("moved away");
+    let error = store.head().await.expect_err("there is none");
+    assert!(error.is_away(), "{error}");
+    assert!(!file(&folder).exists(), "an empty one would say that nothing is revoked");
+
+    for end in ["-wal", "-shm"] {
+        let beside = folder.0.path().join(format!("state/tollgate.db{end}"));
+        _ = std::fs::remove_file(beside);
+        let from = backup.0.path().join(format!("state/tollgate.db{end}"));
+        if from.exists() {
+            std::fs::rename(from, folder.0.path().join(format!("state/tollgate.db{end}"))).expect("moved");
+        }
+    }
+    std::fs::rename(file(&backup), file(&folder)).expect("restored");
+    assert!(store.key(&suite::key("old").id).await.expect("an answer").is_none());
+    assert!(store.key(&suite::key("restored").id).await.expect("an answer").is_some());
+    let lost = store.changes(before, 10).await.expect("an answer");
+    assert!(matches!(lost, tollgate_store::Changes::Lost), "{lost:?}");
+}
