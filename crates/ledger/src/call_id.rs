@@ -33,6 +33,16 @@ impl CallId {
         Self(u128::from_be_bytes(bytes) | (u128::from(now.as_ms()) << 80))
     }
 
+    /// The id as bytes, for what travels sealed.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
+
+    /// What [`Self::to_bytes`] gave.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(u128::from_be_bytes(bytes))
+    }
+
     /// When it was made.
     pub fn time(self) -> Timestamp {
         Timestamp::from_ms(u64::try_from(self.0 >> 80).unwrap_or(u64::MAX))
@@ -107,6 +117,7 @@ mod tests {
         let late = CallId::new(Timestamp::from_ms(1_700_000_000_001));
         assert!(early < late && early.to_string() < late.to_string());
         assert_eq!(early.to_string().parse(), Ok(early));
+        assert_eq!(CallId::from_bytes(late.to_bytes()), late);
         assert_eq!(early.time(), Timestamp::from_ms(1_700_000_000_000));
         for wrong in ["", "8zzzzzzzzzzzzzzzzzzzzzzzzz", "0000000000000000000000000u", "0000"] {
             assert_eq!(wrong.parse::<CallId>(), Err(NoCallId), "{wrong}");

@@ -3,6 +3,7 @@
 #![allow(clippy::unused_async, reason = "whoever writes an entry waits for it; this writer does not")]
 
 use std::fs::{DirBuilder, File, OpenOptions};
+use std::future::ready;
 use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -173,19 +174,22 @@ impl Ledger {
         self.0.as_ref().map(|writer| writer.position.subscribe())
     }
 
-    /// Puts an intent on record, and reserves the place of its outcome. When it returns, the entry is as durable as
-    /// configured.
-    pub async fn intend(&self, mut draft: Draft<'_>) -> Result<Receipt, Unrecorded> {
+    /// Puts an intent on record, and reserves the place of its outcome. The entry is made at once; when the future is ready,
+    /// it is as durable as configured. So a draft, which is large, is never part of a future.
+    pub fn intend(
+        &self,
+        mut draft: Draft<'_>,
+    ) -> impl Future<Output = Result<Receipt, Unrecorded>> + Send + use<> {
         draft.entry.kind = Kind::Intent;
         let call = *draft.entry.call.get_or_insert_with(|| CallId::new(Timestamp::now()));
         let step = draft.entry.step;
-        let intent = self.write(draft)?;
-        Ok(Receipt { ledger: self.clone(), call, step, intent, is_open: true })
+        let written = self.write(draft);
+        ready(written.map(|intent| Receipt { ledger: self.clone(), call, step, intent, is_open: true }))
     }
 
-    /// Puts another entry on record. When it returns, it is as durable as configured.
-    pub async fn note(&self, draft: Draft<'_>) -> Result<(), Unrecorded> {
-        self.write(draft).map(drop)
+    /// Puts another entry on record. When the future is ready, it is as durable as configured.
+    pub fn note(&self, draft: Draft<'_>) -> impl Future<Output = Result<(), Unrecorded>> + Send + use<> {
+        ready(self.write(draft).map(drop))
     }
 
     /// Puts an entry on record soon, without waiting. What cannot be written is counted, and the count is recorded.
@@ -226,9 +230,10 @@ impl Receipt {
         self.step
     }
 
-    /// Puts the outcome on record. When it returns, the entry is as durable as configured.
-    pub async fn close(mut self, draft: Draft<'_>) -> Result<(), Unrecorded> {
-        self.end(draft)
+    /// Puts the outcome on record. When the future is ready, the entry is as durable as configured; also when the future is
+    /// dropped before, the outcome is this one.
+    pub fn close(mut self, draft: Draft<'_>) -> impl Future<Output = Result<(), Unrecorded>> + Send + use<> {
+        ready(self.end(draft))
     }
 
     /// Puts the outcome on record soon, without waiting.
