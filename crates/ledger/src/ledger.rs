@@ -133,8 +133,10 @@ impl Ledger {
         Self(None)
     }
 
-    /// Opens the ledger in a folder, which is made if it is missing. Must be called within a runtime.
-    pub fn open(folder: &Path, settings: LedgerSettings) -> Result<Self, OpenError> {
+    /// Opens the ledger in a folder, which is made if it is missing, as a writer of its own: in a folder of it that is no other
+    /// process's. Must be called within a runtime.
+    pub fn open(root: &Path, settings: LedgerSettings) -> Result<Self, OpenError> {
+        let folder = root.join(CallId::new(Timestamp::now()).to_string());
         let segments = folder.join(SEGMENTS);
         let failed = |path: &Path| {
             let path = path.to_owned();
@@ -146,7 +148,7 @@ impl Ledger {
         let file = file.map_err(failed(&path))?;
         let chain = Mutex::new(Chain { file, at: Position::default() });
         let position = watch::Sender::new(Position::default());
-        Ok(Self(Some(Arc::new(Writer { folder: folder.to_owned(), settings, chain, position }))))
+        Ok(Self(Some(Arc::new(Writer { folder, settings, chain, position }))))
     }
 
     /// Whether anything is recorded.

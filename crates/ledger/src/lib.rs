@@ -16,4 +16,4 @@ pub use entry::{
 pub use ledger::{Content, Draft, Health, Ledger, OpenError, Position, Receipt, Unrecorded};
 pub use line::{Hash, Line, chain};
 pub use reader::{Read, ReadError, Reader};
-pub use settings::{Durability, LedgerSettings, Recording};
+pub use settings::{Durability, LedgerSettings, Recording, WhenUnwritable};

@@ -1,6 +1,8 @@
 //! How the ledger is kept.
 
-use tollgate_model::RecordLevel;
+use std::time::Duration;
+
+use tollgate_model::{RecordLevel, Secret};
 
 /// When an entry counts as written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -10,6 +12,16 @@ pub enum Durability {
     Process,
     /// The disk has it: it survives a loss of power.
     Power,
+}
+
+/// What becomes of calls while nothing can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenUnwritable {
+    /// They are refused.
+    #[default]
+    Refuse,
+    /// They are served without a record; how many there were is recorded later.
+    Degrade,
 }
 
 /// How much of arguments and results is kept, where no policy says so.
@@ -40,6 +52,12 @@ pub struct LedgerSettings {
     pub open_max: usize,
     /// The size after which a new segment begins.
     pub segment_bytes_max: u64,
+    /// The age after which a new segment begins.
+    pub segment_age_max: Duration,
+    /// The key that signs: Ed25519, PKCS#8 in PEM. Without it one is made and kept.
+    pub signing_key: Option<Secret>,
+    /// The key of payloads and names: 32 bytes in base64. Without it one is made and kept.
+    pub encryption_key: Option<Secret>,
 }
 
 impl Default for LedgerSettings {
@@ -50,6 +68,9 @@ impl Default for LedgerSettings {
             payload_bytes_max: 64 * 1024,
             open_max: 65_536,
             segment_bytes_max: 64 * 1024 * 1024,
+            segment_age_max: Duration::from_hours(24),
+            signing_key: None,
+            encryption_key: None,
         }
     }
 }

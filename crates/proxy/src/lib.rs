@@ -40,7 +40,7 @@ pub use downstream::{Body, Peer, StdioError, serve_http, serve_stdio};
 pub use gateway::{Gateway, Overview};
 pub use policing::{CompiledPolicies, PolicySettings};
 pub use seal::NoRandomness;
-pub use settings::{Cidr, ProxySettings, ResumeSettings};
+pub use settings::{Cidr, ProxySettings, ResumeSettings, Unwritable};
 pub use setup::{Setup, TenantSetup};
 pub use snapshot::GatewayError;
 pub use tasks::TaskSettings;

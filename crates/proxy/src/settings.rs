@@ -1,7 +1,11 @@
 //! What an operator says of the data plane, as meant.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
+
+use tollgate_ledger::WhenUnwritable;
+use tollgate_model::{EndpointName, ServerId, TenantId};
 
 use crate::shares::Room;
 use crate::tasks::TaskSettings;
@@ -68,6 +72,8 @@ pub struct ProxySettings {
     /// How much of what all tenants share one of them may take up, in percent: sessions, connections, parked calls,
     /// listeners, tasks. Means nothing where there is one tenant.
     pub tenant_share_percent: usize,
+    /// What becomes of calls while nothing can be recorded.
+    pub unwritable: Unwritable,
 }
 
 impl ProxySettings {
@@ -111,7 +117,35 @@ impl Default for ProxySettings {
             list_items_max: 20_000,
             tasks: TaskSettings::default(),
             tenant_share_percent: 50,
+            unwritable: Unwritable::default(),
         }
+    }
+}
+
+/// What becomes of calls while the ledger cannot be written: what their endpoint says, if it is a toolset's, else what their
+/// server says, else what is said for all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Unwritable {
+    /// At the endpoints of toolsets of which it is said.
+    pub toolsets: HashMap<(TenantId, EndpointName), WhenUnwritable>,
+    /// Of servers of which it is said.
+    pub servers: HashMap<ServerId, WhenUnwritable>,
+    /// Of all others.
+    pub otherwise: WhenUnwritable,
+}
+
+impl Unwritable {
+    /// What becomes of a call of a tenant at an endpoint (none is the merged one) to a server.
+    pub fn of(
+        &self,
+        tenant: &TenantId,
+        endpoint: Option<&EndpointName>,
+        server: Option<&ServerId>,
+    ) -> WhenUnwritable {
+        let said = endpoint.filter(|_| !self.toolsets.is_empty());
+        let said = said.and_then(|name| self.toolsets.get(&(tenant.clone(), name.clone())));
+        let said = said.or_else(|| self.servers.get(server?));
+        said.copied().unwrap_or(self.otherwise)
     }
 }
 
@@ -186,6 +220,31 @@ impl Cidr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_endpoint_says_first_what_becomes_of_unrecorded_calls() {
+        let name = |text: &str| EndpointName::new(text).expect("a name");
+        let server = |text| ServerId::new(tollgate_model::Holder::Shared, name(text));
+        let (own, other) = (TenantId::new("own"), TenantId::new("other"));
+        let mut unwritable = Unwritable::default();
+        assert_eq!(unwritable.of(&own, None, Some(&server("files"))), WhenUnwritable::Refuse);
+        unwritable.servers.insert(server("files"), WhenUnwritable::Degrade);
+        unwritable.toolsets.insert((own.clone(), name("desk")), WhenUnwritable::Refuse);
+        for (tenant, endpoint, at, expected) in [
+            (&own, None, "files", WhenUnwritable::Degrade),
+            (&own, Some("files"), "files", WhenUnwritable::Degrade),
+            (&own, Some("desk"), "files", WhenUnwritable::Refuse),
+            (&other, Some("desk"), "files", WhenUnwritable::Degrade),
+            (&own, None, "notes", WhenUnwritable::Refuse),
+        ] {
+            let endpoint = endpoint.map(name);
+            assert_eq!(
+                unwritable.of(tenant, endpoint.as_ref(), Some(&server(at))),
+                expected,
+                "{endpoint:?} {at}"
+            );
+        }
+    }
 
     #[test]
     fn blocks_contain_what_they_should() {

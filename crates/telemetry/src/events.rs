@@ -192,6 +192,17 @@ impl NoIdentity {
     }
 }
 
+/// The configuration says that nothing is recorded.
+#[derive(Debug)]
+pub struct NothingRecorded;
+
+impl NothingRecorded {
+    /// Logs it.
+    pub fn emit(self) {
+        warn!("the ledger is switched off: nothing that passes is recorded");
+    }
+}
+
 /// A request was refused, or answered for a server that could not.
 #[derive(Debug)]
 pub struct Refused<'a> {

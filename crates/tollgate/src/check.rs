@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use tollgate_catalog::ToolsetSettings;
 use tollgate_identity::Identity;
+use tollgate_ledger::Ledger;
 use tollgate_model::{Holder, TenantId};
 use tollgate_policy::{Finding, Level};
 use tollgate_proxy::{Gateway, Setup};
@@ -37,7 +38,7 @@ pub(crate) async fn run(command: &Check) -> Result<(), Failure> {
     serve::certificates(serve::DATA_PLANE, config.tls.as_ref(), config.client_certificates.as_ref())?;
     serve::certificates("admin", config.admin_tls.as_ref(), None)?;
     let identity = Identity::new(config.identity.clone(), Follower::of_nothing());
-    let gateway = serve::build(&config, &identity)?;
+    let gateway = serve::build(&config, &identity, Ledger::off())?;
     let policies = check_policies(&config, &gateway, &serve::setup(&config, &identity), command.json).await?;
 
     if command.json {

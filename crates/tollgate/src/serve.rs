@@ -11,7 +11,9 @@ use tokio::signal::unix::Signal;
 use tollgate_identity::Identity;
 use tollgate_ledger::Ledger;
 use tollgate_proxy::{Gateway, Setup, TenantSetup};
-use tollgate_telemetry::events::{ConfigRejected, ConfigReloaded, NoIdentity, RestartNeeded};
+use tollgate_telemetry::events::{
+    ConfigRejected, ConfigReloaded, NoIdentity, NothingRecorded, RestartNeeded,
+};
 use tollgate_upstream::Transport;
 
 use crate::cli::{LogFormat, Serve};
@@ -27,6 +29,8 @@ use crate::state::State;
 
 /// The data plane, as messages name it.
 pub(crate) const DATA_PLANE: &str = "data plane";
+/// The folder of the ledger in the data directory.
+pub(crate) const LEDGER: &str = "ledger";
 
 /// Serves until told to stop.
 pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
@@ -40,18 +44,18 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
     let state = State::default();
     state.open(&config)?;
     let identity = Identity::new(config.identity.clone(), state.follower());
-    let gateway = build(&config, &identity)?;
-    if let Some(folder) = &command.data_dir {
-        make_private_folder(folder)?;
-    }
+    let ledger = open_ledger(&config, command.data_dir.is_some())?;
+    let gateway = build(&config, &identity, ledger.clone())?;
     state.settle().await?;
     policing::begin(&config, &gateway, &setup(&config, &identity), state.store().as_ref()).await?;
     if command.stdio {
         let served = serve_stdio(&gateway, &mut signals);
-        return tokio::select! {
+        let ended = tokio::select! {
             ended = served => ended,
             () = follow(&command, (&gateway, &state), config, (&mut watcher, hangup.as_mut()), &[]) => Ok(()),
         };
+        ledger.close().await;
+        return ended;
     }
 
     let tls = certificates(DATA_PLANE, config.tls.as_ref(), config.client_certificates.as_ref())?;
@@ -76,7 +80,26 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
         () = follow(&command, (&gateway, &state), config, (&mut watcher, hangup.as_mut()), &secured) => "end of the configuration",
     };
     running.drain(cause, DRAIN, async { _ = signals.stop().await }).await;
+    ledger.close().await;
     Ok(())
+}
+
+/// Opens the ledger in the data directory, which is made if it is missing, unless nothing is to be recorded. Must be called
+/// within a runtime.
+fn open_ledger(config: &Config, is_folder_said: bool) -> Result<Ledger, Failure> {
+    if config.ledger.is_some() || is_folder_said {
+        make_private_folder(&config.data_dir)?;
+    }
+    let Some(settings) = &config.ledger else {
+        NothingRecorded.emit();
+        return Ok(Ledger::off());
+    };
+    Ledger::open(&config.data_dir.join(LEDGER), settings.clone()).map_err(|error| {
+        Failure::failed(format!(
+            "the ledger cannot be opened: {error}\n  help: say another place with --data-dir, or, to record nothing, \
+             `ledger: {{ enabled: false }}`"
+        ))
+    })
 }
 
 /// Allows as many open files as the system lets this process have: each connection is one, and the usual first limit
@@ -127,12 +150,12 @@ fn read_watched(file: &Path, kept: &[PathBuf], watcher: &mut Watcher) -> Result<
 }
 
 /// Makes the gateway that a configuration describes. Must be called within a runtime.
-pub(crate) fn build(config: &Config, identity: &Identity) -> Result<Gateway, Failure> {
-    Gateway::new(setup(config, identity))
+pub(crate) fn build(config: &Config, identity: &Identity, ledger: Ledger) -> Result<Gateway, Failure> {
+    Gateway::new(Setup { ledger, ..setup(config, identity) })
         .map_err(|error| Failure::config(format!("{}: {error}", config.file.display())))
 }
 
-/// What a gateway is to serve.
+/// What a gateway is to serve, without a record.
 pub(crate) fn setup(config: &Config, identity: &Identity) -> Setup {
     let tenants = config
         .tenants
@@ -194,12 +217,13 @@ async fn bind(
 
 /// A folder that only its owner can look into.
 fn make_private_folder(folder: &Path) -> Result<(), Failure> {
-    let failed = |what: &str| Failure::failed(format!("--data-dir {}: {what}", folder.display()));
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(|error| failed(&format!("cannot be created: {error}")))
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| {
+        Failure::failed(format!(
+            "the data directory {} cannot be made: {error}\n  help: say another place with --data-dir, or, to record nothing, \
+             `ledger: {{ enabled: false }}`",
+            folder.display()
+        ))
+    })
 }
 
 /// Says where everything is.
@@ -346,7 +370,7 @@ async fn reload(
     if let Some(policies) = policies {
         policing::take_over(gateway, policies, &config, store.as_ref()).await;
     }
-    let restart: [(&'static str, bool); 7] = [
+    let restart: [(&'static str, bool); 8] = [
         // What was closed is not opened by a slip in a file.
         ("policy", policing::are_on(before) && !policing::are_on(&config)),
         ("listen", config.listen != before.listen),
@@ -355,6 +379,7 @@ async fn reload(
         ("admin_tls", config.admin_tls != before.admin_tls),
         ("data_dir", config.data_dir != before.data_dir),
         ("store", config.store != before.store),
+        ("ledger", config.ledger != before.ledger),
     ];
     for (setting, _) in restart.into_iter().filter(|(_, changed)| *changed) {
         RestartNeeded { setting }.emit();

@@ -254,6 +254,11 @@ fn hide_secrets(root: &Node, problems: &mut Problems) {
             problems.hide(secret.span);
         }
     }
+    for key in ["signing_key", "encryption_key"] {
+        if let Some(secret) = root.get("ledger").and_then(|ledger| ledger.get(key)) {
+            problems.hide(secret.span);
+        }
+    }
     if let Some(url) = root.get("store").and_then(|store| store.get("url"))
         && matches!(url.value, Value::Text(_))
     {

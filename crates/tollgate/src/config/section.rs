@@ -2,6 +2,7 @@
 //! check of every file; what the values mean is decided in `meaning`.
 
 mod identity;
+mod ledger;
 mod policy;
 mod store;
 mod tenants;
@@ -18,6 +19,7 @@ pub(super) use self::identity::{
     AlgorithmSection, CertificateSection, ClaimsSection, IdentitySection, IntrospectionSection,
     IssuerSection, KeySection,
 };
+pub(super) use self::ledger::{DurabilitySection, LedgerSection, RecordLevelSection, WhenUnwritableSection};
 pub(super) use self::policy::PolicySection;
 pub(super) use self::store::{StoreSection, WhenStaleSection};
 pub(super) use self::tenants::{TenantSection, ToolFactsSection};
@@ -54,12 +56,14 @@ pub(super) struct ConfigSection {
     /// `context.env.environment`.
     #[schemars(length(min = 1, max = 64))]
     pub(super) environment: Option<String>,
-    /// The folder of what this gateway keeps itself, relative to this file. It is made, for its owner alone, where `identity`,
-    /// `policy` or `tenants` are configured. `--data-dir` takes its place.
+    /// The folder of what this gateway keeps itself, relative to this file: the ledger, and its state where there is no
+    /// database. It is made, for its owner alone. `--data-dir` takes its place.
     #[schemars(extend("default" = ".tollgate"))]
     pub(super) data_dir: Option<String>,
     /// Where state is kept that outlives the gateway.
     pub(super) store: Option<StoreSection>,
+    /// The record of everything that passes.
+    pub(super) ledger: Option<LedgerSection>,
     /// Who may do what.
     pub(super) policy: Option<PolicySection>,
     /// By what callers are known. Without it, whoever reaches loopback is let in, and nobody else.
@@ -264,6 +268,8 @@ pub(super) struct ServerSection {
     pub(super) scopes: Option<Items<String>>,
     /// What is to be said of single tools, each under the server's own name of it.
     pub(super) tools: Option<Keyed<ToolFactsSection>>,
+    /// What becomes of calls of the server while the ledger cannot be written. Default: `ledger.when_unwritable`.
+    pub(super) when_unwritable: Option<WhenUnwritableSection>,
     /// How many processes or sessions there may be at once. Default: 32 processes, 10000 sessions.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub(super) instances_max: Option<usize>,
@@ -371,6 +377,8 @@ pub(super) struct ToolsetSection {
     pub(super) resources: Option<Items<ResourceSection>>,
     /// The chosen prompts, in the order in which they are listed.
     pub(super) prompts: Option<Items<Short<PromptSection>>>,
+    /// What becomes of calls at this endpoint while the ledger cannot be written. Default: as for the server that is called.
+    pub(super) when_unwritable: Option<WhenUnwritableSection>,
 }
 
 /// A tool of a toolset. A text alone is its `tool`.

@@ -6,15 +6,18 @@ pub(crate) mod date;
 pub(crate) mod notes;
 mod story;
 
+use std::fs::DirBuilder;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
-use tollgate_model::ServerName;
+use tollgate_ledger::{CallId, Ledger, LedgerSettings};
+use tollgate_model::{ServerName, Timestamp};
 use tollgate_proxy::{Gateway, ProxySettings, Setup};
 use tollgate_upstream::{HttpSettings, ServerSettings, StdioSettings, Transport};
 
@@ -23,6 +26,7 @@ use crate::exit::Failure;
 use crate::listen::Listener;
 use crate::out::{Printer, To};
 use crate::running::Running;
+use crate::serve;
 use crate::signals::Signals;
 use crate::state::State;
 
@@ -40,7 +44,10 @@ pub(crate) async fn run(command: Demo) -> Result<(), Failure> {
         .map_err(|error| Failure::failed(format!("this program cannot find itself: {error}")))?;
 
     let (calendar, calendar_url) = start_calendar(&program).await?;
-    let gateway = gateway(&program, &calendar_url)?;
+    let scratch = Scratch::new()?;
+    let ledger = Ledger::open(&scratch.0.join(serve::LEDGER), LedgerSettings::default())
+        .map_err(|error| Failure::failed(format!("the demo's ledger cannot be opened: {error}")))?;
+    let gateway = gateway(&program, &calendar_url, ledger.clone())?;
     let listener = bind(command.once).await?;
     let running = Running::start(gateway, State::default(), listener, None)
         .map_err(|error| Failure::failed(format!("the serving threads do not start: {error}")))?;
@@ -57,9 +64,31 @@ pub(crate) async fn run(command: Demo) -> Result<(), Failure> {
         signals.stop().await;
     }
     running.drain("the end of the demo", STOP, async { _ = signals.stop().await }).await;
+    ledger.close().await;
     // Its standard input is closed with it, so it ends by itself too.
     drop(calendar);
     told
+}
+
+/// A folder for what the demo's gateway keeps, which goes with the demo.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Result<Self, Failure> {
+        let folder = std::env::temp_dir().join(format!("tollgate-demo-{}", CallId::new(Timestamp::now())));
+        // Not one that is there: it may be another's.
+        DirBuilder::new().mode(0o700).create(&folder).map_err(|error| {
+            Failure::failed(format!("{} cannot be made for the demo's record: {error}", folder.display()))
+        })?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed is left to whoever cleans up temporary files.
+        _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// Starts the HTTP server as a process of its own, and reads its URL from what it prints.
@@ -82,7 +111,7 @@ async fn start_calendar(program: &Path) -> Result<(Child, String), Failure> {
     }
 }
 
-fn gateway(program: &Path, calendar_url: &str) -> Result<Gateway, Failure> {
+fn gateway(program: &Path, calendar_url: &str, ledger: Ledger) -> Result<Gateway, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("the demo's gateway: {error}"));
     let name = |text: &str| ServerName::new(text).map_err(|error| failed(&error));
 
@@ -94,7 +123,7 @@ fn gateway(program: &Path, calendar_url: &str) -> Result<Gateway, Failure> {
         ServerSettings::new(name("notes")?, Transport::Stdio(notes)),
         ServerSettings::new(name("calendar")?, Transport::Http(calendar)),
     ];
-    let setup = Setup::new(ProxySettings::default(), servers, Vec::new());
+    let setup = Setup { ledger, ..Setup::new(ProxySettings::default(), servers, Vec::new()) };
     Gateway::new(setup).map_err(|error| failed(&error))
 }
 

@@ -7,6 +7,7 @@ mod examples;
 mod good;
 mod hostile;
 mod identity;
+mod ledger;
 mod policies;
 mod store;
 mod tenants;

@@ -1,5 +1,6 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -202,16 +203,39 @@ fn log_lines_are_json_where_a_machine_reads_them() {
 }
 
 #[test]
-fn the_data_folder_is_private() {
+fn everything_is_recorded_in_a_private_folder_unless_switched_off_loudly() {
     use std::os::unix::fs::PermissionsExt;
     let folder = Folder::new();
     let config = folder.write("tollgate.yaml", &notes_config("notes"));
+    let start = |config: &str, data: &Path| {
+        let mut command = crate::support::tollgate();
+        command.args(["serve", "--config", config, "--json", "--listen", "127.0.0.1:0"]);
+        command.args(["--admin-listen", "127.0.0.1:0", "--data-dir"]).arg(data);
+        let mut gateway = crate::support::Running::start(command);
+        gateway.json();
+        gateway
+    };
     let data = folder.path("data");
-    let mut command = crate::support::tollgate();
-    command.args(["serve", "--config", &config, "--json", "--listen", "127.0.0.1:0"]);
-    command.args(["--admin-listen", "127.0.0.1:0", "--data-dir"]).arg(&data);
-    let mut gateway = crate::support::Running::start(command);
-    gateway.json();
-    let mode = std::fs::metadata(&data).expect("the folder").permissions().mode();
-    assert_eq!(mode & 0o777, 0o700);
+    let gateway = start(&config, &data);
+    let mode = |path: &Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+    assert_eq!((mode(&data), mode(&data.join("ledger"))), (0o700, 0o700));
+    drop(gateway);
+
+    let off = format!("ledger: {{ enabled: false }}\n{}", notes_config("notes"));
+    let config = folder.write("off.yaml", &off);
+    let data = folder.path("unused");
+    let mut gateway = start(&config, &data);
+    gateway.wait_err("the ledger is switched off: nothing that passes is recorded");
+    assert!(!data.join("ledger").exists());
+}
+
+#[test]
+fn a_place_where_nothing_can_be_kept_is_told_with_a_way_out() {
+    let folder = Folder::new();
+    let config = folder.write("tollgate.yaml", &notes_config("notes"));
+    let in_the_way = folder.write("file", "");
+    let output = run(&["serve", "--config", &config, "--data-dir", &format!("{in_the_way}/data")]);
+    let told = stderr(&output);
+    assert!(!output.status.success());
+    assert!(told.contains("--data-dir") && told.contains("ledger: { enabled: false }"), "{told}");
 }

@@ -76,13 +76,14 @@ fn mode(path: &Path) -> u32 {
 #[test]
 fn state_is_kept_beside_the_configuration_where_something_is_kept() {
     let folder = Folder::new();
-    let config = folder.write("tollgate.yaml", &notes_config("notes"));
+    let off = format!("ledger: {{ enabled: false }}\n{}", notes_config("notes"));
+    let config = folder.write("tollgate.yaml", &off);
     let gateway = Gateway::start(&config);
     assert_eq!(readiness(&gateway), (200, String::new()));
     assert!(!folder.path(".tollgate").exists(), "nothing is kept");
 
     // The configuration is read again, and now there is something.
-    folder.write("tollgate.yaml", &format!("identity: {{}}\n{}", notes_config("notes")));
+    folder.write("tollgate.yaml", &format!("identity: {{}}\n{off}"));
     until("the store is open", || readiness(&gateway) == (200, "up".to_owned()));
     let file = folder.path(".tollgate/tollgate.db");
     assert_eq!((mode(&folder.path(".tollgate")), mode(&file)), (0o700, 0o600));

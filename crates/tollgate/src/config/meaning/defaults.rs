@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use tollgate_identity::{IdentitySettings, IssuerSettings};
+use tollgate_ledger::LedgerSettings;
 use tollgate_proxy::ProxySettings;
 use tollgate_store::FollowerSettings;
 use tollgate_upstream::{Limits, Timeouts};
@@ -31,6 +32,10 @@ pub(in crate::config) fn timeouts() -> Timeouts {
 
 pub(in crate::config) fn server_limits() -> Limits {
     Limits::for_sessions()
+}
+
+pub(in crate::config) fn ledger() -> LedgerSettings {
+    LedgerSettings::default()
 }
 
 /// How long state may be used that the store does not confirm.

@@ -3,6 +3,7 @@
 pub(super) mod defaults;
 mod facts;
 mod identity;
+mod ledger;
 mod policy;
 mod reach;
 mod server;
@@ -18,8 +19,9 @@ use std::time::Duration;
 
 use tollgate_catalog::ServerFacts;
 use tollgate_identity::IdentitySettings;
+use tollgate_ledger::LedgerSettings;
 use tollgate_model::{ServerId, ServerName, TenantId};
-use tollgate_proxy::{Cidr, ProxySettings};
+use tollgate_proxy::{Cidr, ProxySettings, Unwritable};
 use tollgate_upstream::ServerSettings;
 use url::{Host, Url};
 
@@ -70,6 +72,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where state is kept, and how long it may be used unconfirmed.
     pub store: StoreSettings,
+    /// How the ledger is kept; none if nothing is recorded.
+    pub ledger: Option<LedgerSettings>,
     /// Where the gateway runs, as policies see it.
     pub environment: Option<Arc<str>>,
     /// The policies.
@@ -132,8 +136,10 @@ impl Meaning<'_> {
         }
         let tls = section.tls.as_ref().and_then(|tls| self.tls(tls, &root.key("tls")));
         let admin_tls = section.admin_tls.as_ref().and_then(|tls| self.tls(tls, &root.key("admin_tls")));
-        let proxy = self.proxy(section, root);
-        let Served { servers, facts, tenants, policies, names_a_server } = self.served(section, root);
+        let mut proxy = self.proxy(section, root);
+        let Served { servers, facts, tenants, policies, unwritable, names_a_server } =
+            self.served(section, root);
+        proxy.unwritable = Unwritable { otherwise: proxy.unwritable.otherwise, ..unwritable };
         let ids: Vec<TenantId> = tenants.iter().map(|tenant| tenant.id.clone()).collect();
         let identity = self.identity(section.identity.as_ref(), &root.key("identity"), &ids);
         let client_certificates = self.client_certificates(section, root);
@@ -160,6 +166,7 @@ impl Meaning<'_> {
             tenants,
             data_dir: self.data_dir(section, root),
             store: self.store(section.store.as_ref(), &root.key("store")),
+            ledger: self.ledger(section.ledger.as_ref(), &root.key("ledger")),
             environment: section.environment.as_deref().map(Arc::from),
             policies: self.policies(section.policy.as_ref(), policies, ids, &root.key("policy")),
             files: Vec::new(),
@@ -260,6 +267,9 @@ impl Meaning<'_> {
                     );
                 }
             }
+        }
+        if let Some(written) = section.ledger.as_ref().and_then(|ledger| ledger.when_unwritable) {
+            proxy.unwritable.otherwise = ledger::when_unwritable(written);
         }
         if let Some(limits) = &section.limits {
             bound(&mut proxy, limits);

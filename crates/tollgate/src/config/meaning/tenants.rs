@@ -6,8 +6,10 @@ use std::sync::Arc;
 use tollgate_catalog::{ServerFacts, ToolsetSettings};
 use tollgate_model::{Holder, ServerId, ServerName, TenantId};
 use tollgate_policy::Source;
+use tollgate_proxy::Unwritable;
 use tollgate_upstream::ServerSettings;
 
+use super::ledger::when_unwritable;
 use super::{Meaning, Servers, Standing};
 use crate::config::forms::Keyed;
 use crate::config::node::Place;
@@ -31,6 +33,8 @@ pub(super) struct Served {
     pub(super) tenants: Vec<TenantSettings>,
     /// The policies of the others.
     pub(super) policies: BTreeMap<TenantId, Vec<Source>>,
+    /// What is said of servers and toolsets for when the ledger cannot be written.
+    pub(super) unwritable: Unwritable,
     /// Whether any server is named, be it left out.
     pub(super) names_a_server: bool,
 }
@@ -44,6 +48,7 @@ impl Meaning<'_> {
         let place = root.key("servers");
         self.servers(section.servers.as_ref(), &place, &own, message_bytes_max, &mut names, &mut served);
         let toolsets = self.toolsets(section.toolsets.as_ref(), &root.key("toolsets"), &names);
+        Self::toolsets_unwritable(&mut served.unwritable, &TenantId::default(), section.toolsets.as_ref());
         served.tenants.push(TenantSettings { id: TenantId::default(), toolsets });
         let shared = names.shared();
         let place = root.key("tenants");
@@ -56,6 +61,7 @@ impl Meaning<'_> {
             let servers = section.servers.as_ref();
             self.servers(servers, &servers_place, &holder, message_bytes_max, &mut names, &mut served);
             let toolsets = self.toolsets(section.toolsets.as_ref(), &place.key("toolsets"), &names);
+            Self::toolsets_unwritable(&mut served.unwritable, &id, section.toolsets.as_ref());
             if let Some(policy) = &section.policy {
                 let own = self.policy_files(policy.files.as_ref(), &place.key("policy").key("files"));
                 served.policies.insert(id.clone(), own);
@@ -107,6 +113,9 @@ impl Meaning<'_> {
             if !disabled && let Some(settings) = self.server(name, section, &place, message_bytes_max) {
                 let holder = if shared { Holder::Shared } else { holder.clone() };
                 let settings = ServerSettings { holder, ..settings };
+                let unwritable =
+                    section.when_unwritable.map(|written| (settings.id(), when_unwritable(written)));
+                served.unwritable.servers.extend(unwritable);
                 served.facts.extend(facts.map(|facts| (settings.id(), facts)));
                 served.servers.push(settings);
             }
