@@ -3,17 +3,21 @@
 //! [`Ledger`] writes it, [`Reader`] reads it, whether a gateway is running or not. What an entry holds is [`Entry`].
 
 mod call_id;
+mod checkpoint;
 mod entry;
 mod ledger;
 mod line;
+mod public_key;
 mod reader;
 mod settings;
 
 pub use call_id::CallId;
+pub use checkpoint::{Checkpoint, Erased, ErasedIn, FORMAT, Removed, SegmentHead};
 pub use entry::{
     Committed, Decided, Entry, Kind, Latency, Outcome, Promised, Sizes, Stranger, Text, Truncation, VERSION,
 };
 pub use ledger::{Content, Draft, Health, Ledger, OpenError, Position, Receipt, Unrecorded};
-pub use line::{Hash, Line, chain};
+pub use line::{Hash, Line, SEALED_LEN_MIN, chain, erase, line_digest, side};
+pub use public_key::{NoPublicKey, PublicKey};
 pub use reader::{Read, ReadError, Reader};
 pub use settings::{Durability, LedgerSettings, Recording, WhenUnwritable};

@@ -7,16 +7,25 @@
 //! | `n REF SEALED` | the name behind a reference that the entry before it uses for the first time in this segment |
 //!
 //! `HASH` is SHA-256 over the hash before it (32 bytes), `SIDE` and `JSON`, as they stand in the line. `SIDE` is SHA-256 over the
-//! `p` and `n` lines that follow the entry, with their line ends, or `-` where there are none. Digests and sealed records are in
-//! base64url without padding. What was erased stands as `!` and dots of the same length: then `SIDE` fits no more, and the
-//! chain still does.
+//! digests (32 bytes each) of the `p` and `n` lines that follow the entry, or `-` where there are none. The digest of such a line
+//! is SHA-256 over what stands before `SEALED`, and the SHA-256 (32 bytes) of `SEALED`. Digests and sealed records are in
+//! base64url without padding.
+//!
+//! What was erased stands as `!`, the SHA-256 of the `SEALED` that was there, and dots up to the same length. So `SIDE` fits as
+//! before, whatever was erased, and an erasure can be told from a line that somebody changed. Hence no `SEALED` is shorter
+//! than [`SEALED_LEN_MIN`]: short names are filled up before they are sealed.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use ring::digest::{Context, SHA256};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The length of a digest as text.
 const DIGEST_LEN: usize = 43;
+/// The least length of a sealed record: what says that it was erased takes its place.
+pub const SEALED_LEN_MIN: usize = 1 + DIGEST_LEN;
+/// With what a record begins that was erased.
+const ERASED: u8 = b'!';
 /// Says that nothing follows an entry.
 const NO_SIDE: &str = "-";
 
@@ -44,24 +53,59 @@ impl std::fmt::Debug for Hash {
     }
 }
 
-/// The digest of the lines that follow an entry, as it stands before the entry's JSON.
-pub(crate) fn side(lines: &[u8]) -> String {
+/// The digest of the lines that follow an entry, as it stands before the entry's JSON: whatever of them was erased.
+pub fn side(lines: &[u8]) -> String {
     if lines.is_empty() {
         return NO_SIDE.to_owned();
     }
-    let digest = ring::digest::digest(&SHA256, lines);
-    BASE64.encode(digest.as_ref())
+    let mut context = Context::new(&SHA256);
+    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+        context.update(&line_digest(line).0);
+    }
+    BASE64.encode(context.finish().as_ref())
 }
 
-/// The hash of an entry.
-pub fn chain(before: Hash, side: &[u8], json: &[u8]) -> Hash {
+/// The digest of a `p` or `n` line, with or without its end, as it was before it was erased.
+pub fn line_digest(line: &[u8]) -> Hash {
+    let text = line.strip_suffix(b"\n").unwrap_or(line);
+    let sealed = Line::read(text).and_then(Line::sealed).unwrap_or_default();
+    let digest = erased(sealed).unwrap_or_else(|| sha256(&[sealed]));
+    sha256(&[&text[..text.len() - sealed.len()], &digest.0])
+}
+
+fn sha256(parts: &[&[u8]]) -> Hash {
     let mut context = Context::new(&SHA256);
-    for part in [&before.0[..], side, json] {
+    for part in parts {
         context.update(part);
     }
     let mut hash = Hash::default();
     hash.0.copy_from_slice(context.finish().as_ref());
     hash
+}
+
+/// Of a record that was erased: the digest of what was there. Nothing but this can stand in its place.
+fn erased(sealed: &[u8]) -> Option<Hash> {
+    let (digest, dots) = sealed.strip_prefix(&[ERASED])?.split_at_checked(DIGEST_LEN)?;
+    dots.iter().all(|byte| *byte == b'.').then(|| Hash::read(digest)).flatten()
+}
+
+/// A `p` or `n` line as it stands when it is erased, with the same length and line end; none if it is none, too short, or
+/// erased already.
+pub fn erase(line: &[u8]) -> Option<Vec<u8>> {
+    let text = line.strip_suffix(b"\n")?;
+    let sealed = Line::read(text)?.sealed()?;
+    if sealed.len() < SEALED_LEN_MIN || Line::is_erased(sealed) {
+        return None;
+    }
+    let digest = sha256(&[sealed]).to_text();
+    let kept = text.len() - sealed.len();
+    let dots = vec![b'.'; sealed.len() - SEALED_LEN_MIN];
+    Some([&text[..kept], &[ERASED], digest.as_bytes(), &dots, b"\n"].concat())
+}
+
+/// The hash of an entry.
+pub fn chain(before: Hash, side: &[u8], json: &[u8]) -> Hash {
+    sha256(&[&before.0, side, json])
 }
 
 /// One line of a segment, without its end.
@@ -122,7 +166,28 @@ impl<'a> Line<'a> {
 
     /// Whether a sealed record was erased.
     pub fn is_erased(sealed: &[u8]) -> bool {
-        sealed.first() == Some(&b'!')
+        sealed.first() == Some(&ERASED)
+    }
+
+    /// The sealed record, if it has one.
+    fn sealed(self) -> Option<&'a [u8]> {
+        match self {
+            Self::Entry { .. } => None,
+            Self::Payload { sealed, .. } | Self::Name { sealed, .. } => Some(sealed),
+        }
+    }
+}
+
+impl Serialize for Hash {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.to_text())
+    }
+}
+
+impl<'de> Deserialize<'de> for Hash {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        Self::read(text.as_bytes()).ok_or_else(|| serde::de::Error::custom("no digest"))
     }
 }
 
@@ -130,4 +195,34 @@ impl<'a> Line<'a> {
 fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = text.iter().position(|byte| *byte == b' ')?;
     Some((&text[..end], &text[end + 1..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_erased_leaves_the_digest_as_it_was() {
+        let (payload, name) = (format!("p a {}\n", "x".repeat(44)), format!("n ref {}\n", "y".repeat(60)));
+        let before = side([payload.as_bytes(), name.as_bytes()].concat().as_slice());
+        let erased = erase(payload.as_bytes()).expect("erased");
+        assert_eq!(erased.len(), payload.len());
+        assert_eq!(side(&[&erased, name.as_bytes()].concat()), before);
+        let both = [erased.clone(), erase(name.as_bytes()).expect("erased")].concat();
+        assert_eq!(side(&both), before);
+        assert_eq!(erase(&erased), None, "twice");
+        for wrong in
+            ["p a short\n", "e x y\n", "p a \n", "p a no end of a line that is long enough to be erased xxx"]
+        {
+            assert_eq!(erase(wrong.as_bytes()), None, "{wrong}");
+        }
+        // Nothing else passes for it: another digest, other filling, another line.
+        let changed = |from: &str, to: &str| {
+            let text = String::from_utf8(both.clone()).expect("text").replacen(from, to, 1);
+            assert_ne!(side(text.as_bytes()), before, "{from} {to}");
+        };
+        changed(".\n", "x\n");
+        changed("n ref", "n rex");
+        changed("p a !", "p r !");
+    }
 }
