@@ -221,6 +221,9 @@ codes! {
     /// The request says not who calls, or nothing that it says is a proof: no key, token or certificate, or one that is
     /// malformed, unknown, expired, revoked or meant for another address.
     Unauthenticated = "unauthenticated", rpc -32001 / -32001, http 401 / 401, Client, Never;
+    /// The request came unencrypted, over a network, and not from a trusted proxy: what proves who calls could be read on its
+    /// way, and counts for nothing.
+    InsecureTransport = "insecure_transport", rpc -32600 / -32600, http 403 / 403, Client, Never;
     /// The access token was not granted for what the request needs.
     InsufficientScope = "insufficient_scope", rpc -32003 / -32003, http 403 / 403, Client, Never;
     /// Too many failed attempts to prove who calls came from this address.

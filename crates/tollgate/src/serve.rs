@@ -349,6 +349,14 @@ async fn reload(
             return None;
         }
     }
+    // Nor are callers who had to prove who they are let in without by a slip in a file.
+    if config.identity.is_off() && !before.identity.is_off() {
+        reject(
+            "`identity` is gone: whoever reaches the address would be let in; restart to serve it so"
+                .to_owned(),
+        );
+        return None;
+    }
     if let Err(failure) = state.open(&config) {
         reject(failure.text);
         return None;

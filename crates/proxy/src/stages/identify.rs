@@ -62,11 +62,25 @@ pub(crate) async fn over_http(
     source: IpAddr,
     resource: &str,
 ) -> Result<Identified, Box<NotKnown>> {
+    refuse_in_the_clear(snapshot, peer)?;
     // Before: what is taken back meanwhile has to be seen.
     let as_of = gateway.standing().mark();
     let presented = Presented { headers, certificate: peer.certificate.as_deref(), resource, source };
     let who = snapshot.identity.authenticate(presented).await.map_err(Box::new)?;
     Ok(Identified { who, source: Some(source), as_of })
+}
+
+/// A proof that came over a network unencrypted is not looked at: others could have read it. Encryption may end at a trusted
+/// proxy.
+fn refuse_in_the_clear(snapshot: &Snapshot, peer: &Peer) -> Result<(), Box<NotKnown>> {
+    let address = peer.address.ip().to_canonical();
+    let is_proxy = || snapshot.settings.trusted_proxies.iter().any(|block| block.contains(address));
+    if peer.tls || address.is_loopback() || is_proxy() {
+        return Ok(());
+    }
+    let text = "this address is served over TLS, or through the proxies that are named for it";
+    let refusal = Refusal::new(Stage::Transport, Code::InsecureTransport, text);
+    Err(Box::new(NotKnown { refusal, challenge: None, retry_after_s: None }))
 }
 
 /// The answer to a request whose caller is no longer let in when it could be answered. Whoever knows its endpoint's address

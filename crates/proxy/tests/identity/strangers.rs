@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::json;
 use tollgate_identity::{FailureSettings, IdentitySettings, IssuerSettings};
 use tollgate_model::ServerName;
-use tollgate_proxy::{Gateway, ProxySettings, Setup};
+use tollgate_proxy::{Cidr, Gateway, ProxySettings, Setup};
 use tollgate_upstream::{ServerSettings, StdioSettings, Transport};
 
 use crate::rig::{Answer, Client, Rig, Stream, read};
@@ -222,6 +222,24 @@ async fn without_identity_nobody_comes_in_from_another_machine() {
         let client = Client::at(&gateway, None);
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion":
             "2025-11-25", "capabilities": {}, "clientInfo": {"name": "it", "version": "1"}}});
+        let answer = client.send_from(address, client.request(Method::POST, "/mcp"), &body.to_string()).await;
+        assert_eq!(read(answer).await.status, status, "{address}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_came_in_the_clear_over_a_network_counts_for_nothing() {
+    let proxy = ProxySettings {
+        trusted_proxies: vec![Cidr::parse("10.0.0.0/8").unwrap()],
+        ..ProxySettings::default()
+    };
+    let settings = IdentitySettings { configured: true, ..IdentitySettings::default() };
+    let rig = Rig::with(settings, proxy, []).await;
+    let key = rig.key("alice").await;
+    let client = rig.client(Some(&key));
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion":
+        "2025-11-25", "capabilities": {}, "clientInfo": {"name": "it", "version": "1"}}});
+    for (address, status) in [("192.0.2.1:5", 403), ("10.1.2.3:5", 200), ("127.0.0.1:5", 200)] {
         let answer = client.send_from(address, client.request(Method::POST, "/mcp"), &body.to_string()).await;
         assert_eq!(read(answer).await.status, status, "{address}");
     }

@@ -171,6 +171,16 @@ fn a_changed_configuration_is_taken_over_and_a_bad_one_is_not() {
 }
 
 #[test]
+fn identity_is_not_lost_by_a_slip_in_a_file() {
+    let folder = Folder::new();
+    let config = folder.write("tollgate.yaml", &(notes_config("notes") + "identity: {}\n"));
+    let mut gateway = Gateway::start(&config);
+    folder.write("tollgate.yaml", &notes_config("notes"));
+    let line = gateway.process.wait_err("the last good one stays");
+    assert!(line.contains("`identity` is gone"), "{line}");
+}
+
+#[test]
 fn a_missing_file_that_comes_mends_the_configuration() {
     let folder = Folder::new();
     let config = folder.write("tollgate.yaml", &notes_config("notes"));
