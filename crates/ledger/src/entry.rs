@@ -5,9 +5,11 @@
 //! the chain as it was.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tollgate_model::{Decision, Judged, Obligations};
 
 use crate::CallId;
 
@@ -233,6 +235,21 @@ pub struct Decided<'a> {
     pub shadow: Option<Box<Decided<'a>>>,
 }
 
+impl<'a> From<&'a Judged> for Decided<'a> {
+    fn from(judged: &'a Judged) -> Self {
+        let Decision { allowed, policies, obligations, .. } = &judged.decision;
+        Self {
+            allowed: *allowed,
+            hidden: judged.is_hidden,
+            set: judged.set.as_deref().map(Text::Borrowed),
+            at_ms: judged.at.as_ms(),
+            policies: policies.iter().map(|policy| Text::Borrowed(&*policy.id)).collect(),
+            obligations: (*obligations != Obligations::default()).then(|| Promised::from(obligations)),
+            shadow: judged.shadow.as_deref().map(|shadow| Box::new(Self::from(shadow))),
+        }
+    }
+}
+
 /// Obligations of a permit.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Promised<'a> {
@@ -245,6 +262,17 @@ pub struct Promised<'a> {
     /// How much is recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<Text<'a>>,
+}
+
+impl<'a> From<&'a Obligations> for Promised<'a> {
+    fn from(obligations: &'a Obligations) -> Self {
+        let texts = |texts: &'a [Arc<str>]| texts.iter().map(|text| Text::Borrowed(&**text)).collect();
+        Self {
+            approvals: texts(&obligations.approvals),
+            redactions: texts(&obligations.redactions),
+            record: obligations.record.map(|level| Text::Borrowed(level.as_str())),
+        }
+    }
 }
 
 /// A payload that the entry commits to. The payload itself is a record beside the chain.
@@ -332,4 +360,31 @@ fn is_zero(number: &u32) -> bool {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
 fn is_zero_long(number: &u64) -> bool {
     *number == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use tollgate_model::{PolicyRef, RecordLevel, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn a_decision_is_entered_with_all_that_deciding_again_is_compared_with() {
+        let obligations = Obligations {
+            approvals: vec![Arc::from("leads")],
+            redactions: vec![Arc::from("email")],
+            record: Some(RecordLevel::Digest),
+        };
+        let policies = vec![PolicyRef { id: Arc::from("a") }];
+        let decision = Decision { allowed: true, policies, obligations, ..Decision::denied() };
+        let mut judged = Judged::new(decision, Some(Arc::from("set")), Timestamp::from_ms(7));
+        judged.shadow = Some(Box::new(Judged::hidden(None, Timestamp::from_ms(7))));
+        let json = serde_json::to_value(Decided::from(&judged)).expect("JSON");
+        let expected = serde_json::json!({
+            "allowed": true, "set": "set", "at_ms": 7, "policies": ["a"],
+            "obligations": {"approvals": ["leads"], "redactions": ["email"], "record": "digest"},
+            "shadow": {"allowed": false, "hidden": true, "at_ms": 7},
+        });
+        assert_eq!(json, expected);
+    }
 }

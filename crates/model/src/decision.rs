@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::Timestamp;
+
 /// One rule, as it stands in its file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PolicyRef {
@@ -31,6 +33,25 @@ pub enum RecordLevel {
     Redacted,
     /// Arguments and result as they are.
     Full,
+}
+
+impl RecordLevel {
+    /// The word that policies and entries write.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Digest => "digest",
+            Self::Redacted => "redacted",
+            Self::Full => "full",
+        }
+    }
+
+    /// The level of a word.
+    pub fn of_word(word: &str) -> Option<Self> {
+        [Self::Nothing, Self::Digest, Self::Redacted, Self::Full]
+            .into_iter()
+            .find(|level| level.as_str() == word)
+    }
 }
 
 impl Obligations {
@@ -68,5 +89,37 @@ impl Decision {
             could_differ: false,
             errors: Vec::new(),
         }
+    }
+}
+
+/// A decision as it goes on record: what policy said, when, and which policies they were.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judged {
+    /// What policy said.
+    pub decision: Decision,
+    /// Whether the caller was told that there is no such thing.
+    pub is_hidden: bool,
+    /// The digest of the policies; none where the built-in permit decided.
+    pub set: Option<Arc<str>>,
+    /// When: exactly the time that policies saw (`context.env.now`).
+    pub at: Timestamp,
+    /// What policies that only look on would have said, where that is something else.
+    pub shadow: Option<Box<Judged>>,
+}
+
+impl Judged {
+    /// What policies of this digest said at this time.
+    pub fn new(decision: Decision, set: Option<Arc<str>>, at: Timestamp) -> Self {
+        Self { decision, is_hidden: false, set, at, shadow: None }
+    }
+
+    /// Nothing allows it, and the caller is told that there is no such thing.
+    pub fn hidden(set: Option<Arc<str>>, at: Timestamp) -> Self {
+        Self { is_hidden: true, ..Self::new(Decision::denied(), set, at) }
+    }
+
+    /// It may, and no single rule says so.
+    pub fn allowed(set: Option<Arc<str>>, at: Timestamp) -> Self {
+        Self::new(Decision { allowed: true, ..Decision::denied() }, set, at)
     }
 }

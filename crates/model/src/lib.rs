@@ -17,7 +17,7 @@ mod time;
 
 pub use calendar::{Civil, InvalidTime};
 pub use caller::{Caller, ClientProfile, Owner, PrincipalId, SessionId, TenantId};
-pub use decision::{Decision, Obligations, PolicyRef, RecordLevel};
+pub use decision::{Decision, Judged, Obligations, PolicyRef, RecordLevel};
 pub use key::{KeyHash, KeyRecord};
 pub use name::{EndpointName, InvalidName, NAME_BYTES_MAX, ServerName};
 pub use principal::{Actor, KeyId, Principal, Proof};

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{Era, PolicyRef, ServerName};
+use crate::{Era, Judged, PolicyRef, ServerName};
 
 /// The stage of a request's life that refused it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -272,13 +272,15 @@ pub struct Refusal {
     /// What is wrong, for the caller. Never holds a secret or an upstream's own text.
     pub public: Cow<'static, str>,
     /// What is wrong, for the operator's log.
-    pub internal: Option<String>,
+    pub internal: Option<Box<str>>,
     /// The members of `error.data` that the specification demands, as raw JSON members without braces.
-    pub data: Option<String>,
+    pub data: Option<Box<str>>,
     /// What the caller may know of why, where there is more to say.
     pub why: Option<Box<Why>>,
     /// The id under which the log has the request already; a new one is made if there is none.
     pub request_id: Option<Box<str>>,
+    /// What policy had said of the request by then, for the record: also of what is refused for another reason, or as unknown.
+    pub judged: Option<Arc<Judged>>,
 }
 
 /// What a caller may know of why a request is refused.
@@ -313,6 +315,7 @@ impl Refusal {
             data: None,
             why: None,
             request_id: None,
+            judged: None,
         }
     }
 
@@ -326,14 +329,14 @@ impl Refusal {
     /// What only the operator may read.
     #[must_use]
     pub fn because(mut self, internal: impl Into<String>) -> Self {
-        self.internal = Some(internal.into());
+        self.internal = Some(internal.into().into_boxed_str());
         self
     }
 
     /// The members of `error.data` that the specification demands, as raw JSON members without braces.
     #[must_use]
     pub fn with_data(mut self, members: impl Into<String>) -> Self {
-        self.data = Some(members.into());
+        self.data = Some(members.into().into_boxed_str());
         self
     }
 
@@ -341,6 +344,13 @@ impl Refusal {
     #[must_use]
     pub fn denying(mut self, denial: Denial) -> Self {
         self.why = Some(Box::new(Why::Denied(denial)));
+        self
+    }
+
+    /// What policy had said of the request, for the record.
+    #[must_use]
+    pub fn judged(mut self, judged: Arc<Judged>) -> Self {
+        self.judged = Some(judged);
         self
     }
 

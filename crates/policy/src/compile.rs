@@ -214,7 +214,7 @@ impl Compiler<'_> {
                 "description" => notes.description = Some(text),
                 "require_approval" => notes.approval = Some(text),
                 "redact" => notes.redaction = Some(text),
-                "record" => match level(value) {
+                "record" => match RecordLevel::of_word(value) {
                     Some(level) => notes.record = Some(level),
                     None => {
                         let words =
@@ -309,15 +309,5 @@ impl Compiler<'_> {
             rest,
             uses,
         })
-    }
-}
-
-fn level(word: &str) -> Option<RecordLevel> {
-    match word {
-        "nothing" => Some(RecordLevel::Nothing),
-        "digest" => Some(RecordLevel::Digest),
-        "redacted" => Some(RecordLevel::Redacted),
-        "full" => Some(RecordLevel::Full),
-        _ => None,
     }
 }

@@ -5,6 +5,7 @@
 mod ask;
 mod circumstances;
 mod compile;
+mod digest;
 mod explain;
 mod fit;
 mod names;

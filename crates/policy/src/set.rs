@@ -6,6 +6,7 @@ use tollgate_catalog::Known;
 use tollgate_model::{Decision, PolicyRef, Principal, ServerName};
 
 use crate::compile::compile;
+use crate::digest::digest;
 use crate::explain::{About, Case, Explanation};
 use crate::names::{Kind, Types};
 use crate::plan::Arguments;
@@ -21,6 +22,7 @@ use crate::{Ask, Finding, Level, Mode, Scene, Sources, What, schema};
 pub struct PolicySet {
     rules: Arc<Rules>,
     profiles: Profiles,
+    digest: Arc<str>,
 }
 
 /// A tool, or an argument of one, of which policies cannot read anything.
@@ -66,7 +68,14 @@ impl PolicySet {
             return Err(findings);
         };
         let rules = Rules::new(world, compiled.rules, compiled.literals, types, environment);
-        Ok((Self { rules: Arc::new(rules), profiles: Profiles::default() }, findings))
+        let digest = digest(sources, known, environment);
+        Ok((Self { rules: Arc::new(rules), profiles: Profiles::default(), digest }, findings))
+    }
+
+    /// By what it is told apart: the same wherever the same policies are compiled against the same servers, tools and
+    /// circumstances, so that two sets of one digest decide alike.
+    pub fn digest(&self) -> &Arc<str> {
+        &self.digest
     }
 
     /// The schema that policies are checked against, in Cedar's own words.

@@ -97,6 +97,8 @@ impl Gate {
 pub(crate) fn told(refused: Result<Arc<Principal>, NotKnown>) -> (&'static str, String) {
     match refused {
         Ok(principal) => panic!("let in: {principal:?}"),
-        Err(not_known) => (not_known.refusal.code.row().name, not_known.refusal.internal.unwrap_or_default()),
+        Err(not_known) => {
+            (not_known.refusal.code.row().name, not_known.refusal.internal.unwrap_or_default().into_string())
+        }
     }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod decisions;
+mod digests;
 mod explanations;
 mod lints;
 mod properties;

@@ -12,8 +12,8 @@ use std::time::Instant;
 use tollgate_catalog::{Endpoint, ListKind, Pick, Shape, UriPick};
 use tollgate_mcp::{Span, methods};
 use tollgate_model::{
-    Caller, Code, Decision, Denial, EndpointName, Era, Proof, RecordLevel, Refusal, ServerId, ServerName,
-    Stage, Timestamp,
+    Caller, Code, Decision, Denial, EndpointName, Era, Judged, Proof, Refusal, ServerId, ServerName, Stage,
+    Timestamp,
 };
 use tollgate_policy::{Ask, PolicySet, Scene, Visible, What};
 use tollgate_telemetry::counters::{self, Verdict};
@@ -27,14 +27,18 @@ use crate::policing::Rules;
 
 /// Policy has allowed this request. Only this module makes one.
 pub(crate) struct Permit {
-    record: Option<RecordLevel>,
+    judged: Arc<Judged>,
 }
 
 impl Permit {
-    /// How much of the request is to be recorded, if a policy says so.
+    fn new(judged: Judged) -> Self {
+        Self { judged: Arc::new(judged) }
+    }
+
+    /// What policy said, for the record. It holds how much is to be recorded, if a policy says so.
     #[allow(dead_code, reason = "carried on for the ledger")]
-    pub(crate) fn record(&self) -> Option<RecordLevel> {
-        self.record
+    pub(crate) fn judged(&self) -> &Arc<Judged> {
+        &self.judged
     }
 }
 
@@ -91,11 +95,13 @@ pub(crate) fn decide(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved) 
     };
     let permit = match sets.get(inbound.caller.tenant()) {
         Some(set) => by_set(gateway, set, inbound, resolved)?,
-        None => return Err(unknown(inbound, resolved)),
+        None => return Err(unknown(inbound, resolved).judged(hidden(None))),
     };
     let is_call = inbound.message.method() == methods::TOOLS_CALL;
-    scopes::check(inbound, resolved.server().id(), resolved.native().filter(|_| is_call))?;
-    Ok(permit)
+    match scopes::check(inbound, resolved.server().id(), resolved.native().filter(|_| is_call)) {
+        Ok(()) => Ok(permit),
+        Err(refusal) => Err(refusal.judged(permit.judged)),
+    }
 }
 
 /// What a caller may see of a server at an endpoint, and the permit to look at it there. None where nothing may be seen:
@@ -118,13 +124,15 @@ pub(crate) fn look_by(
 ) -> Option<(Permit, View)> {
     let Some(sets) = rules.sets() else { return Some((built_in(caller).ok()?, View::Whole)) };
     let set = sets.get(caller.tenant())?;
-    let visible = set.visible(&caller.who, server, &scene(caller, endpoint));
+    let scene = scene(caller, endpoint);
+    let visible = set.visible(&caller.who, server, &scene);
     if visible.is_nothing() {
         return None;
     }
+    let permit = Permit::new(Judged::allowed(Some(Arc::clone(set.digest())), scene.now));
     let (set, caller, endpoint) = (Arc::clone(set), caller.clone(), endpoint.cloned());
     let sight = Sight { visible, set, caller, endpoint, server: server.clone() };
-    Some((Permit { record: None }, View::Of(Arc::new(sight))))
+    Some((permit, View::Of(Arc::new(sight))))
 }
 
 /// Whether a caller may hear of changes of a resource, by the server's own URI.
@@ -146,7 +154,7 @@ pub(crate) fn hears(
 
 /// The permit to read a server's lists for the gateway's own sake: what comes back reaches no caller.
 pub(crate) fn upkeep() -> (Permit, View) {
-    (Permit { record: None }, View::Whole)
+    (Permit::new(Judged::allowed(None, Timestamp::now())), View::Whole)
 }
 
 /// Whether an endpoint is as good as not there for whoever comes: it has a name, and nothing of it may be seen.
@@ -180,7 +188,11 @@ pub(crate) fn look_at(
     caller: &Caller,
     server: &ServerName,
 ) -> Result<(Permit, View), Refusal> {
-    look(gateway, caller, Some(server), server).ok_or_else(no_endpoint)
+    let rules = gateway.policing().rules();
+    look_by(&rules, caller, Some(server), server).ok_or_else(|| {
+        let set = rules.sets().and_then(|sets| sets.get(caller.tenant()));
+        no_endpoint().judged(hidden(set))
+    })
 }
 
 /// The refusal of an endpoint that is not there, as far as a caller can know.
@@ -190,10 +202,17 @@ pub(crate) fn no_endpoint() -> Refusal {
 }
 
 fn built_in(caller: &Caller) -> Result<Permit, Refusal> {
+    let now = Timestamp::now();
     if caller.who.proof == Proof::Local {
-        return Ok(Permit { record: None });
+        return Ok(Permit::new(Judged::allowed(None, now)));
     }
-    Err(Refusal::new(Stage::Policy, Code::Denied, "no policy allows this caller to use it"))
+    let refusal = Refusal::new(Stage::Policy, Code::Denied, "no policy allows this caller to use it");
+    Err(refusal.judged(Arc::new(Judged::new(Decision::denied(), None, now))))
+}
+
+/// That nothing is to be seen of what a caller asks for, by these policies.
+fn hidden(set: Option<&Arc<PolicySet>>) -> Arc<Judged> {
+    Arc::new(Judged::hidden(set.map(|set| Arc::clone(set.digest())), Timestamp::now()))
 }
 
 /// The circumstances of what a caller does now.
@@ -208,7 +227,7 @@ fn scene<'a>(caller: &Caller, endpoint: Option<&'a EndpointName>) -> Scene<'a> {
 
 fn by_set(
     gateway: &Gateway,
-    set: &PolicySet,
+    set: &Arc<PolicySet>,
     inbound: &Inbound,
     resolved: &Resolved,
 ) -> Result<Permit, Refusal> {
@@ -241,31 +260,36 @@ fn by_set(
                 {
                     Ok(permit)
                 }
-                _ => Err(unknown(inbound, resolved)),
+                _ => Err(unknown(inbound, resolved).judged(hidden(Some(set)))),
             };
         }
     };
-    let mut decision = set.decide(&caller.who, &Ask { server, what, scene });
+    let mut judged = Judged::new(
+        set.decide(&caller.who, &Ask { server, what, scene }),
+        Some(set.digest().clone()),
+        scene.now,
+    );
     if let What::Call { native, .. } = what
         && !gateway.policing().definitions().has(resolved.server().id(), native)
     {
         // Whatever a rule over all tools says. It takes no less time than for one that is hidden.
         let errors = vec!["no list of its server has shown such a tool".to_owned()];
-        decision = Decision { errors, ..Decision::denied() };
-        return Err(refuse(gateway, inbound, resolved, (decision, true), what, started));
+        judged.decision = Decision { errors, ..Decision::denied() };
+        judged.is_hidden = true;
+        return Err(refuse(gateway, inbound, resolved, judged, what, started));
     }
-    if decision.allowed && decision.obligations.are_none() {
+    if judged.decision.allowed && judged.decision.obligations.are_none() {
         counters::decided(Verdict::Allowed);
-        return Ok(Permit { record: decision.obligations.record });
+        return Ok(Permit::new(judged));
     }
     let visible = set.visible(&caller.who, server, &scene);
-    let is_hidden = !decision.allowed
+    judged.is_hidden = !judged.decision.allowed
         && match what {
             What::Call { native, .. } => !visible.tool(native),
             What::Read { .. } => true,
             What::Get { native, .. } => !visible.prompt(native),
         };
-    Err(refuse(gateway, inbound, resolved, (decision, is_hidden), what, started))
+    Err(refuse(gateway, inbound, resolved, judged, what, started))
 }
 
 /// The refusal of what policy does not allow, as a line in the log and as the caller gets it.
@@ -273,7 +297,7 @@ fn refuse(
     gateway: &Gateway,
     inbound: &Inbound,
     resolved: &Resolved,
-    (decision, is_hidden): (Decision, bool),
+    judged: Judged,
     what: What<'_>,
     started: Instant,
 ) -> Refusal {
@@ -290,14 +314,15 @@ fn refuse(
         server: resolved.server().id(),
         kind,
         native,
-        decision: &decision,
-        is_hidden,
+        decision: &judged.decision,
+        is_hidden: judged.is_hidden,
         request_id: &request_id,
         elapsed: started.elapsed(),
     }
     .emit();
-    let refusal = if is_hidden { unknown(inbound, resolved) } else { denied(decision, kind).of(server) };
-    refusal.under(request_id)
+    let refusal =
+        if judged.is_hidden { unknown(inbound, resolved) } else { denied(&judged.decision, kind).of(server) };
+    refusal.under(request_id).judged(Arc::new(judged))
 }
 
 /// Whether a caller may still follow a task: it is as the tool that was called. Of the oldest tasks of very many that tool
@@ -316,7 +341,7 @@ fn unknown(inbound: &Inbound, resolved: &Resolved) -> Refusal {
     resolve::unknown(inbound, resolved)
 }
 
-fn denied(decision: Decision, kind: &str) -> Refusal {
+fn denied(decision: &Decision, kind: &str) -> Refusal {
     let text = if !decision.obligations.approvals.is_empty() {
         let groups = decision.obligations.approvals.join(", ");
         format!(
@@ -333,7 +358,8 @@ fn denied(decision: Decision, kind: &str) -> Refusal {
         format!("policy does not allow this {kind}")
     };
     let could_differ = decision.could_differ && !decision.allowed;
-    let denial = Denial { policies: decision.policies, reasons: decision.reasons, could_differ };
+    let (policies, reasons) = (decision.policies.clone(), decision.reasons.clone());
+    let denial = Denial { policies, reasons, could_differ };
     Refusal::new(Stage::Policy, Code::Denied, text).denying(denial)
 }
 
@@ -346,7 +372,7 @@ mod tests {
     fn an_obligation_that_cannot_be_kept_denies_and_says_so() {
         let mut decision = Decision { allowed: true, could_differ: true, ..Decision::denied() };
         decision.obligations.approvals.push("finance-leads".into());
-        let refusal = denied(decision, "tool");
+        let refusal = denied(&decision, "tool");
         assert!(refusal.public.contains("finance-leads") && refusal.public.contains("approved"));
         let why = refusal.why.expect("a reason");
         assert!(matches!(*why, Why::Denied(denial) if !denial.could_differ), "other arguments need it too");
