@@ -46,7 +46,7 @@ pub(crate) const DECIDING: &str = "policy";
 pub(crate) const KNOWING: &str = "identity";
 
 /// All rows under load, in the table's order.
-pub(crate) const ROWS: [Row; 11] = [
+pub(crate) const ROWS: [Row; 15] = [
     Row {
         id: "small-modern",
         title: "Small `tools/call`, modern client, modern server",
@@ -91,6 +91,38 @@ pub(crate) const ROWS: [Row; 11] = [
         id: "small-tokened",
         title: "The same with an access token (JWT)",
         setup: Setup::Tokened,
+        call: Call::Small,
+        rate_per_s: 2_000.0,
+        connections: 64,
+    },
+    Row {
+        id: "small-recorded",
+        title: "Small `tools/call`, modern; Tollgate records every call (ledger and index)",
+        setup: Setup::Recorded,
+        call: Call::Small,
+        rate_per_s: 2_000.0,
+        connections: 64,
+    },
+    Row {
+        id: "small-power",
+        title: "The same, each entry on the disk first (`durability: power`)",
+        setup: Setup::Durable,
+        call: Call::Small,
+        rate_per_s: 2_000.0,
+        connections: 64,
+    },
+    Row {
+        id: "small-traced",
+        title: "Small `tools/call`, modern; Tollgate exports metrics, and traces of 1 % of the calls",
+        setup: Setup::Traced,
+        call: Call::Small,
+        rate_per_s: 2_000.0,
+        connections: 64,
+    },
+    Row {
+        id: "small-everything",
+        title: "Small `tools/call`, modern; behind Tollgate API keys, 100 policies, the record, metrics and traces",
+        setup: Setup::Everything,
         call: Call::Small,
         rate_per_s: 2_000.0,
         connections: 64,

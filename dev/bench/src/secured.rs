@@ -1,9 +1,9 @@
-//! A gateway with everything on: callers who prove themselves, and a hundred policies.
+//! What stands around a gateway with everything on: callers who prove themselves, a hundred policies, and a receiver of traces.
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{Read, Write as _};
-use std::net::{SocketAddr, TcpListener};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -87,6 +87,45 @@ pub(crate) fn await_ready(site: &Site) -> Result<()> {
             return Err(format!("no call is let through: status {}, {body}", answer.status).into());
         }
         std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Takes whatever is sent to it, and says that it was received: an empty answer is a whole one for OTLP. It ends with the
+/// process.
+pub(crate) fn receive() -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || swallow(stream));
+        }
+    });
+    Ok(address)
+}
+
+/// Answers requests on a connection until it ends.
+fn swallow(stream: TcpStream) -> Option<()> {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
+            let Some((name, value)) = line.split_once(':') else {
+                if line.trim().is_empty() {
+                    break;
+                }
+                continue;
+            };
+            if name.eq_ignore_ascii_case("content-length") {
+                length = value.trim().parse().ok()?;
+            }
+        }
+        std::io::copy(&mut (&mut reader).take(length), &mut std::io::sink()).ok()?;
+        let answer = "HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n";
+        reader.get_mut().write_all(answer.as_bytes()).ok()?;
     }
 }
 

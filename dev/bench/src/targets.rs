@@ -59,6 +59,14 @@ pub(crate) enum Setup {
     Keyed,
     /// The same with access tokens.
     Tokened,
+    /// One modern server; the gateway records every call.
+    Recorded,
+    /// The same, each entry on the disk before the call goes on.
+    Durable,
+    /// One modern server; the gateway exports traces and metrics.
+    Traced,
+    /// One modern server; API keys, policies, the record, traces and metrics.
+    Everything,
     /// Twenty servers; without a gateway there is nothing to merge them, so one.
     Many,
 }
@@ -108,7 +116,23 @@ struct Tollgates {
     legacy: Tollgate,
     many: Tollgate,
     secured: (Tollgate, Proofs),
+    recorded: Tollgate,
+    durable: Tollgate,
+    traced: Tollgate,
+    everything: (Tollgate, Proofs),
 }
+
+/// What a gateway does beside serving.
+#[derive(Clone, Copy)]
+struct Duties<'a> {
+    /// The ledger's section.
+    ledger: &'a str,
+    /// Where traces and metrics go.
+    receiver: Option<SocketAddr>,
+}
+
+const NOTHING: Duties<'_> = Duties { ledger: "ledger: { enabled: false }\n", receiver: None };
+const RECORD: Duties<'_> = Duties { ledger: "", receiver: None };
 
 /// What `tollgate serve --json` prints.
 #[derive(serde::Deserialize)]
@@ -196,11 +220,17 @@ impl World {
             }
             Target::Tollgate => {
                 let tollgates = self.tollgates.as_ref()?;
-                if let Setup::Keyed | Setup::Tokened = setup {
-                    let (tollgate, proofs) = &tollgates.secured;
+                let (tollgate, proofs) = match setup {
+                    Setup::Everything => &tollgates.everything,
+                    _ => &tollgates.secured,
+                };
+                if let Setup::Keyed | Setup::Tokened | Setup::Everything = setup {
                     return Some(tollgate.secured_site(setup, proofs));
                 }
                 let tollgate = match setup {
+                    Setup::Recorded => &tollgates.recorded,
+                    Setup::Durable => &tollgates.durable,
+                    Setup::Traced => &tollgates.traced,
                     Setup::Legacy | Setup::ToLegacy => &tollgates.legacy,
                     Setup::Many => &tollgates.many,
                     _ => &tollgates.modern,
@@ -314,11 +344,22 @@ impl Tollgates {
             servers + &format!("  bench{at:02}:\n    url: http://{}/mcp/{at:02}\n", mock.modern)
         });
         let one = |address: SocketAddr| format!("  bench:\n    url: http://{address}/mcp\n");
+        let modern = one(mock.modern);
+        let with = |name: &str, duties| {
+            Tollgate::start_with(binary, &folder.join(name), &format!("servers:\n{modern}"), duties, keeper)
+        };
+        let secured =
+            |name: &str, duties| Tollgate::start_secured(binary, &folder.join(name), &modern, duties, keeper);
+        let receiver = Some(secured::receive()?);
         Ok(Tollgates {
-            modern: Tollgate::start(binary, &folder.join("modern"), &one(mock.modern), keeper)?,
+            recorded: with("recorded", RECORD)?,
+            durable: with("durable", Duties { ledger: "ledger: { durability: power }\n", ..RECORD })?,
+            traced: with("traced", Duties { receiver, ..NOTHING })?,
+            everything: secured("everything", Duties { receiver, ..RECORD })?,
+            modern: Tollgate::start(binary, &folder.join("modern"), &modern, keeper)?,
             legacy: Tollgate::start(binary, &folder.join("legacy"), &one(mock.legacy), keeper)?,
             many: Tollgate::start(binary, &folder.join("many"), &many, keeper)?,
-            secured: Tollgate::start_secured(binary, &folder.join("secured"), &one(mock.modern), keeper)?,
+            secured: secured("secured", NOTHING)?,
         })
     }
 }
@@ -329,11 +370,13 @@ impl Tollgate {
         binary: &Path,
         home: &Path,
         servers: &str,
+        duties: Duties<'_>,
         keeper: &Arc<Keeper>,
     ) -> Result<(Tollgate, Proofs)> {
         fs::create_dir_all(home)?;
         let (sections, proofs) = secured::write(home)?;
-        let tollgate = Tollgate::start_with(binary, home, &format!("{sections}servers:\n{servers}"), keeper)?;
+        let text = format!("{sections}servers:\n{servers}");
+        let tollgate = Tollgate::start_with(binary, home, &text, duties, keeper)?;
         for setup in [Setup::Keyed, Setup::Tokened] {
             secured::await_ready(&tollgate.secured_site(setup, &proofs))?;
         }
@@ -341,23 +384,36 @@ impl Tollgate {
     }
 
     fn secured_site(&self, setup: Setup, proofs: &Proofs) -> Site {
-        let bearer = if setup == Setup::Keyed { &proofs.key } else { &proofs.token };
+        let bearer = if setup == Setup::Tokened { &proofs.token } else { &proofs.key };
         let pids = self.process.family();
         Site { address: self.address, path: "/mcp", prefix: "bench__", pids, bearer: Some(bearer.clone()) }
     }
 
     fn start(binary: &Path, home: &Path, servers: &str, keeper: &Arc<Keeper>) -> Result<Tollgate> {
-        Tollgate::start_with(binary, home, &format!("servers:\n{servers}"), keeper)
+        Tollgate::start_with(binary, home, &format!("servers:\n{servers}"), NOTHING, keeper)
     }
 
-    fn start_with(binary: &Path, home: &Path, text: &str, keeper: &Arc<Keeper>) -> Result<Tollgate> {
+    fn start_with(
+        binary: &Path,
+        home: &Path,
+        text: &str,
+        duties: Duties<'_>,
+        keeper: &Arc<Keeper>,
+    ) -> Result<Tollgate> {
         fs::create_dir_all(home)?;
         let config = home.join("tollgate.yaml");
-        fs::write(&config, text)?;
+        fs::write(&config, format!("{}{text}", duties.ledger))?;
         let log = home.join("stderr.log");
         let mut command = Command::new(binary);
         command.args(["serve", "--json", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
         command.arg("--config").arg(&config).arg("--data-dir").arg(home.join("data"));
+        if let Some(receiver) = duties.receiver {
+            command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{receiver}"));
+            command.env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
+            command
+                .env("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+                .env("OTEL_TRACES_SAMPLER_ARG", "0.01");
+        }
         command.current_dir(home).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log)?);
         let mut process = Running::start(&mut command, Some(keeper))?;
         let line = process
