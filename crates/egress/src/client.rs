@@ -22,6 +22,8 @@ const IDLE: Duration = Duration::from_secs(30);
 pub struct EgressSettings {
     /// Lets calls go to private and loopback addresses, and to loopback without TLS. Link-local addresses stay out.
     pub allow_private: bool,
+    /// Lets calls go without TLS beyond this machine too: only for addresses that the operator wrote with `http`.
+    pub allow_plain: bool,
     /// The certificate authorities (PEM) to trust instead of the platform's.
     pub ca_pem: Option<Arc<str>>,
     /// How long a connection and its TLS handshake may take.
@@ -37,6 +39,7 @@ pub struct EgressSettings {
 pub struct Egress {
     client: reqwest::Client,
     allow_private: bool,
+    allow_plain: bool,
     body_bytes_max: usize,
 }
 
@@ -67,7 +70,7 @@ impl Egress {
     /// [`EgressError::Roots`] if nobody could be trusted.
     pub fn new(settings: &EgressSettings) -> Result<Self, EgressError> {
         let tls = roots::tls_config(settings.ca_pem.as_deref())?;
-        let allow_private = settings.allow_private;
+        let EgressSettings { allow_private, allow_plain, .. } = *settings;
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .dns_resolver(Arc::new(Resolver { allow_private }))
@@ -82,7 +85,7 @@ impl Egress {
             .user_agent(concat!("tollgate/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| EgressError::Roots(error.to_string()))?;
-        Ok(Self { client, allow_private, body_bytes_max: settings.body_bytes_max })
+        Ok(Self { client, allow_private, allow_plain, body_bytes_max: settings.body_bytes_max })
     }
 
     /// Fetches a document.
@@ -168,7 +171,7 @@ impl Egress {
         };
         match url.scheme() {
             "https" => Ok(()),
-            "http" if self.allow_private && is_loopback => Ok(()),
+            "http" if self.allow_plain || (self.allow_private && is_loopback) => Ok(()),
             _ => refused("only https is"),
         }
     }
@@ -205,6 +208,7 @@ mod tests {
     fn client() -> Egress {
         Egress::new(&EgressSettings {
             allow_private: true,
+            allow_plain: false,
             ca_pem: None,
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(5),

@@ -15,3 +15,4 @@ pub use address::is_public;
 pub use client::{Answer, Egress, EgressSettings, Posted};
 pub use dial::{Dialer, DialerSettings, Wire};
 pub use error::EgressError;
+pub use roots::trusted;

@@ -11,20 +11,7 @@ use crate::EgressError;
 /// A TLS configuration that trusts the authorities in this PEM text, or the platform's.
 pub(crate) fn tls_config(ca_pem: Option<&str>) -> Result<ClientConfig, EgressError> {
     let wrong = |reason: String| EgressError::Roots(reason);
-    let roots = match ca_pem {
-        Some(pem) => {
-            let mut roots = RootCertStore::empty();
-            for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-                let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-                roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
-            }
-            if roots.is_empty() {
-                return Err(wrong("there is none".to_owned()));
-            }
-            Arc::new(roots)
-        }
-        None => platform_roots()?,
-    };
+    let roots = trusted(ca_pem)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -33,6 +20,24 @@ pub(crate) fn tls_config(ca_pem: Option<&str>) -> Result<ClientConfig, EgressErr
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// The authorities in this PEM text, or the platform's.
+///
+/// # Errors
+/// [`EgressError::Roots`] if there is none, or one of the text cannot be read.
+pub fn trusted(ca_pem: Option<&str>) -> Result<Arc<RootCertStore>, EgressError> {
+    let Some(pem) = ca_pem else { return platform_roots() };
+    let wrong = |reason: String| EgressError::Roots(reason);
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
+        roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(wrong("there is none".to_owned()));
+    }
+    Ok(Arc::new(roots))
 }
 
 /// The platform's authorities, read once per process.

@@ -65,6 +65,7 @@ impl Issuer {
         let fetch = &settings.fetch;
         let egress = Egress::new(&EgressSettings {
             allow_private: settings.allow_private_addresses,
+            allow_plain: false,
             ca_pem: settings.ca_pem.clone(),
             connect_timeout: fetch.timeout,
             timeout: fetch.timeout,

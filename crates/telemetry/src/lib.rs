@@ -9,9 +9,13 @@ mod clock;
 pub mod counters;
 pub mod events;
 mod line;
+pub mod otlp;
+mod random;
+mod settings;
 mod setup;
 mod writer;
 
 pub use clean::{Clean, TEXT_BYTES_MAX};
+pub use settings::Sampler;
 pub use setup::{Format, InitError, LogSettings, init};
 pub use writer::LogGuard;

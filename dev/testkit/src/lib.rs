@@ -1,4 +1,5 @@
-//! Peers for the tests: fake servers and raw clients, issuers and forgers of tokens.
+//! Peers for the tests: fake servers and raw clients, issuers and forgers of tokens, a receiver of telemetry.
 
+pub mod collector;
 pub mod fake;
 pub mod issuer;

@@ -1,0 +1,5 @@
+//! The crate against a receiver of OTLP.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod client;
