@@ -26,7 +26,7 @@ macro_rules! migration {
 }
 
 /// All there are, in their order: the first leads from nothing to version 1.
-const MIGRATIONS: [Migration; 1] = [migration!(1, "0001.sql")];
+const MIGRATIONS: [Migration; 2] = [migration!(1, "0001.sql"), migration!(2, "0002.sql")];
 
 /// The newest version that this program knows.
 pub(crate) const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
@@ -104,7 +104,8 @@ async fn one(connection: &mut Connection, sql: &'static str) -> Result<i64, Stor
 mod tests {
     use tollgate_model::{KeyHash, KeyId, TenantId};
     use tollgate_store::{
-        Digest, FEED_MAX, Feed, Keys, LastKnown, List, PolicySets, Revocations, Store, definitions_of,
+        AuditIndex, AuditQuery, Digest, FEED_MAX, Feed, Followed, Keys, LastKnown, List, PolicySets,
+        Revocations, Store, Usage, UsageQuery, definitions_of,
     };
 
     use super::*;
@@ -112,11 +113,18 @@ mod tests {
     use crate::{Bounds, Place};
 
     /// What a program of each version may have stored: a version that is released brings its own.
-    const SAMPLES: [Migration; 1] = [Migration {
-        version: 1,
-        sqlite: include_str!("../migrations/samples/sqlite/0001.sql"),
-        postgres: include_str!("../migrations/samples/postgres/0001.sql"),
-    }];
+    const SAMPLES: [Migration; 2] = [
+        Migration {
+            version: 1,
+            sqlite: include_str!("../migrations/samples/sqlite/0001.sql"),
+            postgres: include_str!("../migrations/samples/postgres/0001.sql"),
+        },
+        Migration {
+            version: 2,
+            sqlite: include_str!("../migrations/samples/sqlite/0002.sql"),
+            postgres: include_str!("../migrations/samples/postgres/0002.sql"),
+        },
+    ];
 
     #[test]
     fn each_version_has_its_way_and_its_sample() {
@@ -136,6 +144,9 @@ mod tests {
             let new = Database::new(&place, Bounds::default()).expect("a place");
             new.prepare().await.expect("migrated");
             check(&new).await;
+            if sample.version >= 2 {
+                check_index(&new).await;
+            }
         }
     }
 
@@ -160,6 +171,29 @@ mod tests {
             store.changes(snapshot.cursor, FEED_MAX).await.expect("read"),
             tollgate_store::Changes::These(changes) if changes.len() == 1
         ));
+    }
+
+    async fn check_index(store: &Database) {
+        let query = AuditQuery {
+            tool: Some("search".into()),
+            user: Some("ada".into()),
+            most: 9,
+            ..AuditQuery::default()
+        };
+        let found = store.search(&query).await.expect("read");
+        assert_eq!(found.rows.iter().map(|row| row.begin.seq).collect::<Vec<_>>(), [7, 5]);
+        let row = &found.rows[1];
+        assert_eq!((row.end_seq(), row.step, row.element, row.total_us), (Some(6), 1, Some(2), 1234));
+        assert_eq!((row.call, row.trace, row.digest.as_deref()), (Some(7 << 80), Some(9), Some("digest")));
+        assert_eq!((&row.outcome, &row.policies), (&Some("ok".into()), &vec!["p1".into(), "p2".into()]));
+        for (policy, count) in [("p2", 2), ("p3", 0)] {
+            let query = AuditQuery { policy: Some(policy.into()), most: 9, ..AuditQuery::default() };
+            assert_eq!(store.search(&query).await.expect("read").rows.len(), count);
+        }
+        let followed = store.followed("w1").await.expect("read");
+        assert_eq!(followed, Some(Followed { segment: 1, offset: 2000, seq: 7, used: 7 }));
+        let which = UsageQuery { until_day: u32::MAX, most: 9, ..UsageQuery::default() };
+        assert_eq!(store.usage(&which).await.expect("read")[0].sum.cost_nano, 5);
     }
 
     /// A program that is older than what is stored neither reads nor changes it.

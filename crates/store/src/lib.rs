@@ -3,6 +3,7 @@
 //! A driver implements [`Store`]; whoever needs one repository asks for that trait. Processes that only need to know what is
 //! desired have a [`Follower`]. Every driver passes the same suite (feature `suite`).
 
+mod audit;
 mod change;
 mod definitions;
 mod desired;
@@ -16,6 +17,11 @@ mod shards;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
 
+pub use audit::{
+    Arrived, AuditBatch, AuditFound, AuditIndex, AuditName, AuditQuery, AuditRow, BLOCK_ROWS_MAX, BLOCK_SPAN,
+    Block, BrokenBlock, COLUMNS, FOUND_MAX, Filter, Followed, OPEN, Place, SMALL_BLOCKS_MAX, Sieve, Usage,
+    UsageBy, UsageKey, UsageQuery, UsageRow, UsageSum, WhoseNames,
+};
 pub use change::{Change, Changes, Cursor, Numbered, Snapshot, definitions_of};
 pub use definitions::{DEFINITIONS_BYTES_MAX, Definitions, DefinitionsOf, List};
 pub use desired::Desired;

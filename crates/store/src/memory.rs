@@ -9,6 +9,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::watch;
 use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
 
+use crate::audit::Indexed;
 use crate::repositories::{ACCEPTED_MAX, Feed, Keys, LastKnown, PolicySets, Revocations, Store, WhichKeys};
 use crate::{
     Change, Changes, Cursor, DEFINITIONS_BYTES_MAX, Definitions, DefinitionsOf, Digest, Numbered, Revocable,
@@ -31,11 +32,12 @@ pub struct Memory {
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(crate) struct State {
     keys: BTreeMap<KeyId, Arc<KeyRecord>>,
     revocations: BTreeMap<Revocable, Revocation>,
     definitions: BTreeMap<DefinitionsOf, Definitions>,
     accepted: BTreeMap<TenantId, VecDeque<Digest>>,
+    pub(crate) indexed: Indexed,
     head: Cursor,
     feed: VecDeque<Numbered>,
     /// The place before the oldest change of the feed.
@@ -64,7 +66,7 @@ impl Memory {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

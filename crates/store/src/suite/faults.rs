@@ -7,8 +7,9 @@ use tokio::sync::watch;
 use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
 
 use crate::{
-    Changes, Cursor, Definitions, DefinitionsOf, Digest, Feed, Keys, LastKnown, PolicySets, Revocable,
-    Revocation, Revocations, Snapshot, Store, StoreError, WhichKeys,
+    Arrived, AuditBatch, AuditFound, AuditIndex, AuditQuery, AuditRow, Changes, Cursor, Definitions,
+    DefinitionsOf, Digest, Feed, Followed, Keys, LastKnown, PolicySets, Revocable, Revocation, Revocations,
+    Snapshot, Store, StoreError, Usage, UsageQuery, UsageRow, WhichKeys, WhoseNames,
 };
 
 /// How a [`Faulty`] store is.
@@ -154,5 +155,60 @@ impl PolicySets for Faulty {
 
     async fn was_accepted(&self, tenant: &TenantId, text: Digest) -> Result<bool, StoreError> {
         self.reach().await?.was_accepted(tenant, text).await
+    }
+}
+
+#[async_trait]
+impl AuditIndex for Faulty {
+    async fn followed(&self, writer: &str) -> Result<Option<Followed>, StoreError> {
+        self.reach().await?.followed(writer).await
+    }
+
+    async fn arrived_so_far(&self) -> Result<Arrived, StoreError> {
+        self.reach().await?.arrived_so_far().await
+    }
+
+    async fn open_calls(&self, writer: &str) -> Result<Vec<AuditRow>, StoreError> {
+        self.reach().await?.open_calls(writer).await
+    }
+
+    async fn add_entries(&self, batch: &AuditBatch) -> Result<bool, StoreError> {
+        self.reach().await?.add_entries(batch).await
+    }
+
+    async fn search(&self, query: &AuditQuery) -> Result<AuditFound, StoreError> {
+        self.reach().await?.search(query).await
+    }
+
+    async fn arrived(
+        &self,
+        after: &mut Arrived,
+        query: &AuditQuery,
+        most: usize,
+    ) -> Result<AuditFound, StoreError> {
+        self.reach().await?.arrived(after, query, most).await
+    }
+
+    async fn forget_rows(&self, before: Timestamp, most: usize) -> Result<usize, StoreError> {
+        self.reach().await?.forget_rows(before, most).await
+    }
+
+    async fn forget_names(&self, whose: &WhoseNames) -> Result<usize, StoreError> {
+        self.reach().await?.forget_names(whose).await
+    }
+
+    async fn forget_index(&self, writer: Option<&str>) -> Result<(), StoreError> {
+        self.reach().await?.forget_index(writer).await
+    }
+}
+
+#[async_trait]
+impl Usage for Faulty {
+    async fn usage(&self, which: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
+        self.reach().await?.usage(which).await
+    }
+
+    async fn forget_usage(&self, before_day: u32) -> Result<usize, StoreError> {
+        self.reach().await?.forget_usage(before_day).await
     }
 }

@@ -1,6 +1,7 @@
 //! What every store does, whatever it is made of: each case is a function that a driver's tests call. [`crate::suite!`]
 //! writes those tests.
 
+mod audit;
 mod cases;
 mod faults;
 mod feed;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use crate::Store;
 
+pub use audit::*;
 pub use cases::*;
 pub use faults::{Fault, Faulty};
 pub use feed::*;
@@ -57,6 +59,13 @@ macro_rules! suite {
             news_of_others_is_known_within_a_second
             own_news_is_heard
             it_does_what_the_store_in_memory_does
+            what_happened_is_found_by_all_that_it_says
+            entries_are_taken_in_once
+            a_call_is_open_until_its_outcome_comes
+            what_arrives_is_told_in_its_order
+            names_are_found_until_they_are_forgotten
+            old_rows_go_and_an_index_is_made_again
+            what_was_used_is_added_up
         }
     };
     ($place:expr; $($case:ident)+) => {

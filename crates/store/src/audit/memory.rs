@@ -1,0 +1,215 @@
+//! The index in memory, the plain way: it says what drivers mean.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tollgate_model::Timestamp;
+
+use super::{
+    Arrived, AuditBatch, AuditFound, AuditIndex, AuditName, AuditQuery, AuditRow, Filter, Followed, Usage,
+    UsageKey, UsageQuery, UsageRow, UsageSum, WhoseNames,
+};
+use crate::{Memory, StoreError};
+
+/// All that the index and the sums are.
+#[derive(Debug, Default)]
+pub(crate) struct Indexed {
+    writers: BTreeMap<Arc<str>, Followed>,
+    /// In the order of their arrival.
+    rows: Vec<AuditRow>,
+    open: BTreeMap<(Arc<str>, u64), AuditRow>,
+    names: BTreeMap<Arc<str>, AuditName>,
+    usage: BTreeMap<UsageKey, UsageSum>,
+}
+
+impl Indexed {
+    pub(crate) fn followed(&self, writer: &str) -> Option<Followed> {
+        self.writers.get(writer).copied()
+    }
+
+    pub(crate) fn arrived_so_far(&self) -> Arrived {
+        self.writers.iter().map(|(writer, followed)| (Arc::clone(writer), followed.seq)).collect()
+    }
+
+    pub(crate) fn open_calls(&self, writer: &str) -> Vec<AuditRow> {
+        self.open.values().filter(|row| *row.writer == *writer).cloned().collect()
+    }
+
+    pub(crate) fn add(&mut self, batch: &AuditBatch) -> bool {
+        if self.followed(&batch.writer) != batch.after {
+            return false;
+        }
+        self.writers.insert(Arc::clone(&batch.writer), batch.upto);
+        for seq in &batch.closed {
+            self.open.remove(&(Arc::clone(&batch.writer), *seq));
+        }
+        for row in &batch.opened {
+            self.open.insert((Arc::clone(&batch.writer), row.begin.seq), row.clone());
+        }
+        self.rows.extend(batch.rows.iter().cloned());
+        for name in &batch.names {
+            self.names.insert(Arc::clone(&name.reference), name.clone());
+        }
+        for used in &batch.used {
+            self.usage.entry(used.key.clone()).or_default().add(&used.sum);
+        }
+        true
+    }
+
+    pub(crate) fn search(&self, query: &AuditQuery) -> AuditFound {
+        let filter = self.filter(query);
+        let all = self.rows.iter().chain(self.open.values());
+        let mut rows: Vec<AuditRow> = all.filter(|row| filter.fits(row)).cloned().collect();
+        rows.sort_by(AuditRow::newest_first);
+        rows.truncate(filter.most());
+        self.named(rows)
+    }
+
+    pub(crate) fn arrived(&self, after: &mut Arrived, query: &AuditQuery, most: usize) -> AuditFound {
+        let filter = self.filter(query);
+        let mut rows: Vec<AuditRow> = Vec::new();
+        for writer in self.writers.keys() {
+            let seen = after.entry(Arc::clone(writer)).or_default();
+            let mut of_writer: Vec<&AuditRow> = self
+                .rows
+                .iter()
+                .filter(|row| row.writer == *writer && row.end_seq().is_some_and(|end| end > *seen))
+                .collect();
+            of_writer.sort_by_key(|row| row.end);
+            for row in of_writer {
+                if rows.len() == most {
+                    break;
+                }
+                *seen = row.end_seq().unwrap_or(*seen);
+                rows.extend(Some(row.clone()).filter(|row| filter.fits(row)));
+            }
+        }
+        self.named(rows)
+    }
+
+    pub(crate) fn forget_rows(&mut self, before: Timestamp) -> usize {
+        let len = self.rows.len();
+        self.rows.retain(|row| row.time >= before);
+        len - self.rows.len()
+    }
+
+    pub(crate) fn forget_names(&mut self, whose: &WhoseNames) -> usize {
+        let len = self.names.len();
+        self.names.retain(|_, name| !whose.is(name));
+        len - self.names.len()
+    }
+
+    pub(crate) fn forget_index(&mut self, writer: Option<&str>) {
+        let is_meant = |of: &str| writer.is_none_or(|writer| writer == of);
+        self.rows.retain(|row| !is_meant(&row.writer));
+        self.open.retain(|(of, _), _| !is_meant(of));
+        for (_, followed) in self.writers.iter_mut().filter(|(of, _)| is_meant(of)) {
+            *followed = Followed { used: followed.used, ..Followed::default() };
+        }
+    }
+
+    pub(crate) fn usage(&self, which: &UsageQuery) -> Vec<UsageRow> {
+        let mut sums: BTreeMap<UsageKey, UsageSum> = BTreeMap::new();
+        for (key, sum) in &self.usage {
+            let is_meant = which.since_day <= key.day
+                && key.day <= which.until_day
+                && which.tenant.as_ref().is_none_or(|tenant| *tenant == key.tenant);
+            if is_meant {
+                sums.entry(which.by.of(key)).or_default().add(sum);
+            }
+        }
+        sums.into_iter().take(which.most).map(|(key, sum)| UsageRow { key, sum }).collect()
+    }
+
+    pub(crate) fn forget_usage(&mut self, before_day: u32) -> usize {
+        let len = self.usage.len();
+        self.usage.retain(|key, _| key.day >= before_day);
+        len - self.usage.len()
+    }
+
+    fn filter(&self, query: &AuditQuery) -> Filter {
+        let mut references: HashMap<(&str, &str), Vec<Arc<str>>> = HashMap::new();
+        for name in self.names.values() {
+            references.entry((&name.kind, &name.text)).or_default().push(Arc::clone(&name.reference));
+        }
+        Filter::new(query, &references)
+    }
+
+    fn named(&self, rows: Vec<AuditRow>) -> AuditFound {
+        let references = rows.iter().flat_map(AuditRow::references);
+        let names = references.filter_map(|reference| self.names.get(reference));
+        let names = names.map(|name| (Arc::clone(&name.reference), Arc::clone(&name.text))).collect();
+        AuditFound { rows, names }
+    }
+}
+
+impl WhoseNames {
+    fn is(&self, name: &AuditName) -> bool {
+        match self {
+            Self::Tenant(tenant) => *tenant == name.tenant,
+            Self::User { user, tenant } => {
+                *name.kind == *"user"
+                    && *user == name.text
+                    && tenant.as_ref().is_none_or(|tenant| *tenant == name.tenant)
+            }
+            Self::SeenBefore(time) => name.seen < *time,
+        }
+    }
+}
+
+#[async_trait]
+impl AuditIndex for Memory {
+    async fn followed(&self, writer: &str) -> Result<Option<Followed>, StoreError> {
+        Ok(self.state().indexed.followed(writer))
+    }
+
+    async fn arrived_so_far(&self) -> Result<Arrived, StoreError> {
+        Ok(self.state().indexed.arrived_so_far())
+    }
+
+    async fn open_calls(&self, writer: &str) -> Result<Vec<AuditRow>, StoreError> {
+        Ok(self.state().indexed.open_calls(writer))
+    }
+
+    async fn add_entries(&self, batch: &AuditBatch) -> Result<bool, StoreError> {
+        Ok(self.state().indexed.add(batch))
+    }
+
+    async fn search(&self, query: &AuditQuery) -> Result<AuditFound, StoreError> {
+        Ok(self.state().indexed.search(query))
+    }
+
+    async fn arrived(
+        &self,
+        after: &mut Arrived,
+        query: &AuditQuery,
+        most: usize,
+    ) -> Result<AuditFound, StoreError> {
+        Ok(self.state().indexed.arrived(after, query, most))
+    }
+
+    async fn forget_rows(&self, before: Timestamp, _: usize) -> Result<usize, StoreError> {
+        Ok(self.state().indexed.forget_rows(before))
+    }
+
+    async fn forget_names(&self, whose: &WhoseNames) -> Result<usize, StoreError> {
+        Ok(self.state().indexed.forget_names(whose))
+    }
+
+    async fn forget_index(&self, writer: Option<&str>) -> Result<(), StoreError> {
+        self.state().indexed.forget_index(writer);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Usage for Memory {
+    async fn usage(&self, which: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
+        Ok(self.state().indexed.usage(which))
+    }
+
+    async fn forget_usage(&self, before_day: u32) -> Result<usize, StoreError> {
+        Ok(self.state().indexed.forget_usage(before_day))
+    }
+}
