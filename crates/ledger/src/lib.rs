@@ -7,9 +7,11 @@ mod checkpoint;
 mod entry;
 mod ledger;
 mod line;
+mod lines;
 mod public_key;
 mod reader;
 mod settings;
+mod verify;
 
 pub use call_id::CallId;
 pub use checkpoint::{Checkpoint, Erased, ErasedIn, FORMAT, Removed, SegmentHead};
@@ -19,5 +21,6 @@ pub use entry::{
 pub use ledger::{Content, Draft, Health, Ledger, OpenError, Position, Receipt, Unrecorded};
 pub use line::{Hash, Line, SEALED_LEN_MIN, chain, erase, line_digest, side};
 pub use public_key::{NoPublicKey, PublicKey};
-pub use reader::{Read, ReadError, Reader};
+pub use reader::{Read, ReadError, Reader, writers};
 pub use settings::{Durability, LedgerSettings, Recording, WhenUnwritable};
+pub use verify::{Fault, Point, Report, Verified, Verify, Wrong};

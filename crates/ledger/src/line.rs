@@ -27,7 +27,7 @@ pub const SEALED_LEN_MIN: usize = 1 + DIGEST_LEN;
 /// With what a record begins that was erased.
 const ERASED: u8 = b'!';
 /// Says that nothing follows an entry.
-const NO_SIDE: &str = "-";
+pub(crate) const NO_SIDE: &str = "-";
 
 /// A SHA-256 digest.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]

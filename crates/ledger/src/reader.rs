@@ -1,23 +1,24 @@
 //! Reads what a writer has written, while it writes or later.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::Entry;
-use crate::line::{Hash, Line};
+use crate::line::{self, Hash, Line};
+use crate::lines::{Lines, Next};
 
 /// The folder of segments in a writer's folder.
 pub(crate) const SEGMENTS: &str = "segments";
 /// How segment files end.
 pub(crate) const SEGMENT_END: &str = ".log";
-/// The longest line that is read.
-const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How much beside one entry is read.
+const SIDE_BYTES_MAX: usize = 3 * crate::lines::LINE_BYTES_MAX;
 
 /// Why a segment cannot be read on.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The disk says no.
+    /// The disk says no. What is asked again is read from the same place.
     #[error("{path} cannot be read: {error}")]
     Io {
         /// Which file.
@@ -25,7 +26,7 @@ pub enum ReadError {
         /// What the system said.
         error: io::Error,
     },
-    /// A line is none of a segment's.
+    /// A line is none of a segment's. It is said once: what is asked again is read behind it.
     #[error("{path}, byte {offset}: no line of a ledger")]
     NoLine {
         /// Which file.
@@ -71,27 +72,31 @@ impl Read {
 pub struct Reader {
     folder: PathBuf,
     /// The segment that is read, if there is one.
-    open: Option<(u64, BufReader<File>)>,
-    /// Where the next line begins.
-    offset: u64,
-    line: Vec<u8>,
+    open: Option<(u64, Lines)>,
+    /// Whether what comes next is damaged, which was said already.
+    is_damaged: bool,
 }
 
 impl Reader {
     /// Reads from the first entry that is there. `folder` is the writer's.
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.join(SEGMENTS), open: None, offset: 0, line: Vec::new() }
+        Self { folder: folder.join(SEGMENTS), open: None, is_damaged: false }
     }
 
-    /// Reads from a place in a segment.
+    /// Reads from a place in a segment. Where the segment is gone, from the first later one; where no line begins at that
+    /// place (the file is another than it was, as after a loss of power), from the segment's begin.
     pub fn at(folder: &Path, segment: u64, offset: u64) -> Result<Self, ReadError> {
         let mut reader = Self::new(folder);
-        reader.enter(segment, offset)?;
+        let Some(found) = reader.segments()?.into_iter().find(|found| *found >= segment) else {
+            return Ok(reader);
+        };
+        let is_there = found == segment && reader.is_begin(segment, offset)?;
+        reader.enter(found, if is_there { offset } else { 0 })?;
         Ok(reader)
     }
 
     /// The next entry; none if there is no more yet. The last entry of a segment that is still written is given only when
-    /// its side lines are whole, which the writer sees to by writing them at once.
+    /// its side lines are whole.
     pub fn next_entry(&mut self) -> Result<Option<Read>, ReadError> {
         loop {
             let Some((segment, _)) = self.open else {
@@ -101,14 +106,14 @@ impl Reader {
                 }
                 continue;
             };
-            if let Some(read) = self.next_in(segment)? {
+            if let Some(read) = self.next_in(segment, false)? {
                 return Ok(Some(read));
             }
             // Nothing is left here. Where a later segment is there, this one is done, but for what came just now.
             let Some(later) = self.segments()?.into_iter().find(|later| *later > segment) else {
                 return Ok(None);
             };
-            if let Some(read) = self.next_in(segment)? {
+            if let Some(read) = self.next_in(segment, true)? {
                 return Ok(Some(read));
             }
             self.enter(later, 0)?;
@@ -125,10 +130,7 @@ impl Reader {
         };
         let mut segments = Vec::new();
         for file in files {
-            let name = file.map_err(failed)?.file_name();
-            let number: Option<u64> =
-                name.to_str().and_then(|name| name.strip_suffix(SEGMENT_END)?.parse().ok());
-            segments.extend(number);
+            segments.extend(file.map_err(failed)?.file_name().to_str().and_then(number));
         }
         segments.sort_unstable();
         Ok(segments)
@@ -141,72 +143,108 @@ impl Reader {
 
     fn enter(&mut self, segment: u64, offset: u64) -> Result<(), ReadError> {
         let path = self.path(segment);
-        let failed = |error| ReadError::Io { path: path.clone(), error };
-        let mut file = BufReader::with_capacity(256 * 1024, File::open(&path).map_err(failed)?);
-        file.seek(SeekFrom::Start(offset)).map_err(failed)?;
-        self.open = Some((segment, file));
-        self.offset = offset;
+        let lines = File::open(&path).and_then(|file| Lines::at(file, offset));
+        self.open = Some((segment, lines.map_err(|error| ReadError::Io { path, error })?));
+        self.is_damaged = false;
         Ok(())
     }
 
-    fn next_in(&mut self, segment: u64) -> Result<Option<Read>, ReadError> {
-        if self.read_line()?.is_none() {
-            return Ok(None);
-        }
+    /// Whether a line begins here, or may be written here next.
+    fn is_begin(&self, segment: u64, offset: u64) -> Result<bool, ReadError> {
+        let Some(before) = offset.checked_sub(1) else { return Ok(true) };
         let path = self.path(segment);
-        let Some(Line::Entry { hash, side, json }) = Line::read(without_end(&self.line)) else {
-            return Err(ReadError::NoLine { path, offset: self.offset });
-        };
-        let mut read = Read {
-            segment,
-            offset: self.offset,
-            next: 0,
-            hash,
-            side: side.to_vec(),
-            json: json.to_vec(),
-            side_lines: Vec::new(),
-        };
-        self.offset += self.line.len() as u64;
-        while self.peek()?.is_some_and(|byte| byte != b'e') {
-            if self.read_line()?.is_none() {
-                break;
-            }
-            read.side_lines.extend_from_slice(&self.line);
-            self.offset += self.line.len() as u64;
-        }
-        read.next = self.offset;
-        Ok(Some(read))
+        let mut byte = [0];
+        let read = File::open(&path)
+            .and_then(|file| std::os::unix::fs::FileExt::read_at(&file, &mut byte, before))
+            .map_err(|error| ReadError::Io { path, error })?;
+        Ok(read == 1 && byte[0] == b'\n')
     }
 
-    /// Reads a whole line with its end; none if there is none yet, and then stays where it was.
-    fn read_line(&mut self) -> Result<Option<()>, ReadError> {
-        self.line.clear();
-        let Some((segment, file)) = &mut self.open else { return Ok(None) };
-        let path = self.folder.join(file_name(*segment));
+    /// The next entry of the segment that is open. `is_done`: nothing more is written to it.
+    fn next_in(&mut self, segment: u64, is_done: bool) -> Result<Option<Read>, ReadError> {
+        let path = self.path(segment);
+        let Some((_, lines)) = &mut self.open else { return Ok(None) };
         let failed = |error| ReadError::Io { path: path.clone(), error };
-        let mut limited = io::Read::take(&mut *file, LINE_BYTES_MAX as u64);
-        limited.read_until(b'\n', &mut self.line).map_err(failed)?;
-        if self.line.last() == Some(&b'\n') {
-            return Ok(Some(()));
+        loop {
+            let offset = lines.offset();
+            let line = match lines.next().map_err(failed)? {
+                Next::Line(line) => Line::read(without_end(line)),
+                Next::Part(_) if is_done => None,
+                Next::TooLong => None,
+                Next::Part(_) | Next::End => return Ok(None),
+            };
+            let Some(Line::Entry { hash, side, json }) = line else {
+                let was_said = std::mem::replace(&mut self.is_damaged, true);
+                if is_done && lines.offset() == offset {
+                    // It has no end: nothing follows it.
+                    if was_said {
+                        return Ok(None);
+                    }
+                } else if was_said {
+                    continue;
+                }
+                return Err(ReadError::NoLine { path, offset });
+            };
+            self.is_damaged = false;
+            let (side, json) = (side.to_vec(), json.to_vec());
+            let mut read = Read { segment, offset, next: 0, hash, side, json, side_lines: Vec::new() };
+            if read.side != line::NO_SIDE.as_bytes() && !beside(lines, &mut read, is_done).map_err(failed)? {
+                lines.go_to(offset).map_err(failed)?;
+                return Ok(None);
+            }
+            read.next = lines.offset();
+            return Ok(Some(read));
         }
-        if self.line.len() >= LINE_BYTES_MAX {
-            return Err(ReadError::NoLine { path, offset: self.offset });
-        }
-        file.seek(SeekFrom::Start(self.offset)).map_err(failed)?;
-        Ok(None)
     }
+}
 
-    fn peek(&mut self) -> Result<Option<u8>, ReadError> {
-        let Some((segment, file)) = &mut self.open else { return Ok(None) };
-        let path = self.folder.join(file_name(*segment));
-        let buffer = file.fill_buf().map_err(|error| ReadError::Io { path, error })?;
-        Ok(buffer.first().copied())
+/// Reads the lines beside an entry. Says whether they are whole.
+fn beside(lines: &mut Lines, read: &mut Read, is_done: bool) -> io::Result<bool> {
+    while lines.peek()?.is_some_and(|byte| byte != b'e') && read.side_lines.len() < SIDE_BYTES_MAX {
+        let offset = lines.offset();
+        let is_beside = match lines.next()? {
+            Next::Line(line) => {
+                let is_beside =
+                    matches!(Line::read(without_end(line)), Some(Line::Payload { .. } | Line::Name { .. }));
+                if is_beside {
+                    read.side_lines.extend_from_slice(line);
+                }
+                is_beside
+            }
+            Next::Part(_) => return Ok(is_done),
+            Next::TooLong | Next::End => false,
+        };
+        if !is_beside {
+            lines.go_to(offset)?;
+            return Ok(true);
+        }
     }
+    // Where the next entry is there, nothing is missing but what somebody took away.
+    Ok(is_done || lines.peek()?.is_some() || line::side(&read.side_lines).as_bytes() == read.side)
 }
 
 /// What the file of a segment is called.
 pub(crate) fn file_name(segment: u64) -> String {
     format!("{segment:020}{SEGMENT_END}")
+}
+
+/// Which segment is in a file of this name; none if it is no segment.
+fn number(name: &str) -> Option<u64> {
+    let number = name.strip_suffix(SEGMENT_END)?.parse().ok()?;
+    (file_name(number) == name).then_some(number)
+}
+
+/// The folders of all writers in a ledger's folder, in a stable order.
+pub fn writers(ledger: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut writers = Vec::new();
+    for folder in std::fs::read_dir(ledger)? {
+        let folder = folder?.path();
+        if folder.join(SEGMENTS).is_dir() {
+            writers.push(folder);
+        }
+    }
+    writers.sort_unstable();
+    Ok(writers)
 }
 
 fn without_end(line: &[u8]) -> &[u8] {
