@@ -5,6 +5,7 @@
 mod call_id;
 mod checkpoint;
 mod entry;
+pub mod export;
 mod ledger;
 mod line;
 mod lines;

@@ -409,3 +409,93 @@ impl DrainEnded {
         }
     }
 }
+
+/// What receives an export does not. Calls go on; entries wait in their segments.
+#[derive(Debug)]
+pub struct ExportAway<'a> {
+    /// Which export.
+    pub export: &'a str,
+    /// Why.
+    pub reason: &'a str,
+}
+
+impl ExportAway<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        warn!(export = self.export, reason = %Clean(self.reason), "an export is not received; it is tried again");
+    }
+}
+
+/// What receives an export does again.
+#[derive(Debug)]
+pub struct ExportBack<'a> {
+    /// Which export.
+    pub export: &'a str,
+    /// For how long it did not.
+    pub away: Duration,
+}
+
+impl ExportBack<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        info!(export = self.export, away_ms = self.away.as_millis(), "an export is received again");
+    }
+}
+
+/// An export lies further behind than it may.
+#[derive(Debug)]
+pub struct ExportBehind<'a> {
+    /// Which export.
+    pub export: &'a str,
+    /// How far.
+    pub behind_bytes: u64,
+    /// How far it may.
+    pub behind_bytes_max: u64,
+}
+
+impl ExportBehind<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        let Self { export, behind_bytes, behind_bytes_max } = self;
+        error!(
+            export,
+            behind_bytes, behind_bytes_max, "an export lies too far behind; retention does not wait for it"
+        );
+    }
+}
+
+/// Entries were removed before an export had them.
+#[derive(Debug)]
+pub struct ExportLost<'a> {
+    /// Which export.
+    pub export: &'a str,
+    /// The number of the first.
+    pub first_seq: u64,
+    /// The number of the last.
+    pub last_seq: u64,
+}
+
+impl ExportLost<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        let Self { export, first_seq, last_seq } = self;
+        error!(export, first_seq, last_seq, "entries were removed before they were exported");
+    }
+}
+
+/// What an export has sent is not in the ledger any more, as after a loss of power: it sends a segment again.
+#[derive(Debug)]
+pub struct ExportRepeats<'a> {
+    /// Which export.
+    pub export: &'a str,
+    /// The number of the first entry that comes again.
+    pub first_seq: u64,
+}
+
+impl ExportRepeats<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        let Self { export, first_seq } = self;
+        warn!(export, first_seq, "the ledger is not what was exported of it; a segment is exported again");
+    }
+}

@@ -1,0 +1,78 @@
+//! Who receives entries.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::record::Record;
+use super::settings::{ExportSettings, Format, TargetSettings};
+use super::{file, ocsf, syslog, webhook};
+
+/// Receives batches, one at a time.
+#[async_trait]
+pub(super) trait Target: Send {
+    /// Sends a batch. When it returns in order, the receiver has it.
+    async fn send(&mut self, batch: &Batch<'_>) -> Result<(), Failure>;
+}
+
+/// Entries that go out together.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Batch<'a> {
+    /// Whose entries they are.
+    pub(super) writer: &'a str,
+    /// The entries, at least one.
+    pub(super) records: &'a [Record],
+    /// The number up to which entries may have been received before.
+    pub(super) sent_to: u64,
+}
+
+/// Why a batch was not received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// Why, for the operator: no payload, and nothing secret.
+    pub(super) reason: String,
+    /// Whether it may have been received all the same, or a part of it.
+    pub(super) is_unclear: bool,
+    /// Whether it is too large for the receiver.
+    pub(super) is_too_large: bool,
+    /// What the receiver says of when to come again.
+    pub(super) after: Option<Duration>,
+}
+
+impl Failure {
+    /// Nothing can have been received.
+    pub(super) fn before(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), is_unclear: false, is_too_large: false, after: None }
+    }
+
+    /// Something may have been received.
+    pub(super) fn unclear(reason: impl Into<String>) -> Self {
+        Self { is_unclear: true, ..Self::before(reason) }
+    }
+}
+
+impl Batch<'_> {
+    /// Whether an entry may have been received before.
+    pub(super) fn is_again(&self, record: &Record) -> bool {
+        record.place.seq <= self.sent_to
+    }
+
+    /// Writes an entry in the words that the receiver gets.
+    pub(super) fn write(&self, format: Format, record: &Record, out: &mut Vec<u8>) {
+        let redelivered = self.is_again(record);
+        match format {
+            Format::Native => record.native(self.writer, redelivered, out),
+            Format::Ocsf => ocsf::write(record, self.writer, redelivered, out),
+        }
+    }
+}
+
+/// Makes what sends to a target. Nothing is connected to yet.
+pub(super) fn open(settings: &ExportSettings) -> Result<Box<dyn Target>, String> {
+    let format = settings.format;
+    Ok(match &settings.target {
+        TargetSettings::File(to) => Box::new(file::JsonLines::new(to.clone(), format)),
+        TargetSettings::Syslog(to) => Box::new(syslog::Syslog::new(to.clone(), format, &settings.pace)?),
+        TargetSettings::Webhook(to) => Box::new(webhook::Webhook::new(to.clone(), format, &settings.pace)?),
+    })
+}

@@ -1,0 +1,1 @@
+//! A syslog server that comes and goes.
