@@ -2,6 +2,7 @@
 //!
 //! [`Ledger`] writes it, [`Reader`] reads it, whether a gateway is running or not. What an entry holds is [`Entry`].
 
+mod anchors_in;
 mod call_id;
 mod checkpoint;
 mod entry;
@@ -21,7 +22,7 @@ pub use entry::{
 };
 pub use ledger::{Content, Draft, Health, Ledger, OpenError, Position, Receipt, Unrecorded};
 pub use line::{Hash, Line, SEALED_LEN_MIN, chain, erase, line_digest, side};
-pub use public_key::{NoPublicKey, PublicKey};
+pub use public_key::{NoPublicKey, PUBLIC_FILE, PublicKey};
 pub use reader::{Read, ReadError, Reader, writers};
 pub use settings::{Durability, LedgerSettings, Recording, WhenUnwritable};
 pub use verify::{Fault, Point, Report, Verified, Verify, Wrong};

@@ -7,6 +7,8 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD as BASE64};
 use ring::digest::{SHA256, digest};
 use ring::signature::{ED25519, UnparsedPublicKey};
 
+/// The file of the public keys that sign a ledger, in its folder: the one in use last.
+pub const PUBLIC_FILE: &str = "signing.pub";
 /// What stands before an Ed25519 key in a `SubjectPublicKeyInfo` (RFC 8410).
 const SPKI_HEAD: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 const PEM_BEGIN: &str = "-----BEGIN PUBLIC KEY-----";

@@ -1,5 +1,6 @@
 //! The command line: what may be typed. What it means is in the module of each command.
 
+pub mod audit;
 pub mod keys;
 pub mod policy;
 
@@ -86,6 +87,9 @@ pub enum Command {
     /// Check, test and explain policies
     #[command(subcommand)]
     Policy(Box<policy::Policy>),
+    /// Examine the record of what happened
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Start a gateway in front of two small servers, call their tools through it, and show how to connect a client
     Demo(Demo),
     /// Print the completion script of a shell

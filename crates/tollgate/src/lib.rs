@@ -2,6 +2,7 @@
 //!
 //! A library only so that tests can reach what the command line is made from; nothing else may import it.
 
+mod audit;
 mod check;
 pub mod cli;
 mod client;
@@ -94,6 +95,7 @@ fn run_async(command: Command, log_format: LogFormat) -> Result<(), Failure> {
             Command::Keys(command) => keys::run(command).await,
             Command::Revocations(command) => revocations::run(command).await,
             Command::Policy(command) => policy::run(*command).await,
+            Command::Audit(command) => audit::run(command).await,
             Command::Demo(command) => demo::run(command).await,
             // Handled before there is a runtime.
             Command::ChildGuard(_) => Ok(()),

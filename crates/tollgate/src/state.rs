@@ -21,10 +21,7 @@ const START_MAX: Duration = Duration::from_secs(5);
 pub(crate) async fn open_store(args: &StoreArgs) -> Result<Arc<dyn Store>, Failure> {
     let (settings, data_dir) = match config_file(args) {
         Some(file) => {
-            let config = serve::read(&file).map_err(|error| {
-                let text = error.render(Printer::new(To::Err).coloured());
-                Failure::config(format!("{} cannot be read\n\n{}", file.display(), text.trim_end()))
-            })?;
+            let config = read_config(&file)?;
             (config.store, Some(config.data_dir))
         }
         None => {
@@ -44,6 +41,26 @@ pub(crate) async fn open_store(args: &StoreArgs) -> Result<Arc<dyn Store>, Failu
     let store = open(&settings, &data_dir)?;
     store.prepare().await.map_err(|error| failure(&error))?;
     Ok(store)
+}
+
+/// The data directory of a gateway with the same configuration; none if nothing says where it is.
+pub(crate) fn data_dir(args: &StoreArgs) -> Result<Option<PathBuf>, Failure> {
+    if let Some(folder) = &args.data_dir {
+        return Ok(Some(folder.clone()));
+    }
+    let usual = || Some(PathBuf::from(CONFIG_FILE)).filter(|file| file.exists());
+    args.config
+        .clone()
+        .or_else(usual)
+        .map(|file| read_config(&file).map(|config| config.data_dir))
+        .transpose()
+}
+
+fn read_config(file: &Path) -> Result<Config, Failure> {
+    serve::read(file).map_err(|error| {
+        let text = error.render(Printer::new(To::Err).coloured());
+        Failure::config(format!("{} cannot be read\n\n{}", file.display(), text.trim_end()))
+    })
 }
 
 /// The configuration that says where the store is: the one that is named, or, where nothing else says it, the usual one in

@@ -224,9 +224,19 @@ impl Moment {
             Self::At(time) => time,
         }
     }
+
+    /// When it was: a time ago rather than after one.
+    pub fn ago(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::After(span) => {
+                Timestamp::from_ms(now.as_ms().saturating_sub(Timestamp::default().after(span).as_ms()))
+            }
+            Self::At(time) => time,
+        }
+    }
 }
 
-fn moment(text: &str) -> Result<Moment, String> {
+pub(super) fn moment(text: &str) -> Result<Moment, String> {
     if let Ok(time) = text.parse() {
         return Ok(Moment::At(time));
     }
@@ -260,6 +270,9 @@ mod tests {
         assert_eq!(span("90d"), Ok(Duration::from_hours(90 * 24)));
         assert_eq!(span("45s"), Ok(Duration::from_secs(45)));
         assert_eq!(moment("1970-01-01T00:00:01Z"), Ok(Moment::At(Timestamp::from_ms(1000))));
+        let now = Timestamp::from_ms(90_000);
+        assert_eq!(Moment::After(Duration::from_mins(1)).ago(now), Timestamp::from_ms(30_000));
+        assert_eq!(Moment::After(Duration::from_hours(1)).ago(now), Timestamp::from_ms(0));
         for bad in ["", "d", "-1d", "1", "1w", "1.5h", "0s", "99999999999999d", "é"] {
             assert!(span(bad).is_err() && moment(bad).is_err(), "{bad}");
         }

@@ -1,0 +1,178 @@
+//! `tollgate audit verify`: whether the record is what was written.
+
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::Path;
+
+use serde_json::Value;
+use tollgate_ledger::{Checkpoint, PUBLIC_FILE, Point, PublicKey, Report, Verified, Verify};
+use tollgate_model::Timestamp;
+
+use super::ledger_folder;
+use crate::cli::audit::AuditVerify;
+use crate::exit::{Exit, Failure};
+use crate::out::{Printer, To, safe};
+
+/// The longest file that could hold public keys.
+const KEYS_BYTES_MAX: u64 = 1024 * 1024;
+/// How many faults of a writer people are shown.
+const SHOWN_MAX: usize = 10;
+
+/// Verifies, and says what was found.
+pub(super) async fn run(command: &AuditVerify) -> Result<(), Failure> {
+    let folder = ledger_folder(&command.ledger)?;
+    let verify = Verify {
+        keys: keys(command, &folder)?,
+        anchors: anchors(command)?,
+        since: command.since.map(|since| since.ago(Timestamp::now())),
+        is_part: command.part,
+    };
+    let read = folder.clone();
+    // It reads files for as long as it takes.
+    let verified = tokio::task::spawn_blocking(move || verify.all(&read)).await;
+    let report = match verified {
+        Ok(report) => report.map_err(|error| Failure::failed(format!("{}: {error}", folder.display())))?,
+        Err(error) => return Err(Failure::failed(error.to_string())),
+    };
+    if command.json {
+        Printer::new(To::Out).line(shown(&folder, command, &report).to_string());
+    } else {
+        show(&folder, command, &report);
+    }
+    if report.is_good() {
+        return Ok(());
+    }
+    Err(Failure { code: Exit::Failed, text: "the record is not what was written".to_owned() })
+}
+
+/// The keys that are trusted; none if there is no file of them, and the segments' own are taken.
+fn keys(command: &AuditVerify, folder: &Path) -> Result<Vec<PublicKey>, Failure> {
+    let mut keys = Vec::new();
+    for given in &command.public_keys {
+        let wrong = |what: String| Failure::usage(format!("--public-key {given}: {what}"));
+        let text = match File::open(given) {
+            Ok(file) => io::read_to_string(io::Read::take(file, KEYS_BYTES_MAX))
+                .map_err(|error| wrong(error.to_string()))?,
+            Err(_) => given.clone(),
+        };
+        keys.extend(PublicKey::read_all(&text).map_err(|error| wrong(error.to_string()))?);
+    }
+    if !command.public_keys.is_empty() {
+        return Ok(keys);
+    }
+    // Of one writer's folder, the ledger is the folder around it.
+    let places = [Some(folder), folder.parent()];
+    let found =
+        places.into_iter().flatten().find_map(|place| std::fs::read_to_string(place.join(PUBLIC_FILE)).ok());
+    Ok(found.and_then(|text| PublicKey::read_all(&text).ok()).unwrap_or_default())
+}
+
+fn anchors(command: &AuditVerify) -> Result<Vec<Checkpoint>, Failure> {
+    let mut anchors = Vec::new();
+    for place in &command.anchors {
+        let wrong = |what: String| Failure::usage(format!("--anchor {place}: {what}"));
+        let file = File::open(place).map_err(|error| wrong(error.to_string()))?;
+        let found = Checkpoint::all_in(BufReader::new(file)).map_err(|error| wrong(error.to_string()))?;
+        if found.is_empty() {
+            return Err(wrong("no checkpoint is in it".to_owned()));
+        }
+        anchors.extend(found);
+    }
+    Ok(anchors)
+}
+
+fn shown(folder: &Path, command: &AuditVerify, report: &Report) -> Value {
+    let mut shown = serde_json::to_value(report).unwrap_or_default();
+    shown["ledger"] = folder.display().to_string().into();
+    shown["good"] = report.is_good().into();
+    shown["anchors_given"] = (!command.anchors.is_empty()).into();
+    shown
+}
+
+fn show(folder: &Path, command: &AuditVerify, report: &Report) {
+    let out = Printer::new(To::Out);
+    out.line(format!("The ledger in {}", safe(&folder.display().to_string())));
+    if report.writers.is_empty() {
+        out.line("Nothing was recorded here.");
+    }
+    for writer in &report.writers {
+        show_writer(out, command, writer);
+    }
+    for fault in &report.faults {
+        out.line(format!("\n{} {}", out.red("bad"), safe(&fault.to_string())));
+    }
+    for (writer, point) in &report.elsewhere {
+        let at = Timestamp::from_ms(point.time_ms);
+        out.line(format!(
+            "\nThe writer {} is elsewhere: anchors know it up to entry {}, {at}.",
+            safe(writer),
+            point.seq
+        ));
+    }
+    if report.keys_are_their_own && !report.writers.is_empty() {
+        out.line(
+            "\nNo public key was given: the keys that the segments name were taken. Whoever wrote everything anew with a key \
+             of their own is not found out. Keep the key elsewhere, and give it with --public-key.",
+        );
+    }
+}
+
+fn show_writer(out: Printer, command: &AuditVerify, writer: &Verified) {
+    let verdict = if writer.faults.is_empty() { out.green("good") } else { out.red("bad ") };
+    out.line(format!("\n{verdict} writer {}", safe(&writer.writer)));
+    let line = |what: &str, text: String| out.line(format!("     {what:<9} {text}"));
+    match (writer.first, writer.last) {
+        (Some(first), Some(last)) => line(
+            "read",
+            format!(
+                "{} entries in {} segments, {} to {}",
+                writer.entries,
+                writer.segments,
+                at(first),
+                at(last)
+            ),
+        ),
+        _ => line("read", "no entry".to_owned()),
+    }
+    match writer.signed {
+        Some(signed) => {
+            line("signed", format!("up to {}, by the key {}", at(signed), writer.keys.join(" and ")));
+        }
+        None => line("signed", "nothing".to_owned()),
+    }
+    if let Some(since_ms) = writer.unsigned_since_ms {
+        line("", format!("not since {}: {} entries", Timestamp::from_ms(since_ms), writer.unsigned));
+    }
+    match writer.anchored {
+        Some(anchored) => {
+            line("anchored", format!("up to {}; whether later ones were cut off is not known", at(anchored)));
+        }
+        None if command.anchors.is_empty() => {
+            line("anchored", "no anchor was given: whether the end was cut off is not known".to_owned());
+        }
+        None => line("anchored", "no anchor knows an entry that is here".to_owned()),
+    }
+    if let Some(removed) = writer.removed {
+        line("removed", format!("the entries up to {removed}, for their age or size"));
+    }
+    if writer.erased > 0 || writer.not_yet_erased > 0 {
+        let left = match writer.not_yet_erased {
+            0 => String::new(),
+            left => format!("; {left} are still to be erased"),
+        };
+        line("erased", format!("{} payloads and names, as entries say{left}", writer.erased));
+    }
+    if writer.torn_bytes > 0 {
+        line("torn", format!("{} bytes at the end are no whole entry", writer.torn_bytes));
+    }
+    for (nth, fault) in writer.faults.iter().take(SHOWN_MAX).enumerate() {
+        line(if nth == 0 { "first bad" } else { "then" }, out.red(&safe(&fault.to_string())));
+    }
+    if let Some(more) = writer.faults.len().checked_sub(SHOWN_MAX).filter(|more| *more > 0) {
+        line("", format!("and {more} more"));
+    }
+}
+
+fn at(point: Point) -> String {
+    format!("entry {} ({})", point.seq, Timestamp::from_ms(point.time_ms))
+}
