@@ -12,6 +12,7 @@ mod line;
 mod lines;
 mod public_key;
 mod reader;
+mod redact;
 mod settings;
 mod verify;
 
@@ -24,5 +25,6 @@ pub use ledger::{Content, Draft, Health, Ledger, OpenError, Position, Receipt, U
 pub use line::{Hash, Line, SEALED_LEN_MIN, chain, erase, line_digest, side};
 pub use public_key::{NoPublicKey, PUBLIC_FILE, PublicKey};
 pub use reader::{Read, ReadError, Reader, writers};
+pub use redact::{Redacted, redact};
 pub use settings::{Durability, LedgerSettings, Recording, WhenUnwritable};
 pub use verify::{Fault, Point, Report, Verified, Verify, Wrong};
