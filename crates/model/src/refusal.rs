@@ -277,8 +277,6 @@ pub struct Refusal {
     pub data: Option<Box<str>>,
     /// What the caller may know of why, where there is more to say.
     pub why: Option<Box<Why>>,
-    /// The id under which the log has the request already; a new one is made if there is none.
-    pub request_id: Option<Box<str>>,
     /// What policy had said of the request by then, for the record: also of what is refused for another reason, or as unknown.
     pub judged: Option<Arc<Judged>>,
 }
@@ -314,7 +312,6 @@ impl Refusal {
             internal: None,
             data: None,
             why: None,
-            request_id: None,
             judged: None,
         }
     }
@@ -361,12 +358,6 @@ impl Refusal {
         self
     }
 
-    /// The id under which the log has the request already.
-    #[must_use]
-    pub fn under(mut self, request_id: String) -> Self {
-        self.request_id = Some(request_id.into_boxed_str());
-        self
-    }
 }
 
 impl fmt::Display for Refusal {

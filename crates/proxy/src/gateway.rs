@@ -14,7 +14,7 @@ use tollgate_catalog::ListKind;
 use tollgate_identity::Identity;
 use tollgate_ledger::Ledger;
 use tollgate_mcp::{Message, Segments, methods};
-use tollgate_model::{Principal, Refusal, ServerId};
+use tollgate_model::{Principal, Refusal, ServerId, Timestamp};
 use tollgate_store::Confirmed;
 use tollgate_upstream::{Audience, EventKind, Isolation, Question, Server, ServerEvent, ServerStatus};
 
@@ -31,6 +31,7 @@ use crate::session::{Session, Sessions};
 use crate::setup::Setup;
 use crate::shares::Room;
 use crate::snapshot::{GatewayError, Snapshot, sees_other_things};
+use crate::stages::record::Strangers;
 use crate::standing::Standing;
 use crate::subscriptions::{self, Fanout};
 use crate::tasks::{self, Tasks};
@@ -64,6 +65,7 @@ pub(crate) struct Inner {
     reloads: watch::Sender<()>,
     policing: Arc<Policing>,
     ledger: Ledger,
+    strangers: Strangers,
     local: Arc<Principal>,
     standing: Standing,
     bound: OnceLock<Bound>,
@@ -108,6 +110,7 @@ impl Gateway {
             reloads: watch::Sender::new(()),
             policing: Arc::default(),
             ledger,
+            strangers: Strangers::default(),
             local: Arc::new(Principal::local()),
             standing: Standing::default(),
             bound: OnceLock::new(),
@@ -175,6 +178,7 @@ impl Gateway {
         let left = grace.saturating_sub(started.elapsed());
         let snapshot = self.snapshot();
         futures_util::future::join_all(snapshot.servers().iter().map(|server| server.stop(left))).await;
+        self.strangers().record(self.ledger(), None);
     }
 
     /// What operators see.
@@ -242,6 +246,11 @@ impl Gateway {
     /// Where everything is recorded.
     pub fn ledger(&self) -> &Ledger {
         &self.0.ledger
+    }
+
+    /// How often strangers were refused just now.
+    pub(crate) fn strangers(&self) -> &Strangers {
+        &self.0.strangers
     }
 
     pub(crate) fn tasks(&self) -> &Tasks {
@@ -504,6 +513,7 @@ async fn sweep(gateway: Weak<Inner>) {
         for session in gateway.sessions().expire(snapshot.settings.session_idle, &snapshot.settings.resume) {
             gateway.forget(&session);
         }
+        gateway.strangers().record(gateway.ledger(), Some(Timestamp::now()));
     }
 }
 

@@ -13,6 +13,7 @@ use crate::input::{Asker, Bounds};
 use crate::mailbox::Mailbox;
 use crate::session::Session;
 use crate::snapshot::Snapshot;
+use crate::stages::record::CallRecord;
 use crate::standing::Mark;
 
 /// A request on its way through the stages.
@@ -36,6 +37,8 @@ pub(crate) struct Inbound {
     pub(crate) session: Option<Arc<Session>>,
     /// Up to when what was taken back is known not to concern the caller.
     pub(crate) as_of: Mark,
+    /// What is known of it, for the record.
+    pub(crate) record: Arc<CallRecord>,
 }
 
 impl Inbound {
@@ -51,6 +54,7 @@ impl Inbound {
             outlet: self.outlet.clone(),
             session: self.session.clone(),
             as_of: self.as_of,
+            record: Arc::clone(&self.record),
         }
     }
 

@@ -5,29 +5,30 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 use tollgate_catalog::{ListKind, Mirrored, uris};
+use tollgate_ledger::Outcome;
 use tollgate_mcp::{Message, Span, codes, methods};
 use tollgate_model::{Code, Era, Refusal, ServerId, Stage};
-use tollgate_telemetry::counters::{self, Outcome};
 use tollgate_upstream::Link;
 
 use crate::bridge::{self, Answered, Round};
 use crate::gateway::Gateway;
 use crate::hello;
 use crate::inbound::Inbound;
-use crate::input::{self, Retry};
+use crate::input::{self, Brought, Retry};
 use crate::lists;
 use crate::logging;
 use crate::mirror;
-use crate::refuse;
 use crate::reply::Reply;
 use crate::stages::dispatch::{self, Departure, Listener, Sent};
+use crate::stages::record::{self, Effect, Ending, Lap};
 use crate::stages::{Permit, Route, policy, resolve, route};
 use crate::subscriptions;
 use crate::tasks::{self, Plan};
 
-/// Answers a request: always with exactly one reply.
+/// Answers a request: always with exactly one reply, which is given back once its outcome is on record.
 pub(crate) async fn answer(gateway: &Gateway, inbound: &Inbound) -> Reply {
-    let outcome = match (inbound.message.method(), inbound.era()) {
+    let _ending = Ending::of(gateway, inbound); // also where nobody waits for the answer any more
+    let answer = match (inbound.message.method(), inbound.era()) {
         (
             methods::TOOLS_CALL
             | methods::RESOURCES_READ
@@ -59,22 +60,20 @@ pub(crate) async fn answer(gateway: &Gateway, inbound: &Inbound) -> Reply {
             None => Err(Refusal::new(Stage::Envelope, Code::MethodNotFound, "Method not found")),
         },
     };
-    match outcome {
-        Ok(reply) => {
-            counters::request(Outcome::Answered);
-            reply
-        }
-        Err(refusal) => refuse::render(gateway, &refusal, inbound.era(), Some(&inbound.id)),
-    }
+    record::ends(gateway, inbound, answer).await
 }
 
 /// Carries one call, read, prompt or completion from admission to reply.
 async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
     let resolved = resolve::resolve(gateway, inbound).await?; // what is really meant; pinned arguments put in
+    inbound.record.means(inbound, &resolved);
+    inbound.record.lap(Lap::Resolve);
+    let brought = Brought::read(gateway, inbound, &resolved); // which call it goes on with
     let permit = policy::decide(gateway, inbound, &resolved)?; // on exactly what will leave
+    inbound.record.lap(Lap::Policy);
     resolve::refuse_look_alikes(inbound, &resolved)?; // of pinned arguments
     let server = resolved.server().id();
-    let (route, sent) = match Retry::read(gateway, inbound, &resolved)? {
+    let (route, sent) = match Retry::of(gateway, inbound, &resolved, brought)? {
         Retry::First | Retry::Again => {
             attempt(gateway, inbound, &resolved, &permit, &Round::default()).await?
         }
@@ -82,9 +81,7 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
             let round = Round { state: Some(state), ..Round::default() };
             attempt(gateway, inbound, &resolved, &permit, &round).await?
         }
-        Retry::Parked(parked) => Box::pin(input::take_up(gateway, inbound, server, *parked))
-            .await
-            .map_err(|error| error.refusal(server.name()))?,
+        Retry::Parked(parked) => Box::pin(input::take_up(gateway, inbound, server, &permit, *parked)).await?,
     };
     match &sent {
         Sent::Response(message) if is_final(inbound, message, route.link()) => {
@@ -160,9 +157,18 @@ pub(crate) async fn attempt(
         if plan == Plan::Keep && route.link().is_leased() {
             route = Box::pin(route::open(server, &inbound.caller, permit)).await?; // where the task can be found again
         }
+        let effect = Effect { permit: Some(permit), method: None };
+        let receipt = record::intend(gateway, inbound, effect).await?; // on record before any effect
         let departure = depart(inbound, resolved, &route, param_headers, round, plan);
         let listener = Listener::of(gateway, inbound);
-        match dispatch::send(server.id(), &route, departure, Some(&listener)).await {
+        inbound.record.sends(departure.body.len());
+        let sent = dispatch::send(server.id(), &route, departure, Some(&listener), &receipt).await; // no Receipt, no call
+        match &sent {
+            Ok(Sent::Response(message)) => inbound.record.answered(inbound, message, route.link().era()),
+            Ok(Sent::Paused(_)) => inbound.record.comes_to(Outcome::InputRequired),
+            Err(error) => inbound.record.failed(error),
+        }
+        match sent {
             // The tool's schema is not what it was: look it up, and compare or make the headers again, once.
             Ok(Sent::Response(message))
                 if mirror::is_mismatch(&message, route.link().era()) && !looked_up && is_call(inbound) =>

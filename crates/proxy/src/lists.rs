@@ -22,6 +22,7 @@ use crate::index::{Key, Seen, ToolIndex, UriIndex};
 use crate::reply::Reply;
 use crate::stages::dispatch::{self, Departure, Listener, Sent};
 use crate::stages::policy::View;
+use crate::stages::record::Receipt;
 use crate::stages::{Permit, policy, route, scopes};
 
 /// The `_meta` key under which a merged result names the servers that are missing from it, and why.
@@ -75,7 +76,7 @@ async fn native(
             log_level,
         };
         let listener = Listener::of(gateway, inbound);
-        let sent = dispatch::send(server.id(), &route, departure, Some(&listener)).await;
+        let sent = dispatch::send(server.id(), &route, departure, Some(&listener), &Receipt::lists()).await;
         match sent.and_then(Sent::into_response) {
             Ok(message) => {
                 let message = shown(gateway, server.id(), kind, view, link.era(), message);
@@ -421,7 +422,7 @@ async fn page(
             timeout: Some(server.settings().timeouts.list),
             log_level,
         };
-        let sent = dispatch::send(server.id(), &route, departure, listener.as_ref()).await;
+        let sent = dispatch::send(server.id(), &route, departure, listener.as_ref(), &Receipt::lists()).await;
         match sent.and_then(Sent::into_response) {
             Ok(message) => break (message, link.era()),
             Err(error) if error.is_stale() && !retried => retried = true,

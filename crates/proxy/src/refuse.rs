@@ -3,24 +3,31 @@
 use bytes::Bytes;
 use tollgate_mcp::{Segments, json};
 use tollgate_model::{Denial, Era, Refusal, Why};
-use tollgate_telemetry::events::Refused;
 
 use crate::bridge::array_of;
 use crate::gateway::Gateway;
 use crate::reply::Reply;
+use crate::stages::record::{self, Early, OnRecord};
 
 /// The key of the gateway's own member in `error.data`.
 pub(crate) const REFUSAL_KEY: &str = "dev.tollgate/refusal";
 
-/// The refusal as the answer to the request of this id, and a line in the log under the same request id. Without an
-/// id, a legacy client gets `"id":null` (JSON-RPC 2.0, section 5), a modern one none (2026-07-28, base protocol).
-pub(crate) fn render(gateway: &Gateway, refusal: &Refusal, era: Era, id: Option<&Bytes>) -> Reply {
+/// The same of a request that the stages never had: puts it on record first.
+pub(crate) async fn early(
+    gateway: &Gateway,
+    refusal: &Refusal,
+    early: Early<'_>,
+    id: Option<&Bytes>,
+) -> Reply {
+    let on_record = record::early(gateway, refusal, early).await;
+    render(refusal, early.era(), id, on_record)
+}
+
+/// The refusal, which is on record, as the answer to the request of this id. Without an id, a legacy client gets
+/// `"id":null` (JSON-RPC 2.0, section 5), a modern one none (2026-07-28, base protocol).
+pub(crate) fn render(refusal: &Refusal, era: Era, id: Option<&Bytes>, on_record: OnRecord) -> Reply {
     let row = refusal.code.row();
-    let request_id = match &refusal.request_id {
-        Some(known) => known.to_string(),
-        None => gateway.sealer().random_id().unwrap_or_default(),
-    };
-    Refused { refusal, request_id: &request_id }.emit();
+    let request_id = on_record.call();
     let mut body = Vec::with_capacity(320);
     body.extend_from_slice(b"{\"jsonrpc\":\"2.0\",");
     match (id, era) {

@@ -11,7 +11,8 @@ use tollgate_model::Era;
 
 use crate::gateway::Gateway;
 use crate::session::Session;
-use crate::stages::{dispatch, policy, route};
+use crate::stages::dispatch::{self, Own};
+use crate::stages::{policy, route};
 
 const IDLE: u8 = 0;
 const TELLING: u8 = 1;
@@ -68,7 +69,7 @@ async fn tell(gateway: &Gateway, session: &Session, text: &Segments) {
     let routes =
         servers.filter_map(|(server, permit)| Some((server, route::opened(server, &caller, &permit)?)));
     join_all(routes.filter(|(_, route)| route.link().era() == Era::Legacy).map(|(server, route)| async move {
-        if let Err(error) = dispatch::tell(route.link(), text.clone()).await {
+        if let Err(error) = dispatch::say(route.link(), Own::notification(text.clone())).await {
             tracing::debug!(server = %server.id().label(), %error, "the server did not hear that roots have changed");
         }
     }))

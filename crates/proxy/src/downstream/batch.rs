@@ -15,12 +15,11 @@ use tollgate_mcp::{Kind, Message, Segments, json, methods};
 use tollgate_model::{Caller, Code, Era, Refusal, Revision, Stage};
 
 use super::body::Body;
-use super::call::{Call, Ended};
-use super::front::{empty, events, json as json_response};
+use super::call::Call;
+use super::front::{empty, events, json as json_response, refused};
 use super::headers::Accepts;
 use super::intake::{self, NotTaken};
 use super::resume;
-use super::streamable::no_answer;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::mailbox::Mailbox;
@@ -29,7 +28,8 @@ use crate::reply::Reply;
 use crate::session::Session;
 use crate::settings::ProxySettings;
 use crate::snapshot::Snapshot;
-use crate::stages::Identified;
+use crate::stages::record::{CallRecord, Early};
+use crate::stages::{Identified, identify};
 use crate::standing::Leash;
 
 /// Whether these bytes can only be a batch.
@@ -86,7 +86,7 @@ pub(crate) struct Answers {
 impl Answers {
     /// Takes the messages in, in their order, and begins to answer the requests, all at once. Whatever is said about them
     /// meanwhile goes to `outlet`.
-    pub(crate) fn begin(
+    pub(crate) async fn begin(
         gateway: &Gateway,
         snapshot: &Arc<Snapshot>,
         who: &Identified,
@@ -96,11 +96,12 @@ impl Answers {
         outlet: &Mailbox,
     ) -> Self {
         let mut answers = Self { calls: FuturesUnordered::new(), replies: Vec::new(), requests: 0 };
-        for message in batch.0 {
+        for (place, message) in batch.0.into_iter().enumerate() {
             let started = match message {
                 Ok(message) if message.kind() == Kind::Request => {
                     answers.requests += 1;
-                    answers.start(gateway, snapshot, who, (endpoint, session), message, outlet)
+                    let record = CallRecord::of_element(place);
+                    answers.start(gateway, snapshot, who, (endpoint, session), (message, record), outlet)
                 }
                 Ok(message) => {
                     session.hear(gateway, message);
@@ -109,7 +110,8 @@ impl Answers {
                 Err(not_taken) => Err(not_taken),
             };
             if let Err(NotTaken { refusal, id }) = started {
-                answers.replies.push(refuse::render(gateway, &refusal, Era::Legacy, id.as_ref()).body);
+                let early = Early::known(who, Era::Legacy).at(endpoint.name());
+                answers.replies.push(refuse::early(gateway, &refusal, early, id.as_ref()).await.body);
             }
         }
         answers
@@ -121,7 +123,7 @@ impl Answers {
         snapshot: &Arc<Snapshot>,
         who: &Identified,
         (endpoint, session): (&Arc<Endpoint>, &Arc<Session>),
-        message: Message,
+        (message, record): (Message, CallRecord),
         outlet: &Mailbox,
     ) -> Result<(), NotTaken> {
         let id = message.id_raw().unwrap_or_default();
@@ -143,6 +145,7 @@ impl Answers {
             outlet: outlet.clone(),
             session: Some(Arc::clone(session)),
             as_of: who.as_of(),
+            record: Arc::new(record),
         };
         self.calls.push(Box::pin(Call::new(gateway.clone(), inbound, Some(place)).finish()));
         Ok(())
@@ -203,7 +206,7 @@ pub(crate) async fn answer(
         // Nobody would read it.
         outlet.close();
     }
-    let mut answers = Answers::begin(gateway, &snapshot, who, endpoint, &session, batch, &outlet);
+    let mut answers = Answers::begin(gateway, &snapshot, who, endpoint, &session, batch, &outlet).await;
     if answers.requests == 0 && answers.replies.is_empty() {
         return empty(StatusCode::ACCEPTED);
     }
@@ -232,7 +235,8 @@ pub(crate) async fn answer(
         return resume::begin(session, reader, 0, leash, settings);
     }
     if gateway.was_taken_back(who.who(), who.as_of()) {
-        return no_answer(gateway, Ended::TakenBack, Era::Legacy);
+        let early = Early::known(who, Era::Legacy).at(endpoint.name());
+        return refused(gateway, &identify::taken_back(), early, None).await;
     }
     match answers.array() {
         Some(body) => json_response(Reply::new(200, body)),

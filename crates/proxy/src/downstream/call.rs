@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Sleep;
+use tollgate_ledger::Outcome;
 use tollgate_mcp::Segments;
 use tollgate_model::{Era, Principal};
 
@@ -16,6 +17,8 @@ use crate::inbound::Inbound;
 use crate::life;
 use crate::mailbox::Mailbox;
 use crate::reply::Reply;
+use crate::stages::identify;
+use crate::stages::record::{self, OnRecord};
 use crate::standing::{Leash, Mark};
 
 type Answering = Pin<Box<dyn Future<Output = Result<Reply, Ended>> + Send>>;
@@ -25,8 +28,8 @@ type Answering = Pin<Box<dyn Future<Output = Result<Reply, Ended>> + Send>>;
 pub(crate) enum Ended {
     /// The client has cancelled the request.
     Cancelled,
-    /// What the caller had proved was taken back.
-    TakenBack,
+    /// What the caller had proved was taken back, which is on record.
+    TakenBack(OnRecord),
 }
 
 /// A request being answered. It is driven by whoever waits for the answer; if that one leaves, a modern request is
@@ -49,7 +52,7 @@ pub(crate) enum First {
     /// It begins with something else, or takes long: it has to be streamed.
     Stream(Call),
     /// There is none.
-    Ended(Ended, Gateway),
+    Ended(Ended),
 }
 
 impl Call {
@@ -60,21 +63,25 @@ impl Call {
         let (who, as_of) = (Arc::clone(&inbound.caller.who), inbound.as_of);
         // Whatever is taken back is looked for before anything is done, and then only while the answer is waited for.
         let answering: Answering = match place {
-            _ if gateway.was_taken_back(&who, as_of) => Box::pin(std::future::ready(Err(Ended::TakenBack))),
+            _ if gateway.was_taken_back(&who, as_of) => {
+                Box::pin(async move { Err(taken_back(&answerer, &inbound).await) })
+            }
             None => Box::pin(async move {
                 tokio::select! {
                     biased;
-                    reply = life::answer(&answerer, &inbound) => Ok(reply),
-                    () = answerer.taken_back(&inbound.caller.who, as_of) => Err(Ended::TakenBack),
+                    reply = life::answer(&answerer, &inbound) => return Ok(reply),
+                    () = answerer.taken_back(&inbound.caller.who, as_of) => {}
                 }
+                Err(Box::pin(taken_back(&answerer, &inbound)).await)
             }),
             Some(mut place) => Box::pin(async move {
                 tokio::select! {
                     biased;
-                    reply = life::answer(&answerer, &inbound) => Ok(reply),
-                    () = place.cancelled() => Err(Ended::Cancelled),
-                    () = answerer.taken_back(&inbound.caller.who, as_of) => Err(Ended::TakenBack),
+                    reply = life::answer(&answerer, &inbound) => return Ok(reply),
+                    () = cancelled(&mut place, &inbound) => return Err(Ended::Cancelled),
+                    () = answerer.taken_back(&inbound.caller.who, as_of) => {}
                 }
+                Err(Box::pin(taken_back(&answerer, &inbound)).await)
             }),
         };
         Self { gateway, answering: Some(answering), outlet, who, as_of, reply: None, goes_on_alone }
@@ -138,7 +145,7 @@ impl Call {
         .await;
         match begin {
             None => First::Stream(self),
-            Some(Err(ended)) => First::Ended(ended, self.gateway.clone()),
+            Some(Err(ended)) => First::Ended(ended),
             Some(Ok((reply, false))) => First::Reply(reply),
             Some(Ok((reply, true))) => {
                 self.reply = Some(reply);
@@ -182,6 +189,17 @@ impl Call {
         self.answering = None;
         Poll::Ready(reply)
     }
+}
+
+/// Waits until the client cancels the request. The record says so before the request is let go of.
+async fn cancelled(place: &mut Place, inbound: &Inbound) {
+    place.cancelled().await;
+    inbound.record.is_left(Outcome::Cancelled);
+}
+
+/// What the caller had proved was taken back: that is on record before it is told.
+async fn taken_back(gateway: &Gateway, inbound: &Inbound) -> Ended {
+    Ended::TakenBack(record::refused(gateway, inbound, &identify::taken_back()).await)
 }
 
 impl Drop for Call {

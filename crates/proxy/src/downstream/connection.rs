@@ -23,6 +23,7 @@ use crate::reply::Reply;
 use crate::session::Session;
 use crate::snapshot::Snapshot;
 use crate::stages::Identified;
+use crate::stages::record::{CallRecord, Early};
 use crate::standing::{Latest, Mark};
 
 /// One such client.
@@ -101,7 +102,7 @@ impl Connection {
     }
 
     /// Takes a message in. Answers go to the outbox; an error says that the message was none.
-    pub(crate) fn receive(
+    pub(crate) async fn receive(
         self: &Arc<Self>,
         gateway: &Gateway,
         who: &Identified,
@@ -113,7 +114,7 @@ impl Connection {
         if batch::is_array(&bytes)
             && let Some(session) = self.session.get().filter(|session| batch::are_served(session))
         {
-            return self.batch(gateway, &snapshot, who, session, &bytes);
+            return self.batch(gateway, &snapshot, who, session, &bytes).await;
         }
         let message = intake::parse(bytes, &snapshot.settings)?;
         let era = if self.modern { classify::era(&message, VersionHeader::Absent) } else { Era::Legacy };
@@ -138,7 +139,7 @@ impl Connection {
     }
 
     /// Takes a batch in. Its answers go out together, once all are there.
-    fn batch(
+    async fn batch(
         self: &Arc<Self>,
         gateway: &Gateway,
         snapshot: &Arc<Snapshot>,
@@ -150,7 +151,7 @@ impl Connection {
         let batch = Batch::split(bytes, &snapshot.settings)?;
         // As for a single request.
         let replying = self.in_flight.replying();
-        let answers = Answers::begin(gateway, snapshot, who, &endpoint, session, batch, &self.outbox);
+        let answers = Answers::begin(gateway, snapshot, who, &endpoint, session, batch, &self.outbox).await;
         let (connection, replier) = (Arc::clone(self), gateway.clone());
         gateway.spawn(async move {
             if let Some(array) = answers.all().await {
@@ -222,9 +223,18 @@ impl Connection {
         let replying = self.in_flight.replying();
         let place = self.in_flight.enter(&id, snapshot.settings.in_flight_max)?;
         let outlet = self.outbox.clone();
-        let param_headers = None;
-        let inbound =
-            Inbound { message, id, caller, endpoint, snapshot, param_headers, outlet, session, as_of };
+        let inbound = Inbound {
+            message,
+            id,
+            caller,
+            endpoint,
+            snapshot,
+            param_headers: None,
+            outlet,
+            session,
+            as_of,
+            record: Arc::new(CallRecord::begin()),
+        };
         let call = Call::new(gateway.clone(), inbound, Some(place));
         let (connection, replier) = (Arc::clone(self), gateway.clone());
         gateway.spawn(async move {
@@ -264,7 +274,10 @@ impl Connection {
             };
             let reply = match opened {
                 Ok(result) => Reply::result(&id, &result),
-                Err(refusal) => refuse::render(&gateway, &refusal, Era::Legacy, Some(&id)),
+                Err(refusal) => {
+                    let early = Early::of(&session.caller.who, Era::Legacy).at(connection.endpoint());
+                    refuse::early(&gateway, &refusal, early, Some(&id)).await
+                }
             };
             connection.reply(&gateway, reply);
             drop(place);

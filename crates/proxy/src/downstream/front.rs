@@ -22,6 +22,7 @@ use crate::refuse;
 use crate::reply::Reply;
 use crate::resource::{Address, Family, Name};
 use crate::snapshot::Snapshot;
+use crate::stages::record::Early;
 use crate::stages::{Identified, identify, policy};
 
 /// Where an address leads. An endpoint is absent if nothing of its name is served.
@@ -69,17 +70,21 @@ where
         Err(refusal) => {
             let client = client_address(&peer, request.headers(), &settings.trusted_proxies);
             tracing::warn!(%client, refusal = %refusal, "turned away");
-            return refused(gateway, &refusal, era, None);
+            return refused(gateway, &refusal, Early::stranger(client, era), None).await;
         }
     };
+    let stranger = |request: &Request<B>| {
+        let source = client_address(&peer, request.headers(), &snapshot.settings.trusted_proxies);
+        Early::stranger(source, era)
+    };
     if let Some(path) = metadata {
-        return metadata::answer(gateway, &snapshot, host, path, &request);
+        return metadata::answer(gateway, &snapshot, (host, path), &request, stranger(&request)).await;
     }
     let mut response = if headers::is_preflight(request.method(), request.headers()) {
         preflight()
     } else if gateway.is_draining() {
         let refusal = Refusal::new(Stage::Transport, Code::Draining, "the gateway is stopping");
-        refused(gateway, &refusal, era, None)
+        refused(gateway, &refusal, stranger(&request), None).await
     } else {
         let path = path.strip_prefix(snapshot.public_prefix.as_str()).unwrap_or(path);
         match Address::read(path) {
@@ -103,12 +108,13 @@ where
                         response
                     }
                     Err(not_known) => {
+                        let stranger = stranger(&request);
                         intake::discard(request.into_body()).await;
-                        unknown(gateway, &not_known, era)
+                        unknown(gateway, &not_known, stranger).await
                     }
                 }
             }
-            None => refused(gateway, &nowhere(), era, None),
+            None => refused(gateway, &nowhere(), stranger(&request), None).await,
         }
     };
     if let Some(origin) = origin {
@@ -152,14 +158,18 @@ where
         (Place::Mcp(endpoint), &Method::POST) => {
             streamable::post(gateway, snapshot, who, endpoint, request).await
         }
-        (Place::Mcp(endpoint), &Method::GET) => streamable::get(gateway, &snapshot, &who, endpoint, &request),
-        (Place::Mcp(endpoint), &Method::DELETE) => streamable::delete(gateway, &who, endpoint, &request),
-        (Place::Mcp(_), _) => not_allowed(gateway, era, "POST, GET, DELETE"),
-        (Place::Sse(endpoint), &Method::GET) => sse::open(gateway, &snapshot, &who, endpoint, &request),
-        (Place::Sse(_), _) => not_allowed(gateway, era, "GET"),
+        (Place::Mcp(endpoint), &Method::GET) => {
+            streamable::get(gateway, &snapshot, &who, endpoint, &request).await
+        }
+        (Place::Mcp(endpoint), &Method::DELETE) => {
+            streamable::delete(gateway, &who, endpoint, &request).await
+        }
+        (Place::Mcp(_), _) => not_allowed(gateway, Early::known(&who, era), "POST, GET, DELETE").await,
+        (Place::Sse(endpoint), &Method::GET) => sse::open(gateway, &snapshot, &who, endpoint, &request).await,
+        (Place::Sse(_), _) => not_allowed(gateway, Early::known(&who, era), "GET").await,
         (Place::Messages(endpoint), &Method::POST) => sse::post(gateway, who, endpoint, request).await,
-        (Place::Messages(_), _) => not_allowed(gateway, era, "POST"),
-        (Place::Nowhere, _) => refused(gateway, &nowhere(), era, None),
+        (Place::Messages(_), _) => not_allowed(gateway, Early::known(&who, era), "POST").await,
+        (Place::Nowhere, _) => refused(gateway, &nowhere(), Early::known(&who, era), None).await,
     }
 }
 
@@ -183,8 +193,8 @@ fn place(snapshot: &Snapshot, tenant: &TenantId, address: Address<'_>) -> Place 
 }
 
 /// The answer to who is not let in.
-pub(crate) fn unknown(gateway: &Gateway, not_known: &NotKnown, era: Era) -> Response<Body> {
-    let mut response = refused(gateway, &not_known.refusal, era, None);
+async fn unknown(gateway: &Gateway, not_known: &NotKnown, early: Early<'_>) -> Response<Body> {
+    let mut response = refused(gateway, &not_known.refusal, early, None).await;
     if let Some(text) = &not_known.challenge {
         challenge(&mut response, text);
     }
@@ -220,9 +230,14 @@ pub(crate) fn served(endpoint: Option<Arc<Endpoint>>) -> Result<Arc<Endpoint>, R
     endpoint.ok_or_else(policy::no_endpoint)
 }
 
-/// A refusal as a response.
-pub(crate) fn refused(gateway: &Gateway, refusal: &Refusal, era: Era, id: Option<&Bytes>) -> Response<Body> {
-    json(refuse::render(gateway, refusal, era, id))
+/// A refusal of what the stages never had, as a response.
+pub(crate) async fn refused(
+    gateway: &Gateway,
+    refusal: &Refusal,
+    early: Early<'_>,
+    id: Option<&Bytes>,
+) -> Response<Body> {
+    json(refuse::early(gateway, refusal, early, id).await)
 }
 
 /// A reply that travels alone.
@@ -254,9 +269,14 @@ pub(crate) fn events(body: Body) -> Response<Body> {
 }
 
 /// The HTTP method is not served at this address.
-pub(crate) fn not_allowed(gateway: &Gateway, era: Era, allowed: &'static str) -> Response<Body> {
+pub(crate) async fn not_allowed(
+    gateway: &Gateway,
+    early: Early<'_>,
+    allowed: &'static str,
+) -> Response<Body> {
     let text = format!("only {allowed} is served at this address");
-    let mut response = refused(gateway, &Refusal::new(Stage::Transport, Code::HttpMethod, text), era, None);
+    let refusal = Refusal::new(Stage::Transport, Code::HttpMethod, text);
+    let mut response = refused(gateway, &refusal, early, None).await;
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     response
 }

@@ -9,7 +9,7 @@ use http::header::{
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tollgate_identity::METADATA_PATH;
 use tollgate_mcp::Segments;
-use tollgate_model::{Code, Era, Refusal, Stage};
+use tollgate_model::{Code, Refusal, Stage};
 
 use super::body::Body;
 use super::front::{empty, refused};
@@ -17,6 +17,7 @@ use super::headers;
 use crate::gateway::Gateway;
 use crate::resource::{Address, Family, Name};
 use crate::snapshot::Snapshot;
+use crate::stages::record::Early;
 
 /// How long clients may keep a document.
 const FRESH: HeaderValue = HeaderValue::from_static("public, max-age=300");
@@ -34,20 +35,20 @@ pub(crate) fn path_of<'a>(path: &'a str, public_prefix: &str) -> Option<&'a str>
 }
 
 /// Answers a request for metadata.
-pub(crate) fn answer<B>(
+pub(crate) async fn answer<B>(
     gateway: &Gateway,
     snapshot: &Snapshot,
-    host: &str,
-    path: &str,
+    (host, path): (&str, &str),
     request: &Request<B>,
+    stranger: Early<'_>,
 ) -> Response<Body> {
     let mut response = match *request.method() {
-        Method::GET | Method::HEAD => document(gateway, snapshot, host, path),
+        Method::GET | Method::HEAD => document(gateway, snapshot, (host, path), stranger).await,
         Method::OPTIONS => options(headers::is_preflight(request.method(), request.headers())),
         _ => {
             let text = format!("only {METHODS} is served at this address");
             let refusal = Refusal::new(Stage::Transport, Code::HttpMethod, text);
-            let mut response = refused(gateway, &refusal, Era::Modern, None);
+            let mut response = refused(gateway, &refusal, stranger, None).await;
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(METHODS));
             response
         }
@@ -56,7 +57,12 @@ pub(crate) fn answer<B>(
     response
 }
 
-fn document(gateway: &Gateway, snapshot: &Snapshot, host: &str, path: &str) -> Response<Body> {
+async fn document(
+    gateway: &Gateway,
+    snapshot: &Snapshot,
+    (host, path): (&str, &str),
+    stranger: Early<'_>,
+) -> Response<Body> {
     // Clients that find nothing at an endpoint's own address look at the root (2025-11-25, authorization).
     let address = match path {
         "" | "/" => Some(Address { family: Family::Mcp, name: Name::Merged }),
@@ -71,7 +77,7 @@ fn document(gateway: &Gateway, snapshot: &Snapshot, host: &str, path: &str) -> R
     let Some(document) = document else {
         let text = "there is no protected resource metadata at this address";
         let refusal = Refusal::new(Stage::Transport, Code::UnknownEndpoint, text);
-        return refused(gateway, &refusal, Era::Modern, None);
+        return refused(gateway, &refusal, stranger, None).await;
     };
     let mut response = Response::new(Body::whole(Segments::from(document)));
     let map = response.headers_mut();

@@ -47,7 +47,7 @@ pub(crate) async fn answer(
             gateway.spawn(call.run());
             begin(session, reader, 0, leash, settings)
         }
-        First::Ended(ended, gateway) => no_answer(&gateway, ended, Era::Legacy),
+        First::Ended(ended) => no_answer(ended, Era::Legacy),
     }
 }
 

@@ -14,22 +14,25 @@ use super::front::{empty, events, refused, served};
 use super::headers;
 use super::intake::{self, NotTaken};
 use crate::gateway::Gateway;
+use crate::refuse;
 use crate::resource::MESSAGES_PATH;
 use crate::snapshot::Snapshot;
 use crate::stages::Identified;
+use crate::stages::record::Early;
 use crate::standing::Leash;
 
 /// The query parameter that names the connection.
 const CONNECTION: &str = "sessionId";
 
 /// Opens a client's stream.
-pub(crate) fn open<B>(
+pub(crate) async fn open<B>(
     gateway: &Gateway,
     snapshot: &Snapshot,
     who: &Identified,
     endpoint: Option<Arc<Endpoint>>,
     request: &Request<B>,
 ) -> Response<Body> {
+    let name = endpoint.as_ref().and_then(|endpoint| endpoint.name().cloned());
     let opened = (|| {
         let endpoint = served(endpoint)?;
         if !headers::accepts(request.headers()).events {
@@ -52,7 +55,13 @@ pub(crate) fn open<B>(
         let leash = Leash::of_latest(gateway, Arc::clone(connection.latest()), who.as_of());
         Ok(events(Body::connection_stream(gateway.clone(), connection, leash, first, settings.keep_alive)))
     })();
-    opened.unwrap_or_else(|refusal| refused(gateway, &refusal, Era::Legacy, None))
+    match opened {
+        Ok(response) => response,
+        Err(refusal) => {
+            let early = Early::known(who, Era::Legacy).at(name.as_ref());
+            refused(gateway, &refusal, early, None).await
+        }
+    }
 }
 
 /// Takes a client's message in; whatever there is to answer goes to its stream.
@@ -79,11 +88,12 @@ where
             Refusal::new(Stage::Session, Code::UnknownSession, text)
         })?;
         let bytes = intake::read(request.into_body(), &gateway.snapshot().settings).await?;
-        match connection.receive(gateway, &who, bytes) {
+        match connection.receive(gateway, &who, bytes).await {
             Ok(()) => Ok(()),
             // The answer to a request that can be named belongs on the stream, like every answer.
             Err(NotTaken { refusal, id: Some(id) }) => {
-                connection.reply(gateway, crate::refuse::render(gateway, &refusal, Era::Legacy, Some(&id)));
+                let early = Early::known(&who, Era::Legacy).at(connection.endpoint());
+                connection.reply(gateway, refuse::early(gateway, &refusal, early, Some(&id)).await);
                 Ok(())
             }
             Err(not_taken) => Err(not_taken),
@@ -91,7 +101,11 @@ where
     };
     match taken.await {
         Ok(()) => empty(StatusCode::ACCEPTED),
-        Err(NotTaken { refusal, id }) => refused(gateway, &refusal, Era::Legacy, id.as_ref()),
+        Err(NotTaken { refusal, id }) => {
+            let name = endpoint.as_ref().and_then(|endpoint| endpoint.name());
+            let early = Early::known(&who, Era::Legacy).at(name);
+            refused(gateway, &refusal, early, id.as_ref()).await
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use super::intake::NotTaken;
 use crate::gateway::Gateway;
 use crate::refuse;
 use crate::shares::Room;
+use crate::stages::record::Early;
 use crate::stages::{Identified, identify};
 
 /// How many bytes are read at once.
@@ -54,11 +55,11 @@ pub async fn serve_stdio(
         }
         decoder.push(chunk.split().freeze());
         for line in decoder.by_ref() {
-            take(&gateway, &connection, &who, line);
+            take(&gateway, &connection, &who, line).await;
         }
     }
     if let Some(line) = decoder.finish() {
-        take(&gateway, &connection, &who, line);
+        take(&gateway, &connection, &who, line).await;
     }
     connection.close_when_idle();
     if !writer.is_finished() {
@@ -69,10 +70,10 @@ pub async fn serve_stdio(
     Ok(())
 }
 
-fn take(gateway: &Gateway, connection: &Arc<Connection>, who: &Identified, line: Line) {
+async fn take(gateway: &Gateway, connection: &Arc<Connection>, who: &Identified, line: Line) {
     let taken = match line {
         Line::Message(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => Ok(()),
-        Line::Message(bytes) => connection.receive(gateway, who, bytes),
+        Line::Message(bytes) => connection.receive(gateway, who, bytes).await,
         Line::Oversize { head, .. } => {
             let refusal =
                 Refusal::new(Stage::Transport, Code::BodyTooLarge, "the message is larger than allowed");
@@ -81,7 +82,8 @@ fn take(gateway: &Gateway, connection: &Arc<Connection>, who: &Identified, line:
     };
     if let Err(NotTaken { refusal, id }) = taken {
         // On one connection the eras share, an error without an id is told as JSON-RPC has it: with a null one.
-        connection.reply(gateway, refuse::render(gateway, &refusal, Era::Legacy, id.as_ref()));
+        let early = Early::known(who, Era::Legacy);
+        connection.reply(gateway, refuse::early(gateway, &refusal, early, id.as_ref()).await);
     }
 }
 

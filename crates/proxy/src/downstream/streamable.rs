@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use tollgate_catalog::Endpoint;
-use tollgate_mcp::{Kind, Message, headers as names, methods};
+use tollgate_mcp::{Kind, Limits, Message, headers as names, methods};
 use tollgate_model::{Caller, Code, Era, Principal, Refusal, SessionId, Stage};
 
 use super::batch::{self, Batch};
@@ -22,9 +22,11 @@ use crate::gateway::Gateway;
 use crate::hello;
 use crate::inbound::Inbound;
 use crate::mailbox::Mailbox;
+use crate::refuse;
 use crate::reply::Reply;
 use crate::session::Session;
 use crate::snapshot::Snapshot;
+use crate::stages::record::{CallRecord, Early};
 use crate::stages::{Identified, identify};
 use crate::standing::Leash;
 
@@ -41,6 +43,7 @@ where
 {
     let (parts, body) = request.into_parts();
     let version = VersionHeader::read(&parts.headers);
+    let name = endpoint.as_ref().and_then(|endpoint| endpoint.name().cloned());
     let taken = async {
         let endpoint = served(endpoint)?;
         headers::check_content_type(&parts.headers)?;
@@ -58,7 +61,10 @@ where
     };
     let taken = match taken.await {
         Ok(taken) => taken,
-        Err(NotTaken { refusal, id }) => return refused(gateway, &refusal, version.era(), id.as_ref()),
+        Err(NotTaken { refusal, id }) => {
+            let early = Early::known(&who, version.era()).at(name.as_ref());
+            return refused(gateway, &refusal, early, id.as_ref()).await;
+        }
     };
     let (endpoint, accepts, message) = match taken {
         Ok(taken) => taken,
@@ -70,12 +76,20 @@ where
     let era = classify::era(&message, version);
     let id = message.id_raw();
     let headers = &parts.headers;
+    let (bytes, caller) = (message.bytes().clone(), who.clone());
     let post = Post { gateway, snapshot, who, endpoint, message, headers, accepts, version };
     let answered = match era {
         Era::Modern => post.modern().await,
         Era::Legacy => post.legacy().await,
     };
-    answered.unwrap_or_else(|refusal| refused(gateway, &refusal, era, id.as_ref()))
+    match answered {
+        Ok(response) => response,
+        Err(refusal) => {
+            let message = Message::parse(bytes, &Limits { bytes_max: usize::MAX, ..Limits::default() }).ok();
+            let early = Early::known(&caller, era).at(name.as_ref()).with(message.as_ref());
+            refused(gateway, &refusal, early, id.as_ref()).await
+        }
+    }
 }
 
 struct Post<'a> {
@@ -206,6 +220,7 @@ impl Post<'_> {
             param_headers,
             session,
             as_of: self.who.as_of(),
+            record: Arc::new(CallRecord::begin()),
         })
     }
 }
@@ -216,15 +231,15 @@ async fn answer(gateway: Gateway, snapshot: &Snapshot, inbound: Inbound, accepts
     match Call::new(gateway, inbound, None).first(accepts, keep_alive).await {
         First::Reply(reply) => json(reply),
         First::Stream(call) => events(Body::call(call, keep_alive)),
-        First::Ended(ended, gateway) => no_answer(&gateway, ended, Era::Modern),
+        First::Ended(ended) => no_answer(ended, Era::Modern),
     }
 }
 
 /// Where there is no answer. A client that has cancelled its request waits for nothing: it gets an empty stream.
-pub(crate) fn no_answer(gateway: &Gateway, ended: Ended, era: Era) -> Response<Body> {
+pub(crate) fn no_answer(ended: Ended, era: Era) -> Response<Body> {
     match ended {
         Ended::Cancelled => events(Body::empty()),
-        Ended::TakenBack => refused(gateway, &identify::taken_back(), era, None),
+        Ended::TakenBack(on_record) => json(refuse::render(&identify::taken_back(), era, None, on_record)),
     }
 }
 
@@ -290,38 +305,55 @@ fn legacy_session<B>(
 }
 
 /// A legacy client opens the stream for what belongs to no request, or comes back to a stream that broke.
-pub(crate) fn get<B>(
+pub(crate) async fn get<B>(
     gateway: &Gateway,
     snapshot: &Snapshot,
     who: &Identified,
     endpoint: Option<Arc<Endpoint>>,
     request: &Request<B>,
 ) -> Response<Body> {
-    match legacy_session(gateway, who, endpoint, request) {
+    let name = endpoint.as_ref().and_then(|endpoint| endpoint.name().cloned());
+    let opened = match legacy_session(gateway, who, endpoint, request) {
         Ok(Some(session)) if headers::accepts(request.headers()).events => {
             let leash = Leash::of_listener(gateway, who);
             resume::stream(session, leash, &snapshot.settings, request.headers())
-                .unwrap_or_else(|refusal| refused(gateway, &refusal, Era::Legacy, None))
         }
-        Ok(Some(_)) => refused(gateway, &sse::no_events(), Era::Legacy, None),
-        Ok(None) => not_allowed(gateway, VersionHeader::read(request.headers()).era(), "POST"),
-        Err(refusal) => refused(gateway, &refusal, Era::Legacy, None),
+        Ok(Some(_)) => Err(sse::no_events()),
+        Ok(None) => {
+            let era = VersionHeader::read(request.headers()).era();
+            return not_allowed(gateway, Early::known(who, era).at(name.as_ref()), "POST").await;
+        }
+        Err(refusal) => Err(refusal),
+    };
+    match opened {
+        Ok(response) => response,
+        Err(refusal) => {
+            let early = Early::known(who, Era::Legacy).at(name.as_ref());
+            refused(gateway, &refusal, early, None).await
+        }
     }
 }
 
 /// A legacy client ends its session.
-pub(crate) fn delete<B>(
+pub(crate) async fn delete<B>(
     gateway: &Gateway,
     who: &Identified,
     endpoint: Option<Arc<Endpoint>>,
     request: &Request<B>,
 ) -> Response<Body> {
+    let name = endpoint.as_ref().and_then(|endpoint| endpoint.name().cloned());
     match legacy_session(gateway, who, endpoint, request) {
         Ok(Some(session)) => {
             gateway.end_session(&session);
             empty(StatusCode::NO_CONTENT)
         }
-        Ok(None) => not_allowed(gateway, VersionHeader::read(request.headers()).era(), "POST"),
-        Err(refusal) => refused(gateway, &refusal, Era::Legacy, None),
+        Ok(None) => {
+            let era = VersionHeader::read(request.headers()).era();
+            not_allowed(gateway, Early::known(who, era).at(name.as_ref()), "POST").await
+        }
+        Err(refusal) => {
+            let early = Early::known(who, Era::Legacy).at(name.as_ref());
+            refused(gateway, &refusal, early, None).await
+        }
     }
 }

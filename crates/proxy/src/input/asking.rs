@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use tollgate_ledger::Outcome;
 use tollgate_mcp::{Message, Segments, compose};
 use tollgate_model::{Caller, ServerId};
 use tollgate_upstream::{Exchange, Incoming, Link, Question, UpstreamError};
@@ -18,7 +19,8 @@ use super::questions::{CannotAsk, Heard};
 use crate::gateway::Gateway;
 use crate::mailbox::Mailbox;
 use crate::session::Session;
-use crate::stages::dispatch;
+use crate::stages::dispatch::{self, Own};
+use crate::stages::record::{self, Behalf, Doing};
 use crate::tasks;
 
 /// Who may be asked while a request is served.
@@ -98,49 +100,66 @@ impl<'a> Asking<'a> {
         link: &Link,
         exchange: &mut Exchange,
         (gateway, session, stream): (&'a Gateway, &'a Session, &Mailbox),
-        Bounds { open_max, asked_max, wait }: Bounds,
+        (behalf, Bounds { open_max, asked_max, wait }): (Option<Behalf>, Bounds),
     ) -> Result<(), UpstreamError> {
-        let Some(raw_id) = request.id_raw() else { return Ok(()) };
+        let (Some(raw_id), Some(behalf)) = (request.id_raw(), behalf) else { return Ok(()) };
         // Kept for longer than what it came with.
         let raw_id = Bytes::copy_from_slice(&raw_id);
         let asked = Asked::of_request(request);
         let client = &session.caller.client;
         if asked.missing(&client.capabilities).is_some() || asked.is_too_large() {
-            return dispatch::tell(link, refuse_question(&raw_id, &asked)).await;
+            return dispatch::say(link, Own::refusal(&raw_id, &asked)).await;
         }
         self.asked += 1;
         if self.asked > asked_max {
-            let answer = failed(&raw_id, "the client is asked more often than allowed during one request");
-            return dispatch::tell(link, answer).await;
+            let text = "the client is asked more often than allowed during one request";
+            return dispatch::say(link, Own::no_answer(&raw_id, text)).await;
         }
         let write = |id| asked.for_legacy(id, client.revision, server.name(), None);
         let question = session.questions.ask(stream, open_max, asked.progress_token(), write).await;
         let mut question = match question {
             Ok(question) => question,
             Err(CannotAsk) => {
-                let answer = failed(&raw_id, "the client cannot be asked now");
-                return dispatch::tell(link, answer).await;
+                let answer = Own::no_answer(&raw_id, "the client cannot be asked now");
+                return dispatch::say(link, answer).await;
             }
         };
         exchange.suspend(wait);
         let open = self.open.get_or_insert_default();
         let id = question.id;
         open.ids.push((raw_id.clone(), id));
-        let link = link.clone();
+        let (link, method) = (link.clone(), asked.method().to_owned());
         open.waiting.push(Box::pin(async move {
+            let lost = |error: &UpstreamError| {
+                tracing::debug!(%error, "what a client said could not be brought to the server");
+            };
             let told = |message: Segments| {
                 let link = &link;
                 async move {
-                    if let Err(error) = dispatch::tell(link, message).await {
-                        tracing::debug!(%error, "what a client said could not be brought to the server");
-                    }
+                    let _ = dispatch::say(link, Own::notification(message)).await.inspect_err(lost);
                 }
             };
             // Without an answer the server has withdrawn its question, or is about to hear that the call is over.
-            let answer =
-                answer_for(gateway, (&session.caller, server), &raw_id, &mut question, wait, told).await;
-            if let Some(answer) = answer {
-                told(answer).await;
+            match answer_for(gateway, (&session.caller, server), &raw_id, &mut question, wait, told).await {
+                Some(Answer::Clients { message, result }) => {
+                    let doing = Doing { method: &method, server, native: None, arguments: result.as_ref() };
+                    // What cannot be put on record does not reach the server: it hears that there is no answer.
+                    match record::aside(gateway, behalf, doing).await {
+                        Ok(aside) => {
+                            let handed = dispatch::hand_over(&link, message, aside.receipt()).await;
+                            aside.heard(handed.as_ref().map(|()| None)).await;
+                            let _ = handed.inspect_err(lost);
+                        }
+                        Err(_) => {
+                            let own = Own::no_answer(&raw_id, "the client's answer cannot be put on record");
+                            let _ = dispatch::say(&link, own).await.inspect_err(lost);
+                        }
+                    }
+                }
+                Some(Answer::None(text)) => {
+                    let _ = dispatch::say(&link, Own::no_answer(&raw_id, text)).await.inspect_err(lost);
+                }
+                None => {}
             }
             id
         }));
@@ -178,15 +197,41 @@ pub(crate) async fn ask_beside(
     let write = |id| asked.for_legacy(id, client.revision, server.name(), None);
     match session.questions.ask(&stream, open_max, None, write).await {
         Ok(mut question) => {
-            if let Some(answer) =
-                answer_for(&gateway, (&session.caller, &server), &raw_id, &mut question, wait, |_| async {})
-                    .await
-            {
-                asks.answer(answer);
+            let client = (&session.caller, &server);
+            match answer_for(&gateway, client, &raw_id, &mut question, wait, |_| async {}).await {
+                Some(Answer::Clients { message, result }) => {
+                    let behalf = Behalf::beside(session.caller_now(), session.endpoint.clone());
+                    let (method, arguments) = (asked.method(), result.as_ref());
+                    let doing = Doing { method, server: &server, native: None, arguments };
+                    match record::aside(&gateway, behalf, doing).await {
+                        Ok(aside) => {
+                            asks.answer(message);
+                            aside.close(Outcome::Ok, None).await;
+                        }
+                        Err(_) => {
+                            asks.answer(failed(&raw_id, "the client's answer cannot be put on record"));
+                        }
+                    }
+                }
+                Some(Answer::None(text)) => asks.answer(failed(&raw_id, text)),
+                None => {}
             }
         }
         Err(CannotAsk) => asks.answer(failed(&raw_id, "the client cannot be asked now")),
     }
+}
+
+/// What a server's question comes to.
+enum Answer {
+    /// The client's answer.
+    Clients {
+        /// As the server gets it.
+        message: Segments,
+        /// What it says, as raw JSON.
+        result: Option<Bytes>,
+    },
+    /// Why there is none.
+    None(&'static str),
 }
 
 /// The client's answer under the server's own id; none if nobody waits for it any more. `progress` is told what the
@@ -198,7 +243,7 @@ async fn answer_for<F: Future<Output = ()>>(
     question: &mut super::questions::Question,
     wait: Duration,
     progress: impl Fn(Segments) -> F,
-) -> Option<Segments> {
+) -> Option<Answer> {
     let hearing = async {
         loop {
             match question.heard().await {
@@ -214,9 +259,10 @@ async fn answer_for<F: Future<Output = ()>>(
             let mut edit = response.edit();
             response.set_id(&mut edit, raw_id.clone());
             tasks::answer_of_task(gateway, caller, server, &response, &mut edit);
-            Some(edit.finish())
+            let result = response.body().map(|span| response.raw(span));
+            Some(Answer::Clients { message: edit.finish(), result })
         }
-        Err(_) => Some(failed(raw_id, "the client did not answer in time")),
+        Err(_) => Some(Answer::None("the client did not answer in time")),
     }
 }
 
@@ -231,6 +277,6 @@ pub(crate) fn refuse_question(raw_id: &[u8], asked: &Asked) -> Segments {
 }
 
 /// What a server gets for a question that has no answer.
-fn failed(raw_id: &[u8], text: &str) -> Segments {
+pub(crate) fn failed(raw_id: &[u8], text: &str) -> Segments {
     Segments::from(compose::error(Some(raw_id), tollgate_mcp::codes::INTERNAL_ERROR, text, None))
 }

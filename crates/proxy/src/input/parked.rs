@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::task::AbortHandle;
+use tollgate_ledger::Outcome;
 use tollgate_mcp::{Segments, compose, find};
 use tollgate_model::{Code, Principal, Refusal, ServerId, Stage};
 use tollgate_telemetry::counters::Kept;
@@ -18,8 +19,9 @@ use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::places::{Places, Taken};
 use crate::reply::Reply;
-use crate::stages::Route;
 use crate::stages::dispatch::{self, Listener, Sent};
+use crate::stages::record::{self, Effect, Waiting};
+use crate::stages::{Permit, Route};
 use crate::tasks::Followed;
 
 /// All parked calls. Clones share the table.
@@ -64,6 +66,7 @@ pub(crate) struct Parked {
     follows: Option<Box<Followed>>,
     expiry: AbortHandle,
     place: Taken,
+    waiting: Waiting,
 }
 
 impl Handle {
@@ -131,7 +134,7 @@ pub(crate) fn park(
     })?);
     let wait = settings.input_timeout;
     let state = State::Parked(handle);
-    let sealed = state::seal(gateway, &inbound.caller, server, &inbound.message, &state, wait)?;
+    let sealed = state::seal(gateway, inbound, server, &state, wait)?;
     let info = route.link().hello().info.as_ref();
     let reply = later::interrupted(&inbound.id, &later::requests(&open, server.name()), &sealed, info);
 
@@ -163,7 +166,10 @@ pub(crate) fn park(
     let expiry = expiry.abort_handle();
     let server = server.clone();
     let who = Arc::clone(&inbound.caller.who);
-    calls.insert(handle, Parked { who, server, exchange, route, open, standing, follows, expiry, place });
+    let waiting = Waiting::of(gateway, inbound, &server);
+    let parked_call =
+        Parked { who, server, exchange, route, open, standing, follows, expiry, place, waiting };
+    calls.insert(handle, parked_call);
     drop(calls);
     if gateway.was_taken_back(&inbound.caller.who, inbound.as_of) {
         // Whoever gave such calls up may have been here just before.
@@ -178,11 +184,19 @@ pub(crate) async fn take_up(
     gateway: &Gateway,
     inbound: &Inbound,
     server: &ServerId,
+    permit: &Permit,
     parked: Parked,
-) -> Result<(Route, Sent), UpstreamError> {
-    let Parked { mut exchange, route, open, standing, mut follows, place, .. } = parked;
+) -> Result<(Route, Sent), Refusal> {
+    let Parked { mut exchange, route, open, standing, mut follows, place, waiting, .. } = parked;
     // It goes on, and makes room for another.
     drop(place);
+    let effect = Effect { permit: Some(permit), method: None };
+    let receipt = record::intend(gateway, inbound, effect).await?;
+    waiting.goes_on();
+    let failed = |error: UpstreamError| {
+        inbound.record.failed(&error);
+        error.refusal(server.name())
+    };
     let bytes = inbound.message.bytes();
     let responses = inbound.message.member("inputResponses");
     let mut unanswered = Vec::new();
@@ -190,21 +204,29 @@ pub(crate) async fn take_up(
         match responses.and_then(|responses| find(bytes, responses, &key)) {
             Some(result) => {
                 let response = compose::result(&raw_id, result.of(bytes));
-                dispatch::tell(route.link(), Segments::from(response)).await?;
+                let handed = dispatch::hand_over(route.link(), Segments::from(response), &receipt).await;
+                handed.map_err(failed)?;
             }
             None => unanswered.push((raw_id, asked)),
         }
     }
     if !unanswered.is_empty() {
+        inbound.record.comes_to(Outcome::InputRequired);
         let paused = Paused { exchange, asked: unanswered, standing, follows };
         return Ok((route, Sent::Paused(paused)));
     }
     exchange.resume();
     let listener = Listener::of(gateway, inbound);
-    let mut sent = dispatch::follow(server, &route, exchange, Some(&listener)).await?;
+    let mut sent = dispatch::follow(server, &route, exchange, Some(&listener)).await.map_err(failed)?;
     match &mut sent {
-        Sent::Paused(paused) => (paused.standing, paused.follows) = (standing, follows),
-        Sent::Response(_) => follows.iter_mut().for_each(|task| task.end()),
+        Sent::Paused(paused) => {
+            inbound.record.comes_to(Outcome::InputRequired);
+            (paused.standing, paused.follows) = (standing, follows);
+        }
+        Sent::Response(message) => {
+            inbound.record.answered(inbound, message, route.link().era());
+            follows.iter_mut().for_each(|task| task.end());
+        }
     }
     Ok((route, sent))
 }

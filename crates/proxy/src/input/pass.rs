@@ -79,7 +79,7 @@ pub(crate) fn pass(
     if let Some(span) = message.member("requestState") {
         let wait = inbound.snapshot.settings.input_timeout;
         let state = State::Server(message.raw(span));
-        let sealed = state::seal(gateway, &inbound.caller, server, &inbound.message, &state, wait)?;
+        let sealed = state::seal(gateway, inbound, server, &state, wait)?;
         edit.replace(span, quote(&sealed));
     }
     Ok(Reply::new(200, edit.finish()))
@@ -127,7 +127,7 @@ pub(crate) fn urls(
         entries.push(Later::new(nth, Bytes::new(), asked));
     }
     let wait = inbound.snapshot.settings.input_timeout;
-    let sealed = state::seal(gateway, &inbound.caller, server, &inbound.message, &State::Again, wait)?;
+    let sealed = state::seal(gateway, inbound, server, &State::Again, wait)?;
     let requests = later::requests(&entries, server.name());
     Ok(later::interrupted(&inbound.id, &requests, &sealed, link.hello().info.as_ref()))
 }

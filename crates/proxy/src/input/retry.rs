@@ -22,22 +22,46 @@ pub(crate) enum Retry {
     Again,
 }
 
-impl Retry {
-    /// Reads it, and takes a parked call out: whoever comes second with the same state finds nothing.
-    pub(crate) fn read(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved) -> Result<Self, Refusal> {
+/// What a request brings back. Nothing is done with it yet: policy speaks first.
+pub(crate) struct Brought(Result<Option<State>, Refusal>);
+
+impl Brought {
+    /// Reads it, so that the record knows which call the request goes on with.
+    pub(crate) fn read(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved) -> Self {
         let message = &inbound.message;
         if inbound.era() != Era::Modern || !methods::may_ask_for_input(message.method()) {
-            return Ok(Self::First);
+            return Self(Ok(None));
         }
-        let responses = message.member("inputResponses");
-        if let Some(span) = responses {
+        Self(Self::open(gateway, inbound, resolved))
+    }
+
+    fn open(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved) -> Result<Option<State>, Refusal> {
+        let message = &inbound.message;
+        if let Some(span) = message.member("inputResponses") {
             check_responses(message.bytes(), span)?;
         }
-        let Some(span) = message.member("requestState") else { return Ok(Self::First) };
+        let Some(span) = message.member("requestState") else { return Ok(None) };
         let sealed =
             text(message.bytes(), span).ok_or_else(|| invalid("`params.requestState` must be a string"))?;
         let server = resolved.server().id();
-        match state::open(gateway, &inbound.caller, server, message, &sealed)? {
+        let (state, call) = state::open(gateway, &inbound.caller, server, message, &sealed)?;
+        inbound.record.goes_on(call);
+        Ok(Some(state))
+    }
+}
+
+impl Retry {
+    /// Takes a parked call out: whoever comes second with the same state finds nothing.
+    pub(crate) fn of(
+        gateway: &Gateway,
+        inbound: &Inbound,
+        resolved: &Resolved,
+        brought: Brought,
+    ) -> Result<Self, Refusal> {
+        let Some(state) = brought.0? else { return Ok(Self::First) };
+        let (message, server) = (&inbound.message, resolved.server().id());
+        let responses = message.member("inputResponses");
+        match state {
             State::Server(raw) => Ok(Self::Server(raw)),
             State::Parked(handle) => {
                 let parked = gateway.parked().take(&handle).ok_or_else(|| {

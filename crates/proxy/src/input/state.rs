@@ -4,14 +4,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
+use tollgate_ledger::CallId;
 use tollgate_mcp::{Message, canonical};
 use tollgate_model::{Caller, Code, Refusal, ServerId, Stage, TenantId};
 
 use super::parked::Handle;
 use crate::gateway::Gateway;
+use crate::inbound::Inbound;
 
 /// What such states are sealed for.
 const PURPOSE: &str = "request-state";
+/// The id of a call, and a step of it.
+const CALL_LEN: usize = 16 + 4;
 /// Members of the params that differ from round to round.
 const PER_ROUND: [&str; 3] = ["_meta", "inputResponses", "requestState"];
 
@@ -26,41 +30,44 @@ pub(crate) enum State {
     Again,
 }
 
-/// Seals a state for the client that sent this request.
+/// Seals a state for the client that sent this request, with the id of its call and the step that is next.
 pub(crate) fn seal(
     gateway: &Gateway,
-    caller: &Caller,
+    inbound: &Inbound,
     server: &ServerId,
-    request: &Message,
     state: &State,
     wait: Duration,
 ) -> Result<String, Refusal> {
+    let (call, step) = inbound.record.to_go_on();
     let expires = now_s().saturating_add(wait.as_secs());
     let (kind, payload): (u8, &[u8]) = match state {
         State::Parked(handle) => (0, handle.as_bytes()),
         State::Server(raw) => (1, raw),
         State::Again => (2, &[]),
     };
-    let mut bytes = Vec::with_capacity(1 + 8 + SHA256_OUTPUT_LEN + payload.len());
+    let mut bytes = Vec::with_capacity(1 + 8 + SHA256_OUTPUT_LEN + CALL_LEN + payload.len());
     bytes.push(kind);
     bytes.extend_from_slice(&expires.to_be_bytes());
-    bytes.extend_from_slice(&request_digest(request));
+    bytes.extend_from_slice(&request_digest(&inbound.message));
+    bytes.extend_from_slice(&call.to_bytes());
+    bytes.extend_from_slice(&step.to_be_bytes());
     bytes.extend_from_slice(payload);
-    gateway.sealer().seal(&purpose(caller, server), bytes).map_err(|error| {
+    gateway.sealer().seal(&purpose(&inbound.caller, server), bytes).map_err(|error| {
         Refusal::new(Stage::Dispatch, Code::Internal, "the request state could not be sealed")
             .because(error.to_string())
             .of(server.name())
     })
 }
 
-/// Opens what [`seal`] made for this caller, server and request. Whatever is wrong with it, the answer is the same.
+/// Opens what [`seal`] made for this caller, server and request: the state, and with which step of which call it goes on.
+/// Whatever is wrong with it, the answer is the same.
 pub(crate) fn open(
     gateway: &Gateway,
     caller: &Caller,
     server: &ServerId,
     request: &Message,
     sealed: &str,
-) -> Result<State, Refusal> {
+) -> Result<(State, (CallId, u32)), Refusal> {
     let invalid = || {
         let text = "`requestState` is not one that this gateway gave for this request, or it has expired: send the request without it";
         Refusal::new(Stage::Session, Code::InvalidRequestState, text).of(server.name())
@@ -68,16 +75,19 @@ pub(crate) fn open(
     let bytes = gateway.sealer().open(&purpose(caller, server), sealed).ok_or_else(invalid)?;
     let (kind, rest) = bytes.split_first().ok_or_else(invalid)?;
     let (expires, rest) = rest.split_first_chunk::<8>().ok_or_else(invalid)?;
-    let (digest, payload) = rest.split_first_chunk::<SHA256_OUTPUT_LEN>().ok_or_else(invalid)?;
+    let (digest, rest) = rest.split_first_chunk::<SHA256_OUTPUT_LEN>().ok_or_else(invalid)?;
+    let (call, rest) = rest.split_first_chunk::<16>().ok_or_else(invalid)?;
+    let (step, payload) = rest.split_first_chunk::<4>().ok_or_else(invalid)?;
     if now_s() > u64::from_be_bytes(*expires) || *digest != request_digest(request) {
         return Err(invalid());
     }
-    match kind {
-        0 => Handle::from_bytes(payload).map(State::Parked).ok_or_else(invalid),
-        1 => Ok(State::Server(Bytes::copy_from_slice(payload))),
-        2 => Ok(State::Again),
-        _ => Err(invalid()),
-    }
+    let state = match kind {
+        0 => Handle::from_bytes(payload).map(State::Parked).ok_or_else(invalid)?,
+        1 => State::Server(Bytes::copy_from_slice(payload)),
+        2 => State::Again,
+        _ => return Err(invalid()),
+    };
+    Ok((state, (CallId::from_bytes(*call), u32::from_be_bytes(*step))))
 }
 
 /// No part can hold a NUL, so no two purposes are one text.

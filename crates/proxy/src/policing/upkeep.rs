@@ -23,6 +23,7 @@ use crate::gateway::{Gateway, Inner};
 use crate::inbound::Inbound;
 use crate::lists;
 use crate::mailbox::Mailbox;
+use crate::stages::record::CallRecord;
 
 /// How many servers are read at once.
 const AT_ONCE: usize = 4;
@@ -241,7 +242,8 @@ fn inbound(gateway: &Gateway, server: &Server) -> Option<Inbound> {
     outlet.close();
     let as_of = gateway.standing().mark();
     let (param_headers, session) = (None, None);
-    Some(Inbound { message, id, caller, endpoint, snapshot, param_headers, outlet, session, as_of })
+    let record = Arc::new(CallRecord::begin());
+    Some(Inbound { message, id, caller, endpoint, snapshot, param_headers, outlet, session, as_of, record })
 }
 
 /// The gateway itself. No policy is asked about it: it reads lists of tools, and does nothing else.

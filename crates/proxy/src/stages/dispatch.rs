@@ -11,10 +11,11 @@ use tollgate_model::{Caller, Era, Revision, ServerId};
 use tollgate_upstream::{Exchange, Incoming, Link, Outbound, UpstreamError};
 
 use super::Route;
+use super::record::{Behalf, Receipt};
 use crate::bridge::{self, Hearing, Relay};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
-use crate::input::{Asked, Asker, Asking, Paused, Standing, refuse_question};
+use crate::input::{Asked, Asker, Asking, Paused, Standing, failed, refuse_question};
 use crate::mailbox::{Mailbox, READER_PATIENCE};
 use crate::tasks;
 
@@ -51,6 +52,8 @@ pub(crate) struct Listener<'a> {
     pub(crate) caller: &'a Caller,
     /// The server's id of the task that the request is about.
     pub(crate) task: Option<&'a str>,
+    /// The request, where it is the client's own.
+    pub(crate) inbound: Option<&'a Inbound>,
 }
 
 impl<'a> Listener<'a> {
@@ -65,6 +68,7 @@ impl<'a> Listener<'a> {
             gateway,
             caller: &inbound.caller,
             task: None,
+            inbound: Some(inbound),
         }
     }
 
@@ -116,13 +120,18 @@ impl Sent {
     }
 }
 
-/// Sends the request and sees it through to its response. Dropping the future cancels the request at the server.
-pub(crate) async fn send(
-    server: &ServerId,
-    route: &Route,
+/// Sends the request, which is on record, and sees it through to its response. Dropping the future cancels the request at
+/// the server.
+///
+/// What leaves is made ready before there is a future, which would hold it twice.
+pub(crate) fn send<'a>(
+    server: &'a ServerId,
+    route: &'a Route,
     departure: Departure,
-    listener: Option<&Listener<'_>>,
-) -> Result<Sent, UpstreamError> {
+    listener: Option<&'a Listener<'_>>,
+    receipt: &Receipt,
+) -> impl Future<Output = Result<Sent, UpstreamError>> + Send {
+    let is_on_record = receipt.covers(&departure.method);
     let outbound = Outbound {
         id: departure.id,
         method: departure.method,
@@ -132,8 +141,14 @@ pub(crate) async fn send(
         timeout: departure.timeout,
         log_level: departure.log_level,
     };
-    let exchange = route.link().request(outbound).await?;
-    follow(server, route, exchange, listener).await
+    async move {
+        if !is_on_record {
+            let what = "the request is not on record".into();
+            return Err(UpstreamError::Protocol { what, detail: "a fault of the gateway's own".into() });
+        }
+        let exchange = route.link().request(outbound).await?;
+        follow(server, route, exchange, listener).await
+    }
 }
 
 /// Follows a request from where it stands to its response, or to a question that has to wait.
@@ -189,7 +204,7 @@ pub(crate) async fn follow(
             Incoming::Request(request) => {
                 let Some(raw_id) = request.id_raw() else { continue };
                 if request.method() == methods::PING {
-                    tell(link, Segments::from(compose::result(&raw_id, b"{}"))).await?;
+                    Box::pin(say(link, Own::pong(&raw_id))).await?;
                     continue;
                 }
                 let request = match listener {
@@ -201,7 +216,9 @@ pub(crate) async fn follow(
                 match (asker, listener) {
                     (Asker::Session { session, bounds }, Some(listener)) => {
                         let client = (listener.gateway, session, listener.outlet);
-                        Box::pin(asking.ask(&request, server, link, &mut exchange, client, bounds)).await?;
+                        let behalf = listener.inbound.map(Behalf::of);
+                        Box::pin(asking.ask(&request, server, link, &mut exchange, client, (behalf, bounds)))
+                            .await?;
                     }
                     (Asker::Later { capabilities }, _) => {
                         let question = Asked::of_request(&request);
@@ -212,19 +229,56 @@ pub(crate) async fn follow(
                         if may_ask {
                             asked.push((Bytes::copy_from_slice(&raw_id), question));
                         } else {
-                            tell(link, refuse_question(&raw_id, &question)).await?;
+                            Box::pin(say(link, Own::refusal(&raw_id, &question))).await?;
                         }
                     }
-                    _ => tell(link, refuse_question(&raw_id, &Asked::of_request(&request))).await?,
+                    _ => {
+                        let own = Own::refusal(&raw_id, &Asked::of_request(&request));
+                        Box::pin(say(link, own)).await?;
+                    }
                 }
             }
         }
     }
 }
 
-/// Sends a client's notification, or an answer to a question of the server's.
-pub(crate) async fn tell(link: &Link, message: Segments) -> Result<(), UpstreamError> {
-    link.notify(message).await
+/// Brings a server a client's answer to its question, which is on record.
+pub(crate) async fn hand_over(
+    link: &Link,
+    answer: Segments,
+    _receipt: &Receipt,
+) -> Result<(), UpstreamError> {
+    link.notify(answer).await
+}
+
+/// What the gateway says for itself, which has no effect and is not on record.
+pub(crate) struct Own(Segments);
+
+impl Own {
+    /// That somebody is there.
+    fn pong(raw_id: &[u8]) -> Self {
+        Self(Segments::from(compose::result(raw_id, b"{}")))
+    }
+
+    /// That the client cannot be asked such a thing.
+    pub(crate) fn refusal(raw_id: &[u8], asked: &Asked) -> Self {
+        Self(refuse_question(raw_id, asked))
+    }
+
+    /// That a question has no answer.
+    pub(crate) fn no_answer(raw_id: &[u8], text: &str) -> Self {
+        Self(failed(raw_id, text))
+    }
+
+    /// A notification.
+    pub(crate) fn notification(message: Segments) -> Self {
+        Self(message)
+    }
+}
+
+/// Says something to a server.
+pub(crate) async fn say(link: &Link, own: Own) -> Result<(), UpstreamError> {
+    link.notify(own.0).await
 }
 
 /// Tells a legacy server which log messages a client wants. Its answer; none if it has no levels to be told.

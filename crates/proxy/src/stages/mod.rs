@@ -4,6 +4,7 @@
 pub(crate) mod dispatch;
 pub(crate) mod identify;
 pub(crate) mod policy;
+pub(crate) mod record;
 pub(crate) mod resolve;
 pub(crate) mod route;
 pub(crate) mod scopes;

@@ -276,7 +276,7 @@ fn by_set(
         let errors = vec!["no list of its server has shown such a tool".to_owned()];
         judged.decision = Decision { errors, ..Decision::denied() };
         judged.is_hidden = true;
-        return Err(refuse(gateway, inbound, resolved, judged, what, started));
+        return Err(refuse(inbound, resolved, judged, what, started));
     }
     if judged.decision.allowed && judged.decision.obligations.are_none() {
         counters::decided(Verdict::Allowed);
@@ -289,12 +289,11 @@ fn by_set(
             What::Read { .. } => true,
             What::Get { native, .. } => !visible.prompt(native),
         };
-    Err(refuse(gateway, inbound, resolved, judged, what, started))
+    Err(refuse(inbound, resolved, judged, what, started))
 }
 
 /// The refusal of what policy does not allow, as a line in the log and as the caller gets it.
 fn refuse(
-    gateway: &Gateway,
     inbound: &Inbound,
     resolved: &Resolved,
     judged: Judged,
@@ -302,7 +301,7 @@ fn refuse(
     started: Instant,
 ) -> Refusal {
     let (caller, server) = (&inbound.caller, resolved.server().name());
-    let request_id = gateway.sealer().random_id().unwrap_or_default();
+    let request_id = inbound.record.id().to_string();
     let (kind, native) = match what {
         What::Call { native, .. } => ("tool", native),
         What::Read { uri } => ("resource", uri),
@@ -322,7 +321,7 @@ fn refuse(
     .emit();
     let refusal =
         if judged.is_hidden { unknown(inbound, resolved) } else { denied(&judged.decision, kind).of(server) };
-    refusal.under(request_id).judged(Arc::new(judged))
+    refusal.judged(Arc::new(judged))
 }
 
 /// Whether a caller may still follow a task: it is as the tool that was called. Of the oldest tasks of very many that tool

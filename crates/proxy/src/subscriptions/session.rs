@@ -18,6 +18,7 @@ use crate::mailbox::Mailbox;
 use crate::reply::Reply;
 use crate::session::Session;
 use crate::snapshot::{Snapshot, sees_other_things};
+use crate::stages::record::CallRecord;
 use crate::stages::watch::Wishes;
 use crate::stages::{policy, resolve};
 
@@ -173,6 +174,7 @@ async fn renew_these(
             outlet: Mailbox::new(1),
             session: Some(Arc::clone(session)),
             as_of: gateway.standing().mark(),
+            record: Arc::new(CallRecord::begin()),
         };
         if !session.subscriptions.has(&uri) {
             // Unsubscribed from meanwhile.

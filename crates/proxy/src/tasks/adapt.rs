@@ -18,7 +18,8 @@ use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::life;
 use crate::reply::Reply;
-use crate::stages::{Resolved, Route};
+use crate::stages::record::{self, Effect, Receipt};
+use crate::stages::{Permit, Resolved, Route};
 
 /// The answer to a call that a legacy server made a task of.
 pub(crate) fn created(
@@ -51,16 +52,22 @@ pub(crate) async fn serve(
     gateway: &Gateway,
     inbound: &Inbound,
     resolved: &Resolved,
+    permit: &Permit,
     route: &Route,
 ) -> Result<Result<Reply, UpstreamError>, Refusal> {
     let native = resolved.native().unwrap_or_default();
     let server = resolved.server().id();
     let speaker = Speaker { gateway, server, route, client: &inbound.caller.client };
+    let effect = Effect { permit: Some(permit), method: None };
+    let receipt = record::intend(gateway, inbound, effect).await?;
     let served = match inbound.message.method() {
-        methods::TASKS_GET => get(inbound, &speaker, native).await,
-        methods::TASKS_UPDATE => update(inbound, &speaker, native).await,
-        _ => cancel(inbound, &speaker, native).await,
+        methods::TASKS_GET => get(inbound, &speaker, native, &receipt).await,
+        methods::TASKS_UPDATE => update(inbound, &speaker, native, &receipt).await,
+        _ => cancel(inbound, &speaker, native, &receipt).await,
     };
+    if let Err(error) = &served {
+        inbound.record.failed(error);
+    }
     match served {
         Ok(reply) => reply.map(Ok).map_err(|refusal| refusal.of(server.name())),
         Err(error) => Ok(Err(error)),
@@ -69,15 +76,16 @@ pub(crate) async fn serve(
 
 type Served = Result<Result<Reply, Refusal>, UpstreamError>;
 
-async fn get(inbound: &Inbound, speaker: &Speaker<'_>, native: &str) -> Served {
-    let task = speaker.ask(methods::TASKS_GET, native).await?;
+async fn get(inbound: &Inbound, speaker: &Speaker<'_>, native: &str, receipt: &Receipt) -> Served {
+    let task = speaker.ask(methods::TASKS_GET, native, receipt).await?;
+    inbound.record.answered(inbound, &task, Era::Legacy);
     if task.kind() == Kind::Error {
         return Ok(error(inbound, speaker, &task));
     }
     let status = task.text("status").unwrap_or_default();
     let (status, payload) = match &*status {
         "completed" | "failed" => {
-            let answer = speaker.result(native, None).await?.into_response()?;
+            let answer = speaker.result(native, None, receipt).await?.into_response()?;
             let stand_ins = life::stand_ins(speaker.gateway, inbound, speaker.server, &answer);
             match stand_ins {
                 Ok(stand_ins) => {
@@ -106,17 +114,18 @@ async fn get(inbound: &Inbound, speaker: &Speaker<'_>, native: &str) -> Served {
 }
 
 /// Brings the answers to the server's questions. What answers none that is open is ignored (tasks extension, update).
-async fn update(inbound: &Inbound, speaker: &Speaker<'_>, native: &str) -> Served {
-    collect::answer(inbound, speaker, native).await?;
+async fn update(inbound: &Inbound, speaker: &Speaker<'_>, native: &str, receipt: &Receipt) -> Served {
+    collect::answer(inbound, speaker, native, receipt).await?;
     Ok(Ok(acknowledged(inbound, speaker)))
 }
 
 /// A server refuses to cancel a task that has ended; to a modern client that is no error, as long as the task is known.
-async fn cancel(inbound: &Inbound, speaker: &Speaker<'_>, native: &str) -> Served {
+async fn cancel(inbound: &Inbound, speaker: &Speaker<'_>, native: &str, receipt: &Receipt) -> Served {
     collect::forget(inbound, speaker, native);
-    let cancelled = speaker.ask(methods::TASKS_CANCEL, native).await?;
+    let cancelled = speaker.ask(methods::TASKS_CANCEL, native, receipt).await?;
+    inbound.record.answered(inbound, &cancelled, Era::Legacy);
     if cancelled.kind() == Kind::Error {
-        let task = speaker.ask(methods::TASKS_GET, native).await?;
+        let task = speaker.ask(methods::TASKS_GET, native, receipt).await?;
         if task.kind() == Kind::Error {
             return Ok(error(inbound, speaker, &task));
         }

@@ -12,6 +12,7 @@ use crate::bridge;
 use crate::gateway::Gateway;
 use crate::stages::Route;
 use crate::stages::dispatch::{self, Departure, Listener, Sent};
+use crate::stages::record::Receipt;
 
 /// How long a server may take to say how a task is, or that it heard.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
@@ -27,13 +28,23 @@ pub(crate) struct Speaker<'a> {
 
 impl Speaker<'_> {
     /// Asks something that is answered at once.
-    pub(crate) async fn ask(&self, method: &'static str, native: &str) -> Result<Message, UpstreamError> {
-        self.send(method, native, None, Some(ANSWER_WAIT), None).await?.into_response()
+    pub(crate) async fn ask(
+        &self,
+        method: &'static str,
+        native: &str,
+        receipt: &Receipt,
+    ) -> Result<Message, UpstreamError> {
+        self.send(method, native, None, Some(ANSWER_WAIT), None, receipt).await?.into_response()
     }
 
     /// Brings a client's answers (raw JSON) to a modern server.
-    pub(crate) async fn update(&self, native: &str, responses: &Bytes) -> Result<Message, UpstreamError> {
-        let sent = self.send("tasks/update", native, Some(responses), Some(ANSWER_WAIT), None);
+    pub(crate) async fn update(
+        &self,
+        native: &str,
+        responses: &Bytes,
+        receipt: &Receipt,
+    ) -> Result<Message, UpstreamError> {
+        let sent = self.send("tasks/update", native, Some(responses), Some(ANSWER_WAIT), None, receipt);
         sent.await?.into_response()
     }
 
@@ -42,8 +53,9 @@ impl Speaker<'_> {
         &self,
         native: &str,
         listener: Option<&Listener<'_>>,
+        receipt: &Receipt,
     ) -> Result<Sent, UpstreamError> {
-        self.send(tollgate_mcp::methods::TASKS_RESULT, native, None, None, listener).await
+        self.send(tollgate_mcp::methods::TASKS_RESULT, native, None, None, listener, receipt).await
     }
 
     async fn send(
@@ -53,6 +65,7 @@ impl Speaker<'_> {
         responses: Option<&Bytes>,
         timeout: Option<Duration>,
         listener: Option<&Listener<'_>>,
+        receipt: &Receipt,
     ) -> Result<Sent, UpstreamError> {
         let link = self.route.link();
         let id = link.mint();
@@ -72,6 +85,6 @@ impl Speaker<'_> {
             log_level: None,
             timeout,
         };
-        dispatch::send(self.server, self.route, departure, listener).await
+        dispatch::send(self.server, self.route, departure, listener, receipt).await
     }
 }

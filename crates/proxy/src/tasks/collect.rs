@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tollgate_mcp::{Change, Edit, Segments, Span, compose, find, meta, quote};
+use tollgate_mcp::{Change, Edit, Segments, Span, compose, find, meta, methods, quote};
 use tollgate_model::{Refusal, ServerId};
 use tollgate_upstream::UpstreamError;
 
@@ -21,10 +21,11 @@ use super::owners::Key;
 use super::waits::Wait;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
-use crate::input::{self, Asked, Asker, Later, refuse_question};
+use crate::input::{self, Asked, Asker, Later};
 use crate::mailbox::Mailbox;
 use crate::stages::Route;
-use crate::stages::dispatch::{self, Listener, Sent};
+use crate::stages::dispatch::{self, Listener, Own, Sent};
+use crate::stages::record::{self, Behalf, Doing, Receipt};
 
 /// How long a client that asks how its task is waits for the questions that the server is about to ask.
 const QUESTION_WAIT: Duration = Duration::from_secs(2);
@@ -135,6 +136,7 @@ pub(crate) async fn answer(
     inbound: &Inbound,
     speaker: &Speaker<'_>,
     native: &str,
+    receipt: &Receipt,
 ) -> Result<(), UpstreamError> {
     let key = Key::new(&inbound.caller, speaker.server, native);
     let Some(collector) = speaker.gateway.tasks().collectors.lock().get(&key).cloned() else {
@@ -150,7 +152,9 @@ pub(crate) async fn answer(
     while let Some(question) = answered.next() {
         let Some(response) = find(bytes, responses, &question.key) else { continue };
         let response = compose::result(&question.raw_id, &with_related(&response.slice(bytes), native));
-        if let Err(error) = dispatch::tell(collector.route.link(), Segments::from(response)).await {
+        if let Err(error) =
+            dispatch::hand_over(collector.route.link(), Segments::from(response), receipt).await
+        {
             // The client may bring them once more.
             collector.lock().open.extend(std::iter::once(question).chain(answered));
             return Err(error);
@@ -197,6 +201,7 @@ fn begin(
         route: speaker.route.clone(),
         native: native.to_owned(),
         patience: inbound.snapshot.settings.input_timeout,
+        behalf: Behalf::of(inbound),
         collector: Arc::clone(&collector),
         _wait: wait,
     };
@@ -221,6 +226,7 @@ struct Collecting {
     route: Route,
     native: String,
     patience: Duration,
+    behalf: Behalf,
     collector: Arc<Collector>,
     _wait: Wait,
 }
@@ -239,18 +245,28 @@ impl Collecting {
             gateway: &self.gateway,
             caller: &self.caller,
             task: Some(&self.native),
+            inbound: None,
             asker: Asker::Later { capabilities: &client.capabilities },
         };
         let speaker = Speaker { gateway: &self.gateway, server: &self.server, route: &self.route, client };
-        let mut sent = speaker.result(&self.native, Some(&listener)).await;
+        let (method, native) = (methods::TASKS_RESULT, Some(&*self.native));
+        let doing = Doing { method, server: &self.server, native, arguments: None };
+        let behalf = self.behalf.clone();
+        let Ok(aside) = record::aside(&self.gateway, behalf, doing).await else { return };
+        let mut sent = speaker.result(&self.native, Some(&listener), aside.receipt()).await;
         // The answers travel beside the stream, which goes on.
         while let Ok(Sent::Paused(paused)) = sent {
             for (raw_id, asked) in self.collector.add(paused.asked) {
-                let _ = dispatch::tell(self.route.link(), refuse_question(&raw_id, &asked)).await;
+                let _ = dispatch::say(self.route.link(), Own::refusal(&raw_id, &asked)).await;
             }
             let mut exchange = paused.exchange;
             exchange.suspend(self.patience);
             sent = dispatch::follow(&self.server, &self.route, exchange, Some(&listener)).await;
+        }
+        match &sent {
+            Ok(Sent::Response(message)) => aside.heard(Ok(Some(message))).await,
+            Ok(Sent::Paused(_)) => {}
+            Err(error) => aside.heard(Err(error)).await,
         }
     }
 }

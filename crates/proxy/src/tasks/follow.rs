@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until, timeout_at};
+use tollgate_ledger::Outcome;
 use tollgate_mcp::{Kind, Limits, Message, Segments, compose, meta, methods, quote};
 use tollgate_model::{ClientProfile, Code, Era, Refusal, ServerId, Stage};
 use tollgate_upstream::UpstreamError;
@@ -19,6 +20,7 @@ use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::input::{self, Opened};
 use crate::stages::dispatch::{Listener, Sent};
+use crate::stages::record::{self, Behalf, Doing, Effect, Receipt};
 use crate::stages::{Resolved, Route, policy, route};
 
 /// How often the way to the server may break in a row before the task is given up.
@@ -47,12 +49,17 @@ pub(crate) async fn to_end(
         route,
         client,
         native,
+        behalf: Behalf::of(inbound),
         ended: false,
     };
     let settings = &inbound.snapshot.settings.tasks;
     // The task is made already; it is cancelled at the server as `followed` goes.
     let wait = gateway.tasks().waits.enter(&inbound.caller, &inbound.snapshot.settings);
     let wait = wait.map_err(|refusal| Refusal { code: Code::GivenUp, ..refusal })?;
+    // The call has become the task, and from here on that is on record as under way.
+    inbound.record.comes_to(Outcome::TaskCreated);
+    let effect = Effect { permit: None, method: Some(methods::TASKS_GET) };
+    let receipt = record::intend(gateway, inbound, effect).await?;
     let mut following = Following {
         gateway,
         inbound,
@@ -65,6 +72,7 @@ pub(crate) async fn to_end(
         rounds: 0,
         told: None,
         steps: 0,
+        receipt,
         _wait: wait,
     };
     let mut sent = match era {
@@ -74,9 +82,15 @@ pub(crate) async fn to_end(
     .map_err(|refusal| refusal.of(server.name()))?;
     let route = followed.route.clone();
     match &mut sent {
-        Sent::Response(_) => followed.end(),
+        Sent::Response(message) => {
+            inbound.record.answered(inbound, message, era);
+            followed.end();
+        }
         // The task is followed on, if the client comes back with answers.
-        Sent::Paused(paused) => paused.follows = Some(Box::new(followed)),
+        Sent::Paused(paused) => {
+            inbound.record.comes_to(Outcome::InputRequired);
+            paused.follows = Some(Box::new(followed));
+        }
     }
     Ok((route, sent))
 }
@@ -95,6 +109,8 @@ struct Following<'a> {
     /// The status message that the client was told last.
     told: Option<String>,
     steps: u64,
+    /// That the task is asked after is on record.
+    receipt: Receipt,
     _wait: Wait,
 }
 
@@ -136,7 +152,7 @@ impl Following<'_> {
             state = self.look(followed).await?;
         }
         let listener = Listener::of(self.gateway, self.inbound);
-        let sent = followed.speaker().result(&followed.native, Some(&listener)).await;
+        let sent = followed.speaker().result(&followed.native, Some(&listener), &self.receipt).await;
         sent.map_err(|error| error.refusal(followed.server.name()))
     }
 
@@ -160,8 +176,9 @@ impl Following<'_> {
     /// How the task is now.
     async fn look(&mut self, followed: &mut Followed) -> Result<Message, Refusal> {
         loop {
-            let asked =
-                timeout_at(self.until, followed.speaker().ask(methods::TASKS_GET, &followed.native)).await;
+            let speaker = followed.speaker();
+            let asking = speaker.ask(methods::TASKS_GET, &followed.native, &self.receipt);
+            let asked = timeout_at(self.until, asking).await;
             match asked.map_err(|_| late())? {
                 Ok(message) if message.kind() == Kind::Result => {
                     self.failures = 0;
@@ -205,7 +222,15 @@ impl Following<'_> {
         let Some(responses) = responses else { return self.pause(state, "pollIntervalMs").await };
         // Decided on anew: the person may have taken long.
         policy::decide(self.gateway, self.inbound, self.resolved)?;
-        let updated = followed.speaker().update(&followed.native, &responses).await;
+        let doing = Doing {
+            method: methods::TASKS_UPDATE,
+            server: &followed.server,
+            native: Some(&followed.native),
+            arguments: Some(&responses),
+        };
+        let aside = record::aside(self.gateway, Behalf::of(self.inbound), doing).await?;
+        let updated = followed.speaker().update(&followed.native, &responses, aside.receipt()).await;
+        aside.heard(updated.as_ref().map(Some)).await;
         match updated.map_err(|error| error.refusal(followed.server.name()))? {
             message if message.kind() == Kind::Result => Ok(()),
             _ => Err(lost()),
@@ -239,6 +264,8 @@ pub(crate) struct Followed {
     route: Route,
     client: ClientProfile,
     native: String,
+    /// Whose task it is.
+    behalf: Behalf,
     ended: bool,
 }
 
@@ -260,11 +287,21 @@ impl Drop for Followed {
         }
         let (gateway, server, route) = (self.gateway.clone(), self.server.clone(), self.route.clone());
         let (client, native) = (self.client.clone(), std::mem::take(&mut self.native));
+        let behalf = self.behalf.clone();
         self.gateway.spawn(async move {
             let speaker = Speaker { gateway: &gateway, server: &server, route: &route, client: &client };
-            let told = tokio::time::timeout(FAREWELL, speaker.ask(methods::TASKS_CANCEL, &native)).await;
+            let (method, arguments) = (methods::TASKS_CANCEL, None);
+            let doing = Doing { method, server: &server, native: Some(&native), arguments };
+            // What cannot be put on record is not done: the task ends by itself.
+            let Ok(aside) = record::aside(&gateway, behalf, doing).await else { return };
+            let asking = speaker.ask(method, &native, aside.receipt());
+            let told = tokio::time::timeout(FAREWELL, asking).await;
             if !matches!(told, Ok(Ok(_))) {
                 tracing::debug!(server = %server.label(), "a task that nobody waits for could not be cancelled");
+            }
+            match &told {
+                Ok(said) => aside.heard(said.as_ref().map(Some)).await,
+                Err(_) => aside.close(Outcome::Unknown, None).await,
             }
         });
     }

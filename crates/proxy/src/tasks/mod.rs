@@ -40,7 +40,8 @@ use crate::input;
 use crate::life;
 use crate::reply::Reply;
 use crate::stages::dispatch::{self, Departure, Listener, Sent};
-use crate::stages::{Resolved, Route, policy, resolve, route};
+use crate::stages::record::{self, Effect, Lap};
+use crate::stages::{Permit, Resolved, Route, policy, resolve, route};
 
 use collect::Collectors;
 pub(crate) use follow::{Followed, to_end as follow};
@@ -107,19 +108,22 @@ pub(crate) async fn serve(gateway: &Gateway, inbound: &Inbound) -> Result<Reply,
         methods::TASKS_LIST => resolve::only_server(inbound)?,
         _ => resolve::task(gateway, inbound)?,
     };
+    inbound.record.means(inbound, &resolved);
+    inbound.record.lap(Lap::Resolve);
     let permit = policy::decide(gateway, inbound, &resolved)?;
+    inbound.record.lap(Lap::Policy);
     let server = resolved.server();
     let mut retried = false;
     loop {
         let route = route::open(server, &inbound.caller, &permit).await?;
         let served = match (inbound.era(), route.link().era()) {
-            (Era::Modern, Era::Legacy) => adapt::serve(gateway, inbound, &resolved, &route).await,
+            (Era::Modern, Era::Legacy) => adapt::serve(gateway, inbound, &resolved, &permit, &route).await,
             // The extension has no list (tasks extension), so neither has a server of that era.
             (Era::Legacy, Era::Modern) if inbound.message.method() == methods::TASKS_LIST => {
                 return Err(Refusal::new(Stage::Resolve, Code::MethodNotFound, "Method not found"));
             }
             (Era::Legacy, Era::Modern) => return Err(id::unknown()),
-            _ => pass(gateway, inbound, &resolved, &route).await,
+            _ => pass(gateway, inbound, &resolved, &permit, &route).await,
         };
         match served? {
             Ok(reply) => return Ok(reply),
@@ -155,6 +159,7 @@ async fn pass(
     gateway: &Gateway,
     inbound: &Inbound,
     resolved: &Resolved,
+    permit: &Permit,
     route: &Route,
 ) -> Result<Result<Reply, UpstreamError>, Refusal> {
     let (link, server) = (route.link(), resolved.server().id());
@@ -178,11 +183,18 @@ async fn pass(
         log_level,
     };
     let listener = Listener { task: resolved.native(), ..Listener::of(gateway, inbound) };
-    let sent = dispatch::send(server, route, departure, Some(&listener)).await;
+    let effect = Effect { permit: Some(permit), method: None };
+    let receipt = record::intend(gateway, inbound, effect).await?;
+    inbound.record.sends(departure.body.len());
+    let sent = dispatch::send(server, route, departure, Some(&listener), &receipt).await;
     let message = match sent.and_then(Sent::into_response) {
         Ok(message) => message,
-        Err(error) => return Ok(Err(error)),
+        Err(error) => {
+            inbound.record.failed(&error);
+            return Ok(Err(error));
+        }
     };
+    inbound.record.answered(inbound, &message, link.era());
     if method == methods::TASKS_LIST
         && let Some(body) = list::owned(gateway, inbound, server, &message)?
     {

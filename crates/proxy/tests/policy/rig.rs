@@ -11,6 +11,7 @@ use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 use tollgate_catalog::{Pick, ToolChoice, ToolsetSettings};
 use tollgate_identity::{Identity, IdentitySettings, key::mint};
+use tollgate_ledger::Ledger;
 use tollgate_model::{EndpointName, KeyRecord, ServerName, TenantId, Timestamp};
 use tollgate_policy::{Finding, Mode, Source, Sources};
 use tollgate_proxy::{Body, Gateway, Peer, PolicySettings, ProxySettings, Setup, serve_http};
@@ -64,6 +65,16 @@ impl World {
         toolsets: Vec<ToolsetSettings>,
         policy: &str,
     ) -> Self {
+        Self::recorded(servers, toolsets, policy, Ledger::off()).await
+    }
+
+    /// The same, with everything on record.
+    pub(crate) async fn recorded(
+        servers: Vec<ServerSettings>,
+        toolsets: Vec<ToolsetSettings>,
+        policy: &str,
+        ledger: Ledger,
+    ) -> Self {
         let mut keys = BTreeMap::new();
         let mut records = Vec::new();
         for agent in ["ann", "bob", "eve"] {
@@ -83,7 +94,7 @@ impl World {
         }
         let identity = IdentitySettings { configured: true, keys: records, ..IdentitySettings::default() };
         let identity = Identity::new(identity, Follower::of_nothing());
-        let setup = Setup { identity, ..Setup::new(ProxySettings::default(), servers, toolsets) };
+        let setup = Setup { identity, ledger, ..Setup::new(ProxySettings::default(), servers, toolsets) };
         let gateway = Gateway::new(setup.clone()).unwrap();
         gateway.await_policies();
         gateway.learn_tools(None, LONG).await;
@@ -107,6 +118,11 @@ impl World {
             session: None,
             modern: true,
         }
+    }
+
+    /// Somebody whom nobody knows.
+    pub(crate) fn stranger(&self, path: &str) -> Client {
+        Client { key: "nothing".to_owned(), ..self.modern("ann", path) }
     }
 
     pub(crate) async fn legacy(&self, agent: &str, path: &str) -> Client {
@@ -212,7 +228,25 @@ impl Client {
         (stream, first["params"]["notifications"].clone())
     }
 
+    /// Sends a notification.
+    pub(crate) async fn tell(&self, method: &str, params: Value) {
+        let body = json!({"jsonrpc": "2.0", "method": method, "params": params}).to_string();
+        self.post(Method::POST, body).await;
+    }
+
     async fn send(&self, method: Method, message: Option<(&str, Value)>) -> Response<Body> {
+        let body = message.map_or_else(String::new, |(method, mut params)| {
+            if self.modern {
+                params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!("2026-07-28");
+                params["_meta"]["io.modelcontextprotocol/clientCapabilities"] =
+                    json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
+            }
+            json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params}).to_string()
+        });
+        self.post(method, body).await
+    }
+
+    async fn post(&self, method: Method, body: String) -> Response<Body> {
         let mut request = Request::builder()
             .method(method)
             .uri(&self.path)
@@ -223,14 +257,6 @@ impl Client {
         if let Some(session) = &self.session {
             request = request.header("mcp-session-id", session).header("mcp-protocol-version", "2025-11-25");
         }
-        let body = message.map_or_else(String::new, |(method, mut params)| {
-            if self.modern {
-                params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!("2026-07-28");
-                params["_meta"]["io.modelcontextprotocol/clientCapabilities"] =
-                    json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
-            }
-            json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params}).to_string()
-        });
         if self.modern {
             let message: Value = serde_json::from_str(&body).unwrap();
             request = request.header("mcp-protocol-version", "2026-07-28");

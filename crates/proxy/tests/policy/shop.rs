@@ -1,5 +1,6 @@
 //! A server whose tools change when a test says so.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use http::Method;
@@ -22,6 +23,7 @@ pub(crate) struct Shop {
     open: Streams,
     /// Calls of the tool `slow` are answered once this is true.
     awake: watch::Sender<bool>,
+    hangs_up: Arc<AtomicBool>,
 }
 
 type Streams = Arc<Mutex<Vec<(mpsc::Sender<String>, Value)>>>;
@@ -31,11 +33,17 @@ impl Shop {
         let tools = Arc::new(Mutex::new(tools.iter().map(|name| tool(name)).collect::<Vec<_>>()));
         let open = Streams::default();
         let (awake, is_awake) = watch::channel(true);
+        let hangs_up = Arc::new(AtomicBool::new(false));
+        let closes = Arc::clone(&hangs_up);
         let (listed, opened) = (Arc::clone(&tools), Arc::clone(&open));
         let fake = Fake::start(move |request: Seen| {
             let (tools, opened, mut is_awake) =
                 (listed.lock().unwrap().clone(), Arc::clone(&opened), is_awake.clone());
+            let closes = closes.load(Ordering::Relaxed) && request.rpc() == "tools/call";
             async move {
+                if closes {
+                    return status(500);
+                }
                 if request.tool() == "slow" {
                     let _ = is_awake.wait_for(|awake| *awake).await;
                 }
@@ -43,7 +51,7 @@ impl Shop {
             }
         })
         .await;
-        Self { fake, tools, open, awake }
+        Self { fake, tools, open, awake, hangs_up }
     }
 
     pub(crate) async fn modern(tools: &[&str]) -> Self {
@@ -64,6 +72,16 @@ impl Shop {
                 json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed", "params": params});
             let _ = stream.send(event(&told)).await;
         }
+    }
+
+    /// Sells these no more, and says nothing of it.
+    pub(crate) fn forgets(&self, names: &[&str]) {
+        self.tools.lock().unwrap().retain(|tool| names.iter().all(|name| tool["name"] != *name));
+    }
+
+    /// Whether calls are answered by a status that says nothing.
+    pub(crate) fn hangs_up(&self, hangs_up: bool) {
+        self.hangs_up.store(hangs_up, Ordering::Relaxed);
     }
 
     pub(crate) fn set_awake(&self, awake: bool) {

@@ -1,0 +1,415 @@
+//! The record of one request of a client, from its first byte to its end.
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use tollgate_ledger::{CallId, Content, Draft, Entry, Kind, Latency, Outcome, Sizes, Unrecorded};
+use tollgate_mcp::{Message, methods};
+use tollgate_model::{Era, Judged, RecordLevel, Refusal, ServerId, Timestamp};
+use tollgate_telemetry::counters;
+use tollgate_upstream::UpstreamError;
+
+use super::{Effect, OnRecord, entry};
+use crate::bridge;
+use crate::gateway::Gateway;
+use crate::inbound::Inbound;
+use crate::refuse;
+use crate::reply::Reply;
+use crate::stages::Resolved;
+
+/// What is known of a request, for the record. The stages fill it.
+#[derive(Debug)]
+pub(crate) struct CallRecord {
+    /// The place among the elements of a batch.
+    element: Option<u32>,
+    began: Instant,
+    facts: Mutex<Facts>,
+}
+
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) call: CallId,
+    /// Which step is next.
+    step: u32,
+    /// The step that has left, until its outcome is on record.
+    open: Option<tollgate_ledger::Receipt>,
+    /// What a server has said to the open step.
+    came_to: Option<CameTo>,
+    /// Whether nothing more is to be recorded.
+    ended: bool,
+    /// Why nobody waits for the answer any more, if it is known.
+    left: Option<Outcome>,
+    pub(super) server: Option<ServerId>,
+    /// What its server calls it.
+    pub(super) native: Option<Arc<str>>,
+    /// What leaves of what the client sent, but for names: arguments, as raw JSON.
+    pub(super) arguments: Option<Bytes>,
+    /// What policy said of what leaves.
+    pub(super) judged: Option<Arc<Judged>>,
+    sent_bytes: usize,
+    latency: Latency,
+    /// When the last lap ended.
+    lap: Instant,
+}
+
+/// What a step has come to.
+#[derive(Debug)]
+struct CameTo {
+    outcome: Outcome,
+    /// The code of the server's error, or why it could not answer.
+    code: Option<Cow<'static, str>>,
+    received_bytes: usize,
+    /// The result or the error, as raw JSON.
+    result: Option<Bytes>,
+}
+
+/// A part of a request's life, whose time is measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Lap {
+    /// Resolving what is meant.
+    Resolve,
+    /// Deciding whether they may.
+    Policy,
+    /// Getting to the server.
+    Route,
+    /// Waiting for the record.
+    Ledger,
+    /// Waiting for the server.
+    Upstream,
+}
+
+impl CallRecord {
+    /// The record of a request that begins now.
+    pub(crate) fn begin() -> Self {
+        let began = Instant::now();
+        let facts = Facts {
+            call: CallId::new(Timestamp::now()),
+            step: 0,
+            open: None,
+            came_to: None,
+            ended: false,
+            left: None,
+            server: None,
+            native: None,
+            arguments: None,
+            judged: None,
+            sent_bytes: 0,
+            latency: Latency::default(),
+            lap: began,
+        };
+        Self { element: None, began, facts: Mutex::new(facts) }
+    }
+
+    /// The same for an element of a batch.
+    pub(crate) fn of_element(element: usize) -> Self {
+        Self { element: u32::try_from(element).ok(), ..Self::begin() }
+    }
+
+    /// The id of the call.
+    pub(crate) fn id(&self) -> CallId {
+        self.lock().call
+    }
+
+    /// The id of the call, and which step of it is next: what a client brings back when it goes on with it.
+    pub(crate) fn to_go_on(&self) -> (CallId, u32) {
+        let facts = self.lock();
+        (facts.call, facts.step)
+    }
+
+    /// Takes a step that is done beside the open one.
+    pub(super) fn next_step(&self) -> (CallId, u32) {
+        let mut facts = self.lock();
+        facts.step += 1;
+        (facts.call, facts.step - 1)
+    }
+
+    /// It goes on with a call whose first steps were another request's.
+    pub(crate) fn goes_on(&self, (call, step): (CallId, u32)) {
+        let mut facts = self.lock();
+        (facts.call, facts.step) = (call, step);
+    }
+
+    /// What the client means is known.
+    pub(crate) fn means(&self, inbound: &Inbound, resolved: &Resolved) {
+        let arguments = arguments(inbound, resolved);
+        let mut facts = self.lock();
+        facts.server = Some(resolved.server().id().clone());
+        facts.native = resolved.native().map(Arc::from);
+        facts.arguments = arguments;
+    }
+
+    /// A part of its life is over.
+    pub(crate) fn lap(&self, lap: Lap) {
+        let now = Instant::now();
+        let mut facts = self.lock();
+        let took = us(now - facts.lap);
+        facts.lap = now;
+        let latency = &mut facts.latency;
+        let sum = match lap {
+            Lap::Resolve => &mut latency.resolve_us,
+            Lap::Policy => &mut latency.policy_us,
+            Lap::Route => &mut latency.route_us,
+            Lap::Ledger => &mut latency.ledger_us,
+            Lap::Upstream => &mut latency.upstream_us,
+        };
+        *sum += took;
+    }
+
+    /// So much leaves.
+    pub(crate) fn sends(&self, sent_bytes: usize) {
+        self.lock().sent_bytes += sent_bytes;
+    }
+
+    /// The server has answered.
+    pub(crate) fn answered(&self, inbound: &Inbound, message: &Message, era: Era) {
+        self.lap(Lap::Upstream);
+        let result_type = if era == Era::Modern { message.text("resultType") } else { None };
+        let is_true = |member| message.member(member).is_some_and(|span| span.of(message.bytes()) == b"true");
+        let code = message.error_code().map(|code| code.to_string().into());
+        let outcome = match result_type.as_deref() {
+            _ if message.kind() == tollgate_mcp::Kind::Error => Outcome::Error,
+            Some("input_required") => Outcome::InputRequired,
+            Some("task") => Outcome::TaskCreated,
+            _ if inbound.message.method() == methods::TOOLS_CALL && is_true("isError") => Outcome::ToolError,
+            _ => Outcome::Ok,
+        };
+        let result = message.body().map(|span| message.raw(span));
+        let received_bytes = message.bytes().len();
+        self.lock().came_to = Some(CameTo { outcome, code, received_bytes, result });
+    }
+
+    /// The server could not be asked, or did not answer.
+    pub(crate) fn failed(&self, error: &UpstreamError) {
+        self.lap(Lap::Upstream);
+        let code = Some(error.code().row().name.into());
+        self.lock().came_to =
+            Some(CameTo { outcome: Outcome::Refused, code, received_bytes: 0, result: None });
+    }
+
+    /// The open step comes to this, whatever the server said.
+    pub(crate) fn comes_to(&self, outcome: Outcome) {
+        let mut facts = self.lock();
+        match &mut facts.came_to {
+            Some(came_to) => came_to.outcome = outcome,
+            None => {
+                facts.came_to = Some(CameTo { outcome, code: None, received_bytes: 0, result: None });
+            }
+        }
+    }
+
+    /// Nobody waits for the answer any more, for this reason.
+    pub(crate) fn is_left(&self, why: Outcome) {
+        self.lock().left = Some(why);
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.lock().open.is_some()
+    }
+
+    pub(super) fn open(&self, receipt: tollgate_ledger::Receipt) {
+        let mut facts = self.lock();
+        facts.open = Some(receipt);
+    }
+
+    /// Nothing more is to be recorded.
+    pub(super) fn end(&self) {
+        self.lock().ended = true;
+    }
+
+    pub(super) fn began(&self) -> Instant {
+        self.began
+    }
+
+    pub(super) fn element(&self) -> Option<u32> {
+        self.element
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Facts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Facts {
+    pub(super) fn latency(&self, began: Instant) -> Latency {
+        Latency { total_us: us(began.elapsed()), ..self.latency }
+    }
+}
+
+/// What leaves of what the client sent, but for names.
+fn arguments(inbound: &Inbound, resolved: &Resolved) -> Option<Bytes> {
+    let (message, pinned) = (&inbound.message, &resolved.target().pinned);
+    let member = match message.method() {
+        methods::TOOLS_CALL if !pinned.is_empty() => return Some(bridge::with_pinned(message, pinned)),
+        methods::TOOLS_CALL | methods::PROMPTS_GET => "arguments",
+        methods::COMPLETION_COMPLETE => "argument",
+        methods::TASKS_UPDATE => "inputResponses",
+        _ => return None,
+    };
+    message.member(member).map(|span| message.raw(span))
+}
+
+/// Writes the intent of the next step.
+pub(super) fn write_intent(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    effect: &Effect<'_>,
+) -> impl Future<Output = Result<tollgate_ledger::Receipt, Unrecorded>> + Send + use<> {
+    let ledger = gateway.ledger();
+    let mut guard = inbound.record.lock();
+    let facts = &mut *guard;
+    if let Some(permit) = effect.permit {
+        facts.judged = Some(Arc::clone(permit.judged()));
+    }
+    facts.sent_bytes = 0;
+    let (arguments, _) = levels(gateway, facts.judged.as_deref());
+    let client = entry::client(inbound);
+    let step = facts.step;
+    facts.step += 1;
+    let facts = &*facts;
+    let mut entry = entry::of(Kind::Intent, inbound, facts, client.as_deref());
+    entry.step = step;
+    if let Some(method) = effect.method {
+        entry.method = Some(method.into());
+    }
+    let content = facts.arguments.clone().map(|bytes| Content { bytes, level: arguments });
+    ledger.intend(Draft { arguments: content, ..entry::draft(entry, inbound) })
+}
+
+/// How much is kept of arguments, and of results.
+pub(super) fn levels(gateway: &Gateway, judged: Option<&Judged>) -> (RecordLevel, RecordLevel) {
+    let wanted = judged.and_then(|judged| judged.decision.obligations.record);
+    let recording = gateway.ledger().settings().map(|settings| settings.recording).unwrap_or_default();
+    (wanted.unwrap_or(recording.arguments), wanted.unwrap_or(recording.results))
+}
+
+/// Puts the outcome of the open step on record: what it came to, unless it is refused. Nothing is done where none is open.
+pub(super) async fn close(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    refusal: Option<&Refusal>,
+) -> Result<(), Refusal> {
+    let Some(writing) = write_outcome(gateway, inbound, refusal) else { return Ok(()) };
+    super::written(writing).await.map_err(|failure| super::unrecorded(&failure))
+}
+
+fn write_outcome(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    refusal: Option<&Refusal>,
+) -> Option<impl Future<Output = Result<(), Unrecorded>> + Send + use<>> {
+    let mut guard = inbound.record.lock();
+    let facts = &mut *guard;
+    let receipt = facts.open.take()?;
+    let came_to = facts.came_to.take();
+    let (entry, result) = outcome(gateway, inbound, facts, came_to, refusal);
+    Some(receipt.close(Draft { entry, who: Some(&inbound.caller.who), result, ..Draft::default() }))
+}
+
+fn outcome<'a>(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    facts: &Facts,
+    came_to: Option<CameTo>,
+    refusal: Option<&'a Refusal>,
+) -> (Entry<'a>, Option<Content>) {
+    let mut entry = Entry::of(Kind::Outcome);
+    entry.latency = Some(facts.latency(inbound.record.began));
+    let (result, received_bytes) = match came_to {
+        Some(came_to) => {
+            entry.outcome = Some(came_to.outcome);
+            entry.code = came_to.code;
+            (came_to.result, came_to.received_bytes)
+        }
+        None => (None, 0),
+    };
+    match refusal {
+        Some(refusal) => entry::refusal(&mut entry, refusal),
+        // Whoever answers without a word of the server's has answered for it.
+        None if entry.outcome.is_none() => entry.outcome = Some(Outcome::Ok),
+        None => {}
+    }
+    entry.sizes = Some(Sizes {
+        sent_bytes: facts.sent_bytes as u64,
+        received_bytes: received_bytes as u64,
+        sent_tokens: entry::tokens(facts.arguments.as_ref()),
+        received_tokens: entry::tokens(result.as_ref()),
+    });
+    let (_, level) = levels(gateway, facts.judged.as_deref());
+    (entry, result.map(|bytes| Content { bytes, level }))
+}
+
+/// Ends a call with what its client is told: the one place where one ends that is answered. The reply is given back once it is
+/// on record.
+pub(crate) async fn ends(gateway: &Gateway, inbound: &Inbound, answer: Result<Reply, Refusal>) -> Reply {
+    let answer = match answer {
+        Ok(reply) => close(gateway, inbound, None).await.map(|()| reply),
+        Err(refusal) => Err(refusal),
+    };
+    match answer {
+        Ok(reply) => {
+            inbound.record.lock().ended = true;
+            counters::request(counters::Outcome::Answered);
+            reply
+        }
+        Err(refusal) => {
+            let on_record = Box::pin(super::refused(gateway, inbound, &refusal)).await;
+            refuse::render(&refusal, inbound.era(), Some(&inbound.id), on_record)
+        }
+    }
+}
+
+/// Puts a refusal on record as the outcome of the open step. Whether there was one.
+pub(super) async fn close_refused(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    refusal: &Refusal,
+) -> Option<OnRecord> {
+    let (had_step, call) = {
+        let facts = inbound.record.lock();
+        (facts.open.is_some() || facts.ended, facts.call)
+    };
+    if !had_step {
+        return None;
+    }
+    // What cannot be recorded now is recorded as unknown at the next start; a refusal tells nobody anything.
+    let _ = close(gateway, inbound, Some(refusal)).await;
+    Some(OnRecord(call))
+}
+
+/// Sees to it that a call that is answered to nobody ends on record too: dropped, it says why.
+pub(crate) struct Ending<'a> {
+    gateway: &'a Gateway,
+    inbound: &'a Inbound,
+}
+
+impl<'a> Ending<'a> {
+    pub(crate) fn of(gateway: &'a Gateway, inbound: &'a Inbound) -> Self {
+        Self { gateway, inbound }
+    }
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        let (gateway, inbound) = (self.gateway, self.inbound);
+        let mut guard = inbound.record.lock();
+        let facts = &mut *guard;
+        let Some(receipt) = facts.open.take() else { return };
+        facts.ended = true;
+        let why = match facts.left {
+            Some(why) => why,
+            None if gateway.was_taken_back(&inbound.caller.who, inbound.as_of) => Outcome::TakenBack,
+            None if gateway.is_draining() => Outcome::Stopped,
+            None => Outcome::ClientGone,
+        };
+        let came_to = facts.came_to.take();
+        let (mut entry, result) = outcome(gateway, inbound, facts, came_to, None);
+        entry.outcome = Some(why);
+        receipt.close_later(Draft { entry, who: Some(&inbound.caller.who), result, ..Draft::default() });
+    }
+}
+
+fn us(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}

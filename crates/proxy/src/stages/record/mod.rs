@@ -1,0 +1,129 @@
+//! What happened? An intent before each effect, and an outcome before its answer.
+//!
+//! | value | proves |
+//! |---|---|
+//! | [`Receipt`] | that what is about to leave is on record: without one nothing leaves ([`super::dispatch`], [`super::watch`]) |
+//! | [`OnRecord`] | that what a client is told is on record: without one no refusal is rendered ([`crate::refuse`]) |
+//!
+//! Each request has a [`CallRecord`], which the stages fill. An effect is a *step* of it: its intent is written before it
+//! leaves. A call has one step open at a time, which is closed by whatever comes first: the next step, the answer, or that
+//! nobody waits for the answer any more. So there is one place where a call ends, [`ends`], and forgetting an outcome is not
+//! possible. What travels beside the call (a client's answer to a server's question) is an [`Aside`], and closes by itself.
+
+mod aside;
+mod call;
+mod entry;
+mod refusal;
+mod strangers;
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use tollgate_ledger::Unrecorded;
+use tollgate_model::{Code, Refusal, Stage};
+
+pub(crate) use aside::{Behalf, Doing, Waiting, aside};
+pub(crate) use call::{CallRecord, Ending, Lap, ends};
+pub(crate) use refusal::{Early, early, refused};
+pub(crate) use strangers::Strangers;
+
+use super::Permit;
+use crate::gateway::Gateway;
+use crate::inbound::Inbound;
+
+/// How long the record of an effect, or of its outcome, may take.
+const RECORD_WAIT: Duration = Duration::from_secs(10);
+
+/// The proof that what is about to leave is on record, or is none of what has to be. Only this module makes one.
+#[derive(Debug)]
+pub(crate) struct Receipt(Covers);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Covers {
+    /// Something that has an effect, and is on record.
+    Effect,
+    /// Reading a server's lists, which is recorded as what a client was shown.
+    Lists,
+}
+
+/// The proof that what a client is told is on record: under which id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OnRecord(tollgate_ledger::CallId);
+
+impl OnRecord {
+    /// The id of the call, as the client is told it.
+    pub(crate) fn call(self) -> tollgate_ledger::CallId {
+        self.0
+    }
+}
+
+impl Receipt {
+    /// For reading lists.
+    pub(crate) fn lists() -> Self {
+        Self(Covers::Lists)
+    }
+
+    /// Whether a request of this method may leave by it.
+    pub(crate) fn covers(&self, method: &str) -> bool {
+        self.0 == Covers::Effect || tollgate_catalog::ListKind::of_method(method).is_some()
+    }
+}
+
+/// Something that is about to leave for a server.
+pub(crate) struct Effect<'a> {
+    /// Its permit, where it has one of its own.
+    pub(crate) permit: Option<&'a Permit>,
+    /// The method, if it is another than the client's.
+    pub(crate) method: Option<&'static str>,
+}
+
+/// Puts an effect on record, as the next step of its call. The step before it, if it is open, ends.
+pub(crate) async fn intend(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    effect: Effect<'_>,
+) -> Result<Receipt, Refusal> {
+    let record = &inbound.record;
+    if record.is_open() {
+        Box::pin(call::close(gateway, inbound, None)).await?;
+    }
+    record.lap(Lap::Route);
+    if !gateway.ledger().is_on() {
+        return Ok(Receipt(Covers::Effect));
+    }
+    let writing = call::write_intent(gateway, inbound, &effect);
+    let written = written(writing).await;
+    record.lap(Lap::Ledger);
+    match written {
+        Ok(receipt) => record.open(receipt),
+        Err(unrecorded) => return Err(unavailable(&unrecorded)),
+    }
+    Ok(Receipt(Covers::Effect))
+}
+
+/// What is not on record reaches no server.
+fn unavailable(unrecorded: &Unrecorded) -> Refusal {
+    let text = "this cannot be put on record now, and what is not on record reaches no server";
+    Refusal::new(Stage::Ledger, Code::LedgerUnavailable, text).because(unrecorded.to_string())
+}
+
+/// What has happened cannot be put on record.
+fn unrecorded(unrecorded: &Unrecorded) -> Refusal {
+    let text = "the server has or may have carried this out, and the outcome cannot be put on record: the result is withheld";
+    Refusal::new(Stage::Ledger, Code::OutcomeUnrecorded, text).because(unrecorded.to_string())
+}
+
+/// Waits until an entry is written, within bounds. Mostly it is already, and then there is no timer.
+async fn written<T>(writing: impl Future<Output = Result<T, Unrecorded>> + Send) -> Result<T, Unrecorded> {
+    let mut writing = pin!(writing);
+    let first = poll_fn(|cx| Poll::Ready(writing.as_mut().poll(cx))).await;
+    if let Poll::Ready(written) = first {
+        return written;
+    }
+    Box::pin(tokio::time::timeout(RECORD_WAIT, writing)).await.unwrap_or_else(|_| {
+        let reason = format!("it took longer than {} s", RECORD_WAIT.as_secs());
+        Err(Unrecorded { reason: reason.into() })
+    })
+}
