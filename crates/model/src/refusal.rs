@@ -357,7 +357,6 @@ impl Refusal {
         self.why = Some(Box::new(Why::NeedsScopes(scopes.to_vec())));
         self
     }
-
 }
 
 impl fmt::Display for Refusal {

@@ -225,7 +225,9 @@ pub(crate) async fn take_up(
         }
         Sent::Response(message) => {
             inbound.record.answered(inbound, message, route.link().era());
-            follows.iter_mut().for_each(|task| task.end());
+            if let Some(task) = &mut follows {
+                task.end();
+            }
         }
     }
     Ok((route, sent))

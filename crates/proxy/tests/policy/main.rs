@@ -9,7 +9,9 @@ mod effects;
 #[allow(dead_code, reason = "shared with the tests of the crate that reaches servers")]
 mod fake;
 mod hidden;
+#[allow(dead_code, reason = "shared with the tests of the record")]
 mod rig;
+#[allow(dead_code, reason = "shared with the tests of the record")]
 mod shop;
 
 use std::time::Duration;
