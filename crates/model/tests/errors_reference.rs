@@ -28,7 +28,7 @@ Tollgate's own in `error.data`:
         \"source\": \"upstream\",
         \"retry\": \"unsafe\",
         \"server\": \"files\",
-        \"requestId\": \"0f8e1a6c53b94d1f9a1d7c2be0436d55\"
+        \"requestId\": \"01k9zq3v7m4x8w2r5t6y0b1c2d\"
       }
     }
   }
@@ -42,7 +42,7 @@ Tollgate's own in `error.data`:
 | `source` | string | whose doing it is |
 | `retry` | string | whether the same request may succeed later |
 | `server` | string, if one was chosen | the server's name in the configuration |
-| `requestId` | string of 32 hexadecimal digits | the log has a line with the same id, which says more: at `debug` for what a client or policy did, at `warn` for what a server or the gateway did |
+| `requestId` | string of 26 digits and lower-case letters | the id of the call: the ledger has the refusal under it, and the log a line that says more: at `debug` for what a client or policy did, at `warn` for what a server or the gateway did |
 
 `message` is fit to be shown to whoever called. It never holds a secret or a server's own words; those are in
 the log. Other members of `data` are what the specification demands for its own codes, such as `supported` and

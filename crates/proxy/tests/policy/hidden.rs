@@ -95,7 +95,7 @@ async fn a_denial_says_which_rules_why_and_whether_other_arguments_could_help() 
         let refusal = told.refusal();
         assert_eq!(refusal["couldDiffer"], true);
         assert_eq!(refusal["policies"], json!([]));
-        assert_eq!(refusal["requestId"].as_str().unwrap().len(), 32);
+        assert_eq!(refusal["requestId"].as_str().unwrap().len(), 26);
         assert!(ann.call("shop__pay", json!({"amount": 99})).await.is_ok());
         let eve = world.either(modern, "eve", "/mcp").await;
         let told = eve.call("shop__burn", json!({})).await;
