@@ -2,9 +2,11 @@
 //!
 //! Read-only, without sign-in: it says which servers there are and how they do, never what passes through them.
 
+mod export;
 mod host;
 mod service;
 mod snapshot;
 
+pub use export::ExportLine;
 pub use service::{Admin, Body};
 pub use snapshot::{ServerLine, ServerReach, Snapshot, Standing, StoreLine, StoreReach};

@@ -113,7 +113,7 @@ fn reply(status: StatusCode, media_type: &'static str, text: String) -> Response
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ServerLine, ServerReach, Standing, StoreLine, StoreReach};
+    use crate::{ExportLine, ServerLine, ServerReach, Standing, StoreLine, StoreReach};
     use http_body_util::BodyExt;
     use tollgate_model::{Holder, ServerId, ServerName, TenantId};
 
@@ -134,9 +134,39 @@ mod tests {
         };
         let servers = vec![line(Holder::Tenant(TenantId::new("acme"))), line(Holder::Shared)];
         Admin::new(
-            move || Snapshot { standing, servers: servers.clone(), store },
+            move || Snapshot { standing, servers: servers.clone(), store, exports: vec![export()] },
             vec!["gate.example".to_owned()],
         )
+    }
+
+    fn export() -> ExportLine {
+        ExportLine {
+            export: "siem".to_owned(),
+            target: "syslog",
+            writer: "w1".to_owned(),
+            away: Some(("nobody answers".to_owned(), 1200)),
+            seq: 7,
+            behind_bytes: 30,
+            behind_bytes_max: 20,
+            sent: 6,
+            redelivered: 2,
+            failures: 3,
+            lost: 0,
+        }
+    }
+
+    #[test]
+    fn an_export_that_lies_behind_is_said_and_calls_go_on() {
+        let (status, body) = ask(Standing::Serving, "GET", "localhost", "/readyz");
+        let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        assert_eq!((status, &body["exports"][0]["state"]), (200, &"behind".into()));
+        assert_eq!(body["exports"][0]["reason"], "nobody answers");
+        let (_, metrics) = ask(Standing::Serving, "GET", "localhost", "/metrics");
+        let labels = "{export=\"siem\",target=\"syslog\",writer=\"w1\"}";
+        for line in ["behind_bytes", "entries_total", "up"].iter().zip([30, 6, 0]) {
+            let line = format!("tollgate_export_{}{labels} {}\n", line.0, line.1);
+            assert!(metrics.contains(&line), "{metrics}");
+        }
     }
 
     fn ask(standing: Standing, method: &str, host: &str, path: &str) -> (u16, String) {

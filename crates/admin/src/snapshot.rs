@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use tollgate_model::{ServerId, TenantId};
 use tollgate_telemetry::counters::Metrics;
 
+use crate::ExportLine;
+
 /// Whether clients are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -38,6 +40,8 @@ pub struct Snapshot {
     pub servers: Vec<ServerLine>,
     /// Stored state, if there is any.
     pub store: Option<StoreLine>,
+    /// Who receives what is recorded.
+    pub exports: Vec<ExportLine>,
 }
 
 /// What is known of stored state.
@@ -115,6 +119,9 @@ impl Snapshot {
         if let Some(store) = &self.store {
             object["store"] = store.to_json();
         }
+        if !self.exports.is_empty() {
+            object["exports"] = self.exports.iter().map(ExportLine::to_json).collect();
+        }
         object
     }
 
@@ -132,6 +139,7 @@ impl Snapshot {
         if let Some(store) = &self.store {
             store.write(metrics);
         }
+        ExportLine::write(&self.exports, metrics);
         self.family(
             metrics,
             "tollgate_server_up",

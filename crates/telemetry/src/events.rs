@@ -499,3 +499,23 @@ impl ExportRepeats<'_> {
         warn!(export, first_seq, "the ledger is not what was exported of it; a segment is exported again");
     }
 }
+
+/// The receiver of an export does not want entries, for good.
+#[derive(Debug)]
+pub struct ExportUnwanted<'a> {
+    /// Which export.
+    pub export: &'a str,
+    /// How many.
+    pub entries: u64,
+}
+
+impl ExportUnwanted<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        error!(
+            export = self.export,
+            entries = self.entries,
+            "the receiver of an export does not take entries"
+        );
+    }
+}

@@ -11,6 +11,7 @@ pub mod config;
 mod connect;
 mod demo;
 mod exit;
+mod exporting;
 mod keys;
 mod listen;
 mod out;

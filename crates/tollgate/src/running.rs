@@ -15,6 +15,7 @@ use tollgate_store::{Confirmed, Follower};
 use tollgate_telemetry::events::{DrainEnded, DrainStarted};
 use tollgate_upstream::{Reach, ServerStatus};
 
+use crate::exporting::Exporting;
 use crate::listen::{Bounds, Listener, Stopper, Workers};
 use crate::state::State;
 
@@ -54,16 +55,18 @@ impl Running {
         gateway: Gateway,
         state: State,
         data: Listener,
-        admin: Option<(Listener, Vec<String>)>,
+        admin: Option<(Listener, Vec<String>, Exporting)>,
     ) -> std::io::Result<Self> {
         let workers = Workers::start()?;
         gateway.listens_at(data.address(), data.is_tls());
         let data = data.on(Arc::clone(&workers));
         let draining = Arc::new(AtomicBool::new(false));
-        let admin = admin.map(|(listener, hosts)| {
+        let admin = admin.map(|(listener, hosts, exporting)| {
             let (gateway, draining) = (gateway.clone(), draining.clone());
-            let service =
-                Admin::new(move || snapshot(&gateway, &state, draining.load(Ordering::Acquire)), hosts);
+            let service = Admin::new(
+                move || snapshot((&gateway, &state, &exporting), draining.load(Ordering::Acquire)),
+                hosts,
+            );
             let (stopper, stop) = Stopper::new();
             let address = listener.address();
             let answer = move |_, request| std::future::ready(service.answer(&request));
@@ -132,11 +135,11 @@ impl Running {
     }
 }
 
-fn snapshot(gateway: &Gateway, state: &State, is_draining: bool) -> Snapshot {
+fn snapshot((gateway, state, exporting): (&Gateway, &State, &Exporting), is_draining: bool) -> Snapshot {
     let overview = gateway.overview();
     let standing = if is_draining || overview.draining { Standing::Draining } else { Standing::Serving };
     let servers = overview.servers.into_iter().map(|(server, status)| server_line(server, status)).collect();
-    Snapshot { standing, servers, store: store_line(&state.follower()) }
+    Snapshot { standing, servers, store: store_line(&state.follower()), exports: exporting.lines() }
 }
 
 fn store_line(follower: &Follower) -> Option<StoreLine> {

@@ -19,6 +19,7 @@ use tollgate_upstream::Transport;
 use crate::cli::{LogFormat, Serve};
 use crate::config::{self, ClientFiles, Config, ProcessEnv, TlsFiles, Watcher};
 use crate::exit::Failure;
+use crate::exporting::Exporting;
 use crate::listen::tls::{CertificateFiles, Certificates};
 use crate::listen::{ClientAuthorities, Listener};
 use crate::out::{Printer, To};
@@ -45,6 +46,7 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
     state.open(&config)?;
     let identity = Identity::new(config.identity.clone(), state.follower());
     let ledger = open_ledger(&config, command.data_dir.is_some())?;
+    let exporting = Exporting::begin(&ledger, &config.exports);
     let gateway = build(&config, &identity, ledger.clone())?;
     state.settle().await?;
     policing::begin(&config, &gateway, &setup(&config, &identity), state.store().as_ref()).await?;
@@ -52,9 +54,10 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
         let served = serve_stdio(&gateway, &mut signals);
         let ended = tokio::select! {
             ended = served => ended,
-            () = follow(&command, (&gateway, &state), config, (&mut watcher, hangup.as_mut()), &[]) => Ok(()),
+            () = follow(&command, (&gateway, &state, &exporting), config, (&mut watcher, hangup.as_mut()), &[]) => Ok(()),
         };
         ledger.close().await;
+        exporting.drain().await;
         return ended;
     }
 
@@ -66,7 +69,7 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
         gateway.clone(),
         state.clone(),
         data,
-        Some((admin, config.proxy.allowed_hosts.clone())),
+        Some((admin, config.proxy.allowed_hosts.clone(), exporting.clone())),
     )
     .map_err(|error| Failure::failed(format!("the serving threads do not start: {error}")))?;
     if config.identity.is_off() {
@@ -77,10 +80,11 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
     let secured: Vec<Arc<Certificates>> = tls.into_iter().chain(admin_tls).collect();
     let cause = tokio::select! {
         cause = signals.stop() => cause,
-        () = follow(&command, (&gateway, &state), config, (&mut watcher, hangup.as_mut()), &secured) => "end of the configuration",
+        () = follow(&command, (&gateway, &state, &exporting), config, (&mut watcher, hangup.as_mut()), &secured) => "end of the configuration",
     };
     running.drain(cause, DRAIN, async { _ = signals.stop().await }).await;
     ledger.close().await;
+    exporting.drain().await;
     Ok(())
 }
 
@@ -291,7 +295,7 @@ fn callers(config: &Config) -> Option<&'static str> {
 /// Takes over every change of the configuration and of the certificates. Never returns.
 async fn follow(
     command: &Serve,
-    (gateway, state): (&Gateway, &State),
+    (gateway, state, exporting): (&Gateway, &State, &Exporting),
     mut config: Config,
     (watcher, mut hangup): (&mut Watcher, Option<&mut Signal>),
     secured: &[Arc<Certificates>],
@@ -309,7 +313,7 @@ async fn follow(
                 }
             }
         }
-        if let Some(taken) = reload(command, (gateway, state), &config, watcher).await {
+        if let Some(taken) = reload(command, (gateway, state, exporting), &config, watcher).await {
             config = taken;
             for certificates in secured.iter().filter(|certificates| certificates.plane() == DATA_PLANE) {
                 certificates.ask_clients(config.client_certificates.as_ref().map(authorities));
@@ -328,7 +332,7 @@ async fn next_hangup(hangup: Option<&mut Signal>) {
 /// Reads the configuration again. What cannot be served leaves everything as it is, and the log says why.
 async fn reload(
     command: &Serve,
-    (gateway, state): (&Gateway, &State),
+    (gateway, state, exporting): (&Gateway, &State, &Exporting),
     before: &Config,
     watcher: &mut Watcher,
 ) -> Option<Config> {
@@ -378,6 +382,7 @@ async fn reload(
     if let Some(policies) = policies {
         policing::take_over(gateway, policies, &config, store.as_ref()).await;
     }
+    exporting.apply(&config.exports);
     let restart: [(&'static str, bool); 8] = [
         // What was closed is not opened by a slip in a file.
         ("policy", policing::are_on(before) && !policing::are_on(&config)),

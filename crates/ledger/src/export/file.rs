@@ -29,7 +29,7 @@ impl JsonLines {
 
 #[async_trait]
 impl Target for JsonLines {
-    async fn send(&mut self, batch: &Batch<'_>) -> Result<(), Failure> {
+    async fn send(&mut self, batch: &Batch<'_>) -> Result<u64, Failure> {
         let mut text = Vec::new();
         for record in batch.records {
             batch.write(self.format, record, &mut text);
@@ -37,7 +37,7 @@ impl Target for JsonLines {
         }
         let settings = Arc::clone(&self.settings);
         let written = tokio::task::spawn_blocking(move || append(&settings, &text)).await;
-        written.unwrap_or_else(|error| Err(Failure::unclear(error.to_string())))
+        written.unwrap_or_else(|error| Err(Failure::unclear(error.to_string()))).map(|()| 0)
     }
 }
 

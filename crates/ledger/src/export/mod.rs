@@ -6,10 +6,12 @@
 
 mod backoff;
 mod cursor;
+mod facts;
 mod feed;
 mod file;
 mod names;
 mod ocsf;
+mod otlp;
 mod record;
 mod settings;
 mod status;
@@ -36,7 +38,7 @@ pub use self::settings::{
 pub use self::status::ExportLine;
 use self::status::Status;
 use self::task::Task;
-use crate::Position;
+use crate::{Ledger, Position};
 
 /// How often it is measured how far exports lie behind.
 const MEASURE: Duration = Duration::from_secs(1);
@@ -71,6 +73,12 @@ impl fmt::Debug for Inner {
 }
 
 impl Exports {
+    /// The exports of a ledger, none yet; nothing where nothing is recorded. Must be called within a runtime.
+    pub fn of(ledger: &Ledger) -> Option<Self> {
+        let (folder, position) = (ledger.folder()?, ledger.position()?);
+        Some(Self::new(folder, position, Arc::new(ledger.clone())))
+    }
+
     /// No exports yet, of the writer whose folder this is. Must be called within a runtime.
     pub fn new(folder: &Path, position: watch::Receiver<Position>, unseal: Arc<dyn Unseal>) -> Self {
         let writer = folder.file_name().unwrap_or_default().to_string_lossy().into();

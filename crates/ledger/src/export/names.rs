@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::Ledger;
 use crate::line::Line;
 use crate::reader::{Read, ReadError, Reader};
 
@@ -20,6 +21,16 @@ pub trait Unseal: Send + Sync + fmt::Debug {
     fn name(&self, tenant: &str, reference: &[u8], sealed: &[u8]) -> Option<String>;
     /// A payload of a tenant's entry: its result, or else its arguments.
     fn payload(&self, tenant: &str, is_result: bool, sealed: &[u8]) -> Option<Vec<u8>>;
+}
+
+impl Unseal for Ledger {
+    fn name(&self, _: &str, _: &[u8], _: &[u8]) -> Option<String> {
+        None
+    }
+
+    fn payload(&self, _: &str, _: bool, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 /// A tenant, and a reference of it.

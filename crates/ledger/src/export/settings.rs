@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tollgate_model::{Secret, TenantId};
+use tollgate_telemetry::otlp::Endpoint;
 use url::Url;
 
 use crate::Kind;
@@ -85,6 +86,8 @@ pub enum TargetSettings {
     Syslog(SyslogSettings),
     /// A web server that takes batches.
     Webhook(WebhookSettings),
+    /// A receiver of OTLP logs. How long one try may take is the [`Pace`]'s.
+    Otlp(Endpoint),
 }
 
 impl TargetSettings {
@@ -94,6 +97,7 @@ impl TargetSettings {
             Self::File(_) => "file",
             Self::Syslog(_) => "syslog",
             Self::Webhook(_) => "webhook",
+            Self::Otlp(_) => "otlp",
         }
     }
 }

@@ -34,7 +34,7 @@ pub struct ExportLine {
     pub redelivered: u64,
     /// How many tries to send failed.
     pub failures: u64,
-    /// How many entries were removed before they were sent.
+    /// How many entries were removed before they were sent, or not wanted by the receiver.
     pub lost: u64,
 }
 

@@ -8,10 +8,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tollgate_egress::{Dialer, DialerSettings, EgressError, Wire};
 use tollgate_model::Timestamp;
 
+use super::facts::{Weight, facts, kind_name, weight};
 use super::record::Record;
 use super::settings::{Confirm, Format, Pace, SyslogSettings};
 use super::target::{Batch, Failure, Target};
-use crate::{Kind, Outcome};
 
 /// How messages name this program.
 const APP_NAME: &str = "tollgate";
@@ -76,7 +76,7 @@ impl Syslog {
 
 #[async_trait]
 impl Target for Syslog {
-    async fn send(&mut self, batch: &Batch<'_>) -> Result<(), Failure> {
+    async fn send(&mut self, batch: &Batch<'_>) -> Result<u64, Failure> {
         let mut text = Vec::new();
         for record in batch.records {
             let message = message(&self.settings, self.format, batch, record);
@@ -86,7 +86,7 @@ impl Target for Syslog {
         }
         let wire = self.connect().await?;
         match tokio::time::timeout(self.timeout, self.exchange(wire, &text)).await {
-            Ok(sent) => sent,
+            Ok(sent) => sent.map(|()| 0),
             Err(_) => {
                 let SyslogSettings { host, port, .. } = &self.settings;
                 Err(Failure::unclear(format!("{host}:{port} did not take everything in time")))
@@ -101,7 +101,7 @@ fn message(settings: &SyslogSettings, format: Format, batch: &Batch<'_>, record:
     let time = Timestamp::from_ms(record.entry.time_ms);
     let mut head = format!("<{priority}>1 {time} {} {APP_NAME} ", header(&settings.hostname, 255));
     _ = write!(head, "{} {} [{}", header(batch.writer, 128), kind_name(record.entry.kind), settings.sd_id);
-    for (name, value) in data(batch, record) {
+    for (name, value) in facts(batch, record) {
         _ = write!(head, " {name}=\"{}\"", Escaped(&value));
     }
     head.push_str("] ");
@@ -118,58 +118,13 @@ fn message(settings: &SyslogSettings, format: Format, batch: &Batch<'_>, record:
     message
 }
 
-/// RFC 5424, 6.2.1: 3 error, 4 warning, 5 notice, 6 informational.
+/// RFC 5424, 6.2.1.
 fn severity(record: &Record) -> u32 {
-    match record.entry.kind {
-        Kind::Gap => 3,
-        Kind::Refusal | Kind::Strangers | Kind::Recovered => 4,
-        Kind::Change | Kind::Retention | Kind::Erasure | Kind::Started | Kind::Stopped => 5,
-        _ => match record.entry.outcome {
-            Some(Outcome::Unknown) => 3,
-            Some(Outcome::Refused | Outcome::Denied | Outcome::TakenBack) => 4,
-            Some(Outcome::Error | Outcome::ToolError) => 5,
-            _ => 6,
-        },
-    }
-}
-
-/// What stands in the structured data.
-fn data<'a>(batch: &Batch<'a>, record: &'a Record) -> Vec<(&'static str, String)> {
-    let entry = &record.entry;
-    let named = record.names.as_ref();
-    let text = |text: &Option<crate::Text<'_>>| text.as_deref().map(str::to_owned);
-    let name = |name: Option<&std::sync::Arc<str>>, reference: &Option<crate::Text<'_>>| {
-        name.map(ToString::to_string).or_else(|| text(reference))
-    };
-    let all = [
-        ("writer", Some(batch.writer.to_owned())),
-        ("seq", Some(entry.seq.to_string())),
-        ("redelivered", batch.is_again(record).then(|| "true".to_owned())),
-        ("call", entry.call.map(|call| call.to_string())),
-        ("tenant", text(&entry.tenant)),
-        ("agent", name(named.and_then(|named| named.agent.as_ref()), &entry.agent)),
-        ("user", name(named.and_then(|named| named.user.as_ref()), &entry.user)),
-        ("source", name(named.and_then(|named| named.source.as_ref()), &entry.source)),
-        ("server", text(&entry.server)),
-        ("method", text(&entry.method)),
-        ("name", text(&entry.native_name)),
-        ("outcome", entry.outcome.map(word)),
-        ("code", text(&entry.code)),
-        ("trace", text(&entry.trace)),
-    ];
-    all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
-}
-
-/// A kind as it stands in entries.
-pub(super) fn kind_name(kind: Kind) -> String {
-    word(kind)
-}
-
-/// A value of an enumeration as it stands in entries.
-pub(super) fn word(value: impl serde::Serialize) -> String {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(word)) => word,
-        _ => String::new(),
+    match weight(record) {
+        Weight::Error => 3,
+        Weight::Warning => 4,
+        Weight::Notice => 5,
+        Weight::Plain => 6,
     }
 }
 

@@ -6,13 +6,13 @@ use async_trait::async_trait;
 
 use super::record::Record;
 use super::settings::{ExportSettings, Format, TargetSettings};
-use super::{file, ocsf, syslog, webhook};
+use super::{file, ocsf, otlp, syslog, webhook};
 
 /// Receives batches, one at a time.
 #[async_trait]
 pub(super) trait Target: Send {
-    /// Sends a batch. When it returns in order, the receiver has it.
-    async fn send(&mut self, batch: &Batch<'_>) -> Result<(), Failure>;
+    /// Sends a batch. When it returns in order, the receiver has it, but for so many that it does not want at all.
+    async fn send(&mut self, batch: &Batch<'_>) -> Result<u64, Failure>;
 }
 
 /// Entries that go out together.
@@ -33,7 +33,7 @@ pub(super) struct Failure {
     pub(super) reason: String,
     /// Whether it may have been received all the same, or a part of it.
     pub(super) is_unclear: bool,
-    /// Whether it is too large for the receiver.
+    /// Whether it is too large for the receiver, or something in it is not to its taste: a part of it may be received.
     pub(super) is_too_large: bool,
     /// What the receiver says of when to come again.
     pub(super) after: Option<Duration>,
@@ -73,6 +73,7 @@ pub(super) fn open(settings: &ExportSettings) -> Result<Box<dyn Target>, String>
     Ok(match &settings.target {
         TargetSettings::File(to) => Box::new(file::JsonLines::new(to.clone(), format)),
         TargetSettings::Syslog(to) => Box::new(syslog::Syslog::new(to.clone(), format, &settings.pace)?),
+        TargetSettings::Otlp(to) => Box::new(otlp::Otlp::new(to.clone(), format, &settings.pace)?),
         TargetSettings::Webhook(to) => Box::new(webhook::Webhook::new(to.clone(), format, &settings.pace)?),
     })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tollgate_telemetry::events::{ExportLost, ExportRepeats};
+use tollgate_telemetry::events::{ExportLost, ExportRepeats, ExportUnwanted};
 
 use super::backoff::Backoff;
 use super::cursor::{Cursor, CursorFile, Place};
@@ -140,7 +140,11 @@ impl Task {
             let batch = Batch { writer: &self.writer, records: part, sent_to: progress.unclear_to };
             let again = part.iter().filter(|record| batch.is_again(record)).count();
             match self.send(target, &batch).await {
-                Ok(()) => {
+                Ok(unwanted) => {
+                    if unwanted > 0 {
+                        self.status.missed(unwanted);
+                        ExportUnwanted { export: &self.settings.name, entries: unwanted }.emit();
+                    }
                     self.status.received(part.len(), again);
                     done += part.len();
                     progress.cursor.done = if done == records.len() { to } else { last };
@@ -172,7 +176,7 @@ impl Task {
     }
 
     /// One try, bounded in time whatever the target does.
-    async fn send(&self, target: &mut dyn Target, batch: &Batch<'_>) -> Result<(), Failure> {
+    async fn send(&self, target: &mut dyn Target, batch: &Batch<'_>) -> Result<u64, Failure> {
         let bound = self.settings.pace.timeout.saturating_mul(2);
         match tokio::time::timeout(bound, target.send(batch)).await {
             Ok(sent) => sent,

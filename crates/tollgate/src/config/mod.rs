@@ -259,6 +259,12 @@ fn hide_secrets(root: &Node, problems: &mut Problems) {
             problems.hide(secret.span);
         }
     }
+    let exports = root.get("ledger").and_then(|ledger| ledger.get("export")).map(|node| &node.value);
+    if let Some(Value::List(exports)) = exports {
+        for export in exports {
+            hide_secrets_of_export(export, problems);
+        }
+    }
     if let Some(url) = root.get("store").and_then(|store| store.get("url"))
         && matches!(url.value, Value::Text(_))
     {
@@ -272,6 +278,16 @@ fn hide_secrets(root: &Node, problems: &mut Problems) {
                 }
             }
         }
+    }
+}
+
+fn hide_secrets_of_export(export: &Node, problems: &mut Problems) {
+    if let Some(token) = export.get("splunk").and_then(|splunk| splunk.get("token")) {
+        problems.hide(token.span);
+    }
+    let headers = ["webhook", "otlp"].into_iter().filter_map(|target| export.get(target)?.get("headers"));
+    for entry in headers.flat_map(|headers| headers.entries().unwrap_or_default()) {
+        problems.hide(entry.value.span);
     }
 }
 

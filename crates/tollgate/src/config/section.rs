@@ -1,6 +1,7 @@
 //! `tollgate.yaml` as it is written. These types are the one source of the JSON Schema, of the reference page and of the
 //! check of every file; what the values mean is decided in `meaning`.
 
+mod export;
 mod identity;
 mod ledger;
 mod policy;
@@ -15,6 +16,10 @@ use serde::Deserialize;
 use super::forms::{AnyJson, FromText, Items, Keyed, Scalar, Short, keys};
 use super::meaning::defaults;
 
+pub(super) use self::export::{
+    ConfirmSection, ExportFileSection, ExportFormatSection, ExportOtlpSection, ExportProtocolSection,
+    ExportSection, SplunkSection, SyslogSection, WebhookSection,
+};
 pub(super) use self::identity::{
     AlgorithmSection, CertificateSection, ClaimsSection, IdentitySection, IntrospectionSection,
     IssuerSection, KeySection,

@@ -4,6 +4,7 @@
 
 mod bad;
 mod examples;
+mod export;
 mod good;
 mod hostile;
 mod identity;

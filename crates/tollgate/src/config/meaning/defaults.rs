@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tollgate_identity::{IdentitySettings, IssuerSettings};
 use tollgate_ledger::LedgerSettings;
+use tollgate_ledger::export::{FileSettings, Pace, SyslogSettings};
 use tollgate_proxy::ProxySettings;
 use tollgate_store::FollowerSettings;
 use tollgate_upstream::{Limits, Timeouts};
@@ -32,6 +33,15 @@ pub(in crate::config) fn timeouts() -> Timeouts {
 
 pub(in crate::config) fn server_limits() -> Limits {
     Limits::for_sessions()
+}
+
+pub(in crate::config) const ROTATE_BYTES: u64 = FileSettings::ROTATE_BYTES;
+pub(in crate::config) const FACILITY: u8 = SyslogSettings::FACILITY;
+pub(in crate::config) const SD_ID: &str = SyslogSettings::SD_ID;
+pub(in crate::config) const MESSAGE_BYTES_MAX: usize = SyslogSettings::MESSAGE_BYTES_MAX;
+
+pub(in crate::config) fn pace() -> Pace {
+    Pace::default()
 }
 
 pub(in crate::config) fn ledger() -> LedgerSettings {

@@ -386,7 +386,7 @@ impl Meaning<'_> {
         }
     }
 
-    fn required(&mut self, value: Option<&str>, key: &str, place: &Place<'_>) -> Option<Arc<str>> {
+    pub(super) fn required(&mut self, value: Option<&str>, key: &str, place: &Place<'_>) -> Option<Arc<str>> {
         if value.is_none() && !self.problems.below(&place.key(key).path) {
             self.problems.error(place, format!("`{key}` is missing"));
         }

@@ -1,6 +1,7 @@
 //! What a configuration means: the settings of the crates that use them, with everything checked that a schema cannot.
 
 pub(super) mod defaults;
+mod export;
 mod facts;
 mod identity;
 mod ledger;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use tollgate_catalog::ServerFacts;
 use tollgate_identity::IdentitySettings;
 use tollgate_ledger::LedgerSettings;
+use tollgate_ledger::export::ExportSettings;
 use tollgate_model::{ServerId, ServerName, TenantId};
 use tollgate_proxy::{Cidr, ProxySettings, Unwritable};
 use tollgate_upstream::ServerSettings;
@@ -74,6 +76,8 @@ pub struct Config {
     pub store: StoreSettings,
     /// How the ledger is kept; none if nothing is recorded.
     pub ledger: Option<LedgerSettings>,
+    /// Who receives what is recorded.
+    pub exports: Vec<ExportSettings>,
     /// Where the gateway runs, as policies see it.
     pub environment: Option<Arc<str>>,
     /// The policies.
@@ -142,6 +146,9 @@ impl Meaning<'_> {
         proxy.unwritable = Unwritable { otherwise: proxy.unwritable.otherwise, ..unwritable };
         let ids: Vec<TenantId> = tenants.iter().map(|tenant| tenant.id.clone()).collect();
         let identity = self.identity(section.identity.as_ref(), &root.key("identity"), &ids);
+        let exports = section.ledger.as_ref().and_then(|ledger| ledger.export.as_ref());
+        let is_on = section.ledger.as_ref().is_none_or(|ledger| ledger.enabled != Some(false));
+        let exports = self.exports((exports, is_on), &ids, &root.key("ledger").key("export"));
         let client_certificates = self.client_certificates(section, root);
         if !names_a_server && !self.problems.is_fatal() {
             let suggestion = Some("name at least one MCP server under `servers`".to_owned());
@@ -167,6 +174,7 @@ impl Meaning<'_> {
             data_dir: self.data_dir(section, root),
             store: self.store(section.store.as_ref(), &root.key("store")),
             ledger: self.ledger(section.ledger.as_ref(), &root.key("ledger")),
+            exports,
             environment: section.environment.as_deref().map(Arc::from),
             policies: self.policies(section.policy.as_ref(), policies, ids, &root.key("policy")),
             files: Vec::new(),
