@@ -26,7 +26,8 @@ macro_rules! migration {
 }
 
 /// All there are, in their order: the first leads from nothing to version 1.
-const MIGRATIONS: [Migration; 2] = [migration!(1, "0001.sql"), migration!(2, "0002.sql")];
+const MIGRATIONS: [Migration; 3] =
+    [migration!(1, "0001.sql"), migration!(2, "0002.sql"), migration!(3, "0003.sql")];
 
 /// The newest version that this program knows.
 pub(crate) const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
@@ -104,8 +105,8 @@ async fn one(connection: &mut Connection, sql: &'static str) -> Result<i64, Stor
 mod tests {
     use tollgate_model::{KeyHash, KeyId, TenantId};
     use tollgate_store::{
-        AuditIndex, AuditQuery, Digest, FEED_MAX, Feed, Followed, Keys, LastKnown, List, PolicySets,
-        Revocations, Store, Usage, UsageQuery, definitions_of,
+        Anchors, AuditIndex, AuditQuery, Digest, Erasures, FEED_MAX, Feed, Followed, Keys, LastKnown, List,
+        PolicySets, Revocations, Store, Usage, UsageQuery, definitions_of,
     };
 
     use super::*;
@@ -113,7 +114,7 @@ mod tests {
     use crate::{Bounds, Place};
 
     /// What a program of each version may have stored: a version that is released brings its own.
-    const SAMPLES: [Migration; 2] = [
+    const SAMPLES: [Migration; 3] = [
         Migration {
             version: 1,
             sqlite: include_str!("../migrations/samples/sqlite/0001.sql"),
@@ -123,6 +124,11 @@ mod tests {
             version: 2,
             sqlite: include_str!("../migrations/samples/sqlite/0002.sql"),
             postgres: include_str!("../migrations/samples/postgres/0002.sql"),
+        },
+        Migration {
+            version: 3,
+            sqlite: include_str!("../migrations/samples/sqlite/0003.sql"),
+            postgres: include_str!("../migrations/samples/postgres/0003.sql"),
         },
     ];
 
@@ -146,6 +152,9 @@ mod tests {
             check(&new).await;
             if sample.version >= 2 {
                 check_index(&new).await;
+            }
+            if sample.version >= 3 {
+                check_record(&new).await;
             }
         }
     }
@@ -194,6 +203,13 @@ mod tests {
         assert_eq!(followed, Some(Followed { segment: 1, offset: 2000, seq: 7, used: 7 }));
         let which = UsageQuery { until_day: u32::MAX, most: 9, ..UsageQuery::default() };
         assert_eq!(store.usage(&which).await.expect("read")[0].sum.cost_nano, 5);
+    }
+
+    async fn check_record(store: &Database) {
+        let anchors = store.anchors(None, 9).await.expect("read");
+        assert_eq!((anchors.len(), anchors[0].seq, &*anchors[0].body), (1, 7, "{\"seq\":7}"));
+        let erasures = store.erasures(0, 9).await.expect("read");
+        assert_eq!((erasures.len(), erasures[0].0, erasures[0].1.user.as_deref()), (1, 4, Some("ada")));
     }
 
     /// A program that is older than what is stored neither reads nor changes it.

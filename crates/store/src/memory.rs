@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
 
 use crate::audit::Indexed;
+use crate::record::{Anchor, Anchors, Erasure, Erasures, Kept};
 use crate::repositories::{ACCEPTED_MAX, Feed, Keys, LastKnown, PolicySets, Revocations, Store, WhichKeys};
 use crate::{
     Change, Changes, Cursor, DEFINITIONS_BYTES_MAX, Definitions, DefinitionsOf, Digest, Numbered, Revocable,
@@ -38,6 +39,7 @@ pub(crate) struct State {
     definitions: BTreeMap<DefinitionsOf, Definitions>,
     accepted: BTreeMap<TenantId, VecDeque<Digest>>,
     pub(crate) indexed: Indexed,
+    kept: Kept,
     head: Cursor,
     feed: VecDeque<Numbered>,
     /// The place before the oldest change of the feed.
@@ -321,5 +323,28 @@ impl PolicySets for Memory {
 
     async fn was_accepted(&self, tenant: &TenantId, text: Digest) -> Result<bool, StoreError> {
         Ok(self.state().accepted.get(tenant).is_some_and(|texts| texts.contains(&text)))
+    }
+}
+
+#[async_trait]
+impl Anchors for Memory {
+    async fn keep_anchor(&self, anchor: &Anchor) -> Result<(), StoreError> {
+        self.state().kept.keep_anchor(anchor);
+        Ok(())
+    }
+
+    async fn anchors(&self, after: Option<(&str, u64)>, most: usize) -> Result<Vec<Anchor>, StoreError> {
+        Ok(self.state().kept.anchors(after, most))
+    }
+}
+
+#[async_trait]
+impl Erasures for Memory {
+    async fn ask_erasure(&self, erasure: &Erasure) -> Result<u64, StoreError> {
+        Ok(self.state().kept.ask_erasure(erasure))
+    }
+
+    async fn erasures(&self, after: u64, most: usize) -> Result<Vec<(u64, Erasure)>, StoreError> {
+        Ok(self.state().kept.erasures(after, most))
     }
 }

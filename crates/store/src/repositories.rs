@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
 
 use crate::{
-    AuditIndex, Changes, Cursor, Definitions, DefinitionsOf, Digest, Revocable, Revocation, Snapshot,
-    StoreError, Usage,
+    Anchors, AuditIndex, Changes, Cursor, Definitions, DefinitionsOf, Digest, Erasures, Revocable,
+    Revocation, Snapshot, StoreError, Usage,
 };
 
 /// How many of the texts that were accepted for a tenant are remembered.
@@ -20,7 +20,18 @@ pub const ACCEPTED_MAX: usize = 16;
 /// Everything that outlives the process.
 #[async_trait]
 pub trait Store:
-    Feed + Keys + Revocations + LastKnown + PolicySets + AuditIndex + Usage + fmt::Debug + Send + Sync
+    Feed
+    + Keys
+    + Revocations
+    + LastKnown
+    + PolicySets
+    + AuditIndex
+    + Usage
+    + Anchors
+    + Erasures
+    + fmt::Debug
+    + Send
+    + Sync
 {
     /// Connects, and brings what is stored to the version that this program knows. All other calls do this by themselves
     /// first; `serve` asks for it to find out at start what cannot get better by waiting.

@@ -5,6 +5,7 @@ mod audit;
 mod definitions;
 mod feed;
 mod keys;
+mod record;
 mod revocations;
 
 use async_trait::async_trait;

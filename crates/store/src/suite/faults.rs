@@ -7,9 +7,10 @@ use tokio::sync::watch;
 use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
 
 use crate::{
-    Arrived, AuditBatch, AuditFound, AuditIndex, AuditQuery, AuditRow, Changes, Cursor, Definitions,
-    DefinitionsOf, Digest, Feed, Followed, Keys, LastKnown, PolicySets, Revocable, Revocation, Revocations,
-    Snapshot, Store, StoreError, Usage, UsageQuery, UsageRow, WhichKeys, WhoseNames,
+    Anchor, Anchors, Arrived, AuditBatch, AuditFound, AuditIndex, AuditQuery, AuditRow, Changes, Cursor,
+    Definitions, DefinitionsOf, Digest, Erasure, Erasures, Feed, Followed, Keys, LastKnown, PolicySets,
+    Revocable, Revocation, Revocations, Snapshot, Store, StoreError, Usage, UsageQuery, UsageRow, WhichKeys,
+    WhoseNames,
 };
 
 /// How a [`Faulty`] store is.
@@ -210,5 +211,27 @@ impl Usage for Faulty {
 
     async fn forget_usage(&self, before_day: u32) -> Result<usize, StoreError> {
         self.reach().await?.forget_usage(before_day).await
+    }
+}
+
+#[async_trait]
+impl Anchors for Faulty {
+    async fn keep_anchor(&self, anchor: &Anchor) -> Result<(), StoreError> {
+        self.reach().await?.keep_anchor(anchor).await
+    }
+
+    async fn anchors(&self, after: Option<(&str, u64)>, most: usize) -> Result<Vec<Anchor>, StoreError> {
+        self.reach().await?.anchors(after, most).await
+    }
+}
+
+#[async_trait]
+impl Erasures for Faulty {
+    async fn ask_erasure(&self, erasure: &Erasure) -> Result<u64, StoreError> {
+        self.reach().await?.ask_erasure(erasure).await
+    }
+
+    async fn erasures(&self, after: u64, most: usize) -> Result<Vec<(u64, Erasure)>, StoreError> {
+        self.reach().await?.erasures(after, most).await
     }
 }

@@ -6,6 +6,7 @@ mod cases;
 mod faults;
 mod feed;
 mod model;
+mod record;
 mod samples;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ pub use cases::*;
 pub use faults::{Fault, Faulty};
 pub use feed::*;
 pub use model::it_does_what_the_store_in_memory_does;
+pub use record::*;
 pub use samples::{definitions, key, revoked_user};
 
 /// A place for one store, empty at first.
@@ -66,6 +68,9 @@ macro_rules! suite {
             names_are_found_until_they_are_forgotten
             old_rows_go_and_an_index_is_made_again
             what_was_used_is_added_up
+            anchors_are_kept_as_they_came
+            of_old_anchors_one_an_hour_stays
+            requests_to_erase_are_numbered
         }
     };
     ($place:expr; $($case:ident)+) => {
