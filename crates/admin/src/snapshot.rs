@@ -132,7 +132,7 @@ impl Snapshot {
     }
 
     /// The servers' part of `/metrics`.
-    pub(crate) fn write(&self, metrics: &mut Metrics) {
+    pub fn write(&self, metrics: &mut Metrics) {
         let name = "tollgate_ready";
         metrics.family(name, "gauge", "1 while clients are served.");
         metrics.number(name, &[], u8::from(self.is_ready()));

@@ -1,5 +1,6 @@
 //! Untrusted text, made fit for a log line.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// The longest piece of untrusted text that one field of a log line shows, in bytes.
@@ -17,6 +18,17 @@ impl fmt::Display for Clean<'_> {
             write!(f, "… ({} more bytes)", self.0.len() - shown.len())?;
         }
         Ok(())
+    }
+}
+
+/// A URI without what may be secret in it: user and password, query and fragment.
+pub fn bare_uri(uri: &str) -> Cow<'_, str> {
+    let uri = &uri[..uri.find(['?', '#']).unwrap_or(uri.len())];
+    let Some((scheme, rest)) = uri.split_once("://") else { return Cow::Borrowed(uri) };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    match authority.rsplit_once('@') {
+        Some((_, host)) => Cow::Owned(format!("{scheme}://{host}{path}")),
+        None => Cow::Borrowed(uri),
     }
 }
 
@@ -71,6 +83,19 @@ mod tests {
     fn nothing_can_move_the_cursor_or_begin_a_line() {
         let shown = Clean("a\nb\x1b[2Jc\u{202e}d\u{9b}").to_string();
         assert_eq!(shown, "a\\nb\\u{1b}[2Jc\\u{202e}d\\u{9b}");
+    }
+
+    #[test]
+    fn a_uri_is_shown_without_its_secrets() {
+        for (uri, shown) in [
+            ("https://u:p@h.example:1/a@b?token=x#y", "https://h.example:1/a@b"),
+            ("postgres://u:p@h", "postgres://h"),
+            ("file:///a/b", "file:///a/b"),
+            ("note:a?b", "note:a"),
+            ("x://a#@b", "x://a"),
+        ] {
+            assert_eq!(bare_uri(uri), shown);
+        }
     }
 
     #[test]

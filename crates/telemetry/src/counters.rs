@@ -1,11 +1,13 @@
 //! The numbers behind `/metrics`: process-wide, atomic, in the Prometheus text format (version 0.0.4).
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tollgate_model::Code;
+
+pub use crate::metrics::{Metrics, Number};
+use crate::{export, operations, process};
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,36 +185,6 @@ pub(crate) fn reload(ok: bool) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-/// A text of metrics being written.
-#[derive(Debug, Default)]
-pub struct Metrics(String);
-
-impl Metrics {
-    /// Begins a family: its help and its type (`counter` or `gauge`).
-    pub fn family(&mut self, name: &str, kind: &str, help: &str) {
-        // Writing to a String cannot fail.
-        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
-    }
-
-    /// One number of the family begun last. Label values are escaped here.
-    pub fn number(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
-        self.0.push_str(name);
-        for (nth, (label, text)) in labels.iter().enumerate() {
-            let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-            let _ = write!(self.0, "{}{label}=\"{text}\"", if nth == 0 { '{' } else { ',' });
-        }
-        if !labels.is_empty() {
-            self.0.push('}');
-        }
-        let _ = writeln!(self.0, " {value}");
-    }
-
-    /// The text.
-    pub fn into_text(self) -> String {
-        self.0
-    }
-}
-
 /// Writes every process-wide number.
 pub fn write(metrics: &mut Metrics) {
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -266,6 +238,10 @@ pub fn write(metrics: &mut Metrics) {
     let name = "tollgate_log_lines_dropped_total";
     metrics.family(name, "counter", "Log lines dropped because nobody read them fast enough.");
     metrics.number(name, &[], crate::writer::dropped());
+
+    export::write(metrics);
+    process::write(metrics);
+    operations::write(metrics);
 }
 
 #[cfg(test)]
@@ -283,14 +259,5 @@ mod tests {
         for (nth, verdict) in Verdict::ALL.iter().enumerate() {
             assert_eq!(*verdict as usize, nth);
         }
-    }
-
-    #[test]
-    fn labels_are_escaped() {
-        let mut metrics = Metrics::default();
-        metrics.family("x", "gauge", "An x.");
-        metrics.number("x", &[("a", "q\"\\\n"), ("b", "c")], 3);
-        let text = metrics.into_text();
-        assert_eq!(text, "# HELP x An x.\n# TYPE x gauge\nx{a=\"q\\\"\\\\\\n\",b=\"c\"} 3\n");
     }
 }

@@ -1,11 +1,14 @@
 //! Everything that an operator may want to know, one struct per event. `emit()` writes the log line and counts.
 
+mod calls;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tollgate_model::{Decision, Principal, Refusal, Revision, ServerId, ServerName, Source, TenantId};
 use tracing::{debug, error, info, warn};
 
+pub use self::calls::{CallEnded, HopEnded, TelemetryNotSent, TelemetrySentAgain};
 use crate::{Clean, counters};
 
 /// A listener is open.

@@ -7,6 +7,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::{Layer as _, Registry};
 
+use crate::export::Exported;
 use crate::line::Lines;
 use crate::writer::{LineWriter, LogGuard};
 
@@ -77,7 +78,7 @@ pub fn init(settings: &LogSettings) -> Result<LogGuard, InitError> {
     let writer = LineWriter::start(std::io::stderr()).map_err(InitError::Thread)?;
     let colour = settings.colour && std::io::stderr().is_terminal();
     let lines = Lines { format: settings.format, colour, writer: writer.clone() };
-    let subscriber = Registry::default().with(lines.with_filter(filter));
+    let subscriber = Registry::default().with(lines.and_then(Exported).with_filter(filter));
     tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::Twice)?;
     Ok(LogGuard(writer))
 }

@@ -135,7 +135,10 @@ impl Running {
     }
 }
 
-fn snapshot((gateway, state, exporting): (&Gateway, &State, &Exporting), is_draining: bool) -> Snapshot {
+pub(crate) fn snapshot(
+    (gateway, state, exporting): (&Gateway, &State, &Exporting),
+    is_draining: bool,
+) -> Snapshot {
     let overview = gateway.overview();
     let standing = if is_draining || overview.draining { Standing::Draining } else { Standing::Serving };
     let servers = overview.servers.into_iter().map(|(server, status)| server_line(server, status)).collect();

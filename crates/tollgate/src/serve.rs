@@ -5,15 +5,18 @@ use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::Signal;
 use tollgate_identity::Identity;
 use tollgate_ledger::Ledger;
 use tollgate_proxy::{Gateway, Setup, TenantSetup};
+use tollgate_telemetry::counters::{self, Metrics};
 use tollgate_telemetry::events::{
     ConfigRejected, ConfigReloaded, NoIdentity, NothingRecorded, RestartNeeded,
 };
+use tollgate_telemetry::export::Telemetry;
 use tollgate_upstream::Transport;
 
 use crate::cli::{LogFormat, Serve};
@@ -24,12 +27,14 @@ use crate::listen::tls::{CertificateFiles, Certificates};
 use crate::listen::{ClientAuthorities, Listener};
 use crate::out::{Printer, To};
 use crate::policing;
-use crate::running::{DRAIN, Running};
+use crate::running::{self, DRAIN, Running};
 use crate::signals::{self, Signals};
 use crate::state::State;
 
 /// The data plane, as messages name it.
 pub(crate) const DATA_PLANE: &str = "data plane";
+/// How long what is still to be sent to receivers of telemetry may take at the end.
+const TELEMETRY_STOP: Duration = Duration::from_secs(5);
 /// The folder of the ledger in the data directory.
 pub(crate) const LEDGER: &str = "ledger";
 
@@ -50,6 +55,7 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
     let gateway = build(&config, &identity, ledger.clone())?;
     state.settle().await?;
     policing::begin(&config, &gateway, &setup(&config, &identity), state.store().as_ref()).await?;
+    let telemetry = start_telemetry(&config, &gateway, &state, &exporting)?;
     if command.stdio {
         let served = serve_stdio(&gateway, &mut signals);
         let ended = tokio::select! {
@@ -58,6 +64,7 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
         };
         ledger.close().await;
         exporting.drain().await;
+        telemetry.stop(TELEMETRY_STOP).await;
         return ended;
     }
 
@@ -85,7 +92,24 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
     running.drain(cause, DRAIN, async { _ = signals.stop().await }).await;
     ledger.close().await;
     exporting.drain().await;
+    telemetry.stop(TELEMETRY_STOP).await;
     Ok(())
+}
+
+/// Sends what the configuration and the environment want to be sent. Must be called within a runtime.
+fn start_telemetry(
+    config: &Config,
+    gateway: &Gateway,
+    state: &State,
+    exporting: &Exporting,
+) -> Result<Telemetry, Failure> {
+    let (gateway, state, exporting) = (gateway.clone(), state.clone(), exporting.clone());
+    let collect = move |metrics: &mut Metrics| {
+        counters::write(metrics);
+        running::snapshot((&gateway, &state, &exporting), false).write(metrics);
+    };
+    Telemetry::start(&config.telemetry, collect)
+        .map_err(|error| Failure::config(format!("telemetry cannot be sent: {error}")))
 }
 
 /// Opens the ledger in the data directory, which is made if it is missing, unless nothing is to be recorded. Must be called
@@ -383,7 +407,7 @@ async fn reload(
         policing::take_over(gateway, policies, &config, store.as_ref()).await;
     }
     exporting.apply(&config.exports);
-    let restart: [(&'static str, bool); 8] = [
+    let restart: [(&'static str, bool); 9] = [
         // What was closed is not opened by a slip in a file.
         ("policy", policing::are_on(before) && !policing::are_on(&config)),
         ("listen", config.listen != before.listen),
@@ -393,6 +417,7 @@ async fn reload(
         ("data_dir", config.data_dir != before.data_dir),
         ("store", config.store != before.store),
         ("ledger", config.ledger != before.ledger),
+        ("telemetry", config.telemetry != before.telemetry),
     ];
     for (setting, _) in restart.into_iter().filter(|(_, changed)| *changed) {
         RestartNeeded { setting }.emit();
@@ -410,6 +435,6 @@ async fn serve_stdio(gateway: &Gateway, signals: &mut Signals) -> Result<(), Fai
         ended = tollgate_proxy::serve_stdio(gateway.clone(), tokio::io::stdin(), tokio::io::stdout()) => ended,
         _ = signals.stop() => Ok(()),
     };
-    gateway.stop(std::time::Duration::from_secs(1)).await;
+    gateway.stop(Duration::from_secs(1)).await;
     ended.map_err(|error| Failure::failed(error.to_string()))
 }

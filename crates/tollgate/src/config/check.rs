@@ -50,7 +50,8 @@ impl<'s> Checker<'s, '_> {
             return true;
         }
         adapt(node, &types);
-        if !types.contains(&kind(node)) {
+        let is_number = types.contains(&"number") && matches!(node.value, Value::Number(_));
+        if !types.contains(&kind(node)) && !is_number {
             return self.wrong_kind(node, whole, place);
         }
         match &mut node.value {
@@ -72,6 +73,7 @@ impl<'s> Checker<'s, '_> {
                 }
                 true
             }
+            Value::Number(number) if is_number => self.check_real_range(number, schema, place),
             Value::Number(number) => self.check_range(number, schema, place),
             Value::Text(text) => self.check_length(text, schema, place),
             Value::Null | Value::Bool(..) => true,
@@ -147,6 +149,7 @@ impl<'s> Checker<'s, '_> {
                         let types = types(alternative);
                         let accepts = |kind: &str| types.contains(&kind);
                         accepts(kind(node))
+                            || (accepts("number") && kind(node) == "integer")
                             || (accepts("string") && is_scalar(node))
                             || Self::words(alternative).is_some()
                     })
@@ -196,6 +199,17 @@ impl<'s> Checker<'s, '_> {
         }
     }
 
+    fn check_real_range(&mut self, number: &Number, schema: &Schema, place: &At<'_>) -> bool {
+        let bound = |key| schema.get(key).and_then(Schema::as_f64);
+        let (least, most) = (bound("minimum").unwrap_or(f64::MIN), bound("maximum").unwrap_or(f64::MAX));
+        let fits = number.json.parse::<f64>().is_ok_and(|value| (least..=most).contains(&value));
+        if !fits {
+            let written = &number.written;
+            self.fault(place, format!("{written} is not a number from {least} to {most}"), None);
+        }
+        fits
+    }
+
     fn check_length(&mut self, text: &Text, schema: &Schema, place: &At<'_>) -> bool {
         let bound = |key| schema.get(key).and_then(Schema::as_u64);
         let length = text.text.chars().count() as u64;
@@ -237,11 +251,12 @@ impl<'s> Checker<'s, '_> {
         for (kind, word) in [
             ("string", "text"),
             ("integer", "a whole number"),
+            ("number", "a number"),
             ("boolean", "true or false"),
             ("array", "a list"),
             ("object", "a mapping"),
         ] {
-            let instead_of_text = kind == "boolean" && types.contains(&"string");
+            let instead_of_text = matches!(kind, "boolean" | "number") && types.contains(&"string");
             if types.contains(&kind) && !instead_of_text && !out.contains(&word) {
                 out.push(word);
             }
@@ -280,7 +295,7 @@ fn adapt(node: &mut Node, types: &[&str]) {
             Value::Text(Text { text: written.clone(), expanded: false })
         }
         Value::Text(Text { text, expanded: true })
-            if wants("integer") || (wants("boolean") && !wants("string")) =>
+            if wants("integer") || ((wants("number") || wants("boolean")) && !wants("string")) =>
         {
             match plain(text) {
                 Some(value) => value,

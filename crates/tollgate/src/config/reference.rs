@@ -153,6 +153,13 @@ fn plain_kind<'v>(root: &'v Value, schema: &'v Value, found: &mut Vec<(String, &
                 _ => "whole number".to_owned(),
             }
         }
+        ["number"] => {
+            let bound = |key| schema.get(key).and_then(Value::as_f64);
+            match (bound("minimum"), bound("maximum")) {
+                (Some(least), Some(most)) => format!("number, {least} to {most}"),
+                _ => "number".to_owned(),
+            }
+        }
         ["boolean"] => "`true` or `false`".to_owned(),
         [] => "anything".to_owned(),
         _ => "text".to_owned(),
@@ -175,7 +182,7 @@ fn is_published(key: &str, value: &Value) -> bool {
     match key {
         ORDER_KEY => false,
         "default" => !value.is_null(),
-        "format" => !value.as_str().is_some_and(|format| format.starts_with("uint")),
+        "format" => !value.as_str().is_some_and(|format| format.starts_with("uint") || format == "double"),
         _ => true,
     }
 }
@@ -204,7 +211,7 @@ fn allow_variable(schema: Value) -> Value {
         _ => Vec::new(),
     };
     let takes_text = types.contains(&"string") && schema.get("enum").is_none();
-    let is_scalar = ["integer", "boolean", "string"].iter().any(|kind| types.contains(kind));
+    let is_scalar = ["integer", "number", "boolean", "string"].iter().any(|kind| types.contains(kind));
     let Value::Object(members) = schema else { return schema };
     if takes_text || !is_scalar {
         return Value::Object(members);

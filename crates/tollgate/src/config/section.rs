@@ -6,6 +6,7 @@ mod identity;
 mod ledger;
 mod policy;
 mod store;
+mod telemetry;
 mod tenants;
 
 use std::fmt;
@@ -27,6 +28,7 @@ pub(super) use self::identity::{
 pub(super) use self::ledger::{DurabilitySection, LedgerSection, RecordLevelSection, WhenUnwritableSection};
 pub(super) use self::policy::PolicySection;
 pub(super) use self::store::{StoreSection, WhenStaleSection};
+pub(super) use self::telemetry::{OtlpSection, ProtocolSection, TelemetrySection};
 pub(super) use self::tenants::{TenantSection, ToolFactsSection};
 
 /// Tollgate's configuration: where it listens, the servers behind it, and the toolsets that it serves.
@@ -69,6 +71,8 @@ pub(super) struct ConfigSection {
     pub(super) store: Option<StoreSection>,
     /// The record of everything that passes.
     pub(super) ledger: Option<LedgerSection>,
+    /// What is sent to operators' receivers: traces, metrics, logs.
+    pub(super) telemetry: Option<TelemetrySection>,
     /// Who may do what.
     pub(super) policy: Option<PolicySection>,
     /// By what callers are known. Without it, whoever reaches loopback is let in, and nobody else.

@@ -11,6 +11,7 @@ mod identity;
 mod ledger;
 mod policies;
 mod store;
+mod telemetry;
 mod tenants;
 
 use std::collections::BTreeMap;

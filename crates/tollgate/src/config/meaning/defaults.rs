@@ -48,6 +48,11 @@ pub(in crate::config) fn ledger() -> LedgerSettings {
     LedgerSettings::default()
 }
 
+/// How long one try of sending telemetry may take.
+pub(in crate::config) fn otlp_timeout_ms() -> u64 {
+    ms(tollgate_telemetry::otlp::Endpoint::TIMEOUT)
+}
+
 /// How long state may be used that the store does not confirm.
 pub(in crate::config) fn stale_max_ms() -> u64 {
     FollowerSettings::default().stale_max.map_or(0, ms)

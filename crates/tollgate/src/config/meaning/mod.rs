@@ -9,6 +9,7 @@ mod policy;
 mod reach;
 mod server;
 mod store;
+mod telemetry;
 mod tenants;
 mod toolset;
 
@@ -24,6 +25,7 @@ use tollgate_ledger::LedgerSettings;
 use tollgate_ledger::export::ExportSettings;
 use tollgate_model::{ServerId, ServerName, TenantId};
 use tollgate_proxy::{Cidr, ProxySettings, Unwritable};
+use tollgate_telemetry::TelemetrySettings;
 use tollgate_upstream::ServerSettings;
 use url::{Host, Url};
 
@@ -78,6 +80,8 @@ pub struct Config {
     pub ledger: Option<LedgerSettings>,
     /// Who receives what is recorded.
     pub exports: Vec<ExportSettings>,
+    /// What is sent to operators' receivers.
+    pub telemetry: TelemetrySettings,
     /// Where the gateway runs, as policies see it.
     pub environment: Option<Arc<str>>,
     /// The policies.
@@ -175,6 +179,7 @@ impl Meaning<'_> {
             store: self.store(section.store.as_ref(), &root.key("store")),
             ledger: self.ledger(section.ledger.as_ref(), &root.key("ledger")),
             exports,
+            telemetry: self.telemetry(section.telemetry.as_ref(), &root.key("telemetry")),
             environment: section.environment.as_deref().map(Arc::from),
             policies: self.policies(section.policy.as_ref(), policies, ids, &root.key("policy")),
             files: Vec::new(),
