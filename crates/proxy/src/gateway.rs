@@ -31,7 +31,7 @@ use crate::session::{Session, Sessions};
 use crate::setup::Setup;
 use crate::shares::Room;
 use crate::snapshot::{GatewayError, Snapshot, sees_other_things};
-use crate::stages::record::Strangers;
+use crate::stages::record::{self, Strangers};
 use crate::standing::Standing;
 use crate::subscriptions::{self, Fanout};
 use crate::tasks::{self, Tasks};
@@ -178,6 +178,9 @@ impl Gateway {
         let left = grace.saturating_sub(started.elapsed());
         let snapshot = self.snapshot();
         futures_util::future::join_all(snapshot.servers().iter().map(|server| server.stop(left))).await;
+        for session in self.0.sessions.all() {
+            record::session_ended(self, &session, "stopped");
+        }
         self.strangers().record(self.ledger(), None);
     }
 
@@ -306,7 +309,7 @@ impl Gateway {
         self.0.standing.look_again();
         for session in self.0.sessions.all() {
             if self.is_taken_back(&session.latest.load()) {
-                self.end_session(&session);
+                self.end_session(&session, "taken_back");
             }
         }
         for connection in self.0.connections.all() {
@@ -333,16 +336,17 @@ impl Gateway {
         self.0.sessions.add(Arc::clone(session), room)
     }
 
-    /// Ends a session, here and at the servers that kept something for it.
-    pub(crate) fn end_session(&self, session: &Arc<Session>) {
+    /// Ends a session, here and at the servers that kept something for it. `why` goes on record.
+    pub(crate) fn end_session(&self, session: &Arc<Session>, why: &'static str) {
         let Some(id) = &session.caller.session else { return };
         if self.0.sessions.remove(id).is_some() {
-            self.forget(session);
+            self.forget(session, why);
         }
     }
 
-    fn forget(&self, session: &Arc<Session>) {
+    fn forget(&self, session: &Arc<Session>, why: &'static str) {
         let Some(id) = session.caller.session.clone() else { return };
+        record::session_ended(self, session, why);
         session.subscriptions.clear();
         let servers: Vec<Server> = self.snapshot().servers().to_vec();
         self.0.running.spawn(async move {
@@ -511,7 +515,7 @@ async fn sweep(gateway: Weak<Inner>) {
         let gateway = Gateway(inner);
         let snapshot = gateway.snapshot();
         for session in gateway.sessions().expire(snapshot.settings.session_idle, &snapshot.settings.resume) {
-            gateway.forget(&session);
+            gateway.forget(&session, "idle");
         }
         gateway.strangers().record(gateway.ledger(), Some(Timestamp::now()));
     }

@@ -45,7 +45,9 @@ pub(crate) async fn answer(gateway: &Gateway, inbound: &Inbound) -> Reply {
         (methods::RESOURCES_SUBSCRIBE, Era::Legacy) => {
             Box::pin(subscriptions::subscribe(gateway, inbound)).await
         }
-        (methods::RESOURCES_UNSUBSCRIBE, Era::Legacy) => subscriptions::unsubscribe(inbound),
+        (methods::RESOURCES_UNSUBSCRIBE, Era::Legacy) => {
+            Box::pin(subscriptions::unsubscribe(gateway, inbound)).await
+        }
         (methods::SERVER_DISCOVER, Era::Modern) => Box::pin(hello::discover(gateway, inbound)).await,
         (
             methods::TASKS_GET
@@ -157,7 +159,7 @@ pub(crate) async fn attempt(
         if plan == Plan::Keep && route.link().is_leased() {
             route = Box::pin(route::open(server, &inbound.caller, permit)).await?; // where the task can be found again
         }
-        let effect = Effect { permit: Some(permit), method: None };
+        let effect = Effect { permit: Some(permit), link: Some(route.link()), method: None };
         let receipt = record::intend(gateway, inbound, effect).await?; // on record before any effect
         let departure = depart(inbound, resolved, &route, param_headers, round, plan);
         let listener = Listener::of(gateway, inbound);

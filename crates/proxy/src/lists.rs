@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use tollgate_catalog::{Caching, Exposure, Item, ListKind, MergedCursor, Page, Shape, names, uris};
 use tollgate_mcp::{
-    Change, JsonKind, Kind, Limits, Message, Span, codes, find, kind_of, meta, methods, quote,
+    Change, JsonKind, Kind, Limits, Message, Span, codes, elements, find, kind_of, meta, methods, quote,
 };
 use tollgate_model::{Code, Era, Refusal, ServerId, ServerName, Stage};
 use tollgate_upstream::{Hello, Server};
@@ -19,10 +19,11 @@ use crate::bridge::{self, Answered, array_of};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::index::{Key, Seen, ToolIndex, UriIndex};
+use crate::policing::Changed;
 use crate::reply::Reply;
 use crate::stages::dispatch::{self, Departure, Listener, Sent};
 use crate::stages::policy::View;
-use crate::stages::record::Receipt;
+use crate::stages::record::{self, Receipt};
 use crate::stages::{Permit, policy, route, scopes};
 
 /// The `_meta` key under which a merged result names the servers that are missing from it, and why.
@@ -80,6 +81,9 @@ async fn native(
         match sent.and_then(Sent::into_response) {
             Ok(message) => {
                 let message = shown(gateway, server.id(), kind, view, link.era(), message);
+                let items = message.member(kind.items_member()).map(|span| span.of(message.bytes()));
+                let items = items.unwrap_or_default();
+                inbound.record.shows(elements(items, Span::all(items)).count(), items);
                 let answered = Answered::of(inbound, link, &message);
                 return bridge::response(&answered).map_err(|refusal| refusal.of(server.name()));
             }
@@ -137,7 +141,10 @@ fn learn_from(
         items = gateway.mirrors().learn(server, items);
     }
     if gateway.policing().is_on() {
-        gateway.policing().definitions().learn(server, kind, &items);
+        let changed = gateway.policing().definitions().learn(server, kind, &items);
+        if changed != Changed::Nothing {
+            record::learnt(gateway, server);
+        }
     }
     if !view.is_whole() {
         items.retain(|item| view.shows(kind, item.key()));
@@ -625,8 +632,10 @@ fn render(
     shown.sort_by_key(|(place, _)| *place);
     let items: Vec<Bytes> = shown.into_iter().map(|(_, item)| item).collect();
 
+    let array = array_of(&items);
+    inbound.record.shows(items.len(), &array);
     let mut result = format!("{{\"{}\":", kind.items_member()).into_bytes();
-    result.extend_from_slice(&array_of(&items));
+    result.extend_from_slice(&array);
     if !rest.is_empty() {
         let cursor = MergedCursor { rest: rest.clone(), shared: *shared }.encode();
         let sealed = gateway.sealer().seal(&cursor_purpose(inbound, kind), cursor).map_err(|error| {

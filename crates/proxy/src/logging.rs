@@ -14,6 +14,7 @@ use crate::bridge::{self, Answered};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::reply::Reply;
+use crate::stages::record::{self, Behalf, Doing};
 use crate::stages::{Permit, dispatch, policy, route};
 
 /// How long the servers behind a merged endpoint are waited for. One that is slower is told all the same.
@@ -29,7 +30,7 @@ pub(crate) async fn set_level(gateway: &Gateway, inbound: &Inbound) -> Result<Re
     match inbound.endpoint.native_server() {
         Some(server) => {
             let (permit, _) = policy::look_at(gateway, &inbound.caller, server)?;
-            native(inbound, &inbound.server(server)?, &permit, level).await
+            native(gateway, inbound, &inbound.server(server)?, &permit, level).await
         }
         None => {
             remember(inbound, level);
@@ -37,7 +38,7 @@ pub(crate) async fn set_level(gateway: &Gateway, inbound: &Inbound) -> Result<Re
                 let (permit, _) = policy::look(gateway, &inbound.caller, inbound.endpoint.name(), name)?;
                 Some((inbound.server(name).ok()?, permit))
             });
-            let told = servers.map(|(server, permit)| tell(inbound, server, permit, level));
+            let told = servers.map(|(server, permit)| tell(gateway, inbound, server, permit, level));
             // Whoever did not hear it now hears it before its next request.
             let _ = tokio::time::timeout(PATIENCE, join_all(told)).await;
             Ok(Reply::result(&inbound.id, b"{}"))
@@ -47,6 +48,7 @@ pub(crate) async fn set_level(gateway: &Gateway, inbound: &Inbound) -> Result<Re
 
 /// One server's own answer is the answer.
 async fn native(
+    gateway: &Gateway,
     inbound: &Inbound,
     server: &Server,
     permit: &Permit,
@@ -55,7 +57,10 @@ async fn native(
     let mut retried = false;
     loop {
         let route = route::open(server, &inbound.caller, permit).await?;
-        match dispatch::set_log_level(&route, level).await {
+        let aside = record::aside(gateway, Behalf::of(inbound), doing(server, inbound)).await?;
+        let told = dispatch::set_log_level(&route, level, aside.receipt()).await;
+        aside.heard(told.as_ref().map(Option::as_ref)).await;
+        match told {
             Ok(Some(message)) => {
                 if message.kind() == Kind::Result {
                     remember(inbound, level);
@@ -92,12 +97,21 @@ pub(crate) fn reaches(message: &Message, wanted: LogLevel) -> bool {
     level.is_none_or(|level| level >= wanted)
 }
 
-async fn tell(inbound: &Inbound, server: Server, permit: Permit, level: LogLevel) {
-    if let Some(route) = route::opened(&server, &inbound.caller, &permit)
-        && let Err(error) = dispatch::set_log_level(&route, level).await
-    {
+async fn tell(gateway: &Gateway, inbound: &Inbound, server: Server, permit: Permit, level: LogLevel) {
+    let Some(route) = route::opened(&server, &inbound.caller, &permit) else { return };
+    // What cannot be put on record is not said now: the server hears it before its next request.
+    let Ok(aside) = record::aside(gateway, Behalf::of(inbound), doing(&server, inbound)).await else {
+        return;
+    };
+    let told = dispatch::set_log_level(&route, level, aside.receipt()).await;
+    aside.heard(told.as_ref().map(Option::as_ref)).await;
+    if let Err(error) = told {
         tracing::debug!(server = %server.id().label(), %error, "the server took no log level");
     }
+}
+
+fn doing<'a>(server: &'a Server, inbound: &'a Inbound) -> Doing<'a> {
+    Doing { method: inbound.message.method(), server: server.id(), native: None, arguments: None }
 }
 
 fn remember(inbound: &Inbound, level: LogLevel) {

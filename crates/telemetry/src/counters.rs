@@ -18,6 +18,7 @@ pub enum Outcome {
     Refused(Code),
 }
 
+static NOT_RECORDED: AtomicU64 = AtomicU64::new(0);
 static ANSWERED: AtomicU64 = AtomicU64::new(0);
 static REFUSED: [AtomicU64; Code::ALL.len()] = [const { AtomicU64::new(0) }; Code::ALL.len()];
 static DECISIONS: [AtomicU64; Verdict::ALL.len()] = [const { AtomicU64::new(0) }; Verdict::ALL.len()];
@@ -67,6 +68,16 @@ impl Verdict {
 /// Counts one decision.
 pub fn decided(verdict: Verdict) {
     DECISIONS[verdict as usize].fetch_add(1, Ordering::Relaxed);
+}
+
+/// Something was served that could not be put on record.
+pub fn not_recorded() {
+    NOT_RECORDED.fetch_add(1, Ordering::Relaxed);
+}
+
+/// How much was served that could not be put on record.
+pub fn not_recorded_count() -> u64 {
+    NOT_RECORDED.load(Ordering::Relaxed)
 }
 
 /// A legacy session with a client began.

@@ -236,6 +236,24 @@ impl Refused<'_> {
     }
 }
 
+/// Something is served that cannot be put on record: the configuration says so.
+#[derive(Debug)]
+pub struct NotRecorded<'a> {
+    /// Whose it is; empty if it is no server's.
+    pub server: &'a str,
+    /// Why it cannot.
+    pub reason: &'a str,
+}
+
+impl NotRecorded<'_> {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        counters::not_recorded();
+        let (server, reason) = (Clean(self.server), Clean(self.reason));
+        error!(%server, %reason, "SERVED WITHOUT A RECORD: the ledger cannot be written");
+    }
+}
+
 /// No policy of a tenant permits anything.
 #[derive(Debug)]
 pub struct NothingAllowed<'a> {

@@ -82,6 +82,11 @@ impl Link {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// The number of the session, process or origin: no two of this process have the same.
+    pub fn number(&self) -> u64 {
+        self.0.number
+    }
+
     /// Whether the session or process is this link's alone, and may end with it.
     pub fn is_leased(&self) -> bool {
         self.1.is_some()
@@ -138,6 +143,7 @@ pub(crate) struct Instance {
     pub(crate) revision: Revision,
     pub(crate) source: Source,
     pub(crate) wire: Wire,
+    number: u64,
     pub(crate) loudness: Loudness,
     next_id: AtomicU64,
     in_flight: AtomicUsize,
@@ -164,6 +170,9 @@ pub(crate) enum Wire {
     Shared(Conversation),
 }
 
+/// The number of the instance that was made last.
+static LAST_NUMBER: AtomicU64 = AtomicU64::new(0);
+
 /// Ids below this are the gateway's own: the greetings.
 pub(crate) const FIRST_ID: u64 = 16;
 
@@ -181,6 +190,7 @@ impl Instance {
         };
         Self {
             pulse,
+            number: LAST_NUMBER.fetch_add(1, Ordering::Relaxed) + 1,
             watched: AtomicBool::new(false),
             attended: AtomicBool::new(false),
             shared: Arc::clone(shared),

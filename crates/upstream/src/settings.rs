@@ -94,6 +94,17 @@ pub enum Transport {
     Stdio(StdioSettings),
 }
 
+impl Transport {
+    /// By what kind of credential requests go out, for the record: never the credential.
+    pub fn credential(&self) -> &'static str {
+        match self {
+            Self::Http(http) | Self::Sse(http) if !http.headers.is_empty() => "headers",
+            Self::Stdio(stdio) if !stdio.env.is_empty() => "environment",
+            Self::Http(_) | Self::Sse(_) | Self::Stdio(_) => "none",
+        }
+    }
+}
+
 /// A server with a URL.
 #[derive(Clone, PartialEq)]
 pub struct HttpSettings {

@@ -23,7 +23,7 @@ use crate::reply::Reply;
 use crate::session::Session;
 use crate::snapshot::Snapshot;
 use crate::stages::Identified;
-use crate::stages::record::{CallRecord, Early};
+use crate::stages::record::{self, CallRecord, Early};
 use crate::standing::{Latest, Mark};
 
 /// One such client.
@@ -92,7 +92,7 @@ impl Connection {
         gateway.connections().remove(&self.id);
         if let Some(session) = self.session.get() {
             session.stream_ended(&self.outbox);
-            gateway.end_session(session);
+            gateway.end_session(session, "connection");
         }
     }
 
@@ -269,7 +269,7 @@ impl Connection {
             session.latest = Arc::clone(&connection.latest);
             let session = Arc::new(session);
             let opened = match hello::initialize(&gateway, &snapshot, &endpoint, &session.caller).await {
-                Ok(result) => connection.opened(&gateway, &snapshot, &session).map(|()| result),
+                Ok(result) => connection.opened(&gateway, &snapshot, &session).await.map(|()| result),
                 Err(refusal) => Err(refusal),
             };
             let reply = match opened {
@@ -285,11 +285,20 @@ impl Connection {
         Ok(())
     }
 
-    fn opened(&self, gateway: &Gateway, snapshot: &Snapshot, session: &Arc<Session>) -> Result<(), Refusal> {
+    async fn opened(
+        &self,
+        gateway: &Gateway,
+        snapshot: &Snapshot,
+        session: &Arc<Session>,
+    ) -> Result<(), Refusal> {
         gateway.add_session(session, snapshot.settings.sessions_room())?;
+        if let Err(refusal) = record::opened(gateway, session).await {
+            gateway.end_session(session, "unrecorded");
+            return Err(refusal);
+        }
         session.use_stream(self.outbox.clone());
         if self.session.set(Arc::clone(session)).is_err() || self.outbox.is_closed() {
-            gateway.end_session(session);
+            gateway.end_session(session, "connection");
             let text = "this connection's session is open already";
             return Err(Refusal::new(Stage::Session, Code::InvalidRequest, text));
         }

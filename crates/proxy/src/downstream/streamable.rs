@@ -26,7 +26,7 @@ use crate::refuse;
 use crate::reply::Reply;
 use crate::session::Session;
 use crate::snapshot::Snapshot;
-use crate::stages::record::{CallRecord, Early};
+use crate::stages::record::{self, CallRecord, Early};
 use crate::stages::{Identified, identify};
 use crate::standing::Leash;
 
@@ -182,6 +182,10 @@ impl Post<'_> {
         let session = Arc::new(Session::new(caller, self.endpoint.name().cloned()));
         let result = hello::initialize(self.gateway, &self.snapshot, &self.endpoint, &session.caller).await?;
         self.gateway.add_session(&session, self.snapshot.settings.sessions_room())?;
+        if let Err(refusal) = record::opened(self.gateway, &session).await {
+            self.gateway.end_session(&session, "unrecorded");
+            return Err(refusal);
+        }
         let request_id = self.message.id_raw().unwrap_or_default();
         let reply = Reply::result(&request_id, &result);
         let mut response = if self.accepts.json {
@@ -344,7 +348,7 @@ pub(crate) async fn delete<B>(
     let name = endpoint.as_ref().and_then(|endpoint| endpoint.name().cloned());
     match legacy_session(gateway, who, endpoint, request) {
         Ok(Some(session)) => {
-            gateway.end_session(&session);
+            gateway.end_session(&session, "client");
             empty(StatusCode::NO_CONTENT)
         }
         Ok(None) => {

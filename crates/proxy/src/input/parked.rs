@@ -190,7 +190,7 @@ pub(crate) async fn take_up(
     let Parked { mut exchange, route, open, standing, mut follows, place, waiting, .. } = parked;
     // It goes on, and makes room for another.
     drop(place);
-    let effect = Effect { permit: Some(permit), method: None };
+    let effect = Effect { permit: Some(permit), link: Some(route.link()), method: None };
     let receipt = record::intend(gateway, inbound, effect).await?;
     waiting.goes_on();
     let failed = |error: UpstreamError| {

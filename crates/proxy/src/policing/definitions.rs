@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use bytes::Bytes;
 use tokio::sync::watch;
 use tollgate_catalog::{Item, ListKind, ToolDefinition, names};
@@ -38,6 +40,8 @@ struct Server {
     bytes: usize,
     /// Whether it is to be kept over a restart as it is now.
     is_news: bool,
+    /// The digest of its tools that was recorded last.
+    on_record: Option<Arc<str>>,
     /// Names of prompts, URIs of resources and templates, as far as they passed, and what they looked like.
     others: [BTreeMap<Arc<str>, u64>; 3],
 }
@@ -49,6 +53,8 @@ struct Known {
     raw: Option<Bytes>,
     /// Of the tool's own bytes.
     looks: u64,
+    /// The same for the record, where it has to mean something tomorrow.
+    digest: Arc<str>,
     /// Whether the gateway's own reading showed it: then the next one can take it away.
     own: bool,
 }
@@ -60,13 +66,13 @@ impl Default for Definitions {
 }
 
 impl Definitions {
-    /// Learns from a page of a list that passed. What is not in it may be on another page.
-    pub(crate) fn learn(&self, server: &ServerId, kind: ListKind, items: &[Item]) {
+    /// Learns from a page of a list that passed. What is not in it may be on another page. What is different now.
+    pub(crate) fn learn(&self, server: &ServerId, kind: ListKind, items: &[Item]) -> Changed {
         let mut servers = self.lock();
         let known = servers.entry(server.clone()).or_default();
         if kind != ListKind::Tools {
             known.learn_others(kind, items);
-            return;
+            return Changed::Nothing;
         }
         let mut changed = Changed::Nothing;
         for item in items {
@@ -75,6 +81,7 @@ impl Definitions {
         known.is_news |= changed != Changed::Nothing;
         drop(servers);
         self.tell(changed == Changed::Definitions);
+        changed
     }
 
     /// Takes a server's whole list of tools, as the gateway read it itself, in place of what it read before.
@@ -155,6 +162,23 @@ impl Definitions {
     /// Whether a server has a tool of this native name.
     pub(crate) fn has(&self, server: &ServerId, native: &str) -> bool {
         self.look().get(server).is_some_and(|known| known.tools.contains_key(native))
+    }
+
+    /// The digest of a tool as its server defines it.
+    pub(crate) fn digest_of(&self, server: &ServerId, native: &str) -> Option<Arc<str>> {
+        self.look().get(server)?.tools.get(native).map(|tool| Arc::clone(&tool.digest))
+    }
+
+    /// How many tools a server has, and the digest of all of them, unless they are on record as they are.
+    pub(crate) fn not_on_record(&self, server: &ServerId) -> Option<(usize, Arc<str>)> {
+        let mut servers = self.lock();
+        let known = servers.get_mut(server)?;
+        let digest = digest_of(known.tools.values().map(|tool| tool.digest.as_bytes()));
+        if known.on_record.as_ref() == Some(&digest) {
+            return None;
+        }
+        known.on_record = Some(Arc::clone(&digest));
+        Some((known.tools.len(), digest))
     }
 
     /// The native name of the tool whose cut public name this is.
@@ -251,6 +275,7 @@ impl Server {
         if self.tools.len() >= TOOLS_MAX || self.tools.contains_key(&definition.native) {
             return false;
         }
+        let digest = digest_of([&**raw]);
         let raw = (self.bytes + raw.len() <= BYTES_MAX).then(|| raw.clone());
         self.bytes += raw.as_ref().map_or(0, Bytes::len);
         // Read once more, so that it holds a part of what is kept, and nothing else.
@@ -258,7 +283,7 @@ impl Server {
             Some(kept) => kept,
             None => ToolDefinition { input_schema: None, ..definition },
         };
-        self.tools.insert(Arc::clone(&definition.native), Known { definition, raw, looks, own });
+        self.tools.insert(Arc::clone(&definition.native), Known { definition, raw, looks, digest, own });
         true
     }
 
@@ -285,6 +310,12 @@ const fn place(kind: ListKind) -> usize {
         ListKind::Resources => 1,
         ListKind::Templates => 2,
     }
+}
+
+fn digest_of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Arc<str> {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    parts.into_iter().for_each(|part| context.update(part));
+    Arc::from(BASE64.encode(&context.finish().as_ref()[..16]))
 }
 
 fn looks_of(raw: &Bytes) -> u64 {

@@ -19,7 +19,7 @@ use tollgate_policy::PolicySet;
 pub(crate) use compile::{About, follow};
 pub use compile::{CompiledPolicies, PolicySettings};
 pub(crate) use definitions::Definitions;
-pub(crate) use upkeep::{Upkeep, run};
+pub(crate) use upkeep::{Changed, Upkeep, run};
 use views::Telling;
 pub(crate) use views::{Digest, differing, sees};
 

@@ -23,7 +23,7 @@ use crate::gateway::{Gateway, Inner};
 use crate::inbound::Inbound;
 use crate::lists;
 use crate::mailbox::Mailbox;
-use crate::stages::record::CallRecord;
+use crate::stages::record::{self, CallRecord};
 
 /// How many servers are read at once.
 const AT_ONCE: usize = 4;
@@ -170,11 +170,15 @@ async fn visit(gateway: Gateway, server: Server, told: Option<ServerEvent>) {
     let changed = match read {
         Ok(items) => {
             let changed = definitions.replace(id, &items);
+            record::learnt(&gateway, id);
             read_others(&gateway, &server).await;
             changed
         }
         Err(refusal) => {
             tracing::debug!(server = %id.label(), %refusal, "the tools could not be read for the sake of policies");
+            if refusal.code == Code::UpstreamAuth {
+                record::upkeep(&gateway, id, Some(refusal.code.row().name), []);
+            }
             Changed::Nothing
         }
     };

@@ -282,6 +282,10 @@ pub(crate) async fn say(link: &Link, own: Own) -> Result<(), UpstreamError> {
 }
 
 /// Tells a legacy server which log messages a client wants. Its answer; none if it has no levels to be told.
-pub(crate) async fn set_log_level(route: &Route, level: LogLevel) -> Result<Option<Message>, UpstreamError> {
+pub(crate) async fn set_log_level(
+    route: &Route,
+    level: LogLevel,
+    _receipt: &Receipt,
+) -> Result<Option<Message>, UpstreamError> {
     route.link().set_log_level(level).await
 }

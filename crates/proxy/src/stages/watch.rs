@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tollgate_model::Caller;
 use tollgate_upstream::{Interest, Server, UpstreamError, Watch};
 
+use super::record::Receipt;
 use super::{Permit, Resolved};
 
 /// Wishes at one server. Each takes a permit to be added.
@@ -37,8 +38,8 @@ impl Wishes {
         native
     }
 
-    /// Asks the server. May start a process, or a session with it.
-    pub(crate) async fn open(self, caller: &Caller) -> Result<Watch, UpstreamError> {
+    /// Asks the server, which is on record. May start a process, or a session with it.
+    pub(crate) async fn open(self, caller: &Caller, _receipt: &Receipt) -> Result<Watch, UpstreamError> {
         self.server.watch(caller, self.interest).await
     }
 }

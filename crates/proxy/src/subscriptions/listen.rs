@@ -8,7 +8,8 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep_until};
 use tollgate_catalog::ListKind;
-use tollgate_mcp::{Segments, compose};
+use tollgate_ledger::Outcome;
+use tollgate_mcp::{Segments, compose, methods};
 use tollgate_model::{Caller, Code, Refusal, ServerId, Stage};
 use tollgate_upstream::{Lists, Verdict, Watch};
 
@@ -20,6 +21,7 @@ use crate::mailbox::Topic;
 use crate::policing::{self, Digest};
 use crate::reply::Reply;
 use crate::snapshot::{Snapshot, sees_other_things};
+use crate::stages::record::{self, Behalf, Doing};
 use crate::stages::watch::Wishes;
 use crate::stages::{policy, resolve};
 use crate::standing;
@@ -166,7 +168,7 @@ impl Heard {
         if before {
             heard.left.uris = unknown;
         }
-        let opened = ask(inbound, wants, before).await;
+        let opened = ask(gateway, inbound, wants, before).await;
         let native = inbound.endpoint.native_server().is_some();
         if !native {
             // Here the lists are the gateway's own, and it tells when its configuration changes them.
@@ -284,7 +286,7 @@ impl Heard {
         self.left.uris = unknown;
         wants.retain(|server, want| self.missing.contains(server) || !want.names.is_empty());
         let (before, told) = (self.watches.len(), self.told.len());
-        for (server, part, watch) in ask(inbound, wants, true).await {
+        for (server, part, watch) in ask(gateway, inbound, wants, true).await {
             match watch {
                 Some(watch) => {
                     self.missing.retain(|other| *other != server);
@@ -302,23 +304,42 @@ impl Heard {
 /// Asks each server for its part, all at once. What it has refused is taken back, and unless it was granted before also
 /// what it has not answered.
 async fn ask(
+    gateway: &Gateway,
     inbound: &Inbound,
     wants: HashMap<ServerId, Want>,
     before: bool,
 ) -> Vec<(ServerId, Part, Option<Watch>)> {
     let deadline = Instant::now() + inbound.snapshot.settings.listen_wait;
-    let asked = wants.into_iter().map(|(server, Want { wishes, names, lists })| async move {
-        let opening = tokio::time::timeout_at(deadline, wishes.open(&inbound.caller));
-        let mut watch = opening.await.ok().and_then(Result::ok);
-        if let Some(watch) = &mut watch {
-            watch.settled(deadline.saturating_duration_since(Instant::now())).await;
-            if before {
-                watch.keep_hopeful();
-            } else {
-                watch.keep_honoured();
+    let wish = inbound.message.member("notifications").map(|wish| inbound.message.raw(wish));
+    let asked = wants.into_iter().map(|(server, Want { wishes, names, lists })| {
+        let arguments = wish.as_ref();
+        async move {
+            let doing =
+                Doing { method: methods::SUBSCRIPTIONS_LISTEN, server: &server, native: None, arguments };
+            // What cannot be put on record is not asked for.
+            let mut watch = match record::aside(gateway, Behalf::of(inbound), doing).await {
+                Ok(aside) => {
+                    let opening = wishes.open(&inbound.caller, aside.receipt());
+                    let opened = tokio::time::timeout_at(deadline, opening).await;
+                    match &opened {
+                        Ok(Ok(_)) => aside.close(Outcome::Ok, None).await,
+                        Ok(Err(error)) => aside.heard(Err(error)).await,
+                        Err(_) => aside.close(Outcome::Refused, Some(Code::UpstreamTimeout.row().name)).await,
+                    }
+                    opened.ok().and_then(Result::ok)
+                }
+                Err(_) => None,
+            };
+            if let Some(watch) = &mut watch {
+                watch.settled(deadline.saturating_duration_since(Instant::now())).await;
+                if before {
+                    watch.keep_hopeful();
+                } else {
+                    watch.keep_honoured();
+                }
             }
+            (server, Part { names, lists }, watch)
         }
-        (server, Part { names, lists }, watch)
     });
     join_all(asked).await
 }

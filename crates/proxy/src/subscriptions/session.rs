@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tollgate_mcp::{Limits, Message, compose, methods, quote};
-use tollgate_model::{Code, Refusal, ServerId, Stage};
+use tollgate_model::{Code, Era, Refusal, ServerId, Stage};
 use tollgate_telemetry::counters::{Keeping, Kept};
 use tollgate_upstream::{Verdict, Watch};
 
@@ -18,7 +18,7 @@ use crate::mailbox::Mailbox;
 use crate::reply::Reply;
 use crate::session::Session;
 use crate::snapshot::{Snapshot, sees_other_things};
-use crate::stages::record::CallRecord;
+use crate::stages::record::{self, Behalf, CallRecord, Doing, Effect};
 use crate::stages::watch::Wishes;
 use crate::stages::{policy, resolve};
 
@@ -60,6 +60,13 @@ impl Subscriptions {
 
     fn uris(&self) -> Vec<String> {
         self.lock().keys().cloned().collect()
+    }
+
+    /// At which server a resource is heard of, and what that calls it.
+    fn at(&self, uri: &str) -> Option<(ServerId, Arc<str>)> {
+        let held = self.lock();
+        let told = &held.get(uri)?.told;
+        Some((told.spot.0.clone(), Arc::clone(&told.native)))
     }
 
     fn has(&self, uri: &str) -> bool {
@@ -114,9 +121,16 @@ pub(crate) async fn subscribe(gateway: &Gateway, inbound: &Inbound) -> Result<Re
 }
 
 /// Answers `resources/unsubscribe`. To end what was never begun is no error.
-pub(crate) fn unsubscribe(inbound: &Inbound) -> Result<Reply, Refusal> {
+pub(crate) async fn unsubscribe(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
     let uri = inbound.required_text("uri")?;
-    inbound.session()?.subscriptions.remove(&uri);
+    let session = inbound.session()?;
+    if let Some((server, native)) = session.subscriptions.at(&uri) {
+        let method = methods::RESOURCES_UNSUBSCRIBE;
+        let doing = Doing { method, server: &server, native: Some(&native), arguments: None };
+        let aside = record::aside(gateway, Behalf::of(inbound), doing).await?;
+        session.subscriptions.remove(&uri);
+        aside.close(tollgate_ledger::Outcome::Ok, None).await;
+    }
     Ok(Reply::result(&inbound.id, b"{}"))
 }
 
@@ -180,7 +194,9 @@ async fn renew_these(
             // Unsubscribed from meanwhile.
             continue;
         }
-        match ask(gateway, &inbound, &uri, session).await {
+        let asked = ask(gateway, &inbound, &uri, session).await;
+        let _ = record::settle(gateway, &inbound, asked.as_ref().err()).await;
+        match asked {
             Ok(Outcome::Honoured(held)) if gateway.sessions().has(session) => {
                 held.told.missed();
                 session.subscriptions.put(&uri, held);
@@ -216,9 +232,12 @@ async fn ask(
     let resolved = resolve::watched(gateway, inbound, uri).await?;
     let permit = policy::decide(gateway, inbound, &resolved)?;
     let server = resolved.server();
+    inbound.record.means(inbound, &resolved);
+    let receipt =
+        record::intend(gateway, inbound, Effect { permit: Some(&permit), link: None, method: None }).await?;
     let mut wishes = Wishes::at(server);
     let native = wishes.resource(&resolved, &permit);
-    let watch = wishes.open(&inbound.caller).await.map_err(|error| error.refusal(server.name()))?;
+    let watch = wishes.open(&inbound.caller, &receipt).await.map_err(|error| error.refusal(server.name()))?;
     let settings = &inbound.snapshot.settings;
     let wait = server.settings().timeouts.probe;
     watch.settled(wait).await;
@@ -240,7 +259,10 @@ async fn ask(
                 None => refusal(Code::Internal, "the subscription could not be entered".to_owned()),
             }
         }
-        Verdict::Refused(message) => Ok(Outcome::Refused(message)),
+        Verdict::Refused(message) => {
+            inbound.record.answered(inbound, &message, Era::Legacy);
+            Ok(Outcome::Refused(message))
+        }
         Verdict::Failed(error) => Err(error.refusal(server.name())),
         Verdict::Undeclared => {
             refusal(Code::MethodNotFound, "the server's resources cannot be subscribed to".to_owned())

@@ -58,7 +58,7 @@ pub(crate) async fn serve(
     let native = resolved.native().unwrap_or_default();
     let server = resolved.server().id();
     let speaker = Speaker { gateway, server, route, client: &inbound.caller.client };
-    let effect = Effect { permit: Some(permit), method: None };
+    let effect = Effect { permit: Some(permit), link: Some(route.link()), method: None };
     let receipt = record::intend(gateway, inbound, effect).await?;
     let served = match inbound.message.method() {
         methods::TASKS_GET => get(inbound, &speaker, native, &receipt).await,

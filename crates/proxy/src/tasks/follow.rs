@@ -58,7 +58,7 @@ pub(crate) async fn to_end(
     let wait = wait.map_err(|refusal| Refusal { code: Code::GivenUp, ..refusal })?;
     // The call has become the task, and from here on that is on record as under way.
     inbound.record.comes_to(Outcome::TaskCreated);
-    let effect = Effect { permit: None, method: Some(methods::TASKS_GET) };
+    let effect = Effect { permit: None, link: Some(followed.route.link()), method: Some(methods::TASKS_GET) };
     let receipt = record::intend(gateway, inbound, effect).await?;
     let mut following = Following {
         gateway,

@@ -183,7 +183,7 @@ async fn pass(
         log_level,
     };
     let listener = Listener { task: resolved.native(), ..Listener::of(gateway, inbound) };
-    let effect = Effect { permit: Some(permit), method: None };
+    let effect = Effect { permit: Some(permit), link: Some(link), method: None };
     let receipt = record::intend(gateway, inbound, effect).await?;
     inbound.record.sends(departure.body.len());
     let sent = dispatch::send(server, route, departure, Some(&listener), &receipt).await;

@@ -228,6 +228,11 @@ impl Client {
         (stream, first["params"]["notifications"].clone())
     }
 
+    /// Sends a request without a message, such as the one that ends a session.
+    pub(crate) async fn ends(&self, method: Method) {
+        self.post(method, String::new()).await;
+    }
+
     /// Sends a notification.
     pub(crate) async fn tell(&self, method: &str, params: Value) {
         let body = json!({"jsonrpc": "2.0", "method": method, "params": params}).to_string();

@@ -7,6 +7,7 @@ mod calls;
 #[path = "../../../upstream/tests/it/fake.rs"]
 #[allow(dead_code, reason = "shared with the tests of the crate that reaches servers")]
 mod fake;
+mod others;
 mod refusals;
 #[path = "../policy/rig.rs"]
 #[allow(dead_code, reason = "shared with the tests of policies")]

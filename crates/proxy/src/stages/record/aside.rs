@@ -65,7 +65,18 @@ pub(crate) async fn aside(gateway: &Gateway, behalf: Behalf, doing: Doing<'_>) -
     let writing = write(gateway, &behalf, doing);
     match super::written(writing).await {
         Ok(open) => Ok(Aside { gateway: gateway.clone(), behalf, open: Some(open), receipt }),
-        Err(unrecorded) => Err(super::unavailable(&unrecorded).of(doing.server.name())),
+        Err(failure)
+            if super::degrades_at(
+                gateway,
+                &behalf.caller,
+                behalf.endpoint.as_ref(),
+                Some(doing.server),
+                &failure,
+            ) =>
+        {
+            Ok(Aside { gateway: gateway.clone(), behalf, open: None, receipt })
+        }
+        Err(failure) => Err(super::unavailable(&failure).of(doing.server.name())),
     }
 }
 

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use bytes::Bytes;
 use tollgate_ledger::{CallId, Content, Draft, Entry, Kind, Latency, Outcome, Sizes, Unrecorded};
 use tollgate_mcp::{Message, methods};
@@ -11,7 +13,7 @@ use tollgate_model::{Era, Judged, RecordLevel, Refusal, ServerId, Timestamp};
 use tollgate_telemetry::counters;
 use tollgate_upstream::UpstreamError;
 
-use super::{Effect, OnRecord, entry};
+use super::{Effect, OnRecord, entry, others};
 use crate::bridge;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
@@ -48,10 +50,21 @@ pub(super) struct Facts {
     pub(super) arguments: Option<Bytes>,
     /// What policy said of what leaves.
     pub(super) judged: Option<Arc<Judged>>,
+    /// By what kind of credential it goes out.
+    credential: Option<&'static str>,
     sent_bytes: usize,
     latency: Latency,
     /// When the last lap ended.
     lap: Instant,
+    /// The list that the client is shown.
+    pub(super) shown: Option<Shown>,
+}
+
+/// A list that a client is shown.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) items: usize,
+    pub(super) digest: String,
 }
 
 /// What a step has come to.
@@ -95,9 +108,11 @@ impl CallRecord {
             native: None,
             arguments: None,
             judged: None,
+            credential: None,
             sent_bytes: 0,
             latency: Latency::default(),
             lap: began,
+            shown: None,
         };
         Self { element: None, began, facts: Mutex::new(facts) }
     }
@@ -138,6 +153,7 @@ impl CallRecord {
         facts.server = Some(resolved.server().id().clone());
         facts.native = resolved.native().map(Arc::from);
         facts.arguments = arguments;
+        facts.credential = Some(resolved.server().settings().transport.credential());
     }
 
     /// A part of its life is over.
@@ -155,6 +171,17 @@ impl CallRecord {
             Lap::Upstream => &mut latency.upstream_us,
         };
         *sum += took;
+    }
+
+    /// The server that is meant, once it is known.
+    pub(super) fn server(&self) -> Option<ServerId> {
+        self.lock().server.clone()
+    }
+
+    /// The client is shown a list: so many items, as raw JSON.
+    pub(crate) fn shows(&self, items: usize, raw: &[u8]) {
+        let digest = ring::digest::digest(&ring::digest::SHA256, raw);
+        self.lock().shown = Some(Shown { items, digest: BASE64.encode(&digest.as_ref()[..16]) });
     }
 
     /// So much leaves.
@@ -202,6 +229,10 @@ impl CallRecord {
     /// Nobody waits for the answer any more, for this reason.
     pub(crate) fn is_left(&self, why: Outcome) {
         self.lock().left = Some(why);
+    }
+
+    fn has_shown(&self) -> bool {
+        self.lock().shown.is_some()
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -268,13 +299,25 @@ pub(super) fn write_intent(
     let step = facts.step;
     facts.step += 1;
     let facts = &*facts;
+    let definition = definition(gateway, inbound, facts);
     let mut entry = entry::of(Kind::Intent, inbound, facts, client.as_deref());
     entry.step = step;
+    entry.definition = definition.as_deref().map(Into::into);
+    entry.instance = effect.link.map(|link| link.number().to_string().into());
+    entry.credential = facts.credential.map(Into::into);
     if let Some(method) = effect.method {
         entry.method = Some(method.into());
     }
     let content = facts.arguments.clone().map(|bytes| Content { bytes, level: arguments });
     ledger.intend(Draft { arguments: content, ..entry::draft(entry, inbound) })
+}
+
+/// The digest of the called tool's definition, as far as it is known: where policies are about tools, it is.
+fn definition(gateway: &Gateway, inbound: &Inbound, facts: &Facts) -> Option<Arc<str>> {
+    if inbound.message.method() != methods::TOOLS_CALL || !gateway.policing().is_on() {
+        return None;
+    }
+    gateway.policing().definitions().digest_of(facts.server.as_ref()?, facts.native.as_deref()?)
 }
 
 /// How much is kept of arguments, and of results.
@@ -291,7 +334,19 @@ pub(super) async fn close(
     refusal: Option<&Refusal>,
 ) -> Result<(), Refusal> {
     let Some(writing) = write_outcome(gateway, inbound, refusal) else { return Ok(()) };
-    super::written(writing).await.map_err(|failure| super::unrecorded(&failure))
+    match super::written(writing).await {
+        Err(failure) if !super::degrades(gateway, inbound, &failure) => Err(super::unrecorded(&failure)),
+        _ => Ok(()),
+    }
+}
+
+/// Ends what the gateway does for a client without a request of its own.
+pub(crate) async fn settle(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    refusal: Option<&Refusal>,
+) -> Result<(), Refusal> {
+    close(gateway, inbound, refusal).await
 }
 
 fn write_outcome(
@@ -344,6 +399,9 @@ fn outcome<'a>(
 /// on record.
 pub(crate) async fn ends(gateway: &Gateway, inbound: &Inbound, answer: Result<Reply, Refusal>) -> Reply {
     let answer = match answer {
+        Ok(reply) if inbound.record.has_shown() => {
+            Box::pin(others::shown(gateway, inbound)).await.map(|()| reply)
+        }
         Ok(reply) => close(gateway, inbound, None).await.map(|()| reply),
         Err(refusal) => Err(refusal),
     };

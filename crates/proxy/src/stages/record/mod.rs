@@ -13,6 +13,7 @@
 mod aside;
 mod call;
 mod entry;
+mod others;
 mod refusal;
 mod strangers;
 
@@ -21,11 +22,14 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use tollgate_ledger::Unrecorded;
-use tollgate_model::{Code, Refusal, Stage};
+use tollgate_ledger::{Unrecorded, WhenUnwritable};
+use tollgate_model::{Caller, Code, EndpointName, Refusal, ServerId, Stage};
+use tollgate_telemetry::events::NotRecorded;
+use tollgate_upstream::Link;
 
 pub(crate) use aside::{Behalf, Doing, Waiting, aside};
-pub(crate) use call::{CallRecord, Ending, Lap, ends};
+pub(crate) use call::{CallRecord, Ending, Lap, ends, settle};
+pub(crate) use others::{learnt, opened, session_ended, upkeep};
 pub(crate) use refusal::{Early, early, refused};
 pub(crate) use strangers::Strangers;
 
@@ -75,6 +79,8 @@ impl Receipt {
 pub(crate) struct Effect<'a> {
     /// Its permit, where it has one of its own.
     pub(crate) permit: Option<&'a Permit>,
+    /// Which session or process of the server it goes to, if it is known.
+    pub(crate) link: Option<&'a Link>,
     /// The method, if it is another than the client's.
     pub(crate) method: Option<&'static str>,
 }
@@ -98,9 +104,32 @@ pub(crate) async fn intend(
     record.lap(Lap::Ledger);
     match written {
         Ok(receipt) => record.open(receipt),
-        Err(unrecorded) => return Err(unavailable(&unrecorded)),
+        Err(failure) if degrades(gateway, inbound, &failure) => {}
+        Err(failure) => return Err(unavailable(&failure)),
     }
     Ok(Receipt(Covers::Effect))
+}
+
+/// Whether what cannot be put on record is served all the same.
+fn degrades(gateway: &Gateway, inbound: &Inbound, failure: &Unrecorded) -> bool {
+    let server = inbound.record.server();
+    degrades_at(gateway, &inbound.caller, inbound.endpoint.name(), server.as_ref(), failure)
+}
+
+fn degrades_at(
+    gateway: &Gateway,
+    caller: &Caller,
+    endpoint: Option<&EndpointName>,
+    server: Option<&ServerId>,
+    failure: &Unrecorded,
+) -> bool {
+    let unwritable = &gateway.snapshot().settings.unwritable;
+    let serves = unwritable.of(caller.tenant(), endpoint, server) == WhenUnwritable::Degrade;
+    if serves {
+        let server = server.map(ServerId::label).map_or_else(String::new, |label| label.to_string());
+        NotRecorded { server: &server, reason: &failure.reason }.emit();
+    }
+    serves
 }
 
 /// What is not on record reaches no server.
