@@ -2,6 +2,7 @@
 //!
 //! Nothing here does I/O or waits. Cedar's types never show.
 
+mod again;
 mod ask;
 mod circumstances;
 mod compile;
@@ -24,6 +25,7 @@ mod value;
 mod visible;
 mod world;
 
+pub use again::{Gap, Gaps};
 pub use ask::{Ask, Scene, What};
 pub use compile::{ANNOTATIONS, POLICIES_MAX, POLICY_BYTES_MAX};
 pub use explain::{About, Condition, Explanation, Judged, Reading, Verdict};

@@ -156,6 +156,11 @@ impl Plan {
         self
     }
 
+    /// The rules that hold for some calls only.
+    pub(crate) fn open(&self) -> impl Iterator<Item = u32> {
+        self.open_permits.iter().chain(&self.open_forbids).copied()
+    }
+
     /// How much it takes to keep, in units of some 64 bytes.
     pub(crate) fn weight(&self) -> usize {
         let entities = if self.entities.is_empty() { 0 } else { 48 };

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use tollgate_catalog::Known;
 use tollgate_model::{Decision, PolicyRef, Principal, ServerName};
 
+use crate::again::NOTHING;
 use crate::compile::compile;
 use crate::digest::digest;
 use crate::explain::{About, Case, Explanation};
@@ -15,7 +16,7 @@ use crate::rule::{Rule, State};
 use crate::rules::{Rules, Target};
 use crate::visible::{View, Visible};
 use crate::world::World;
-use crate::{Ask, Finding, Level, Mode, Scene, Sources, What, schema};
+use crate::{Ask, Finding, Gap, Gaps, Level, Mode, Scene, Sources, What, schema};
 
 /// The policies of one tenant and the operator's forbids, compiled against what is known of its servers.
 #[derive(Debug)]
@@ -118,10 +119,44 @@ impl PolicySet {
 
     /// Decides.
     pub fn decide(&self, principal: &Principal, ask: &Ask<'_>) -> Decision {
-        self.try_decide(principal, ask).unwrap_or_else(Decision::denied)
+        // Nothing is missing, so that there is always a decision.
+        self.decide_again(principal, ask, &NOTHING).unwrap_or_else(|_| Decision::denied())
     }
 
-    fn try_decide(&self, principal: &Principal, ask: &Ask<'_>) -> Option<Decision> {
+    /// Decides on what was decided before, and of which not everything is known any more. What is missing may stand for
+    /// anything.
+    ///
+    /// # Errors
+    /// If a rule that matters looks at what is missing.
+    pub fn decide_again(
+        &self,
+        principal: &Principal,
+        ask: &Ask<'_>,
+        gaps: &Gaps<'_>,
+    ) -> Result<Decision, Gap> {
+        self.try_decide(principal, ask, gaps).unwrap_or_else(|| Ok(Decision::denied()))
+    }
+
+    /// Whether a server has a tool; none where the server, or what tools it has, is not known.
+    pub fn knows_tool(&self, server: &ServerName, native: &str) -> Option<bool> {
+        let world = &self.rules.world;
+        let at = world.server(server.as_str())?;
+        let is_pending = world.servers.get(at).is_none_or(|server| server.is_pending);
+        let listed = world.listed(at, native).is_some();
+        (listed || !is_pending).then_some(listed)
+    }
+
+    /// Whether there is such a server.
+    pub fn knows_server(&self, server: &ServerName) -> bool {
+        self.rules.world.server(server.as_str()).is_some()
+    }
+
+    fn try_decide(
+        &self,
+        principal: &Principal,
+        ask: &Ask<'_>,
+        gaps: &Gaps<'_>,
+    ) -> Option<Result<Decision, Gap>> {
         let rules = &*self.rules;
         let server = rules.world.server(ask.server.as_str())?;
         let profile = self.profile(principal)?;
@@ -130,15 +165,18 @@ impl PolicySet {
         {
             let (target, tool) = (rules.targets.get(at)?, rules.world.tools.get(at)?);
             let plan = profile.plan(rules, &self.profiles, at, target)?;
+            if let Some(gap) = plan.lacks(rules, gaps) {
+                return Some(Err(gap));
+            }
             let arguments = Arguments::Json(arguments, &tool.input.record);
-            return Some(plan.decide(rules, &profile.caller, target, arguments, &ask.scene));
+            return Some(Ok(plan.decide(rules, &profile.caller, target, arguments, &ask.scene)));
         }
         if let What::Read { uri } = ask.what
             && rules.is_evasive(server, uri)
         {
             let errors =
                 vec!["the URI is not in normal form, so that rules on URIs cannot judge it".to_owned()];
-            return Some(Decision { errors, ..Decision::denied() });
+            return Some(Ok(Decision { errors, ..Decision::denied() }));
         }
         let (target, arguments) = self.target(server, ask);
         // What one resource's plan is, is another's, unless a rule names one of them.
@@ -155,7 +193,10 @@ impl PolicySet {
                 &fresh
             }
         };
-        Some(plan.decide(rules, &profile.caller, &target, arguments, &ask.scene))
+        if let Some(gap) = plan.lacks(rules, gaps) {
+            return Some(Err(gap));
+        }
+        Some(Ok(plan.decide(rules, &profile.caller, &target, arguments, &ask.scene)))
     }
 
     /// What a question is about, and the arguments with what is known of them.

@@ -9,9 +9,9 @@ use cedar_policy::{
     RestrictedExpression,
 };
 use proptest::prelude::*;
-use tollgate_mcp::{Limits, validate};
+use tollgate_mcp::{Limits, Span, validate};
 use tollgate_model::{Decision, Principal, Timestamp};
-use tollgate_policy::{Mode, PolicySet, Scene};
+use tollgate_policy::{Ask, Gaps, Mode, PolicySet, Scene, What};
 
 use crate::world::{NOON, call_in, ids, known, name, scene, sources, who};
 
@@ -406,6 +406,41 @@ proptest! {
             prop_assert!(is_shown || !decision.allowed, "hidden, and allowed: {} {}", tool, json);
             let is_hopeful = decision.allowed || decision.could_differ;
             prop_assert!(is_hopeful || !is_shown, "shown, and hopeless: {} {:?}", tool, decision);
+        }
+    }
+
+    #[test]
+    fn what_is_decided_again_without_some_arguments_is_what_was_decided(
+        written in prop::collection::vec(written(), 1..8),
+        calls in prop::collection::vec(
+            (caller(), prop::sample::select(TOOLS.to_vec()), arguments(), moment(), any::<u8>()), 1..12),
+        nothing_is_known in prop::bool::weighted(0.2),
+        is_source_known: bool,
+    ) {
+        let text: String = written.iter().enumerate().map(|(at, rule)| rule.text(at)).collect();
+        let Ok((set, _)) = PolicySet::compile(&sources(&text), &known(), None, Mode::Accepted) else {
+            return Ok(());
+        };
+        for (who, tool, arguments, scene, missing) in calls {
+            let decided = call_in(&set, &who, tool, &json(&arguments), &scene);
+            let mut kept = arguments.clone();
+            let mut parts = Vec::new();
+            for (at, (name, value)) in kept.iter_mut().enumerate() {
+                // What was null is never taken out.
+                if missing & (1 << at) != 0 && value.0 != "null" {
+                    *value = ("\"[redacted]\"", None);
+                    parts.push(vec![(*name).to_owned()]);
+                }
+            }
+            let kept = if nothing_is_known { "{}".to_owned() } else { json(&kept) };
+            let (server, native) = tool.split_once("__").unwrap();
+            let arguments = Some((kept.as_bytes(), Span::all(kept.as_bytes())));
+            let now = Scene { source: scene.source.filter(|_| is_source_known), ..scene };
+            let ask = Ask { server: &name(server), what: What::Call { native, arguments }, scene: now };
+            let gaps = Gaps { source: !is_source_known, arguments: nothing_is_known, parts: &parts };
+            if let Ok(again) = set.decide_again(&who, &ask, &gaps) {
+                prop_assert_eq!(again, decided);
+            }
         }
     }
 
