@@ -22,6 +22,7 @@ static NOT_RECORDED: AtomicU64 = AtomicU64::new(0);
 static ANSWERED: AtomicU64 = AtomicU64::new(0);
 static REFUSED: [AtomicU64; Code::ALL.len()] = [const { AtomicU64::new(0) }; Code::ALL.len()];
 static DECISIONS: [AtomicU64; Verdict::ALL.len()] = [const { AtomicU64::new(0) }; Verdict::ALL.len()];
+static SHADOWED: [AtomicU64; Shadow::ALL.len()] = [const { AtomicU64::new(0) }; Shadow::ALL.len()];
 static SESSIONS: AtomicI64 = AtomicI64::new(0);
 static CONNECTIONS: AtomicI64 = AtomicI64::new(0);
 static KEPT: [AtomicI64; Kept::ALL.len()] = [const { AtomicI64::new(0) }; Kept::ALL.len()];
@@ -78,6 +79,41 @@ pub fn not_recorded() {
 /// How much was served that could not be put on record.
 pub fn not_recorded_count() -> u64 {
     NOT_RECORDED.load(Ordering::Relaxed)
+}
+
+/// What policies that only look on would have said of what was decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shadow {
+    /// The same.
+    Agrees,
+    /// It may, which it may not.
+    Allows,
+    /// It may not, which it may.
+    Denies,
+    /// It may too, under other obligations.
+    Demands,
+    /// They were not asked: it would have taken too much.
+    LeftOut,
+}
+
+impl Shadow {
+    const ALL: [Self; 5] = [Self::Agrees, Self::Allows, Self::Denies, Self::Demands, Self::LeftOut];
+
+    /// As text, for logs and metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Agrees => "agrees",
+            Self::Allows => "allows",
+            Self::Denies => "denies",
+            Self::Demands => "demands",
+            Self::LeftOut => "left_out",
+        }
+    }
+}
+
+/// Counts one decision that others looked on.
+pub fn shadowed(verdict: Shadow) {
+    SHADOWED[verdict as usize].fetch_add(1, Ordering::Relaxed);
 }
 
 /// A legacy session with a client began.
@@ -215,6 +251,12 @@ pub fn write(metrics: &mut Metrics) {
         metrics.number(name, &[("verdict", verdict.label())], load(&DECISIONS[verdict as usize]));
     }
 
+    let name = "tollgate_policy_shadow_total";
+    metrics.family(name, "counter", "What policies that only look on would have said of what was decided.");
+    for verdict in Shadow::ALL {
+        metrics.number(name, &[("verdict", verdict.label())], load(&SHADOWED[verdict as usize]));
+    }
+
     let name = "tollgate_sessions";
     metrics.family(name, "gauge", "Legacy sessions that clients hold.");
     metrics.number(name, &[], SESSIONS.load(Ordering::Relaxed));
@@ -268,6 +310,9 @@ mod tests {
             assert_eq!(*what as usize, nth);
         }
         for (nth, verdict) in Verdict::ALL.iter().enumerate() {
+            assert_eq!(*verdict as usize, nth);
+        }
+        for (nth, verdict) in Shadow::ALL.iter().enumerate() {
             assert_eq!(*verdict as usize, nth);
         }
     }

@@ -349,6 +349,46 @@ impl Denied<'_> {
     }
 }
 
+/// Policies that only look on would have decided otherwise. Not every time is told.
+#[derive(Debug)]
+pub struct ShadowDiffers<'a> {
+    /// Who wanted it.
+    pub who: &'a Principal,
+    /// At which endpoint; empty for the merged one.
+    pub endpoint: &'a str,
+    /// Of which server.
+    pub server: &'a ServerId,
+    /// What it is: `tool`, `resource` or `prompt`.
+    pub kind: &'static str,
+    /// The server's own name or URI of it.
+    pub native: &'a str,
+    /// What was decided.
+    pub live: &'a Decision,
+    /// What they would have decided.
+    pub shadow: &'a Decision,
+    /// How the two differ.
+    pub verdict: counters::Shadow,
+}
+
+impl ShadowDiffers<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        let ids = |decision: &Decision| {
+            decision.policies.iter().map(|policy| &*policy.id).collect::<Vec<_>>().join(", ")
+        };
+        let (live, shadow) = (ids(self.live), ids(self.shadow));
+        let (policies, shadow_policies) = (Clean(&live), Clean(&shadow));
+        let (tenant, principal) = (Clean(self.who.tenant.as_str()), Clean(self.who.id.as_str()));
+        let agent = Clean(self.who.agent.as_deref().unwrap_or_default());
+        let (server, kind, native) = (self.server.label(), self.kind, Clean(self.native));
+        let (endpoint, verdict) = (self.endpoint, self.verdict.label());
+        info!(
+            verdict, %tenant, %principal, %agent, endpoint, %server, kind, %native, %policies, %shadow_policies,
+            "the shadow policies would have decided otherwise"
+        );
+    }
+}
+
 /// A request did not prove who calls.
 #[derive(Debug)]
 pub struct CallerRefused<'a> {

@@ -132,9 +132,11 @@ async fn compile(
         }
     }
     let of = |tenant: &TenantId| (tenant.clone(), config.policies.of(tenant));
+    let shadow_of = |tenant: &TenantId| Some((tenant.clone(), config.policies.shadow_of(tenant)?));
     let settings = PolicySettings {
         tenants: config.tenants.iter().map(|tenant| of(&tenant.id)).collect(),
         environment: config.environment.clone(),
+        shadow: config.tenants.iter().filter_map(|tenant| shadow_of(&tenant.id)).collect(),
     };
     let mode = move |tenant: &TenantId| if accepted.contains(tenant) { Mode::Accepted } else { Mode::New };
     gateway.compile(settings, setup, mode).await

@@ -1,6 +1,6 @@
 //! Making policy sets of texts, off the hot path, and taking them over all at once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tollgate_model::TenantId;
 use tollgate_policy::{Finding, Level, Mode, PolicySet, Sources};
 use tollgate_telemetry::events::PolicyFinding;
 
-use super::{Definitions, Rules, upkeep};
+use super::{Definitions, Rules, Sets, upkeep};
 use crate::gateway::{Gateway, Inner};
 use crate::setup::{Setup, TenantSetup};
 
@@ -27,6 +27,8 @@ pub struct PolicySettings {
     pub tenants: BTreeMap<TenantId, Sources>,
     /// What `context.env.environment` says.
     pub environment: Option<Arc<str>>,
+    /// Policies that only look on, of tenants that have such. Whatever is wrong with them, those that decide do.
+    pub shadow: BTreeMap<TenantId, Sources>,
 }
 
 /// What sets are made of, beside what is known of tools.
@@ -47,7 +49,8 @@ impl About {
 #[derive(Debug)]
 pub struct CompiledPolicies {
     about: Arc<About>,
-    sets: HashMap<TenantId, Arc<PolicySet>>,
+    sets: Sets,
+    shadow: Sets,
     findings: Vec<(TenantId, Finding)>,
     /// How often what policies are written about had changed by then.
     as_of: u64,
@@ -70,20 +73,22 @@ impl CompiledPolicies {
     }
 }
 
-/// Compiles all tenants' policies, on a thread where it may take long. An error of one is an error of all.
+/// Compiles all tenants' policies, on a thread where it may take long. An error of one is an error of all. `is_new`: the
+/// texts have just been read.
 pub(crate) async fn compile(
     about: Arc<About>,
     known: Vec<Known>,
     as_of: u64,
+    is_new: bool,
     mode: impl Fn(&TenantId) -> Mode + Send + 'static,
 ) -> Result<CompiledPolicies, Vec<(TenantId, Finding)>> {
     let compiling = move || {
-        let (mut sets, mut findings, mut failed) = (HashMap::new(), Vec::new(), false);
-        for known in known {
+        let (mut sets, mut findings, mut failed) = (Sets::new(), Vec::new(), false);
+        for known in &known {
             let tenant = known.tenant.clone();
             let Some(sources) = about.settings.tenants.get(&tenant) else { continue };
             let environment = about.settings.environment.as_deref();
-            let found = match PolicySet::compile(sources, &known, environment, mode(&tenant)) {
+            let found = match PolicySet::compile(sources, known, environment, mode(&tenant)) {
                 Ok((set, found)) => {
                     sets.insert(tenant.clone(), Arc::new(set));
                     found
@@ -95,9 +100,52 @@ pub(crate) async fn compile(
             };
             findings.extend(found.into_iter().map(|finding| (tenant.clone(), finding)));
         }
-        if failed { Err(findings) } else { Ok(CompiledPolicies { about, sets, findings, as_of }) }
+        if failed {
+            return Err(findings);
+        }
+        let (shadow, about) = compile_shadow(about, &known, &mut findings, is_new);
+        Ok(CompiledPolicies { about, sets, shadow, findings, as_of })
     };
     tokio::task::spawn_blocking(compiling).await.unwrap_or_else(|_| Err(Vec::new()))
+}
+
+/// Compiles the policies that only look on. What is wrong with them is a warning, and those that cannot be used are left
+/// out until they are read again.
+fn compile_shadow(
+    about: Arc<About>,
+    known: &[Known],
+    findings: &mut Vec<(TenantId, Finding)>,
+    is_new: bool,
+) -> (Sets, Arc<About>) {
+    let mode = if is_new { Mode::New } else { Mode::Accepted };
+    let (mut sets, mut unusable) = (Sets::new(), Vec::new());
+    for known in known {
+        let tenant = &known.tenant;
+        let Some(sources) = about.settings.shadow.get(tenant) else { continue };
+        let found = match PolicySet::compile(sources, known, about.settings.environment.as_deref(), mode) {
+            Ok((set, found)) => {
+                sets.insert(tenant.clone(), Arc::new(set));
+                found
+            }
+            Err(found) => {
+                unusable.push(tenant.clone());
+                found
+            }
+        };
+        let is_unusable = unusable.last() == Some(tenant);
+        findings.extend(found.into_iter().map(|mut finding| {
+            let effect = if is_unusable { "; the shadow policies are not used" } else { "" };
+            finding.message = format!("in the shadow policies: {}{effect}", finding.message);
+            finding.level = Level::Warning;
+            (tenant.clone(), finding)
+        }));
+    }
+    if unusable.is_empty() {
+        return (sets, about);
+    }
+    let mut settings = about.settings.clone();
+    settings.shadow.retain(|tenant, _| !unusable.contains(tenant));
+    (sets, Arc::new(About { settings, setup: about.setup.clone() }))
 }
 
 impl Gateway {
@@ -106,7 +154,7 @@ impl Gateway {
     pub fn await_policies(&self) {
         let policing = self.policing();
         if !policing.is_on() {
-            policing.rules.store(Arc::new(Rules::Sets(HashMap::new())));
+            policing.rules.store(Arc::new(Rules::Sets { live: Sets::new(), shadow: Sets::new() }));
         }
     }
 
@@ -123,7 +171,7 @@ impl Gateway {
     ) -> Result<CompiledPolicies, Vec<(TenantId, Finding)>> {
         let about = Arc::new(About { settings, setup: setup.clone() });
         let as_of = self.policing().definitions().count();
-        compile(Arc::clone(&about), about.known(self.policing().definitions()), as_of, mode).await
+        compile(Arc::clone(&about), about.known(self.policing().definitions()), as_of, true, mode).await
     }
 
     /// Has these policies decide from now on. What is under way has been decided on. Clients that see something else by
@@ -133,15 +181,15 @@ impl Gateway {
         let mut current = policing.lock();
         let as_of = compiled.as_of;
         *current = Some(compiled.about);
-        self.take_over(compiled.sets);
+        self.take_over(compiled.sets, compiled.shadow);
         drop(current);
         if policing.definitions().count() != as_of {
             policing.definitions().touch();
         }
     }
 
-    fn take_over(&self, sets: HashMap<TenantId, Arc<PolicySet>>) {
-        self.policing().rules.store(Arc::new(Rules::Sets(sets)));
+    fn take_over(&self, live: Sets, shadow: Sets) {
+        self.policing().rules.store(Arc::new(Rules::Sets { live, shadow }));
         // What they say of names was seen under other policies.
         self.uri_indexes().clear();
         self.tool_indexes().clear();
@@ -165,14 +213,14 @@ pub(crate) async fn follow(gateway: Weak<Inner>) {
         };
         let began = Instant::now();
         let known = about.known(gateway.policing().definitions());
-        let compiled = compile(Arc::clone(&about), known, as_of, |_| Mode::Accepted).await;
+        let compiled = compile(Arc::clone(&about), known, as_of, false, |_| Mode::Accepted).await;
         match compiled {
             Ok(compiled) => {
                 let current = gateway.policing().lock();
                 // A newer text is not replaced by an older one.
                 if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &about)) {
                     report(&compiled.findings, &mut reported);
-                    gateway.take_over(compiled.sets);
+                    gateway.take_over(compiled.sets, compiled.shadow);
                 }
             }
             // The sets before it go on deciding.

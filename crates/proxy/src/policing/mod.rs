@@ -5,6 +5,7 @@
 
 mod compile;
 mod definitions;
+mod shadow;
 mod upkeep;
 mod views;
 
@@ -19,6 +20,7 @@ use tollgate_policy::PolicySet;
 pub(crate) use compile::{About, follow};
 pub use compile::{CompiledPolicies, PolicySettings};
 pub(crate) use definitions::Definitions;
+pub(crate) use shadow::{Looker, Question};
 pub(crate) use upkeep::{Changed, Upkeep, run};
 use views::Telling;
 pub(crate) use views::{Digest, differing, sees};
@@ -30,15 +32,31 @@ pub(crate) enum Rules {
     #[default]
     BuiltIn,
     /// Each tenant's own. A tenant without any may do nothing.
-    Sets(HashMap<TenantId, Arc<PolicySet>>),
+    Sets {
+        /// Those that decide.
+        live: Sets,
+        /// Those that only look on.
+        shadow: Sets,
+    },
 }
+
+/// The policies of tenants.
+pub(crate) type Sets = HashMap<TenantId, Arc<PolicySet>>;
 
 impl Rules {
     /// The tenants' policies; none where the built-in one holds.
-    pub(crate) fn sets(&self) -> Option<&HashMap<TenantId, Arc<PolicySet>>> {
+    pub(crate) fn sets(&self) -> Option<&Sets> {
         match self {
             Self::BuiltIn => None,
-            Self::Sets(sets) => Some(sets),
+            Self::Sets { live, .. } => Some(live),
+        }
+    }
+
+    /// The policies that only look on at what is decided on a tenant's callers.
+    pub(crate) fn shadow(&self, tenant: &TenantId) -> Option<&Arc<PolicySet>> {
+        match self {
+            Self::BuiltIn => None,
+            Self::Sets { shadow, .. } => shadow.get(tenant),
         }
     }
 }
@@ -53,6 +71,7 @@ pub(crate) struct Policing {
     telling: Telling,
     /// What the rules were made of.
     about: Mutex<Option<Arc<About>>>,
+    budget: shadow::Budget,
 }
 
 impl Default for Policing {
@@ -64,6 +83,7 @@ impl Default for Policing {
             swaps: watch::Sender::new(()),
             telling: Telling::default(),
             about: Mutex::default(),
+            budget: shadow::Budget::default(),
         }
     }
 }

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use tollgate_catalog::{Endpoint, ListKind, Pick, Shape, UriPick};
 use tollgate_mcp::{Span, methods};
 use tollgate_model::{
@@ -23,22 +24,47 @@ use super::{Identified, Resolved, resolve, scopes};
 use crate::bridge;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
-use crate::policing::Rules;
+use crate::policing::{Looker, Question, Rules};
 
 /// Policy has allowed this request. Only this module makes one.
 pub(crate) struct Permit {
     judged: Arc<Judged>,
+    shadow: Option<Arc<Question>>,
 }
 
 impl Permit {
     fn new(judged: Judged) -> Self {
-        Self { judged: Arc::new(judged) }
+        Self { judged: Arc::new(judged), shadow: None }
+    }
+
+    /// The same, for policies that only look on. They are asked beside the request.
+    fn watched(
+        self,
+        gateway: &Gateway,
+        set: &Arc<PolicySet>,
+        inbound: &Inbound,
+        about: (&ServerId, What<'_>),
+        message: &Bytes,
+    ) -> Self {
+        let whose = (&inbound.caller, inbound.endpoint.name());
+        let question = Question::new(gateway.shared_policing(), set, whose, about, message, &self.judged);
+        let asked = Arc::clone(&question);
+        gateway.spawn(async move {
+            asked.answer();
+        });
+        Self { shadow: Some(question), ..self }
     }
 
     /// What policy said, for the record. It holds how much is to be recorded, if a policy says so.
     #[allow(dead_code, reason = "carried on for the ledger")]
     pub(crate) fn judged(&self) -> &Arc<Judged> {
         &self.judged
+    }
+
+    /// What policies that only look on would have said can be asked here, once it is no matter how long that takes.
+    #[allow(dead_code, reason = "carried on for the ledger")]
+    pub(crate) fn shadow(&self) -> Option<&Arc<Question>> {
+        self.shadow.as_ref()
     }
 }
 
@@ -94,7 +120,7 @@ pub(crate) fn decide(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved) 
         return built_in(&inbound.caller).map_err(|refusal| refusal.of(resolved.server().name()));
     };
     let permit = match sets.get(inbound.caller.tenant()) {
-        Some(set) => by_set(gateway, set, inbound, resolved)?,
+        Some(set) => by_set(gateway, (set, rules.shadow(inbound.caller.tenant())), inbound, resolved)?,
         None => return Err(unknown(inbound, resolved).judged(hidden(None))),
     };
     let is_call = inbound.message.method() == methods::TOOLS_CALL;
@@ -227,28 +253,34 @@ fn scene<'a>(caller: &Caller, endpoint: Option<&'a EndpointName>) -> Scene<'a> {
 
 fn by_set(
     gateway: &Gateway,
-    set: &Arc<PolicySet>,
+    (set, shadow): (&Arc<PolicySet>, Option<&Arc<PolicySet>>),
     inbound: &Inbound,
     resolved: &Resolved,
 ) -> Result<Permit, Refusal> {
     let started = Instant::now();
     let (caller, server) = (&inbound.caller, resolved.server().name());
     let scene = scene(caller, inbound.endpoint.name());
-    let joined;
+    let (joined, message);
     let what = match &resolved.target().key {
-        Some(("uri", uri)) => What::Read { uri },
+        Some(("uri", uri)) => {
+            message = inbound.message.bytes();
+            What::Read { uri }
+        }
         Some(("name", native)) if inbound.message.method() == methods::TOOLS_CALL => {
             let pinned = &resolved.target().pinned;
             let arguments = if pinned.is_empty() {
+                message = inbound.message.bytes();
                 arguments_of(inbound)
             } else {
                 joined = bridge::with_pinned(&inbound.message, pinned);
+                message = &joined;
                 Some((&*joined, Span::all(&joined)))
             };
             What::Call { native, arguments }
         }
         Some(("name", native)) => {
             let is_get = inbound.message.method() == methods::PROMPTS_GET;
+            message = inbound.message.bytes();
             What::Get { native, arguments: if is_get { arguments_of(inbound) } else { None } }
         }
         // About a server, or a task of it, as a whole.
@@ -264,11 +296,14 @@ fn by_set(
             };
         }
     };
-    let mut judged = Judged::new(
-        set.decide(&caller.who, &Ask { server, what, scene }),
-        Some(set.digest().clone()),
-        scene.now,
-    );
+    let ask = Ask { server, what, scene };
+    let mut judged = Judged::new(set.decide(&caller.who, &ask), Some(Arc::clone(set.digest())), scene.now);
+    let looker = shadow.map(|set| Looker {
+        policing: gateway.policing(),
+        set,
+        caller,
+        server: resolved.server().id(),
+    });
     if let What::Call { native, .. } = what
         && !gateway.policing().definitions().has(resolved.server().id(), native)
     {
@@ -276,12 +311,20 @@ fn by_set(
         let errors = vec!["no list of its server has shown such a tool".to_owned()];
         judged.decision = Decision { errors, ..Decision::denied() };
         judged.is_hidden = true;
+        if let Some(looker) = looker {
+            looker.wait(&ask);
+        }
         return Err(refuse(inbound, resolved, judged, what, started));
     }
     if judged.decision.allowed && judged.decision.obligations.are_none() {
         counters::decided(Verdict::Allowed);
-        return Ok(Permit::new(judged));
+        let permit = Permit::new(judged);
+        return Ok(match shadow {
+            None => permit,
+            Some(set) => permit.watched(gateway, set, inbound, (resolved.server().id(), what), message),
+        });
     }
+    judged.shadow = looker.and_then(|looker| looker.look(&ask, &judged));
     let visible = set.visible(&caller.who, server, &scene);
     judged.is_hidden = !judged.decision.allowed
         && match what {

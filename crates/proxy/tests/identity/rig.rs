@@ -91,7 +91,8 @@ impl Rig {
         let gateway = Gateway::new(setup.clone()).unwrap();
         let source = Source { path: Arc::from("open.cedar"), text: Arc::from(OPEN) };
         let sources = Sources { tenant: vec![source], ..Sources::default() };
-        let policies = PolicySettings { tenants: [(TenantId::default(), sources)].into(), environment: None };
+        let policies =
+            PolicySettings { tenants: [(TenantId::default(), sources)].into(), ..PolicySettings::default() };
         let compiled = gateway.compile(policies, &setup, |_| Mode::New).await.unwrap();
         gateway.enforce(compiled);
         let rig = Self { gateway, store, follower, settings, servers };

@@ -55,7 +55,7 @@ pub(crate) fn toolset(server: &str, native: &str, rename: &str) -> ToolsetSettin
 pub(crate) fn settings(text: &str) -> PolicySettings {
     let source = Source { path: Arc::from("test.cedar"), text: Arc::from(text) };
     let sources = Sources { tenant: vec![source], ..Sources::default() };
-    PolicySettings { tenants: BTreeMap::from([(TenantId::default(), sources)]), environment: None }
+    PolicySettings { tenants: BTreeMap::from([(TenantId::default(), sources)]), ..PolicySettings::default() }
 }
 
 impl World {

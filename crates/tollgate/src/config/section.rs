@@ -26,7 +26,7 @@ pub(super) use self::identity::{
     IssuerSection, KeySection,
 };
 pub(super) use self::ledger::{DurabilitySection, LedgerSection, RecordLevelSection, WhenUnwritableSection};
-pub(super) use self::policy::PolicySection;
+pub(super) use self::policy::{PolicySection, ShadowSection};
 pub(super) use self::store::{StoreSection, WhenStaleSection};
 pub(super) use self::telemetry::{OtlpSection, ProtocolSection, TelemetrySection};
 pub(super) use self::tenants::{TenantSection, ToolFactsSection};

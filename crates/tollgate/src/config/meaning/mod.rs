@@ -145,7 +145,7 @@ impl Meaning<'_> {
         let tls = section.tls.as_ref().and_then(|tls| self.tls(tls, &root.key("tls")));
         let admin_tls = section.admin_tls.as_ref().and_then(|tls| self.tls(tls, &root.key("admin_tls")));
         let mut proxy = self.proxy(section, root);
-        let Served { servers, facts, tenants, policies, unwritable, names_a_server } =
+        let Served { servers, facts, tenants, policies, shadow, unwritable, names_a_server } =
             self.served(section, root);
         proxy.unwritable = Unwritable { otherwise: proxy.unwritable.otherwise, ..unwritable };
         let ids: Vec<TenantId> = tenants.iter().map(|tenant| tenant.id.clone()).collect();
@@ -181,7 +181,7 @@ impl Meaning<'_> {
             exports,
             telemetry: self.telemetry(section.telemetry.as_ref(), &root.key("telemetry")),
             environment: section.environment.as_deref().map(Arc::from),
-            policies: self.policies(section.policy.as_ref(), policies, ids, &root.key("policy")),
+            policies: self.policies(section.policy.as_ref(), (policies, shadow), ids, &root.key("policy")),
             files: Vec::new(),
             warnings: Vec::new(),
         };

@@ -11,7 +11,7 @@ use tollgate_policy::{Source, Sources};
 use super::Meaning;
 use crate::config::forms::Items;
 use crate::config::node::Place;
-use crate::config::section::PolicySection;
+use crate::config::section::{PolicySection, ShadowSection};
 
 /// How a file of policies ends.
 const ENDING: &str = "cedar";
@@ -29,6 +29,8 @@ pub struct Policies {
     pub are_configured: bool,
     /// Each tenant's own policies. A tenant that is not here has none.
     pub tenants: BTreeMap<TenantId, Vec<Source>>,
+    /// Policies that only look on, of tenants that have such.
+    pub shadow: BTreeMap<TenantId, Vec<Source>>,
     /// The operator's forbids, which hold for every tenant.
     pub operator: Vec<Source>,
     /// Every tenant of the configuration: there are no callers of others, so that a rule which names one is mistaken.
@@ -38,11 +40,17 @@ pub struct Policies {
 impl Policies {
     /// All that applies to the callers of a tenant.
     pub fn of(&self, tenant: &TenantId) -> Sources {
-        Sources {
-            tenant: self.tenants.get(tenant).cloned().unwrap_or_default(),
-            operator: self.operator.clone(),
-            tenants: self.all_tenants.clone(),
-        }
+        self.with(self.tenants.get(tenant).cloned().unwrap_or_default())
+    }
+
+    /// All that would apply to them under the policies that only look on; none if there are no such.
+    pub fn shadow_of(&self, tenant: &TenantId) -> Option<Sources> {
+        self.shadow.get(tenant).map(|own| self.with(own.clone()))
+    }
+
+    /// All that applies to the callers of a tenant whose own policies these are.
+    pub fn with(&self, own: Vec<Source>) -> Sources {
+        Sources { tenant: own, operator: self.operator.clone(), tenants: self.all_tenants.clone() }
     }
 }
 
@@ -51,23 +59,57 @@ impl Meaning<'_> {
     pub(super) fn policies(
         &mut self,
         section: Option<&PolicySection>,
-        others: BTreeMap<TenantId, Vec<Source>>,
+        (others, shadow): (BTreeMap<TenantId, Vec<Source>>, BTreeMap<TenantId, Vec<Source>>),
         all_tenants: Vec<TenantId>,
         place: &Place<'_>,
     ) -> Policies {
         let are_configured = !others.is_empty();
-        let mut policies = Policies { are_configured, tenants: others, operator: Vec::new(), all_tenants };
+        let mut policies =
+            Policies { are_configured, tenants: others, shadow, operator: Vec::new(), all_tenants };
         if let Some(section) = section {
             policies.are_configured = true;
             let own = self.policy_files(section.files.as_ref(), &place.key("files"));
             policies.tenants.insert(TenantId::default(), own);
             policies.operator = self.policy_files(section.operator.as_ref(), &place.key("operator"));
+            let shadow = self.shadow_files(section.shadow.as_ref(), &place.key("shadow"));
+            policies.shadow.extend(shadow.map(|shadow| (TenantId::default(), shadow)));
         }
         policies
     }
 
+    /// The policies that only look on. None where there are none, or where they cannot all be read: that is no reason not to
+    /// serve.
+    pub(super) fn shadow_files(
+        &mut self,
+        section: Option<&ShadowSection>,
+        place: &Place<'_>,
+    ) -> Option<Vec<Source>> {
+        let place = place.key("files");
+        let (sources, wrong) = self.read_policies(section?.files.as_ref(), &place);
+        let is_whole = wrong.is_empty();
+        for (index, reason) in wrong {
+            let message = format!("{reason}; the shadow policies are not used");
+            self.problems.warning(&place.item(index), message, None);
+        }
+        (is_whole && !sources.is_empty()).then_some(sources)
+    }
+
     /// The files that a list names, in its order; those of a folder in the order of their names.
     pub(super) fn policy_files(&mut self, list: Option<&Items<String>>, place: &Place<'_>) -> Vec<Source> {
+        let (sources, wrong) = self.read_policies(list, place);
+        for (index, reason) in wrong {
+            self.problems.error(&place.item(index), reason);
+        }
+        sources
+    }
+
+    /// The files that a list names, and what is wrong with which item of it.
+    fn read_policies(
+        &mut self,
+        list: Option<&Items<String>>,
+        place: &Place<'_>,
+    ) -> (Vec<Source>, Vec<(usize, String)>) {
+        let mut wrong = Vec::new();
         let mut sources: Vec<Source> = Vec::new();
         for (index, written) in Items::iter(list) {
             let place = place.item(index);
@@ -89,16 +131,16 @@ impl Meaning<'_> {
                     let news: Vec<Source> = news.collect();
                     sources.extend(news);
                 }
-                Err(reason) => self.problems.error(&place, reason),
+                Err(reason) => wrong.push((index, reason)),
             }
             let bytes: usize = sources.iter().map(|source| source.text.len()).sum();
             if sources.len() > FILES_MAX || bytes > BYTES_MAX {
                 let message = format!("more than {FILES_MAX} files, or {BYTES_MAX} bytes, of policies");
-                self.problems.error(&place, message);
+                wrong.push((index, message));
                 break;
             }
         }
-        sources
+        (sources, wrong)
     }
 
     /// What ends in `.cedar` in a folder and those below it. Hidden ones are left out: they are an editor's, or Kubernetes'

@@ -33,6 +33,8 @@ pub(super) struct Served {
     pub(super) tenants: Vec<TenantSettings>,
     /// The policies of the others.
     pub(super) policies: BTreeMap<TenantId, Vec<Source>>,
+    /// Those of them that only look on.
+    pub(super) shadow: BTreeMap<TenantId, Vec<Source>>,
     /// What is said of servers and toolsets for when the ledger cannot be written.
     pub(super) unwritable: Unwritable,
     /// Whether any server is named, be it left out.
@@ -65,6 +67,8 @@ impl Meaning<'_> {
             if let Some(policy) = &section.policy {
                 let own = self.policy_files(policy.files.as_ref(), &place.key("policy").key("files"));
                 served.policies.insert(id.clone(), own);
+                let shadow = self.shadow_files(policy.shadow.as_ref(), &place.key("policy").key("shadow"));
+                served.shadow.extend(shadow.map(|shadow| (id.clone(), shadow)));
             }
             served.tenants.push(TenantSettings { id, toolsets });
         }

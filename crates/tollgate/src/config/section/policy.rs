@@ -17,4 +17,18 @@ pub(in crate::config) struct PolicySection {
     pub(in crate::config) files: Option<Items<String>>,
     /// The operator's own: forbids that hold for the callers of every tenant. Files and folders, as `files`.
     pub(in crate::config) operator: Option<Items<String>>,
+    /// Policies that only look on, to be tried on live calls before they decide.
+    pub(in crate::config) shadow: Option<ShadowSection>,
+}
+
+/// Policies that would take the place of `files`. They are checked and decide as those do, and nothing acts on what they
+/// say: where it is something else than what was decided, that is counted, logged and put on record. Whatever is wrong with
+/// them, the gateway serves.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-order" = keys::<ShadowSection>()))]
+#[schemars(rename = "ShadowPolicy")]
+pub(in crate::config) struct ShadowSection {
+    /// Files, and folders of which every `*.cedar` file is taken. `policy.operator` holds beside them.
+    pub(in crate::config) files: Option<Items<String>>,
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{ServerSection, ToolsetSection};
+use super::{ServerSection, ShadowSection, ToolsetSection};
 use crate::config::forms::{Items, Keyed, keys};
 
 /// What one tenant has. Beside it its callers see the servers that are `shared`.
@@ -29,6 +29,8 @@ pub(in crate::config) struct TenantSection {
 pub(in crate::config) struct TenantPolicySection {
     /// Files, and folders of which every `*.cedar` file is taken, as in `policy.files`.
     pub(in crate::config) files: Option<Items<String>>,
+    /// Policies that only look on, as in `policy.shadow`.
+    pub(in crate::config) shadow: Option<ShadowSection>,
 }
 
 /// What an operator says of one tool.
