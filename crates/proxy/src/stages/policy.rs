@@ -56,13 +56,11 @@ impl Permit {
     }
 
     /// What policy said, for the record. It holds how much is to be recorded, if a policy says so.
-    #[allow(dead_code, reason = "carried on for the ledger")]
     pub(crate) fn judged(&self) -> &Arc<Judged> {
         &self.judged
     }
 
     /// What policies that only look on would have said can be asked here, once it is no matter how long that takes.
-    #[allow(dead_code, reason = "carried on for the ledger")]
     pub(crate) fn shadow(&self) -> Option<&Arc<Question>> {
         self.shadow.as_ref()
     }

@@ -105,9 +105,20 @@ impl World {
 
     /// Has another text decide, if it is good.
     pub(crate) async fn enforce(&self, policy: &str) -> Result<(), Vec<(TenantId, Finding)>> {
-        let compiled = self.gateway.compile(settings(policy), &self.setup, |_| Mode::New).await?;
+        self.enforce_all(settings(policy)).await.map(drop)
+    }
+
+    /// Has these texts decide, with one that only looks on. Gives back what is said of them.
+    pub(crate) async fn enforce_with_shadow(&self, policy: &str, shadow: &str) -> Vec<Finding> {
+        let shadow = settings(shadow).tenants;
+        self.enforce_all(PolicySettings { shadow, ..settings(policy) }).await.unwrap()
+    }
+
+    async fn enforce_all(&self, settings: PolicySettings) -> Result<Vec<Finding>, Vec<(TenantId, Finding)>> {
+        let compiled = self.gateway.compile(settings, &self.setup, |_| Mode::New).await?;
+        let findings = compiled.findings().map(|(_, finding)| finding.clone()).collect();
         self.gateway.enforce(compiled);
-        Ok(())
+        Ok(findings)
     }
 
     pub(crate) fn modern(&self, agent: &str, path: &str) -> Client {

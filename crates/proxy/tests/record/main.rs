@@ -12,6 +12,7 @@ mod refusals;
 #[path = "../policy/rig.rs"]
 #[allow(dead_code, reason = "shared with the tests of policies")]
 mod rig;
+mod shadow;
 #[path = "../policy/shop.rs"]
 #[allow(dead_code, reason = "shared with the tests of policies")]
 mod shop;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use bytes::Bytes;
-use tollgate_ledger::{CallId, Content, Draft, Entry, Kind, Latency, Outcome, Sizes, Unrecorded};
+use tollgate_ledger::{CallId, Content, Decided, Draft, Entry, Kind, Latency, Outcome, Sizes, Unrecorded};
 use tollgate_mcp::{Message, methods};
 use tollgate_model::{Era, Judged, RecordLevel, Refusal, ServerId, Timestamp};
 use tollgate_telemetry::counters;
@@ -17,6 +17,7 @@ use super::{Effect, OnRecord, entry, others};
 use crate::bridge;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
+use crate::policing::Question;
 use crate::refuse;
 use crate::reply::Reply;
 use crate::stages::Resolved;
@@ -52,6 +53,8 @@ pub(super) struct Facts {
     pub(super) judged: Option<Arc<Judged>>,
     /// By what kind of credential it goes out.
     credential: Option<&'static str>,
+    /// What policies that only look on would have said of it can be asked here.
+    shadow: Option<Arc<Question>>,
     sent_bytes: usize,
     latency: Latency,
     /// When the last lap ended.
@@ -109,6 +112,7 @@ impl CallRecord {
             arguments: None,
             judged: None,
             credential: None,
+            shadow: None,
             sent_bytes: 0,
             latency: Latency::default(),
             lap: began,
@@ -292,6 +296,7 @@ pub(super) fn write_intent(
     let facts = &mut *guard;
     if let Some(permit) = effect.permit {
         facts.judged = Some(Arc::clone(permit.judged()));
+        facts.shadow = permit.shadow().map(Arc::clone);
     }
     facts.sent_bytes = 0;
     let (arguments, _) = levels(gateway, facts.judged.as_deref());
@@ -365,7 +370,7 @@ fn write_outcome(
 fn outcome<'a>(
     gateway: &Gateway,
     inbound: &Inbound,
-    facts: &Facts,
+    facts: &'a Facts,
     came_to: Option<CameTo>,
     refusal: Option<&'a Refusal>,
 ) -> (Entry<'a>, Option<Content>) {
@@ -384,6 +389,11 @@ fn outcome<'a>(
         // Whoever answers without a word of the server's has answered for it.
         None if entry.outcome.is_none() => entry.outcome = Some(Outcome::Ok),
         None => {}
+    }
+    let shadow = facts.shadow.as_deref().and_then(Question::answer);
+    if let (Some(shadow), Some(judged), None) = (shadow, &facts.judged, &entry.decision) {
+        let shadow = Some(Box::new(shadow.into()));
+        entry.decision = Some(Decided { shadow, ..(&**judged).into() });
     }
     entry.sizes = Some(Sizes {
         sent_bytes: facts.sent_bytes as u64,
