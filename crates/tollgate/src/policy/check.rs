@@ -10,7 +10,7 @@ use crate::config::{Problem, Severity};
 use crate::exit::{Exit, Failure};
 use crate::out::{Printer, To, safe};
 
-/// Compiles the policies of every tenant, and tells everything that is found.
+/// Compiles the policies of every tenant, also those that only look on, and tells everything that is found.
 pub(crate) async fn run(command: &PolicyCheck) -> Result<(), Failure> {
     let setting = Setting::open(&command.basis).await?;
     setting.need_policies()?;
@@ -26,6 +26,13 @@ pub(crate) async fn run(command: &PolicyCheck) -> Result<(), Failure> {
             }
             Err(problems) => problems,
         };
+        let shadow = tenant.shadow.clone().map(|shadow| tenant.under(shadow));
+        let shadow =
+            shadow.map(|tenant| match setting.compile(&tenant, setting.environment.as_deref(), Mode::New) {
+                Ok(compiled) => compiled.findings,
+                Err(problems) => problems,
+            });
+        let found = found.into_iter().chain(shadow.into_iter().flatten());
         // What is wrong with the operator's file is wrong for every tenant, and told once.
         for problem in found {
             if !problems.contains(&problem) {

@@ -36,6 +36,15 @@ pub(crate) struct Tenant {
     pub(crate) id: TenantId,
     pub(crate) known: Known,
     pub(crate) sources: Sources,
+    /// Its policies that only look on.
+    pub(crate) shadow: Option<Sources>,
+}
+
+impl Tenant {
+    /// The tenant as it would be under other policies.
+    pub(crate) fn under(&self, sources: Sources) -> Self {
+        Self { id: self.id.clone(), known: self.known.clone(), sources, shadow: None }
+    }
 }
 
 /// The policies of a tenant, ready to decide, and what was found of them.
@@ -66,6 +75,7 @@ impl Setting {
             id: tenant.id.clone(),
             known: setup.known(tenant, |server| catalog.tools(server)),
             sources: config.policies.of(&tenant.id),
+            shadow: config.policies.shadow_of(&tenant.id),
         });
         Self {
             file: config.file.clone(),
