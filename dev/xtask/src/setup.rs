@@ -12,13 +12,14 @@ use std::process::{Command, Stdio};
 use crate::steps::say;
 
 /// Programs that only the system can provide: what is called, and the Debian packages that bring it.
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("git", "git"),
     ("nginx", "nginx-light"),
     ("node", "nodejs"),
     ("npm", "npm"),
     ("postgres", "postgresql"),
     ("python3", "python3 python3-venv"),
+    ("rsyslogd", "rsyslog rsyslog-gnutls"),
 ];
 
 /// Installs everything that is missing.
@@ -44,6 +45,9 @@ fn programs() -> Result<(), String> {
     if exists("python3") && !venv.is_ok_and(|status| status.success()) {
         missing.push("python3-venv");
     }
+    if exists("rsyslogd") && !rsyslog_speaks_tls() {
+        missing.push("rsyslog-gnutls");
+    }
     if missing.is_empty() {
         return Ok(());
     }
@@ -57,6 +61,14 @@ fn programs() -> Result<(), String> {
     }
     say(&format!("=== installing {packages}"));
     run(Command::new("sh").args(["-c", &by_hand]).env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+/// Whether the module by which rsyslogd speaks TLS is there: its folder is named after the machine.
+fn rsyslog_speaks_tls() -> bool {
+    let machines = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+    let mut folders = machines.map(|machine| machine.path().join("rsyslog"));
+    folders.any(|folder| folder.join("lmnsd_gtls.so").is_file())
+        || Path::new("/usr/lib/rsyslog/lmnsd_gtls.so").is_file()
 }
 
 /// Whether a program is on the path, or where only root usually looks.

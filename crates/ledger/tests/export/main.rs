@@ -4,5 +4,6 @@
 
 mod files;
 mod rig;
+mod rsyslog;
 mod syslog;
 mod webhooks;
