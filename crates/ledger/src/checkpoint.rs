@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::line::Hash;
-use crate::{Entry, Kind, Position, PublicKey};
+use crate::{CallId, Entry, Kind, Position, PublicKey};
 
 /// The version of the format of segments.
 pub const FORMAT: u32 = 1;
@@ -25,6 +25,24 @@ pub struct SegmentHead {
     pub before_hash: Hash,
     /// The key by which the writer signs, in base64url.
     pub public_key: String,
+    /// The intents of earlier segments that have no outcome yet, so that a writer that begins again reads one segment only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub open: Vec<OpenCall>,
+}
+
+/// An intent that has no outcome yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenCall {
+    /// The number of its entry.
+    pub seq: u64,
+    /// The call.
+    pub call: CallId,
+    /// Which step of it.
+    #[serde(default)]
+    pub step: u32,
+    /// Whose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
 }
 
 /// A checkpoint: who knows it, knows that everything up to it stood as it did.

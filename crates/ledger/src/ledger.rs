@@ -1,22 +1,30 @@
 //! The handle by which entries are written.
 
-#![allow(clippy::unused_async, reason = "whoever writes an entry waits for it; this writer does not")]
-
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::future::ready;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tollgate_model::{Principal, RecordLevel, SessionId, Timestamp};
+use tollgate_telemetry::events::LedgerRecovered;
 
-use crate::line::{self, Hash};
-use crate::reader::{SEGMENTS, file_name};
-use crate::{CallId, Entry, Kind, LedgerSettings, Outcome};
+use crate::chain::Chain;
+use crate::folder::OwnFolder;
+use crate::keys::{KeyError, Keys, make_folder};
+use crate::line::Hash;
+use crate::prepare::{Prepared, Role};
+use crate::recover::{self, Found};
+use crate::thread;
+use crate::vault::Vault;
+use crate::writer::{Place, Submitted, Wait, Writer};
+use crate::{CallId, Durability, Entry, Kind, LedgerSettings, Outcome, PublicKey, ReadError};
+
+/// How long an end in good order may take.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
 
 /// Why a ledger cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +37,12 @@ pub enum OpenError {
         /// What the system said.
         error: io::Error,
     },
+    /// There are no keys.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// What was written before cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
 }
 
 /// An entry was not written.
@@ -99,32 +113,47 @@ impl<'a> Draft<'a> {
 
 /// The record. Cheap to clone; all clones are the same.
 #[derive(Debug, Clone)]
-pub struct Ledger(Option<Arc<Writer>>);
+pub struct Ledger(Option<Arc<Handle>>);
 
+/// Ends the writer when the last ledger is gone.
 #[derive(Debug)]
-struct Writer {
-    folder: PathBuf,
-    settings: LedgerSettings,
-    chain: Mutex<Chain>,
-    position: watch::Sender<Position>,
-}
+struct Handle(Arc<Writer>);
 
-#[derive(Debug)]
-struct Chain {
-    file: File,
-    at: Position,
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 /// The proof that an intent is on record, and the place of its outcome. Dropping it records the outcome as
 /// [`Outcome::ClientGone`].
 #[derive(Debug)]
 pub struct Receipt {
-    ledger: Ledger,
     call: CallId,
     step: u32,
     /// The number of the intent's entry.
     intent: u64,
-    is_open: bool,
+    /// The place of the outcome, if there is a record.
+    place: Option<Place>,
+    /// What its outcome is if nobody says another.
+    otherwise: Outcome,
+}
+
+/// How much the writer has done, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Work {
+    /// Entries written by those who had them, or for them.
+    pub entries: u64,
+    /// In how many writes.
+    pub writes: u64,
+    /// Entries that could not be written.
+    pub lost: u64,
+    /// Writes that failed.
+    pub failures: u64,
+    /// Writes that took long.
+    pub slow: u64,
+    /// Intents that wait for their outcome.
+    pub open: u64,
 }
 
 impl Ledger {
@@ -134,21 +163,59 @@ impl Ledger {
     }
 
     /// Opens the ledger in a folder, which is made if it is missing, as a writer of its own: in a folder of it that is no other
-    /// process's. Must be called within a runtime.
+    /// process's. What processes that are gone have left behind is closed: intents without outcome get the outcome
+    /// [`Outcome::Unknown`].
+    ///
+    /// # Errors
+    /// If the folder or the keys cannot be used. A disk that is full is no error: then nothing can be written yet.
     pub fn open(root: &Path, settings: LedgerSettings) -> Result<Self, OpenError> {
-        let folder = root.join(CallId::new(Timestamp::now()).to_string());
-        let segments = folder.join(SEGMENTS);
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |error| OpenError::Io { path, error }
+        make_folder(root)?;
+        let keys = Keys::open(root, &settings)?;
+        let is_power = settings.durability == Durability::Power;
+        let mut left = OwnFolder::all_left(root)?.into_iter();
+        let own = match left.next() {
+            Some(own) => own,
+            None => OwnFolder::new(root)?,
         };
-        DirBuilder::new().recursive(true).mode(0o700).create(&segments).map_err(failed(&segments))?;
-        let path = segments.join(file_name(1));
-        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path);
-        let file = file.map_err(failed(&path))?;
-        let chain = Mutex::new(Chain { file, at: Position::default() });
-        let position = watch::Sender::new(Position::default());
-        Ok(Self(Some(Arc::new(Writer { folder, settings, chain, position }))))
+        // One of them is gone on with, and the others are brought to an end.
+        for other in left {
+            let settings = settings.clone();
+            let keys = Keys::open(root, &settings)?;
+            let found = recover::find(&other.path)?;
+            if found.ended_well != Some(true) {
+                Self::begin(other, settings, keys, found, is_power)?.end();
+            }
+        }
+        let found = recover::find(&own.path)?;
+        Ok(Self(Some(Arc::new(Handle(Self::begin(own, settings, keys, found, is_power)?)))))
+    }
+
+    fn begin(
+        own: OwnFolder,
+        settings: LedgerSettings,
+        keys: Keys,
+        mut found: Found,
+        is_power: bool,
+    ) -> Result<Arc<Writer>, OpenError> {
+        if found.public_key.as_ref().is_some_and(|key| *key != keys.public.to_text()) {
+            // Every segment is signed by one key.
+            found.begin.segment = None;
+        }
+        let first = first_entries(&found)?;
+        if found.ended_well == Some(false) || found.cut_bytes > 0 {
+            let damage = found.damage.map(|damage| (damage.segment, damage.offset));
+            let (closed, cut_bytes) = (found.begin.open.len(), found.cut_bytes);
+            LedgerRecovered { folder: &own.path, closed, cut_bytes, damage }.emit();
+        }
+        let chain = Chain::new(&own.path, &own.writer, found.begin, is_power);
+        let path = own.path.clone();
+        let writer = Arc::new(Writer::new(own, settings, keys, chain));
+        for prepared in first {
+            // They stand before whatever else is written.
+            _ = writer.submit(prepared, None, Wait::No);
+        }
+        thread::start(&writer).map_err(|error| OpenError::Io { path, error })?;
+        Ok(writer)
     }
 
     /// Whether anything is recorded.
@@ -156,28 +223,55 @@ impl Ledger {
         self.0.is_some()
     }
 
+    fn writer(&self) -> Option<&Arc<Writer>> {
+        self.0.as_ref().map(|handle| &handle.0)
+    }
+
     /// How it is kept; none if nothing is.
     pub fn settings(&self) -> Option<&LedgerSettings> {
-        self.0.as_ref().map(|writer| &writer.settings)
+        self.writer().map(|writer| &writer.settings)
     }
 
     /// The writer's folder.
     pub fn folder(&self) -> Option<&Path> {
-        self.0.as_ref().map(|writer| writer.folder.as_path())
+        self.writer().map(|writer| writer.own.path.as_path())
+    }
+
+    /// What seals and opens the records beside its entries.
+    pub fn vault(&self) -> Option<&Vault> {
+        self.writer().map(|writer| &writer.keys.vault)
+    }
+
+    /// The key by which its checkpoints are signed.
+    pub fn public_key(&self) -> Option<PublicKey> {
+        self.writer().map(|writer| writer.keys.public)
     }
 
     /// How it does.
     pub fn health(&self) -> Health {
-        if self.is_on() { Health::Up } else { Health::Off }
+        self.writer().map_or(Health::Off, |writer| writer.health())
     }
 
-    /// Tells how far it has come. None if nothing is recorded.
+    /// How much it has done.
+    pub fn work(&self) -> Work {
+        self.writer().map(|writer| writer.work()).unwrap_or_default()
+    }
+
+    /// Tells how far it has come, a moment after. None if nothing is recorded.
     pub fn position(&self) -> Option<watch::Receiver<Position>> {
-        self.0.as_ref().map(|writer| writer.position.subscribe())
+        self.writer().map(|writer| writer.position.subscribe())
+    }
+
+    /// Forgets which names the last segment has, as some of them were erased: they are written again where they are needed.
+    pub fn forget_names(&self) {
+        if let Some(writer) = self.writer() {
+            writer.chain().forget_names();
+        }
     }
 
     /// Puts an intent on record, and reserves the place of its outcome. The entry is made at once; when the future is ready,
-    /// it is as durable as configured. So a draft, which is large, is never part of a future.
+    /// it is as durable as configured. So a draft, which is large, is never part of a future. Dropping the future gives the
+    /// call up: if its intent is written all the same, its outcome is [`Outcome::Refused`].
     pub fn intend(
         &self,
         mut draft: Draft<'_>,
@@ -185,43 +279,120 @@ impl Ledger {
         draft.entry.kind = Kind::Intent;
         let call = *draft.entry.call.get_or_insert_with(|| CallId::new(Timestamp::now()));
         let step = draft.entry.step;
-        let written = self.write(draft);
-        ready(written.map(|intent| Receipt { ledger: self.clone(), call, step, intent, is_open: true }))
+        let submitted = match self.writer() {
+            Some(writer) => writer.intend(draft, call, step),
+            None => Ok(Submitted::Intent(Receipt {
+                call,
+                step,
+                intent: 0,
+                place: None,
+                otherwise: Outcome::ClientGone,
+            })),
+        };
+        async move {
+            let mut receipt = match submitted? {
+                Submitted::Intent(receipt) => receipt,
+                Submitted::SoonIntent(receiver) => receiver.await.map_err(|_| closed())??,
+                Submitted::Done | Submitted::Plain(_) => return Err(closed()),
+            };
+            receipt.otherwise = Outcome::ClientGone;
+            Ok(receipt)
+        }
     }
 
     /// Puts another entry on record. When the future is ready, it is as durable as configured.
     pub fn note(&self, draft: Draft<'_>) -> impl Future<Output = Result<(), Unrecorded>> + Send + use<> {
-        ready(self.write(draft).map(drop))
+        let submitted = self.writer().map(|writer| writer.note(draft, None, Wait::Plain));
+        async move { written(submitted.unwrap_or(Ok(Submitted::Done))?).await }
     }
 
     /// Puts an entry on record soon, without waiting. What cannot be written is counted, and the count is recorded.
     pub fn note_later(&self, draft: Draft<'_>) {
-        _ = self.write(draft);
+        if let Some(writer) = self.writer() {
+            _ = writer.note(draft, None, Wait::No);
+        }
     }
 
-    /// Writes what is left, and ends in good order. Nothing can be written afterwards.
-    pub async fn close(&self) {}
+    /// Writes what is left, and ends in good order: intents that are open get the outcome [`Outcome::Stopped`]. Nothing can be
+    /// written afterwards.
+    pub async fn close(&self) {
+        let Some(writer) = self.writer() else { return };
+        writer.end();
+        let mut is_closed = writer.is_closed.subscribe();
+        // A disk that hangs does not keep the process from ending: the next start closes what is open.
+        _ = tokio::time::timeout(CLOSE_MAX, is_closed.wait_for(|closed| *closed)).await;
+    }
+}
 
-    fn write(&self, draft: Draft<'_>) -> Result<u64, Unrecorded> {
-        let Some(writer) = &self.0 else { return Ok(0) };
-        let mut entry = draft.entry;
-        entry.tenant = draft.who.map(|who| who.tenant.as_str().to_owned().into());
-        let mut chain = writer.chain.lock().unwrap_or_else(PoisonError::into_inner);
-        entry.seq = chain.at.seq + 1;
-        entry.time_ms = Timestamp::now().as_ms();
-        let failed = |reason: String| Unrecorded { reason: reason.into() };
-        let json = serde_json::to_vec(&entry).map_err(|error| failed(error.to_string()))?;
-        let side = line::side(b"");
-        let hash = line::chain(chain.at.hash, side.as_bytes(), &json);
-        let text = [b"e ", hash.to_text().as_bytes(), b" ", side.as_bytes(), b" ", &json, b"\n"].concat();
-        chain.file.write_all(&text).map_err(|error| failed(error.to_string()))?;
-        chain.at = Position { seq: entry.seq, hash };
-        writer.position.send_replace(chain.at);
-        Ok(entry.seq)
+/// What a writer says first: that it began, after what; and that nobody knows what has become of the calls that were open.
+fn first_entries(found: &Found) -> Result<Vec<Prepared>, OpenError> {
+    let made = || -> io::Result<Vec<Prepared>> {
+        let version = Value::from(env!("CARGO_PKG_VERSION"));
+        if found.ended_well.is_none_or(|well| well) && found.cut_bytes == 0 {
+            return Ok(vec![thread::entry_of(Kind::Started, [("version", version)])?]);
+        }
+        let outcomes = thread::outcomes(found.begin.open.values(), Outcome::Unknown)?;
+        let damage = found
+            .damage
+            .map_or(Value::Null, |damage| json!({ "segment": damage.segment, "offset": damage.offset }));
+        let detail = [
+            ("version", version),
+            ("cut_bytes", found.cut_bytes.into()),
+            ("closed", outcomes.len().into()),
+            ("damage", damage),
+        ];
+        let mut first = vec![thread::entry_of(Kind::Recovered, detail)?];
+        first.extend(outcomes);
+        Ok(first)
+    };
+    let lasting = |entry| Prepared { role: Role::Lasting, ..entry };
+    let made = || {
+        made().map(|first| {
+            first
+                .into_iter()
+                .map(|entry| if entry.role == Role::Other { lasting(entry) } else { entry })
+                .collect()
+        })
+    };
+    made().map_err(|error| OpenError::Io { path: PathBuf::new(), error })
+}
+
+async fn written(submitted: Submitted) -> Result<(), Unrecorded> {
+    match submitted {
+        Submitted::Plain(receiver) => receiver.await.map_err(|_| closed())?,
+        Submitted::Done | Submitted::Intent(_) | Submitted::SoonIntent(_) => Ok(()),
+    }
+}
+
+fn closed() -> Unrecorded {
+    Unrecorded { reason: "the ledger is closed".into() }
+}
+
+impl Writer {
+    fn intend(self: &Arc<Self>, draft: Draft<'_>, call: CallId, step: u32) -> Result<Submitted, Unrecorded> {
+        let Some(place) = self.place() else {
+            return Err(Unrecorded { reason: "as many calls are under way as may be".into() });
+        };
+        self.note(draft, Some(place), Wait::Intent(call, step))
+    }
+
+    fn note(
+        self: &Arc<Self>,
+        draft: Draft<'_>,
+        place: Option<Place>,
+        wait: Wait,
+    ) -> Result<Submitted, Unrecorded> {
+        let prepared = Prepared::new(draft, &self.keys.vault, &self.names, self.settings.payload_bytes_max)?;
+        self.submit(prepared, place, wait)
     }
 }
 
 impl Receipt {
+    /// For an intent that is written, and perhaps given up before anybody has this.
+    pub(crate) fn new(place: Place, call: CallId, step: u32, intent: u64) -> Self {
+        Self { call, step, intent, place: Some(place), otherwise: Outcome::Refused }
+    }
+
     /// The call.
     pub fn call(&self) -> CallId {
         self.call
@@ -235,29 +406,29 @@ impl Receipt {
     /// Puts the outcome on record. When the future is ready, the entry is as durable as configured; also when the future is
     /// dropped before, the outcome is this one.
     pub fn close(mut self, draft: Draft<'_>) -> impl Future<Output = Result<(), Unrecorded>> + Send + use<> {
-        ready(self.end(draft))
+        let submitted = self.end(draft, Wait::Plain);
+        async move { written(submitted?).await }
     }
 
     /// Puts the outcome on record soon, without waiting.
     pub fn close_later(mut self, draft: Draft<'_>) {
-        _ = self.end(draft);
+        _ = self.end(draft, Wait::No);
     }
 
-    fn end(&mut self, mut draft: Draft<'_>) -> Result<(), Unrecorded> {
-        self.is_open = false;
+    fn end(&mut self, mut draft: Draft<'_>, wait: Wait) -> Result<Submitted, Unrecorded> {
+        let Some(place) = self.place.take() else { return Ok(Submitted::Done) };
         draft.entry.kind = Kind::Outcome;
         draft.entry.call = Some(self.call);
         draft.entry.step = self.step;
         draft.entry.of = Some(self.intent);
-        self.ledger.write(draft).map(drop)
+        let writer = Arc::clone(place.writer());
+        writer.note(draft, Some(place), wait)
     }
 }
 
 impl Drop for Receipt {
     fn drop(&mut self) {
-        if self.is_open {
-            let entry = Entry { outcome: Some(Outcome::ClientGone), ..Entry::of(Kind::Outcome) };
-            _ = self.end(Draft::of(entry));
-        }
+        let outcome = self.otherwise;
+        _ = self.end(Draft::of(Entry { outcome: Some(outcome), ..Entry::of(Kind::Outcome) }), Wait::No);
     }
 }

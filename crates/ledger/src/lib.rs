@@ -4,27 +4,40 @@
 
 mod anchors_in;
 mod call_id;
+mod chain;
 mod checkpoint;
+mod entropy;
 mod entry;
 pub mod export;
+mod folder;
+mod keys;
 mod ledger;
 mod line;
 mod lines;
+mod names;
+mod prepare;
 mod public_key;
 mod reader;
+mod recover;
 mod redact;
 mod settings;
+mod thread;
+mod vault;
 mod verify;
+mod writer;
 
 pub use call_id::CallId;
-pub use checkpoint::{Checkpoint, Erased, ErasedIn, FORMAT, Removed, SegmentHead};
+pub use checkpoint::{Checkpoint, Erased, ErasedIn, FORMAT, OpenCall, Removed, SegmentHead};
 pub use entry::{
     Committed, Decided, Entry, Kind, Latency, Outcome, Promised, Sizes, Stranger, Text, Truncation, VERSION,
 };
-pub use ledger::{Content, Draft, Health, Ledger, OpenError, Position, Receipt, Unrecorded};
+pub use keys::KeyError;
+pub use ledger::{Content, Draft, Health, Ledger, OpenError, Position, Receipt, Unrecorded, Work};
 pub use line::{Hash, Line, SEALED_LEN_MIN, chain, erase, line_digest, side};
+pub use prepare::commitment;
 pub use public_key::{NoPublicKey, PUBLIC_FILE, PublicKey};
 pub use reader::{Read, ReadError, Reader, writers};
 pub use redact::{Redacted, redact};
 pub use settings::{Durability, LedgerSettings, Recording, WhenUnwritable};
+pub use vault::{KEY_LEN, Name, NameKind, NoKey, Payload, REFERENCE_LEN, SALT_LEN, Vault};
 pub use verify::{Fault, Point, Report, Verified, Verify, Wrong};

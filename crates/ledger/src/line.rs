@@ -73,6 +73,61 @@ pub fn line_digest(line: &[u8]) -> Hash {
     sha256(&[&text[..text.len() - sealed.len()], &digest.0])
 }
 
+/// Writes a `p` or `n` line with its end: what stands before the sealed record, and that. Gives the line's digest.
+pub(crate) fn push_side(lines: &mut Vec<u8>, head: &[u8], sealed: &[u8]) -> Hash {
+    for part in [head, sealed, b"\n"] {
+        lines.extend_from_slice(part);
+    }
+    sha256(&[head, &sha256(&[sealed]).0])
+}
+
+/// What stands for the lines with these digests, before the entry's JSON.
+pub(crate) fn side_of(digests: impl Iterator<Item = Hash>) -> Side {
+    let mut context = Context::new(&SHA256);
+    let mut are_there = false;
+    for digest in digests {
+        context.update(&digest.0);
+        are_there = true;
+    }
+    if !are_there {
+        return Side { text: [NO_SIDE.as_bytes()[0]; DIGEST_LEN], len: NO_SIDE.len() };
+    }
+    let mut side = Side { text: [0; DIGEST_LEN], len: DIGEST_LEN };
+    // The length of a digest is the length of its text.
+    _ = BASE64.encode_slice(context.finish().as_ref(), &mut side.text);
+    side
+}
+
+/// A `SIDE` as text.
+pub(crate) struct Side {
+    text: [u8; DIGEST_LEN],
+    len: usize,
+}
+
+impl Side {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.text[..self.len]
+    }
+}
+
+/// Writes an entry's line with its end, and gives its hash.
+pub(crate) fn push_entry(lines: &mut Vec<u8>, before: Hash, side: &Side, json: &[&[u8]]) -> Hash {
+    lines.extend_from_slice(b"e ");
+    let place = lines.len();
+    lines.extend_from_slice(&[b'.'; DIGEST_LEN]);
+    lines.push(b' ');
+    lines.extend_from_slice(side.as_bytes());
+    lines.push(b' ');
+    let begin = lines.len();
+    for part in json {
+        lines.extend_from_slice(part);
+    }
+    let hash = chain(before, side.as_bytes(), &lines[begin..]);
+    _ = BASE64.encode_slice(hash.0, &mut lines[place..place + DIGEST_LEN]);
+    lines.push(b'\n');
+    hash
+}
+
 fn sha256(parts: &[&[u8]]) -> Hash {
     let mut context = Context::new(&SHA256);
     for part in parts {
@@ -200,6 +255,24 @@ fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_is_what_is_read() {
+        let (mut lines, sealed) = (Vec::new(), "x".repeat(50));
+        let digests = [
+            push_side(&mut lines, b"p a ", sealed.as_bytes()),
+            push_side(&mut lines, b"n reference ", sealed.as_bytes()),
+        ];
+        let text = side_of(digests.into_iter());
+        assert_eq!(text.as_bytes(), side(&lines).as_bytes());
+        assert_eq!(side_of(std::iter::empty()).as_bytes(), side(b"").as_bytes());
+        let (mut entry, before) = (Vec::new(), Hash([1; 32]));
+        let hash = push_entry(&mut entry, before, &text, &[b"{\"seq\":1,", b"\"kind\":\"gap\"}"]);
+        let json: &[u8] = b"{\"seq\":1,\"kind\":\"gap\"}";
+        assert_eq!(hash, chain(before, text.as_bytes(), json));
+        let read = Line::read(entry.strip_suffix(b"\n").expect("an end"));
+        assert_eq!(read, Some(Line::Entry { hash, side: text.as_bytes(), json }));
+    }
 
     #[test]
     fn what_is_erased_leaves_the_digest_as_it_was() {

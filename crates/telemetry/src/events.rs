@@ -206,6 +206,57 @@ impl NothingRecorded {
     }
 }
 
+/// The ledger cannot be written.
+#[derive(Debug)]
+pub struct LedgerDown<'a> {
+    /// What the system said.
+    pub reason: &'a str,
+}
+
+impl LedgerDown<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        error!(reason = self.reason, "the ledger cannot be written");
+    }
+}
+
+/// The ledger can be written again.
+#[derive(Debug)]
+pub struct LedgerUp;
+
+impl LedgerUp {
+    /// Logs it.
+    pub fn emit(self) {
+        info!("the ledger can be written again");
+    }
+}
+
+/// What a process left behind that is gone was brought in order.
+#[derive(Debug)]
+pub struct LedgerRecovered<'a> {
+    /// The writer's folder.
+    pub folder: &'a std::path::Path,
+    /// How many calls it had open, of which nobody knows how they ended.
+    pub closed: usize,
+    /// How many bytes were cut off its end, which it had not finished to write.
+    pub cut_bytes: u64,
+    /// Where something stands that should not: the segment, and the byte in it.
+    pub damage: Option<(u64, u64)>,
+}
+
+impl LedgerRecovered<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        let (folder, closed, cut_bytes) = (self.folder.display(), self.closed, self.cut_bytes);
+        match self.damage {
+            None => warn!(%folder, closed, cut_bytes, "a ledger that was not ended in good order goes on"),
+            Some((segment, offset)) => {
+                error!(%folder, closed, cut_bytes, segment, offset, "a ledger is damaged; it goes on behind the damage");
+            }
+        }
+    }
+}
+
 /// A request was refused, or answered for a server that could not.
 #[derive(Debug)]
 pub struct Refused<'a> {

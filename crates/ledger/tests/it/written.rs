@@ -91,6 +91,7 @@ impl Written {
             before: self.at.seq,
             before_hash: self.at.hash,
             public_key: self.public().to_text(),
+            open: Vec::new(),
         };
         self.entry(head.entry(), "");
     }

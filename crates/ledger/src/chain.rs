@@ -1,0 +1,272 @@
+//! The chain on disk: segments, what was written last, and which intents are open. One writer at a time holds it.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::{FallocateFlags, fallocate};
+use tollgate_model::Timestamp;
+
+use crate::keys::Keys;
+use crate::line;
+use crate::names::Reference;
+use crate::prepare::{Prepared, Role};
+use crate::reader::{SEGMENTS, file_name};
+use crate::{Checkpoint, FORMAT, OpenCall, Position, SegmentHead};
+
+/// A file that keeps room on the disk. It is given up when the disk is full, so that outcomes still fit.
+const RESERVE: &str = "reserve";
+/// How much room it keeps.
+const RESERVE_BYTES: u64 = 8 * 1024 * 1024;
+
+/// The chain on disk.
+#[derive(Debug)]
+pub(crate) struct Chain {
+    /// The writer's folder.
+    folder: PathBuf,
+    /// The writer's id: what its folder is called.
+    writer: String,
+    segment: Option<Segment>,
+    at: Position,
+    /// When the last entry was written. Time does not go back in a chain.
+    time_ms: u64,
+    open: BTreeMap<u64, OpenCall>,
+    /// Whether entries have to reach the disk, or only the operating system.
+    is_synced: bool,
+    /// Kept to be filled again.
+    text: Vec<u8>,
+}
+
+/// The segment that is written.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) file: Arc<File>,
+    /// How long it is, of what counts: what is beyond is what failed.
+    pub(crate) len: u64,
+    pub(crate) begun_ms: u64,
+    /// The references whose names it has.
+    pub(crate) names: HashSet<Reference>,
+    /// Whether there may be something beyond `len`.
+    pub(crate) is_torn: bool,
+}
+
+/// Where a chain goes on.
+#[derive(Debug, Default)]
+pub(crate) struct Begin {
+    pub(crate) segment: Option<Segment>,
+    pub(crate) at: Position,
+    pub(crate) time_ms: u64,
+    pub(crate) open: BTreeMap<u64, OpenCall>,
+}
+
+impl Chain {
+    pub(crate) fn new(folder: &Path, writer: &str, begin: Begin, is_synced: bool) -> Self {
+        let Begin { segment, at, time_ms, open } = begin;
+        let (folder, writer) = (folder.to_owned(), writer.to_owned());
+        Self { folder, writer, segment, at, time_ms, open, is_synced, text: Vec::new() }
+    }
+
+    /// How far it has come.
+    pub(crate) fn at(&self) -> Position {
+        self.at
+    }
+
+    /// The intents without outcome.
+    pub(crate) fn open(&self) -> impl Iterator<Item = &OpenCall> {
+        self.open.values()
+    }
+
+    /// The file that is written.
+    pub(crate) fn file(&self) -> Option<Arc<File>> {
+        self.segment.as_ref().map(|segment| Arc::clone(&segment.file))
+    }
+
+    /// Whether a new segment is to begin: there is none, or it is large or old enough.
+    pub(crate) fn is_full(&self, bytes_max: u64, age_max: Duration) -> bool {
+        self.segment.as_ref().is_none_or(|segment| {
+            let age = Timestamp::now().since(Timestamp::from_ms(segment.begun_ms));
+            segment.len >= bytes_max || age >= age_max
+        })
+    }
+
+    /// Writes entries, one after the other, at once: all of them or none. Gives the number of the first.
+    pub(crate) fn append<'p>(&mut self, entries: impl Iterator<Item = &'p Prepared>) -> io::Result<u64> {
+        let time_ms = self.now();
+        self.append_at(time_ms, entries)
+    }
+
+    fn append_at<'p>(
+        &mut self,
+        time_ms: u64,
+        entries: impl Iterator<Item = &'p Prepared>,
+    ) -> io::Result<u64> {
+        let Some(segment) = &mut self.segment else { return Err(io::Error::other("no segment has begun")) };
+        if segment.is_torn {
+            return Err(io::Error::other("what failed before is not cut off yet"));
+        }
+        let (first, mut at) = (self.at.seq + 1, self.at);
+        let (mut roles, mut names) = (Vec::new(), Vec::new());
+        self.text.clear();
+        for entry in entries {
+            at.seq += 1;
+            let new = entry.names.iter().filter(|name| {
+                let key = name.key();
+                !segment.names.contains(&key) && !names.contains(&key)
+            });
+            let new: Vec<_> = new.collect();
+            let side = line::side_of(entry.digests.iter().copied().chain(new.iter().map(|name| name.digest)));
+            let head = format!("{{\"seq\":{},\"time_ms\":{time_ms},", at.seq);
+            at.hash = line::push_entry(&mut self.text, at.hash, &side, &[head.as_bytes(), &entry.rest]);
+            self.text.extend_from_slice(&entry.payloads);
+            for name in &new {
+                self.text.extend_from_slice(&name.line);
+                names.push(name.key());
+            }
+            if let Role::Intent(_) | Role::Outcome(_) = &entry.role {
+                roles.push((at.seq, &entry.role));
+            }
+        }
+        let mut written = (&*segment.file).write_all(&self.text);
+        if written.is_ok() && self.is_synced {
+            written = segment.file.sync_data();
+        }
+        if let Err(error) = written {
+            // What is there of it does not count. If it cannot be cut off now, it is before anything else is written.
+            segment.is_torn = segment.file.set_len(segment.len).is_err();
+            return Err(error);
+        }
+        segment.len += self.text.len() as u64;
+        segment.names.extend(names);
+        for (seq, role) in roles {
+            match role {
+                Role::Intent(open) => _ = self.open.insert(seq, OpenCall { seq, ..open.clone() }),
+                Role::Outcome(intent) => _ = self.open.remove(intent),
+                Role::Lasting | Role::Other => {}
+            }
+        }
+        (self.at, self.time_ms) = (at, time_ms);
+        Ok(first)
+    }
+
+    fn now(&self) -> u64 {
+        Timestamp::now().as_ms().max(self.time_ms)
+    }
+
+    /// Cuts off what failed.
+    pub(crate) fn repair(&mut self) -> io::Result<()> {
+        if let Some(segment) = self.segment.as_mut().filter(|segment| segment.is_torn) {
+            segment.file.set_len(segment.len)?;
+            segment.is_torn = false;
+        }
+        Ok(())
+    }
+
+    /// Signs what was written so far.
+    pub(crate) fn checkpoint(&mut self, keys: &Keys) -> io::Result<()> {
+        let time_ms = self.now();
+        let open_from = self.open.first_key_value().map(|(seq, _)| *seq);
+        let checkpoint =
+            Checkpoint::sign(&self.writer, self.at, time_ms, open_from, &keys.signing, &keys.public.id());
+        let entry = plain(&checkpoint.entry())?;
+        self.append_at(time_ms, std::iter::once(&entry)).map(drop)
+    }
+
+    /// Begins a segment. The one before ends with a checkpoint.
+    pub(crate) fn begin_segment(&mut self, keys: &Keys) -> io::Result<()> {
+        if self.segment.is_some() {
+            self.checkpoint(keys)?;
+        }
+        let path = self.folder.join(SEGMENTS).join(file_name(self.at.seq + 1));
+        let head = plain(&self.head(keys).entry())?;
+        // Left of an attempt that failed.
+        if path.metadata().is_ok_and(|left| left.len() == 0) {
+            std::fs::remove_file(&path)?;
+        }
+        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path)?;
+        let segment = Segment {
+            file: Arc::new(file),
+            len: 0,
+            begun_ms: Timestamp::now().as_ms(),
+            names: HashSet::new(),
+            is_torn: false,
+        };
+        let before = self.segment.replace(segment);
+        let begun = self.append(std::iter::once(&head)).and_then(|_| match &before {
+            // What is in the folder has to last as long as what is in its files.
+            Some(before) if self.is_synced => before.file.sync_data().and_then(|()| self.sync_folder()),
+            None if self.is_synced => self.sync_folder(),
+            _ => Ok(()),
+        });
+        if begun.is_err() && self.segment.as_ref().is_some_and(|segment| segment.len == 0) {
+            self.segment = before;
+            std::fs::remove_file(&path)?;
+        }
+        begun
+    }
+
+    fn head(&self, keys: &Keys) -> SegmentHead {
+        SegmentHead {
+            format: FORMAT,
+            writer: self.writer.clone(),
+            before: self.at.seq,
+            before_hash: self.at.hash,
+            public_key: keys.public.to_text(),
+            open: self.open.values().cloned().collect(),
+        }
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        File::open(self.folder.join(SEGMENTS))?.sync_all()
+    }
+
+    /// Has everything reach the disk.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.segment.as_ref().map_or(Ok(()), |segment| segment.file.sync_data())
+    }
+
+    /// Keeps room on the disk.
+    pub(crate) fn make_reserve(&self) -> io::Result<()> {
+        let path = self.folder.join(RESERVE);
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+        let kept = match fallocate(&file, FallocateFlags::empty(), 0, RESERVE_BYTES) {
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => fill(&file),
+            kept => kept.map_err(Into::into),
+        };
+        if kept.is_err() {
+            _ = std::fs::remove_file(&path);
+        }
+        kept
+    }
+
+    /// Gives the room up that is kept; whether there was any.
+    pub(crate) fn release_reserve(&self) -> bool {
+        std::fs::remove_file(self.folder.join(RESERVE)).is_ok()
+    }
+
+    /// Forgets which names the segment has, as some were erased: they are written again where they are needed.
+    pub(crate) fn forget_names(&mut self) {
+        if let Some(segment) = &mut self.segment {
+            segment.names.clear();
+        }
+    }
+}
+
+/// Fills the reserve where the file system cannot do it by itself.
+fn fill(mut file: &File) -> io::Result<()> {
+    let some = [0; 64 * 1024];
+    let mut left = RESERVE_BYTES.saturating_sub(file.metadata()?.len());
+    io::Seek::seek(&mut file, io::SeekFrom::End(0))?;
+    while left > 0 {
+        file.write_all(&some)?;
+        left = left.saturating_sub(some.len() as u64);
+    }
+    Ok(())
+}
+
+fn plain(entry: &crate::Entry<'_>) -> io::Result<Prepared> {
+    Prepared::plain(entry, Role::Other).map_err(io::Error::other)
+}

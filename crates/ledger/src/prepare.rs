@@ -1,0 +1,193 @@
+//! Makes of a draft what is written: everything but number, time and hash, which the chain adds. This happens before anybody
+//! waits for the chain.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use ring::digest::{Context, SHA256};
+use tollgate_model::RecordLevel;
+
+use crate::entropy::random;
+use crate::line::{self, Hash};
+use crate::names::{Known, Names};
+use crate::vault::{NameKind, SALT_LEN, Vault};
+use crate::{Committed, Content, Draft, Entry, Kind, OpenCall, Truncation, Unrecorded};
+
+/// With what the JSON of an entry begins that has no number and time yet.
+const UNNUMBERED: &[u8] = br#"{"seq":0,"time_ms":0,"#;
+
+/// An entry that can be written.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// Its JSON behind number and time.
+    pub(crate) rest: Vec<u8>,
+    /// Its payload lines.
+    pub(crate) payloads: Vec<u8>,
+    /// Their digests.
+    pub(crate) digests: Vec<Hash>,
+    /// The names that it needs in its segment.
+    pub(crate) names: Vec<Arc<Known>>,
+    /// What it does to the calls that are open.
+    pub(crate) role: Role,
+}
+
+/// What an entry does to the calls that are open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It opens one.
+    Intent(OpenCall),
+    /// It closes the one of this number.
+    Outcome(u64),
+    /// Nothing; but it is kept until it can be written, as outcomes are.
+    Lasting,
+    /// Nothing.
+    Other,
+}
+
+impl Prepared {
+    /// How many bytes it holds in memory, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.rest.len() + self.payloads.len() + 256
+    }
+
+    /// Without anything beside it.
+    pub(crate) fn plain(entry: &Entry<'_>, role: Role) -> Result<Self, Unrecorded> {
+        Ok(Self { rest: rest(entry)?, payloads: Vec::new(), digests: Vec::new(), names: Vec::new(), role })
+    }
+
+    /// From a draft.
+    pub(crate) fn new(
+        draft: Draft<'_>,
+        vault: &Vault,
+        names: &Names,
+        payload_bytes_max: usize,
+    ) -> Result<Self, Unrecorded> {
+        let Draft { mut entry, who, source, session, arguments, result } = draft;
+        let mut lines = Lines { payloads: Vec::new(), digests: Vec::new() };
+        let no_randomness = |_| Unrecorded { reason: "the system gives no random bytes".into() };
+        let principal = who.map(|who| names.principal(vault, who)).transpose().map_err(no_randomness)?;
+        if let Some(who) = who {
+            entry.tenant = Some(Cow::Borrowed(who.tenant.as_str()));
+        }
+        let of = entry.tenant.clone().unwrap_or_default();
+        let tenant: &str = &of;
+        let plain = |kind, text: &str| names.plain(vault, tenant, kind, text).map_err(no_randomness);
+        let source = source.map(|source| plain(NameKind::Source, &source.to_string())).transpose()?;
+        let session = session.map(|session| plain(NameKind::Session, session.as_str())).transpose()?;
+        let commit = Commit { vault, tenant, payload_bytes_max };
+        let arguments = arguments.map(|content| commit.to(&content, false, &mut lines)).transpose()?;
+        let result = result.map(|content| commit.to(&content, true, &mut lines)).transpose()?;
+
+        let role = match (entry.kind, entry.call, entry.of) {
+            (Kind::Intent, Some(call), _) => {
+                let tenant = entry.tenant.as_deref().map(ToOwned::to_owned);
+                Role::Intent(OpenCall { seq: 0, call, step: entry.step, tenant })
+            }
+            (Kind::Outcome, _, Some(intent)) => Role::Outcome(intent),
+            _ => Role::Other,
+        };
+        let principal = principal.as_deref();
+        let (agent, user) = (
+            principal.and_then(|names| names.agent.as_ref()),
+            principal.and_then(|names| names.user.as_ref()),
+        );
+        let entry = Entry {
+            who: principal.map(|names| names.who.reference()),
+            agent: agent.map(|name| name.reference()),
+            user: user.map(|name| name.reference()),
+            source: source.as_ref().map(|name| name.reference()),
+            session: session.as_ref().map(|name| name.reference()),
+            arguments: arguments.or(entry.arguments),
+            result: result.or(entry.result),
+            ..entry
+        };
+        let rest = rest(&entry)?;
+        let needed = principal.map(|names| &names.who).into_iter().chain(agent).chain(user);
+        let needed = needed.chain(&source).chain(&session).cloned().collect();
+        Ok(Self { rest, payloads: lines.payloads, digests: lines.digests, names: needed, role })
+    }
+}
+
+/// The JSON of an entry behind number and time.
+fn rest(entry: &Entry<'_>) -> Result<Vec<u8>, Unrecorded> {
+    let failed = |reason: String| Unrecorded { reason: reason.into() };
+    let mut json = Vec::with_capacity(1024);
+    serde_json::to_writer(&mut json, entry).map_err(|error| failed(error.to_string()))?;
+    if !json.starts_with(UNNUMBERED) {
+        return Err(failed("an entry had a number before it was written".to_owned()));
+    }
+    json.drain(..UNNUMBERED.len());
+    Ok(json)
+}
+
+/// Payload lines, and their digests.
+struct Lines {
+    payloads: Vec<u8>,
+    digests: Vec<Hash>,
+}
+
+/// Makes commitments to payloads.
+struct Commit<'a> {
+    vault: &'a Vault,
+    tenant: &'a str,
+    payload_bytes_max: usize,
+}
+
+impl Commit<'_> {
+    /// What the entry says of a payload, and the line that keeps it.
+    fn to(
+        &self,
+        content: &Content,
+        is_result: bool,
+        lines: &mut Lines,
+    ) -> Result<Committed<'static>, Unrecorded> {
+        let mut committed = Committed {
+            level: level(content.level).into(),
+            bytes: content.bytes.len() as u64,
+            digest: None,
+            commitment: None,
+            redacted: Vec::new(),
+            truncated: None,
+        };
+        if content.level == RecordLevel::Nothing {
+            return Ok(committed);
+        }
+        committed.digest = Some(self.vault.digest(self.tenant, &content.bytes).into());
+        let kept: Cow<'_, [u8]> = match content.level {
+            RecordLevel::Full => Cow::Borrowed(&content.bytes),
+            // Until what is private can be told from the rest, all of it is.
+            RecordLevel::Redacted | RecordLevel::Digest | RecordLevel::Nothing => return Ok(committed),
+        };
+        if kept.len() > self.payload_bytes_max {
+            committed.truncated = Some(Truncation::TooLarge);
+            return Ok(committed);
+        }
+        let failed = |_| Unrecorded { reason: "a payload could not be sealed".into() };
+        let salt: [u8; SALT_LEN] = random().map_err(failed)?;
+        committed.commitment = Some(commitment(&salt, &kept).to_text().into());
+        let sealed = self.vault.seal_payload(self.tenant, is_result, &salt, &kept).map_err(failed)?;
+        let head: &[u8] = if is_result { b"p r " } else { b"p a " };
+        lines.digests.push(line::push_side(&mut lines.payloads, head, sealed.as_bytes()));
+        Ok(committed)
+    }
+}
+
+/// By what an entry commits to a payload: SHA-256 over its salt and what is kept of it.
+pub fn commitment(salt: &[u8; SALT_LEN], kept: &[u8]) -> Hash {
+    let mut context = Context::new(&SHA256);
+    context.update(salt);
+    context.update(kept);
+    let mut hash = Hash::default();
+    hash.0.copy_from_slice(context.finish().as_ref());
+    hash
+}
+
+/// A level as entries name it.
+const fn level(level: RecordLevel) -> &'static str {
+    match level {
+        RecordLevel::Nothing => "nothing",
+        RecordLevel::Digest => "digest",
+        RecordLevel::Redacted => "redacted",
+        RecordLevel::Full => "full",
+    }
+}

@@ -1,0 +1,308 @@
+//! The ledger's own thread, and the one that has the disk take what was written.
+
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value};
+use tollgate_model::Timestamp;
+use tollgate_telemetry::events::LedgerUp;
+
+use crate::chain::Chain;
+use crate::prepare::{Prepared, Role};
+use crate::writer::{End, Job, Queue, Writer};
+use crate::{Entry, Kind, OpenCall, Outcome};
+
+/// How often the thread looks again while entries are written.
+const BEAT: Duration = Duration::from_millis(20);
+/// How soon it looks again where somebody else writes.
+const SHORT: Duration = Duration::from_micros(200);
+/// How often what was written is signed.
+const CHECKPOINT: Duration = Duration::from_secs(1);
+/// How often it is tried to write again.
+const RETRY: Duration = Duration::from_millis(500);
+/// After how long without a slow write everybody may write again.
+const CALM: Duration = Duration::from_secs(1);
+/// How often the disk is asked to take what was written.
+const SYNC: Duration = Duration::from_secs(1);
+/// After how long such a request says that the disk hangs.
+const SYNC_SLOW_MS: u64 = 500;
+/// How many outcomes are tried at once where there is little room.
+const FEW: usize = 64;
+
+/// When what is due.
+struct Due {
+    checkpoint: Instant,
+    retry: Instant,
+    /// The number of the last entry when a checkpoint was written.
+    signed: u64,
+    /// The number of the last entry that was told.
+    told: u64,
+    /// Whether room is kept on the disk.
+    has_reserve: bool,
+}
+
+/// Starts the threads of a writer. They end with it.
+pub(crate) fn start(writer: &Arc<Writer>) -> io::Result<()> {
+    let own = Arc::clone(writer);
+    let handle = thread::Builder::new().name("ledger".to_owned()).spawn(move || run(&own))?;
+    writer.runs_on(handle.thread().clone());
+    if !writer.is_power() {
+        let own = Arc::downgrade(writer);
+        thread::Builder::new().name("ledger-sync".to_owned()).spawn(move || sync(&own))?;
+    }
+    Ok(())
+}
+
+fn run(writer: &Arc<Writer>) {
+    let now = Instant::now();
+    let mut due = Due { checkpoint: now, retry: now, signed: 0, told: 0, has_reserve: false };
+    loop {
+        let mut queue = writer.queue();
+        if hangs(writer) {
+            queue.slow_at = Some(Instant::now());
+            queue.is_open_to_all = false;
+        }
+        let is_due = is_due(&queue, &due);
+        if is_due && !queue.is_writing {
+            (queue.is_writing, queue.is_wanted, queue.is_watched) = (true, false, true);
+            let jobs = queue.take();
+            let ends = queue.end == End::Asked;
+            drop(queue);
+            take_turn(writer, jobs, &mut due, ends);
+            if ends {
+                return;
+            }
+            continue;
+        }
+        queue.is_wanted = is_due;
+        let at = queue.at;
+        let sleeps = !is_due && may_sleep(writer, &queue, &due);
+        queue.is_watched = !sleeps;
+        drop(queue);
+        if due.told != at.seq {
+            due.told = at.seq;
+            writer.position.send_replace(at);
+        }
+        if sleeps {
+            thread::park();
+        } else {
+            thread::park_timeout(if is_due { SHORT } else { BEAT });
+        }
+    }
+}
+
+/// Whether there is something to do for the thread.
+fn is_due(queue: &Queue, due: &Due) -> bool {
+    let now = Instant::now();
+    let is_unsigned = queue.at.seq != due.signed || queue.lost > 0 || !due.has_reserve;
+    queue.end == End::Asked
+        || match queue.down {
+            Some(_) => now >= due.retry,
+            None => !queue.waiting.is_empty() || queue.is_full || is_unsigned && now >= due.checkpoint,
+        }
+}
+
+/// Whether nothing will be to do until somebody says so.
+fn may_sleep(writer: &Writer, queue: &Queue, due: &Due) -> bool {
+    queue.down.is_none()
+        && queue.lost == 0
+        && due.has_reserve
+        && queue.at.seq == due.signed
+        && queue.at.seq == due.told
+        && (queue.is_open_to_all || writer.is_power())
+}
+
+/// Whether the disk does not take what was written.
+fn hangs(writer: &Writer) -> bool {
+    let since = writer.syncing.load(Ordering::Relaxed);
+    since != 0 && writer.ms().saturating_sub(since) >= SYNC_SLOW_MS
+}
+
+/// Does all that is due, as the one who writes.
+fn take_turn(writer: &Arc<Writer>, mut jobs: Vec<Job>, due: &mut Due, ends: bool) {
+    jobs.retain(|job| !job.is_idle());
+    let mut chain = writer.chain();
+    let done = work(writer, &mut chain, &mut jobs, due);
+    if let Err(error) = &done {
+        due.retry = Instant::now() + RETRY;
+        writer.fail(error, &mut jobs);
+    }
+    if ends {
+        let finished = done.and_then(|()| finish(writer, &mut chain));
+        if let Err(error) = finished {
+            tracing::warn!(%error, "the ledger does not end in good order: it is closed at the next start");
+        }
+    }
+    let (at, is_full) = (chain.at(), writer.is_full(&chain));
+    drop(chain);
+    let mut queue = writer.queue();
+    (queue.at, queue.is_full, queue.is_writing) = (at, is_full, false);
+    if ends {
+        queue.end = End::Done;
+        // Nobody waits any more for what is left.
+        let left = queue.take();
+        drop(queue);
+        drop(left);
+        writer.position.send_replace(at);
+        writer.is_closed.send_replace(true);
+        return;
+    }
+    if !writer.is_power() && queue.down.is_none() && !queue.is_open_to_all {
+        let is_calm = queue.slow_at.is_none_or(|slow| slow.elapsed() >= CALM);
+        queue.is_open_to_all = is_calm && !hangs(writer);
+    }
+}
+
+fn work(writer: &Arc<Writer>, chain: &mut Chain, jobs: &mut Vec<Job>, due: &mut Due) -> io::Result<()> {
+    let was_down = writer.queue().down.is_some();
+    chain.repair()?;
+    if writer.is_full(chain) {
+        make_room(chain, due, |chain| chain.begin_segment(&writer.keys))?;
+    }
+    // Few at once where there is little room: some of them fit, at least.
+    let few = if was_down { FEW } else { jobs.len().max(1) };
+    while !jobs.is_empty() {
+        let mut some: Vec<Job> = jobs.drain(..few.min(jobs.len())).collect();
+        let written = make_room_if(was_down, chain, due, |chain| writer.write(chain, &some, None));
+        match written {
+            Ok(first) => writer.settle(&mut some, first),
+            Err(error) => {
+                some.append(jobs);
+                *jobs = some;
+                return Err(error);
+            }
+        }
+    }
+    if !due.has_reserve {
+        chain.make_reserve()?;
+        due.has_reserve = true;
+    }
+    say_what_is_lost(writer, chain)?;
+    if was_down {
+        watched(writer, || chain.sync())?;
+        writer.queue().down = None;
+        LedgerUp.emit();
+    }
+    let now = Instant::now();
+    if now >= due.checkpoint && chain.at().seq != due.signed {
+        chain.checkpoint(&writer.keys)?;
+        (due.checkpoint, due.signed) = (now + CHECKPOINT, chain.at().seq);
+    }
+    Ok(())
+}
+
+/// Does something that needs room; where there is none, once more in the room that is kept.
+fn make_room<T>(
+    chain: &mut Chain,
+    due: &mut Due,
+    mut what: impl FnMut(&mut Chain) -> io::Result<T>,
+) -> io::Result<T> {
+    let done = what(chain);
+    let is_full = done.as_ref().is_err_and(|error| {
+        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    });
+    if !is_full || !chain.release_reserve() {
+        return done;
+    }
+    due.has_reserve = false;
+    chain.repair()?;
+    what(chain)
+}
+
+/// As [`make_room`], but where it is not for outcomes alone the room is not given up.
+fn make_room_if<T>(
+    outcomes_only: bool,
+    chain: &mut Chain,
+    due: &mut Due,
+    mut what: impl FnMut(&mut Chain) -> io::Result<T>,
+) -> io::Result<T> {
+    if outcomes_only { make_room(chain, due, what) } else { what(chain) }
+}
+
+/// Writes how many entries could not be written, if there are any.
+fn say_what_is_lost(writer: &Writer, chain: &mut Chain) -> io::Result<()> {
+    let (lost, since) = {
+        let queue = writer.queue();
+        (queue.lost, queue.lost_since)
+    };
+    let Some(since) = since.filter(|_| lost > 0) else { return Ok(()) };
+    let detail = [("entries", lost.into()), ("since_ms", since.as_ms().into())];
+    chain.append(std::iter::once(&entry_of(Kind::Gap, detail)?))?;
+    let mut queue = writer.queue();
+    queue.lost -= lost;
+    queue.lost_since = (queue.lost > 0).then(Timestamp::now);
+    Ok(())
+}
+
+/// Ends in good order: whatever is open gets its outcome.
+fn finish(writer: &Writer, chain: &mut Chain) -> io::Result<()> {
+    let mut last = outcomes(chain.open(), Outcome::Stopped)?;
+    let detail = [("closed", Value::from(last.len()))];
+    last.push(entry_of(Kind::Stopped, detail)?);
+    chain.append(last.iter())?;
+    chain.checkpoint(&writer.keys)?;
+    chain.sync()
+}
+
+/// An entry of this kind with this detail.
+pub(crate) fn entry_of<const LEN: usize>(kind: Kind, detail: [(&str, Value); LEN]) -> io::Result<Prepared> {
+    let detail: Map<String, Value> =
+        detail.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let entry = Entry { detail: Some(detail), ..Entry::of(kind) };
+    Prepared::plain(&entry, Role::Other).map_err(io::Error::other)
+}
+
+/// Outcomes for intents that get none otherwise.
+pub(crate) fn outcomes<'o>(
+    open: impl Iterator<Item = &'o OpenCall>,
+    outcome: Outcome,
+) -> io::Result<Vec<Prepared>> {
+    let of = |OpenCall { seq, call, step, tenant }: &OpenCall| {
+        let entry = Entry {
+            call: Some(*call),
+            step: *step,
+            of: Some(*seq),
+            tenant: tenant.as_deref().map(Into::into),
+            outcome: Some(outcome),
+            ..Entry::of(Kind::Outcome)
+        };
+        Prepared::plain(&entry, Role::Outcome(*seq)).map_err(io::Error::other)
+    };
+    open.map(of).collect()
+}
+
+/// Does what may hang, so that it is seen if it does.
+fn watched<T>(writer: &Writer, what: impl FnOnce() -> T) -> T {
+    writer.writing.store(writer.ms(), Ordering::Relaxed);
+    let done = what();
+    writer.writing.store(0, Ordering::Relaxed);
+    done
+}
+
+/// Has the disk take what was written, now and then, where nobody waits for it. A disk that fails or hangs shows here first.
+fn sync(writer: &Weak<Writer>) {
+    let mut synced = 0;
+    loop {
+        thread::sleep(SYNC);
+        let Some(writer) = writer.upgrade() else { return };
+        if *writer.is_closed.borrow() {
+            return;
+        }
+        let at = writer.queue().at.seq;
+        let Some(file) = writer.chain.try_lock().ok().and_then(|chain| chain.file()).filter(|_| at != synced)
+        else {
+            continue;
+        };
+        writer.syncing.store(writer.ms(), Ordering::Relaxed);
+        let done = file.sync_data();
+        writer.syncing.store(0, Ordering::Relaxed);
+        match done {
+            Ok(()) => synced = at,
+            Err(error) => writer.fail(&error, &mut Vec::new()),
+        }
+        writer.wake();
+    }
+}
