@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{FlockOperation, flock};
 use tollgate_model::Timestamp;
@@ -20,10 +21,15 @@ const LOCK: &str = "lock";
 pub(crate) struct OwnFolder {
     pub(crate) path: PathBuf,
     pub(crate) writer: String,
-    _lock: File,
+    lock: Mutex<Option<File>>,
 }
 
 impl OwnFolder {
+    /// Lets other processes have it.
+    pub(crate) fn release(&self) {
+        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Every folder below `root` that no process has now, the oldest first.
     pub(crate) fn all_left(root: &Path) -> Result<Vec<Self>, KeyError> {
         let failed = |error| KeyError::Io { path: root.to_owned(), error };
@@ -62,7 +68,7 @@ impl OwnFolder {
         let failed = |error| KeyError::Io { path: lock.clone(), error };
         let file = OpenOptions::new().write(true).create(is_new).mode(0o600).open(&lock).map_err(failed)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Self { path, writer: writer.to_owned(), _lock: file })),
+            Ok(()) => Ok(Some(Self { path, writer: writer.to_owned(), lock: Mutex::new(Some(file)) })),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(failed(io::Error::from(error))),
         }

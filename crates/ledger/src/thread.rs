@@ -147,6 +147,7 @@ fn take_turn(writer: &Arc<Writer>, mut jobs: Vec<Job>, due: &mut Due, ends: bool
         drop(queue);
         drop(left);
         writer.position.send_replace(at);
+        writer.own.release();
         writer.is_closed.send_replace(true);
         return;
     }
