@@ -257,7 +257,7 @@ impl Chain {
 
 /// Fills the reserve where the file system cannot do it by itself.
 fn fill(mut file: &File) -> io::Result<()> {
-    let some = [0; 64 * 1024];
+    let some = [0; 8 * 1024];
     let mut left = RESERVE_BYTES.saturating_sub(file.metadata()?.len());
     io::Seek::seek(&mut file, io::SeekFrom::End(0))?;
     while left > 0 {

@@ -10,6 +10,7 @@ use tollgate_model::RecordLevel;
 use crate::entropy::random;
 use crate::line::{self, Hash};
 use crate::names::{Known, Names};
+use crate::redact::{Redacted, redact};
 use crate::vault::{NameKind, SALT_LEN, Vault};
 use crate::{Committed, Content, Draft, Entry, Kind, OpenCall, Truncation, Unrecorded};
 
@@ -153,15 +154,20 @@ impl Commit<'_> {
             return Ok(committed);
         }
         committed.digest = Some(self.vault.digest(self.tenant, &content.bytes).into());
-        let kept: Cow<'_, [u8]> = match content.level {
-            RecordLevel::Full => Cow::Borrowed(&content.bytes),
-            // Until what is private can be told from the rest, all of it is.
-            RecordLevel::Redacted | RecordLevel::Digest | RecordLevel::Nothing => return Ok(committed),
-        };
-        if kept.len() > self.payload_bytes_max {
+        if content.level == RecordLevel::Digest {
+            return Ok(committed);
+        }
+        if content.bytes.len() > self.payload_bytes_max {
             committed.truncated = Some(Truncation::TooLarge);
             return Ok(committed);
         }
+        let kept = if content.level == RecordLevel::Full {
+            Cow::Borrowed(&*content.bytes)
+        } else {
+            let Redacted { kept, taken_out } = redact(&content.bytes);
+            committed.redacted = taken_out.into_iter().map(Into::into).collect();
+            kept
+        };
         let failed = |_| Unrecorded { reason: "a payload could not be sealed".into() };
         let salt: [u8; SALT_LEN] = random().map_err(failed)?;
         committed.commitment = Some(commitment(&salt, &kept).to_text().into());

@@ -66,7 +66,7 @@ pub(crate) fn find(folder: &Path) -> Result<Found, ReadError> {
     let mut segments = Reader::new(folder).segments()?;
     let mut cut_bytes = 0;
     while let Some(last) = segments.pop() {
-        let mut scan = Scan::of(folder, last)?;
+        let mut scan = Scan::of(folder, last);
         scan.run()?;
         cut_bytes += scan.cut()?;
         if scan.entries > 0 || scan.damage.is_some() {
@@ -97,10 +97,10 @@ struct Scan {
 }
 
 impl Scan {
-    fn of(folder: &Path, segment: u64) -> Result<Self, ReadError> {
+    fn of(folder: &Path, segment: u64) -> Self {
         let path = Reader::new(folder).path(segment);
         let before = Position { seq: segment.saturating_sub(1), ..Position::default() };
-        Ok(Self {
+        Self {
             folder: folder.to_owned(),
             path,
             segment,
@@ -114,7 +114,7 @@ impl Scan {
             good: 0,
             damage: None,
             ended_well: false,
-        })
+        }
     }
 
     fn run(&mut self) -> Result<(), ReadError> {

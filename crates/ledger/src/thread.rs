@@ -169,7 +169,7 @@ fn work(writer: &Arc<Writer>, chain: &mut Chain, jobs: &mut Vec<Job>, due: &mut 
         let mut some: Vec<Job> = jobs.drain(..few.min(jobs.len())).collect();
         let written = make_room_if(was_down, chain, due, |chain| writer.write(chain, &some, None));
         match written {
-            Ok(first) => writer.settle(&mut some, first),
+            Ok(first) => Writer::settle(&mut some, first),
             Err(error) => {
                 some.append(jobs);
                 *jobs = some;

@@ -316,9 +316,9 @@ impl Writer {
             match written {
                 Ok(first) => {
                     let last = first + jobs.len() as u64;
-                    self.settle(&mut jobs, first);
+                    Self::settle(&mut jobs, first);
                     if let Some(mine) = mine {
-                        own = Ok(self.written(mine, wait, last));
+                        own = Ok(Self::written(mine, wait, last));
                     }
                 }
                 Err(error) => {
@@ -382,7 +382,7 @@ impl Writer {
     }
 
     /// Tells those who wait that their entries are written. The first has this number.
-    pub(crate) fn settle(self: &Arc<Self>, jobs: &mut Vec<Job>, first: u64) {
+    pub(crate) fn settle(jobs: &mut Vec<Job>, first: u64) {
         for (seq, job) in (first..).zip(jobs.drain(..)) {
             match job.answer {
                 Answer::Nobody => {}
@@ -399,7 +399,7 @@ impl Writer {
         }
     }
 
-    fn written(self: &Arc<Self>, job: Job, wait: Wait, seq: u64) -> Submitted {
+    fn written(job: Job, wait: Wait, seq: u64) -> Submitted {
         match (wait, job.place) {
             (Wait::Intent(call, step), Some(place)) => {
                 Submitted::Intent(Receipt::new(place, call, step, seq))

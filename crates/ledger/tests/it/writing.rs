@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use proptest::prelude::*;
 use tollgate_ledger::{
-    Committed, Draft, Durability, Entry, Health, Kind, Ledger, LedgerSettings, Line, NameKind, Outcome,
-    Reader, Vault, commitment,
+    Committed, Content, Draft, Durability, Entry, Health, Kind, Ledger, LedgerSettings, Line, NameKind,
+    Outcome, Reader, Vault, commitment,
 };
-use tollgate_model::{KeyId, Principal, PrincipalId, Proof, SessionId, TenantId};
+use tollgate_model::{KeyId, Principal, PrincipalId, Proof, RecordLevel, SessionId, TenantId};
 
 use crate::record::{Record, ended, good, intend, open, read, try_intend};
 
@@ -42,7 +43,7 @@ async fn take(ledger: &Ledger, who: &Principal, turn: Turn) {
         Turn::GivesUp => {
             // As whoever is asked once, and gone before the answer.
             let mut intent = Box::pin(try_intend(ledger, who));
-            _ = std::future::poll_fn(|context| {
+            std::future::poll_fn(|context| {
                 let _ = intent.as_mut().poll(context);
                 std::task::Poll::Ready(())
             })
@@ -266,4 +267,44 @@ async fn another_key_begins_another_segment() {
     assert_ne!(again.public_key(), ledger.public_key());
     again.close().await;
     assert_eq!(good(folder.path()).writers[0].segments, 2);
+}
+
+#[tokio::test]
+async fn as_much_is_kept_as_the_level_says() {
+    let secret = b"{\"user\":\"x\",\"password\":\"hunter2\"}";
+    for (level, kept, is_digested) in [
+        (RecordLevel::Nothing, None, false),
+        (RecordLevel::Digest, None, true),
+        (RecordLevel::Redacted, Some("redacted"), true),
+        (RecordLevel::Full, Some("hunter2"), true),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ledger =
+            open(folder.path(), LedgerSettings { payload_bytes_max: 100, ..LedgerSettings::default() });
+        for bytes in [Bytes::from_static(secret), Bytes::from(vec![b'1'; 101])] {
+            let arguments = Some(Content { bytes, level });
+            ledger.note(Draft { arguments, ..Draft::of(Entry::of(Kind::Refusal)) }).await.expect("on record");
+        }
+        ledger.close().await;
+        let all = read(ledger.folder().expect("a folder"));
+        let of: Vec<_> =
+            all.iter().filter(|read| read.entry().expect("an entry").kind == Kind::Refusal).collect();
+        let small = of[0].entry().expect("an entry").arguments.expect("arguments");
+        assert_eq!((small.bytes, small.digest.is_some()), (35, is_digested), "{level:?}");
+        assert_eq!(
+            (small.commitment.is_some(), of[0].beside().count()),
+            (kept.is_some(), usize::from(kept.is_some()))
+        );
+        assert_eq!(
+            small.redacted.iter().any(|pointer| pointer == "/password"),
+            level == RecordLevel::Redacted
+        );
+        if let (Some(expected), Some(Line::Payload { sealed, .. })) = (kept, of[0].beside().next()) {
+            let payload = ledger.vault().expect("a vault").open_payload("", false, sealed).expect("it opens");
+            let text = String::from_utf8(payload.bytes).expect("text");
+            assert_eq!(text.contains("hunter2"), expected == "hunter2", "{text}");
+        }
+        let large = of[1].entry().expect("an entry").arguments.expect("arguments");
+        assert_eq!((large.truncated.is_some(), of[1].beside().count()), (kept.is_some(), 0), "{level:?}");
+    }
 }
