@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::OpenOptions;
-use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -126,9 +126,35 @@ impl Scan {
                     self.good = read.next;
                 }
                 Ok(Some(read)) => return self.look_behind(read.offset, Some(&read)),
-                Ok(None) => return Ok(()),
+                Ok(None) => return self.take_last(),
                 Err(ReadError::NoLine { offset, .. }) => return self.look_behind(offset, None),
                 Err(failed @ ReadError::Io { .. }) => return Err(failed),
+            }
+        }
+    }
+
+    /// Takes the last entry if it is whole, and only what follows it is not: a reader cannot tell what belongs to it.
+    fn take_last(&mut self) -> Result<(), ReadError> {
+        let failed = |error: io::Error| ReadError::Io { path: self.path.clone(), error };
+        let mut file = OpenOptions::new().read(true).open(&self.path).map_err(failed)?;
+        file.seek(SeekFrom::Start(self.good)).map_err(failed)?;
+        let mut rest = Vec::new();
+        io::Read::take(file, 4 * LINE_BYTES_MAX as u64).read_to_end(&mut rest).map_err(failed)?;
+        let mut lines = rest.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
+        let Some(first) = lines.next() else { return Ok(()) };
+        let Some(Line::Entry { hash, side, json }) = Line::read(&first[..first.len() - 1]) else {
+            return Ok(());
+        };
+        let mut read = Read { hash, side: side.to_vec(), json: json.to_vec(), ..Read::default() };
+        loop {
+            if self.follows(&read) {
+                self.take(&read);
+                self.good += (first.len() + read.side_lines.len()) as u64;
+                return Ok(());
+            }
+            match lines.next() {
+                Some(line) => read.side_lines.extend_from_slice(line),
+                None => return Ok(()),
             }
         }
     }

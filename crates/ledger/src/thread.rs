@@ -42,6 +42,8 @@ struct Due {
     told: u64,
     /// Whether room is kept on the disk.
     has_reserve: bool,
+    /// Whether outcomes could be written last, also where nothing else can.
+    outcomes_fit: bool,
 }
 
 /// Starts the threads of a writer. They end with it.
@@ -58,7 +60,8 @@ pub(crate) fn start(writer: &Arc<Writer>) -> io::Result<()> {
 
 fn run(writer: &Arc<Writer>) {
     let now = Instant::now();
-    let mut due = Due { checkpoint: now, retry: now, signed: 0, told: 0, has_reserve: false };
+    let mut due =
+        Due { checkpoint: now, retry: now, signed: 0, told: 0, has_reserve: false, outcomes_fit: true };
     loop {
         let mut queue = writer.queue();
         if hangs(writer) {
@@ -100,7 +103,7 @@ fn is_due(queue: &Queue, due: &Due) -> bool {
     let is_unsigned = queue.at.seq != due.signed || queue.lost > 0 || !due.has_reserve;
     queue.end == End::Asked
         || match queue.down {
-            Some(_) => now >= due.retry,
+            Some(_) => now >= due.retry || due.outcomes_fit && !queue.waiting.is_empty(),
             None => !queue.waiting.is_empty() || queue.is_full || is_unsigned && now >= due.checkpoint,
         }
 }
@@ -128,6 +131,7 @@ fn take_turn(writer: &Arc<Writer>, mut jobs: Vec<Job>, due: &mut Due, ends: bool
     let done = work(writer, &mut chain, &mut jobs, due);
     if let Err(error) = &done {
         due.retry = Instant::now() + RETRY;
+        due.outcomes_fit &= jobs.is_empty();
         writer.fail(error, &mut jobs);
     }
     if ends {
@@ -176,6 +180,10 @@ fn work(writer: &Arc<Writer>, chain: &mut Chain, jobs: &mut Vec<Job>, due: &mut 
                 return Err(error);
             }
         }
+    }
+    due.outcomes_fit = true;
+    if was_down && Instant::now() < due.retry {
+        return Ok(());
     }
     if !due.has_reserve {
         chain.make_reserve()?;

@@ -168,7 +168,7 @@ fn detail(folder: &Path, kind: Kind) -> serde_json::Value {
 
 #[tokio::test]
 async fn an_end_that_was_not_finished_is_cut_off_and_said() {
-    for torn in ["e ", "e abc - {}", "\0\0\0\0"] {
+    for torn in ["e ", "e abc - {}", "p a ", "\0\0\0\0"] {
         let folder = tempfile::tempdir().expect("a folder");
         let last = left(folder.path()).await;
         let mut file = OpenOptions::new().append(true).open(&last).expect("a file");
