@@ -24,12 +24,17 @@ pub trait Unseal: Send + Sync + fmt::Debug {
 }
 
 impl Unseal for Ledger {
-    fn name(&self, _: &str, _: &[u8], _: &[u8]) -> Option<String> {
-        None
+    fn name(&self, tenant: &str, reference: &[u8], sealed: &[u8]) -> Option<String> {
+        let name = self.vault()?.open_name(tenant, std::str::from_utf8(reference).ok()?, sealed)?;
+        Some(match name.text {
+            serde_json::Value::String(text) => text,
+            // A principal is an object.
+            other => other.to_string(),
+        })
     }
 
-    fn payload(&self, _: &str, _: bool, _: &[u8]) -> Option<Vec<u8>> {
-        None
+    fn payload(&self, tenant: &str, is_result: bool, sealed: &[u8]) -> Option<Vec<u8>> {
+        Some(self.vault()?.open_payload(tenant, is_result, sealed)?.bytes)
     }
 }
 

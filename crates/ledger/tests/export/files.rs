@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tollgate_ledger::export::{FileSettings, TargetSettings};
-use tollgate_ledger::{Draft, Entry, Kind, Ledger, LedgerSettings};
-use tollgate_model::TenantId;
+use tollgate_ledger::{Content, Draft, Entry, Kind, Ledger, LedgerSettings};
+use tollgate_model::{Principal, RecordLevel, TenantId};
 
 use crate::rig::{Rig, assert_whole, beside, lines, numbers, to_file, until};
 
@@ -269,14 +270,29 @@ async fn the_entries_of_a_real_ledger_arrive() {
     let ledger = Ledger::open(folder.path(), LedgerSettings::default()).expect("a ledger");
     let exports = Rig::of(&ledger);
     let out = folder.path().join("out.jsonl");
-    exports.apply(&[to_file(&out)]);
+    let mut settings = to_file(&out);
+    (settings.names, settings.payloads) = (true, true);
+    exports.apply(&[settings]);
+    let mut alice = Principal::local();
+    (alice.agent, alice.user) = (Some("bot".into()), Some("alice".into()));
     for _ in 0..100 {
-        ledger.note(Draft::of(Entry::of(Kind::Refusal))).await.expect("written");
+        let content = Content { bytes: Bytes::from_static(b"{\"q\":1}"), level: RecordLevel::Full };
+        let draft =
+            Draft { who: Some(&alice), arguments: Some(content), ..Draft::of(Entry::of(Kind::Refusal)) };
+        ledger.note(draft).await.expect("written");
     }
     ledger.close().await;
     let last = ledger.position().expect("a position").borrow().seq;
     until(&exports, |line| line.seq == last).await;
     let entries = lines(&out);
     assert_whole(&entries, last);
-    assert_eq!(entries.iter().filter(|entry| entry["kind"] == "refusal").count(), 100);
+    let refusals: Vec<_> = entries.iter().filter(|entry| entry["kind"] == "refusal").collect();
+    assert_eq!(refusals.len(), 100);
+    for refusal in refusals {
+        let names = &refusal["names"];
+        assert_eq!((&names["user"], &names["agent"]), (&"alice".into(), &"bot".into()), "{refusal}");
+        assert!(names["who"].is_object() && refusal["user"] != "alice", "{refusal}");
+        assert_eq!(refusal["payloads"]["arguments"]["q"], 1);
+    }
+    assert!(entries.iter().any(|entry| entry["kind"] == "checkpoint"), "an export vouches for the chain");
 }

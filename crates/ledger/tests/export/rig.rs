@@ -53,8 +53,7 @@ impl Rig {
 
     /// The exports of a ledger.
     pub(crate) fn of(ledger: &Ledger) -> Exports {
-        let folder = ledger.folder().expect("a folder");
-        Exports::new(folder, ledger.position().expect("a position"), Arc::new(Open))
+        Exports::of(ledger).expect("something is recorded")
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

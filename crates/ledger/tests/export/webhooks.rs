@@ -209,3 +209,40 @@ async fn splunk_gets_events_with_their_time_and_its_token() {
     let inner: Vec<Value> = events.iter().map(|event| event["event"].clone()).collect();
     assert_eq!(numbers(&inner), [1, 2]);
 }
+
+#[tokio::test]
+async fn a_receiver_of_otlp_gets_log_records() {
+    use prost::Message as _;
+    use tollgate_ledger::{Entry, Kind};
+    use tollgate_telemetry::otlp::proto::collector::logs::v1::ExportLogsServiceRequest;
+    use tollgate_telemetry::otlp::proto::common::v1::any_value::Value::StringValue;
+    use tollgate_telemetry::otlp::{Endpoint, Protocol};
+
+    let mut rig = Rig::new();
+    let receiver = Receiver::new(Does::Say("503 Later")).await;
+    let url = receiver.url.parse().expect("a URL");
+    rig.exports.apply(&[export(TargetSettings::Otlp(Endpoint::new(url, Protocol::Http)))]);
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    rig.scribe.write(Entry { trace: Some(trace.into()), ..Entry::of(Kind::Gap) }, "");
+    rig.until(|line| line.away.is_some()).await;
+    receiver.now(Does::Take);
+    rig.until(|line| line.seq == 1).await;
+    let taken = receiver.taken.lock().expect("a lock").clone();
+    let request = ExportLogsServiceRequest::decode(&taken[0].body[..]).expect("a request");
+    let logs = &request.resource_logs[0].scope_logs[0].log_records;
+    let record = &logs[0];
+    assert_eq!(
+        (logs.len(), record.time_unix_nano, &*record.severity_text),
+        (1, 1_700_000_000_001_000_000, "ERROR")
+    );
+    assert_eq!((&*record.event_name, record.trace_id[0]), ("tollgate.ledger.gap", 0x0a));
+    let Some(StringValue(body)) = record.body.as_ref().and_then(|body| body.value.as_ref()) else {
+        panic!("{record:?}")
+    };
+    let entry: Value = serde_json::from_str(body).expect("JSON");
+    assert_eq!((&entry["seq"], &entry["redelivered"]), (&1.into(), &true.into()));
+    assert!(
+        record.attributes.iter().any(|attribute| attribute.key == "tollgate.ledger.redelivered"),
+        "{record:?}"
+    );
+}
