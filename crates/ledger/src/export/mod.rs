@@ -11,6 +11,7 @@ mod feed;
 mod file;
 mod names;
 mod ocsf;
+mod others;
 mod otlp;
 mod record;
 mod settings;
@@ -22,7 +23,7 @@ mod webhook;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -42,6 +43,8 @@ use crate::{Ledger, Position};
 
 /// How often it is measured how far exports lie behind.
 const MEASURE: Duration = Duration::from_secs(1);
+/// How often folders are looked for that nobody has.
+const LOOK: Duration = Duration::from_secs(30);
 
 /// The exports of one writer. Cheap to clone; all clones are the same. They end with the last one.
 #[derive(Debug, Clone)]
@@ -53,8 +56,16 @@ struct Inner {
     position: watch::Receiver<Position>,
     unseal: Arc<dyn Unseal>,
     running: Mutex<Vec<Running>>,
-    /// Ends what measures.
+    others: Mutex<Others>,
+    /// Ends what measures, and looks after others.
     over: CancellationToken,
+}
+
+/// What is sent of the folders of writers that are gone.
+#[derive(Debug, Default)]
+struct Others {
+    statuses: Vec<Arc<Status>>,
+    stop: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -90,9 +101,10 @@ impl Exports {
             position,
             unseal,
             running: Mutex::default(),
+            others: Mutex::default(),
             over: over.clone(),
         }));
-        tokio::spawn(measure(Arc::downgrade(&exports.0), over));
+        tokio::spawn(look_after(Arc::downgrade(&exports.0), over));
         exports
     }
 
@@ -111,6 +123,9 @@ impl Exports {
         for export in before {
             export.stop.cancel();
         }
+        drop(running);
+        // They are found again, for what is wanted now.
+        self.0.leave_others();
     }
 
     fn begin(&self, settings: &ExportSettings, former: Option<Running>) -> Running {
@@ -145,6 +160,7 @@ impl Exports {
 
     /// Sends what is left, each export for as long as it may, and ends. Nothing more should be written meanwhile.
     pub async fn drain(&self) {
+        self.0.leave_others();
         let running = std::mem::take(&mut *self.0.running.lock().unwrap_or_else(PoisonError::into_inner));
         let begin = Instant::now();
         for export in &running {
@@ -163,34 +179,80 @@ impl Exports {
 impl Inner {
     fn statuses(&self) -> Vec<Arc<Status>> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.iter().map(|export| Arc::clone(&export.status)).collect()
+        let own: Vec<_> = running.iter().map(|export| Arc::clone(&export.status)).collect();
+        drop(running);
+        own.into_iter().chain(self.others().statuses.iter().cloned()).collect()
+    }
+
+    fn wanted(&self) -> Vec<ExportSettings> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.iter().map(|export| export.settings.clone()).collect()
+    }
+
+    fn others(&self) -> MutexGuard<'_, Others> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leave_others(&self) {
+        std::mem::take(&mut *self.others()).stop.cancel();
+    }
+
+    /// Takes over folders that nobody has, and of which something was not sent.
+    async fn take_over(self: Arc<Self>) {
+        let wanted = self.wanted();
+        let stop = self.others().stop.clone();
+        let (own, for_all) = (self.folder.clone(), wanted.clone());
+        let left =
+            tokio::task::spawn_blocking(move || others::left(&own, &for_all)).await.unwrap_or_default();
+        for left in left {
+            let (exports, unseal) = (Arc::downgrade(&self), Arc::clone(&self.unseal));
+            let (wanted, stop) = (wanted.clone(), stop.clone());
+            tokio::spawn(async move {
+                let writer = left.writer();
+                let tell = |status| {
+                    if let Some(inner) = exports.upgrade() {
+                        inner.others().statuses.push(status);
+                    }
+                };
+                left.send(wanted, unseal, stop, tell).await;
+                if let Some(inner) = exports.upgrade() {
+                    inner.others().statuses.retain(|status| status.writer() != &*writer);
+                }
+            });
+        }
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
         self.over.cancel();
+        self.leave_others();
         for export in self.running.get_mut().unwrap_or_else(PoisonError::into_inner) {
             export.stop.cancel();
         }
     }
 }
 
-/// Measures now and then how far exports lie behind.
-async fn measure(exports: std::sync::Weak<Inner>, over: CancellationToken) {
+/// Measures now and then how far exports lie behind, and looks for what others have left behind.
+async fn look_after(exports: Weak<Inner>, over: CancellationToken) {
+    let mut next_look = Instant::now();
     loop {
         tokio::select! {
             () = tokio::time::sleep(MEASURE) => {}
             () = over.cancelled() => return,
         }
         let Some(inner) = exports.upgrade() else { return };
+        if next_look <= Instant::now() {
+            next_look = Instant::now() + LOOK;
+            Arc::clone(&inner).take_over().await;
+        }
         let all = inner.statuses();
-        let folder = inner.folder.clone();
+        let root = inner.folder.parent().map(Path::to_owned).unwrap_or_default();
         drop(inner);
         let measured = tokio::task::spawn_blocking(move || {
             for status in all {
                 // A folder that cannot be read is what the task itself says.
-                _ = status.measure(&folder);
+                _ = status.measure(&root.join(status.writer()));
             }
         });
         _ = measured.await;

@@ -78,6 +78,11 @@ impl Status {
         }
     }
 
+    /// Whose entries these are.
+    pub(super) fn writer(&self) -> &str {
+        &self.writer
+    }
+
     pub(super) fn line(&self) -> ExportLine {
         let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
         ExportLine {

@@ -1,13 +1,13 @@
 //! The engine, and the file: what is sent, what is marked, what is remembered.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tollgate_ledger::export::{FileSettings, TargetSettings};
 use tollgate_ledger::{Content, Draft, Entry, Kind, Ledger, LedgerSettings};
 use tollgate_model::{Principal, RecordLevel, TenantId};
 
-use crate::rig::{Rig, assert_whole, beside, lines, numbers, to_file, until};
+use crate::rig::{Rig, SOON, Scribe, assert_whole, beside, lines, numbers, to_file, until};
 
 #[tokio::test]
 async fn every_entry_arrives_in_order_with_its_writer_and_hash() {
@@ -295,4 +295,34 @@ async fn the_entries_of_a_real_ledger_arrive() {
         assert_eq!(refusal["payloads"]["arguments"]["q"], 1);
     }
     assert!(entries.iter().any(|entry| entry["kind"] == "checkpoint"), "an export vouches for the chain");
+}
+
+#[tokio::test]
+async fn what_a_writer_that_is_gone_has_left_behind_is_sent_by_whoever_is_left() {
+    let mut rig = Rig::new();
+    let out = rig.path("out.jsonl");
+    let gone = rig.path("01hzzzzzzzzzzzzzzzzzzzzzzz");
+    let mut scribe = Scribe::new(&gone);
+    for _ in 0..3 {
+        scribe.write(Entry::of(Kind::Refusal), "");
+    }
+    std::fs::write(gone.join("lock"), b"").expect("written");
+    rig.write(2);
+    rig.exports.apply(&[to_file(&out)]);
+    let deadline = Instant::now() + SOON;
+    while numbers(&lines(&out)).len() < 5 {
+        assert!(Instant::now() < deadline, "it never came");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let entries = lines(&out);
+    let of =
+        |writer: &str| entries.iter().filter(|entry| entry["writer"] == writer).cloned().collect::<Vec<_>>();
+    assert_eq!(numbers(&of("01hzzzzzzzzzzzzzzzzzzzzzzz")), [1, 2, 3]);
+    assert_eq!(numbers(&of("w1")), [1, 2]);
+    // Then the folder is free for the next process.
+    let lock = std::fs::File::open(gone.join("lock")).expect("a lock");
+    while lock.try_lock().is_err() {
+        assert!(Instant::now() < deadline, "it was never let go");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }

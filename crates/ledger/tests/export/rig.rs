@@ -101,7 +101,7 @@ pub(crate) struct Scribe {
 }
 
 impl Scribe {
-    fn new(folder: &Path) -> Self {
+    pub(crate) fn new(folder: &Path) -> Self {
         std::fs::create_dir_all(folder.join("segments")).expect("a folder");
         let (folder, at) = (folder.to_owned(), Position::default());
         Self { folder, segment: 1, at, position: watch::Sender::new(at) }
