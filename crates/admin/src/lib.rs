@@ -2,6 +2,7 @@
 //!
 //! Read-only, without sign-in: it says which servers there are and how they do, never what passes through them.
 
+mod degraded;
 mod export;
 mod host;
 mod service;

@@ -115,7 +115,7 @@ mod tests {
     use super::*;
     use crate::{ExportLine, ServerLine, ServerReach, Standing, StoreLine, StoreReach};
     use http_body_util::BodyExt;
-    use tollgate_model::{Holder, ServerId, ServerName, TenantId};
+    use tollgate_model::{Holder, ServerId, ServerName, TenantId, Timestamp};
 
     fn admin(standing: Standing) -> Admin {
         admin_with(standing, None)
@@ -125,7 +125,11 @@ mod tests {
         let line = |holder| ServerLine {
             server: ServerId::new(holder, ServerName::new("files").expect("a name")),
             transport: "stdio",
-            reach: ServerReach::Down { code: "upstream_unavailable", reason: "it did not start".into() },
+            reach: ServerReach::Down {
+                code: "upstream_unavailable",
+                reason: "it did not start".into(),
+                since: Timestamp::from_ms(951_782_400_000),
+            },
             instances: 0,
             leased: 0,
             starts: 3,
@@ -192,6 +196,10 @@ mod tests {
         let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
         assert_eq!(body["servers"][0]["state"], "down");
         assert_eq!(body["servers"][0]["code"], "upstream_unavailable");
+        let down = body["degraded"].as_array().expect("a list").iter().find(|part| part["part"] == "server");
+        let down = down.expect("the server");
+        assert_eq!((&down["name"], &down["reason"]), (&"files".into(), &"it did not start".into()));
+        assert_eq!(down["since"], "2000-02-29T00:00:00Z");
         assert_eq!(body["servers"][0]["tenant"], "acme");
         assert_eq!(body["servers"][1]["tenant"], serde_json::Value::Null, "every tenant has it");
         assert_eq!(ask(Standing::Draining, "GET", "127.0.0.1:1", "/readyz").0, 503);

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tollgate_model::{ServerId, TenantId};
+use tollgate_model::{ServerId, TenantId, Timestamp};
 use tollgate_telemetry::counters::Metrics;
 
-use crate::ExportLine;
+use crate::{ExportLine, degraded};
 
 /// Whether clients are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +104,8 @@ pub enum ServerReach {
         code: &'static str,
         /// Why, fit for callers.
         reason: Cow<'static, str>,
+        /// Since when.
+        since: Timestamp,
     },
 }
 
@@ -114,6 +116,7 @@ impl Snapshot {
         let mut object = json!({
             "ready": self.is_ready(),
             "state": self.standing.as_str(),
+            "degraded": degraded::of(self),
             "servers": servers,
         });
         if let Some(store) = &self.store {
@@ -223,10 +226,11 @@ impl ServerLine {
                 object["state"] = "up".into();
                 object["revision"] = (*revision).into();
             }
-            ServerReach::Down { code, reason } => {
+            ServerReach::Down { code, reason, since } => {
                 object["state"] = "down".into();
                 object["code"] = (*code).into();
                 object["reason"] = reason.as_ref().into();
+                object["since"] = since.to_string().into();
             }
         }
         object

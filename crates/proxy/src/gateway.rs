@@ -24,6 +24,7 @@ use crate::input::{self, ParkedCalls};
 use crate::logging;
 use crate::mailbox::Topic;
 use crate::mirror::Mirrors;
+use crate::names::Names;
 use crate::policing::{self, Policing};
 use crate::resource::Bound;
 use crate::seal::Sealer;
@@ -56,6 +57,7 @@ pub(crate) struct Inner {
     uri_indexes: Indexes<UriIndex>,
     tool_indexes: Indexes<ToolIndex>,
     mirrors: Mirrors,
+    names: Names,
     parked: ParkedCalls,
     tasks: Tasks,
     events: mpsc::Sender<ServerEvent>,
@@ -101,6 +103,7 @@ impl Gateway {
             uri_indexes: Indexes::default(),
             tool_indexes: Indexes::default(),
             mirrors: Mirrors::default(),
+            names: Names::default(),
             parked: ParkedCalls::default(),
             tasks: Tasks::default(),
             events,
@@ -227,6 +230,10 @@ impl Gateway {
 
     pub(crate) fn tool_indexes(&self) -> &Indexes<ToolIndex> {
         &self.0.tool_indexes
+    }
+
+    pub(crate) fn names(&self) -> &Names {
+        &self.0.names
     }
 
     pub(crate) fn mirrors(&self) -> &Mirrors {

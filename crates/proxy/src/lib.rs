@@ -18,6 +18,8 @@ mod lists;
 mod logging;
 mod mailbox;
 mod mirror;
+mod names;
+mod onward;
 mod places;
 mod policing;
 mod refuse;

@@ -10,7 +10,7 @@ use tollgate_mcp::{Message, Span, codes, methods};
 use tollgate_model::{Code, Era, Refusal, ServerId, Stage};
 use tollgate_upstream::Link;
 
-use crate::bridge::{self, Answered, Round};
+use crate::bridge::{self, Answered, Beside, Round};
 use crate::gateway::Gateway;
 use crate::hello;
 use crate::inbound::Inbound;
@@ -18,6 +18,7 @@ use crate::input::{self, Brought, Retry};
 use crate::lists;
 use crate::logging;
 use crate::mirror;
+use crate::onward::Onward;
 use crate::reply::Reply;
 use crate::stages::dispatch::{self, Departure, Listener, Sent};
 use crate::stages::record::{self, Effect, Ending, Lap};
@@ -250,8 +251,10 @@ fn depart(
     let client = plan.client(&inbound.caller.client);
     let own = plan.round(inbound, round);
     let round = own.as_ref().unwrap_or(round);
+    let onward = Onward::of(&inbound.record);
+    let beside = Beside { log_level, onward: Some(&onward) };
     let body =
-        bridge::request(&inbound.message, &client, link.revision(), id, resolved.target(), round, log_level);
+        bridge::request(&inbound.message, &client, link.revision(), id, resolved.target(), round, &beside);
     let method = inbound.message.method();
     Departure {
         id,
@@ -261,6 +264,7 @@ fn depart(
         body,
         timeout: None,
         log_level,
+        onward: Some(onward),
     }
 }
 

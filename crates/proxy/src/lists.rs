@@ -15,10 +15,11 @@ use tollgate_mcp::{
 use tollgate_model::{Code, Era, Refusal, ServerId, ServerName, Stage};
 use tollgate_upstream::{Hello, Server};
 
-use crate::bridge::{self, Answered, array_of};
+use crate::bridge::{self, Answered, Beside, array_of};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::index::{Key, Seen, ToolIndex, UriIndex};
+use crate::onward::Onward;
 use crate::policing::Changed;
 use crate::reply::Reply;
 use crate::stages::dispatch::{self, Departure, Listener, Sent};
@@ -57,6 +58,7 @@ async fn native(
         let link = route.link();
         let id = link.mint();
         let log_level = inbound.log_level();
+        let onward = Onward::of(&inbound.record);
         let body = bridge::request(
             &inbound.message,
             &inbound.caller.client,
@@ -64,7 +66,7 @@ async fn native(
             id,
             &bridge::Target::default(),
             &bridge::Round::default(),
-            log_level,
+            &Beside { log_level, onward: Some(&onward) },
         );
         let departure = Departure {
             id,
@@ -75,6 +77,7 @@ async fn native(
             body,
             timeout: Some(server.settings().timeouts.list),
             log_level,
+            onward: Some(onward),
         };
         let listener = Listener::of(gateway, inbound);
         let sent = dispatch::send(server.id(), &route, departure, Some(&listener), &Receipt::lists()).await;
@@ -136,6 +139,9 @@ fn learn_from(
     view: &View,
 ) -> Vec<Item> {
     let mut items = items;
+    if matches!(kind, ListKind::Tools | ListKind::Prompts) {
+        gateway.names().learn(server, items.iter().map(Item::key));
+    }
     if kind == ListKind::Tools {
         gateway.tasks().learn(server, &items);
         items = gateway.mirrors().learn(server, items);
@@ -428,6 +434,7 @@ async fn page(
             body: bridge::own_request(id, kind.method(), &params, client, link.era(), log_level),
             timeout: Some(server.settings().timeouts.list),
             log_level,
+            onward: Some(Onward::of(&inbound.record)),
         };
         let sent = dispatch::send(server.id(), &route, departure, listener.as_ref(), &Receipt::lists()).await;
         match sent.and_then(Sent::into_response) {

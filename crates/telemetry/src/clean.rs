@@ -24,8 +24,13 @@ impl fmt::Display for Clean<'_> {
 /// A URI without what may be secret in it: user and password, query and fragment.
 pub fn bare_uri(uri: &str) -> Cow<'_, str> {
     let uri = &uri[..uri.find(['?', '#']).unwrap_or(uri.len())];
+    without_userinfo(uri)
+}
+
+/// A URI without user and password.
+pub fn without_userinfo(uri: &str) -> Cow<'_, str> {
     let Some((scheme, rest)) = uri.split_once("://") else { return Cow::Borrowed(uri) };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     match authority.rsplit_once('@') {
         Some((_, host)) => Cow::Owned(format!("{scheme}://{host}{path}")),
         None => Cow::Borrowed(uri),

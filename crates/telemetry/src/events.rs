@@ -9,7 +9,8 @@ use tollgate_model::{Decision, Principal, Refusal, Revision, ServerId, ServerNam
 use tracing::{debug, error, info, warn};
 
 pub use self::calls::{CallEnded, HopEnded, TelemetryNotSent, TelemetrySentAgain};
-use crate::{Clean, counters};
+use crate::trace::TraceId;
+use crate::{Clean, bare_uri, counters};
 
 /// A listener is open.
 #[derive(Debug)]
@@ -264,6 +265,8 @@ pub struct Refused<'a> {
     pub refusal: &'a Refusal,
     /// The request id that the client was told too.
     pub request_id: &'a str,
+    /// The trace that the request is part of.
+    pub trace: Option<TraceId>,
 }
 
 impl Refused<'_> {
@@ -274,14 +277,15 @@ impl Refused<'_> {
         counters::request(counters::Outcome::Refused(refusal.code));
         let server = refusal.server.as_ref().map_or("", ServerName::as_str);
         let (code, stage, request_id) = (row.name, refusal.stage.as_str(), self.request_id);
+        let trace_id = self.trace.map(|id| id.to_string()).unwrap_or_default();
         let text = Clean(&refusal.public);
         let internal = Clean(refusal.internal.as_deref().unwrap_or_default());
         match row.source {
             Source::Client | Source::Policy => {
-                debug!(code, stage, server, request_id, %text, %internal, "refused");
+                debug!(code, stage, server, request_id, trace_id, %text, %internal, "refused");
             }
             Source::Upstream | Source::Gateway => {
-                warn!(code, stage, server, request_id, %text, %internal, "refused");
+                warn!(code, stage, server, request_id, trace_id, %text, %internal, "refused");
             }
         }
     }
@@ -390,7 +394,8 @@ impl Denied<'_> {
         let (policies, reasons) = (Clean(&policies), Clean(&reasons));
         let errors = self.decision.errors.join("; ");
         let errors = Clean(&errors);
-        let (server, kind, native) = (self.server.label(), self.kind, Clean(self.native));
+        let native = bare_uri(self.native);
+        let (server, kind, native) = (self.server.label(), self.kind, Clean(&native));
         let (endpoint, request_id, verdict) = (self.endpoint, self.request_id, verdict.label());
         let elapsed_us = u64::try_from(self.elapsed.as_micros()).unwrap_or(u64::MAX);
         info!(
@@ -431,7 +436,8 @@ impl ShadowDiffers<'_> {
         let (policies, shadow_policies) = (Clean(&live), Clean(&shadow));
         let (tenant, principal) = (Clean(self.who.tenant.as_str()), Clean(self.who.id.as_str()));
         let agent = Clean(self.who.agent.as_deref().unwrap_or_default());
-        let (server, kind, native) = (self.server.label(), self.kind, Clean(self.native));
+        let native = bare_uri(self.native);
+        let (server, kind, native) = (self.server.label(), self.kind, Clean(&native));
         let (endpoint, verdict) = (self.endpoint, self.verdict.label());
         info!(
             verdict, %tenant, %principal, %agent, endpoint, %server, kind, %native, %policies, %shadow_policies,

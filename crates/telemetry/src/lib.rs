@@ -20,7 +20,7 @@ mod setup;
 pub mod trace;
 mod writer;
 
-pub use clean::{Clean, TEXT_BYTES_MAX, bare_uri};
+pub use clean::{Clean, TEXT_BYTES_MAX, bare_uri, without_userinfo};
 pub use operations::{OTHER, OTHER_NAME, Operation, Transport};
 pub use settings::{Configured, ConfiguredSignal, Sampler, SignalSettings, TelemetrySettings};
 pub use setup::{Format, InitError, LogSettings, init};

@@ -232,6 +232,7 @@ impl Client {
             method: Cow::Borrowed(method),
             mcp_name: mcp_name.map(str::to_owned),
             params: mirrored,
+            also: Vec::new(),
             body: body(id, method, params, self.link.era()),
             timeout: None,
             log_level: None,

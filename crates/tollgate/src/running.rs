@@ -4,12 +4,12 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tollgate_admin::{Admin, ServerLine, ServerReach, Snapshot, Standing, StoreLine, StoreReach};
-use tollgate_model::ServerId;
+use tollgate_model::{ServerId, Timestamp};
 use tollgate_proxy::{Gateway, Peer, serve_http};
 use tollgate_store::{Confirmed, Follower};
 use tollgate_telemetry::events::{DrainEnded, DrainStarted};
@@ -159,7 +159,11 @@ fn server_line(server: ServerId, status: ServerStatus) -> ServerLine {
     let reach = match status.reach {
         Reach::Unknown => ServerReach::Unknown,
         Reach::Up { revision, .. } => ServerReach::Up { revision: revision.as_str() },
-        Reach::Down { code, reason, .. } => ServerReach::Down { code: code.row().name, reason },
+        Reach::Down { code, reason, since, .. } => {
+            let since = since.duration_since(UNIX_EPOCH).unwrap_or_default();
+            let since = Timestamp::from_ms(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+            ServerReach::Down { code: code.row().name, reason, since }
+        }
     };
     ServerLine {
         server,

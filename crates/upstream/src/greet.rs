@@ -97,6 +97,7 @@ async fn ask_once_over_http(site: &Arc<Site>) -> Result<Option<Message>, Upstrea
         method: methods::SERVER_DISCOVER.into(),
         mcp_name: None,
         params: Vec::new(),
+        also: Vec::new(),
         body: hello::discover(DISCOVER),
         timeout: None,
         log_level: None,

@@ -11,7 +11,6 @@ use tokio::time::{Instant, timeout_at};
 use tollgate_mcp::{LogLevel, Message, Segments, codes, methods};
 use tollgate_model::{Era, Revision};
 
-use crate::UpstreamError;
 use crate::conversation::{Conversation, Whose};
 use crate::event::Source;
 use crate::exchange::{Exchange, Ticket};
@@ -24,6 +23,7 @@ use crate::session::{Current, Session};
 use crate::shared::Shared;
 use crate::site::{Rejection, Site};
 use crate::stream::Stream;
+use crate::{Transport, UpstreamError};
 
 /// A session, process or stateless origin. Cheap to clone; all clones are the same. One that was opened for a single
 /// call is that call's alone until the last clone, and the last [`Exchange`] on it, are gone.
@@ -42,6 +42,8 @@ pub struct Outbound {
     pub mcp_name: Option<String>,
     /// `Mcp-Param-*` headers to forward.
     pub params: Vec<(HeaderName, HeaderValue)>,
+    /// Further headers for servers that are reached over HTTP, whatever their era: the trace that the request is part of.
+    pub also: Vec<(HeaderName, HeaderValue)>,
     /// The message.
     pub body: Segments,
     /// How long the response may take; never longer than [`crate::Timeouts::request`], which is also the default.
@@ -65,6 +67,13 @@ impl Link {
     /// The revision spoken with the server.
     pub fn revision(&self) -> Revision {
         self.0.revision
+    }
+
+    /// Host and port of a server that is reached over HTTP.
+    pub fn address(&self) -> Option<(&str, u16)> {
+        let Transport::Http(http) = &self.0.shared.settings.transport else { return None };
+        let usual = if http.url.scheme_str() == Some("https") { 443 } else { 80 };
+        Some((http.url.host()?, http.url.port_u16().unwrap_or(usual)))
     }
 
     /// What the server said of itself.
@@ -419,7 +428,9 @@ impl Instance {
         let mut renewed = false;
         let mut repeated = !is_repeatable(&request.method);
         loop {
-            let sent = site.post(&site.target, session.headers(&current), request.body.clone()).await;
+            let mut headers = session.headers(&current);
+            headers.extend(request.also.iter().cloned());
+            let sent = site.post(&site.target, headers, request.body.clone()).await;
             let reply = match sent {
                 Err(HttpError::Closed(_)) if !repeated => {
                     repeated = true;

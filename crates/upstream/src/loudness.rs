@@ -112,6 +112,7 @@ impl Instance {
             method: methods::LOGGING_SET_LEVEL.into(),
             mcp_name: None,
             params: Vec::new(),
+            also: Vec::new(),
             body: hello::set_level(id, level),
             timeout: None,
             log_level: None,

@@ -120,7 +120,7 @@ impl Site {
             let value = HeaderValue::try_from(encoded).map_err(|_| unfit("its name is no header value"))?;
             map.insert(NAME, value);
         }
-        for (name, value) in &request.params {
+        for (name, value) in request.params.iter().chain(&request.also) {
             map.append(name.clone(), value.clone());
         }
         Ok(())

@@ -12,12 +12,13 @@ use std::process::{Command, Stdio};
 use crate::steps::say;
 
 /// Programs that only the system can provide: what is called, and the Debian packages that bring it.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 8] = [
     ("git", "git"),
     ("nginx", "nginx-light"),
     ("node", "nodejs"),
     ("npm", "npm"),
     ("postgres", "postgresql"),
+    ("prometheus", "prometheus"),
     ("python3", "python3 python3-venv"),
     ("rsyslogd", "rsyslog rsyslog-gnutls"),
 ];

@@ -241,6 +241,15 @@ impl Gateway {
         fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").expect("it is ours");
     }
 
+    /// What it says of its readiness.
+    ///
+    /// # Panics
+    /// If that is no JSON.
+    pub async fn readiness(&self) -> Value {
+        let text = Http::new(self.admin).send(&Ask::new("GET", "/readyz")).await.text();
+        serde_json::from_str(&text).expect("JSON")
+    }
+
     /// Its metrics.
     pub async fn metrics(&self) -> String {
         Http::new(self.admin).send(&Ask::new("GET", "/metrics")).await.text()

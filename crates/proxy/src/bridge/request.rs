@@ -5,6 +5,8 @@ use smallvec::SmallVec;
 use tollgate_mcp::{Change, Edit, LogLevel, Message, Segments, Span, compose, json, meta, methods};
 use tollgate_model::{ClientProfile, Era, Revision};
 
+use crate::onward::Onward;
+
 /// What is put in place of what the client wrote.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Target {
@@ -27,8 +29,17 @@ pub(crate) struct Round {
     pub(crate) no_task: bool,
 }
 
+/// What goes along with a request.
+#[derive(Debug, Default)]
+pub(crate) struct Beside<'a> {
+    /// What a legacy client set for its session.
+    pub(crate) log_level: Option<LogLevel>,
+    /// The trace that the request is part of.
+    pub(crate) onward: Option<&'a Onward>,
+}
+
 /// The client's request for a server that speaks `to`: under a new id, with the native name, the pinned arguments, and
-/// the metadata of the server's era. `log_level` is what a legacy client set for its session.
+/// the metadata of the server's era.
 pub(crate) fn request(
     message: &Message,
     client: &ClientProfile,
@@ -36,7 +47,7 @@ pub(crate) fn request(
     id: u64,
     target: &Target,
     round: &Round,
-    log_level: Option<LogLevel>,
+    beside: &Beside<'_>,
 ) -> Segments {
     let mut edit = message.edit();
     let raw_id = Bytes::from(id.to_string());
@@ -57,7 +68,8 @@ pub(crate) fn request(
     if methods::may_ask_for_input(message.method()) {
         change_round(message, &mut edit, (client.revision.era(), to.era()), round);
     }
-    let changes = meta_changes(message, client, to.era(), raw_id, log_level);
+    let mut changes = meta_changes(message, client, to.era(), raw_id, beside.log_level);
+    changes.extend(beside.onward.into_iter().flat_map(|onward| onward.changes(message)));
     if !changes.is_empty() {
         message.change_meta(&mut edit, &changes);
     }
@@ -142,7 +154,7 @@ fn meta_changes<'m>(
     to: Era,
     raw_id: Bytes,
     log_level: Option<LogLevel>,
-) -> SmallVec<[Change<'m>; 5]> {
+) -> SmallVec<[Change<'m>; 8]> {
     let mut changes = SmallVec::new();
     if message.meta_member(meta::PROGRESS_TOKEN).is_some() {
         changes.push(Change::Set(meta::PROGRESS_TOKEN, raw_id));
@@ -230,7 +242,7 @@ mod tests {
         id: u64,
         target: &Target,
     ) -> Segments {
-        super::request(message, client, to, id, target, &Round::default(), None)
+        super::request(message, client, to, id, target, &Round::default(), &Beside::default())
     }
 
     fn message(text: &'static str) -> Message {
@@ -284,7 +296,7 @@ mod tests {
             7,
             &key("t"),
             &Round::default(),
-            level,
+            &Beside { log_level: level, onward: None },
         ));
         let list = text(own_request(8, methods::TOOLS_LIST, "", &client, Era::Modern, level));
         for sent in [call, list] {
@@ -326,7 +338,10 @@ mod tests {
         assert!(!sent(Revision::V2026_07_28, Revision::V2025_11_25).contains("task"));
         let (client, round) = (profile(Revision::V2025_11_25), Round { no_task: true, ..Round::default() });
         let to = Revision::V2025_11_25;
-        assert!(!text(super::request(&call, &client, to, 7, &key("t"), &round, None)).contains("task"));
+        assert!(
+            !text(super::request(&call, &client, to, 7, &key("t"), &round, &Beside::default()))
+                .contains("task")
+        );
     }
 
     #[test]

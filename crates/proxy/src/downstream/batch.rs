@@ -100,7 +100,7 @@ impl Answers {
             let started = match message {
                 Ok(message) if message.kind() == Kind::Request => {
                     answers.requests += 1;
-                    let record = CallRecord::of_element(place);
+                    let record = CallRecord::of_element(place, &message);
                     answers.start(gateway, snapshot, who, (endpoint, session), (message, record), outlet)
                 }
                 Ok(message) => {

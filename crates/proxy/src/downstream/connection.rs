@@ -223,6 +223,7 @@ impl Connection {
         let replying = self.in_flight.replying();
         let place = self.in_flight.enter(&id, snapshot.settings.in_flight_max)?;
         let outlet = self.outbox.clone();
+        let record = Arc::new(CallRecord::of(&message, None));
         let inbound = Inbound {
             message,
             id,
@@ -233,7 +234,7 @@ impl Connection {
             outlet,
             session,
             as_of,
-            record: Arc::new(CallRecord::begin()),
+            record,
         };
         let call = Call::new(gateway.clone(), inbound, Some(place));
         let (connection, replier) = (Arc::clone(self), gateway.clone());

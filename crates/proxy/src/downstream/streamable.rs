@@ -214,6 +214,7 @@ impl Post<'_> {
             // Nobody would read it.
             outlet.close();
         }
+        let record = Arc::new(CallRecord::of(&self.message, Some(self.headers)));
         Ok(Inbound {
             id,
             message: self.message,
@@ -224,7 +225,7 @@ impl Post<'_> {
             param_headers,
             session,
             as_of: self.who.as_of(),
-            record: Arc::new(CallRecord::begin()),
+            record,
         })
     }
 }

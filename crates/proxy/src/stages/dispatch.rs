@@ -17,6 +17,7 @@ use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::input::{Asked, Asker, Asking, Paused, Standing, failed, refuse_question};
 use crate::mailbox::{Mailbox, READER_PATIENCE};
+use crate::onward::{Crossing, Onward};
 use crate::tasks;
 
 /// How many questions one result may carry to a modern client.
@@ -34,6 +35,8 @@ pub(crate) struct Departure {
     pub(crate) timeout: Option<Duration>,
     /// The least severe log message that the client wants.
     pub(crate) log_level: Option<LogLevel>,
+    /// The trace that it is part of; none of what the gateway asks by itself.
+    pub(crate) onward: Option<Onward>,
 }
 
 /// Who hears of the request while it is under way.
@@ -132,11 +135,17 @@ pub(crate) fn send<'a>(
     receipt: &Receipt,
 ) -> impl Future<Output = Result<Sent, UpstreamError>> + Send {
     let is_on_record = receipt.covers(&departure.method);
+    let also = departure.onward.as_ref().map(Onward::headers).unwrap_or_default();
+    let crossing = departure.onward.map(|onward| {
+        let gateway = listener.map(|listener| listener.gateway);
+        Crossing::begin(gateway, onward, server, route.link(), &departure.method)
+    });
     let outbound = Outbound {
         id: departure.id,
         method: departure.method,
         mcp_name: departure.native,
         params: departure.param_headers,
+        also,
         body: departure.body,
         timeout: departure.timeout,
         log_level: departure.log_level,
@@ -146,8 +155,14 @@ pub(crate) fn send<'a>(
             let what = "the request is not on record".into();
             return Err(UpstreamError::Protocol { what, detail: "a fault of the gateway's own".into() });
         }
-        let exchange = route.link().request(outbound).await?;
-        follow(server, route, exchange, listener).await
+        let sent = match route.link().request(outbound).await {
+            Ok(exchange) => follow(server, route, exchange, listener).await,
+            Err(error) => Err(error),
+        };
+        if let Some(crossing) = crossing {
+            crossing.ends(&sent);
+        }
+        sent
     }
 }
 

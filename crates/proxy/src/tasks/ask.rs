@@ -84,6 +84,7 @@ impl Speaker<'_> {
             body: bridge::own_request(id, method, &params, self.client, link.era(), None),
             log_level: None,
             timeout,
+            onward: None,
         };
         dispatch::send(self.server, self.route, departure, listener, receipt).await
     }

@@ -33,11 +33,12 @@ use tollgate_mcp::{JsonKind, Message, Span, find, methods, text};
 use tollgate_model::{Caller, Code, Era, Refusal, Revision, ServerId, Stage};
 use tollgate_upstream::{Link, UpstreamError};
 
-use crate::bridge::{self, Answered, Round};
+use crate::bridge::{self, Answered, Beside, Round};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::input;
 use crate::life;
+use crate::onward::Onward;
 use crate::reply::Reply;
 use crate::stages::dispatch::{self, Departure, Listener, Sent};
 use crate::stages::record::{self, Effect, Lap};
@@ -165,6 +166,7 @@ async fn pass(
     let (link, server) = (route.link(), resolved.server().id());
     let id = link.mint();
     let (method, log_level) = (inbound.message.method(), inbound.log_level());
+    let onward = Onward::of(&inbound.record);
     let departure = Departure {
         id,
         method: Cow::Owned(method.to_owned()),
@@ -177,10 +179,11 @@ async fn pass(
             id,
             resolved.target(),
             &Round::default(),
-            log_level,
+            &Beside { log_level, onward: Some(&onward) },
         ),
         timeout: None,
         log_level,
+        onward: Some(onward),
     };
     let listener = Listener { task: resolved.native(), ..Listener::of(gateway, inbound) };
     let effect = Effect { permit: Some(permit), link: Some(link), method: None };

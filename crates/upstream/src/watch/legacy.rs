@@ -121,6 +121,7 @@ async fn ask(link: &Link, method: &'static str, uri: Option<&str>) -> Result<Mes
         method: method.into(),
         mcp_name: None,
         params: Vec::new(),
+        also: Vec::new(),
         body: body.into(),
         timeout: Some(link.0.shared.settings.timeouts.probe),
         log_level: None,

@@ -98,6 +98,7 @@ pub(crate) fn tool_call(link: &Link, tool: &str, arguments: &Value) -> Outbound 
         method: "tools/call".into(),
         mcp_name: Some(tool.to_owned()),
         params: Vec::new(),
+        also: Vec::new(),
         body: Segments::from(Bytes::from(body.to_string())),
         timeout: None,
         log_level: None,

@@ -99,7 +99,7 @@ fn write(
     entry.endpoint = Some(behalf.endpoint.as_ref().map_or("", |name| name.as_str()).into());
     entry.server = Some(doing.server.name().as_str().into());
     entry.shared = *doing.server.holder() == Holder::Shared;
-    entry.native_name = doing.native.map(Into::into);
+    entry.native_name = doing.native.map(tollgate_telemetry::without_userinfo);
     entry.element = behalf.record.element();
     let sent_tokens = entry::tokens(doing.arguments);
     entry.sizes = doing.arguments.map(|_| Sizes { sent_tokens, ..Sizes::default() });

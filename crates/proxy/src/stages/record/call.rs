@@ -7,16 +7,20 @@ use std::time::Instant;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use bytes::Bytes;
+use http::HeaderMap;
 use tollgate_ledger::{CallId, Content, Decided, Draft, Entry, Kind, Latency, Outcome, Sizes, Unrecorded};
 use tollgate_mcp::{Message, methods};
 use tollgate_model::{Era, Judged, RecordLevel, Refusal, ServerId, Timestamp};
 use tollgate_telemetry::counters;
+use tollgate_telemetry::trace::Trace;
 use tollgate_upstream::UpstreamError;
 
+use super::told::{self, End};
 use super::{Effect, OnRecord, entry, others};
 use crate::bridge;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
+use crate::onward;
 use crate::policing::Question;
 use crate::refuse;
 use crate::reply::Reply;
@@ -28,6 +32,7 @@ pub(crate) struct CallRecord {
     /// The place among the elements of a batch.
     element: Option<u32>,
     began: Instant,
+    trace: Trace,
     facts: Mutex<Facts>,
 }
 
@@ -44,6 +49,8 @@ pub(super) struct Facts {
     ended: bool,
     /// Why nobody waits for the answer any more, if it is known.
     left: Option<Outcome>,
+    /// Whether operators were told how it ended.
+    pub(super) told: bool,
     pub(super) server: Option<ServerId>,
     /// What its server calls it.
     pub(super) native: Option<Arc<str>>,
@@ -97,7 +104,12 @@ pub(crate) enum Lap {
 }
 
 impl CallRecord {
-    /// The record of a request that begins now.
+    /// The record of a request of a client's that begins now.
+    pub(crate) fn of(message: &Message, headers: Option<&HeaderMap>) -> Self {
+        Self { trace: onward::begin(message, headers), ..Self::begin() }
+    }
+
+    /// The record of something of the gateway's own, outside of any trace.
     pub(crate) fn begin() -> Self {
         let began = Instant::now();
         let facts = Facts {
@@ -107,6 +119,7 @@ impl CallRecord {
             came_to: None,
             ended: false,
             left: None,
+            told: false,
             server: None,
             native: None,
             arguments: None,
@@ -118,17 +131,27 @@ impl CallRecord {
             lap: began,
             shown: None,
         };
-        Self { element: None, began, facts: Mutex::new(facts) }
+        Self { element: None, began, trace: Trace::default(), facts: Mutex::new(facts) }
     }
 
     /// The same for an element of a batch.
-    pub(crate) fn of_element(element: usize) -> Self {
-        Self { element: u32::try_from(element).ok(), ..Self::begin() }
+    pub(crate) fn of_element(element: usize, message: &Message) -> Self {
+        Self { element: u32::try_from(element).ok(), ..Self::of(message, None) }
     }
 
     /// The id of the call.
     pub(crate) fn id(&self) -> CallId {
         self.lock().call
+    }
+
+    /// Where the request stands in a trace.
+    pub(crate) fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// What its server calls what is meant.
+    pub(crate) fn native(&self) -> Option<Arc<str>> {
+        self.lock().native.clone()
     }
 
     /// The id of the call, and which step of it is next: what a client brings back when it goes on with it.
@@ -408,6 +431,10 @@ fn outcome<'a>(
 /// Ends a call with what its client is told: the one place where one ends that is answered. The reply is given back once it is
 /// on record.
 pub(crate) async fn ends(gateway: &Gateway, inbound: &Inbound, answer: Result<Reply, Refusal>) -> Reply {
+    let came_to = {
+        let facts = inbound.record.lock();
+        facts.came_to.as_ref().map(|came_to| (came_to.outcome, came_to.code.clone()))
+    };
     let answer = match answer {
         Ok(reply) if inbound.record.has_shown() => {
             Box::pin(others::shown(gateway, inbound)).await.map(|()| reply)
@@ -417,7 +444,11 @@ pub(crate) async fn ends(gateway: &Gateway, inbound: &Inbound, answer: Result<Re
     };
     match answer {
         Ok(reply) => {
-            inbound.record.lock().ended = true;
+            let (outcome, code) = came_to.unzip();
+            let mut facts = inbound.record.lock();
+            facts.ended = true;
+            told::tell(gateway, inbound, &mut facts, &End::of(outcome, code.flatten().as_deref()));
+            drop(facts);
             counters::request(counters::Outcome::Answered);
             reply
         }
@@ -426,6 +457,12 @@ pub(crate) async fn ends(gateway: &Gateway, inbound: &Inbound, answer: Result<Re
             refuse::render(&refusal, inbound.era(), Some(&inbound.id), on_record)
         }
     }
+}
+
+/// Tells operators of a refusal.
+pub(super) fn tell_refused(gateway: &Gateway, inbound: &Inbound, refusal: &Refusal) {
+    let mut facts = inbound.record.lock();
+    told::tell(gateway, inbound, &mut facts, &End::refused(refusal, inbound));
 }
 
 /// Puts a refusal on record as the outcome of the open step. Whether there was one.
@@ -463,7 +500,9 @@ impl Drop for Ending<'_> {
         let (gateway, inbound) = (self.gateway, self.inbound);
         let mut guard = inbound.record.lock();
         let facts = &mut *guard;
-        let Some(receipt) = facts.open.take() else { return };
+        if facts.told && facts.open.is_none() {
+            return;
+        }
         facts.ended = true;
         let why = match facts.left {
             Some(why) => why,
@@ -471,6 +510,8 @@ impl Drop for Ending<'_> {
             None if gateway.is_draining() => Outcome::Stopped,
             None => Outcome::ClientGone,
         };
+        told::tell(gateway, inbound, facts, &End::of(Some(why), None));
+        let Some(receipt) = facts.open.take() else { return };
         let came_to = facts.came_to.take();
         let (mut entry, result) = outcome(gateway, inbound, facts, came_to, None);
         entry.outcome = Some(why);

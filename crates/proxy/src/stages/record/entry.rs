@@ -1,9 +1,12 @@
 //! What an entry says of a request.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use tollgate_ledger::{Draft, Entry, Kind, Outcome};
 use tollgate_mcp::{Span, find, methods, text};
 use tollgate_model::{ClientProfile, Era, Holder, Refusal, Stage};
+use tollgate_telemetry::without_userinfo;
 
 use super::call::Facts;
 use crate::inbound::Inbound;
@@ -32,10 +35,15 @@ pub(super) fn of<'a>(
     entry.endpoint = Some(inbound.endpoint.name().map_or("", |name| name.as_str()).into());
     entry.server = facts.server.as_ref().map(|server| server.name().as_str().into());
     entry.shared = facts.server.as_ref().is_some_and(|server| *server.holder() == Holder::Shared);
-    entry.public_name = public_name(inbound);
-    entry.native_name = facts.native.as_deref().map(Into::into);
+    // A URI may have a credential in it, which is no part of what is meant.
+    entry.public_name = public_name(inbound).map(|name| match without_userinfo(&name) {
+        Cow::Borrowed(_) => name,
+        Cow::Owned(bare) => Cow::Owned(bare),
+    });
+    entry.native_name = facts.native.as_deref().map(without_userinfo);
     entry.decision = facts.judged.as_deref().map(Into::into);
     entry.element = inbound.record.element();
+    entry.trace = inbound.record.trace().id().map(|id| id.to_string().into());
     entry
 }
 
@@ -52,8 +60,7 @@ pub(super) fn draft<'a>(entry: Entry<'a>, inbound: &'a Inbound) -> Draft<'a> {
 
 /// What a refusal says.
 pub(super) fn refusal<'a>(entry: &mut Entry<'a>, refusal: &'a Refusal) {
-    let denies = refusal.stage == Stage::Policy;
-    entry.outcome = Some(if denies { Outcome::Denied } else { Outcome::Refused });
+    entry.outcome = Some(outcome_of(refusal));
     entry.code = Some(refusal.code.row().name.into());
     entry.stage = Some(refusal.stage.as_str().into());
     if entry.server.is_none() {
@@ -64,8 +71,13 @@ pub(super) fn refusal<'a>(entry: &mut Entry<'a>, refusal: &'a Refusal) {
     }
 }
 
+/// Whether it was refused, or denied.
+pub(super) fn outcome_of(refusal: &Refusal) -> Outcome {
+    if refusal.stage == Stage::Policy { Outcome::Denied } else { Outcome::Refused }
+}
+
 /// What the client calls it.
-fn public_name(inbound: &Inbound) -> Option<std::borrow::Cow<'_, str>> {
+pub(super) fn public_name(inbound: &Inbound) -> Option<Cow<'_, str>> {
     let message = &inbound.message;
     match message.method() {
         methods::COMPLETION_COMPLETE => {

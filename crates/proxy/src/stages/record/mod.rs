@@ -16,6 +16,7 @@ mod entry;
 mod others;
 mod refusal;
 mod strangers;
+mod told;
 
 use std::future::poll_fn;
 use std::pin::pin;

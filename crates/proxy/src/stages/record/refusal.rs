@@ -6,6 +6,7 @@ use tollgate_ledger::{CallId, Content, Draft, Entry, Kind};
 use tollgate_mcp::Message;
 use tollgate_model::{EndpointName, Era, Principal, Refusal, Timestamp};
 use tollgate_telemetry::events::Refused;
+use tollgate_telemetry::trace::TraceId;
 
 use super::{OnRecord, call, entry};
 use crate::gateway::Gateway;
@@ -57,7 +58,8 @@ impl<'a> Early<'a> {
 /// Puts a refusal on record: as the outcome of what has left, or as an entry of its own.
 pub(crate) async fn refused(gateway: &Gateway, inbound: &Inbound, refusal: &Refusal) -> OnRecord {
     let call = inbound.record.id();
-    emit(refusal, call);
+    emit(refusal, call, inbound.record.trace().id());
+    call::tell_refused(gateway, inbound, refusal);
     if let Some(on_record) = call::close_refused(gateway, inbound, refusal).await {
         return on_record;
     }
@@ -88,7 +90,7 @@ fn write(
 /// Puts on record the refusal of a request that the stages never had.
 pub(crate) async fn early(gateway: &Gateway, refusal: &Refusal, early: Early<'_>) -> OnRecord {
     let call = CallId::new(Timestamp::now());
-    emit(refusal, call);
+    emit(refusal, call, None);
     let ledger = gateway.ledger();
     if !ledger.is_on() {
         return OnRecord(call);
@@ -114,6 +116,6 @@ fn draft<'a>(call: CallId, refusal: &'a Refusal, early: &Early<'a>) -> Draft<'a>
     Draft { who: early.who, source: early.source, ..Draft::of(entry) }
 }
 
-fn emit(refusal: &Refusal, call: CallId) {
-    Refused { refusal, request_id: &call.to_string() }.emit();
+fn emit(refusal: &Refusal, call: CallId, trace: Option<TraceId>) {
+    Refused { refusal, request_id: &call.to_string(), trace }.emit();
 }
