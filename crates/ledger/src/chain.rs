@@ -37,6 +37,8 @@ pub(crate) struct Chain {
     open: BTreeMap<u64, OpenCall>,
     /// Whether entries have to reach the disk, or only the operating system.
     is_synced: bool,
+    /// The last checkpoint, since the writer began.
+    signed: Option<Checkpoint>,
     /// Kept to be filled again.
     text: Vec<u8>,
 }
@@ -67,7 +69,7 @@ impl Chain {
     pub(crate) fn new(folder: &Path, writer: &str, begin: Begin, is_synced: bool) -> Self {
         let Begin { segment, at, time_ms, open } = begin;
         let (folder, writer) = (folder.to_owned(), writer.to_owned());
-        Self { folder, writer, segment, at, time_ms, open, is_synced, text: Vec::new() }
+        Self { folder, writer, segment, at, time_ms, open, is_synced, signed: None, text: Vec::new() }
     }
 
     /// How far it has come.
@@ -172,7 +174,14 @@ impl Chain {
         let checkpoint =
             Checkpoint::sign(&self.writer, self.at, time_ms, open_from, &keys.signing, &keys.public.id());
         let entry = plain(&checkpoint.entry())?;
-        self.append_at(time_ms, std::iter::once(&entry)).map(drop)
+        self.append_at(time_ms, std::iter::once(&entry))?;
+        self.signed = Some(checkpoint);
+        Ok(())
+    }
+
+    /// The last checkpoint since the writer began.
+    pub(crate) fn signed(&self) -> Option<&Checkpoint> {
+        self.signed.as_ref()
     }
 
     /// Begins a segment. The one before ends with a checkpoint.

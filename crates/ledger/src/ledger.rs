@@ -21,7 +21,7 @@ use crate::recover::{self, Found};
 use crate::thread;
 use crate::vault::Vault;
 use crate::writer::{Place, Submitted, Wait, Writer};
-use crate::{CallId, Durability, Entry, Kind, LedgerSettings, Outcome, PublicKey, ReadError};
+use crate::{CallId, Checkpoint, Durability, Entry, Kind, LedgerSettings, Outcome, PublicKey, ReadError};
 
 /// How long an end in good order may take.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
@@ -260,6 +260,42 @@ impl Ledger {
     /// Tells how far it has come, a moment after. None if nothing is recorded.
     pub fn position(&self) -> Option<watch::Receiver<Position>> {
         self.writer().map(|writer| writer.position.subscribe())
+    }
+
+    /// The last checkpoint since it was opened, to be kept elsewhere.
+    pub fn checkpoint(&self) -> Option<Checkpoint> {
+        self.writer().and_then(|writer| writer.chain().signed().cloned())
+    }
+
+    /// Whether all that was written when this was asked first is signed; `upto` is what was written then.
+    pub(crate) fn is_signed(&self, upto: &mut Option<u64>) -> bool {
+        let Some(writer) = self.writer() else { return true };
+        let chain = writer.chain();
+        let upto = *upto.get_or_insert(chain.at().seq);
+        // The last entry may be the checkpoint itself.
+        chain.signed().is_some_and(|signed| signed.seq + 1 >= upto)
+    }
+
+    /// Opens all that processes which are gone have left in a folder, each as the writer that it is of: to carry out in each
+    /// what was to be done by its own process. Must be closed in the end.
+    ///
+    /// # Errors
+    /// If a folder or the keys cannot be used.
+    pub fn open_left(root: &Path, settings: &LedgerSettings) -> Result<Vec<Self>, OpenError> {
+        let is_power = settings.durability == Durability::Power;
+        let mut left = Vec::new();
+        for own in OwnFolder::all_left(root)? {
+            let keys = Keys::open(root, settings)?;
+            let found = recover::find(&own.path)?;
+            left.push(Self(Some(Arc::new(Handle(Self::begin(
+                own,
+                settings.clone(),
+                keys,
+                found,
+                is_power,
+            )?)))));
+        }
+        Ok(left)
     }
 
     /// Forgets which names the last segment has, as some of them were erased: they are written again where they are needed.

@@ -22,6 +22,7 @@ mod recover;
 mod redact;
 mod settings;
 mod thread;
+pub mod upkeep;
 mod vault;
 mod verify;
 mod writer;

@@ -23,6 +23,7 @@ mod say;
 mod secured;
 mod soak;
 mod targets;
+mod verifying;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -38,7 +39,7 @@ use figures::{Figures, median};
 use machine::Machine;
 use measure::{Durations, measure};
 use report::{Measured, Report};
-use rows::{DECIDING, IDLE, KNOWING, LISTENERS, PARKED, ROWS, Row};
+use rows::{DECIDING, IDLE, KNOWING, LISTENERS, PARKED, ROWS, Row, VERIFYING};
 use targets::{Target, World};
 
 /// What a chore can fail with: it is told to a person, who reads it and acts.
@@ -106,7 +107,7 @@ enum Mode {
 fn row_names() -> clap::builder::PossibleValuesParser {
     ROWS.iter()
         .map(|row| row.id)
-        .chain([IDLE, PARKED, LISTENERS, KNOWING, DECIDING])
+        .chain([IDLE, PARKED, LISTENERS, KNOWING, DECIDING, VERIFYING])
         .collect::<Vec<_>>()
         .into()
 }
@@ -191,6 +192,11 @@ fn bench(arguments: &Arguments) -> Result<()> {
         say::note(&format!("{DECIDING}  {found:?}"));
         report.deciding = Some(found);
     }
+    if chosen(arguments, VERIFYING) {
+        let found = verifying::measure(arguments.quick).map_err(|why| why.to_string());
+        say::note(&format!("{VERIFYING}  {found:?}"));
+        report.verifying = Some(found);
+    }
     let markdown = report.markdown();
     say::line(&markdown);
     let failures = report.failures();
@@ -252,6 +258,7 @@ fn run(
         fan: None,
         knowing: None,
         deciding: None,
+        verifying: None,
     })
 }
 

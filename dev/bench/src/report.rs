@@ -12,6 +12,7 @@ use crate::measure::Durations;
 use crate::parked::Parked;
 use crate::rows::Row;
 use crate::targets::Target;
+use crate::verifying;
 
 /// Everything that a run found.
 pub(crate) struct Report {
@@ -27,6 +28,8 @@ pub(crate) struct Report {
     pub(crate) knowing: Option<Result<Vec<Line>, String>>,
     /// What policy costs, if it was measured.
     pub(crate) deciding: Option<Result<Vec<Line>, String>>,
+    /// What it costs to verify a ledger, if it was measured.
+    pub(crate) verifying: Option<Result<Vec<Line>, String>>,
 }
 
 /// A row with its medians.
@@ -78,9 +81,11 @@ impl Report {
         let fan = self.fan.iter().filter_map(|fan| Some(format!("listeners: {}", fan.as_ref().err()?)));
         let deciding =
             self.deciding.iter().filter_map(|found| Some(format!("policy: {}", found.as_ref().err()?)));
+        let verifying =
+            self.verifying.iter().filter_map(|found| Some(format!("ledger: {}", found.as_ref().err()?)));
         let knowing =
             self.knowing.iter().filter_map(|found| Some(format!("identity: {}", found.as_ref().err()?)));
-        rows.chain(idle).chain(parked).chain(fan).chain(knowing).chain(deciding).collect()
+        rows.chain(idle).chain(parked).chain(fan).chain(knowing).chain(deciding).chain(verifying).collect()
     }
 
     pub(crate) fn markdown(&self) -> String {
@@ -120,6 +125,9 @@ impl Report {
         }
         if let Some(Ok(lines)) = &self.deciding {
             deciding::table(text, lines);
+        }
+        if let Some(Ok(lines)) = &self.verifying {
+            verifying::table(text, lines);
         }
         text.truncate(text.trim_end().len());
         text.push('\n');
@@ -236,7 +244,8 @@ impl Report {
         }
         let knowing = self.knowing.iter().flatten().flatten().map(|line| ("identity", line));
         let deciding = self.deciding.iter().flatten().flatten().map(|line| ("policy", line));
-        for (room, line) in knowing.chain(deciding) {
+        let verifying = self.verifying.iter().flatten().flatten().map(|line| ("ledger", line));
+        for (room, line) in knowing.chain(deciding).chain(verifying) {
             let at = if line.is_p99 { "p99" } else { "p50" };
             let aim = format!("{room}, {}: at most {} µs at {at}", line.what, figure(line.aim_us));
             aims.push((aim, format!("{} µs", figure(line.found_us())), line.found_us() <= line.aim_us));
@@ -424,6 +433,7 @@ mod tests {
             })),
             knowing: None,
             deciding: None,
+            verifying: None,
         }
     }
 

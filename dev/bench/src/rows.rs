@@ -42,6 +42,8 @@ pub(crate) const LISTENERS: &str = "listeners-1000";
 
 /// The row of policy, within one process.
 pub(crate) const DECIDING: &str = "policy";
+/// The row of verifying a ledger, within one process.
+pub(crate) const VERIFYING: &str = "ledger";
 /// The row of identity, within one process.
 pub(crate) const KNOWING: &str = "identity";
 

@@ -39,6 +39,7 @@ pub use self::settings::{
 pub use self::status::ExportLine;
 use self::status::Status;
 use self::task::Task;
+use crate::upkeep::Needs;
 use crate::{Ledger, Position};
 
 /// How often it is measured how far exports lie behind.
@@ -173,6 +174,14 @@ impl Exports {
             }
         }
         self.0.over.cancel();
+    }
+}
+
+impl Needs for Exports {
+    /// Those that lie too far behind are not waited for.
+    fn needed_from(&self) -> Option<(u64, Arc<str>)> {
+        let lines = self.lines().into_iter().filter(|line| !line.is_behind());
+        lines.map(|line| (line.seq + 1, line.name)).min()
     }
 }
 

@@ -96,9 +96,9 @@ pub enum Wrong {
     },
     /// An anchor knows of entries that are not here: the end was cut off.
     CutOff {
-        /// The last entry that the anchor knows.
+        /// The last entry that the anchor knows: its own.
         seq: u64,
-        /// When that was signed.
+        /// When it was signed.
         time_ms: u64,
     },
     /// An anchor knows the entry otherwise.

@@ -69,6 +69,8 @@ struct Scan<'a> {
     /// The entry that the first segment says to follow on.
     follows: u64,
     removed: Option<Removed>,
+    /// Entries that say what was removed or erased, and that no checkpoint has signed yet: nobody acts upon them before.
+    unsigned: Vec<Entry<'static>>,
     /// By segment: how many erased records stand in it, and the digest over theirs.
     erased: BTreeMap<u64, (u64, Context)>,
     /// By segment: what the last entry about it says was erased.
@@ -108,6 +110,7 @@ impl<'a> Scan<'a> {
             front_is_read: true,
             follows: 0,
             removed: None,
+            unsigned: Vec::new(),
             erased: BTreeMap::new(),
             named: BTreeMap::new(),
             waits_since_ms: None,
@@ -309,18 +312,24 @@ impl<'a> Scan<'a> {
             self.found.keys.push(signed.key);
         }
         (self.found.unsigned, self.found.unsigned_since_ms, self.waits_since_ms) = (0, None, None);
+        for entry in std::mem::take(&mut self.unsigned) {
+            match (Removed::of(&entry), Erased::of(&entry)) {
+                (Some(removed), _) => self.removed = Some(removed),
+                (_, Some(erased)) => {
+                    self.named.extend(erased.segments.into_iter().map(|erased| (erased.segment, erased)));
+                }
+                _ => {}
+            }
+        }
     }
 
     fn detail(&mut self, glance: Glance, json: &[u8]) {
         let entry: Option<Entry<'_>> = serde_json::from_slice(json).ok();
         let entry = entry.unwrap_or_default();
-        match (Removed::of(&entry), Erased::of(&entry)) {
-            (Some(removed), _) => self.removed = Some(removed),
-            (_, Some(erased)) => {
-                self.named.extend(erased.segments.into_iter().map(|erased| (erased.segment, erased)));
-            }
-            _ => self.fault_here(glance.seq, Wrong::Detail),
+        if Removed::of(&entry).is_none() && Erased::of(&entry).is_none() {
+            return self.fault_here(glance.seq, Wrong::Detail);
         }
+        self.unsigned.push(Entry { detail: entry.detail, ..Entry::of(entry.kind) });
     }
 
     fn beside(&mut self, segment: u64, line: &[u8], sealed: &[u8]) {
@@ -391,10 +400,11 @@ impl<'a> Scan<'a> {
             let seq = self.found.signed.map_or(1, |signed| signed.seq + 2);
             self.fault(None, Some(seq), Wrong::Unsigned { since_ms });
         }
-        let cut_off = self.anchors.split_off(self.anchors_seen.min(self.anchors.len()));
-        if let Some(anchor) = cut_off.into_iter().rfind(|anchor| self.is_signed(anchor)) {
-            let last = self.found.last.map_or(0, |last| last.seq);
-            let (seq, time_ms) = (anchor.seq, anchor.time_ms);
+        let last = self.found.last.map_or(0, |last| last.seq);
+        // A checkpoint stands behind what it signs.
+        let beyond = |anchor: &&Checkpoint| anchor.seq >= last && self.is_signed(anchor);
+        if let Some(anchor) = self.anchors.iter().copied().rfind(beyond) {
+            let (seq, time_ms) = (anchor.seq + 1, anchor.time_ms);
             self.fault(None, Some(last + 1), Wrong::CutOff { seq, time_ms });
         }
         (self.found, self.keys)

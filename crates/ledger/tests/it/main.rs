@@ -2,10 +2,14 @@
 
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used, reason = "these are tests")]
 
+mod by_hand;
 mod disks;
 mod kills;
 mod reader;
 mod record;
+mod schema;
+mod tamper;
+mod upkeep;
 mod verify;
 mod writing;
 mod written;

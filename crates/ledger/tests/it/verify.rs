@@ -271,6 +271,7 @@ fn an_erasure_that_is_on_record_is_no_fault() {
     let names = erase_in(&written, 1, &["n "]);
     assert_eq!(first(&found(&written)).2, Wrong::Erased { records: 1, named: 0 }, "nobody said so");
     written.entry(erasure(vec![names]), "");
+    assert_eq!(first(&found(&written)).2, Wrong::Erased { records: 1, named: 0 }, "anybody may have said so");
     written.sign();
     let report = found(&written);
     assert!(report.is_good(), "{report:?}");
@@ -307,7 +308,7 @@ fn a_tail_that_was_cut_off_is_found_by_an_anchor() {
     assert_eq!(report.writers[0].anchored, Some(point));
     written.change(7, |lines| lines.truncate(lines.len() - 2));
     assert!(found(&written).is_good(), "without an anchor nobody can know");
-    let cut_off = Wrong::CutOff { seq: 12, time_ms: anchor.time_ms };
+    let cut_off = Wrong::CutOff { seq: 13, time_ms: anchor.time_ms };
     assert_eq!(first(&verify.all(written.ledger()).expect("readable")), (None, Some(12), cut_off));
     fs::remove_file(written.file(7)).expect("removed");
     assert!(!verify.all(written.ledger()).expect("readable").is_good());
