@@ -159,6 +159,13 @@ impl Exports {
         self.0.statuses().iter().map(|status| status.line()).collect()
     }
 
+    /// The first segment of this writer that some export still needs, by the number of its first entry: retention leaves it and
+    /// those after it. None where no export needs any: there is none, or all lie further behind than they may.
+    pub fn needs_from(&self) -> Option<u64> {
+        let running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.iter().filter_map(|export| export.status.needs_from()).min()
+    }
+
     /// Sends what is left, each export for as long as it may, and ends. Nothing more should be written meanwhile.
     pub async fn drain(&self) {
         self.0.leave_others();

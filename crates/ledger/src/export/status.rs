@@ -54,6 +54,8 @@ pub(super) struct Status {
     behind_bytes_max: u64,
     away: Mutex<Option<(Arc<str>, Timestamp)>>,
     done: Mutex<Place>,
+    /// The segment that the cursor on disk is in.
+    written: AtomicU64,
     behind_bytes: AtomicU64,
     sent: AtomicU64,
     redelivered: AtomicU64,
@@ -70,6 +72,7 @@ impl Status {
             behind_bytes_max: settings.pace.behind_bytes_max,
             away: Mutex::default(),
             done: Mutex::default(),
+            written: AtomicU64::new(0),
             behind_bytes: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             redelivered: AtomicU64::new(0),
@@ -107,6 +110,17 @@ impl Status {
 
     pub(super) fn advance(&self, done: Place) {
         *self.done.lock().unwrap_or_else(PoisonError::into_inner) = done;
+    }
+
+    /// The cursor on disk is in this segment.
+    pub(super) fn wrote(&self, segment: u64) {
+        self.written.store(segment, Ordering::Relaxed);
+    }
+
+    /// The segment from which on it needs them; none where it lies so far behind that nobody waits for it.
+    pub(super) fn needs_from(&self) -> Option<u64> {
+        let is_behind = self.behind_bytes.load(Ordering::Relaxed) > self.behind_bytes_max;
+        (!is_behind).then(|| self.written.load(Ordering::Relaxed))
     }
 
     pub(super) fn received(&self, entries: usize, redelivered: usize) {

@@ -59,7 +59,7 @@ impl Task {
             _ = self.follow(&mut progress) => {}
         }
         // What was received is not sent again, and what was under way is marked when it is.
-        if let Err(error) = progress.write().await {
+        if let Err(error) = progress.write(&self.status).await {
             self.failed(format!("its cursor cannot be written: {error}"));
         }
     }
@@ -72,6 +72,7 @@ impl Task {
             match blocking(move || from.read()).await {
                 Ok(cursor) => {
                     self.status.advance(cursor.done);
+                    self.status.wrote(cursor.done.segment);
                     return Ok(Progress { file, cursor, written: cursor, unclear_to: cursor.sent_to });
                 }
                 Err(error) => self.failed(format!("its cursor cannot be read: {error}")),
@@ -101,7 +102,7 @@ impl Task {
             let Gathered { records, to, is_all, .. } = gathered;
             self.deliver(&mut *target, progress, records, to).await?;
             if is_all {
-                if let Err(error) = progress.write().await {
+                if let Err(error) = progress.write(&self.status).await {
                     self.failed(format!("its cursor cannot be written: {error}"));
                     self.pause(&mut backoff, None).await?;
                     continue;
@@ -132,7 +133,7 @@ impl Task {
             // On disk before it is sent: whoever comes after a crash knows what may have been received.
             let sent_before = progress.cursor.sent_to;
             progress.cursor.sent_to = sent_before.max(last.seq);
-            if let Err(error) = progress.write().await {
+            if let Err(error) = progress.write(&self.status).await {
                 self.failed(format!("its cursor cannot be written: {error}"));
                 self.pause(&mut backoff, None).await?;
                 continue;
@@ -241,13 +242,14 @@ impl Task {
 
 impl Progress {
     /// Writes the cursor, if it is another.
-    async fn write(&mut self) -> std::io::Result<()> {
+    async fn write(&mut self, status: &Status) -> std::io::Result<()> {
         if self.cursor == self.written {
             return Ok(());
         }
         let (file, cursor) = (self.file.clone(), self.cursor);
         blocking(move || file.write(&cursor)).await?;
         self.written = cursor;
+        status.wrote(cursor.done.segment);
         Ok(())
     }
 }

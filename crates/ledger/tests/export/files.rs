@@ -213,6 +213,11 @@ async fn segments_are_followed_and_those_that_were_removed_unsent_are_said_to_be
     rig.scribe.rotate();
     rig.write(3);
     rig.until(|line| line.seq == 6 && line.lost == 0).await;
+    let deadline = Instant::now() + SOON;
+    while rig.exports.needs_from() != Some(4) {
+        assert!(Instant::now() < deadline, "{:?}: the first segment is done with", rig.exports.needs_from());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     rig.exports.drain().await;
     rig.write(2);
     let unsent = rig.scribe.file();
@@ -325,4 +330,19 @@ async fn what_a_writer_that_is_gone_has_left_behind_is_sent_by_whoever_is_left()
         assert!(Instant::now() < deadline, "it was never let go");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+#[tokio::test]
+async fn retention_waits_for_an_export_that_is_away_but_not_for_one_too_far_behind() {
+    let mut rig = Rig::new();
+    let mut settings = to_file(&rig.path("nowhere/out.jsonl"));
+    settings.pace.behind_bytes_max = 1000;
+    assert_eq!(rig.exports.needs_from(), None);
+    rig.exports.apply(&[settings]);
+    rig.write(1);
+    rig.until(|line| line.away.is_some() && line.behind_bytes > 0).await;
+    assert_eq!(rig.exports.needs_from(), Some(0), "everything");
+    rig.write(20);
+    rig.until(tollgate_ledger::export::ExportLine::is_behind).await;
+    assert_eq!(rig.exports.needs_from(), None);
 }

@@ -5,6 +5,7 @@
 mod bridge;
 mod cli;
 mod demo;
+mod export;
 mod keys;
 mod policy;
 mod policy_page;
