@@ -5,9 +5,11 @@
 mod degraded;
 mod export;
 mod host;
+mod ledger;
 mod service;
 mod snapshot;
 
 pub use export::ExportLine;
+pub use ledger::LedgerLine;
 pub use service::{Admin, Body};
 pub use snapshot::{ServerLine, ServerReach, Snapshot, Standing, StoreLine, StoreReach};

@@ -113,7 +113,7 @@ fn reply(status: StatusCode, media_type: &'static str, text: String) -> Response
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ExportLine, ServerLine, ServerReach, Standing, StoreLine, StoreReach};
+    use crate::{ExportLine, LedgerLine, ServerLine, ServerReach, Standing, StoreLine, StoreReach};
     use http_body_util::BodyExt;
     use tollgate_model::{Holder, ServerId, ServerName, TenantId, Timestamp};
 
@@ -122,6 +122,10 @@ mod tests {
     }
 
     fn admin_with(standing: Standing, store: Option<StoreLine>) -> Admin {
+        admin_of(standing, store, None)
+    }
+
+    fn admin_of(standing: Standing, store: Option<StoreLine>, ledger: Option<LedgerLine>) -> Admin {
         let line = |holder| ServerLine {
             server: ServerId::new(holder, ServerName::new("files").expect("a name")),
             transport: "stdio",
@@ -138,7 +142,10 @@ mod tests {
         };
         let servers = vec![line(Holder::Tenant(TenantId::new("acme"))), line(Holder::Shared)];
         Admin::new(
-            move || Snapshot { standing, servers: servers.clone(), store, exports: vec![export()] },
+            move || {
+                let (servers, ledger) = (servers.clone(), ledger.clone());
+                Snapshot { standing, servers, store, exports: vec![export()], ledger }
+            },
             vec!["gate.example".to_owned()],
         )
     }
@@ -157,6 +164,28 @@ mod tests {
             failures: 3,
             lost: 0,
         }
+    }
+
+    #[test]
+    fn a_ledger_that_cannot_be_written_makes_it_unready_where_calls_are_refused() {
+        let down = || Some(("No space left on device".into(), std::time::Duration::from_millis(1500)));
+        for (down, refuses, status, state, metric) in [
+            (None, true, 200, "up", "tollgate_ledger_up 1\n"),
+            (down(), true, 503, "down", "tollgate_ledger_up 0\n"),
+            (down(), false, 200, "down", "tollgate_ledger_lost_total 3\n"),
+        ] {
+            let ledger = LedgerLine { down, refuses, lost: 3, ..LedgerLine::default() };
+            let admin = admin_of(Standing::Serving, None, Some(ledger));
+            let (answered, body) = ask_of(&admin, "GET", "localhost", "/readyz");
+            let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+            assert_eq!((answered, &body["ledger"]["state"]), (status, &state.into()));
+            if state == "down" {
+                assert_eq!(body["ledger"]["reason"], "No space left on device");
+            }
+            assert!(ask_of(&admin, "GET", "localhost", "/metrics").1.contains(metric));
+        }
+        let (_, body) = ask(Standing::Serving, "GET", "localhost", "/readyz");
+        assert!(body.contains("\"off\""), "{body}");
     }
 
     #[test]

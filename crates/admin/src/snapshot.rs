@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tollgate_model::{ServerId, TenantId, Timestamp};
 use tollgate_telemetry::counters::Metrics;
 
-use crate::{ExportLine, degraded};
+use crate::{ExportLine, LedgerLine, degraded};
 
 /// Whether clients are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub struct Snapshot {
     pub store: Option<StoreLine>,
     /// Who receives what is recorded.
     pub exports: Vec<ExportLine>,
+    /// The ledger; none if nothing is recorded.
+    pub ledger: Option<LedgerLine>,
 }
 
 /// What is known of stored state.
@@ -119,6 +121,8 @@ impl Snapshot {
             "degraded": degraded::of(self),
             "servers": servers,
         });
+        object["ledger"] =
+            self.ledger.as_ref().map_or_else(|| json!({ "state": "off" }), LedgerLine::to_json);
         if let Some(store) = &self.store {
             object["store"] = store.to_json();
         }
@@ -128,10 +132,11 @@ impl Snapshot {
         object
     }
 
-    /// Whether clients are served: not without a store that says who they are.
+    /// Whether clients are served: not without a store that says who they are, nor without a record unless that is allowed.
     pub(crate) fn is_ready(&self) -> bool {
         let knows = self.store.is_none_or(|store| store.reach != StoreReach::TooOld);
-        self.standing == Standing::Serving && knows
+        let records = self.ledger.as_ref().is_none_or(LedgerLine::is_ready);
+        self.standing == Standing::Serving && knows && records
     }
 
     /// The servers' part of `/metrics`.
@@ -141,6 +146,9 @@ impl Snapshot {
         metrics.number(name, &[], u8::from(self.is_ready()));
         if let Some(store) = &self.store {
             store.write(metrics);
+        }
+        if let Some(ledger) = &self.ledger {
+            ledger.write(metrics);
         }
         ExportLine::write(&self.exports, metrics);
         self.family(

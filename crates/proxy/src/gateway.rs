@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollgate_catalog::ListKind;
 use tollgate_identity::Identity;
-use tollgate_ledger::Ledger;
+use tollgate_ledger::{Ledger, WhenUnwritable};
 use tollgate_mcp::{Message, Segments, methods};
 use tollgate_model::{Principal, Refusal, ServerId, Timestamp};
 use tollgate_store::Confirmed;
@@ -86,6 +86,8 @@ pub struct Overview {
     pub draining: bool,
     /// Each server in the order of the configuration.
     pub servers: Vec<(ServerId, ServerStatus)>,
+    /// Whether calls are refused while nothing can be recorded, where nothing else is said of their endpoint or server.
+    pub refuses_unrecorded: bool,
 }
 
 impl Gateway {
@@ -197,6 +199,7 @@ impl Gateway {
             tasks_followed: self.0.tasks.followed(),
             draining: self.is_draining(),
             servers,
+            refuses_unrecorded: snapshot.settings.unwritable.otherwise == WhenUnwritable::Refuse,
         }
     }
 

@@ -8,7 +8,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
-use tollgate_admin::{Admin, ServerLine, ServerReach, Snapshot, Standing, StoreLine, StoreReach};
+use tollgate_admin::{Admin, LedgerLine, ServerLine, ServerReach, Snapshot, Standing, StoreLine, StoreReach};
+use tollgate_ledger::{Health, Ledger, Work};
 use tollgate_model::{ServerId, Timestamp};
 use tollgate_proxy::{Gateway, Peer, serve_http};
 use tollgate_store::{Confirmed, Follower};
@@ -142,7 +143,18 @@ pub(crate) fn snapshot(
     let overview = gateway.overview();
     let standing = if is_draining || overview.draining { Standing::Draining } else { Standing::Serving };
     let servers = overview.servers.into_iter().map(|(server, status)| server_line(server, status)).collect();
-    Snapshot { standing, servers, store: store_line(&state.follower()), exports: exporting.lines() }
+    let ledger = ledger_line(gateway.ledger(), overview.refuses_unrecorded);
+    Snapshot { standing, servers, store: store_line(&state.follower()), exports: exporting.lines(), ledger }
+}
+
+fn ledger_line(ledger: &Ledger, refuses: bool) -> Option<LedgerLine> {
+    let down = match ledger.health() {
+        Health::Off => return None,
+        Health::Up => None,
+        Health::Down { reason, since } => Some((reason, Timestamp::now().since(since))),
+    };
+    let Work { entries, writes, lost, failures, slow, open } = ledger.work();
+    Some(LedgerLine { down, refuses, entries, writes, lost, failures, slow, open })
 }
 
 fn store_line(follower: &Follower) -> Option<StoreLine> {

@@ -74,6 +74,7 @@ async fn strangers_are_counted_and_not_listed() {
     }
     assert_eq!(book.entries().len(), before);
     world.gateway.stop(std::time::Duration::ZERO).await;
+    book.ledger.close().await;
     let entries = book.entries().split_off(before);
     let strangers: Vec<&Value> = entries.iter().filter(|entry| entry["kind"] == "strangers").collect();
     let total: u64 = strangers.iter().map(|entry| entry["strangers"]["count"].as_u64().unwrap()).sum();

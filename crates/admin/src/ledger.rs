@@ -1,0 +1,62 @@
+//! What the gateway says of its ledger.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tollgate_telemetry::counters::Metrics;
+
+/// What is known of the ledger.
+#[derive(Debug, Clone, Default)]
+pub struct LedgerLine {
+    /// Why, and for how long, it cannot be written.
+    pub down: Option<(Arc<str>, Duration)>,
+    /// Whether calls are refused then.
+    pub refuses: bool,
+    /// Entries written.
+    pub entries: u64,
+    /// In how many writes.
+    pub writes: u64,
+    /// Entries that could not be written.
+    pub lost: u64,
+    /// Writes that failed.
+    pub failures: u64,
+    /// Writes that took long.
+    pub slow: u64,
+    /// Intents that wait for their outcome.
+    pub open: u64,
+}
+
+impl LedgerLine {
+    /// Whether clients are served.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.down.is_none() || !self.refuses
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        match &self.down {
+            None => json!({ "state": "up" }),
+            Some((reason, since)) => {
+                let ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+                json!({ "state": "down", "reason": &**reason, "downMs": ms, "callsAreRefused": self.refuses })
+            }
+        }
+    }
+
+    /// The ledger's part of `/metrics`.
+    pub(crate) fn write(&self, metrics: &mut Metrics) {
+        let mut number = |name: &str, kind: &str, help: &str, value: u64| {
+            metrics.family(name, kind, help);
+            metrics.number(name, &[], value);
+        };
+        let up = u64::from(self.down.is_none());
+        number("tollgate_ledger_up", "gauge", "1 while the ledger can be written.", up);
+        number("tollgate_ledger_entries_total", "counter", "Entries written to the ledger.", self.entries);
+        number("tollgate_ledger_writes_total", "counter", "Writes of one or several entries.", self.writes);
+        let help = "Entries that could not be written; each time is recorded as a gap.";
+        number("tollgate_ledger_lost_total", "counter", help, self.lost);
+        number("tollgate_ledger_write_failures_total", "counter", "Writes that failed.", self.failures);
+        number("tollgate_ledger_slow_writes_total", "counter", "Writes that the disk held up.", self.slow);
+        number("tollgate_ledger_open", "gauge", "Intents that wait for their outcome.", self.open);
+    }
+}
