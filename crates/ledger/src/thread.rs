@@ -46,10 +46,19 @@ struct Due {
     outcomes_fit: bool,
 }
 
-/// Starts the threads of a writer. They end with it.
+/// Writes what there is to be written first, and starts the threads of a writer. They end with it.
 pub(crate) fn start(writer: &Arc<Writer>) -> io::Result<()> {
+    let now = Instant::now();
+    let mut due =
+        Due { checkpoint: now, retry: now, signed: 0, told: 0, has_reserve: false, outcomes_fit: true };
+    let first = {
+        let mut queue = writer.queue();
+        queue.is_writing = true;
+        queue.take()
+    };
+    take_turn(writer, first, &mut due, false);
     let own = Arc::clone(writer);
-    let handle = thread::Builder::new().name("ledger".to_owned()).spawn(move || run(&own))?;
+    let handle = thread::Builder::new().name("ledger".to_owned()).spawn(move || run(&own, due))?;
     writer.runs_on(handle.thread().clone());
     if !writer.is_power() {
         let own = Arc::downgrade(writer);
@@ -58,10 +67,7 @@ pub(crate) fn start(writer: &Arc<Writer>) -> io::Result<()> {
     Ok(())
 }
 
-fn run(writer: &Arc<Writer>) {
-    let now = Instant::now();
-    let mut due =
-        Due { checkpoint: now, retry: now, signed: 0, told: 0, has_reserve: false, outcomes_fit: true };
+fn run(writer: &Arc<Writer>, mut due: Due) {
     loop {
         let mut queue = writer.queue();
         if hangs(writer) {

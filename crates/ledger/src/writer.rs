@@ -2,8 +2,7 @@
 //!
 //! An entry is put into the queue. Where entries count as written when the operating system has them, and the disk is well, whoever
 //! puts one in and finds nobody writing writes all that is queued, which is one short system call. Everybody else waits for the
-//! answer. The thread writes where entries have to reach the disk, where the disk is slow or fails, what nobody waits for, and
-//! checkpoints. A runtime's thread is held up by a disk that hangs once at most: until the thread has seen that it does.
+//! answer, if at all. The thread writes where entries have to reach the disk, where the disk is slow or fails, and checkpoints. A runtime's thread is held up by a disk that hangs once at most: until the thread has seen that it does.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -262,7 +261,7 @@ impl Writer {
             self.numbers.lost.fetch_add(1, Ordering::Relaxed);
             return Err(Unrecorded { reason });
         }
-        if !matches!(wait, Wait::No) && queue.may_be_written_by_all() {
+        if queue.may_be_written_by_all() {
             queue.is_writing = true;
             let mut jobs = queue.take();
             drop(queue);
