@@ -124,6 +124,7 @@ impl Gateway {
         tokio::spawn(follow_what_is_taken_back(Arc::downgrade(&gateway.0), gateway.reloads()));
         tokio::spawn(follow_events(Arc::downgrade(&gateway.0), inbox));
         tokio::spawn(sweep(Arc::downgrade(&gateway.0)));
+        tokio::spawn(record::follow_changes(Arc::downgrade(&gateway.0), gateway.reloads()));
         tokio::spawn(policing::follow(Arc::downgrade(&gateway.0)));
         tokio::spawn(policing::run(Arc::downgrade(&gateway.0)));
         Ok(gateway)
@@ -155,6 +156,7 @@ impl Gateway {
         }
         self.look_again();
         self.0.reloads.send_replace(());
+        record::changed(self, "configuration.applied", [("servers", after.servers().len().into())]);
         Ok(())
     }
 

@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tollgate_model::Timestamp;
 
-use crate::{Changes, Cursor, Desired, Store, StoreError};
+use crate::{Changes, Cursor, Desired, Numbered, Store, StoreError};
+
+/// How many applied changes wait for who reads them.
+const APPLIED_MAX: usize = 256;
 
 /// How sure this process is of what it knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +80,8 @@ impl Drop for Handle {
 struct Known {
     desired: ArcSwap<Desired>,
     changes: watch::Sender<u64>,
+    /// Each change as it is applied.
+    applied: broadcast::Sender<Numbered>,
     /// Whether there is anything to follow.
     follows: bool,
     stale_max: Option<Duration>,
@@ -112,6 +117,12 @@ impl Follower {
     /// Tells of every revision that is applied from now on.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.known.changes.subscribe()
+    }
+
+    /// Gives each change of the feed that is applied from now on. Who reads too slowly is told how many were missed. Where
+    /// everything has to be read anew, there are no single changes.
+    pub fn applied(&self) -> broadcast::Receiver<Numbered> {
+        self.0.known.applied.subscribe()
     }
 
     /// How sure it is.
@@ -162,6 +173,7 @@ impl Known {
         Self {
             desired: ArcSwap::default(),
             changes: watch::Sender::new(0),
+            applied: broadcast::Sender::new(APPLIED_MAX),
             follows,
             stale_max: settings.stale_max,
             fresh_max: settings.poll + settings.answer_max,
@@ -248,10 +260,14 @@ impl Following {
             let cursor = last.cursor;
             self.cursor = Some(cursor);
             let mut desired = Desired::clone(&self.known.desired.load());
-            for numbered in changes {
-                desired.apply(numbered.cursor.revision, numbered.change);
+            for numbered in &changes {
+                desired.apply(numbered.cursor.revision, numbered.change.clone());
             }
             self.known.publish(desired, is_all.then_some(asked));
+            for numbered in changes {
+                // Nobody need listen.
+                _ = self.known.applied.send(numbered);
+            }
             if is_all {
                 return Ok(cursor);
             }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tollgate_e2e::gateway::{Gateway, http, servers, with};
-use tollgate_ledger::{Kind, Outcome, Reader};
+use tollgate_ledger::{Kind, Outcome, Reader, Verify};
 use tollgate_testkit::fake::{Act, Ask, FakeServer, Http, Script};
 
 const CLIENTS: u64 = 64;
@@ -92,6 +92,8 @@ async fn crash(durability: &str) {
     let intents: Vec<&(PathBuf, u64)> = book.intents.values().flatten().collect();
     let open = intents.iter().filter(|intent| !closed(intent)).count();
     assert_eq!(open, 0, "of {} intents {open} have no outcome", intents.len());
+    let report = Verify::default().all(&folder).unwrap();
+    assert!(report.is_good(), "the chain is broken: {:#?}", report.faults().next());
     let unknown = book.outcomes.values().filter(|outcome| **outcome == Outcome::Unknown).count();
     println!(
         "{durability}: {kills} kills, {} intents, {} answers, {unknown} closed as unknown",

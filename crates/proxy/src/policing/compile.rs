@@ -14,6 +14,7 @@ use tollgate_telemetry::events::PolicyFinding;
 use super::{Definitions, Rules, Sets, upkeep};
 use crate::gateway::{Gateway, Inner};
 use crate::setup::{Setup, TenantSetup};
+use crate::stages::record;
 
 /// How long it has to be quiet before sets are compiled again because servers' tools have changed.
 const QUIET: Duration = Duration::from_millis(50);
@@ -180,6 +181,10 @@ impl Gateway {
         let policing = self.policing();
         let mut current = policing.lock();
         let as_of = compiled.as_of;
+        for (tenant, set) in &compiled.sets {
+            let said = [("tenant", tenant.as_str().into()), ("set", (**set.digest()).into())];
+            record::changed(self, "policies.enforced", said);
+        }
         *current = Some(compiled.about);
         self.take_over(compiled.sets, compiled.shadow);
         drop(current);

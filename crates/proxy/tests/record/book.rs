@@ -28,7 +28,7 @@ impl Book {
         while let Some(read) = reader.next_entry().unwrap() {
             entries.push(serde_json::from_slice(&read.json).unwrap());
         }
-        let own = ["segment", "started", "checkpoint", "stopped"];
+        let own = ["segment", "started", "recovered", "checkpoint", "stopped"];
         entries.retain(|entry: &Value| !own.contains(&entry["kind"].as_str().unwrap()));
         entries
     }

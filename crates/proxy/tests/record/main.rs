@@ -4,6 +4,7 @@
 
 mod book;
 mod calls;
+mod changes;
 #[path = "../../../upstream/tests/it/fake.rs"]
 #[allow(dead_code, reason = "shared with the tests of the crate that reaches servers")]
 mod fake;

@@ -116,7 +116,7 @@ pub(crate) fn upkeep<const N: usize>(
     gateway.ledger().note_later(Draft::of(entry));
 }
 
-fn detail<const N: usize>(
+pub(super) fn detail<const N: usize>(
     members: [(&str, serde_json::Value); N],
 ) -> serde_json::Map<String, serde_json::Value> {
     members.into_iter().map(|(member, value)| (member.to_owned(), value)).collect()

@@ -1,0 +1,97 @@
+//! Changes of what is desired, as this process sees them come: each replica puts its own entry on record.
+
+use std::sync::Weak;
+
+use serde_json::Value;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
+use tollgate_ledger::{Draft, Entry, Kind};
+use tollgate_model::{Principal, PrincipalId, Proof, TenantId};
+use tollgate_store::{Change, Numbered, Revocable};
+
+use super::others::detail;
+use crate::gateway::{Gateway, Inner};
+
+/// Puts on record that the configuration or the policies are others from now on.
+pub(crate) fn changed<const N: usize>(gateway: &Gateway, change: &str, said: [(&str, Value); N]) {
+    note(gateway, change, None, said);
+}
+
+fn note<const N: usize>(
+    gateway: &Gateway,
+    change: &str,
+    about: Option<&Principal>,
+    said: [(&str, Value); N],
+) {
+    if !gateway.ledger().is_on() {
+        return;
+    }
+    let mut entry = Entry::of(Kind::Change);
+    entry.change = Some(change.into());
+    entry.detail = Some(detail(said));
+    gateway.ledger().note_later(Draft { who: about, ..Draft::of(entry) });
+}
+
+/// Puts every change of the stored state on record, for as long as there is a gateway.
+pub(crate) async fn follow(gateway: Weak<Inner>, mut reloads: watch::Receiver<()>) {
+    loop {
+        // Another configuration may bring another follower.
+        let Some(mut applied) =
+            gateway.upgrade().map(|inner| Gateway::of(inner).identity().follower().applied())
+        else {
+            return;
+        };
+        loop {
+            tokio::select! {
+                change = applied.recv() => {
+                    let Some(gateway) = gateway.upgrade().map(Gateway::of) else { return };
+                    match change {
+                        Ok(numbered) => applied_one(&gateway, &numbered),
+                        Err(RecvError::Lagged(missed)) => {
+                            changed(&gateway, "state.changed", [("missed", missed.into())]);
+                        }
+                        // The configuration brings another one soon, or there is nothing to follow.
+                        Err(RecvError::Closed) => break,
+                    }
+                }
+                reloaded = reloads.changed() => match reloaded {
+                    Ok(()) => break,
+                    Err(_) => return,
+                },
+            }
+        }
+    }
+}
+
+/// Whom it is about stands in the entry as who; where and by whom it was changed, the store knows.
+fn applied_one(gateway: &Gateway, numbered: &Numbered) {
+    let revision = || ("revision", numbered.cursor.revision.into());
+    match &numbered.change {
+        Change::Key(key) => {
+            let word = if key.revoked.is_some() { "key.revoked" } else { "key.changed" };
+            let agent = Some(key.agent.clone());
+            let about =
+                Principal { agent, ..Principal::new(key.tenant.clone(), PrincipalId::new(""), Proof::Local) };
+            note(gateway, word, Some(&about), [revision(), ("key", key.id.as_str().into())]);
+        }
+        Change::Revoked(revocation) => {
+            revoked(gateway, &revocation.what, "revoked", revision());
+        }
+        Change::Reinstated(what) => revoked(gateway, what, "reinstated", revision()),
+        // What servers list is upkeep.
+        Change::Defined(..) | Change::Forgotten(_) => {}
+    }
+}
+
+fn revoked(gateway: &Gateway, what: &Revocable, verb: &str, revision: (&str, Value)) {
+    let word = format!("{}.{verb}", what.parts().0);
+    let principal = |tenant: &TenantId| Principal::new(tenant.clone(), PrincipalId::new(""), Proof::Local);
+    let about = match what {
+        Revocable::Token { .. } => None,
+        Revocable::User { tenant, user } => Some(Principal { user: Some(user.clone()), ..principal(tenant) }),
+        Revocable::Agent { tenant, agent } => {
+            Some(Principal { agent: Some(agent.clone()), ..principal(tenant) })
+        }
+    };
+    note(gateway, &word, about.as_ref(), [revision]);
+}
