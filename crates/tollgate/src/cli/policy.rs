@@ -7,6 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use tollgate_model::Timestamp;
 
 use super::CONFIG_FILE;
+use super::keys::{Moment, moment};
 
 const POLICY_HELP: &str = "\
 Every command reads the configuration for policies, tenants and what it says of servers. What tools servers have comes from
@@ -17,7 +18,8 @@ Examples:
   tollgate policy check -c tollgate.yaml --catalog catalog.json
   tollgate policy test -c tollgate.yaml --catalog catalog.json tests.yaml
   tollgate policy explain -c tollgate.yaml bank__transfer --args '{\"amount\": 5000}' --agent payments --user ada
-  tollgate policy what-can -c tollgate.yaml agent:payments --user ada --group finance";
+  tollgate policy what-can -c tollgate.yaml agent:payments --user ada --group finance
+  tollgate policy simulate -c tollgate.yaml --policies candidate/ --since 7d";
 
 /// Check, test and explain policies
 #[derive(Debug, Subcommand)]
@@ -37,6 +39,8 @@ pub enum Policy {
     WhatCan(PolicyWhatCan),
     /// Ask the servers for their tools, and print them as a catalogue for --catalog
     Snapshot(PolicySnapshot),
+    /// Decide again, under other policies, what is on record, and say what would be different
+    Simulate(PolicySimulate),
 }
 
 /// Where policies, and what they are about, come from.
@@ -249,4 +253,51 @@ pub struct PolicySnapshot {
     /// Write to this file instead of standard output
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
+const SIMULATE_HELP: &str = "\
+Every request on record is put again as it was: caller, groups, arguments, time, address, endpoint. What cannot be is counted
+with the reason, above all where a rule looks at arguments that were not kept, or at what was taken out of them. Servers and
+tools are as they are known now. The record is read from files, with the key that it was written under; nothing has to run.
+
+Without --policies the configured ones decide again: what is different then has come of changed policies, servers or facts.";
+
+/// Decide again, under other policies, what is on record, and say what would be different
+#[derive(Debug, Args)]
+#[command(after_help = SIMULATE_HELP)]
+pub struct PolicySimulate {
+    /// A file of policies, or a folder with `*.cedar` files, in place of the tenant's own (may be repeated) [default: the
+    /// configured ones]
+    #[arg(long, value_name = "PATH")]
+    pub policies: Vec<PathBuf>,
+    /// Only what was decided since then: a time ago (7d, 12h, 30m) or a time (2027-01-01T00:00:00Z)
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    pub since: Option<Moment>,
+    /// Only what was decided before then, written as --since
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    pub until: Option<Moment>,
+    /// The tenant [default: all; with --policies the only one]
+    #[arg(long, value_name = "TENANT")]
+    pub tenant: Option<String>,
+    /// The ledger's folder [default: `ledger` in the data directory]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// How it is shown
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Text)]
+    pub format: Format,
+    /// How many examples of each kind are shown
+    #[arg(long, value_name = "NUMBER", default_value_t = 5)]
+    pub examples: usize,
+    /// Where policies, and what they are about, come from.
+    #[command(flatten)]
+    pub basis: Basis,
+}
+
+/// How something is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// For machines
+    Json,
 }

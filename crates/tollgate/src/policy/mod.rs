@@ -6,6 +6,7 @@ mod catalog;
 mod check;
 mod explain;
 mod setting;
+mod simulate;
 mod snapshot;
 mod stored;
 pub(crate) mod target;
@@ -33,6 +34,7 @@ pub(crate) async fn run(command: Policy) -> Result<(), Failure> {
         Policy::WhoCan(command) => who_can::run(&command).await,
         Policy::WhatCan(command) => what_can::run(&command).await,
         Policy::Snapshot(command) => snapshot::run(&command).await,
+        Policy::Simulate(command) => simulate::run(&command).await,
     }
 }
 
