@@ -124,6 +124,14 @@ async fn world(policy: &str) -> World {
         { "id": "gina", "agent": "gina", "sha256": GINA_DIGEST },
     ] });
     let gateway = Gateway::start(&config).await;
+    // What tools there are is kept in the background.
+    let holds = |file: fs::DirEntry| {
+        fs::read(file.path()).is_ok_and(|bytes| bytes.windows(5).any(|window| window == b"\"pay\""))
+    };
+    until("the stored definitions", async || {
+        fs::read_dir(gateway.data()).ok()?.flatten().any(holds).then_some(())
+    })
+    .await;
     World { gateway, _server: server, policies }
 }
 
