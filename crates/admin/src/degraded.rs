@@ -12,6 +12,9 @@ pub(crate) fn of(snapshot: &Snapshot) -> Vec<Value> {
     let now = Timestamp::now();
     let ago = |ms: u64| Timestamp::from_ms(now.as_ms().saturating_sub(ms)).to_string();
     let mut parts = Vec::new();
+    if let Some((reason, since)) = snapshot.ledger.as_ref().and_then(|ledger| ledger.down.as_ref()) {
+        parts.push(json!({ "part": "ledger", "reason": &**reason, "since": ago(ms(*since)) }));
+    }
     if let Some(store) = snapshot.store.filter(|store| store.reach != StoreReach::Up) {
         let reason = match store.reach {
             StoreReach::TooOld => {

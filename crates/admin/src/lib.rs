@@ -5,11 +5,13 @@
 mod degraded;
 mod export;
 mod host;
+mod index;
 mod ledger;
 mod service;
 mod snapshot;
 
 pub use export::ExportLine;
+pub use index::IndexLine;
 pub use ledger::LedgerLine;
 pub use service::{Admin, Body};
 pub use snapshot::{ServerLine, ServerReach, Snapshot, Standing, StoreLine, StoreReach};

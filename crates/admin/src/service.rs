@@ -113,7 +113,7 @@ fn reply(status: StatusCode, media_type: &'static str, text: String) -> Response
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ExportLine, LedgerLine, ServerLine, ServerReach, Standing, StoreLine, StoreReach};
+    use crate::{ExportLine, IndexLine, LedgerLine, ServerLine, ServerReach, Standing, StoreLine, StoreReach};
     use http_body_util::BodyExt;
     use tollgate_model::{Holder, ServerId, ServerName, TenantId, Timestamp};
 
@@ -144,10 +144,15 @@ mod tests {
         Admin::new(
             move || {
                 let (servers, ledger) = (servers.clone(), ledger.clone());
-                Snapshot { standing, servers, store, exports: vec![export()], ledger }
+                let index = Some(index());
+                Snapshot { standing, servers, store, exports: vec![export()], ledger, index }
             },
             vec!["gate.example".to_owned()],
         )
+    }
+
+    fn index() -> IndexLine {
+        IndexLine { behind: 7, entries: 30, failure: Some("the store is away".into()) }
     }
 
     fn export() -> ExportLine {
@@ -194,6 +199,8 @@ mod tests {
         let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
         assert_eq!((status, &body["exports"][0]["state"]), (200, &"behind".into()));
         assert_eq!(body["exports"][0]["reason"], "nobody answers");
+        let index = serde_json::json!({ "state": "away", "behindEntries": 7, "reason": "the store is away" });
+        assert_eq!(body["index"], index);
         let (_, metrics) = ask(Standing::Serving, "GET", "localhost", "/metrics");
         let labels = "{export=\"siem\",target=\"syslog\",writer=\"w1\"}";
         for line in ["behind_bytes", "entries_total", "up"].iter().zip([30, 6, 0]) {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tollgate_model::{ServerId, TenantId, Timestamp};
 use tollgate_telemetry::counters::Metrics;
 
-use crate::{ExportLine, LedgerLine, degraded};
+use crate::{ExportLine, IndexLine, LedgerLine, degraded};
 
 /// Whether clients are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub struct Snapshot {
     pub exports: Vec<ExportLine>,
     /// The ledger; none if nothing is recorded.
     pub ledger: Option<LedgerLine>,
+    /// The index of the ledger, if there is one.
+    pub index: Option<IndexLine>,
 }
 
 /// What is known of stored state.
@@ -126,6 +128,9 @@ impl Snapshot {
         if let Some(store) = &self.store {
             object["store"] = store.to_json();
         }
+        if let Some(index) = &self.index {
+            object["index"] = index.to_json();
+        }
         if !self.exports.is_empty() {
             object["exports"] = self.exports.iter().map(ExportLine::to_json).collect();
         }
@@ -151,6 +156,9 @@ impl Snapshot {
             ledger.write(metrics);
         }
         ExportLine::write(&self.exports, metrics);
+        if let Some(index) = &self.index {
+            index.write(metrics);
+        }
         self.family(
             metrics,
             "tollgate_server_up",

@@ -10,6 +10,7 @@ mod entropy;
 mod entry;
 pub mod export;
 mod folder;
+mod index;
 mod keys;
 mod ledger;
 mod line;
@@ -32,6 +33,7 @@ pub use checkpoint::{Checkpoint, Erased, ErasedIn, FORMAT, OpenCall, Removed, Se
 pub use entry::{
     Committed, Decided, Entry, Kind, Latency, Outcome, Promised, Sizes, Stranger, Text, Truncation, VERSION,
 };
+pub use index::{Index, IndexSettings, IndexStatus, Price, Prices};
 pub use keys::KeyError;
 pub use ledger::{Content, Draft, Health, Ledger, OpenError, Position, Receipt, Unrecorded, Work};
 pub use line::{Hash, Line, SEALED_LEN_MIN, chain, erase, line_digest, side};

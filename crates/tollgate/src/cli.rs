@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod keys;
 pub mod policy;
+pub mod search;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -89,7 +90,9 @@ pub enum Command {
     Policy(Box<policy::Policy>),
     /// Examine the record of what happened
     #[command(subcommand)]
-    Audit(audit::Audit),
+    Audit(Box<audit::Audit>),
+    /// Show how much was used: calls, errors, bytes, tokens, cost
+    Usage(search::Usage),
     /// Start a gateway in front of two small servers, call their tools through it, and show how to connect a client
     Demo(Demo),
     /// Print the completion script of a shell

@@ -24,6 +24,7 @@ mod serve;
 mod signals;
 mod state;
 mod tools;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -96,7 +97,8 @@ fn run_async(command: Command, log_format: LogFormat) -> Result<(), Failure> {
             Command::Keys(command) => keys::run(command).await,
             Command::Revocations(command) => revocations::run(command).await,
             Command::Policy(command) => policy::run(*command).await,
-            Command::Audit(command) => audit::run(command).await,
+            Command::Audit(command) => audit::run(*command).await,
+            Command::Usage(command) => usage::run(&command).await,
             Command::Demo(command) => demo::run(command).await,
             // Handled before there is a runtime.
             Command::ChildGuard(_) => Ok(()),

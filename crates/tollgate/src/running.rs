@@ -143,8 +143,14 @@ pub(crate) fn snapshot(
     let overview = gateway.overview();
     let standing = if is_draining || overview.draining { Standing::Draining } else { Standing::Serving };
     let servers = overview.servers.into_iter().map(|(server, status)| server_line(server, status)).collect();
-    let ledger = ledger_line(gateway.ledger(), overview.refuses_unrecorded);
-    Snapshot { standing, servers, store: store_line(&state.follower()), exports: exporting.lines(), ledger }
+    Snapshot {
+        standing,
+        servers,
+        store: store_line(&state.follower()),
+        exports: exporting.lines(),
+        ledger: ledger_line(gateway.ledger(), overview.refuses_unrecorded),
+        index: state.index_line(),
+    }
 }
 
 fn ledger_line(ledger: &Ledger, refuses: bool) -> Option<LedgerLine> {

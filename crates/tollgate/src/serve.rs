@@ -52,6 +52,7 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
     let identity = Identity::new(config.identity.clone(), state.follower());
     let ledger = open_ledger(&config, command.data_dir.is_some())?;
     let exporting = Exporting::begin(&ledger, &config.exports);
+    state.index(&ledger, &config);
     let gateway = build(&config, &identity, ledger.clone())?;
     state.settle().await?;
     policing::begin(&config, &gateway, &setup(&config, &identity), state.store().as_ref()).await?;
@@ -63,7 +64,7 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
             () = follow(&command, (&gateway, &state, &exporting), config, (&mut watcher, hangup.as_mut()), &[]) => Ok(()),
         };
         ledger.close().await;
-        exporting.drain().await;
+        tokio::join!(exporting.drain(), state.settle_index());
         telemetry.stop(TELEMETRY_STOP).await;
         return ended;
     }
@@ -91,7 +92,7 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
     };
     running.drain(cause, DRAIN, async { _ = signals.stop().await }).await;
     ledger.close().await;
-    exporting.drain().await;
+    tokio::join!(exporting.drain(), state.settle_index());
     telemetry.stop(TELEMETRY_STOP).await;
     Ok(())
 }
@@ -407,7 +408,7 @@ async fn reload(
         policing::take_over(gateway, policies, &config, store.as_ref()).await;
     }
     exporting.apply(&config.exports);
-    let restart: [(&'static str, bool); 9] = [
+    let restart: [(&'static str, bool); 10] = [
         // What was closed is not opened by a slip in a file.
         ("policy", policing::are_on(before) && !policing::are_on(&config)),
         ("listen", config.listen != before.listen),
@@ -418,6 +419,7 @@ async fn reload(
         ("store", config.store != before.store),
         ("ledger", config.ledger != before.ledger),
         ("telemetry", config.telemetry != before.telemetry),
+        ("usage", config.index != before.index),
     ];
     for (setting, _) in restart.into_iter().filter(|(_, changed)| *changed) {
         RestartNeeded { setting }.emit();

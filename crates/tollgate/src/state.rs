@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tollgate_admin::IndexLine;
 use tollgate_backends::{Bounds, InvalidPlace, Place};
+use tollgate_ledger::export::Unseal;
+use tollgate_ledger::{Index, IndexStatus, Ledger};
 use tollgate_store::{Follower, Store, StoreError};
 
 use crate::cli::{CONFIG_FILE, StoreArgs};
@@ -15,6 +18,8 @@ use crate::serve;
 
 /// How long `serve` waits at its start for a store that does not answer, before it goes on without.
 const START_MAX: Duration = Duration::from_secs(5);
+/// How long `serve` waits at its end for the index.
+const INDEX_MAX: Duration = Duration::from_secs(2);
 
 /// Opens the store that a gateway with the same configuration, data directory and environment uses. It has answered, and is
 /// of this program's version.
@@ -56,7 +61,7 @@ pub(crate) fn data_dir(args: &StoreArgs) -> Result<Option<PathBuf>, Failure> {
         .transpose()
 }
 
-fn read_config(file: &Path) -> Result<Config, Failure> {
+pub(crate) fn read_config(file: &Path) -> Result<Config, Failure> {
     serve::read(file).map_err(|error| {
         let text = error.render(Printer::new(To::Err).coloured());
         Failure::config(format!("{} cannot be read\n\n{}", file.display(), text.trim_end()))
@@ -98,25 +103,33 @@ pub(crate) fn kept(config: &Config) -> Option<Arc<dyn Store>> {
 
 /// The stored state of a gateway: opened when its configuration first needs any. Cheap to clone; all clones are the same.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct State(Arc<OnceLock<Opened>>);
+pub(crate) struct State(Arc<Parts>);
 
-#[derive(Debug)]
-struct Opened {
-    store: Arc<dyn Store>,
-    follower: Follower,
+#[derive(Debug, Default)]
+struct Parts {
+    store: OnceLock<Arc<dyn Store>>,
+    /// Only where callers or policies depend on what is stored: they are refused while it is not known.
+    follower: OnceLock<Follower>,
+    index: OnceLock<Index>,
 }
 
 impl State {
-    /// Opens the store if the configuration needs one and none is open. Does not wait for it. Must be called within a
-    /// runtime.
+    /// Opens what the configuration needs and is not open. Does not wait for it. Must be called within a runtime.
     pub(crate) fn open(&self, config: &Config) -> Result<(), Failure> {
-        if !config.needs_store() || self.0.get().is_some() {
+        if !config.needs_store() && config.index.is_none() {
             return Ok(());
         }
-        let store = open(&config.store, &config.data_dir)?;
-        let follower = Follower::follow(Arc::clone(&store), config.store.follower.clone());
-        // Nobody else opens it: `serve` does, and what reads its configuration again.
-        _ = self.0.set(Opened { store, follower });
+        // Nobody else opens it meanwhile: `serve` does, and what reads its configuration again.
+        let store = match self.0.store.get() {
+            Some(store) => Arc::clone(store),
+            None => Arc::clone(self.0.store.get_or_init({
+                let store = open(&config.store, &config.data_dir)?;
+                || store
+            })),
+        };
+        if config.needs_store() {
+            self.0.follower.get_or_init(|| Follower::follow(store, config.store.follower.clone()));
+        }
         Ok(())
     }
 
@@ -126,7 +139,9 @@ impl State {
     /// # Errors
     /// What does not get better by waiting: the store cannot be used as it is.
     pub(crate) async fn settle(&self) -> Result<(), Failure> {
-        let Some(Opened { store, follower }) = self.0.get() else { return Ok(()) };
+        let (Some(store), Some(follower)) = (self.0.store.get(), self.0.follower.get()) else {
+            return Ok(());
+        };
         if let Ok(Err(error)) = tokio::time::timeout(START_MAX, store.prepare()).await
             && !error.is_away()
         {
@@ -138,13 +153,35 @@ impl State {
         Ok(())
     }
 
-    /// What is desired; nothing, if nothing is stored.
+    /// What is desired; nothing, if nobody depends on what is stored.
     pub(crate) fn follower(&self) -> Follower {
-        self.0.get().map_or_else(Follower::of_nothing, |opened| opened.follower.clone())
+        self.0.follower.get().map_or_else(Follower::of_nothing, Clone::clone)
     }
 
-    /// The store, if there is one.
+    /// The store, if anybody depends on what is stored.
     pub(crate) fn store(&self) -> Option<Arc<dyn Store>> {
-        self.0.get().map(|opened| Arc::clone(&opened.store))
+        self.0.follower.get().and(self.0.store.get()).cloned()
+    }
+
+    /// Begins to keep the index of the ledger, if one is configured. Must be called within a runtime.
+    pub(crate) fn index(&self, ledger: &Ledger, config: &Config) {
+        let (Some(settings), Some(store)) = (&config.index, self.0.store.get()) else { return };
+        let names: Arc<dyn Unseal> = Arc::new(ledger.clone());
+        if let Some(index) = Index::start(ledger, Arc::clone(store), settings.clone(), Some(names)) {
+            _ = self.0.index.set(index);
+        }
+    }
+
+    /// Waits until the index has what was recorded, but not for long: the next start goes on.
+    pub(crate) async fn settle_index(&self) {
+        if let Some(index) = self.0.index.get() {
+            index.settle(INDEX_MAX).await;
+        }
+    }
+
+    /// How the index does, if there is one.
+    pub(crate) fn index_line(&self) -> Option<IndexLine> {
+        let IndexStatus { behind, entries, failure } = self.0.index.get()?.status();
+        Some(IndexLine { behind, entries, failure })
     }
 }

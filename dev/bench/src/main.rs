@@ -20,6 +20,7 @@ mod process;
 mod report;
 mod rows;
 mod say;
+mod searching;
 mod secured;
 mod soak;
 mod targets;
@@ -99,6 +100,15 @@ enum Mode {
     /// Runs a bare hop in front of these addresses until it is stopped.
     #[command(hide = true)]
     Hop { upstreams: Vec<std::net::SocketAddr> },
+    /// Measures the index of the ledger: what it costs, and what it takes to find something.
+    Search {
+        /// Among how many rows.
+        #[arg(long, default_value_t = 10_000_000)]
+        rows: u64,
+        /// Where they are kept meanwhile: 2 GiB or so.
+        #[arg(long, value_name = "DIR")]
+        folder: Option<PathBuf>,
+    },
     /// Stops the processes noted on standard input when that ends.
     #[command(hide = true)]
     Keep,
@@ -117,6 +127,7 @@ fn main() -> ExitCode {
     let done = match &arguments.mode {
         Some(Mode::Mock) => serve_mock(),
         Some(Mode::Hop { upstreams }) => hop::serve(upstreams),
+        Some(Mode::Search { rows, folder }) => searching::measure(*rows, folder.as_deref()),
         Some(Mode::Keep) => {
             process::keep(std::io::stdin().lock(), process::GRACE);
             Ok(())

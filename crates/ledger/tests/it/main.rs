@@ -4,6 +4,7 @@
 
 mod by_hand;
 mod disks;
+mod index;
 mod kills;
 mod reader;
 mod record;

@@ -137,10 +137,13 @@ impl Indexed {
     }
 
     fn named(&self, rows: Vec<AuditRow>) -> AuditFound {
-        let references = rows.iter().flat_map(AuditRow::references);
-        let names = references.filter_map(|reference| self.names.get(reference));
-        let names = names.map(|name| (Arc::clone(&name.reference), Arc::clone(&name.text))).collect();
+        let names = self.names(rows.iter().flat_map(AuditRow::references));
         AuditFound { rows, names }
+    }
+
+    fn names<'r>(&self, references: impl Iterator<Item = &'r Arc<str>>) -> HashMap<Arc<str>, Arc<str>> {
+        let names = references.filter_map(|reference| self.names.get(reference));
+        names.map(|name| (Arc::clone(&name.reference), Arc::clone(&name.text))).collect()
     }
 }
 
@@ -153,7 +156,7 @@ impl WhoseNames {
                     && *user == name.text
                     && tenant.as_ref().is_none_or(|tenant| *tenant == name.tenant)
             }
-            Self::SeenBefore(time) => name.seen < *time,
+            Self::SeenBefore(kind, time) => *name.kind == **kind && name.seen < *time,
         }
     }
 }
@@ -187,6 +190,10 @@ impl AuditIndex for Memory {
         most: usize,
     ) -> Result<AuditFound, StoreError> {
         Ok(self.state().indexed.arrived(after, query, most))
+    }
+
+    async fn names(&self, references: &[Arc<str>]) -> Result<HashMap<Arc<str>, Arc<str>>, StoreError> {
+        Ok(self.state().indexed.names(references.iter()))
     }
 
     async fn forget_rows(&self, before: Timestamp, _: usize) -> Result<usize, StoreError> {

@@ -99,8 +99,20 @@ pub enum WhoseNames {
         /// Whose user; none for every tenant's of this name.
         tenant: Option<Arc<str>>,
     },
-    /// Those that were not seen since.
-    SeenBefore(Timestamp),
+    /// Those of a kind that were not seen since.
+    SeenBefore(&'static str, Timestamp),
+}
+
+impl WhoseNames {
+    /// Users that were not seen since.
+    pub fn users_before(time: Timestamp) -> Self {
+        Self::SeenBefore("user", time)
+    }
+
+    /// Agents that were not seen since.
+    pub fn agents_before(time: Timestamp) -> Self {
+        Self::SeenBefore("agent", time)
+    }
 }
 
 /// The index of the ledger's entries.
@@ -130,6 +142,9 @@ pub trait AuditIndex {
         query: &AuditQuery,
         most: usize,
     ) -> Result<AuditFound, StoreError>;
+
+    /// The names behind references, as far as they are known.
+    async fn names(&self, references: &[Arc<str>]) -> Result<HashMap<Arc<str>, Arc<str>>, StoreError>;
 
     /// Forgets rows that were all completed before; at most so many blocks of them. Says how many it forgot.
     async fn forget_rows(&self, before: Timestamp, most: usize) -> Result<usize, StoreError>;

@@ -283,6 +283,8 @@ pub async fn names_are_found_until_they_are_forgotten(place: &dyn Place) {
     assert_eq!(found.rows.len(), 2);
     assert_eq!(found.names.len(), 3);
     assert_eq!(&*found.names["ann-at-beta"], "Ann \"O\" Ünal");
+    let references: Vec<Arc<str>> = vec!["bob".into(), "nobody".into(), "bob".into()];
+    assert_eq!(store.names(&references).await.unwrap(), [("bob".into(), "bob".into())].into());
     let of_agent = AuditQuery { agent: Some("Ann \"O\" Ünal".into()), ..all() };
     assert_eq!(store.search(&of_agent).await.unwrap().rows.len(), 3);
     let by_reference = AuditQuery { user: Some("ann-at-acme".into()), ..all() };
@@ -295,8 +297,13 @@ pub async fn names_are_found_until_they_are_forgotten(place: &dyn Place) {
     let found = store.search(&by_reference).await.unwrap();
     assert_eq!((found.rows.len(), found.names.get("ann-at-acme")), (1, None), "the row stays");
     assert_eq!(store.forget_names(&WhoseNames::Tenant("acme".into())).await.unwrap(), 2);
-    assert_eq!(store.forget_names(&WhoseNames::SeenBefore(Timestamp::from_ms(5_000))).await.unwrap(), 0);
-    assert_eq!(store.forget_names(&WhoseNames::SeenBefore(Timestamp::from_ms(5_001))).await.unwrap(), 1);
+    for (whose, count) in [
+        (WhoseNames::users_before(Timestamp::from_ms(5_000)), 0),
+        (WhoseNames::agents_before(Timestamp::from_ms(6_000)), 0),
+        (WhoseNames::users_before(Timestamp::from_ms(5_001)), 1),
+    ] {
+        assert_eq!(store.forget_names(&whose).await.unwrap(), count, "{whose:?}");
+    }
     assert_eq!(store.search(&all()).await.unwrap().names.len(), 0);
 }
 

@@ -1,5 +1,6 @@
 //! A store that can be made to fail.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -188,6 +189,10 @@ impl AuditIndex for Faulty {
         most: usize,
     ) -> Result<AuditFound, StoreError> {
         self.reach().await?.arrived(after, query, most).await
+    }
+
+    async fn names(&self, references: &[Arc<str>]) -> Result<HashMap<Arc<str>, Arc<str>>, StoreError> {
+        self.reach().await?.names(references).await
     }
 
     async fn forget_rows(&self, before: Timestamp, most: usize) -> Result<usize, StoreError> {

@@ -1,6 +1,9 @@
 //! `tollgate audit`: what is on record, and whether it is what was written.
 
+mod full;
 mod keys;
+mod search;
+mod show;
 mod verify;
 
 use std::path::PathBuf;
@@ -15,6 +18,10 @@ pub(crate) async fn run(command: Audit) -> Result<(), Failure> {
     match command {
         Audit::Verify(command) => verify::run(&command).await,
         Audit::Keys(command) => keys::run(&command),
+        Audit::Search(command) => search::run(&command).await,
+        Audit::Tail(command) => search::tail(&command).await,
+        Audit::Show(command) => show::run(&command).await,
+        Audit::Reindex(command) => search::reindex(&command).await,
     }
 }
 

@@ -6,11 +6,15 @@ use clap::{Args, Subcommand};
 
 use super::StoreArgs;
 use super::keys::{Moment, moment};
+use super::search::{AuditReindex, AuditSearch, AuditShow, AuditTail};
 
 const AUDIT_HELP: &str = "\
-What is on record, and whether it is what was written. Nothing has to run for it: the record is files in the data directory.
+What is on record, and whether it is what was written. Nothing has to run for it: the record is files in the data directory,
+and what is searched is an index of it in the store.
 
 Examples:
+  tollgate audit search -c tollgate.yaml --since 24h --outcome denied
+  tollgate audit show -c tollgate.yaml 06e9gf7p8s41x0r9w4c2hz5bqt
   tollgate audit verify -c tollgate.yaml --anchor store
   tollgate audit verify --dir /mnt/evidence/ledger --public-key signing.pub --anchor export.jsonl --json
   tollgate audit keys -c tollgate.yaml                the key that signs the record, for whoever is to verify it";
@@ -21,6 +25,14 @@ Examples:
 pub enum Audit {
     /// Find out whether the record is what was written, or name the first entry that is not
     Verify(AuditVerify),
+    /// Find calls and other entries, the newest first
+    Search(AuditSearch),
+    /// Follow calls and other entries as they are completed
+    Tail(AuditTail),
+    /// Show all that is on record of one call
+    Show(AuditShow),
+    /// Forget the index, so that gateways make it again from the record
+    Reindex(AuditReindex),
     /// Show the public key by which the record is signed, and its id
     Keys(AuditKeys),
 }

@@ -3,6 +3,7 @@
 
 mod export;
 mod identity;
+mod index;
 mod ledger;
 mod policy;
 mod store;
@@ -25,6 +26,7 @@ pub(super) use self::identity::{
     AlgorithmSection, CertificateSection, ClaimsSection, IdentitySection, IntrospectionSection,
     IssuerSection, KeySection,
 };
+pub(super) use self::index::{IndexSection, PriceSection, UsageSection};
 pub(super) use self::ledger::{DurabilitySection, LedgerSection, RecordLevelSection, WhenUnwritableSection};
 pub(super) use self::policy::{PolicySection, ShadowSection};
 pub(super) use self::store::{StoreSection, WhenStaleSection};
@@ -73,6 +75,8 @@ pub(super) struct ConfigSection {
     pub(super) ledger: Option<LedgerSection>,
     /// What is sent to operators' receivers: traces, metrics, logs.
     pub(super) telemetry: Option<TelemetrySection>,
+    /// How much was used, and what it costs.
+    pub(super) usage: Option<UsageSection>,
     /// Who may do what.
     pub(super) policy: Option<PolicySection>,
     /// By what callers are known. Without it, whoever reaches loopback is let in, and nobody else.

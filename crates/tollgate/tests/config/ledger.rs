@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tollgate_ledger::{Durability, LedgerSettings, WhenUnwritable};
+use tollgate_ledger::{Durability, IndexSettings, LedgerSettings, WhenUnwritable};
 use tollgate_model::{EndpointName, Holder, RecordLevel, ServerId, TenantId};
 
 use super::{Bench, yaml};
@@ -77,4 +77,26 @@ fn a_key_is_never_shown() {
     let text = bench("ledger:\n  open_max: no\n  signing_key: hunter2\n  encryption_key: hunter3\n");
     let error = text.load("tollgate.yaml").expect_err("it is wrong");
     assert!(!error.render(false).contains("hunter"), "{}", error.render(false));
+}
+
+#[test]
+fn the_index_and_prices_have_their_meaning() {
+    let index = bench("").good("tollgate.yaml").index.expect("an index");
+    assert_eq!(index, IndexSettings::default());
+    let text = "ledger: { index: { age_max_days: 30 } }\n\
+                usage:\n  currency: EUR\n  age_max_days: 400\n  prices:\n    - { server: a, tool: b, per_call: 0.001, per_million_result_tokens: 2 }\n    \
+                - { tenant: acme, per_mib: 0.25, per_million_argument_tokens: 1.5 }\n";
+    let index = bench(text).good("tollgate.yaml").index.expect("an index");
+    let days = |days: u64| Duration::from_hours(24 * days);
+    assert_eq!((index.age_max, index.usage_age_max), (days(30), days(400)));
+    assert_eq!(index.prices.currency, "EUR");
+    let [first, second] = &*index.prices.prices else { panic!("two prices") };
+    assert_eq!((first.per_call_nano, first.per_million_result_tokens_nano), (1_000_000, 2_000_000_000));
+    assert_eq!((first.server.as_deref(), first.tool.as_deref()), (Some("a"), Some("b")));
+    assert_eq!((second.per_mib_nano, second.per_million_argument_tokens_nano), (250_000_000, 1_500_000_000));
+    assert_eq!(second.tenant.as_deref(), Some("acme"));
+
+    for off in ["ledger: { enabled: false }\n", "ledger: { index: { enabled: false } }\n"] {
+        assert_eq!(bench(off).good("tollgate.yaml").index, None, "{off}");
+    }
 }

@@ -9,6 +9,7 @@ mod export;
 mod keys;
 mod policy;
 mod policy_page;
+mod search;
 mod serve;
 mod state;
 mod support;

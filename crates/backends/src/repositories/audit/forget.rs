@@ -44,9 +44,10 @@ pub(super) async fn names(connection: &mut Connection, whose: &WhoseNames) -> Re
             "DELETE FROM tollgate_audit_names WHERE kind = 'user' AND name = $1 AND tenant = $2",
             vec![Value::from(&**user), Value::from(&**tenant)],
         ),
-        WhoseNames::SeenBefore(time) => {
-            ("DELETE FROM tollgate_audit_names WHERE seen_ms < $1", vec![Value::from(stored_time(*time))])
-        }
+        WhoseNames::SeenBefore(kind, time) => (
+            "DELETE FROM tollgate_audit_names WHERE kind = $1 AND seen_ms < $2",
+            vec![Value::from(*kind), Value::from(stored_time(*time))],
+        ),
     };
     Ok(usize::try_from(connection.run(sql, values).await?).unwrap_or(usize::MAX))
 }

@@ -107,6 +107,16 @@ impl AuditIndex for Database {
         .await
     }
 
+    async fn names(&self, references: &[Arc<str>]) -> Result<HashMap<Arc<str>, Arc<str>>, StoreError> {
+        self.bounded(async {
+            let mut reading = self.begin(Begin::Read).await?;
+            let names = names(&mut reading.connection, references.to_vec()).await?;
+            reading.commit().await?;
+            Ok(names)
+        })
+        .await
+    }
+
     async fn forget_rows(&self, before: Timestamp, most: usize) -> Result<usize, StoreError> {
         self.bounded(async {
             let mut writing = self.begin(Begin::Write).await?;
@@ -174,13 +184,21 @@ async fn filter(connection: &mut Connection, query: &AuditQuery) -> Result<Filte
 
 /// What was found, with the names of whom it is about.
 async fn named(connection: &mut Connection, rows: Vec<AuditRow>) -> Result<AuditFound, StoreError> {
-    let mut references: Vec<&str> =
-        rows.iter().flat_map(AuditRow::references).map(|reference| &**reference).collect();
+    let references: Vec<Arc<str>> = rows.iter().flat_map(AuditRow::references).cloned().collect();
+    let names = names(connection, references).await?;
+    Ok(AuditFound { rows, names })
+}
+
+async fn names(
+    connection: &mut Connection,
+    mut references: Vec<Arc<str>>,
+) -> Result<HashMap<Arc<str>, Arc<str>>, StoreError> {
     references.sort_unstable();
     references.dedup();
     if references.is_empty() {
-        return Ok(AuditFound { rows, ..AuditFound::default() });
+        return Ok(HashMap::new());
     }
+    let references: Vec<&str> = references.iter().map(|reference| &**reference).collect();
     let list = serde_json::to_string(&references).map_err(StoreError::broken)?;
     let sql = match connection {
         Connection::Sqlite(_) => {
@@ -194,8 +212,7 @@ async fn named(connection: &mut Connection, rows: Vec<AuditRow>) -> Result<Audit
     };
     let found = connection.rows(sql, vec![Value::from(&*list)]).await?;
     let name = |row: &Row| Ok((row.get::<String>(0)?.into(), row.get::<String>(1)?.into()));
-    let names = found.iter().map(name).collect::<Result<_, StoreError>>()?;
-    Ok(AuditFound { rows, names })
+    found.iter().map(name).collect()
 }
 
 /// The columns with these ids, which are many.

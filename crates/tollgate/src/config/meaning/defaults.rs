@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use tollgate_identity::{IdentitySettings, IssuerSettings};
-use tollgate_ledger::LedgerSettings;
 use tollgate_ledger::export::{FileSettings, Pace, SyslogSettings};
+use tollgate_ledger::{IndexSettings, LedgerSettings};
 use tollgate_proxy::ProxySettings;
 use tollgate_store::FollowerSettings;
 use tollgate_upstream::{Limits, Timeouts};
@@ -51,6 +51,15 @@ pub(in crate::config) fn ledger() -> LedgerSettings {
 /// How long one try of sending telemetry may take.
 pub(in crate::config) fn otlp_timeout_ms() -> u64 {
     ms(tollgate_telemetry::otlp::Endpoint::TIMEOUT)
+}
+
+pub(in crate::config) fn index() -> IndexSettings {
+    IndexSettings::default()
+}
+
+/// An age in days.
+pub(in crate::config) fn days(age: Duration) -> u64 {
+    age.as_secs() / 86_400
 }
 
 /// How long state may be used that the store does not confirm.

@@ -4,6 +4,7 @@ pub(super) mod defaults;
 mod export;
 mod facts;
 mod identity;
+mod index;
 mod ledger;
 mod policy;
 mod reach;
@@ -21,8 +22,8 @@ use std::time::Duration;
 
 use tollgate_catalog::ServerFacts;
 use tollgate_identity::IdentitySettings;
-use tollgate_ledger::LedgerSettings;
 use tollgate_ledger::export::ExportSettings;
+use tollgate_ledger::{IndexSettings, LedgerSettings};
 use tollgate_model::{ServerId, ServerName, TenantId};
 use tollgate_proxy::{Cidr, ProxySettings, Unwritable};
 use tollgate_telemetry::TelemetrySettings;
@@ -82,6 +83,8 @@ pub struct Config {
     pub exports: Vec<ExportSettings>,
     /// What is sent to operators' receivers.
     pub telemetry: TelemetrySettings,
+    /// How the index of the ledger is kept; none if there is none.
+    pub index: Option<IndexSettings>,
     /// Where the gateway runs, as policies see it.
     pub environment: Option<Arc<str>>,
     /// The policies.
@@ -180,6 +183,7 @@ impl Meaning<'_> {
             ledger: self.ledger(section.ledger.as_ref(), &root.key("ledger")),
             exports,
             telemetry: self.telemetry(section.telemetry.as_ref(), &root.key("telemetry")),
+            index: self.index(section, root),
             environment: section.environment.as_deref().map(Arc::from),
             policies: self.policies(section.policy.as_ref(), (policies, shadow), ids, &root.key("policy")),
             files: Vec::new(),

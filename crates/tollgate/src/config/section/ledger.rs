@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{ExportSection, SecretSection};
+use super::{ExportSection, IndexSection, SecretSection};
 use crate::config::forms::{Items, Short, keys};
 use crate::config::meaning::defaults;
 
@@ -49,6 +49,14 @@ pub(in crate::config) struct LedgerSection {
     pub(in crate::config) encryption_key: Option<Short<SecretSection>>,
     /// Who receives what is recorded. A change takes effect at once.
     pub(in crate::config) export: Option<Items<ExportSection>>,
+    /// The index by which it is searched.
+    pub(in crate::config) index: Option<IndexSection>,
+}
+
+impl LedgerSection {
+    pub(in crate::config) fn index(&self) -> Option<&IndexSection> {
+        self.index.as_ref()
+    }
 }
 
 /// How much of arguments and results is kept.

@@ -1,0 +1,336 @@
+//! Makes batches for the index of the entries of one writer.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use tollgate_model::Timestamp;
+use tollgate_store::{AuditBatch, AuditName, AuditRow, Followed, Place, UsageKey, UsageRow, UsageSum};
+
+use super::Prices;
+use super::entry::{Indexed, Word};
+use super::prices::Consumed;
+use crate::export::Unseal;
+use crate::{Line, Read, ReadError, Reader};
+
+/// How many entries a batch is made of, at most.
+const ENTRIES_MAX: usize = 4096;
+/// How many bytes of entries and records beside them.
+const BYTES_MAX: usize = 32 * 1024 * 1024;
+/// How many texts are kept at hand.
+const TEXTS_MAX: usize = 20_000;
+const DAY_MS: u64 = 86_400_000;
+
+/// The entries of one writer, and what is known of them so far.
+#[derive(Debug)]
+pub(super) struct Gatherer {
+    writer: Arc<str>,
+    reader: Reader,
+    /// Up to where they are in the index.
+    at: Option<Followed>,
+    /// Intents without outcome.
+    open: HashMap<u64, AuditRow>,
+    texts: Texts,
+}
+
+/// Texts that come again and again.
+#[derive(Debug, Default)]
+struct Texts(HashSet<Arc<str>>);
+
+impl Texts {
+    /// The text, shared with all that have it.
+    fn get(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(text) {
+            return Arc::clone(known);
+        }
+        if self.0.len() >= TEXTS_MAX {
+            self.0.clear();
+        }
+        let text: Arc<str> = text.into();
+        self.0.insert(Arc::clone(&text));
+        text
+    }
+}
+
+/// What comes next of a writer.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Nothing yet.
+    Nothing,
+    /// A batch, and whether there may be more already.
+    Batch(Box<AuditBatch>, bool),
+    /// What is there does not follow what is in the index, which has to be made again.
+    Astray,
+}
+
+impl Gatherer {
+    /// Goes on where the index is. `open`: the intents that it knows without outcome.
+    pub(super) fn new(
+        folder: &Path,
+        writer: Arc<str>,
+        at: Option<Followed>,
+        open: Vec<AuditRow>,
+    ) -> Result<Self, ReadError> {
+        let reader = match at {
+            Some(at) if at.segment > 0 => Reader::at(folder, at.segment, at.offset)?,
+            _ => Reader::new(folder),
+        };
+        let open = open.into_iter().map(|row| (row.begin.seq, row)).collect();
+        Ok(Self { writer, reader, at, open, texts: Texts::default() })
+    }
+
+    /// The number of the last entry that is in the index.
+    pub(super) fn seq(&self) -> u64 {
+        self.at.map_or(0, |at| at.seq)
+    }
+
+    /// Reads on. What it gives has to come into the index before it is asked again.
+    pub(super) fn next(&mut self, names: Option<&dyn Unseal>, prices: &Prices) -> Result<Next, ReadError> {
+        let before = self.at.unwrap_or_default();
+        let mut batch = AuditBatch {
+            writer: Arc::clone(&self.writer),
+            after: self.at,
+            upto: before,
+            ..AuditBatch::default()
+        };
+        let mut used: HashMap<UsageKey, UsageSum> = HashMap::new();
+        let mut opened = HashSet::new();
+        let (mut count, mut bytes) = (0, 0);
+        while count < ENTRIES_MAX && bytes < BYTES_MAX {
+            let read = match self.reader.next_entry() {
+                Ok(Some(read)) => read,
+                // What cannot be read is found by `verify`. The index has what can be.
+                Err(ReadError::NoLine { path, offset }) => {
+                    tracing::warn!(path = %path.display(), offset, "a line of the ledger cannot be read; it is not indexed");
+                    continue;
+                }
+                Err(error @ ReadError::Io { .. }) if count == 0 => return Err(error),
+                Ok(None) | Err(ReadError::Io { .. }) => break,
+            };
+            count += 1;
+            bytes += read.json.len() + read.side_lines.len();
+            let is_next = count == 1 && read.segment == before.segment;
+            (batch.upto.segment, batch.upto.offset) = (read.segment, read.next);
+            let Ok(entry) = serde_json::from_slice::<Indexed<'_>>(&read.json) else {
+                tracing::warn!(writer = %self.writer, segment = read.segment, offset = read.offset,
+                    "an entry of the ledger says nothing that is known; it is not indexed");
+                continue;
+            };
+            // After a loss of power the chain may have gone on from an earlier place than the index knows.
+            if entry.seq <= before.seq || (is_next && before.seq > 0 && entry.seq != before.seq + 1) {
+                return Ok(Next::Astray);
+            }
+            batch.upto.seq = entry.seq;
+            self.name(&read, &entry, names, &mut batch.names);
+            let Some(row) = self.row(&read, &entry, &mut opened, &mut batch.closed) else { continue };
+            if row.end_seq().is_some_and(|end| end > before.used) {
+                add(&row, prices, &mut used);
+            }
+            batch.rows.push(row);
+        }
+        if count == 0 {
+            return Ok(Next::Nothing);
+        }
+        batch.upto.used = batch.upto.used.max(batch.upto.seq);
+        batch.opened = opened.iter().filter_map(|seq| self.open.get(seq)).cloned().collect();
+        batch.opened.sort_by_key(|row| row.begin);
+        batch.used = used.into_iter().map(|(key, sum)| UsageRow { key, sum }).collect();
+        Ok(Next::Batch(Box::new(batch), count == ENTRIES_MAX || bytes >= BYTES_MAX))
+    }
+
+    /// The batch is in the index.
+    pub(super) fn took(&mut self, upto: Followed) {
+        self.at = Some(upto);
+    }
+
+    /// The names behind the references of an entry, where they are beside it.
+    fn name(
+        &mut self,
+        read: &Read,
+        entry: &Indexed<'_>,
+        names: Option<&dyn Unseal>,
+        to: &mut Vec<AuditName>,
+    ) {
+        let Some(names) = names.filter(|_| !read.side_lines.is_empty()) else { return };
+        let tenant = entry.tenant.as_ref().map_or("", |tenant| &*tenant.0);
+        for line in read.beside() {
+            let Line::Name { reference, sealed, .. } = line else { continue };
+            let Ok(reference) = std::str::from_utf8(reference) else { continue };
+            let is = |word: &Option<Word<'_>>| word.as_ref().is_some_and(|word| word.0 == reference);
+            let kind = match () {
+                () if is(&entry.agent) => "agent",
+                () if is(&entry.user) => "user",
+                () => continue,
+            };
+            if Line::is_erased(sealed) {
+                continue;
+            }
+            let Some(text) = names.name(tenant, reference.as_bytes(), sealed) else { continue };
+            to.push(AuditName {
+                reference: self.texts.get(reference),
+                kind: self.texts.get(kind),
+                tenant: self.texts.get(tenant),
+                text: clean(&text).into(),
+                seen: Timestamp::from_ms(entry.time_ms),
+            });
+        }
+    }
+
+    /// What an entry makes complete.
+    fn row(
+        &mut self,
+        read: &Read,
+        entry: &Indexed<'_>,
+        opened: &mut HashSet<u64>,
+        closed: &mut Vec<u64>,
+    ) -> Option<AuditRow> {
+        let place = Place { seq: entry.seq, offset: read.offset };
+        match &*entry.kind.0 {
+            "segment" | "checkpoint" => None,
+            "intent" => {
+                let row = self.fresh("call", place, entry);
+                opened.insert(entry.seq);
+                self.open.insert(entry.seq, row);
+                None
+            }
+            "outcome" => {
+                let intent = entry.of.and_then(|of| self.open.remove(&of));
+                if let Some(intent) = &intent
+                    && !opened.remove(&intent.begin.seq)
+                {
+                    closed.push(intent.begin.seq);
+                }
+                // An outcome whose intent is gone, as by retention, stands for itself.
+                let mut row = match intent {
+                    Some(intent) => intent,
+                    None => self.fresh("call", place, entry),
+                };
+                row.end = Some(place);
+                self.complete(&mut row, entry);
+                Some(row)
+            }
+            kind => {
+                let row = self.fresh(kind, place, entry);
+                Some(AuditRow { end: Some(place), ..row })
+            }
+        }
+    }
+
+    fn fresh(&mut self, kind: &str, place: Place, entry: &Indexed<'_>) -> AuditRow {
+        let mut row = AuditRow {
+            writer: Arc::clone(&self.writer),
+            begin: place,
+            time: Timestamp::from_ms(entry.time_ms),
+            kind: self.texts.get(kind),
+            call: entry.call.map(|call| u128::from_be_bytes(call.to_bytes())),
+            step: entry.step,
+            element: entry.element,
+            ..AuditRow::default()
+        };
+        self.complete(&mut row, entry);
+        row
+    }
+
+    /// Adds to a row what an entry says.
+    fn complete(&mut self, row: &mut AuditRow, entry: &Indexed<'_>) {
+        for (to, word) in [
+            (&mut row.tenant, &entry.tenant),
+            (&mut row.agent, &entry.agent),
+            (&mut row.user, &entry.user),
+            (&mut row.session, &entry.session),
+            (&mut row.client, &entry.client),
+            (&mut row.method, &entry.method),
+            (&mut row.endpoint, &entry.endpoint),
+            (&mut row.server, &entry.server),
+            (&mut row.public_name, &entry.public_name),
+            (&mut row.native_name, &entry.native_name),
+            (&mut row.outcome, &entry.outcome),
+            (&mut row.code, &entry.code),
+            (&mut row.stage, &entry.stage),
+            (&mut row.change, &entry.change),
+        ] {
+            if let Some(word) = word {
+                *to = Some(self.texts.get(&word.0));
+            }
+        }
+        if let Some(decision) = &entry.decision {
+            row.policies = decision.policies.iter().map(|policy| self.texts.get(&policy.0)).collect();
+        }
+        if let Some(trace) = entry.trace.as_ref().and_then(|trace| u128::from_str_radix(&trace.0, 16).ok()) {
+            row.trace = Some(trace);
+        }
+        if let Some(digest) = entry.arguments.as_ref().and_then(|arguments| arguments.digest.as_ref()) {
+            row.digest = Some((&*digest.0).into());
+        }
+        if let Some(took) = &entry.latency {
+            row.total_us = took.total_us;
+        }
+        if let Some(sizes) = &entry.sizes {
+            for (to, size) in [
+                (&mut row.sent_bytes, sizes.sent_bytes),
+                (&mut row.received_bytes, sizes.received_bytes),
+                (&mut row.sent_tokens, sizes.sent_tokens),
+                (&mut row.received_tokens, sizes.received_tokens),
+            ] {
+                *to = size.max(*to);
+            }
+        }
+    }
+}
+
+/// Adds to the sums what a row used.
+fn add(row: &AuditRow, prices: &Prices, used: &mut HashMap<UsageKey, UsageSum>) {
+    let is_call = match &*row.kind {
+        "call" => true,
+        "refusal" => false,
+        _ => return,
+    };
+    let text = |text: &Option<Arc<str>>| match text {
+        Some(text) if text.contains('\0') => clean(text).into(),
+        Some(text) => Arc::clone(text),
+        None => Arc::default(),
+    };
+    let (server, method) = (text(&row.server), text(&row.method));
+    // Of what is refused the server is only known where the name is one that it has.
+    let tool = match (&*method, &row.native_name) {
+        ("tools/call", Some(_)) if !server.is_empty() => text(&row.native_name),
+        ("tools/call", _) => Arc::default(),
+        _ => method,
+    };
+    let is_good = matches!(row.outcome.as_deref(), Some("ok" | "input_required" | "task_created"));
+    let calls = u64::from(is_call && row.step == 0);
+    let mut sum = UsageSum {
+        calls,
+        errors: u64::from(is_call && !is_good),
+        refused: u64::from(!is_call),
+        sent_bytes: row.sent_bytes,
+        received_bytes: row.received_bytes,
+        sent_tokens: row.sent_tokens,
+        received_tokens: row.received_tokens,
+        cost_nano: 0,
+    };
+    let key = UsageKey {
+        day: u32::try_from(row.time.as_ms() / DAY_MS).unwrap_or(u32::MAX),
+        tenant: text(&row.tenant),
+        agent: text(&row.agent),
+        server,
+        tool,
+    };
+    if is_call {
+        sum.cost_nano = prices.cost_nano(Consumed {
+            tenant: &key.tenant,
+            server: &key.server,
+            tool: &key.tool,
+            calls,
+            argument_tokens: sum.sent_tokens,
+            result_tokens: sum.received_tokens,
+            bytes: sum.sent_bytes.saturating_add(sum.received_bytes),
+        });
+    }
+    used.entry(key).or_default().add(&sum);
+}
+
+/// Databases keep no zero bytes in texts.
+fn clean(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
