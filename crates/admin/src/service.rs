@@ -113,7 +113,9 @@ fn reply(status: StatusCode, media_type: &'static str, text: String) -> Response
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ExportLine, IndexLine, LedgerLine, ServerLine, ServerReach, Standing, StoreLine, StoreReach};
+    use crate::{
+        ExportLine, IndexLine, LedgerLine, ServerLine, ServerReach, Standing, StoreLine, StoreReach,
+    };
     use http_body_util::BodyExt;
     use tollgate_model::{Holder, ServerId, ServerName, TenantId, Timestamp};
 

@@ -257,6 +257,11 @@ impl Ledger {
         self.writer().map(|writer| writer.work()).unwrap_or_default()
     }
 
+    /// How far it has come now.
+    pub fn reached(&self) -> Position {
+        self.writer().map(|writer| writer.queue().at).unwrap_or_default()
+    }
+
     /// Tells how far it has come, a moment after. None if nothing is recorded.
     pub fn position(&self) -> Option<watch::Receiver<Position>> {
         self.writer().map(|writer| writer.position.subscribe())

@@ -113,7 +113,7 @@ async fn cost(folder: &Path) -> Result<()> {
     line(&format!(
         "index, catching up: {} us of CPU a call, {:.0} calls a second",
         hundredths(used, CALLS),
-        CALLS as f64 / took.as_secs_f64()
+        f64::from(u32::try_from(CALLS).unwrap_or(u32::MAX)) / took.as_secs_f64()
     ));
     let mut used = 0;
     for round in 0..ROUNDS {
@@ -199,7 +199,7 @@ impl Words {
             code: is_denied.then(|| "policy_denied".into()),
             policies: one(&self.policies, dice.below(50)).into_iter().collect(),
             trace: Some(random << 30 | u128::from(number)),
-            digest: Some(format!("digest{:016x}", random as u64).into()),
+            digest: Some(format!("digest{:016x}", random & u128::from(u64::MAX)).into()),
             total_us: dice.below(100_000),
             sent_bytes: 200,
             received_bytes: dice.below(10_000),

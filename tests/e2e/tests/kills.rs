@@ -94,12 +94,6 @@ async fn crash(durability: &str) {
     assert_eq!(open, 0, "of {} intents {open} have no outcome", intents.len());
     let report = Verify::default().all(&folder).unwrap();
     assert!(report.is_good(), "the chain is broken: {:#?}", report.faults().next());
-    let unknown = book.outcomes.values().filter(|outcome| **outcome == Outcome::Unknown).count();
-    println!(
-        "{durability}: {kills} kills, {} intents, {} answers, {unknown} closed as unknown",
-        intents.len(),
-        answered.len()
-    );
 }
 
 /// One client, until the gateway is gone.

@@ -59,7 +59,7 @@ pub struct IndexStatus {
 #[derive(Debug)]
 pub struct Index {
     status: watch::Receiver<Progress>,
-    position: watch::Receiver<Position>,
+    ledger: Ledger,
     task: AbortHandle,
 }
 
@@ -95,13 +95,13 @@ impl Index {
         let (folder, position) = (ledger.folder()?.to_owned(), ledger.position()?);
         let (progress, status) = watch::channel(Progress::default());
         let keeper = Keeper { store, settings: Arc::new(settings), names, progress, swept: HashMap::new() };
-        let task = tokio::spawn(keeper.run(folder, position.clone())).abort_handle();
-        Some(Self { status, position, task })
+        let task = tokio::spawn(keeper.run(folder, position)).abort_handle();
+        Some(Self { status, ledger: ledger.clone(), task })
     }
 
     /// How it does.
     pub fn status(&self) -> IndexStatus {
-        let written = self.position.borrow().seq;
+        let written = self.ledger.reached().seq;
         let progress = self.status.borrow();
         IndexStatus {
             behind: written.saturating_sub(progress.seq),
@@ -112,7 +112,7 @@ impl Index {
 
     /// Waits until all that has been written up to now is in, or for so long.
     pub async fn settle(&self, most: Duration) {
-        let written = self.position.borrow().seq;
+        let written = self.ledger.reached().seq;
         _ = timeout(most, self.status.clone().wait_for(|progress| progress.seq >= written)).await;
     }
 }

@@ -94,7 +94,7 @@ fn what_happened_is_found_and_what_was_used_is_counted() {
     call(address, "notes__read", &json!({ "title": "a" }));
     let failed = call(address, "notes__read", &json!({ "title": "nowhere" }));
     assert_eq!(failed["result"]["isError"], true);
-    let refused = call(address, "notes__nothing", &json!({}));
+    let refused = call(address, "nobody__nothing", &json!({}));
     let refusal = refused["error"]["data"]["dev.tollgate/refusal"].clone();
 
     let calls = world.until(6, &["--kind", "call"]);
