@@ -1,8 +1,11 @@
 //! Who receives what is recorded, while a gateway runs.
 
+use std::sync::Arc;
+
 use tollgate_admin::ExportLine;
 use tollgate_ledger::Ledger;
 use tollgate_ledger::export::{ExportSettings, Exports};
+use tollgate_ledger::upkeep::Needs;
 use tollgate_model::Timestamp;
 
 /// The exports of this process. Cheap to clone; all clones are the same.
@@ -29,6 +32,12 @@ impl Exporting {
         if let Some(exports) = &self.0 {
             exports.drain().await;
         }
+    }
+
+    /// Who has to have had what is removed from the record.
+    pub(crate) fn needs(&self) -> Vec<Arc<dyn Needs>> {
+        let needs = |exports: &Exports| -> Arc<dyn Needs> { Arc::new(exports.clone()) };
+        self.0.as_ref().map(needs).into_iter().collect()
     }
 
     /// How they do.

@@ -12,6 +12,7 @@ mod connect;
 mod demo;
 mod exit;
 mod exporting;
+mod keeping;
 mod keys;
 mod listen;
 mod out;

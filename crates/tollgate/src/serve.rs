@@ -23,6 +23,7 @@ use crate::cli::{LogFormat, Serve};
 use crate::config::{self, ClientFiles, Config, ProcessEnv, TlsFiles, Watcher};
 use crate::exit::Failure;
 use crate::exporting::Exporting;
+use crate::keeping::Keeping;
 use crate::listen::tls::{CertificateFiles, Certificates};
 use crate::listen::{ClientAuthorities, Listener};
 use crate::out::{Printer, To};
@@ -53,6 +54,7 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
     let ledger = open_ledger(&config, command.data_dir.is_some())?;
     let exporting = Exporting::begin(&ledger, &config.exports);
     state.index(&ledger, &config);
+    let keeping = Keeping::begin(&ledger, state.store(), &config.retention, exporting.needs());
     let gateway = build(&config, &identity, ledger.clone())?;
     state.settle().await?;
     policing::begin(&config, &gateway, &setup(&config, &identity), state.store().as_ref()).await?;
@@ -61,10 +63,11 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
         let served = serve_stdio(&gateway, &mut signals);
         let ended = tokio::select! {
             ended = served => ended,
-            () = follow(&command, (&gateway, &state, &exporting), config, (&mut watcher, hangup.as_mut()), &[]) => Ok(()),
+            () = follow(&command, (&gateway, &state, (&exporting, &keeping)), config, (&mut watcher, hangup.as_mut()), &[]) => Ok(()),
         };
         ledger.close().await;
         tokio::join!(exporting.drain(), state.settle_index());
+        keeping.end().await;
         telemetry.stop(TELEMETRY_STOP).await;
         return ended;
     }
@@ -88,11 +91,12 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
     let secured: Vec<Arc<Certificates>> = tls.into_iter().chain(admin_tls).collect();
     let cause = tokio::select! {
         cause = signals.stop() => cause,
-        () = follow(&command, (&gateway, &state, &exporting), config, (&mut watcher, hangup.as_mut()), &secured) => "end of the configuration",
+        () = follow(&command, (&gateway, &state, (&exporting, &keeping)), config, (&mut watcher, hangup.as_mut()), &secured) => "end of the configuration",
     };
     running.drain(cause, DRAIN, async { _ = signals.stop().await }).await;
     ledger.close().await;
     tokio::join!(exporting.drain(), state.settle_index());
+    keeping.end().await;
     telemetry.stop(TELEMETRY_STOP).await;
     Ok(())
 }
@@ -317,10 +321,13 @@ fn callers(config: &Config) -> Option<&'static str> {
     }
 }
 
+/// What takes over a changed configuration.
+type Followed<'a> = (&'a Gateway, &'a State, (&'a Exporting, &'a Keeping));
+
 /// Takes over every change of the configuration and of the certificates. Never returns.
 async fn follow(
     command: &Serve,
-    (gateway, state, exporting): (&Gateway, &State, &Exporting),
+    (gateway, state, (exporting, keeping)): Followed<'_>,
     mut config: Config,
     (watcher, mut hangup): (&mut Watcher, Option<&mut Signal>),
     secured: &[Arc<Certificates>],
@@ -338,7 +345,7 @@ async fn follow(
                 }
             }
         }
-        if let Some(taken) = reload(command, (gateway, state, exporting), &config, watcher).await {
+        if let Some(taken) = reload(command, (gateway, state, (exporting, keeping)), &config, watcher).await {
             config = taken;
             for certificates in secured.iter().filter(|certificates| certificates.plane() == DATA_PLANE) {
                 certificates.ask_clients(config.client_certificates.as_ref().map(authorities));
@@ -357,7 +364,7 @@ async fn next_hangup(hangup: Option<&mut Signal>) {
 /// Reads the configuration again. What cannot be served leaves everything as it is, and the log says why.
 async fn reload(
     command: &Serve,
-    (gateway, state, exporting): (&Gateway, &State, &Exporting),
+    (gateway, state, (exporting, keeping)): Followed<'_>,
     before: &Config,
     watcher: &mut Watcher,
 ) -> Option<Config> {
@@ -408,6 +415,7 @@ async fn reload(
         policing::take_over(gateway, policies, &config, store.as_ref()).await;
     }
     exporting.apply(&config.exports);
+    keeping.apply(&config.retention);
     let restart: [(&'static str, bool); 10] = [
         // What was closed is not opened by a slip in a file.
         ("policy", policing::are_on(before) && !policing::are_on(&config)),

@@ -231,7 +231,7 @@ async fn what_a_writer_left_is_found_too() {
     left.end(second, Outcome::Unknown);
     left.age();
     let ledger = open(root.path());
-    let index = Index::start(&ledger, Arc::clone(&store), settings(), Some(Arc::new(Plain)));
+    let _index = Index::start(&ledger, Arc::clone(&store), settings(), Some(Arc::new(Plain)));
     until(&*store, "the outcome", async |store| {
         store.open_calls(&left.0.writer).await.expect("read").is_empty()
     })

@@ -1,5 +1,6 @@
 //! `tollgate audit`: what is on record, and whether it is what was written.
 
+mod erase;
 mod full;
 mod keys;
 mod search;
@@ -22,6 +23,7 @@ pub(crate) async fn run(command: Audit) -> Result<(), Failure> {
         Audit::Tail(command) => search::tail(&command).await,
         Audit::Show(command) => show::run(&command).await,
         Audit::Reindex(command) => search::reindex(&command).await,
+        Audit::Erase(command) => erase::run(&command).await,
     }
 }
 

@@ -3,27 +3,34 @@
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::Value;
 use tollgate_ledger::{Checkpoint, PUBLIC_FILE, Point, PublicKey, Report, Verified, Verify};
 use tollgate_model::Timestamp;
+use tollgate_store::Anchor;
 
 use super::ledger_folder;
 use crate::cli::audit::AuditVerify;
 use crate::exit::{Exit, Failure};
 use crate::out::{Printer, To, safe};
+use crate::state::{failure, open_store};
 
 /// The longest file that could hold public keys.
 const KEYS_BYTES_MAX: u64 = 1024 * 1024;
 /// How many faults of a writer people are shown.
 const SHOWN_MAX: usize = 10;
+/// How `--anchor` names the store.
+const STORE: &str = "store";
+/// How many anchors are read at once.
+const PAGE: usize = 1000;
 
 /// Verifies, and says what was found.
 pub(super) async fn run(command: &AuditVerify) -> Result<(), Failure> {
     let folder = ledger_folder(&command.ledger)?;
     let verify = Verify {
         keys: keys(command, &folder)?,
-        anchors: anchors(command)?,
+        anchors: anchors(command).await?,
         since: command.since.map(|since| since.ago(Timestamp::now())),
         is_part: command.part,
     };
@@ -67,10 +74,14 @@ fn keys(command: &AuditVerify, folder: &Path) -> Result<Vec<PublicKey>, Failure>
     Ok(found.and_then(|text| PublicKey::read_all(&text).ok()).unwrap_or_default())
 }
 
-fn anchors(command: &AuditVerify) -> Result<Vec<Checkpoint>, Failure> {
+async fn anchors(command: &AuditVerify) -> Result<Vec<Checkpoint>, Failure> {
     let mut anchors = Vec::new();
     for place in &command.anchors {
         let wrong = |what: String| Failure::usage(format!("--anchor {place}: {what}"));
+        if place == STORE {
+            anchors.extend(stored(command).await?);
+            continue;
+        }
         let file = File::open(place).map_err(|error| wrong(error.to_string()))?;
         let found = Checkpoint::all_in(BufReader::new(file)).map_err(|error| wrong(error.to_string()))?;
         if found.is_empty() {
@@ -79,6 +90,29 @@ fn anchors(command: &AuditVerify) -> Result<Vec<Checkpoint>, Failure> {
         anchors.extend(found);
     }
     Ok(anchors)
+}
+
+/// All that the store keeps.
+async fn stored(command: &AuditVerify) -> Result<Vec<Checkpoint>, Failure> {
+    let store = open_store(&command.ledger.store).await?;
+    let mut found: Vec<Anchor> = Vec::new();
+    loop {
+        let after = found.last().map(|last| (Arc::clone(&last.writer), last.seq));
+        let after = after.as_ref().map(|(writer, seq)| (&**writer, *seq));
+        let page = store.anchors(after, PAGE).await.map_err(|error| failure(&error))?;
+        let is_last = page.len() < PAGE;
+        found.extend(page);
+        if is_last {
+            break;
+        }
+    }
+    let read = |anchor: &Anchor| {
+        serde_json::from_str(&anchor.body).map_err(|_| {
+            let Anchor { writer, seq, .. } = anchor;
+            Failure::failed(format!("the store's anchor of entry {seq} of {writer} is none"))
+        })
+    };
+    found.iter().map(read).collect()
 }
 
 fn shown(folder: &Path, command: &AuditVerify, report: &Report) -> Value {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 
 use super::StoreArgs;
 use super::keys::{Moment, moment};
@@ -17,7 +17,8 @@ Examples:
   tollgate audit show -c tollgate.yaml 06e9gf7p8s41x0r9w4c2hz5bqt
   tollgate audit verify -c tollgate.yaml --anchor store
   tollgate audit verify --dir /mnt/evidence/ledger --public-key signing.pub --anchor export.jsonl --json
-  tollgate audit keys -c tollgate.yaml                the key that signs the record, for whoever is to verify it";
+  tollgate audit keys -c tollgate.yaml                the key that signs the record, for whoever is to verify it
+  tollgate audit erase -c tollgate.yaml --user okta:ada --tenant acme";
 
 /// Examine the record of what happened
 #[derive(Debug, Subcommand)]
@@ -35,6 +36,8 @@ pub enum Audit {
     Reindex(AuditReindex),
     /// Show the public key by which the record is signed, and its id
     Keys(AuditKeys),
+    /// Erase the payloads and names of a user or a tenant, for good
+    Erase(AuditErase),
 }
 
 /// Where the record is
@@ -92,4 +95,34 @@ pub struct AuditKeys {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+const ERASE_HELP: &str = "\
+Payloads and names are overwritten where they stand; the entries stay, with references that nobody can resolve any more, and
+an entry says what was erased. So the record can be verified as before. The request is kept in the store, without gateways
+too: each gateway carries it out in its own record, and this command does where none runs.
+
+Of a user go: the arguments and results of what was done for them, their name wherever it stands, and the addresses and
+sessions that were theirs alone. What was exported, and backups, are beyond the reach of this command.";
+
+/// Erase the payloads and names of a user or a tenant, for good
+#[derive(Debug, Args)]
+#[command(after_help = ERASE_HELP)]
+#[command(group = ArgGroup::new("whose").required(true).multiple(true).args(["user", "tenant"]))]
+pub struct AuditErase {
+    /// The user, named as policies name them
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// The user's tenant; without a user, everything of the tenant
+    #[arg(long, value_name = "TENANT")]
+    pub tenant: Option<String>,
+    /// Only what is older: than a time (90d) or from before one (2027-01-01T00:00:00Z) [default: now]
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    pub before: Option<Moment>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where the record and the store are
+    #[command(flatten)]
+    pub store: StoreArgs,
 }

@@ -6,6 +6,7 @@ mod identity;
 mod index;
 mod ledger;
 mod policy;
+mod retention;
 mod store;
 mod telemetry;
 mod tenants;
@@ -29,6 +30,7 @@ pub(super) use self::identity::{
 pub(super) use self::index::{IndexSection, PriceSection, UsageSection};
 pub(super) use self::ledger::{DurabilitySection, LedgerSection, RecordLevelSection, WhenUnwritableSection};
 pub(super) use self::policy::{PolicySection, ShadowSection};
+pub(super) use self::retention::RetentionSection;
 pub(super) use self::store::{StoreSection, WhenStaleSection};
 pub(super) use self::telemetry::{OtlpSection, ProtocolSection, TelemetrySection};
 pub(super) use self::tenants::{TenantSection, ToolFactsSection};

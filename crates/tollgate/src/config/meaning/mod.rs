@@ -8,6 +8,7 @@ mod index;
 mod ledger;
 mod policy;
 mod reach;
+mod retention;
 mod server;
 mod store;
 mod telemetry;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use tollgate_catalog::ServerFacts;
 use tollgate_identity::IdentitySettings;
 use tollgate_ledger::export::ExportSettings;
+use tollgate_ledger::upkeep::RetentionSettings;
 use tollgate_ledger::{IndexSettings, LedgerSettings};
 use tollgate_model::{ServerId, ServerName, TenantId};
 use tollgate_proxy::{Cidr, ProxySettings, Unwritable};
@@ -85,6 +87,8 @@ pub struct Config {
     pub telemetry: TelemetrySettings,
     /// How the index of the ledger is kept; none if there is none.
     pub index: Option<IndexSettings>,
+    /// How long the record is kept.
+    pub retention: RetentionSettings,
     /// Where the gateway runs, as policies see it.
     pub environment: Option<Arc<str>>,
     /// The policies.
@@ -156,6 +160,8 @@ impl Meaning<'_> {
         let exports = section.ledger.as_ref().and_then(|ledger| ledger.export.as_ref());
         let is_on = section.ledger.as_ref().is_none_or(|ledger| ledger.enabled != Some(false));
         let exports = self.exports((exports, is_on), &ids, &root.key("ledger").key("export"));
+        let retention = section.ledger.as_ref().and_then(|ledger| ledger.retention.as_ref());
+        let retention = self.retention(retention, &ids, &root.key("ledger").key("retention"));
         let client_certificates = self.client_certificates(section, root);
         if !names_a_server && !self.problems.is_fatal() {
             let suggestion = Some("name at least one MCP server under `servers`".to_owned());
@@ -184,6 +190,7 @@ impl Meaning<'_> {
             exports,
             telemetry: self.telemetry(section.telemetry.as_ref(), &root.key("telemetry")),
             index: self.index(section, root),
+            retention,
             environment: section.environment.as_deref().map(Arc::from),
             policies: self.policies(section.policy.as_ref(), (policies, shadow), ids, &root.key("policy")),
             files: Vec::new(),

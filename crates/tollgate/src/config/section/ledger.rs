@@ -3,13 +3,13 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{ExportSection, IndexSection, SecretSection};
+use super::{ExportSection, IndexSection, RetentionSection, SecretSection};
 use crate::config::forms::{Items, Short, keys};
 use crate::config::meaning::defaults;
 
 /// The record of everything that passes: what was called, by whom, what was decided, and what became of it. It is kept in
 /// `data_dir`, which several processes on one machine may share. A change takes effect after a restart, but for
-/// `when_unwritable` and `export`.
+/// `when_unwritable`, `retention` and `export`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("x-order" = keys::<LedgerSection>()))]
@@ -47,6 +47,8 @@ pub(in crate::config) struct LedgerSection {
     /// `TOLLGATE_LEDGER_KEY` or `TOLLGATE_LEDGER_KEY_FILE` count; without those too, one is made at the first start and kept
     /// beside the record.
     pub(in crate::config) encryption_key: Option<Short<SecretSection>>,
+    /// How long it is kept. Default: for good. A change takes effect at once.
+    pub(in crate::config) retention: Option<RetentionSection>,
     /// Who receives what is recorded. A change takes effect at once.
     pub(in crate::config) export: Option<Items<ExportSection>>,
     /// The index by which it is searched.
