@@ -71,7 +71,9 @@ impl Link {
 
     /// Host and port of a server that is reached over HTTP.
     pub fn address(&self) -> Option<(&str, u16)> {
-        let Transport::Http(http) = &self.0.shared.settings.transport else { return None };
+        let (Transport::Http(http) | Transport::Sse(http)) = &self.0.shared.settings.transport else {
+            return None;
+        };
         let usual = if http.url.scheme_str() == Some("https") { 443 } else { 80 };
         Some((http.url.host()?, http.url.port_u16().unwrap_or(usual)))
     }
