@@ -181,7 +181,14 @@ impl Ledger {
         for other in left {
             let settings = settings.clone();
             let keys = Keys::open(root, &settings)?;
-            let found = recover::find(&other.path)?;
+            let found = match recover::find(&other.path) {
+                Ok(found) => found,
+                // It is not this process's own: the verifier tells what is wrong with it.
+                Err(error) => {
+                    tracing::warn!(folder = %other.path.display(), %error, "what another writer left cannot be read");
+                    continue;
+                }
+            };
             if found.ended_well != Some(true) {
                 Self::begin(other, settings, keys, found, is_power)?.end();
             }
@@ -380,6 +387,8 @@ fn first_entries(found: &Found) -> Result<Vec<Prepared>, OpenError> {
             ("version", version),
             ("cut_bytes", found.cut_bytes.into()),
             ("closed", outcomes.len().into()),
+            // From here on they are signed by a process that did not write them.
+            ("unsigned", found.unsigned.into()),
             ("damage", damage),
         ];
         let mut first = vec![thread::entry_of(Kind::Recovered, detail)?];

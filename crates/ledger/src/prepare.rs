@@ -12,10 +12,13 @@ use crate::line::{self, Hash};
 use crate::names::{Known, Names};
 use crate::redact::{Redacted, redact};
 use crate::vault::{NameKind, SALT_LEN, Vault};
-use crate::{Committed, Content, Draft, Entry, Kind, OpenCall, Truncation, Unrecorded};
+use crate::{Committed, Content, Draft, Entry, Kind, OpenCall, Text, Truncation, Unrecorded};
 
 /// With what the JSON of an entry begins that has no number and time yet.
 const UNNUMBERED: &[u8] = br#"{"seq":0,"time_ms":0,"#;
+
+/// The longest text of a client's or server's own that stands in an entry. It stands there for good, whatever it says.
+const TEXT_BYTES_MAX: usize = 2048;
 
 /// An entry that can be written.
 #[derive(Debug)]
@@ -64,6 +67,9 @@ impl Prepared {
         payload_bytes_max: usize,
     ) -> Result<Self, Unrecorded> {
         let Draft { mut entry, who, source, session, arguments, result } = draft;
+        for text in [&mut entry.method, &mut entry.public_name, &mut entry.native_name] {
+            cut(text);
+        }
         let mut lines = Lines { payloads: Vec::new(), digests: Vec::new() };
         let no_randomness = |_| Unrecorded { reason: "the system gives no random bytes".into() };
         let principal = who.map(|who| names.principal(vault, who)).transpose().map_err(no_randomness)?;
@@ -106,6 +112,14 @@ impl Prepared {
         let needed = principal.map(|names| &names.who).into_iter().chain(agent).chain(user);
         let needed = needed.chain(&source).chain(&session).cloned().collect();
         Ok(Self { rest, payloads: lines.payloads, digests: lines.digests, names: needed, role })
+    }
+}
+
+/// Cuts a text that is too long, and says so at its end.
+fn cut(text: &mut Option<Text<'_>>) {
+    if let Some(long) = text.as_mut().filter(|text| text.len() > TEXT_BYTES_MAX) {
+        let end = long.floor_char_boundary(TEXT_BYTES_MAX);
+        *long = Cow::Owned(format!("{}…", &long[..end]));
     }
 }
 

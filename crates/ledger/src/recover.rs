@@ -36,6 +36,8 @@ pub(crate) struct Found {
     pub(crate) damage: Option<Damage>,
     /// The key by which the last segment says that it is signed.
     pub(crate) public_key: Option<String>,
+    /// How many entries at its end no checkpoint has signed.
+    pub(crate) unsigned: u64,
 }
 
 /// Where something stands that should not.
@@ -94,6 +96,7 @@ struct Scan {
     good: u64,
     damage: Option<Damage>,
     ended_well: bool,
+    unsigned: u64,
 }
 
 impl Scan {
@@ -114,6 +117,7 @@ impl Scan {
             good: 0,
             damage: None,
             ended_well: false,
+            unsigned: 0,
         }
     }
 
@@ -168,7 +172,7 @@ impl Scan {
         {
             self.at = Position { seq: head.before, hash: head.before_hash };
         }
-        brief.seq == self.at.seq + 1
+        brief.seq == self.at.seq.saturating_add(1)
             && line::chain(self.at.hash, &read.side, &read.json) == read.hash
             && line::side(&read.side_lines).as_bytes() == read.side
     }
@@ -181,7 +185,7 @@ impl Scan {
         }
         self.entries += 1;
         // A number that somebody changed does not carry the chain away.
-        let seq = brief.seq.clamp(self.at.seq + 1, self.at.seq + SEQ_STEP_MAX);
+        let seq = brief.seq.clamp(self.at.seq.saturating_add(1), self.at.seq.saturating_add(SEQ_STEP_MAX));
         self.at = Position { seq, hash: read.hash };
         self.time_ms = self.time_ms.max(brief.time_ms);
         match (brief.kind, brief.call, brief.of) {
@@ -198,6 +202,7 @@ impl Scan {
             }
             _ => {}
         }
+        self.unsigned = if brief.kind == Kind::Checkpoint { 0 } else { self.unsigned + 1 };
         // The last checkpoint follows it.
         self.ended_well = match brief.kind {
             Kind::Stopped => true,
@@ -283,6 +288,7 @@ impl Scan {
             cut_bytes: 0,
             damage: self.damage,
             public_key: self.public_key,
+            unsigned: self.unsigned,
         }
     }
 }
