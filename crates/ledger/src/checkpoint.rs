@@ -81,6 +81,9 @@ pub struct Removed {
     pub newest_ms: u64,
     /// `age` or `size`.
     pub why: String,
+    /// Who says so.
+    #[serde(flatten)]
+    pub signed: OwnSignature,
 }
 
 /// The detail of an entry of [`Kind::Erasure`], which stands in the chain before the first of the records is overwritten.
@@ -102,6 +105,51 @@ pub struct Erased {
     pub before_ms: Option<u64>,
     /// What goes, by segment.
     pub segments: Vec<ErasedIn>,
+    /// Who says so.
+    #[serde(flatten)]
+    pub signed: OwnSignature,
+}
+
+/// The signature of an entry that explains why something is missing. It is signed by itself: who can only write files could
+/// add such an entry to the end of a chain otherwise, and have the next checkpoint sign it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct OwnSignature {
+    /// Id of the key.
+    pub key: String,
+    /// The signature, in base64url.
+    pub signature: String,
+}
+
+impl OwnSignature {
+    /// Signs a statement.
+    pub fn of(statement: &str, key: &Ed25519KeyPair, key_id: &str) -> Self {
+        Self { key: key_id.to_owned(), signature: BASE64.encode(key.sign(statement.as_bytes())) }
+    }
+
+    /// Whether one of these keys has signed the statement.
+    pub(crate) fn holds(&self, statement: &str, keys: &[PublicKey]) -> bool {
+        let key = keys.iter().find(|key| key.id() == self.key);
+        let signature = BASE64.decode(&self.signature);
+        key.zip(signature.ok())
+            .is_some_and(|(key, signature)| key.has_signed(statement.as_bytes(), &signature))
+    }
+}
+
+impl Removed {
+    /// What is signed, three lines of text with the writer's: up to where entries are removed.
+    pub fn statement(&self, writer: &str) -> String {
+        format!("tollgate retention {FORMAT}\n{writer}\n{} {}\n", self.through, self.through_hash.to_text())
+    }
+}
+
+impl Erased {
+    /// What is signed: two lines of text, and one for each segment.
+    pub fn statement(&self, writer: &str) -> String {
+        let segments = self.segments.iter().map(|ErasedIn { segment, records, digest }| {
+            format!("{segment} {records} {}\n", digest.to_text())
+        });
+        format!("tollgate erasure {FORMAT}\n{writer}\n{}", segments.collect::<String>())
+    }
 }
 
 /// What is erased in a segment.

@@ -21,7 +21,9 @@ use crate::recover::{self, Found};
 use crate::thread;
 use crate::vault::Vault;
 use crate::writer::{Place, Submitted, Wait, Writer};
-use crate::{CallId, Checkpoint, Durability, Entry, Kind, LedgerSettings, Outcome, PublicKey, ReadError};
+use crate::{
+    CallId, Checkpoint, Durability, Entry, Kind, LedgerSettings, Outcome, OwnSignature, PublicKey, ReadError,
+};
 
 /// How long an end in good order may take.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
@@ -279,13 +281,11 @@ impl Ledger {
         self.writer().and_then(|writer| writer.chain().signed().cloned())
     }
 
-    /// Whether all that was written when this was asked first is signed; `upto` is what was written then.
-    pub(crate) fn is_signed(&self, upto: &mut Option<u64>) -> bool {
-        let Some(writer) = self.writer() else { return true };
-        let chain = writer.chain();
-        let upto = *upto.get_or_insert(chain.at().seq);
-        // The last entry may be the checkpoint itself.
-        chain.signed().is_some_and(|signed| signed.seq + 1 >= upto)
+    /// Signs a statement about this writer's chain.
+    pub(crate) fn sign(&self, statement: impl FnOnce(&str) -> String) -> OwnSignature {
+        let Some(writer) = self.writer() else { return OwnSignature::default() };
+        let keys = &writer.keys;
+        OwnSignature::of(&statement(&writer.own.writer), &keys.signing, &keys.public.id())
     }
 
     /// Opens all that processes which are gone have left in a folder, each as the writer that it is of: to carry out in each

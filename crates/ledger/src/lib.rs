@@ -29,7 +29,7 @@ mod verify;
 mod writer;
 
 pub use call_id::CallId;
-pub use checkpoint::{Checkpoint, Erased, ErasedIn, FORMAT, OpenCall, Removed, SegmentHead};
+pub use checkpoint::{Checkpoint, Erased, ErasedIn, FORMAT, OpenCall, OwnSignature, Removed, SegmentHead};
 pub use entry::{
     Committed, Decided, Entry, Kind, Latency, Outcome, Promised, Sizes, Stranger, Text, Truncation, VERSION,
 };

@@ -6,21 +6,16 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use ring::digest::{Context, SHA256};
 use serde::Deserialize;
 
 use crate::line::{self, Hash, Line};
 use crate::lines::{Lines, Next};
-use crate::{Draft, Erased, ErasedIn, Ledger, NameKind, ReadError, Reader, Unrecorded};
+use crate::{Draft, Erased, ErasedIn, Ledger, NameKind, OwnSignature, ReadError, Reader, Unrecorded};
 
 /// How many segments one entry names at most.
 const SEGMENTS_MAX: usize = 64;
-/// How long a checkpoint may take: one comes every second.
-const SIGNED_MAX: Duration = Duration::from_secs(10);
-/// How often it is looked for.
-const SIGNED_LOOK: Duration = Duration::from_millis(20);
 
 /// Whose records go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,6 +132,7 @@ impl Erasing {
             user: reference,
             before_ms: self.before_ms,
             segments: Vec::new(),
+            signed: OwnSignature::default(),
         }
     }
 }
@@ -151,7 +147,9 @@ pub(super) async fn carry_out(
         return Ok(0);
     }
     let segments = planned.iter().map(|planned| planned.erased.clone()).collect();
-    ledger.note(Draft::of(Erased { segments, ..detail }.entry())).await?;
+    let mut detail = Erased { segments, ..detail };
+    detail.signed = ledger.sign(|writer| detail.statement(writer));
+    ledger.note(Draft::of(detail.entry())).await?;
     sync_last(ledger).await?;
     let erased = blocking(move || {
         for planned in &planned {
@@ -166,15 +164,8 @@ pub(super) async fn carry_out(
     erased
 }
 
-/// Waits until what was said is signed, and the disk has it, before it is done: nobody believes it otherwise.
+/// Waits until the disk has what was said, before what was said is done.
 pub(super) async fn sync_last(ledger: &Ledger) -> Result<(), EraseError> {
-    let (mut upto, begun) = (None, tokio::time::Instant::now());
-    while !ledger.is_signed(&mut upto) {
-        if begun.elapsed() > SIGNED_MAX {
-            return Err(Unrecorded { reason: "no checkpoint was signed in time".into() }.into());
-        }
-        tokio::time::sleep(SIGNED_LOOK).await;
-    }
     let Some(folder) = ledger.folder().map(Path::to_owned) else { return Ok(()) };
     blocking(move || {
         let reader = Reader::new(&folder);

@@ -13,7 +13,7 @@ use super::followers::Followers;
 use crate::line::Line;
 use crate::lines::{Lines, Next};
 use crate::reader::SEGMENTS;
-use crate::{Draft, Entry, Erased, Ledger, ReadError, Reader, Removed, SegmentHead};
+use crate::{Draft, Entry, Erased, Ledger, OwnSignature, ReadError, Reader, Removed, SegmentHead};
 
 /// How many segments one pass looks into at most.
 const SEGMENTS_MAX: usize = 64;
@@ -120,14 +120,16 @@ impl Retention {
         why: &str,
         bytes: u64,
     ) -> Result<(), EraseError> {
-        let removed = Removed {
+        let mut removed = Removed {
             through: last.next.before,
             through_hash: last.next.before_hash,
             segments: gone.len() as u64,
             bytes,
             newest_ms: last.newest_ms,
             why: why.to_owned(),
+            signed: OwnSignature::default(),
         };
+        removed.signed = self.ledger.sign(|writer| removed.statement(writer));
         self.ledger.note(Draft::of(removed.entry())).await?;
         sync_last(&self.ledger).await?;
         let reader = Reader::new(folder);
@@ -186,6 +188,7 @@ impl Retention {
             user: None,
             before_ms: None,
             segments: Vec::new(),
+            signed: OwnSignature::default(),
         };
         let erased = carry_out(&self.ledger, detail, planned).await?;
         for segment in &due {

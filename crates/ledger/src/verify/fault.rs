@@ -41,6 +41,10 @@ pub enum Wrong {
         /// The number that had to come.
         expected: u64,
     },
+    /// The entry was written before the one that it follows, as it says.
+    TimeBack,
+    /// The writer had ended, and has signed that: what follows is not its own.
+    AfterEnd,
     /// What stands beside the entry is not what was written there.
     Beside,
     /// A segment's file is called otherwise than its first entry is numbered.
@@ -73,7 +77,7 @@ pub enum Wrong {
     },
     /// A checkpoint does not sign the entry before it: what it signs was another.
     NotSigned,
-    /// A checkpoint's signature is wrong.
+    /// A signature is wrong.
     Signature,
     /// An entry that says what was removed or erased cannot be read.
     Detail,
@@ -141,6 +145,8 @@ impl fmt::Display for Wrong {
                 f,
                 "entry {expected} had to stand here: entries were removed, inserted, doubled or moved, or the number was changed"
             ),
+            Self::TimeBack => f.write_str("the entry says that it is older than the one before it"),
+            Self::AfterEnd => f.write_str("the writer had ended, and signed that: the entry was added afterwards"),
             Self::Beside => f.write_str(
                 "what stands beside the entry (a payload or a name) was changed, removed or added",
             ),
@@ -159,7 +165,7 @@ impl fmt::Display for Wrong {
                 "the checkpoint signs another chain than the one that stands before it: entries since the checkpoint before \
                  were rewritten",
             ),
-            Self::Signature => f.write_str("the checkpoint's signature is wrong"),
+            Self::Signature => f.write_str("the entry's signature is wrong"),
             Self::Detail => f.write_str("the entry does not say what was removed or erased in a way that can be read"),
             Self::MissingFront { through } => write!(
                 f,

@@ -69,8 +69,10 @@ struct Scan<'a> {
     /// The entry that the first segment says to follow on.
     follows: u64,
     removed: Option<Removed>,
-    /// Entries that say what was removed or erased, and that no checkpoint has signed yet: nobody acts upon them before.
-    unsigned: Vec<Entry<'static>>,
+    /// The hash of the entry that the first segment says to follow on.
+    follows_hash: Hash,
+    /// Whether the writer ended in good order, and with its last checkpoint.
+    end: End,
     /// By segment: how many erased records stand in it, and the digest over theirs.
     erased: BTreeMap<u64, (u64, Context)>,
     /// By segment: what the last entry about it says was erased.
@@ -78,6 +80,16 @@ struct Scan<'a> {
     /// Since when the writer could have signed what is not signed.
     waits_since_ms: Option<u64>,
     last_ms: u64,
+}
+
+/// How far a writer is at its end.
+#[derive(PartialEq, Eq)]
+enum End {
+    No,
+    /// It said that it stops.
+    Said,
+    /// And signed it: nothing comes but another begin.
+    Signed,
 }
 
 /// An entry beside which something stands.
@@ -96,7 +108,7 @@ type Goes = std::ops::ControlFlow<()>;
 impl<'a> Scan<'a> {
     fn new(verify: &'a Verify, folder: &Path) -> Self {
         let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        Self {
+        let mut scan = Self {
             verify,
             keys: verify.keys.clone(),
             found: Verified { writer: name, folder: folder.to_owned(), ..Verified::default() },
@@ -110,12 +122,16 @@ impl<'a> Scan<'a> {
             front_is_read: true,
             follows: 0,
             removed: None,
-            unsigned: Vec::new(),
+            follows_hash: Hash::default(),
+            end: End::No,
             erased: BTreeMap::new(),
             named: BTreeMap::new(),
             waits_since_ms: None,
             last_ms: 0,
-        }
+        };
+        // A folder is called as its writer: so anchors are missed also where nothing is left of it.
+        scan.take_anchors();
+        scan
     }
 
     fn fault(&mut self, line: Option<u64>, seq: Option<u64>, what: Wrong) {
@@ -222,6 +238,17 @@ impl<'a> Scan<'a> {
                 Some(Beside { seq: glance.seq, line: self.line, offset, side: side.to_vec(), digests });
         }
         match glance.kind {
+            Kind::Stopped if self.end != End::Signed => self.end = End::Said,
+            // The last checkpoint, or those around a new segment, which comes before it is said that a writer began.
+            Kind::Checkpoint | Kind::Segment if self.end != End::No => {}
+            Kind::Started | Kind::Recovered => self.end = End::No,
+            _ => {
+                if std::mem::replace(&mut self.end, End::No) == End::Signed {
+                    self.fault_here(glance.seq, Wrong::AfterEnd);
+                }
+            }
+        }
+        match glance.kind {
             Kind::Checkpoint if fits => self.checkpoint(before, glance, json),
             Kind::Retention | Kind::Erasure if fits => self.detail(glance, json),
             Kind::Segment if self.line > 1 => self.fault_here(glance.seq, Wrong::HeadWithin),
@@ -246,7 +273,7 @@ impl<'a> Scan<'a> {
         if is_first {
             self.found.writer.clone_from(&head.writer);
             self.take_anchors();
-            self.follows = head.before;
+            (self.follows, self.follows_hash) = (head.before, head.before_hash);
         } else if head.writer != self.found.writer {
             self.fault_here(seq, Wrong::OtherWriter { writer: head.writer });
             return Goes::Break(());
@@ -283,11 +310,9 @@ impl<'a> Scan<'a> {
         self.found.entries += 1;
         self.found.unsigned += 1;
         self.found.unsigned_since_ms.get_or_insert(glance.time_ms);
-        // Where a writer begins anew, it could not sign before.
-        if self.waits_since_ms.is_none()
-            || matches!(glance.kind, Kind::Segment | Kind::Started | Kind::Recovered)
-        {
-            self.waits_since_ms = Some(glance.time_ms);
+        self.waits_since_ms.get_or_insert(glance.time_ms);
+        if glance.time_ms < self.last_ms {
+            self.fault_here(glance.seq, Wrong::TimeBack);
         }
         self.last_ms = glance.time_ms;
     }
@@ -312,24 +337,26 @@ impl<'a> Scan<'a> {
             self.found.keys.push(signed.key);
         }
         (self.found.unsigned, self.found.unsigned_since_ms, self.waits_since_ms) = (0, None, None);
-        for entry in std::mem::take(&mut self.unsigned) {
-            match (Removed::of(&entry), Erased::of(&entry)) {
-                (Some(removed), _) => self.removed = Some(removed),
-                (_, Some(erased)) => {
-                    self.named.extend(erased.segments.into_iter().map(|erased| (erased.segment, erased)));
-                }
-                _ => {}
-            }
+        if self.end == End::Said {
+            self.end = End::Signed;
         }
     }
 
+    /// An entry that explains why something is missing.
     fn detail(&mut self, glance: Glance, json: &[u8]) {
         let entry: Option<Entry<'_>> = serde_json::from_slice(json).ok();
         let entry = entry.unwrap_or_default();
-        if Removed::of(&entry).is_none() && Erased::of(&entry).is_none() {
-            return self.fault_here(glance.seq, Wrong::Detail);
+        let (writer, keys) = (&self.found.writer, &self.keys);
+        match (Removed::of(&entry), Erased::of(&entry)) {
+            (Some(removed), _) if removed.signed.holds(&removed.statement(writer), keys) => {
+                self.removed = Some(removed);
+            }
+            (_, Some(erased)) if erased.signed.holds(&erased.statement(writer), keys) => {
+                self.named.extend(erased.segments.into_iter().map(|erased| (erased.segment, erased)));
+            }
+            (None, None) => self.fault_here(glance.seq, Wrong::Detail),
+            _ => self.fault_here(glance.seq, Wrong::Signature),
         }
-        self.unsigned.push(Entry { detail: entry.detail, ..Entry::of(entry.kind) });
     }
 
     fn beside(&mut self, segment: u64, line: &[u8], sealed: &[u8]) {
@@ -380,14 +407,20 @@ impl<'a> Scan<'a> {
     }
 
     fn is_signed(&self, anchor: &Checkpoint) -> bool {
-        self.keys.iter().any(|key| key.id() == anchor.key && anchor.is_signed_by(*key))
+        let is_good = |key: &PublicKey| key.id() == anchor.key && anchor.is_signed_by(*key);
+        // Where nothing is left that names a key, an anchor is believed.
+        self.keys.is_empty() || self.keys.iter().any(is_good)
     }
 
     fn finish(mut self, reader: &Reader) -> (Verified, Vec<PublicKey>) {
         self.line = 0;
         if let Some(first) = self.found.first.filter(|_| self.front_is_read && self.follows > 0) {
             let through = self.follows;
-            if self.removed.as_ref().is_none_or(|removed| removed.through < through) {
+            let explains = |removed: &Removed| {
+                removed.through > through
+                    || (removed.through == through && removed.through_hash == self.follows_hash)
+            };
+            if !self.removed.as_ref().is_some_and(explains) {
                 self.file = reader.path(first.seq);
                 self.fault(Some(1), Some(first.seq), Wrong::MissingFront { through });
             }

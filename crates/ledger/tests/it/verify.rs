@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::fs;
 
 use tollgate_ledger::{
-    Checkpoint, Entry, Erased, ErasedIn, Fault, Hash, Kind, Point, PublicKey, Removed, Report, Verify, Wrong,
-    erase, line_digest,
+    Checkpoint, Entry, Erased, ErasedIn, Fault, Hash, Kind, OwnSignature, Point, PublicKey, Removed, Report,
+    Verify, Wrong, erase, line_digest,
 };
 use tollgate_model::Timestamp;
 
@@ -212,15 +212,40 @@ fn segments_that_are_missing_swapped_or_anothers_are_found() {
 #[test]
 fn what_was_removed_for_its_age_is_not_missed() {
     let mut written = ledger();
-    let hash = Hash::default();
-    let removed = Removed {
+    let hash = written.lines(7)[0].clone();
+    let hash = hash.split("before_hash\":\"").nth(1).and_then(|rest| Hash::read(&rest.as_bytes()[..43]));
+    let mut removed = Removed {
         through: 6,
-        through_hash: hash,
+        through_hash: hash.expect("a hash"),
         segments: 1,
         bytes: 9,
         newest_ms: 1,
         why: "age".to_owned(),
+        signed: OwnSignature::default(),
     };
+    let (before, at) = (fs::read(written.file(7)).expect("a segment"), written.at);
+    let first_segment = fs::read(written.file(1)).expect("a segment");
+    // Who has no key says so, and the writer signs the chain afterwards, unknowing.
+    let id = written.public().id();
+    let other = Removed { through_hash: Hash::default(), ..removed.clone() };
+    let signed = |removed: &Removed, key: &ring::signature::Ed25519KeyPair, writer: &str| {
+        OwnSignature::of(&removed.statement(writer), key, &id)
+    };
+    for (forged, wrong) in [
+        (removed.clone(), Wrong::Signature),
+        (Removed { signed: signed(&removed, &key(2).0, "w1"), ..removed.clone() }, Wrong::Signature),
+        (Removed { signed: signed(&removed, &written.key, "w2"), ..removed.clone() }, Wrong::Signature),
+        (Removed { signed: signed(&other, &written.key, "w1"), ..other }, Wrong::MissingFront { through: 6 }),
+    ] {
+        written.entry(forged.entry(), "");
+        written.sign();
+        fs::remove_file(written.file(1)).expect("removed");
+        assert_eq!(first(&found(&written)).2, wrong);
+        fs::write(written.file(7), &before).expect("written");
+        fs::write(written.file(1), &first_segment).expect("written");
+        written.at = at;
+    }
+    removed.signed = signed(&removed, &written.key, "w1");
     written.entry(removed.entry(), "");
     written.sign();
     assert!(found(&written).is_good(), "it was only said yet");
@@ -252,15 +277,18 @@ fn erase_in(written: &Written, segment: u64, heads: &[&str]) -> ErasedIn {
     ErasedIn { segment, records, digest: hash }
 }
 
-fn erasure(segments: Vec<ErasedIn>) -> Entry<'static> {
-    let erased = Erased {
+fn erasure(written: &Written, segments: Vec<ErasedIn>) -> Entry<'static> {
+    let mut erased = Erased {
         why: "user".to_owned(),
         request: None,
         tenant: Some("acme".to_owned()),
         user: None,
         before_ms: None,
         segments,
+        signed: OwnSignature::default(),
     };
+    let statement = erased.statement(&written.writer);
+    erased.signed = OwnSignature::of(&statement, &written.key, &written.public().id());
     erased.entry()
 }
 
@@ -270,8 +298,7 @@ fn an_erasure_that_is_on_record_is_no_fault() {
     let before = fs::read(written.file(1)).expect("a segment");
     let names = erase_in(&written, 1, &["n "]);
     assert_eq!(first(&found(&written)).2, Wrong::Erased { records: 1, named: 0 }, "nobody said so");
-    written.entry(erasure(vec![names]), "");
-    assert_eq!(first(&found(&written)).2, Wrong::Erased { records: 1, named: 0 }, "anybody may have said so");
+    written.entry(erasure(&written, vec![names]), "");
     written.sign();
     let report = found(&written);
     assert!(report.is_good(), "{report:?}");
@@ -279,7 +306,7 @@ fn an_erasure_that_is_on_record_is_no_fault() {
     // A second erasure names all that is erased in the segment by then.
     let both = erase_in(&written, 1, &["n ", "p r"]);
     assert_eq!(first(&found(&written)).2, Wrong::Erased { records: 2, named: 1 });
-    written.entry(erasure(vec![both]), "");
+    written.entry(erasure(&written, vec![both]), "");
     written.sign();
     assert!(found(&written).is_good());
     // The same number of records, but others.
@@ -312,6 +339,14 @@ fn a_tail_that_was_cut_off_is_found_by_an_anchor() {
     assert_eq!(first(&verify.all(written.ledger()).expect("readable")), (None, Some(12), cut_off));
     fs::remove_file(written.file(7)).expect("removed");
     assert!(!verify.all(written.ledger()).expect("readable").is_good());
+    // All that was in a writer's folder, and no key is given.
+    let first_segment = fs::read(written.file(1)).expect("a segment");
+    fs::remove_file(written.file(1)).expect("removed");
+    for verify in [&verify, &Verify { keys: Vec::new(), ..verify.clone() }] {
+        let report = verify.all(written.ledger()).expect("readable");
+        assert!(matches!(first(&report).2, Wrong::CutOff { .. }), "{report:?}");
+    }
+    fs::write(written.file(1), first_segment).expect("written");
     // All of a writer.
     fs::rename(&written.folder, written.ledger().join("elsewhere")).expect("renamed");
     fs::remove_dir_all(written.ledger().join("elsewhere/segments")).expect("removed");
@@ -355,11 +390,34 @@ fn it_says_since_when_nothing_is_signed() {
     written.time_ms += 61_000;
     written.intent();
     assert_eq!(first(&found(&written)), (None, Some(13), Wrong::Unsigned { since_ms: since }));
-    // A writer that began anew could not sign before.
+    // That a writer began anew says whoever likes to: until it signs.
     written.entry(Entry::of(Kind::Recovered), "");
-    written.time_ms += 1_000;
-    written.intent();
+    assert!(!found(&written).is_good());
+    written.sign();
     assert!(found(&written).is_good());
+}
+
+#[test]
+fn nothing_comes_after_a_good_end_but_another_begin() {
+    let mut written = ledger();
+    written.entry(Entry::of(Kind::Stopped), "");
+    written.sign();
+    assert!(found(&written).is_good());
+    let (at, time_ms, before) = (written.at, written.time_ms, fs::read(written.file(7)).expect("a segment"));
+    written.intent();
+    assert_eq!(first(&found(&written)), (Some(13), Some(15), Wrong::AfterEnd));
+    (written.at, written.time_ms) = (at, time_ms);
+    fs::write(written.file(7), &before).expect("written");
+    written.sign();
+    written.rotate();
+    written.entry(Entry::of(Kind::Started), "");
+    written.intent();
+    written.sign();
+    let report = found(&written);
+    assert!(report.is_good(), "{report:?}");
+    written.time_ms -= 1_000;
+    written.intent();
+    assert_eq!(first(&found(&written)).2, Wrong::TimeBack);
 }
 
 #[test]

@@ -119,6 +119,7 @@ fn shown(folder: &Path, command: &AuditVerify, report: &Report) -> Value {
     let mut shown = serde_json::to_value(report).unwrap_or_default();
     shown["ledger"] = folder.display().to_string().into();
     shown["good"] = report.is_good().into();
+    shown["keys_given"] = (!command.public_keys.is_empty()).into();
     shown["anchors_given"] = (!command.anchors.is_empty()).into();
     shown
 }
@@ -141,6 +142,15 @@ fn show(folder: &Path, command: &AuditVerify, report: &Report) {
             "\nThe writer {} is elsewhere: anchors know it up to entry {}, {at}.",
             safe(writer),
             point.seq
+        ));
+    }
+    if !report.keys_are_their_own && command.public_keys.is_empty() {
+        let keys: Vec<&str> =
+            report.writers.iter().flat_map(|writer| &writer.keys).map(String::as_str).collect();
+        out.line(format!(
+            "\nNo public key was given: those beside the record were taken ({}). Whoever can write there can put their own in \
+             their place. Keep the key elsewhere, and give it with --public-key.",
+            keys.join(", ")
         ));
     }
     if report.keys_are_their_own && !report.writers.is_empty() {
