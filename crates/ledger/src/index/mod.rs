@@ -171,7 +171,9 @@ impl Keeper {
             if *position.borrow() == written {
                 // The writer may end before this does.
                 match timeout(next_sweep.duration_since(Instant::now()), position.changed()).await {
-                    Ok(Ok(())) | Err(_) => {}
+                    Ok(Ok(())) => {}
+                    // Somebody may have asked for the index to be made again, and nothing has happened since.
+                    Err(_) => own = None,
                     Ok(Err(_)) => return,
                 }
             }

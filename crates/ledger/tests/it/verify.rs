@@ -405,7 +405,7 @@ fn nothing_comes_after_a_good_end_but_another_begin() {
     assert!(found(&written).is_good());
     let (at, time_ms, before) = (written.at, written.time_ms, fs::read(written.file(7)).expect("a segment"));
     written.intent();
-    assert_eq!(first(&found(&written)), (Some(13), Some(15), Wrong::AfterEnd));
+    assert_eq!(first(&found(&written)), (Some(12), Some(15), Wrong::AfterEnd));
     (written.at, written.time_ms) = (at, time_ms);
     fs::write(written.file(7), &before).expect("written");
     written.sign();
