@@ -227,3 +227,25 @@ fn known() -> Result<Known> {
         .collect::<Result<_>>()?;
     Ok(Known { tenant: TenantId::default(), servers, toolsets: Vec::new() })
 }
+
+/// Rules about the first server: some for every tool, and ten for all of them.
+pub(crate) fn rules_of_one_server() -> String {
+    let single = (0..TOOLS_EACH).map(|tool| {
+        format!(
+            "permit(principal in Group::\"group{}\", action == Action::\"server0__tool{tool}\", resource) when {{ \
+             context.input.amount.lessThan(decimal(\"{tool}.0\")) && context.env.hour >= 6 }};",
+            tool % 40
+        )
+    });
+    single.chain((0..10).map(conditional)).collect::<Vec<_>>().join("\n")
+}
+
+/// A saved catalogue of the first server's tools.
+pub(crate) fn catalog() -> String {
+    let tools = (0..TOOLS_EACH).map(|at| format!("{{\"name\":\"tool{at}\",\"inputSchema\":{SCHEMA}}}"));
+    let tools = tools.collect::<Vec<_>>().join(",");
+    format!(
+        "{{\"format\":\"tollgate-catalog\",\"version\":1,\"saved\":\"2026-11-25T00:00:00Z\",\
+         \"tenants\":{{\"default\":{{\"server0\":{{\"tools\":[{tools}]}}}}}}}}"
+    )
+}

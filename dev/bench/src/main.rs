@@ -3,6 +3,7 @@
 //! `targets` starts the mock upstream, nginx and Tollgate; `rows` says what is called; `load` sends and checks;
 //! `measure` turns one row on one target into figures; `report` writes the Markdown.
 
+mod again;
 mod client;
 mod deciding;
 mod fan;
@@ -199,7 +200,12 @@ fn bench(arguments: &Arguments) -> Result<()> {
         report.knowing = Some(found);
     }
     if chosen(arguments, DECIDING) {
-        let found = deciding::measure(arguments.quick).map_err(|why| why.to_string());
+        let again = tollgate.as_deref().map(|binary| again::measure(binary, arguments.quick)).transpose();
+        let found = deciding::measure(arguments.quick).and_then(|mut lines| {
+            lines.extend(again?);
+            Ok(lines)
+        });
+        let found = found.map_err(|why| why.to_string());
         say::note(&format!("{DECIDING}  {found:?}"));
         report.deciding = Some(found);
     }
