@@ -18,6 +18,7 @@ mod mock;
 mod parked;
 mod payload;
 mod process;
+mod recording;
 mod report;
 mod rows;
 mod say;
@@ -41,7 +42,7 @@ use figures::{Figures, median};
 use machine::Machine;
 use measure::{Durations, measure};
 use report::{Measured, Report};
-use rows::{DECIDING, IDLE, KNOWING, LISTENERS, PARKED, ROWS, Row, VERIFYING};
+use rows::{DECIDING, IDLE, KNOWING, LISTENERS, PARKED, RECORDING, ROWS, Row, VERIFYING};
 use targets::{Target, World};
 
 /// What a chore can fail with: it is told to a person, who reads it and acts.
@@ -118,7 +119,7 @@ enum Mode {
 fn row_names() -> clap::builder::PossibleValuesParser {
     ROWS.iter()
         .map(|row| row.id)
-        .chain([IDLE, PARKED, LISTENERS, KNOWING, DECIDING, VERIFYING])
+        .chain([IDLE, PARKED, LISTENERS, KNOWING, DECIDING, RECORDING, VERIFYING])
         .collect::<Vec<_>>()
         .into()
 }
@@ -209,6 +210,11 @@ fn bench(arguments: &Arguments) -> Result<()> {
         say::note(&format!("{DECIDING}  {found:?}"));
         report.deciding = Some(found);
     }
+    if chosen(arguments, RECORDING) {
+        let found = recording::measure(arguments.quick).map_err(|why| why.to_string());
+        say::note(&format!("{RECORDING}  {found:?}"));
+        report.recording = Some(found);
+    }
     if chosen(arguments, VERIFYING) {
         let found = verifying::measure(arguments.quick).map_err(|why| why.to_string());
         say::note(&format!("{VERIFYING}  {found:?}"));
@@ -276,6 +282,7 @@ fn run(
         knowing: None,
         deciding: None,
         verifying: None,
+        recording: None,
     })
 }
 

@@ -10,6 +10,7 @@ use crate::knowing;
 use crate::machine::Machine;
 use crate::measure::Durations;
 use crate::parked::Parked;
+use crate::recording;
 use crate::rows::Row;
 use crate::targets::Target;
 use crate::verifying;
@@ -30,6 +31,8 @@ pub(crate) struct Report {
     pub(crate) deciding: Option<Result<Vec<Line>, String>>,
     /// What it costs to verify a ledger, if it was measured.
     pub(crate) verifying: Option<Result<Vec<Line>, String>>,
+    /// What it costs to write an intent and its outcome, if it was measured.
+    pub(crate) recording: Option<Result<Vec<Line>, String>>,
 }
 
 /// A row with its medians.
@@ -85,7 +88,10 @@ impl Report {
             self.verifying.iter().filter_map(|found| Some(format!("ledger: {}", found.as_ref().err()?)));
         let knowing =
             self.knowing.iter().filter_map(|found| Some(format!("identity: {}", found.as_ref().err()?)));
-        rows.chain(idle).chain(parked).chain(fan).chain(knowing).chain(deciding).chain(verifying).collect()
+        let recording =
+            self.recording.iter().filter_map(|found| Some(format!("ledger: {}", found.as_ref().err()?)));
+        let micro = knowing.chain(deciding).chain(verifying).chain(recording);
+        rows.chain(idle).chain(parked).chain(fan).chain(micro).collect()
     }
 
     pub(crate) fn markdown(&self) -> String {
@@ -125,6 +131,9 @@ impl Report {
         }
         if let Some(Ok(lines)) = &self.deciding {
             deciding::table(text, lines);
+        }
+        if let Some(Ok(lines)) = &self.recording {
+            recording::table(text, lines);
         }
         if let Some(Ok(lines)) = &self.verifying {
             verifying::table(text, lines);
@@ -245,7 +254,8 @@ impl Report {
         let knowing = self.knowing.iter().flatten().flatten().map(|line| ("identity", line));
         let deciding = self.deciding.iter().flatten().flatten().map(|line| ("policy", line));
         let verifying = self.verifying.iter().flatten().flatten().map(|line| ("ledger", line));
-        for (room, line) in knowing.chain(deciding).chain(verifying) {
+        let recording = self.recording.iter().flatten().flatten().map(|line| ("ledger", line));
+        for (room, line) in knowing.chain(deciding).chain(recording).chain(verifying) {
             let at = if line.is_p99 { "p99" } else { "p50" };
             let aim = format!("{room}, {}: at most {} µs at {at}", line.what, figure(line.aim_us));
             aims.push((aim, format!("{} µs", figure(line.found_us())), line.found_us() <= line.aim_us));
@@ -434,6 +444,7 @@ mod tests {
             knowing: None,
             deciding: None,
             verifying: None,
+            recording: None,
         }
     }
 

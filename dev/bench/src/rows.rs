@@ -43,7 +43,9 @@ pub(crate) const LISTENERS: &str = "listeners-1000";
 /// The row of policy, within one process.
 pub(crate) const DECIDING: &str = "policy";
 /// The row of verifying a ledger, within one process.
-pub(crate) const VERIFYING: &str = "ledger";
+pub(crate) const VERIFYING: &str = "verify";
+/// The row of the ledger, within one process.
+pub(crate) const RECORDING: &str = "ledger";
 /// The row of identity, within one process.
 pub(crate) const KNOWING: &str = "identity";
 
