@@ -204,7 +204,7 @@ class Conversation {
         // Not a part of this call: the request goes to the client outside it, and what it came to can be asked for later.
         const params = { mode: 'form', message: args.message, requestedSchema: FORM };
         setTimeout(() => {
-          server.request({ method: 'elicitation/create', params }, types.ElicitResultSchema, { timeout: 5000 }).then(
+          server.request({ method: 'elicitation/create', params }, types.ElicitResultSchema, { timeout: 20_000 }).then(
             (answer) => observed.alone.push({ for: args.message, answer }),
             (error) => observed.alone.push({ for: args.message, error: { code: error.code, message: error.message } }),
           );

@@ -214,7 +214,7 @@ fn alone_job(pair: Pair) -> Value {
         "answers": answers(),
         "script": [
             { "do": "call", "name": "ask_alone", "arguments": { "message": message } },
-            { "do": "until", "name": "observations", "contains": message, "withinMs": 8000 },
+            { "do": "until", "name": "observations", "contains": message, "withinMs": 30_000 },
         ],
     })
 }
