@@ -4,13 +4,26 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use ring::rand::{SecureRandom, SystemRandom};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tollgate_model::Timestamp;
 
+use crate::entropy::random;
+
 /// The digits: those of Crockford's base 32, in lower case.
 const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+/// What each byte is worth as a digit; those that are none are worth [`NO_DIGIT`].
+const WORTH: [u8; 256] = {
+    let mut worth = [NO_DIGIT; 256];
+    let mut digit = 0;
+    while digit < DIGITS.len() {
+        #[expect(clippy::cast_possible_truncation, reason = "there are 32")]
+        (worth[DIGITS[digit] as usize] = digit as u8);
+        digit += 1;
+    }
+    worth
+};
+const NO_DIGIT: u8 = 0xff;
 /// The length as text.
 const TEXT_LEN: usize = 26;
 
@@ -26,10 +39,8 @@ pub struct NoCallId;
 impl CallId {
     /// A new id. Without the system's randomness it is only as good as the clock.
     pub fn new(now: Timestamp) -> Self {
-        let mut random = [0; 10];
-        _ = SystemRandom::new().fill(&mut random);
         let mut bytes = [0; 16];
-        bytes[6..].copy_from_slice(&random);
+        bytes[6..].copy_from_slice(&random::<10>().unwrap_or_default());
         Self(u128::from_be_bytes(bytes) | (u128::from(now.as_ms()) << 80))
     }
 
@@ -76,8 +87,8 @@ impl FromStr for CallId {
         }
         text.bytes()
             .try_fold(0_u128, |value, byte| {
-                let digit = DIGITS.iter().position(|digit| *digit == byte)?;
-                Some((value << 5) | u128::try_from(digit).ok()?)
+                let digit = WORTH[usize::from(byte)];
+                (digit != NO_DIGIT).then(|| (value << 5) | u128::from(digit))
             })
             .map(Self)
             .ok_or(NoCallId)

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tollgate_model::Timestamp;
-use tollgate_store::{AuditBatch, AuditName, AuditRow, Followed, Place, UsageKey, UsageRow, UsageSum};
+use tollgate_store::{
+    AuditBatch, AuditName, AuditRow, BLOCK_ROWS_MAX, Followed, Place, UsageKey, UsageRow, UsageSum,
+};
 
 use super::Prices;
 use super::entry::{Indexed, Word};
@@ -13,12 +15,15 @@ use super::prices::Consumed;
 use crate::export::Unseal;
 use crate::{Line, Read, ReadError, Reader};
 
-/// How many entries a batch is made of, at most.
-const ENTRIES_MAX: usize = 4096;
+/// How many entries a batch is made of, at most: about as many rows as a whole block has, so that under load few are written
+/// twice.
+const ENTRIES_MAX: usize = 2 * BLOCK_ROWS_MAX;
 /// How many bytes of entries and records beside them.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
 /// How many texts are kept at hand.
 const TEXTS_MAX: usize = 20_000;
+/// How many texts of a row are remembered by their field: those of [`Gatherer::complete`].
+const FIELDS: usize = 14;
 const DAY_MS: u64 = 86_400_000;
 
 /// The entries of one writer, and what is known of them so far.
@@ -35,20 +40,44 @@ pub(super) struct Gatherer {
 
 /// Texts that come again and again.
 #[derive(Debug, Default)]
-struct Texts(HashSet<Arc<str>>);
+struct Texts {
+    known: HashSet<Arc<str>>,
+    /// What each field of an entry said last: mostly it says the same again.
+    last: [Option<Arc<str>>; FIELDS],
+    /// Which policies decided last.
+    policies: Vec<Arc<str>>,
+}
 
 impl Texts {
     /// The text, shared with all that have it.
     fn get(&mut self, text: &str) -> Arc<str> {
-        if let Some(known) = self.0.get(text) {
+        if let Some(known) = self.known.get(text) {
             return Arc::clone(known);
         }
-        if self.0.len() >= TEXTS_MAX {
-            self.0.clear();
+        if self.known.len() >= TEXTS_MAX {
+            self.known.clear();
         }
         let text: Arc<str> = text.into();
-        self.0.insert(Arc::clone(&text));
+        self.known.insert(Arc::clone(&text));
         text
+    }
+
+    /// The same for the text of a field.
+    fn of_field(&mut self, field: usize, text: &str) -> Arc<str> {
+        if let Some(last) = self.last[field].as_ref().filter(|last| ***last == *text) {
+            return Arc::clone(last);
+        }
+        let text = self.get(text);
+        self.last[field] = Some(Arc::clone(&text));
+        text
+    }
+
+    /// The same for policies.
+    fn of_policies(&mut self, policies: &[Word<'_>]) -> Vec<Arc<str>> {
+        if !self.policies.iter().map(|text| &**text).eq(policies.iter().map(|policy| &*policy.0)) {
+            self.policies = policies.iter().map(|policy| self.get(&policy.0)).collect();
+        }
+        self.policies.clone()
     }
 }
 
@@ -233,7 +262,7 @@ impl Gatherer {
 
     /// Adds to a row what an entry says.
     fn complete(&mut self, row: &mut AuditRow, entry: &Indexed<'_>) {
-        for (to, word) in [
+        let fields: [_; FIELDS] = [
             (&mut row.tenant, &entry.tenant),
             (&mut row.agent, &entry.agent),
             (&mut row.user, &entry.user),
@@ -248,13 +277,14 @@ impl Gatherer {
             (&mut row.code, &entry.code),
             (&mut row.stage, &entry.stage),
             (&mut row.change, &entry.change),
-        ] {
-            if let Some(word) = word {
-                *to = Some(self.texts.get(&word.0));
-            }
+        ];
+        for (field, (to, word)) in fields.into_iter().enumerate() {
+            // An outcome repeats what its intent says.
+            let Some(word) = word.as_ref().filter(|word| to.as_deref() != Some(&*word.0)) else { continue };
+            *to = Some(self.texts.of_field(field, &word.0));
         }
         if let Some(decision) = &entry.decision {
-            row.policies = decision.policies.iter().map(|policy| self.texts.get(&policy.0)).collect();
+            row.policies = self.texts.of_policies(&decision.policies);
         }
         if let Some(trace) = entry.trace.as_ref().and_then(|trace| u128::from_str_radix(&trace.0, 16).ok()) {
             row.trace = Some(trace);

@@ -72,6 +72,10 @@ struct Progress {
 
 /// How long news are gathered: so much later they are found.
 const GATHERED: Duration = Duration::from_millis(200);
+/// How long they are gathered where there are many: each batch costs something, however many rows it has.
+const GATHERED_MANY: Duration = Duration::from_secs(1);
+/// How many entries at once are many.
+const MANY: u64 = 200;
 /// How long it waits before it tries again what failed.
 const FAILED: Duration = Duration::from_secs(1);
 /// How often it looks for entries of writers that nobody owns.
@@ -149,6 +153,7 @@ impl Keeper {
         let (mut next_sweep, mut next_tidy) = (Instant::now(), Instant::now());
         loop {
             let written = *position.borrow_and_update();
+            let entries = self.progress.borrow().entries;
             let mut step = self.follow(&folder, &mut own, true).await;
             if step.is_ok() && next_sweep <= Instant::now() {
                 next_sweep = Instant::now() + SWEEP;
@@ -167,7 +172,8 @@ impl Keeper {
                 continue;
             }
             // Few entries at a time would cost more than many.
-            sleep(GATHERED).await;
+            let taken = self.progress.borrow().entries - entries;
+            sleep(if taken < MANY { GATHERED } else { GATHERED_MANY }).await;
             if *position.borrow() == written {
                 // The writer may end before this does.
                 match timeout(next_sweep.duration_since(Instant::now()), position.changed()).await {

@@ -204,14 +204,20 @@ struct Texts<'r> {
     known: HashMap<&'r str, u32, BuildFnv>,
     sets: HashMap<Vec<&'r str>, u32>,
     list: Vec<Cow<'r, str>>,
+    /// What the row before has in each place, and its number: mostly the next has the same.
+    last: [(&'r str, u32); TEXTS],
 }
 
 impl<'r> Texts<'r> {
     /// The numbers of a row's texts, of its kind and of its policies, from 1; 0 for none.
     fn number(&mut self, row: &'r AuditRow) -> [u32; TEXTS + 2] {
         let mut numbers = [0; TEXTS + 2];
-        for (number, text) in numbers.iter_mut().zip(row.texts()) {
-            *number = text.map_or(0, |text| self.one(text));
+        for (place, text) in row.texts().into_iter().enumerate() {
+            let Some(text) = text else { continue };
+            if !std::ptr::eq(self.last[place].0, text) || self.last[place].1 == 0 {
+                self.last[place] = (text, self.one(text));
+            }
+            numbers[place] = self.last[place].1;
         }
         numbers[TEXTS] = self.one(&row.kind);
         numbers[TEXTS + 1] = match &*row.policies {
