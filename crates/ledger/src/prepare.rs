@@ -67,7 +67,8 @@ impl Prepared {
         payload_bytes_max: usize,
     ) -> Result<Self, Unrecorded> {
         let Draft { mut entry, who, source, session, arguments, result } = draft;
-        for text in [&mut entry.method, &mut entry.public_name, &mut entry.native_name] {
+        let Entry { method, public_name, native_name, client, code, .. } = &mut entry;
+        for text in [method, public_name, native_name, client, code] {
             cut(text);
         }
         let mut lines = Lines { payloads: Vec::new(), digests: Vec::new() };

@@ -582,7 +582,45 @@ impl ExportBehind<'_> {
     }
 }
 
-/// Entries were removed before an export had them.
+/// Something stands in the ledger that is no entry: an export goes on behind it.
+#[derive(Debug)]
+pub struct ExportDamaged<'a> {
+    /// Which export.
+    pub export: &'a str,
+    /// The file.
+    pub path: &'a std::path::Path,
+    /// The byte in it.
+    pub offset: u64,
+}
+
+impl ExportDamaged<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        let Self { export, path, offset } = self;
+        error!(export, path = %path.display(), offset, "the ledger is damaged; an export goes on behind it");
+    }
+}
+
+/// The receiver of an export does not take an entry: it got a stub in its place.
+#[derive(Debug)]
+pub struct ExportStub<'a> {
+    /// Which export.
+    pub export: &'a str,
+    /// The number of the entry.
+    pub seq: u64,
+    /// Why.
+    pub reason: &'a str,
+}
+
+impl ExportStub<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        let Self { export, seq, reason } = self;
+        error!(export, seq, reason, "an export sent only that an entry is there, and not what it says");
+    }
+}
+
+/// Entries were removed, or damaged, before an export had them.
 #[derive(Debug)]
 pub struct ExportLost<'a> {
     /// Which export.
@@ -597,7 +635,7 @@ impl ExportLost<'_> {
     /// Logs it.
     pub fn emit(self) {
         let Self { export, first_seq, last_seq } = self;
-        error!(export, first_seq, last_seq, "entries were removed before they were exported");
+        error!(export, first_seq, last_seq, "entries are not there any more that were not exported yet");
     }
 }
 

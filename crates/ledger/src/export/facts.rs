@@ -43,6 +43,7 @@ pub(super) fn facts(batch: &Batch<'_>, record: &Record) -> Vec<(&'static str, St
         ("writer", Some(batch.writer.to_owned())),
         ("seq", Some(entry.seq.to_string())),
         ("redelivered", batch.is_again(record).then(|| "true".to_owned())),
+        ("missing_from", record.missing_from.map(|seq| seq.to_string())),
         ("call", entry.call.map(|call| call.to_string())),
         ("tenant", text(&entry.tenant)),
         ("agent", name(named.and_then(|named| named.agent.as_ref()), &entry.agent)),

@@ -31,6 +31,8 @@ pub(super) struct Feed {
     at: Place,
     /// What was read and did not fit into the batch before.
     held: Option<Read>,
+    /// The number of the first entry that is missing before the next one that goes out, if any is.
+    missing_from: Option<u64>,
 }
 
 /// Which entries go out.
@@ -49,13 +51,24 @@ pub(super) struct Gathered {
     pub(super) to: Place,
     /// Whether there was nothing more.
     pub(super) is_all: bool,
-    /// What is missing before it: it was removed before it was sent.
-    pub(super) lost: Option<Lost>,
+    /// What is missing in it: it was removed before it was sent, or cannot be read.
+    pub(super) lost: Vec<Lost>,
+    /// Places where something stands that is no entry.
+    pub(super) damaged: Vec<Damaged>,
     /// The number from which on everything comes again, where the segment is another than the cursor knew.
     pub(super) repeats_from: Option<u64>,
 }
 
-/// Entries that were removed before an export had them.
+/// Something in a segment that is no entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Damaged {
+    /// The file.
+    pub(super) path: PathBuf,
+    /// The byte in it.
+    pub(super) offset: u64,
+}
+
+/// Entries that an export cannot have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lost {
     /// The first.
@@ -80,24 +93,35 @@ impl Feed {
             reader: None,
             at,
             held: None,
+            missing_from: None,
         }
     }
 
-    /// The next batch: what is there, up to its bounds.
+    /// The next batch: what is there, up to its bounds. It goes on behind what it gives, and behind nothing else: where reading
+    /// fails, what was gathered before is given, and the rest is looked for anew.
     pub(super) fn gather(&mut self) -> Result<Gathered, ReadError> {
+        let before = (self.at, self.missing_from);
         let mut gathered = Gathered::default();
-        let gone_on = self.gather_into(&mut gathered);
-        if gone_on.is_err() {
-            // Whatever it was, it is looked for anew.
-            self.reader = None;
-            self.held = None;
-            gone_on?;
+        let mut done = self.gather_into(&mut gathered);
+        if done.is_err() && self.at != before.0 {
+            self.find_anew();
+            done = Ok(());
+        }
+        if done.is_ok() && self.wants_names {
+            done = self.name(&mut gathered.records);
+        }
+        if let Err(failed) = done {
+            self.find_anew();
+            (self.at, self.missing_from) = before;
+            return Err(failed);
         }
         gathered.to = self.at;
-        if self.wants_names {
-            self.name(&mut gathered.records)?;
-        }
         Ok(gathered)
+    }
+
+    fn find_anew(&mut self) {
+        self.reader = None;
+        self.held = None;
     }
 
     fn gather_into(&mut self, gathered: &mut Gathered) -> Result<(), ReadError> {
@@ -107,9 +131,18 @@ impl Feed {
         }
         let (mut bytes, mut looked) = (0, 0);
         while gathered.records.len() < self.batch_entries_max && looked < LOOK_BYTES_MAX {
-            let Some(read) = self.next()? else {
-                gathered.is_all = true;
-                return Ok(());
+            let read = match self.next() {
+                Ok(Some(read)) => read,
+                Ok(None) => {
+                    gathered.is_all = true;
+                    return Ok(());
+                }
+                // Somebody has damaged it: what is behind it goes out all the same.
+                Err(ReadError::NoLine { path, offset }) => {
+                    gathered.damaged.push(Damaged { path, offset });
+                    continue;
+                }
+                Err(failed @ ReadError::Io { .. }) => return Err(failed),
             };
             let size = read.json.len() + if self.payloads { read.side_lines.len() } else { 0 };
             if !gathered.records.is_empty() && bytes + size > self.batch_bytes_max {
@@ -117,8 +150,16 @@ impl Feed {
                 return Ok(());
             }
             looked += read.next.saturating_sub(read.offset);
-            let entry: Entry<'static> =
-                serde_json::from_slice(&read.json).map_err(|_| self.no_line(&read))?;
+            let Ok(entry) = serde_json::from_slice::<Entry<'static>>(&read.json) else {
+                let path = Reader::new(&self.folder).path(read.segment);
+                gathered.damaged.push(Damaged { path, offset: read.offset });
+                continue;
+            };
+            if entry.seq > self.at.seq + 1 {
+                let lost = Lost { first: self.at.seq + 1, last: entry.seq - 1 };
+                self.missing_from.get_or_insert(lost.first);
+                gathered.lost.push(lost);
+            }
             let Read { segment, offset, next, hash, .. } = read;
             self.at = Place { segment, offset, next, seq: entry.seq, hash };
             if let Some(record) = self.record(entry, read) {
@@ -162,9 +203,6 @@ impl Feed {
             return Ok(true);
         }
         let next = segments.into_iter().find(|segment| *segment > done.segment).unwrap_or(first);
-        if next > done.seq + 1 {
-            gathered.lost = Some(Lost { first: done.seq + 1, last: next - 1 });
-        }
         self.reader = Some(Reader::at(&self.folder, next, 0)?);
         Ok(true)
     }
@@ -181,7 +219,9 @@ impl Feed {
             let (arguments, result) = names.payloads(tenant, &read);
             Payloads { arguments, result }
         });
-        Some(Record { place: self.at, json: read.json, entry, names: None, payloads, is_cut: false })
+        let missing_from = self.missing_from.take();
+        let json = read.json;
+        Some(Record { place: self.at, json, entry, names: None, payloads, missing_from, left_out: None })
     }
 
     /// Puts the names in, reading for those that stand further up in their segments.
@@ -214,10 +254,6 @@ impl Feed {
             record.names = Some(Named { who, agent, user, source, session });
         }
         Ok(())
-    }
-
-    fn no_line(&self, read: &Read) -> ReadError {
-        ReadError::NoLine { path: Reader::new(&self.folder).path(read.segment), offset: read.offset }
     }
 }
 

@@ -303,7 +303,15 @@ mod tests {
 
     fn record(entry: Entry<'static>, names: Option<Named>) -> Record {
         let json = serde_json::to_vec(&entry).expect("JSON");
-        Record { place: Place::default(), json, entry, names, payloads: None, is_cut: false }
+        Record {
+            place: Place::default(),
+            json,
+            entry,
+            names,
+            payloads: None,
+            missing_from: None,
+            left_out: None,
+        }
     }
 
     fn written(record: &Record, redelivered: bool) -> Value {

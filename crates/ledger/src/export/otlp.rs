@@ -13,7 +13,7 @@ use tollgate_telemetry::otlp::{self, Client, Endpoint, Signal};
 use super::facts::{Weight, facts, kind_name, weight};
 use super::record::Record;
 use super::settings::{Format, Pace};
-use super::target::{Batch, Failure, Target};
+use super::target::{Batch, Failure, Target, Unfit};
 
 /// What is put in front of the names of attributes and events.
 const PREFIX: &str = "tollgate.ledger.";
@@ -86,7 +86,7 @@ impl Target for Otlp {
             Err(otlp::Failure::Again { after, reason }) => Err(Failure { after, ..Failure::unclear(reason) }),
             // It is not to be sent again as it is; perhaps a part of it can be.
             Err(otlp::Failure::Never { reason }) => {
-                Err(Failure { is_too_large: true, ..Failure::unclear(reason) })
+                Err(Failure { unfit: Some(Unfit::Unwanted), ..Failure::unclear(reason) })
             }
         }
     }

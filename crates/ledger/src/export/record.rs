@@ -21,8 +21,20 @@ pub(super) struct Record {
     pub(super) names: Option<Named>,
     /// Its payloads.
     pub(super) payloads: Option<Payloads>,
-    /// Whether payloads were left out since the receiver does not take an entry so large.
-    pub(super) is_cut: bool,
+    /// The number of the first entry that is missing before it, if any is: it was removed before it was sent, or cannot be
+    /// read.
+    pub(super) missing_from: Option<u64>,
+    /// What was left out of it for the receiver's sake.
+    pub(super) left_out: Option<LeftOut>,
+}
+
+/// What was left out of an entry for the receiver's sake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LeftOut {
+    /// Its payloads: the receiver takes no entry so large.
+    Payloads,
+    /// Everything but what it is, for this reason.
+    Entry(&'static str),
 }
 
 /// Names behind references. What was erased is left out.
@@ -54,6 +66,8 @@ struct Head<'a> {
     hash: String,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     redelivered: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing_from: Option<u64>,
 }
 
 /// What stands behind them.
@@ -65,6 +79,8 @@ struct Tail<'a> {
     payloads: Option<PayloadsOut<'a>>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     payloads_left_out: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entry_left_out: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -93,11 +109,16 @@ impl Record {
     /// Writes it in the ledger's own words: the entry's members as they stand in the chain, between the writer's and what is
     /// kept beside the chain.
     pub(super) fn native(&self, writer: &str, redelivered: bool, out: &mut Vec<u8>) {
-        let head = Head { writer, hash: self.place.hash.to_text(), redelivered };
+        let head =
+            Head { writer, hash: self.place.hash.to_text(), redelivered, missing_from: self.missing_from };
         let tail = Tail {
             names: self.names.as_ref().filter(|names| **names != Named::default()).map(Named::out),
-            payloads: self.payloads.as_ref().filter(|_| !self.is_cut).and_then(Payloads::out),
-            payloads_left_out: self.is_cut,
+            payloads: self.payloads.as_ref().and_then(Payloads::out),
+            payloads_left_out: self.left_out == Some(LeftOut::Payloads),
+            entry_left_out: match self.left_out {
+                Some(LeftOut::Entry(why)) => Some(why),
+                Some(LeftOut::Payloads) | None => None,
+            },
         };
         // Nothing in them can fail to be written.
         let head = serde_json::to_vec(&head).unwrap_or_default();
@@ -127,8 +148,19 @@ impl Record {
     /// Leaves the payloads out, if there are any: whether that changed anything.
     pub(super) fn cut(&mut self) -> bool {
         let has_payloads = self.payloads.take().is_some_and(|payloads| payloads != Payloads::default());
-        self.is_cut |= has_payloads;
+        if has_payloads {
+            self.left_out = Some(LeftOut::Payloads);
+        }
         has_payloads
+    }
+
+    /// What takes its place where the receiver does not take it in any way: that it is there, and what it is.
+    pub(super) fn stub(&self, why: &'static str) -> Self {
+        let Entry { seq, time_ms, kind, call, step, of, outcome, .. } = self.entry;
+        let entry = Entry { seq, time_ms, kind, call, step, of, outcome, ..Entry::default() };
+        let json = serde_json::to_vec(&entry).unwrap_or_default();
+        let left_out = Some(LeftOut::Entry(why));
+        Self { json, entry, names: None, payloads: None, left_out, ..*self }
     }
 }
 

@@ -26,6 +26,25 @@ pub(super) struct Batch<'a> {
     pub(super) sent_to: u64,
 }
 
+/// What is wrong with what was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unfit {
+    /// It is too large for the receiver.
+    TooLarge,
+    /// Something in it is not to its taste.
+    Unwanted,
+}
+
+impl Unfit {
+    /// Why an entry was left out, in the words that the receiver gets.
+    pub(super) const fn why(self) -> &'static str {
+        match self {
+            Self::TooLarge => "too large for this receiver",
+            Self::Unwanted => "not taken by this receiver",
+        }
+    }
+}
+
 /// Why a batch was not received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
@@ -33,8 +52,8 @@ pub(super) struct Failure {
     pub(super) reason: String,
     /// Whether it may have been received all the same, or a part of it.
     pub(super) is_unclear: bool,
-    /// Whether it is too large for the receiver, or something in it is not to its taste: a part of it may be received.
-    pub(super) is_too_large: bool,
+    /// Whether it is what was sent that the receiver does not take: a part of it may be received.
+    pub(super) unfit: Option<Unfit>,
     /// What the receiver says of when to come again.
     pub(super) after: Option<Duration>,
 }
@@ -42,7 +61,7 @@ pub(super) struct Failure {
 impl Failure {
     /// Nothing can have been received.
     pub(super) fn before(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), is_unclear: false, is_too_large: false, after: None }
+        Self { reason: reason.into(), is_unclear: false, unfit: None, after: None }
     }
 
     /// Something may have been received.

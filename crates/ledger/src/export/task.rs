@@ -6,17 +6,20 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tollgate_telemetry::events::{ExportLost, ExportRepeats, ExportUnwanted};
+use tollgate_telemetry::events::{ExportDamaged, ExportLost, ExportRepeats, ExportStub, ExportUnwanted};
 
 use super::backoff::Backoff;
 use super::cursor::{Cursor, CursorFile, Place};
-use super::feed::{Feed, Gathered};
+use super::feed::{Damaged, Feed, Gathered};
 use super::names::Unseal;
 use super::record::Record;
 use super::settings::ExportSettings;
 use super::status::Status;
-use super::target::{self, Batch, Failure, Target};
+use super::target::{self, Batch, Failure, Target, Unfit};
 use crate::Position;
+
+/// After how many tries an entry that the receiver does not take is sent as a stub.
+const TRIES_BEFORE_STUB: u32 = 5;
 
 /// The task is told to stop.
 #[derive(Debug)]
@@ -127,8 +130,15 @@ impl Task {
     ) -> Result<(), Stopped> {
         let mut backoff = Backoff::new(&self.settings.pace);
         let (mut done, mut together) = (0, records.len());
+        // How often the receiver did not take the next entry, which was alone.
+        let mut refused = 0;
+        // What takes the place of the next entry, and why.
+        let mut stub: Option<(Record, Unfit)> = None;
         while done < records.len() {
-            let part = &records[done..records.len().min(done + together)];
+            let part = match &stub {
+                Some((stub, _)) => std::slice::from_ref(stub),
+                None => &records[done..records.len().min(done + together)],
+            };
             let last = part[part.len() - 1].place;
             // On disk before it is sent: whoever comes after a crash knows what may have been received.
             let sent_before = progress.cursor.sent_to;
@@ -146,8 +156,14 @@ impl Task {
                         self.status.missed(unwanted);
                         ExportUnwanted { export: &self.settings.name, entries: unwanted }.emit();
                     }
+                    if let Some((_, unfit)) = &stub {
+                        self.status.missed(1);
+                        let export = &self.settings.name;
+                        ExportStub { export, seq: last.seq, reason: unfit.why() }.emit();
+                    }
                     self.status.received(part.len(), again);
                     done += part.len();
+                    (refused, stub) = (0, None);
                     progress.cursor.done = if done == records.len() { to } else { last };
                     self.status.advance(progress.cursor.done);
                     together = together.saturating_mul(2);
@@ -159,12 +175,21 @@ impl Task {
                     } else {
                         progress.cursor.sent_to = sent_before;
                     }
-                    if failure.is_too_large && part.len() > 1 {
+                    if failure.unfit.is_some() && part.len() > 1 {
                         together = part.len() / 2;
                         continue;
                     }
-                    if failure.is_too_large && records[done].cut() {
+                    if failure.unfit == Some(Unfit::TooLarge) && records[done].cut() {
                         continue;
+                    }
+                    // A receiver that does not take the stub either takes nothing: the entry is kept for it.
+                    let was_stub = stub.take().is_some();
+                    if let Some(unfit) = failure.unfit.filter(|_| !was_stub) {
+                        refused += 1;
+                        if refused % TRIES_BEFORE_STUB == 0 {
+                            stub = Some((records[done].stub(unfit.why()), unfit));
+                            continue;
+                        }
                     }
                     self.failed(failure.reason);
                     self.pause(&mut backoff, failure.after).await?;
@@ -206,7 +231,10 @@ impl Task {
 
     fn tell(&self, gathered: &Gathered, progress: &mut Progress) {
         let export = &*self.settings.name;
-        if let Some(lost) = gathered.lost {
+        for Damaged { path, offset } in &gathered.damaged {
+            ExportDamaged { export, path, offset: *offset }.emit();
+        }
+        for lost in &gathered.lost {
             self.status.missed(lost.last - lost.first + 1);
             ExportLost { export, first_seq: lost.first, last_seq: lost.last }.emit();
         }

@@ -14,7 +14,7 @@ use tollgate_model::Secret;
 
 use super::record::Record;
 use super::settings::{Flavour, Format, Pace, WebhookSettings};
-use super::target::{Batch, Failure, Target};
+use super::target::{Batch, Failure, Target, Unfit};
 
 /// How much of an answer is read.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
@@ -119,8 +119,14 @@ fn judge(posted: &Posted) -> Result<(), Failure> {
         return Ok(());
     }
     let after = posted.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let unfit = match posted.status {
+        StatusCode::PAYLOAD_TOO_LARGE => Some(Unfit::TooLarge),
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => Some(Unfit::Unwanted),
+        // It may be the way, the credential or the receiver.
+        _ => None,
+    };
     Err(Failure {
-        is_too_large: posted.status == StatusCode::PAYLOAD_TOO_LARGE,
+        unfit,
         after: after.map(|seconds| Duration::from_secs(seconds).min(AFTER_MAX)),
         ..Failure::unclear(format!("the receiver answered with status {}", posted.status.as_u16()))
     })

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use serde_json::Value;
 use tollgate_ledger::export::{FileSettings, TargetSettings};
 use tollgate_ledger::{Content, Draft, Entry, Kind, Ledger, LedgerSettings};
 use tollgate_model::{Principal, RecordLevel, TenantId};
@@ -55,7 +56,7 @@ async fn what_may_have_been_received_before_a_crash_comes_again_and_says_so() {
     // As a crash leaves it: the batch was announced and sent, and its end was not noted.
     let cursor = rig.path("w1/exports/siem.json");
     let text = std::fs::read_to_string(&cursor).expect("a cursor");
-    let mut written: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let mut written: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!((&written["seq"], &written["sent_to"]), (&5.into(), &5.into()));
     for member in ["segment", "offset", "next", "seq"] {
         written[member] = 0.into();
@@ -227,7 +228,9 @@ async fn segments_are_followed_and_those_that_were_removed_unsent_are_said_to_be
     rig.restart(&[to_file(&out)]);
     let line = rig.until(|line| line.seq == 10).await;
     assert_eq!(line.lost, 2);
-    assert_eq!(numbers(&lines(&out)), [1, 2, 3, 4, 5, 6, 9, 10]);
+    let entries = lines(&out);
+    assert_eq!(numbers(&entries), [1, 2, 3, 4, 5, 6, 9, 10]);
+    assert_eq!((&entries[6]["missing_from"], &entries[7]["missing_from"]), (&7.into(), &Value::Null));
 }
 
 #[tokio::test]
@@ -345,4 +348,47 @@ async fn retention_waits_for_an_export_that_is_away_but_not_for_one_too_far_behi
     rig.write(20);
     rig.until(tollgate_ledger::export::ExportLine::is_behind).await;
     assert_eq!(rig.exports.needs_from(), None);
+}
+
+#[tokio::test]
+async fn where_reading_fails_what_was_read_before_goes_out_and_the_rest_later() {
+    let mut rig = Rig::new();
+    let out = rig.path("out.jsonl");
+    rig.write(3);
+    rig.scribe.rotate();
+    // A file that cannot be read, whoever asks.
+    std::fs::create_dir(rig.scribe.file()).expect("a folder");
+    rig.exports.apply(&[to_file(&out)]);
+    rig.until(|line| line.seq == 3 && line.away.is_some()).await;
+    assert_eq!(numbers(&lines(&out)), [1, 2, 3]);
+    std::fs::remove_dir(rig.scribe.file()).expect("removed");
+    rig.write(3);
+    let line = rig.until(|line| line.seq == 6 && line.away.is_none()).await;
+    assert_eq!(numbers(&lines(&out)), [1, 2, 3, 4, 5, 6]);
+    assert_eq!((line.lost, line.redelivered), (0, 0));
+}
+
+#[tokio::test]
+async fn what_is_damaged_is_said_to_be_missing_and_what_is_behind_it_goes_out() {
+    let mut rig = Rig::new();
+    let out = rig.path("out.jsonl");
+    rig.write(7);
+    let segment = rig.scribe.file();
+    let text = std::fs::read_to_string(&segment).expect("a segment");
+    let mut entries: Vec<String> = text.lines().map(str::to_owned).collect();
+    entries[2] = "x".repeat(entries[2].len());
+    // One that has a line's form, and says nothing.
+    entries[3] = entries[3].replace('{', "[");
+    entries[5].clear();
+    std::fs::write(&segment, entries.join("\n") + "\n").expect("written");
+    rig.exports.apply(&[to_file(&out)]);
+    let line = rig.until(|line| line.seq == 7).await;
+    let entries = lines(&out);
+    assert_eq!(numbers(&entries), [1, 2, 5, 7]);
+    assert_eq!((line.lost, line.away), (3, None));
+    let missing: Vec<_> = entries.iter().map(|entry| entry["missing_from"].as_u64()).collect();
+    assert_eq!(missing, [None, None, Some(3), Some(6)]);
+    rig.write(2);
+    rig.until(|line| line.seq == 9).await;
+    assert_eq!(numbers(&lines(&out)), [1, 2, 5, 7, 8, 9]);
 }

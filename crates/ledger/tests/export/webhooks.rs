@@ -8,7 +8,8 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tollgate_ledger::export::{ExportSettings, Flavour, TargetSettings, WebhookSettings};
-use tollgate_model::Secret;
+use tollgate_ledger::{CallId, Entry, Kind};
+use tollgate_model::{Secret, Timestamp};
 
 use crate::rig::{Rig, assert_whole, export, numbers};
 
@@ -245,4 +246,46 @@ async fn a_receiver_of_otlp_gets_log_records() {
         record.attributes.iter().any(|attribute| attribute.key == "tollgate.ledger.redelivered"),
         "{record:?}"
     );
+}
+
+#[tokio::test]
+async fn an_entry_that_is_too_large_for_the_receiver_holds_nothing_up() {
+    let mut rig = Rig::new();
+    let receiver = Receiver::new(Does::TakeSmall(1000)).await;
+    rig.write(3);
+    let call = CallId::new(Timestamp::now());
+    let large = Entry {
+        call: Some(call),
+        tenant: Some("acme".into()),
+        native_name: Some("x".repeat(2000).into()),
+        ..Entry::of(Kind::Intent)
+    };
+    rig.scribe.write(large, "");
+    rig.write(3);
+    rig.exports.apply(&[receiver.export()]);
+    let line = rig.until(|line| line.seq == 7).await;
+    assert_eq!((line.lost, line.away), (1, None));
+    let entries = receiver.entries();
+    assert_whole(&entries, 7);
+    let stub = entries.iter().find(|entry| entry["seq"] == 4).expect("a stub");
+    let said = [&stub["kind"], &stub["call"], &stub["entry_left_out"], &stub["native_name"]];
+    assert_eq!(
+        said,
+        [&"intent".into(), &call.to_string().into(), &"too large for this receiver".into(), &Value::Null]
+    );
+    assert!(stub["hash"].is_string() && stub["writer"] == "w1", "{stub}");
+}
+
+#[tokio::test]
+async fn a_receiver_that_takes_nothing_at_all_gets_whole_entries_later() {
+    let mut rig = Rig::new();
+    let receiver = Receiver::new(Does::Say("400 Bad Request")).await;
+    rig.write(3);
+    rig.exports.apply(&[receiver.export()]);
+    rig.until(|line| line.failures > 15).await;
+    receiver.now(Does::Take);
+    let line = rig.until(|line| line.seq == 3).await;
+    let entries = receiver.entries();
+    assert_eq!((numbers(&entries), line.lost <= 1), (vec![1, 2, 3], true));
+    assert!(entries[1..].iter().all(|entry| entry["tenant"] == "acme"), "{entries:?}");
 }

@@ -308,3 +308,26 @@ async fn as_much_is_kept_as_the_level_says() {
         assert_eq!((large.truncated.is_some(), of[1].beside().count()), (kept.is_some(), 0), "{level:?}");
     }
 }
+
+#[tokio::test]
+async fn texts_of_others_are_bounded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = open(folder.path(), LedgerSettings::default());
+    let long = "ü".repeat(4_000_000);
+    let text = || Some(long.as_str().into());
+    let entry = Entry {
+        method: text(),
+        public_name: text(),
+        native_name: text(),
+        client: text(),
+        code: text(),
+        ..Entry::of(Kind::Refusal)
+    };
+    ledger.note(Draft::of(entry)).await.expect("on record");
+    ledger.close().await;
+    let all = read(ledger.folder().expect("a folder"));
+    let entry = all.iter().find(|read| read.entry().expect("an entry").kind == Kind::Refusal);
+    let entry = entry.expect("it is there");
+    assert!(entry.json.len() < 16 * 1024, "{}", entry.json.len());
+    assert!(entry.entry().expect("an entry").method.expect("a method").ends_with("ü…"));
+}
