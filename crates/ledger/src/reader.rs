@@ -75,12 +75,14 @@ pub struct Reader {
     open: Option<(u64, Lines)>,
     /// Whether what comes next is damaged, which was said already.
     is_damaged: bool,
+    /// The segment to begin with, or the first after it, where none is open.
+    from: u64,
 }
 
 impl Reader {
     /// Reads from the first entry that is there. `folder` is the writer's.
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.join(SEGMENTS), open: None, is_damaged: false }
+        Self { folder: folder.join(SEGMENTS), open: None, is_damaged: false, from: 0 }
     }
 
     /// Reads from a place in a segment. Where the segment is gone, from the first later one; where no line begins at that
@@ -100,8 +102,8 @@ impl Reader {
     pub fn next_entry(&mut self) -> Result<Option<Read>, ReadError> {
         loop {
             let Some((segment, _)) = self.open else {
-                match self.segments()?.first() {
-                    Some(first) => self.enter(*first, 0)?,
+                match self.segments()?.into_iter().find(|segment| *segment >= self.from) {
+                    Some(first) => self.enter(first, 0)?,
                     None => return Ok(None),
                 }
                 continue;
@@ -111,12 +113,28 @@ impl Reader {
             }
             // Nothing is left here. Where a later segment is there, this one is done, but for what came just now.
             let Some(later) = self.segments()?.into_iter().find(|later| *later > segment) else {
+                if self.open.as_ref().is_some_and(|(_, lines)| lines.offset() == 0) {
+                    // A segment whose begin failed is removed, and another may begin under its name.
+                    (self.open, self.from) = (None, segment);
+                }
                 return Ok(None);
             };
             if let Some(read) = self.next_in(segment, true)? {
                 return Ok(Some(read));
             }
             self.enter(later, 0)?;
+        }
+    }
+
+    /// Gives an entry back that was read last: it is read anew, and may be another then. Of what is not said to be written yet,
+    /// nobody knows whether it stays.
+    pub(crate) fn give_back(&mut self, read: &Read) -> Result<(), ReadError> {
+        match &mut self.open {
+            Some((segment, lines)) if *segment == read.segment => {
+                let gone_back = lines.go_to(read.offset);
+                gone_back.map_err(|error| ReadError::Io { path: self.path(read.segment), error })
+            }
+            _ => Ok(()),
         }
     }
 

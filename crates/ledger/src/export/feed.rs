@@ -99,10 +99,11 @@ impl Feed {
 
     /// The next batch: what is there, up to its bounds. It goes on behind what it gives, and behind nothing else: where reading
     /// fails, what was gathered before is given, and the rest is looked for anew.
-    pub(super) fn gather(&mut self) -> Result<Gathered, ReadError> {
+    /// `upto`: the last entry that is said to be written; what is behind it may yet be taken back.
+    pub(super) fn gather(&mut self, upto: u64) -> Result<Gathered, ReadError> {
         let before = (self.at, self.missing_from);
         let mut gathered = Gathered::default();
-        let mut done = self.gather_into(&mut gathered);
+        let mut done = self.gather_into(&mut gathered, upto);
         if done.is_err() && self.at != before.0 {
             self.find_anew();
             done = Ok(());
@@ -124,7 +125,7 @@ impl Feed {
         self.held = None;
     }
 
-    fn gather_into(&mut self, gathered: &mut Gathered) -> Result<(), ReadError> {
+    fn gather_into(&mut self, gathered: &mut Gathered, upto: u64) -> Result<(), ReadError> {
         if self.reader.is_none() && !self.find(gathered)? {
             gathered.is_all = true;
             return Ok(());
@@ -144,17 +145,24 @@ impl Feed {
                 }
                 Err(failed @ ReadError::Io { .. }) => return Err(failed),
             };
-            let size = read.json.len() + if self.payloads { read.side_lines.len() } else { 0 };
-            if !gathered.records.is_empty() && bytes + size > self.batch_bytes_max {
-                self.held = Some(read);
-                return Ok(());
-            }
             looked += read.next.saturating_sub(read.offset);
             let Ok(entry) = serde_json::from_slice::<Entry<'static>>(&read.json) else {
                 let path = Reader::new(&self.folder).path(read.segment);
                 gathered.damaged.push(Damaged { path, offset: read.offset });
                 continue;
             };
+            if entry.seq > upto {
+                if let Some(reader) = &mut self.reader {
+                    reader.give_back(&read)?;
+                }
+                gathered.is_all = true;
+                return Ok(());
+            }
+            let size = read.json.len() + if self.payloads { read.side_lines.len() } else { 0 };
+            if !gathered.records.is_empty() && bytes + size > self.batch_bytes_max {
+                self.held = Some(read);
+                return Ok(());
+            }
             if entry.seq > self.at.seq + 1 {
                 let lost = Lost { first: self.at.seq + 1, last: entry.seq - 1 };
                 self.missing_from.get_or_insert(lost.first);

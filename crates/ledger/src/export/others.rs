@@ -86,7 +86,8 @@ impl Left {
                 settings,
                 unseal: Arc::clone(&unseal),
                 status,
-                position: watch::Sender::new(Position::default()).subscribe(),
+                // Whatever is there: nobody writes any more.
+                position: watch::Sender::new(Position { seq: u64::MAX, ..Position::default() }).subscribe(),
                 drain,
                 stop: stop.clone(),
             };

@@ -89,9 +89,9 @@ impl Task {
         let mut backoff = Backoff::new(&self.settings.pace);
         let mut feed = Some(self.feed(progress.cursor.done));
         loop {
-            self.position.borrow_and_update();
+            let upto = self.position.borrow_and_update().seq;
             let (back, gathered) =
-                gather(feed.take().unwrap_or_else(|| self.feed(progress.cursor.done))).await;
+                gather(feed.take().unwrap_or_else(|| self.feed(progress.cursor.done)), upto).await;
             feed = back;
             let gathered = match gathered {
                 Ok(gathered) => gathered,
@@ -282,9 +282,9 @@ impl Progress {
     }
 }
 
-async fn gather(mut feed: Box<Feed>) -> (Option<Box<Feed>>, Result<Gathered, String>) {
+async fn gather(mut feed: Box<Feed>, upto: u64) -> (Option<Box<Feed>>, Result<Gathered, String>) {
     let gathered = tokio::task::spawn_blocking(move || {
-        let gathered = feed.gather().map_err(|error| error.to_string());
+        let gathered = feed.gather(upto).map_err(|error| error.to_string());
         (feed, gathered)
     });
     match gathered.await {

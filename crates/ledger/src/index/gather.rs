@@ -113,8 +113,14 @@ impl Gatherer {
         self.at.map_or(0, |at| at.seq)
     }
 
-    /// Reads on. What it gives has to come into the index before it is asked again.
-    pub(super) fn next(&mut self, names: Option<&dyn Unseal>, prices: &Prices) -> Result<Next, ReadError> {
+    /// Reads on, up to the entry `upto`: what is behind it may yet be taken back. What it gives has to come into the index before
+    /// it is asked again.
+    pub(super) fn next(
+        &mut self,
+        upto: u64,
+        names: Option<&dyn Unseal>,
+        prices: &Prices,
+    ) -> Result<Next, ReadError> {
         let before = self.at.unwrap_or_default();
         let mut batch = AuditBatch {
             writer: Arc::clone(&self.writer),
@@ -136,11 +142,16 @@ impl Gatherer {
                 Err(error @ ReadError::Io { .. }) if count == 0 => return Err(error),
                 Ok(None) | Err(ReadError::Io { .. }) => break,
             };
+            let entry = serde_json::from_slice::<Indexed<'_>>(&read.json);
+            if entry.as_ref().is_ok_and(|entry| entry.seq > upto) {
+                self.reader.give_back(&read)?;
+                break;
+            }
             count += 1;
             bytes += read.json.len() + read.side_lines.len();
             let is_next = count == 1 && read.segment == before.segment;
             (batch.upto.segment, batch.upto.offset) = (read.segment, read.next);
-            let Ok(entry) = serde_json::from_slice::<Indexed<'_>>(&read.json) else {
+            let Ok(entry) = entry else {
                 tracing::warn!(writer = %self.writer, segment = read.segment, offset = read.offset,
                     "an entry of the ledger says nothing that is known; it is not indexed");
                 continue;
@@ -363,4 +374,51 @@ fn add(row: &AuditRow, prices: &Prices, used: &mut HashMap<UsageKey, UsageSum>) 
 /// Databases keep no zero bytes in texts.
 fn clean(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::reader::{SEGMENTS, file_name};
+    use crate::{Entry, Hash, Kind, line};
+
+    /// Adds an entry that says of itself what it changes.
+    fn write(folder: &Path, seq: u64, change: &'static str) {
+        let entry = Entry { seq, change: Some(change.into()), ..Entry::of(Kind::Change) };
+        let json = serde_json::to_vec(&entry).expect("JSON");
+        let mut text = Vec::new();
+        line::push_entry(&mut text, Hash::default(), &line::side_of(std::iter::empty()), &[&json]);
+        let path = folder.join(SEGMENTS).join(file_name(1));
+        let mut file = OpenOptions::new().create(true).append(true).open(path).expect("a segment");
+        file.write_all(&text).expect("written");
+    }
+
+    fn changes(next: Next) -> Vec<String> {
+        let Next::Batch(batch, _) = next else { panic!("{next:?}") };
+        batch.rows.iter().filter_map(|row| Some(row.change.as_deref()?.to_owned())).collect()
+    }
+
+    #[test]
+    fn what_is_not_said_to_be_written_is_not_taken_in() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join(SEGMENTS)).expect("a folder");
+        let path = folder.path().join(SEGMENTS).join(file_name(1));
+        write(folder.path(), 1, "one");
+        let len = path.metadata().expect("a file").len();
+        write(folder.path(), 2, "failed");
+        let mut gatherer = Gatherer::new(folder.path(), "w".into(), None, Vec::new()).expect("a reader");
+        let next = gatherer.next(1, None, &Prices::default()).expect("read");
+        if let Next::Batch(batch, _) = &next {
+            gatherer.took(batch.upto);
+        }
+        assert_eq!(changes(next), ["one"]);
+        assert!(matches!(gatherer.next(1, None, &Prices::default()), Ok(Next::Nothing)));
+        // It did not reach the disk, and was cut off.
+        OpenOptions::new().write(true).open(&path).expect("open").set_len(len).expect("cut");
+        write(folder.path(), 2, "other");
+        assert_eq!(changes(gatherer.next(2, None, &Prices::default()).expect("read")), ["other"]);
+    }
 }

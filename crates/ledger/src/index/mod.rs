@@ -154,7 +154,7 @@ impl Keeper {
         loop {
             let written = *position.borrow_and_update();
             let entries = self.progress.borrow().entries;
-            let mut step = self.follow(&folder, &mut own, true).await;
+            let mut step = self.follow(&folder, &mut own, Some(written.seq)).await;
             if step.is_ok() && next_sweep <= Instant::now() {
                 next_sweep = Instant::now() + SWEEP;
                 step = self.sweep(&folder).await;
@@ -203,13 +203,15 @@ impl Keeper {
         });
     }
 
-    /// Reads a writer's entries to their end. `gatherer`: where it is, once that is known.
+    /// Reads a writer's entries to their end. `gatherer`: where it is, once that is known. `written`: up to where its own are
+    /// written.
     async fn follow(
         &self,
         folder: &Path,
         gatherer: &mut Option<Gatherer>,
-        is_own: bool,
+        written: Option<u64>,
     ) -> Result<(), Failed> {
+        let (is_own, upto) = (written.is_some(), written.unwrap_or(u64::MAX));
         loop {
             let mut now = match gatherer.take() {
                 Some(gatherer) => gatherer,
@@ -217,7 +219,7 @@ impl Keeper {
             };
             let (settings, names) = (Arc::clone(&self.settings), self.names.clone());
             let read = spawn_blocking(move || {
-                let next = now.next(names.as_deref(), &settings.prices);
+                let next = now.next(upto, names.as_deref(), &settings.prices);
                 (now, next)
             });
             let (mut now, next) = read.await?;
@@ -277,7 +279,7 @@ impl Keeper {
             if self.swept.get(&folder) == Some(&last) {
                 continue;
             }
-            match self.follow(&folder, &mut None, false).await {
+            match self.follow(&folder, &mut None, None).await {
                 // What is wrong with another's files is no reason to stand still. It is tried again when they change.
                 Err(Failed::Read(error)) => tracing::warn!(%error, "what another writer left is not indexed"),
                 followed => followed?,

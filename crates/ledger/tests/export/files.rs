@@ -392,3 +392,41 @@ async fn what_is_damaged_is_said_to_be_missing_and_what_is_behind_it_goes_out() 
     rig.until(|line| line.seq == 9).await;
     assert_eq!(numbers(&lines(&out)), [1, 2, 5, 7, 8, 9]);
 }
+
+#[tokio::test]
+async fn what_is_not_said_to_be_written_is_not_sent() {
+    let mut rig = Rig::new();
+    let out = rig.path("out.jsonl");
+    let mut exports = vec![to_file(&out)];
+    rig.exports.apply(&exports);
+    rig.write(2);
+    rig.until(|line| line.seq == 2).await;
+    rig.write(1);
+    let failing = Entry { tenant: Some("nobody".into()), ..Entry::of(Kind::Refusal) };
+    let all = &rig.exports;
+    rig.scribe
+        .fail(failing, async |position| {
+            // Another that begins now, and one that is told once more, read what is there.
+            exports.push(to_file(&folder_of(&out).join("late.jsonl")));
+            exports[1].name = "late".into();
+            all.apply(&exports);
+            position.send_modify(|_| ());
+            for name in ["siem", "late"] {
+                until(all, |line| &*line.name == name && line.seq >= 3).await;
+            }
+        })
+        .await;
+    rig.write(2);
+    for name in ["siem", "late"] {
+        rig.until(|line| &*line.name == name && line.seq == 5).await;
+    }
+    for file in [out.clone(), rig.path("late.jsonl")] {
+        let entries = lines(&file);
+        assert_eq!(numbers(&entries), [1, 2, 3, 4, 5]);
+        assert!(entries.iter().all(|entry| entry["tenant"] == "acme"), "{entries:?}");
+    }
+}
+
+fn folder_of(path: &std::path::Path) -> &std::path::Path {
+    path.parent().expect("a folder")
+}

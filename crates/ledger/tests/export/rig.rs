@@ -98,13 +98,15 @@ pub(crate) struct Scribe {
     segment: u64,
     at: Position,
     position: watch::Sender<Position>,
+    /// Whether nobody is told of what is written.
+    is_silent: bool,
 }
 
 impl Scribe {
     pub(crate) fn new(folder: &Path) -> Self {
         std::fs::create_dir_all(folder.join("segments")).expect("a folder");
         let (folder, at) = (folder.to_owned(), Position::default());
-        Self { folder, segment: 1, at, position: watch::Sender::new(at) }
+        Self { folder, segment: 1, at, position: watch::Sender::new(at), is_silent: false }
     }
 
     fn exports(&self) -> Exports {
@@ -128,7 +130,20 @@ impl Scribe {
         let mut file = OpenOptions::new().create(true).append(true).open(self.file()).expect("a segment");
         file.write_all(text.as_bytes()).expect("written");
         self.at = Position { seq: entry.seq, hash };
-        self.position.send_replace(self.at);
+        if !self.is_silent {
+            self.position.send_replace(self.at);
+        }
+    }
+
+    /// Writes an entry whose write fails in the end: `then` looks at what is there meanwhile, and then it is cut off.
+    pub(crate) async fn fail(&mut self, entry: Entry<'_>, then: impl AsyncFnOnce(&watch::Sender<Position>)) {
+        let (before, len) = (self.at, std::fs::metadata(self.file()).expect("a segment").len());
+        self.is_silent = true;
+        self.write(entry, "");
+        then(&self.position).await;
+        let file = OpenOptions::new().write(true).open(self.file()).expect("a segment");
+        file.set_len(len).expect("cut");
+        (self.at, self.is_silent) = (before, false);
     }
 
     /// Begins a new segment.

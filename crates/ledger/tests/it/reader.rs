@@ -130,3 +130,17 @@ fn a_writers_folder_may_not_be_there_yet() {
     assert_eq!(next(&mut reader), Some(1));
     assert_eq!(tollgate_ledger::writers(folder.path()).expect("readable"), [written.folder]);
 }
+
+#[test]
+fn a_segment_whose_begin_failed_may_begin_once_more() {
+    let mut written = Written::new();
+    let mut reader = Reader::new(&written.folder);
+    assert_eq!(next(&mut reader), Some(1));
+    fs::write(written.file(2), b"").expect("written");
+    assert_eq!(next(&mut reader), None);
+    fs::remove_file(written.file(2)).expect("removed");
+    assert_eq!(next(&mut reader), None);
+    written.rotate();
+    written.intent();
+    assert_eq!(all(&mut reader), [2, 3]);
+}
