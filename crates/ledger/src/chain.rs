@@ -39,8 +39,9 @@ pub(crate) struct Chain {
     is_synced: bool,
     /// The last checkpoint, since the writer began.
     signed: Option<Checkpoint>,
-    /// Kept to be filled again.
+    /// What is written next, and of an entry its number and time: kept to be filled again.
     text: Vec<u8>,
+    head: Vec<u8>,
 }
 
 /// The segment that is written.
@@ -69,7 +70,18 @@ impl Chain {
     pub(crate) fn new(folder: &Path, writer: &str, begin: Begin, is_synced: bool) -> Self {
         let Begin { segment, at, time_ms, open } = begin;
         let (folder, writer) = (folder.to_owned(), writer.to_owned());
-        Self { folder, writer, segment, at, time_ms, open, is_synced, signed: None, text: Vec::new() }
+        Self {
+            folder,
+            writer,
+            segment,
+            at,
+            time_ms,
+            open,
+            is_synced,
+            signed: None,
+            text: Vec::new(),
+            head: Vec::new(),
+        }
     }
 
     /// How far it has come.
@@ -96,7 +108,10 @@ impl Chain {
     }
 
     /// Writes entries, one after the other, at once: all of them or none. Gives the number of the first.
-    pub(crate) fn append<'p>(&mut self, entries: impl Iterator<Item = &'p Prepared>) -> io::Result<u64> {
+    pub(crate) fn append<'p>(
+        &mut self,
+        entries: impl Iterator<Item = &'p Prepared> + Clone,
+    ) -> io::Result<u64> {
         let time_ms = self.now();
         self.append_at(time_ms, entries)
     }
@@ -104,16 +119,16 @@ impl Chain {
     fn append_at<'p>(
         &mut self,
         time_ms: u64,
-        entries: impl Iterator<Item = &'p Prepared>,
+        entries: impl Iterator<Item = &'p Prepared> + Clone,
     ) -> io::Result<u64> {
         let Some(segment) = &mut self.segment else { return Err(io::Error::other("no segment has begun")) };
         if segment.is_torn {
             return Err(io::Error::other("what failed before is not cut off yet"));
         }
         let (first, mut at) = (self.at.seq + 1, self.at);
-        let (mut roles, mut names) = (Vec::new(), Vec::new());
+        let mut names = Vec::new();
         self.text.clear();
-        for entry in entries {
+        for entry in entries.clone() {
             at.seq += 1;
             let new = entry.names.iter().filter(|name| {
                 let key = name.key();
@@ -121,15 +136,14 @@ impl Chain {
             });
             let new: Vec<_> = new.collect();
             let side = line::side_of(entry.digests.iter().copied().chain(new.iter().map(|name| name.digest)));
-            let head = format!("{{\"seq\":{},\"time_ms\":{time_ms},", at.seq);
-            at.hash = line::push_entry(&mut self.text, at.hash, &side, &[head.as_bytes(), &entry.rest]);
+            self.head.clear();
+            // Writing to memory does not fail.
+            _ = write!(self.head, "{{\"seq\":{},\"time_ms\":{time_ms},", at.seq);
+            at.hash = line::push_entry(&mut self.text, at.hash, &side, &[&self.head, &entry.rest]);
             self.text.extend_from_slice(&entry.payloads);
             for name in &new {
                 self.text.extend_from_slice(&name.line);
                 names.push(name.key());
-            }
-            if let Role::Intent(_) | Role::Outcome(_) = &entry.role {
-                roles.push((at.seq, &entry.role));
             }
         }
         let mut written = (&*segment.file).write_all(&self.text);
@@ -143,8 +157,8 @@ impl Chain {
         }
         segment.len += self.text.len() as u64;
         segment.names.extend(names);
-        for (seq, role) in roles {
-            match role {
+        for (seq, entry) in (first..).zip(entries) {
+            match &entry.role {
                 Role::Intent(open) => _ = self.open.insert(seq, OpenCall { seq, ..open.clone() }),
                 Role::Outcome(intent) => _ = self.open.remove(intent),
                 Role::Lasting | Role::Other => {}

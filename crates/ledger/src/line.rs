@@ -75,6 +75,7 @@ pub fn line_digest(line: &[u8]) -> Hash {
 
 /// Writes a `p` or `n` line with its end: what stands before the sealed record, and that. Gives the line's digest.
 pub(crate) fn push_side(lines: &mut Vec<u8>, head: &[u8], sealed: &[u8]) -> Hash {
+    lines.reserve(head.len() + sealed.len() + 1);
     for part in [head, sealed, b"\n"] {
         lines.extend_from_slice(part);
     }

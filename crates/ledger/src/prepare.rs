@@ -2,6 +2,8 @@
 //! waits for the chain.
 
 use std::borrow::Cow;
+use std::io::Write as _;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ring::digest::{Context, SHA256};
@@ -19,6 +21,9 @@ const UNNUMBERED: &[u8] = br#"{"seq":0,"time_ms":0,"#;
 
 /// The longest text of a client's or server's own that stands in an entry. It stands there for good, whatever it says.
 const TEXT_BYTES_MAX: usize = 2048;
+
+/// How long an address is as text, at most.
+const ADDRESS_LEN_MAX: usize = 45;
 
 /// An entry that can be written.
 #[derive(Debug)]
@@ -80,7 +85,8 @@ impl Prepared {
         let of = entry.tenant.clone().unwrap_or_default();
         let tenant: &str = &of;
         let plain = |kind, text: &str| names.plain(vault, tenant, kind, text).map_err(no_randomness);
-        let source = source.map(|source| plain(NameKind::Source, &source.to_string())).transpose()?;
+        let mut address = [0; ADDRESS_LEN_MAX];
+        let source = source.map(|source| plain(NameKind::Source, shown(source, &mut address))).transpose()?;
         let session = session.map(|session| plain(NameKind::Session, session.as_str())).transpose()?;
         let commit = Commit { vault, tenant, payload_bytes_max };
         let arguments = arguments.map(|content| commit.to(&content, false, &mut lines)).transpose()?;
@@ -114,6 +120,15 @@ impl Prepared {
         let needed = needed.chain(&source).chain(&session).cloned().collect();
         Ok(Self { rest, payloads: lines.payloads, digests: lines.digests, names: needed, role })
     }
+}
+
+/// An address as text, in this place.
+fn shown(address: IpAddr, place: &mut [u8; ADDRESS_LEN_MAX]) -> &str {
+    let mut rest = place.as_mut_slice();
+    // There is room for all of it.
+    _ = write!(rest, "{address}");
+    let len = ADDRESS_LEN_MAX - rest.len();
+    std::str::from_utf8(&place[..len]).unwrap_or_default()
 }
 
 /// Cuts a text that is too long, and says so at its end.

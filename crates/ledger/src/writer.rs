@@ -263,10 +263,9 @@ impl Writer {
         }
         if queue.may_be_written_by_all() {
             queue.is_writing = true;
-            let mut jobs = queue.take();
+            let jobs = queue.take();
             drop(queue);
-            jobs.push(job);
-            return self.lead(jobs, wait);
+            return self.lead(jobs, job, wait);
         }
         let submitted = queue.push(job, wait);
         let wakes = !queue.is_writing && (!queue.is_watched || !queue.is_open_to_all);
@@ -302,11 +301,12 @@ impl Writer {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
     }
 
-    /// Writes, having come to write the last of these entries, until nothing waits, but not for ever.
-    fn lead(self: &Arc<Self>, mut jobs: Vec<Job>, wait: Wait) -> Result<Submitted, Unrecorded> {
+    /// Writes these entries, and behind them the one that it came to write, until nothing waits, but not for ever.
+    fn lead(self: &Arc<Self>, mut jobs: Vec<Job>, job: Job, wait: Wait) -> Result<Submitted, Unrecorded> {
         let mut own = Ok(Submitted::Done);
+        let mut job = Some(job);
         for batch in 0..BATCHES_MAX {
-            let mine = if batch == 0 { jobs.pop() } else { None };
+            let mine = job.take();
             jobs.retain(|job| !job.is_idle());
             let mut chain = self.chain();
             let written = self.write(&mut chain, &jobs, mine.as_ref());

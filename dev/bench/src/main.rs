@@ -253,12 +253,14 @@ fn run(
             warm_up: Duration::from_millis(50),
             closed: Duration::from_millis(200),
             fixed: Duration::from_millis(600),
+            settling: Duration::from_millis(300),
         }
     } else {
         Durations {
             warm_up: Duration::from_millis(200),
             closed: Duration::from_millis(800),
             fixed: Duration::from_secs(3),
+            settling: Duration::from_millis(1200),
         }
     };
     if let Some(seconds) = arguments.seconds {

@@ -23,6 +23,8 @@ pub(crate) struct Durations {
     pub(crate) warm_up: Duration,
     pub(crate) closed: Duration,
     pub(crate) fixed: Duration,
+    /// How long a proxy may still work for what was, at the end of each.
+    pub(crate) settling: Duration,
 }
 
 /// Measures. Any wrong, late or missing answer is an error: figures of broken calls mean nothing.
@@ -46,6 +48,10 @@ pub(crate) fn measure(
     let mut run = |connections: usize, pace: Pace, duration: Duration| -> Result<(Outcome, Option<f64>)> {
         let before = cpu_time(&site.pids);
         let outcome = load.run(connections, pace, duration, stop)?;
+        // What the calls leave to be done after them is of their cost, and not of the next part's.
+        if !site.pids.is_empty() {
+            std::thread::sleep(durations.settling);
+        }
         let spent = cpu_time(&site.pids).saturating_sub(before);
         if let Some(why) = &outcome.first_error {
             return Err(
@@ -101,7 +107,8 @@ mod tests {
         let mock = mock::tests::background();
         let world = World::of_mock(mock.addresses).unwrap();
         let millis = Duration::from_millis;
-        let durations = Durations { warm_up: millis(1), closed: millis(10), fixed: millis(50) };
+        let durations =
+            Durations { warm_up: millis(1), closed: millis(10), fixed: millis(50), settling: millis(1) };
         for row in &ROWS {
             let site = world.site(Target::Direct, row.setup).unwrap();
             let figures = measure(row, Target::Direct, &site, durations, &AtomicBool::new(false)).unwrap();

@@ -154,11 +154,12 @@ impl Report {
              of {} s at 1, 16 and 64 connections. Latency is an open loop of {} s at a fixed rate, counted from the \
              moment at which a request should have left, so that waiting behind a slow answer is counted (no coordinated \
              omission). CPU is user and system time of the proxy's processes per call, at the fixed rate and in the \
-             closed loop at 16 connections. Memory is resident memory after the row, shared pages counted once. \
+             closed loop at 16 connections, what they still do in the {} s after it included. Memory is resident memory after the row, shared pages counted once. \
              A ratio of 1.50 to nginx means one and a half times nginx's figure.{}",
             self.rounds,
             self.durations.closed.as_secs_f64(),
             self.durations.fixed.as_secs_f64(),
+            self.durations.settling.as_secs_f64(),
             if self.has_hop() {
                 " *Bare hop* moves bytes with the HTTP library that Tollgate uses and reads none of them."
             } else {
@@ -430,7 +431,7 @@ mod tests {
         let idle = Idle { sessions: 100, before_kib: 1_000.0, with_kib: 2_700.0, after_kib: 1_100.0 };
         Report {
             machine: Machine { facts: vec![("CPU", "one | two".to_owned())] },
-            durations: Durations { warm_up: second, closed: second, fixed: second },
+            durations: Durations { warm_up: second, closed: second, fixed: second, settling: second },
             rounds: 3,
             rows: vec![Measured { row: ROWS[0], targets }],
             idle: vec![(Target::Tollgate, Ok(idle))],

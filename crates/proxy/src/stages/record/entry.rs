@@ -106,8 +106,10 @@ pub(super) fn client(inbound: &Inbound) -> Option<String> {
 pub(super) fn client_of(profile: &ClientProfile) -> Option<String> {
     let info = profile.info.as_ref()?;
     let said = |member| text(info, find(info, Span::all(info), member)?);
-    let mut client = said("name")?.into_owned();
-    if let Some(version) = said("version") {
+    let (name, version) = (said("name")?, said("version"));
+    let mut client = String::with_capacity(name.len() + 1 + version.as_deref().map_or(0, str::len));
+    client.push_str(&name);
+    if let Some(version) = version {
         client.push(' ');
         client.push_str(&version);
     }
