@@ -12,6 +12,7 @@ use crate::http::Target;
 use crate::mux::CallSender;
 use crate::shared::Shared;
 use crate::site::{Site, status_error};
+use crate::strays::Strays;
 use crate::{Audience, Incoming, UpstreamError};
 
 /// What the owning task is told.
@@ -86,6 +87,8 @@ pub(crate) struct Conversation {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) outlet: Outlet,
     pub(crate) stop: CancellationToken,
+    /// Told at once of a call that is left, before the owning task hears of it.
+    pub(crate) strays: Arc<Strays>,
 }
 
 /// Where the messages of one call arrive.

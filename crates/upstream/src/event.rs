@@ -228,6 +228,11 @@ impl Source {
         Self { audience: key.scope.audience(), origin: Origin(Arc::new(key)) }
     }
 
+    /// Who shares the instance.
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.origin.0.scope
+    }
+
     /// A server that keeps nothing of anyone.
     pub(crate) fn everyone() -> Self {
         Self::of(Key::common(Scope::Shared, None))

@@ -261,6 +261,9 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.settled {
+            if self.asked {
+                self.instance.strays(self.id);
+            }
             self.instance.cancel(self.id);
         }
         self.close();

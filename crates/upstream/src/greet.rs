@@ -187,7 +187,7 @@ async fn begin_over_sse(
         }
     };
     shared.learn_era(EraFact::LegacySse);
-    Ok(Instance::new(shared, hello, revision, source, Wire::Shared(conversation)))
+    Ok(Instance::new(shared, hello, revision, source, Wire::Shared(Box::new(conversation))))
 }
 
 /// A start on the strength of what was known has failed: the next one probes.
@@ -222,7 +222,13 @@ pub(crate) async fn begin_child(
                     source.audience = Audience::Everyone;
                 }
                 let _ = conversation.command(Command::Settled(revision, source.audience.clone())).await;
-                return Ok(Instance::new(&shared, hello, revision, source, Wire::Shared(conversation)));
+                return Ok(Instance::new(
+                    &shared,
+                    hello,
+                    revision,
+                    source,
+                    Wire::Shared(Box::new(conversation)),
+                ));
             }
             // Some legacy servers die of a request before `initialize`: once more, straight into that.
             Err(UpstreamError::Closed { .. } | UpstreamError::Stale { .. })

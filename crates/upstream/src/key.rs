@@ -63,6 +63,16 @@ impl Scope {
         }
     }
 
+    /// Whether one client session alone is in it.
+    pub(crate) fn is_one_session(&self) -> bool {
+        matches!(self, Self::Session(..))
+    }
+
+    /// Whether callers of several principals may be in it.
+    pub(crate) fn is_several_principals(&self) -> bool {
+        matches!(self, Self::Shared | Self::Tenant(_))
+    }
+
     pub(crate) fn is_session(&self, session: &SessionId) -> bool {
         matches!(self, Self::Session(_, _, own) if own == session)
     }

@@ -32,6 +32,7 @@ mod slot;
 mod sse;
 mod status;
 mod stdio;
+mod strays;
 mod stream;
 mod watch;
 

@@ -178,7 +178,7 @@ pub(crate) enum Wire {
     /// Streamable HTTP of the legacy era.
     Session(Box<Session>),
     /// A stream that all calls share: a child, or HTTP+SSE.
-    Shared(Conversation),
+    Shared(Box<Conversation>),
 }
 
 /// The number of the instance that was made last.
@@ -303,6 +303,21 @@ impl Instance {
     /// Whether a request is under way that the server may ask something about.
     pub(crate) fn may_ask(&self) -> bool {
         self.asked.load(Ordering::Relaxed) > 0
+    }
+
+    /// A call on which the server may ask something is left before its answer. Where all calls share a stream, and a server's
+    /// request names none of them, this is known before anybody else can have the call's place.
+    pub(crate) fn strays(&self, id: u64) {
+        if let Wire::Shared(conversation) = &self.wire
+            && self.revision.era() == Era::Legacy
+        {
+            conversation.strays.left(id);
+        }
+    }
+
+    /// Whether the server may still ask something about a call that was left, which would name no call.
+    pub(crate) fn has_strays(&self) -> bool {
+        matches!(&self.wire, Wire::Shared(conversation) if conversation.strays.any())
     }
 
     pub(crate) fn is_busy(&self) -> bool {

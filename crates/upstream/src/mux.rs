@@ -12,8 +12,10 @@ use tollgate_model::Era;
 
 use crate::conversation::Whose;
 use crate::hello;
+use crate::key::Scope;
 use crate::link::FIRST_ID;
 use crate::shared::Shared;
+use crate::strays::Strays;
 use crate::{EventKind, Incoming, UpstreamError};
 
 /// How many answered or cancelled ids are remembered, to tell a late answer from a wrong one.
@@ -53,12 +55,16 @@ pub(crate) struct Mux {
     subscriptions: HashMap<u64, CallSender>,
     cancelled: VecDeque<u64>,
     answered: VecDeque<u64>,
+    strays: Arc<Strays>,
+    /// Whether all calls are one client session's: what is meant for another call is then still its own.
+    one_session: bool,
+    several_principals: bool,
     /// Since when a message has been coming in that has not ended.
     unfinished_since: Option<Instant>,
 }
 
 impl Mux {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, scope: &Scope, strays: Arc<Strays>) -> Self {
         let limits = shared.message_limits();
         Self {
             shared,
@@ -68,6 +74,9 @@ impl Mux {
             subscriptions: HashMap::new(),
             cancelled: VecDeque::new(),
             answered: VecDeque::new(),
+            strays,
+            one_session: scope.is_one_session(),
+            several_principals: scope.is_several_principals(),
             unfinished_since: None,
         }
     }
@@ -99,6 +108,9 @@ impl Mux {
         let was = self.take(id).or_else(|| self.subscriptions.remove(&id)).is_some();
         if was {
             remember(&mut self.cancelled, id);
+        } else if !self.cancelled.contains(&id) {
+            // Its answer and its caller's leaving have crossed.
+            self.strays.ended(id);
         }
         was
     }
@@ -176,6 +188,13 @@ impl Mux {
         // With one call in flight it can only be the answer to that, or noise that its author takes for one.
         let id =
             named.or_else(|| if self.calls.len() == 1 { self.calls.keys().next().copied() } else { None });
+        if named.is_none()
+            && let Some(id) =
+                id.filter(|id| self.calls.get(id).is_some_and(|call| call.whose == Whose::Asked))
+        {
+            // If it was noise, the server is still at the call.
+            self.strays.left(id);
+        }
         let known = id.is_some_and(|id| self.fail(id, error()));
         self.shared.protocol_error(fault_text(fault), known);
     }
@@ -189,9 +208,15 @@ impl Mux {
             remember(&mut self.answered, id);
             // There is always room left for the response. An error means that the caller has left just now.
             let _ = sender.try_send(Ok(Incoming::Response(message)));
-        } else if id < FIRST_ID || self.cancelled.contains(&id) {
-            // The gateway's own greetings, or what nobody waits for any more.
+            return Action::Nothing;
+        }
+        self.strays.ended(id);
+        if id < FIRST_ID {
+            // The gateway's own greetings.
+        } else if let Some(at) = self.cancelled.iter().position(|cancelled| *cancelled == id) {
             // Answers to cancelled requests are to be ignored (2025-11-25 and 2026-07-28, cancellation).
+            self.cancelled.remove(at);
+            remember(&mut self.answered, id);
         } else if self.answered.contains(&id) {
             self.shared.protocol_error("a second answer to the same request", false);
         } else {
@@ -215,6 +240,9 @@ impl Mux {
         }
         let call = if message.method() == methods::NOTIFICATIONS_PROGRESS {
             message.member(meta::PROGRESS_TOKEN).and_then(|token| plain_id(token.of(message.bytes())))
+        } else if self.several_principals && self.strays.any() {
+            // It may be about a call that somebody else has left.
+            None
         } else {
             self.only_call()
         };
@@ -249,6 +277,9 @@ impl Mux {
         // What names a task is for whoever waits for that task, and else for nobody's call.
         let call = if message.meta_member(meta::RELATED_TASK).is_some() {
             of_task
+        } else if !self.one_session && self.strays.any() {
+            // It may be about a call that another client has left.
+            None
         } else {
             self.only_asked().or_else(|| self.only_call())
         };
@@ -319,22 +350,91 @@ fn fault_text(fault: Fault) -> &'static str {
 mod tests {
     use super::*;
     use crate::{HttpSettings, ServerSettings, Transport};
-    use tollgate_model::ServerName;
+    use tollgate_model::{PrincipalId, ServerName, SessionId, TenantId};
 
-    #[test]
-    fn a_question_that_names_a_task_is_only_for_who_waits_for_it() {
+    fn mux(scope: &Scope) -> (Mux, Arc<Strays>) {
         let transport = Transport::Http(HttpSettings::new("http://localhost/".parse().expect("a URL")));
         let settings = ServerSettings::new(ServerName::new("s").expect("a name"), transport);
         let (events, _) = mpsc::channel(1);
-        let mut mux = Mux::new(Arc::new(Shared::new(Arc::new(settings), events)));
+        let strays = Arc::default();
+        (Mux::new(Arc::new(Shared::new(Arc::new(settings), events)), scope, Arc::clone(&strays)), strays)
+    }
+
+    fn says(mux: &mut Mux, text: &str) -> Action {
+        mux.receive(Bytes::copy_from_slice(text.as_bytes()), Some(Era::Legacy))
+    }
+
+    fn ask(mux: &mut Mux, meta: &str) -> Action {
+        let text = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"elicitation/create","params":{{"_meta":{{{meta}}}}}}}"#
+        );
+        says(mux, &text)
+    }
+
+    fn log(mux: &mut Mux) -> Action {
+        let text = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}"#;
+        says(mux, text)
+    }
+
+    /// Enters a call, and leaves it as a caller does that goes.
+    fn left(mux: &mut Mux, strays: &Strays, id: u64) {
+        assert!(mux.enter(id, mpsc::channel(4).0, Whose::Asked));
+        strays.left(id);
+        mux.leave(id);
+    }
+
+    #[test]
+    fn what_names_no_call_is_taken_for_nobodys_while_one_that_was_left_may_go_on() {
+        let of_principal = Scope::Principal(TenantId::default(), PrincipalId::new("p"));
+        for (scope, logs) in [(&Scope::Shared, 0), (&of_principal, 1)] {
+            let (mut mux, strays) = mux(scope);
+            left(&mut mux, &strays, 20);
+            let (call, mut calls) = mpsc::channel(4);
+            assert!(mux.enter(21, call, Whose::Asked));
+            assert!(matches!(ask(&mut mux, ""), Action::Ask(_)), "it may be about the call that was left");
+            log(&mut mux);
+            assert_eq!(calls.len(), logs, "{scope:?}: what is logged is not read by another principal");
+            // An answer says that the server is done with it, wherever the answer and the leaving meet.
+            says(&mut mux, r#"{"jsonrpc":"2.0","id":20,"result":{}}"#);
+            assert!(matches!(ask(&mut mux, ""), Action::Nothing));
+            log(&mut mux);
+            assert_eq!(calls.len(), logs + 2);
+            says(&mut mux, r#"{"jsonrpc":"2.0","id":21,"result":{}}"#);
+            strays.left(21);
+            mux.leave(21);
+            assert!(!strays.any() && calls.try_recv().is_ok());
+        }
+    }
+
+    #[test]
+    fn a_sessions_own_questions_reach_it_whatever_it_has_left() {
+        let (tenant, principal) = (TenantId::default(), PrincipalId::new("p"));
+        let (mut mux, strays) = mux(&Scope::Session(tenant, principal, SessionId::new("s")));
+        left(&mut mux, &strays, 20);
+        let (call, calls) = mpsc::channel(4);
+        assert!(mux.enter(21, call, Whose::Asked));
+        assert!(matches!(ask(&mut mux, ""), Action::Nothing));
+        log(&mut mux);
+        assert_eq!(calls.len(), 2);
+    }
+
+    #[test]
+    fn a_call_that_noise_has_ended_may_still_go_on() {
+        let (mut mux, strays) = mux(&Scope::Shared);
+        let (call, mut calls) = mpsc::channel(4);
+        assert!(mux.enter(20, call, Whose::Asked));
+        says(&mut mux, r#"{"level":"info","said":"not MCP"}"#);
+        assert!(matches!(calls.try_recv(), Ok(Err(_))));
+        assert!(strays.any());
+        says(&mut mux, r#"{"jsonrpc":"2.0","id":20,"result":{}}"#);
+        assert!(!strays.any());
+    }
+
+    #[test]
+    fn a_question_that_names_a_task_is_only_for_who_waits_for_it() {
+        let (mut mux, _) = mux(&Scope::Shared);
         let (call, mut calls) = mpsc::channel(4);
         assert!(mux.enter(7, call, Whose::Asked));
-        let ask = |mux: &mut Mux, meta: &str| {
-            let text = format!(
-                r#"{{"jsonrpc":"2.0","id":1,"method":"elicitation/create","params":{{"_meta":{{{meta}}}}}}}"#
-            );
-            mux.receive(Bytes::from(text), Some(Era::Legacy))
-        };
         let of_task = r#""io.modelcontextprotocol/related-task":{"taskId":"t"}"#;
         assert!(matches!(ask(&mut mux, of_task), Action::Ask(_)));
         assert!(calls.try_recv().is_err(), "it is about somebody's task");

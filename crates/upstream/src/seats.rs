@@ -1,7 +1,8 @@
 //! Instances that one call has to itself.
 //!
 //! On a stream that all calls share, a legacy server's request names no call. So once a server has been seen to ask,
-//! each call that it may ask has an instance for its whole length: the lowest seat that is free. And a server that is
+//! each call that it may ask has an instance for its whole length: the lowest seat that is free. The instance of a call that
+//! was left before its answer is put away, since its server may still ask about that (see `strays.rs`). And a server that is
 //! spoken with strictly gets an instance for each call, whatever it asks.
 
 use std::collections::HashMap;

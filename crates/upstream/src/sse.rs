@@ -34,8 +34,9 @@ pub(crate) async fn start(
         .await
         .unwrap_or(Err(UpstreamError::Timeout { what: "the opening of its event stream", after: wait }))?;
     let (commands, inbox) = mpsc::channel(shared.settings.limits.send_queue_max);
+    let strays = Arc::default();
     let owner = Owner {
-        mux: Mux::new(Arc::clone(shared)),
+        mux: Mux::new(Arc::clone(shared), source.scope(), Arc::clone(&strays)),
         shared: Arc::clone(shared),
         site: Arc::clone(site),
         target: target.clone(),
@@ -45,7 +46,7 @@ pub(crate) async fn start(
     };
     tasks.spawn(owner.run(reply, decoder));
     let outlet = Outlet::Post(Arc::clone(site), target);
-    Ok(Conversation { shared: Arc::clone(shared), commands, outlet, stop })
+    Ok(Conversation { shared: Arc::clone(shared), commands, outlet, stop, strays })
 }
 
 async fn open(site: &Site) -> Result<(Reply, SseDecoder, Target), UpstreamError> {

@@ -384,6 +384,54 @@ async fn a_client_that_leaves_its_retry_cancels_the_call() {
     );
 }
 
+/// On a stream that all calls share, a question names no call. One that comes late, about a call whose client has gone,
+/// must not be put to the next client that is served there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_question_about_a_call_that_was_left_reaches_no_other_client() {
+    for kind in [Kind::LegacySse, Kind::LegacyStdio] {
+        let server = Upstream::start(kind, Script::legacy()).await;
+        let entry = with(&server.entry(), json!({ "isolation": "shared" }));
+        let gateway = Gateway::start(&servers([("there", entry)])).await;
+        let mut first = gateway.modern("/mcp/there");
+        let call = dialog(&[&[ROOTS]]);
+        let (requests, state) = asked(&first.request(&call).await);
+        first.request(&retry(&call, &[(&requests[0].0, ROOTED)], &state)).await.text();
+
+        let about = |whose: &str| {
+            let question = FORM.replace("Your name?", whose);
+            Call::tool("gate_then_dialog", &format!(r#"{{"rounds":[[{question}]]}}"#)).able(ABLE)
+        };
+        let leaving = tokio::spawn({
+            let (http, ask) = (first.http.clone(), first.ask("77", &about("The first's")));
+            async move { drop(http.send(&ask).await) }
+        });
+        server.wait_method("tools/call", 2).await;
+        leaving.abort();
+        server.wait_method("notifications/cancelled", 1).await;
+
+        let (call, mut second) = (about("The second's"), gateway.modern("/mcp/there"));
+        let asking = tokio::spawn({
+            let (mut client, call) = (second.clone(), call.clone());
+            async move { client.request(&call).await }
+        });
+        server.wait_method("tools/call", 3).await;
+        if kind.is_stdio() {
+            assert_eq!(server.stage().pids("start").len(), 2, "the second is served by another child");
+        }
+        // The first call's question is let out first.
+        server.release();
+        server.release();
+        let (requests, state) = asked(&asking.await.unwrap());
+        let messages: Vec<_> = requests
+            .iter()
+            .map(|(_, request)| raw::text_at(request, &["params", "message"]).unwrap())
+            .collect();
+        assert_eq!(messages, ["[there] The second's"], "{kind:?}");
+        let answer = second.request(&retry(&call, &[(&requests[0].0, NAMED)], &state)).await;
+        assert_eq!(answer.text(), format!("[{NAMED}]"), "{kind:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_dies_while_the_call_is_parked_is_an_error_on_the_retry() {
     for kind in LEGACY {

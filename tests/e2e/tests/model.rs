@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test fails loudly")]
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -128,7 +129,8 @@ async fn episode(seed: u64) {
     // calls of modern clients get channels of their own.
     for (nth, server) in world.servers.iter().enumerate().filter(|(_, server)| server.asks_beside_calls()) {
         let peer = world.gateway.modern(&format!("/mcp/s{nth}"));
-        let first = Deed { server, peer, who: 0, nth: 0, began: Instant::now() };
+        let cancelled = std::sync::Mutex::default();
+        let first = Deed { server, peer, who: 0, nth: 0, began: Instant::now(), cancelled: &cancelled };
         let call = Call::tool("ask_roots", "{}").able(ABLE);
         let asked = first.send("1", &call).await;
         let state = raw::find(&asked.result(), &["requestState"]).expect("it is alone and asked");
@@ -181,13 +183,15 @@ async fn visits(world: Arc<World>, who: usize, mut dice: Dice) {
         } else {
             world.gateway.modern(&path)
         };
+        let cancelled = std::sync::Mutex::default();
         let listening = if legacy && dice.one_in(2) { Some(peer.listen().await) } else { None };
         // Where all answers share one channel, nobody can say to which of several calls a question belongs.
         let together = if server.asks_beside_calls() && legacy { 1 } else { 3 };
         for _ in 0..=dice.below(4) {
             let deeds = (0..=dice.below(together)).map(|_| {
                 nth += 1;
-                let deed = Deed { server, peer: peer.clone(), who, nth, began: Instant::now() };
+                let (peer, cancelled, began) = (peer.clone(), &cancelled, Instant::now());
+                let deed = Deed { server, peer, who, nth, began, cancelled };
                 deed.perform(dice.split())
             });
             futures(deeds.collect()).await;
@@ -237,6 +241,8 @@ struct Deed<'a> {
     who: usize,
     nth: usize,
     began: Instant,
+    /// The marks of what was cancelled on this visit.
+    cancelled: &'a std::sync::Mutex<HashSet<String>>,
 }
 
 impl Deed<'_> {
@@ -339,7 +345,15 @@ impl Deed<'_> {
         self.nothing_follows(live).await;
     }
 
+    /// Whether a question is about a call that this very session has cancelled, which its server may not have known yet.
+    /// Where all answers share one channel it names no call, and comes with the call that is under way now.
+    fn is_late(&self, question: &str) -> bool {
+        let cancelled = self.cancelled.lock().unwrap();
+        self.server.asks_beside_calls() && cancelled.iter().any(|mark| question.contains(mark))
+    }
+
     async fn cancel(&self) {
+        self.cancelled.lock().unwrap().insert(self.mark());
         let id = self.id();
         let told = format!(
             r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id}}}}}"#
@@ -495,7 +509,10 @@ impl Deed<'_> {
                 self.cancel().await;
                 return self.nothing_follows(live).await;
             }
-            // What was asked in this call is of this call.
+            if self.is_late(&message) {
+                continue;
+            }
+            // What else is asked in this call is of this call.
             let answer =
                 format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{}}}"#, answer_to(&message, &self.mark()));
             let reply = self.peer.http.send(&self.peer.post(&answer)).await;

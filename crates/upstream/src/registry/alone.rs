@@ -66,9 +66,10 @@ impl Registry {
                 self.seats.check()?;
                 key.at(self.seats.once())
             }
-            Alone::WhileAsked => self.seats.take(&key, |key| !self.may_ask_at(key)),
+            Alone::WhileAsked => self.seats.take(&key, |key| self.is_free(key)),
         };
         let seat = Taken::new(self, key);
+        self.put_away(seat.key());
         let opened = self.open_at(caller, seat.key().seat).await;
         if how == Alone::Once {
             self.seats.started(self.backoff, opened.as_ref().map(|_| ()));
@@ -81,10 +82,30 @@ impl Registry {
         Ok(Link(instance, Some(Arc::new(lease))))
     }
 
-    /// Whether a request is under way at this seat that the server may ask something about.
-    fn may_ask_at(&self, key: &Key) -> bool {
+    /// Whether nothing is under way at this seat that the server may ask something about, and nothing that keeps an instance
+    /// which must be put away.
+    fn is_free(&self, key: &Key) -> bool {
         let entry = self.instances().get(key).cloned();
-        entry.is_some_and(|entry| matches!(entry.held(), Held::Ready(instance) if instance.may_ask()))
+        match entry.map(|entry| entry.held()) {
+            Some(Held::Ready(instance)) => {
+                !(instance.may_ask() || instance.has_strays() && instance.is_busy())
+            }
+            _ => true,
+        }
+    }
+
+    /// Lets go of an instance whose server may still ask something about a call that was left: whoever has the seat next must
+    /// not be asked it. It ends with what still uses it.
+    fn put_away(&self, key: &Key) {
+        let mut instances = self.instances();
+        if let Some(Held::Ready(instance)) = instances.get(key).map(|entry| entry.held())
+            && instance.has_strays()
+            && !instance.is_busy()
+        {
+            instances.remove(key);
+            drop(instances);
+            instance.retire();
+        }
     }
 
     /// A seat is left: what served a single call ends.

@@ -41,8 +41,9 @@ pub(crate) fn start(
     let (process, pipes) = Process::spawn(settings)?;
     let (commands, inbox) = mpsc::channel(shared.settings.limits.send_queue_max);
     tracing::info!(server = %shared.id.label(), process = process.id(), "the server's process is started");
+    let strays = Arc::default();
     let owner = Owner {
-        mux: Mux::new(Arc::clone(shared)),
+        mux: Mux::new(Arc::clone(shared), source.scope(), Arc::clone(&strays)),
         shared: Arc::clone(shared),
         source,
         inbox,
@@ -52,7 +53,7 @@ pub(crate) fn start(
         stop: stop.clone(),
     };
     tasks.spawn(owner.run(process, pipes));
-    Ok(Conversation { shared: Arc::clone(shared), commands, outlet: Outlet::Pipe, stop })
+    Ok(Conversation { shared: Arc::clone(shared), commands, outlet: Outlet::Pipe, stop, strays })
 }
 
 struct Owner {

@@ -263,7 +263,7 @@ async fn open(instance: &Arc<Instance>, wanted: &Filter) -> Opened {
         }
         Wire::Shared(conversation) => {
             let Ok(receiver) = conversation.subscribe(id, body).await else { return Opened::Silent };
-            Messages::Shared(Box::new(Subscription { conversation: conversation.clone(), id, receiver }))
+            Messages::Shared(Box::new(Subscription { conversation: (**conversation).clone(), id, receiver }))
         }
         Wire::Session(_) => return Opened::Refused,
     };

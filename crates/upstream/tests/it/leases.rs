@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 use tollgate_mcp::methods::TOOLS_CALL;
 use tollgate_model::{Caller, Code};
-use tollgate_upstream::{Exchange, LegacySessions, Link, Server, ServerSettings};
+use tollgate_upstream::{Exchange, Isolation, LegacySessions, Link, Server, ServerSettings};
 
 use crate::{caller, child, eventually, server, text_of, tool_call};
 
@@ -36,6 +36,12 @@ async fn hang(link: Link) -> Exchange {
     let exchange = link.request(tool_call(&link, "hang", &json!({}))).await.unwrap();
     drop(link);
     exchange
+}
+
+/// The answer to a call that hangs.
+async fn answered(beside: &Link, mut hanging: Exchange) {
+    text_of(beside, "release", &json!({})).await;
+    while !matches!(hanging.next().await.unwrap(), tollgate_upstream::Incoming::Response(_)) {}
 }
 
 /// A server that has been seen to ask something.
@@ -119,7 +125,7 @@ async fn who_may_be_asked_has_a_process_alone_once_the_server_has_asked() {
     let quiet = hang(open(&server, &asked()).await).await;
     let shared = pid(&open(&server, &asked()).await).await;
     assert_eq!(before, shared, "before it asks, everyone shares");
-    drop(quiet);
+    answered(&open(&server, &asked()).await, quiet).await;
     text_of(&open(&server, &asked()).await, "ask", &json!({})).await;
 
     let first = open(&server, &asked()).await;
@@ -136,7 +142,8 @@ async fn who_may_be_asked_has_a_process_alone_once_the_server_has_asked() {
     let alike = [open(&server, &nobody).await, open(&server, &nobody).await];
     assert!(alike[0].is_same(&alike[1]));
     // The lowest that is free comes next.
-    drop((parked, second));
+    answered(&list, parked).await;
+    drop(second);
     eventually(|| (server.status().leased == 0).then_some(())).await;
     assert_eq!(pid(&open(&server, &asked()).await).await, before);
     server.stop(Duration::ZERO).await;
@@ -153,6 +160,44 @@ async fn a_call_from_before_the_first_question_is_not_joined() {
     text_of(&open(&server, &other).await, "ask", &json!({})).await;
     assert_ne!(pid(&open(&server, &asked()).await).await, early_pid);
     drop(parked);
+    server.stop(Duration::ZERO).await;
+}
+
+/// What the server still asks about a call that was left reaches no other call, whoever's that is.
+#[tokio::test]
+async fn what_served_a_call_that_was_left_serves_no_other() {
+    let mut settings = child("legacy");
+    settings.isolation = Some(Isolation::Shared);
+    let server = asking(settings, 4).await;
+    let first = open(&server, &asked()).await;
+    let (number, beside) = (first.number(), server.open_for(&asked(), "tools/list").await.unwrap());
+    let left = hang(first).await;
+    drop(left);
+    eventually(|| (server.status().leased == 0).then_some(())).await;
+    let other = open(&server, &modern("b", &json!({"elicitation": {}}))).await;
+    assert_ne!(other.number(), number, "the server may still ask about the other call");
+    // What was under way there beside it is not disturbed, and nothing new comes to it.
+    let gone = beside.request(tool_call(&beside, "pid", &json!({}))).await.unwrap_err();
+    assert!(gone.is_stale(), "{gone}");
+    drop(beside);
+    pid(&other).await;
+    let (before, _) = crate::call(&other, "ask", &json!({})).await.unwrap();
+    assert_eq!(before[0]["method"], "roots/list");
+    assert_eq!(server.status().instances, 1);
+    server.stop(Duration::ZERO).await;
+}
+
+/// A server that answers what was cancelled is done with it.
+#[tokio::test]
+async fn what_was_left_and_answered_all_the_same_is_no_hindrance() {
+    let server = asking(child("legacy"), 4).await;
+    let first = open(&server, &asked()).await;
+    let first_pid = pid(&first).await;
+    drop(hang(first).await);
+    eventually(|| (server.status().leased == 0).then_some(())).await;
+    let beside = server.open_for(&asked(), "tools/list").await.unwrap();
+    text_of(&beside, "release", &json!({})).await;
+    assert_eq!(pid(&open(&server, &asked()).await).await, first_pid);
     server.stop(Duration::ZERO).await;
 }
 

@@ -73,6 +73,8 @@ pub enum Act {
     /// Asks the client what the call's arguments say, `{"rounds":[[request, …], …]}`, round by round, and answers with
     /// all that it was told as one JSON array. A modern server does it by its results.
     Dialog,
+    /// The same of a legacy server, from when the test releases it.
+    GateThenDialog,
     /// Asks for the roots, withdraws its question when the test releases it, and answers when it is released again.
     Withdraws,
 }
@@ -188,6 +190,7 @@ pub(super) fn steps(act: &Act, message: &str, answer: &str) -> Vec<Step> {
         // A modern server asks by its answer.
         Act::Dialog if super::answers::is_modern(message) => vec![whole(answer)],
         Act::Dialog => dialog(message, &id),
+        Act::GateThenDialog => [vec![Step::Gate], dialog(message, &id)].concat(),
         Act::Withdraws => {
             let own = own_id(&id, 0);
             let withdrawn = format!(
