@@ -160,13 +160,15 @@ pub(crate) async fn attempt(
         if plan == Plan::Keep && route.link().is_leased() {
             route = Box::pin(route::open(server, &inbound.caller, permit)).await?; // where the task can be found again
         }
-        let effect = Effect { permit: Some(permit), link: Some(route.link()), method: None };
+        let responses = bridge::responses(inbound, route.link().era(), round);
+        let effect =
+            Effect { permit: Some(permit), link: Some(route.link()), responses, ..Effect::default() };
         let receipt = record::intend(gateway, inbound, effect).await?; // on record before any effect
         let departure = depart(inbound, resolved, &route, param_headers, round, plan);
         let listener = Listener::of(gateway, inbound);
         inbound.record.sends(departure.body.len());
         // On the heap: it has the exchange and its trace in it, and would be the largest part of every call's state.
-        let sent = dispatch::send(server.id(), &route, departure, Some(&listener), &receipt); // no Receipt, no call
+        let sent = dispatch::send(server.id(), &route, departure, Some(&listener), receipt); // no Receipt, no call
         let sent = Box::pin(sent).await;
         match &sent {
             Ok(Sent::Response(message)) => inbound.record.answered(inbound, message, route.link().era()),

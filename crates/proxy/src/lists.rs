@@ -80,7 +80,7 @@ async fn native(
             onward: Some(onward),
         };
         let listener = Listener::of(gateway, inbound);
-        let sent = dispatch::send(server.id(), &route, departure, Some(&listener), &Receipt::lists()).await;
+        let sent = dispatch::send(server.id(), &route, departure, Some(&listener), Receipt::lists()).await;
         match sent.and_then(Sent::into_response) {
             Ok(message) => {
                 let message = shown(gateway, server.id(), kind, view, link.era(), message);
@@ -436,7 +436,7 @@ async fn page(
             log_level,
             onward: Some(Onward::of(&inbound.record)),
         };
-        let sent = dispatch::send(server.id(), &route, departure, listener.as_ref(), &Receipt::lists()).await;
+        let sent = dispatch::send(server.id(), &route, departure, listener.as_ref(), Receipt::lists()).await;
         match sent.and_then(Sent::into_response) {
             Ok(message) => break (message, link.era()),
             Err(error) if error.is_stale() && !retried => retried = true,

@@ -57,8 +57,8 @@ async fn native(
     let mut retried = false;
     loop {
         let route = route::open(server, &inbound.caller, permit).await?;
-        let aside = record::aside(gateway, Behalf::of(inbound), doing(server, inbound)).await?;
-        let told = dispatch::set_log_level(&route, level, aside.receipt()).await;
+        let (aside, receipt) = record::aside(gateway, Behalf::of(inbound), doing(server, inbound)).await?;
+        let told = dispatch::set_log_level(&route, level, receipt).await;
         aside.heard(told.as_ref().map(Option::as_ref)).await;
         match told {
             Ok(Some(message)) => {
@@ -100,10 +100,11 @@ pub(crate) fn reaches(message: &Message, wanted: LogLevel) -> bool {
 async fn tell(gateway: &Gateway, inbound: &Inbound, server: Server, permit: Permit, level: LogLevel) {
     let Some(route) = route::opened(&server, &inbound.caller, &permit) else { return };
     // What cannot be put on record is not said now: the server hears it before its next request.
-    let Ok(aside) = record::aside(gateway, Behalf::of(inbound), doing(&server, inbound)).await else {
+    let Ok((aside, receipt)) = record::aside(gateway, Behalf::of(inbound), doing(&server, inbound)).await
+    else {
         return;
     };
-    let told = dispatch::set_log_level(&route, level, aside.receipt()).await;
+    let told = dispatch::set_log_level(&route, level, receipt).await;
     aside.heard(told.as_ref().map(Option::as_ref)).await;
     if let Err(error) = told {
         tracing::debug!(server = %server.id().label(), %error, "the server took no log level");

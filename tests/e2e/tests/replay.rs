@@ -75,11 +75,29 @@ fn rule(dice: &mut Dice, at: usize) -> String {
 }
 
 fn call(dice: &mut Dice) -> Call {
-    match dice.below(8) {
+    match dice.below(10) {
         0 => Call::new("resources/read", format!(r#""uri":"{}""#, dice.pick(&["memo://one", "memo://two"]))),
         1 => Call::new("prompts/get", r#""name":"shop__greet""#),
         2 => Call::tool("shop__look", "{}"),
         3 => Call::tool("shop__nonsuch", "{}"),
+        4 => {
+            let of = dice.pick(&[
+                r#"{"type":"ref/prompt","name":"shop__greet"}"#,
+                r#"{"type":"ref/resource","uri":"memo://one"}"#,
+            ]);
+            let filled = dice.pick(&["", r#","context":{"arguments":{"password":"hunter2"}}"#]);
+            let argument = r#""argument":{"name":"a","value":"b"}"#;
+            Call::new("completion/complete", format!(r#""ref":{of},{argument}{filled}"#))
+        }
+        // What a client answers to a server's question stands beside the arguments.
+        5 => {
+            let said = r#"{"q":{"action":"accept","content":{"password":"hunter2","amount":99}}}"#;
+            let amount = dice.below(80);
+            Call::new(
+                "tools/call",
+                format!(r#""name":"shop__pay","arguments":{{"amount":{amount}}},"inputResponses":{said}"#),
+            )
+        }
         _ => {
             let mut members = Vec::new();
             if dice.below(4) > 0 {
@@ -171,6 +189,7 @@ async fn the_same_policies_decide_again_as_they_did() {
         assert_eq!(number("same"), number("decided"), "{told:#}\n{policy}");
         assert_eq!(number("by_other_policies"), 0, "{told:#}\n{policy}");
         assert_eq!(number("damaged"), 0);
+        assert_eq!(told["undecidable"]["completion"], Value::Null, "{told:#}");
         assert!(number("found") > 150 && number("decided") > 100, "{told:#}\n{policy}");
         let set = told["sets"]["default"].as_str().unwrap();
         assert_eq!(told["recorded_sets"], json!({ set: number("found") }), "the very policies");

@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use tollgate_mcp::{Change, Edit, LogLevel, Message, Segments, Span, compose, json, meta, methods};
 use tollgate_model::{ClientProfile, Era, Revision};
 
+use crate::inbound::Inbound;
 use crate::onward::Onward;
 
 /// What is put in place of what the client wrote.
@@ -101,6 +102,17 @@ fn change_round(message: &Message, edit: &mut Edit<'_>, eras: (Era, Era), round:
             None => {}
         }
     }
+}
+
+/// The answers to a server's questions that leave with a request: what the gateway puts in, or, between two modern peers,
+/// what the client did.
+pub(crate) fn responses(inbound: &Inbound, to: Era, round: &Round) -> Option<Bytes> {
+    let message = &inbound.message;
+    if round.responses.is_some() || inbound.era() != Era::Modern || to != Era::Modern {
+        return round.responses.clone();
+    }
+    let may_ask = methods::may_ask_for_input(message.method());
+    message.member("inputResponses").filter(|_| may_ask).map(|span| message.raw(span))
 }
 
 fn change_key(message: &Message, edit: &mut Edit<'_>, member: &str, native: &str) {

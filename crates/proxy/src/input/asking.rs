@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use tokio::sync::oneshot;
 use tollgate_ledger::Outcome;
 use tollgate_mcp::{Message, Segments, compose};
 use tollgate_model::{Caller, ServerId};
@@ -130,9 +131,6 @@ impl<'a> Asking<'a> {
         open.ids.push((raw_id.clone(), id));
         let (link, method) = (link.clone(), asked.method().to_owned());
         open.waiting.push(Box::pin(async move {
-            let lost = |error: &UpstreamError| {
-                tracing::debug!(%error, "what a client said could not be brought to the server");
-            };
             let told = |message: Segments| {
                 let link = &link;
                 async move {
@@ -145,10 +143,16 @@ impl<'a> Asking<'a> {
                     let doing = Doing { method: &method, server, native: None, arguments: result.as_ref() };
                     // What cannot be put on record does not reach the server: it hears that there is no answer.
                     match record::aside(gateway, behalf, doing).await {
-                        Ok(aside) => {
-                            let handed = dispatch::hand_over(&link, message, aside.receipt()).await;
-                            aside.heard(handed.as_ref().map(|()| None)).await;
-                            let _ = handed.inspect_err(lost);
+                        Ok((aside, receipt)) => {
+                            let (handed, is_handed) = oneshot::channel::<()>();
+                            // By itself: the server may answer the call before it is known that it has got this.
+                            gateway.spawn(async move {
+                                let heard = dispatch::hand_over(&link, vec![message], receipt).await;
+                                let heard = heard.map_err(|(_, error)| error).inspect_err(lost);
+                                aside.heard(heard.as_ref().map(|()| None)).await;
+                                drop(handed);
+                            });
+                            let _ = is_handed.await;
                         }
                         Err(_) => {
                             let own = Own::no_answer(&raw_id, "the client's answer cannot be put on record");
@@ -204,7 +208,7 @@ pub(crate) async fn ask_beside(
                     let (method, arguments) = (asked.method(), result.as_ref());
                     let doing = Doing { method, server: &server, native: None, arguments };
                     match record::aside(&gateway, behalf, doing).await {
-                        Ok(aside) => {
+                        Ok((aside, _)) => {
                             asks.answer(message);
                             aside.close(Outcome::Ok, None).await;
                         }
@@ -219,6 +223,10 @@ pub(crate) async fn ask_beside(
         }
         Err(CannotAsk) => asks.answer(failed(&raw_id, "the client cannot be asked now")),
     }
+}
+
+fn lost(error: &UpstreamError) {
+    tracing::debug!(%error, "what a client said could not be brought to the server");
 }
 
 /// What a server's question comes to.

@@ -190,29 +190,35 @@ pub(crate) async fn take_up(
     let Parked { mut exchange, route, open, standing, mut follows, place, waiting, .. } = parked;
     // It goes on, and makes room for another.
     drop(place);
-    let effect = Effect { permit: Some(permit), link: Some(route.link()), method: None };
+    let bytes = inbound.message.bytes();
+    let responses = inbound.message.member("inputResponses");
+    let response = |later: &Later| {
+        let result = find(bytes, responses?, &later.key)?;
+        Some(result.of(bytes))
+    };
+    let (answered, unanswered): (Vec<Later>, Vec<Later>) =
+        open.into_iter().partition(|later| response(later).is_some());
+    let answers: Vec<(&Later, &[u8])> =
+        answered.iter().filter_map(|later| Some((later, response(later)?))).collect();
+    // What the client says to each, and nothing that answers no question, is what leaves, and is on record.
+    let responses: Vec<(&str, &[u8])> = answers.iter().map(|(later, said)| (&*later.key, *said)).collect();
+    let responses = Some(compose::object(&responses));
+    let effect = Effect { permit: Some(permit), link: Some(route.link()), responses, ..Effect::default() };
     let receipt = record::intend(gateway, inbound, effect).await?;
     waiting.goes_on();
+    let leaving = answers.iter().map(|(later, said)| Segments::from(compose::result(&later.raw_id, said)));
+    let leaving: Vec<Segments> = leaving.collect();
+    inbound.record.sends(leaving.iter().map(Segments::len).sum());
     let failed = |error: UpstreamError| {
         inbound.record.failed(&error);
         error.refusal(server.name())
     };
-    let bytes = inbound.message.bytes();
-    let responses = inbound.message.member("inputResponses");
-    let mut unanswered = Vec::new();
-    for Later { key, raw_id, asked } in open {
-        match responses.and_then(|responses| find(bytes, responses, &key)) {
-            Some(result) => {
-                let response = compose::result(&raw_id, result.of(bytes));
-                let handed = dispatch::hand_over(route.link(), Segments::from(response), &receipt).await;
-                handed.map_err(failed)?;
-            }
-            None => unanswered.push((raw_id, asked)),
-        }
-    }
+    let handed = dispatch::hand_over(route.link(), leaving, receipt).await;
+    handed.map_err(|(_, error)| failed(error))?;
     if !unanswered.is_empty() {
         inbound.record.comes_to(Outcome::InputRequired);
-        let paused = Paused { exchange, asked: unanswered, standing, follows };
+        let asked = unanswered.into_iter().map(|Later { raw_id, asked, .. }| (raw_id, asked)).collect();
+        let paused = Paused { exchange, asked, standing, follows };
         return Ok((route, Sent::Paused(paused)));
     }
     exchange.resume();

@@ -124,7 +124,7 @@ impl Sent {
 }
 
 /// Sends the request, which is on record, and sees it through to its response. Dropping the future cancels the request at
-/// the server.
+/// the server. The receipt is used up: whatever leaves next needs one of its own.
 ///
 /// What leaves is made ready before there is a future, which would hold it twice.
 pub(crate) fn send<'a>(
@@ -132,7 +132,7 @@ pub(crate) fn send<'a>(
     route: &'a Route,
     departure: Departure,
     listener: Option<&'a Listener<'_>>,
-    receipt: &Receipt,
+    receipt: Receipt,
 ) -> impl Future<Output = Result<Sent, UpstreamError>> + Send {
     let is_on_record = receipt.covers(&departure.method);
     let also = departure.onward.as_ref().map(Onward::headers).unwrap_or_default();
@@ -257,13 +257,17 @@ pub(crate) async fn follow(
     }
 }
 
-/// Brings a server a client's answer to its question, which is on record.
+/// Brings a server a client's answers to its questions, which are on record together. Where one does not arrive, says how
+/// many did.
 pub(crate) async fn hand_over(
     link: &Link,
-    answer: Segments,
-    _receipt: &Receipt,
-) -> Result<(), UpstreamError> {
-    link.notify(answer).await
+    answers: Vec<Segments>,
+    _receipt: Receipt,
+) -> Result<(), (usize, UpstreamError)> {
+    for (arrived, answer) in answers.into_iter().enumerate() {
+        link.notify(answer).await.map_err(|error| (arrived, error))?;
+    }
+    Ok(())
 }
 
 /// What the gateway says for itself, which has no effect and is not on record.
@@ -300,7 +304,7 @@ pub(crate) async fn say(link: &Link, own: Own) -> Result<(), UpstreamError> {
 pub(crate) async fn set_log_level(
     route: &Route,
     level: LogLevel,
-    _receipt: &Receipt,
+    _receipt: Receipt,
 ) -> Result<Option<Message>, UpstreamError> {
     route.link().set_log_level(level).await
 }

@@ -39,7 +39,7 @@ impl Wishes {
     }
 
     /// Asks the server, which is on record. May start a process, or a session with it.
-    pub(crate) async fn open(self, caller: &Caller, _receipt: &Receipt) -> Result<Watch, UpstreamError> {
+    pub(crate) async fn open(self, caller: &Caller, _receipt: Receipt) -> Result<Watch, UpstreamError> {
         self.server.watch(caller, self.interest).await
     }
 }

@@ -318,8 +318,8 @@ async fn ask(
                 Doing { method: methods::SUBSCRIPTIONS_LISTEN, server: &server, native: None, arguments };
             // What cannot be put on record is not asked for.
             let mut watch = match record::aside(gateway, Behalf::of(inbound), doing).await {
-                Ok(aside) => {
-                    let opening = wishes.open(&inbound.caller, aside.receipt());
+                Ok((aside, receipt)) => {
+                    let opening = wishes.open(&inbound.caller, receipt);
                     let opened = tokio::time::timeout_at(deadline, opening).await;
                     match &opened {
                         Ok(Ok(_)) => aside.close(Outcome::Ok, None).await,

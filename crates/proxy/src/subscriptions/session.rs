@@ -127,7 +127,7 @@ pub(crate) async fn unsubscribe(gateway: &Gateway, inbound: &Inbound) -> Result<
     if let Some((server, native)) = session.subscriptions.at(&uri) {
         let method = methods::RESOURCES_UNSUBSCRIBE;
         let doing = Doing { method, server: &server, native: Some(&native), arguments: None };
-        let aside = record::aside(gateway, Behalf::of(inbound), doing).await?;
+        let (aside, _) = record::aside(gateway, Behalf::of(inbound), doing).await?;
         session.subscriptions.remove(&uri);
         aside.close(tollgate_ledger::Outcome::Ok, None).await;
     }
@@ -233,11 +233,11 @@ async fn ask(
     let permit = policy::decide(gateway, inbound, &resolved)?;
     let server = resolved.server();
     inbound.record.means(inbound, &resolved);
-    let receipt =
-        record::intend(gateway, inbound, Effect { permit: Some(&permit), link: None, method: None }).await?;
+    let effect = Effect { permit: Some(&permit), ..Effect::default() };
+    let receipt = record::intend(gateway, inbound, effect).await?;
     let mut wishes = Wishes::at(server);
     let native = wishes.resource(&resolved, &permit);
-    let watch = wishes.open(&inbound.caller, &receipt).await.map_err(|error| error.refusal(server.name()))?;
+    let watch = wishes.open(&inbound.caller, receipt).await.map_err(|error| error.refusal(server.name()))?;
     let settings = &inbound.snapshot.settings;
     let wait = server.settings().timeouts.probe;
     watch.settled(wait).await;

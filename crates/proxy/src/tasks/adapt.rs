@@ -58,12 +58,11 @@ pub(crate) async fn serve(
     let native = resolved.native().unwrap_or_default();
     let server = resolved.server().id();
     let speaker = Speaker { gateway, server, route, client: &inbound.caller.client };
-    let effect = Effect { permit: Some(permit), link: Some(route.link()), method: None };
-    let receipt = record::intend(gateway, inbound, effect).await?;
+    let receipt = intend(inbound, &speaker, permit, None).await?;
     let served = match inbound.message.method() {
-        methods::TASKS_GET => get(inbound, &speaker, native, &receipt).await,
-        methods::TASKS_UPDATE => update(inbound, &speaker, native, &receipt).await,
-        _ => cancel(inbound, &speaker, native, &receipt).await,
+        methods::TASKS_GET => get(inbound, &speaker, native, permit, receipt).await,
+        methods::TASKS_UPDATE => update(inbound, &speaker, native, receipt).await,
+        _ => cancel(inbound, &speaker, native, permit, receipt).await,
     };
     if let Err(error) = &served {
         inbound.record.failed(error);
@@ -76,7 +75,25 @@ pub(crate) async fn serve(
 
 type Served = Result<Result<Reply, Refusal>, UpstreamError>;
 
-async fn get(inbound: &Inbound, speaker: &Speaker<'_>, native: &str, receipt: &Receipt) -> Served {
+/// Puts on record that the server is asked something, by another method than the client's if there is one.
+async fn intend(
+    inbound: &Inbound,
+    speaker: &Speaker<'_>,
+    permit: &Permit,
+    method: Option<&'static str>,
+) -> Result<Receipt, Refusal> {
+    let link = Some(speaker.route.link());
+    let effect = Effect { permit: Some(permit), link, method, ..Effect::default() };
+    record::intend(speaker.gateway, inbound, effect).await
+}
+
+async fn get(
+    inbound: &Inbound,
+    speaker: &Speaker<'_>,
+    native: &str,
+    permit: &Permit,
+    receipt: Receipt,
+) -> Served {
     let task = speaker.ask(methods::TASKS_GET, native, receipt).await?;
     inbound.record.answered(inbound, &task, Era::Legacy);
     if task.kind() == Kind::Error {
@@ -85,7 +102,12 @@ async fn get(inbound: &Inbound, speaker: &Speaker<'_>, native: &str, receipt: &R
     let status = task.text("status").unwrap_or_default();
     let (status, payload) = match &*status {
         "completed" | "failed" => {
+            let receipt = match intend(inbound, speaker, permit, Some(methods::TASKS_RESULT)).await {
+                Ok(receipt) => receipt,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
             let answer = speaker.result(native, None, receipt).await?.into_response()?;
+            inbound.record.answered(inbound, &answer, Era::Legacy);
             let stand_ins = life::stand_ins(speaker.gateway, inbound, speaker.server, &answer);
             match stand_ins {
                 Ok(stand_ins) => {
@@ -114,18 +136,29 @@ async fn get(inbound: &Inbound, speaker: &Speaker<'_>, native: &str, receipt: &R
 }
 
 /// Brings the answers to the server's questions. What answers none that is open is ignored (tasks extension, update).
-async fn update(inbound: &Inbound, speaker: &Speaker<'_>, native: &str, receipt: &Receipt) -> Served {
+async fn update(inbound: &Inbound, speaker: &Speaker<'_>, native: &str, receipt: Receipt) -> Served {
     collect::answer(inbound, speaker, native, receipt).await?;
     Ok(Ok(acknowledged(inbound, speaker)))
 }
 
 /// A server refuses to cancel a task that has ended; to a modern client that is no error, as long as the task is known.
-async fn cancel(inbound: &Inbound, speaker: &Speaker<'_>, native: &str, receipt: &Receipt) -> Served {
+async fn cancel(
+    inbound: &Inbound,
+    speaker: &Speaker<'_>,
+    native: &str,
+    permit: &Permit,
+    receipt: Receipt,
+) -> Served {
     collect::forget(inbound, speaker, native);
     let cancelled = speaker.ask(methods::TASKS_CANCEL, native, receipt).await?;
     inbound.record.answered(inbound, &cancelled, Era::Legacy);
     if cancelled.kind() == Kind::Error {
+        let receipt = match intend(inbound, speaker, permit, Some(methods::TASKS_GET)).await {
+            Ok(receipt) => receipt,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         let task = speaker.ask(methods::TASKS_GET, native, receipt).await?;
+        inbound.record.answered(inbound, &task, Era::Legacy);
         if task.kind() == Kind::Error {
             return Ok(error(inbound, speaker, &task));
         }

@@ -32,7 +32,7 @@ impl Speaker<'_> {
         &self,
         method: &'static str,
         native: &str,
-        receipt: &Receipt,
+        receipt: Receipt,
     ) -> Result<Message, UpstreamError> {
         self.send(method, native, None, Some(ANSWER_WAIT), None, receipt).await?.into_response()
     }
@@ -42,7 +42,7 @@ impl Speaker<'_> {
         &self,
         native: &str,
         responses: &Bytes,
-        receipt: &Receipt,
+        receipt: Receipt,
     ) -> Result<Message, UpstreamError> {
         let sent = self.send("tasks/update", native, Some(responses), Some(ANSWER_WAIT), None, receipt);
         sent.await?.into_response()
@@ -53,7 +53,7 @@ impl Speaker<'_> {
         &self,
         native: &str,
         listener: Option<&Listener<'_>>,
-        receipt: &Receipt,
+        receipt: Receipt,
     ) -> Result<Sent, UpstreamError> {
         self.send(tollgate_mcp::methods::TASKS_RESULT, native, None, None, listener, receipt).await
     }
@@ -65,7 +65,7 @@ impl Speaker<'_> {
         responses: Option<&Bytes>,
         timeout: Option<Duration>,
         listener: Option<&Listener<'_>>,
-        receipt: &Receipt,
+        receipt: Receipt,
     ) -> Result<Sent, UpstreamError> {
         let link = self.route.link();
         let id = link.mint();

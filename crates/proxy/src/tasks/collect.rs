@@ -136,7 +136,7 @@ pub(crate) async fn answer(
     inbound: &Inbound,
     speaker: &Speaker<'_>,
     native: &str,
-    receipt: &Receipt,
+    receipt: Receipt,
 ) -> Result<(), UpstreamError> {
     let key = Key::new(&inbound.caller, speaker.server, native);
     let Some(collector) = speaker.gateway.tasks().collectors.lock().get(&key).cloned() else {
@@ -148,19 +148,18 @@ pub(crate) async fn answer(
         let mut questions = collector.lock();
         questions.open.extract_if(.., |question| find(bytes, responses, &question.key).is_some()).collect()
     };
-    let mut answered = answered.into_iter();
-    while let Some(question) = answered.next() {
-        let Some(response) = find(bytes, responses, &question.key) else { continue };
+    let said = answered.iter().filter_map(|question| {
+        let response = find(bytes, responses, &question.key)?;
         let response = compose::result(&question.raw_id, &with_related(&response.slice(bytes), native));
-        if let Err(error) =
-            dispatch::hand_over(collector.route.link(), Segments::from(response), receipt).await
-        {
-            // The client may bring them once more.
-            collector.lock().open.extend(std::iter::once(question).chain(answered));
-            return Err(error);
-        }
-    }
-    Ok(())
+        Some(Segments::from(response))
+    });
+    let said = said.collect();
+    let handed = dispatch::hand_over(collector.route.link(), said, receipt).await;
+    handed.map_err(|(arrived, error)| {
+        // The client may bring the others once more.
+        collector.lock().open.extend(answered.into_iter().skip(arrived));
+        error
+    })
 }
 
 /// Nobody will answer any more.
@@ -252,8 +251,8 @@ impl Collecting {
         let (method, native) = (methods::TASKS_RESULT, Some(&*self.native));
         let doing = Doing { method, server: &self.server, native, arguments: None };
         let behalf = self.behalf.clone();
-        let Ok(aside) = record::aside(&self.gateway, behalf, doing).await else { return };
-        let mut sent = speaker.result(&self.native, Some(&listener), aside.receipt()).await;
+        let Ok((aside, receipt)) = record::aside(&self.gateway, behalf, doing).await else { return };
+        let mut sent = speaker.result(&self.native, Some(&listener), receipt).await;
         // The answers travel beside the stream, which goes on.
         while let Ok(Sent::Paused(paused)) = sent {
             for (raw_id, asked) in self.collector.add(paused.asked) {

@@ -56,10 +56,9 @@ pub(crate) async fn to_end(
     // The task is made already; it is cancelled at the server as `followed` goes.
     let wait = gateway.tasks().waits.enter(&inbound.caller, &inbound.snapshot.settings);
     let wait = wait.map_err(|refusal| Refusal { code: Code::GivenUp, ..refusal })?;
-    // The call has become the task, and from here on that is on record as under way.
+    // The call has become the task: its own step is over. Each look at the task is one more.
     inbound.record.comes_to(Outcome::TaskCreated);
-    let effect = Effect { permit: None, link: Some(followed.route.link()), method: Some(methods::TASKS_GET) };
-    let receipt = record::intend(gateway, inbound, effect).await?;
+    record::settle(gateway, inbound, None).await?;
     let mut following = Following {
         gateway,
         inbound,
@@ -72,7 +71,6 @@ pub(crate) async fn to_end(
         rounds: 0,
         told: None,
         steps: 0,
-        receipt,
         _wait: wait,
     };
     let mut sent = match era {
@@ -109,8 +107,6 @@ struct Following<'a> {
     /// The status message that the client was told last.
     told: Option<String>,
     steps: u64,
-    /// That the task is asked after is on record.
-    receipt: Receipt,
     _wait: Wait,
 }
 
@@ -152,8 +148,12 @@ impl Following<'_> {
             state = self.look(followed).await?;
         }
         let listener = Listener::of(self.gateway, self.inbound);
-        let sent = followed.speaker().result(&followed.native, Some(&listener), &self.receipt).await;
-        sent.map_err(|error| error.refusal(followed.server.name()))
+        let receipt = self.intend(followed, methods::TASKS_RESULT).await?;
+        let sent = followed.speaker().result(&followed.native, Some(&listener), receipt).await;
+        sent.map_err(|error| {
+            self.inbound.record.failed(&error);
+            error.refusal(followed.server.name())
+        })
     }
 
     /// Waits as long as the server suggests, within bounds.
@@ -173,13 +173,27 @@ impl Following<'_> {
         Ok(())
     }
 
+    /// Puts on record that the server is asked something about the task.
+    async fn intend(&self, followed: &Followed, method: &'static str) -> Result<Receipt, Refusal> {
+        let link = Some(followed.route.link());
+        record::intend(self.gateway, self.inbound, Effect { link, method: Some(method), ..Effect::default() })
+            .await
+    }
+
     /// How the task is now.
     async fn look(&mut self, followed: &mut Followed) -> Result<Message, Refusal> {
         loop {
+            let receipt = self.intend(followed, methods::TASKS_GET).await?;
             let speaker = followed.speaker();
-            let asking = speaker.ask(methods::TASKS_GET, &followed.native, &self.receipt);
-            let asked = timeout_at(self.until, asking).await;
-            match asked.map_err(|_| late())? {
+            let asking = speaker.ask(methods::TASKS_GET, &followed.native, receipt);
+            let asked = timeout_at(self.until, asking).await.map_err(|_| late())?;
+            match &asked {
+                Ok(message) => {
+                    self.inbound.record.answered(self.inbound, message, followed.route.link().era());
+                }
+                Err(error) => self.inbound.record.failed(error),
+            }
+            match asked {
                 Ok(message) if message.kind() == Kind::Result => {
                     self.failures = 0;
                     return Ok(message);
@@ -228,8 +242,8 @@ impl Following<'_> {
             native: Some(&followed.native),
             arguments: Some(&responses),
         };
-        let aside = record::aside(self.gateway, Behalf::of(self.inbound), doing).await?;
-        let updated = followed.speaker().update(&followed.native, &responses, aside.receipt()).await;
+        let (aside, receipt) = record::aside(self.gateway, Behalf::of(self.inbound), doing).await?;
+        let updated = followed.speaker().update(&followed.native, &responses, receipt).await;
         aside.heard(updated.as_ref().map(Some)).await;
         match updated.map_err(|error| error.refusal(followed.server.name()))? {
             message if message.kind() == Kind::Result => Ok(()),
@@ -293,8 +307,8 @@ impl Drop for Followed {
             let (method, arguments) = (methods::TASKS_CANCEL, None);
             let doing = Doing { method, server: &server, native: Some(&native), arguments };
             // What cannot be put on record is not done: the task ends by itself.
-            let Ok(aside) = record::aside(&gateway, behalf, doing).await else { return };
-            let asking = speaker.ask(method, &native, aside.receipt());
+            let Ok((aside, receipt)) = record::aside(&gateway, behalf, doing).await else { return };
+            let asking = speaker.ask(method, &native, receipt);
             let told = tokio::time::timeout(FAREWELL, asking).await;
             if !matches!(told, Ok(Ok(_))) {
                 tracing::debug!(server = %server.label(), "a task that nobody waits for could not be cancelled");

@@ -29,6 +29,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use tollgate_catalog::Item;
+use tollgate_ledger::Outcome;
 use tollgate_mcp::{JsonKind, Message, Span, find, methods, text};
 use tollgate_model::{Caller, Code, Era, Refusal, Revision, ServerId, Stage};
 use tollgate_upstream::{Link, UpstreamError};
@@ -186,10 +187,10 @@ async fn pass(
         onward: Some(onward),
     };
     let listener = Listener { task: resolved.native(), ..Listener::of(gateway, inbound) };
-    let effect = Effect { permit: Some(permit), link: Some(link), method: None };
+    let effect = Effect { permit: Some(permit), link: Some(link), ..Effect::default() };
     let receipt = record::intend(gateway, inbound, effect).await?;
     inbound.record.sends(departure.body.len());
-    let sent = dispatch::send(server, route, departure, Some(&listener), &receipt).await;
+    let sent = dispatch::send(server, route, departure, Some(&listener), receipt).await;
     let message = match sent.and_then(Sent::into_response) {
         Ok(message) => message,
         Err(error) => {
@@ -253,6 +254,7 @@ pub(crate) fn created(
         return Err(Refusal::new(Stage::Dispatch, Code::UpstreamProtocol, text).of(server.name()));
     }
     if route.link().era() == Era::Legacy {
+        inbound.record.comes_to(Outcome::TaskCreated);
         return adapt::created(gateway, inbound, server, route.link(), message);
     }
     let stand_ins = life::stand_ins(gateway, inbound, server, message)?;
@@ -287,6 +289,7 @@ pub(crate) fn remember(gateway: &Gateway, inbound: &Inbound, server: &ServerId, 
     if is_augmented(inbound)
         && let Some(native) = created_id(message, Era::Legacy)
     {
+        inbound.record.comes_to(Outcome::TaskCreated);
         let known_max = inbound.snapshot.settings.tasks.known_max;
         let key = Key::new(&inbound.caller, server, &native);
         gateway.tasks().owners.remember(key, Owned::new(inbound.progress_token()), known_max);

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tollgate_ledger::{Ledger, LedgerSettings, Reader, Recording};
+use tollgate_ledger::{Ledger, LedgerSettings, Line, Reader, Recording};
 use tollgate_model::RecordLevel;
 
 use crate::eventually;
@@ -14,8 +14,13 @@ pub(crate) struct Book {
 
 impl Book {
     pub(crate) fn new() -> Self {
+        Self::keeping(RecordLevel::Full)
+    }
+
+    /// Of arguments and results this much is kept.
+    pub(crate) fn keeping(level: RecordLevel) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let recording = Recording { arguments: RecordLevel::Full, results: RecordLevel::Full };
+        let recording = Recording { arguments: level, results: level };
         let settings = LedgerSettings { recording, ..LedgerSettings::default() };
         let ledger = Ledger::open(&folder.path().join("ledger"), settings).unwrap();
         Self { ledger, _folder: folder }
@@ -31,6 +36,25 @@ impl Book {
         let own = ["segment", "started", "recovered", "checkpoint", "stopped"];
         entries.retain(|entry: &Value| !own.contains(&entry["kind"].as_str().unwrap()));
         entries
+    }
+
+    /// What is kept of the arguments of an entry.
+    pub(crate) fn arguments(&self, entry: &Value) -> Value {
+        let mut reader = Reader::new(self.ledger.folder().unwrap());
+        let vault = self.ledger.vault().unwrap();
+        let tenant = entry["tenant"].as_str().unwrap_or_default();
+        while let Some(read) = reader.next_entry().unwrap() {
+            if read.entry().unwrap().seq != entry["seq"] {
+                continue;
+            }
+            for line in read.beside() {
+                if let Line::Payload { is_result: false, sealed } = line {
+                    let opened = vault.open_payload(tenant, false, sealed).expect("its own key opens it");
+                    return serde_json::from_slice(&opened.bytes).unwrap();
+                }
+            }
+        }
+        Value::Null
     }
 
     /// Each entry as a line of what matters most: kind, step, method, outcome, code.

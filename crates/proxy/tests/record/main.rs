@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
 
+#[allow(dead_code, reason = "shared with the tests of tasks")]
 mod book;
 mod calls;
 mod changes;

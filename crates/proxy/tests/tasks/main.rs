@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
 
+#[path = "../record/book.rs"]
+#[allow(dead_code, reason = "shared with the tests of the record")]
+mod book;
 #[path = "../../../upstream/tests/it/fake.rs"]
 #[allow(dead_code, reason = "shared with the tests of the crate that reaches servers")]
 mod fake;
@@ -9,6 +12,7 @@ mod legacy;
 mod modern;
 mod newer_server;
 mod older_server;
+mod recorded;
 mod rig;
 mod servers;
 

@@ -8,6 +8,7 @@ use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tollgate_catalog::ToolsetSettings;
+use tollgate_ledger::Ledger;
 use tollgate_model::ServerName;
 use tollgate_proxy::{Gateway, Peer, ProxySettings, Setup, serve_http};
 use tollgate_upstream::{HttpSettings, ServerSettings, Transport};
@@ -17,11 +18,19 @@ use crate::fake::Fake;
 
 pub(crate) const TASKS: &str = "io.modelcontextprotocol/tasks";
 
-const PEER: Peer = Peer::new(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1), false);
+pub(crate) const PEER: Peer = Peer::new(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1), false);
 
 /// A gateway with these servers.
 pub(crate) fn gateway<'a>(servers: impl IntoIterator<Item = (&'a str, &'a Fake)>) -> Gateway {
     gateway_with(servers, ProxySettings::default(), &[])
+}
+
+/// The same with everything on record.
+pub(crate) fn recorded<'a>(
+    servers: impl IntoIterator<Item = (&'a str, &'a Fake)>,
+    ledger: Ledger,
+) -> Gateway {
+    Gateway::new(Setup { ledger, ..setup(servers, ProxySettings::default(), &[]) }).unwrap()
 }
 
 pub(crate) fn gateway_with<'a>(
@@ -29,11 +38,19 @@ pub(crate) fn gateway_with<'a>(
     settings: ProxySettings,
     toolsets: &[ToolsetSettings],
 ) -> Gateway {
+    Gateway::new(setup(servers, settings, toolsets)).unwrap()
+}
+
+fn setup<'a>(
+    servers: impl IntoIterator<Item = (&'a str, &'a Fake)>,
+    settings: ProxySettings,
+    toolsets: &[ToolsetSettings],
+) -> Setup {
     let servers = servers.into_iter().map(|(name, fake)| {
         let transport = Transport::Http(HttpSettings::new(fake.url()));
         ServerSettings::new(ServerName::new(name).unwrap(), transport)
     });
-    Gateway::new(Setup::new(settings, servers.collect(), toolsets.to_vec())).unwrap()
+    Setup::new(settings, servers.collect(), toolsets.to_vec())
 }
 
 /// What came back for one request.

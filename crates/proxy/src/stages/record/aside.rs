@@ -53,18 +53,24 @@ pub(crate) struct Aside {
     gateway: Gateway,
     behalf: Behalf,
     open: Option<tollgate_ledger::Receipt>,
-    receipt: Receipt,
 }
 
-/// Puts an effect beside a call on record.
-pub(crate) async fn aside(gateway: &Gateway, behalf: Behalf, doing: Doing<'_>) -> Result<Aside, Refusal> {
-    let receipt = Receipt(Covers::Effect);
+/// Puts an effect beside a call on record. It leaves once, by the receipt.
+pub(crate) async fn aside(
+    gateway: &Gateway,
+    behalf: Behalf,
+    doing: Doing<'_>,
+) -> Result<(Aside, Receipt), Refusal> {
+    let aside = |behalf, open| {
+        let aside = Aside { gateway: gateway.clone(), behalf, open };
+        Ok((aside, Receipt(Covers::Effect)))
+    };
     if !gateway.ledger().is_on() {
-        return Ok(Aside { gateway: gateway.clone(), behalf, open: None, receipt });
+        return aside(behalf, None);
     }
     let writing = write(gateway, &behalf, doing);
     match super::written(writing).await {
-        Ok(open) => Ok(Aside { gateway: gateway.clone(), behalf, open: Some(open), receipt }),
+        Ok(open) => aside(behalf, Some(open)),
         Err(failure)
             if super::degrades_at(
                 gateway,
@@ -74,7 +80,7 @@ pub(crate) async fn aside(gateway: &Gateway, behalf: Behalf, doing: Doing<'_>) -
                 &failure,
             ) =>
         {
-            Ok(Aside { gateway: gateway.clone(), behalf, open: None, receipt })
+            aside(behalf, None)
         }
         Err(failure) => Err(super::unavailable(&failure).of(doing.server.name())),
     }
@@ -115,11 +121,6 @@ fn write(
 }
 
 impl Aside {
-    /// The proof that it is on record.
-    pub(crate) fn receipt(&self) -> &Receipt {
-        &self.receipt
-    }
-
     /// Puts its outcome on record.
     pub(crate) async fn close(mut self, outcome: Outcome, code: Option<&str>) {
         let Some(receipt) = self.open.take() else { return };

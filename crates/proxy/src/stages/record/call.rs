@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use bytes::Bytes;
 use http::HeaderMap;
 use tollgate_ledger::{CallId, Content, Decided, Draft, Entry, Kind, Latency, Outcome, Sizes, Unrecorded};
-use tollgate_mcp::{Message, methods};
+use tollgate_mcp::{Message, compose, methods};
 use tollgate_model::{Era, Judged, RecordLevel, Refusal, ServerId, Timestamp};
 use tollgate_telemetry::counters;
 use tollgate_telemetry::trace::Trace;
@@ -54,8 +54,10 @@ pub(super) struct Facts {
     pub(super) server: Option<ServerId>,
     /// What its server calls it.
     pub(super) native: Option<Arc<str>>,
-    /// What leaves of what the client sent, but for names: arguments, as raw JSON.
-    pub(super) arguments: Option<Bytes>,
+    /// What leaves of what the client sent, but for names.
+    pub(super) arguments: Payload,
+    /// Whether a completion is one of a prompt or of a resource.
+    completes: Option<&'static str>,
     /// What policy said of what leaves.
     pub(super) judged: Option<Arc<Judged>>,
     /// By what kind of credential it goes out.
@@ -63,6 +65,7 @@ pub(super) struct Facts {
     /// What policies that only look on would have said of it can be asked here.
     shadow: Option<Arc<Question>>,
     sent_bytes: usize,
+    sent_tokens: u64,
     latency: Latency,
     /// When the last lap ended.
     lap: Instant,
@@ -122,11 +125,13 @@ impl CallRecord {
             told: false,
             server: None,
             native: None,
-            arguments: None,
+            arguments: Payload::default(),
+            completes: None,
             judged: None,
             credential: None,
             shadow: None,
             sent_bytes: 0,
+            sent_tokens: 0,
             latency: Latency::default(),
             lap: began,
             shown: None,
@@ -175,11 +180,12 @@ impl CallRecord {
 
     /// What the client means is known.
     pub(crate) fn means(&self, inbound: &Inbound, resolved: &Resolved) {
-        let arguments = arguments(inbound, resolved);
+        let arguments = Payload::of(inbound, resolved);
+        let completes = completes(inbound, resolved);
         let mut facts = self.lock();
         facts.server = Some(resolved.server().id().clone());
         facts.native = resolved.native().map(Arc::from);
-        facts.arguments = arguments;
+        (facts.arguments, facts.completes) = (arguments, completes);
         facts.credential = Some(resolved.server().settings().transport.credential());
     }
 
@@ -290,22 +296,83 @@ impl CallRecord {
 }
 
 impl Facts {
+    /// More of what the request is about, for its entries. `payload` is what stands in the entry as its arguments.
+    pub(super) fn detail(&self, payload: &Payload) -> Option<serde_json::Map<String, serde_json::Value>> {
+        if self.completes.is_none() && payload.members.is_empty() {
+            return None;
+        }
+        let mut said = others::detail([]);
+        if let Some(of) = self.completes {
+            said.insert("ref".to_owned(), of.into());
+        }
+        if !payload.members.is_empty() {
+            said.insert("members".to_owned(), payload.members.into());
+        }
+        Some(said)
+    }
+
     pub(super) fn latency(&self, began: Instant) -> Latency {
         Latency { total_us: us(began.elapsed()), ..self.latency }
     }
 }
 
-/// What leaves of what the client sent, but for names.
-fn arguments(inbound: &Inbound, resolved: &Resolved) -> Option<Bytes> {
-    let (message, pinned) = (&inbound.message, &resolved.target().pinned);
-    let member = match message.method() {
-        methods::TOOLS_CALL if !pinned.is_empty() => return Some(bridge::with_pinned(message, pinned)),
-        methods::TOOLS_CALL | methods::PROMPTS_GET => "arguments",
-        methods::COMPLETION_COMPLETE => "argument",
-        methods::TASKS_UPDATE => "inputResponses",
-        _ => return None,
-    };
-    message.member(member).map(|span| message.raw(span))
+/// What leaves of what a client sent, but for names, as it is recorded: the value of a member of the params, or an object of
+/// several of them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Payload {
+    /// Raw JSON.
+    pub(super) bytes: Option<Bytes>,
+    /// Of which members it is an object; none where it is the value of the only one.
+    members: &'static [&'static str],
+}
+
+impl Payload {
+    fn of(inbound: &Inbound, resolved: &Resolved) -> Self {
+        let (message, pinned) = (&inbound.message, &resolved.target().pinned);
+        let value = |member| message.member(member).map(|span| message.raw(span));
+        match message.method() {
+            methods::TOOLS_CALL if !pinned.is_empty() => {
+                Self { bytes: Some(bridge::with_pinned(message, pinned)), members: &[] }
+            }
+            methods::TOOLS_CALL | methods::PROMPTS_GET => Self { bytes: value("arguments"), members: &[] },
+            methods::COMPLETION_COMPLETE => {
+                Self::both(&["argument", "context"], value("argument"), value("context"))
+            }
+            methods::TASKS_UPDATE => Self { bytes: value("inputResponses"), members: &[] },
+            _ => Self::default(),
+        }
+    }
+
+    /// Two members, if there is the second. The first may be missing.
+    fn both(members: &'static [&'static str; 2], first: Option<Bytes>, second: Option<Bytes>) -> Self {
+        let [one, other] = members;
+        match (first, second) {
+            (first, None) => Self { bytes: first, members: &[] },
+            (None, Some(second)) => {
+                Self { bytes: Some(compose::object(&[(other, &second)])), members: &members[1..] }
+            }
+            (Some(first), Some(second)) => {
+                Self { bytes: Some(compose::object(&[(one, &first), (other, &second)])), members }
+            }
+        }
+    }
+
+    /// With the answers to a server's questions, where some go along.
+    fn with(&self, responses: Option<&Bytes>) -> Self {
+        match responses {
+            None => self.clone(),
+            Some(said) => {
+                Self::both(&["arguments", "inputResponses"], self.bytes.clone(), Some(said.clone()))
+            }
+        }
+    }
+}
+
+/// Of what a completion is one. Policy asks, and the name alone does not say.
+fn completes(inbound: &Inbound, resolved: &Resolved) -> Option<&'static str> {
+    let (member, _) = resolved.target().key.as_ref()?;
+    let is_one = inbound.message.method() == methods::COMPLETION_COMPLETE;
+    is_one.then_some(if *member == "uri" { "resource" } else { "prompt" })
 }
 
 /// Writes the intent of the next step.
@@ -321,7 +388,12 @@ pub(super) fn write_intent(
         facts.judged = Some(Arc::clone(permit.judged()));
         facts.shadow = permit.shadow().map(Arc::clone);
     }
-    facts.sent_bytes = 0;
+    // What the gateway itself asks on the way has nothing of the client's in it.
+    let payload = match effect.method {
+        Some(_) => Payload::default(),
+        None => facts.arguments.with(effect.responses.as_ref()),
+    };
+    (facts.sent_bytes, facts.sent_tokens) = (0, entry::tokens(payload.bytes.as_ref()));
     let (arguments, _) = levels(gateway, facts.judged.as_deref());
     let client = entry::client(inbound);
     let step = facts.step;
@@ -336,7 +408,8 @@ pub(super) fn write_intent(
     if let Some(method) = effect.method {
         entry.method = Some(method.into());
     }
-    let content = facts.arguments.clone().map(|bytes| Content { bytes, level: arguments });
+    entry.detail = facts.detail(&payload);
+    let content = payload.bytes.map(|bytes| Content { bytes, level: arguments });
     ledger.intend(Draft { arguments: content, ..entry::draft(entry, inbound) })
 }
 
@@ -368,7 +441,7 @@ pub(super) async fn close(
     }
 }
 
-/// Ends what the gateway does for a client without a request of its own.
+/// Ends the open step where no answer does: the next one is far, or nobody has sent a request.
 pub(crate) async fn settle(
     gateway: &Gateway,
     inbound: &Inbound,
@@ -421,7 +494,7 @@ fn outcome<'a>(
     entry.sizes = Some(Sizes {
         sent_bytes: facts.sent_bytes as u64,
         received_bytes: received_bytes as u64,
-        sent_tokens: entry::tokens(facts.arguments.as_ref()),
+        sent_tokens: facts.sent_tokens,
         received_tokens: entry::tokens(result.as_ref()),
     });
     let (_, level) = levels(gateway, facts.judged.as_deref());

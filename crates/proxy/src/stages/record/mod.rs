@@ -24,6 +24,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tollgate_ledger::{Unrecorded, WhenUnwritable};
 use tollgate_model::{Caller, Code, EndpointName, Refusal, ServerId, Stage};
 use tollgate_telemetry::events::NotRecorded;
@@ -43,7 +44,8 @@ use crate::inbound::Inbound;
 /// How long the record of an effect, or of its outcome, may take.
 const RECORD_WAIT: Duration = Duration::from_secs(10);
 
-/// The proof that what is about to leave is on record, or is none of what has to be. Only this module makes one.
+/// The proof that what is about to leave is on record, or is none of what has to be. Only this module makes one, for one
+/// intent, and whatever leaves uses it up: so nothing leaves twice by what was written once.
 #[derive(Debug)]
 pub(crate) struct Receipt(Covers);
 
@@ -72,13 +74,14 @@ impl Receipt {
         Self(Covers::Lists)
     }
 
-    /// Whether a request of this method may leave by it.
-    pub(crate) fn covers(&self, method: &str) -> bool {
+    /// Whether a request of this method may leave by it, now and never again.
+    pub(crate) fn covers(self, method: &str) -> bool {
         self.0 == Covers::Effect || tollgate_catalog::ListKind::of_method(method).is_some()
     }
 }
 
 /// Something that is about to leave for a server.
+#[derive(Default)]
 pub(crate) struct Effect<'a> {
     /// Its permit, where it has one of its own.
     pub(crate) permit: Option<&'a Permit>,
@@ -86,6 +89,8 @@ pub(crate) struct Effect<'a> {
     pub(crate) link: Option<&'a Link>,
     /// The method, if it is another than the client's.
     pub(crate) method: Option<&'static str>,
+    /// The answers to the server's questions that go along, as a raw JSON object.
+    pub(crate) responses: Option<Bytes>,
 }
 
 /// Puts an effect on record, as the next step of its call. The step before it, if it is open, ends.
@@ -158,4 +163,33 @@ async fn written<T>(writing: impl Future<Output = Result<T, Unrecorded>> + Send)
         let reason = format!("it took longer than {} s", RECORD_WAIT.as_secs());
         Err(Unrecorded { reason: reason.into() })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Inherent functions come before those of traits: the first is found only where there is a `Clone`.
+    struct Of<T>(std::marker::PhantomData<T>);
+
+    impl<T: Clone> Of<T> {
+        fn can_be_copied() -> bool {
+            true
+        }
+    }
+
+    trait Otherwise {
+        fn can_be_copied() -> bool {
+            false
+        }
+    }
+
+    impl<T> Otherwise for Of<T> {}
+
+    /// Whatever leaves uses its receipt up. So two departures by one intent do not compile, as long as there is one receipt.
+    #[test]
+    fn a_receipt_is_good_for_one_departure() {
+        assert!(Of::<OnRecord>::can_be_copied());
+        assert!(!Of::<Receipt>::can_be_copied());
+    }
 }

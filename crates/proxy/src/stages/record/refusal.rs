@@ -83,7 +83,8 @@ fn write(
     entry::refusal(&mut entry, refusal);
     entry.latency = Some(facts.latency(inbound.record.began()));
     let (level, _) = call::levels(gateway, refusal.judged.as_deref());
-    let arguments = facts.arguments.clone().map(|bytes| Content { bytes, level });
+    entry.detail = facts.detail(&facts.arguments);
+    let arguments = facts.arguments.bytes.clone().map(|bytes| Content { bytes, level });
     gateway.ledger().note(Draft { arguments, ..entry::draft(entry, inbound) })
 }
 

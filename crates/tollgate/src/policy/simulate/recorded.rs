@@ -5,14 +5,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::Value;
-use tollgate_ledger::{Committed, Decided, Entry, Line, NameKind, Read, Vault};
-use tollgate_mcp::{Span, methods};
+use tollgate_ledger::{Decided, Entry, Line, NameKind, Read, Vault};
+use tollgate_mcp::{Span, find, methods};
 use tollgate_model::{
     Actor, Decision, Era, KeyId, Principal, PrincipalId, Proof, ServerName, TenantId, Timestamp,
 };
 use tollgate_policy::{Ask, Gap, Gaps, PolicySet, Scene, What};
 
 use super::tally::{Again, Reason, Tally};
+
+/// The member of the params that holds the arguments.
+const ARGUMENTS: &str = "arguments";
 
 /// The names of a segment: sealed, until they are needed.
 #[derive(Default)]
@@ -96,16 +99,22 @@ pub(super) fn is_decided(json: &[u8]) -> bool {
 /// What is known of the arguments.
 struct Arguments {
     bytes: Option<Vec<u8>>,
+    /// Where they stand in it; none if there are none.
+    at: Option<Span>,
     parts: Vec<Vec<String>>,
     /// Why they are not known, if they are not.
     missing: Option<Reason>,
 }
 
 impl Arguments {
-    fn of(vault: &Vault, tenant: &TenantId, read: &Read, committed: Option<&Committed<'_>>) -> Self {
-        let known = |bytes: Option<Vec<u8>>| Self { bytes, parts: Vec::new(), missing: None };
-        let missing = |reason| Self { bytes: None, parts: Vec::new(), missing: Some(reason) };
-        let Some(committed) = committed else { return known(None) };
+    fn of(vault: &Vault, tenant: &TenantId, read: &Read, entry: &Entry<'_>) -> Self {
+        let known = |bytes: Option<Vec<u8>>| {
+            let at = bytes.as_deref().map(Span::all);
+            Self { bytes, at, parts: Vec::new(), missing: None }
+        };
+        let missing = |reason| Self { missing: Some(reason), ..known(None) };
+        let Some(committed) = &entry.arguments else { return known(None) };
+        let is_more = entry.detail.as_ref().is_some_and(|detail| detail.contains_key("members"));
         let sealed = read.beside().find_map(|line| match line {
             Line::Payload { is_result: false, sealed } => Some(sealed),
             _ => None,
@@ -115,14 +124,35 @@ impl Arguments {
             Some(sealed) => match vault.open_payload(tenant.as_str(), false, sealed) {
                 Some(payload) => {
                     let parts = committed.redacted.iter().map(|pointer| path(pointer)).collect();
-                    Self { parts, ..known(Some(payload.bytes)) }
+                    let whole = Self { parts, ..known(Some(payload.bytes)) };
+                    if is_more { whole.within() } else { whole }
                 }
                 None => missing(Reason::ArgumentsErased),
             },
             // There is only one object of two bytes.
-            None if committed.bytes == 2 => known(Some(b"{}".to_vec())),
+            None if committed.bytes == 2 && !is_more => known(Some(b"{}".to_vec())),
             None => missing(Reason::ArgumentsNotKept),
         }
+    }
+}
+
+impl Arguments {
+    /// Of a payload that holds more of the params than the arguments.
+    fn within(mut self) -> Self {
+        let bytes = self.bytes.as_deref().unwrap_or_default();
+        self.at = self.at.and_then(|all| find(bytes, all, ARGUMENTS));
+        self.parts = self
+            .parts
+            .into_iter()
+            // Where the whole is named, nobody knows what was taken out.
+            .filter(|part| part.first().is_none_or(|first| first == ARGUMENTS))
+            .map(|part| part.into_iter().skip(1).collect())
+            .collect();
+        self
+    }
+
+    fn given(&self) -> Option<(&[u8], Span)> {
+        Some((self.bytes.as_deref()?, self.at?))
     }
 }
 
@@ -163,9 +193,6 @@ pub(super) fn again(
         return tally.undecidable(Reason::TenantUnknown);
     };
     let Some(who) = &who else { return tally.undecidable(Reason::CallerErased) };
-    if kind == "completion" {
-        return tally.undecidable(Reason::CompletionOfWhat);
-    }
     if !set.knows_server(&server) {
         return tally.undecidable(Reason::DefinitionUnknown);
     }
@@ -176,12 +203,16 @@ pub(super) fn again(
             _ => (None, true),
         },
     };
-    let arguments = Arguments::of(vault, tenant, read, entry.arguments.as_ref());
-    let given = arguments.bytes.as_deref().map(|bytes| (bytes, Span::all(bytes)));
-    let what = match kind {
-        "tool" => What::Call { native, arguments: given },
-        "prompt" => What::Get { native, arguments: given },
-        _ => What::Read { uri: native },
+    let arguments = Arguments::of(vault, tenant, read, entry);
+    let given = arguments.given();
+    let completes = entry.detail.as_ref().and_then(|detail| detail.get("ref")?.as_str());
+    let what = match (kind, completes) {
+        ("tool", _) => What::Call { native, arguments: given },
+        ("prompt", _) => What::Get { native, arguments: given },
+        ("resource", _) | ("completion", Some("resource")) => What::Read { uri: native },
+        // Of what completions are filled in, policies see nothing.
+        ("completion", Some("prompt")) => What::Get { native, arguments: None },
+        _ => return tally.undecidable(Reason::CompletionOfWhat),
     };
     let scene = Scene {
         now: Timestamp::from_ms(decided.at_ms),
@@ -189,7 +220,7 @@ pub(super) fn again(
         endpoint: entry.endpoint.as_deref().unwrap_or_default(),
         era: if entry.era.as_deref() == Some("legacy") { Era::Legacy } else { Era::Modern },
     };
-    put.arguments = arguments.bytes.as_deref();
+    put.arguments = given.map(|(bytes, span)| span.of(bytes));
     if kind == "tool" {
         match set.knows_tool(&server, native) {
             Some(true) => {}
@@ -198,8 +229,10 @@ pub(super) fn again(
             _ => return tally.undecidable(Reason::DefinitionUnknown),
         }
     }
-    let is_missing = kind != "resource" && arguments.missing.is_some();
-    let gaps = Gaps { source: lacks_source, arguments: is_missing, parts: &arguments.parts };
+    let takes_arguments = matches!(kind, "tool" | "prompt");
+    let is_missing = takes_arguments && arguments.missing.is_some();
+    let parts: &[Vec<String>] = if takes_arguments { &arguments.parts } else { &[] };
+    let gaps = Gaps { source: lacks_source, arguments: is_missing, parts };
     match set.decide_again(who, &Ask { server: &server, what, scene }, &gaps) {
         Ok(decision) => tally.decided(&put, &decision),
         Err(Gap::Source) => tally.undecidable(Reason::SourceErased),

@@ -25,7 +25,7 @@ pub(super) enum Reason {
     DefinitionUnknown,
     /// The configuration has no such tenant.
     TenantUnknown,
-    /// Whether a completion was one of a prompt or of a resource is not on record.
+    /// Whether a completion was one of a prompt or of a resource is not on record: older entries do not say.
     CompletionOfWhat,
 }
 
