@@ -170,7 +170,7 @@ pub enum Kind {
     Retention,
     /// Names or payloads were erased.
     Erasure,
-    /// Entries could not be written: how many, since when.
+    /// Entries could not be written: how many, how many calls were carried out all the same, since when.
     Gap,
 }
 

@@ -3,7 +3,9 @@
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -139,6 +141,41 @@ pub struct Receipt {
     place: Option<Place>,
     /// What its outcome is if nobody says another.
     otherwise: Outcome,
+}
+
+/// An intent that is being written.
+#[derive(Debug)]
+#[must_use = "dropping it gives the call up"]
+pub struct Intending(Option<Result<Submitted, Unrecorded>>);
+
+impl Intending {
+    /// Whether nobody knows yet what comes of it.
+    pub fn is_pending(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+impl Future for Intending {
+    type Output = Result<Receipt, Unrecorded>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let written = match self.0.take() {
+            Some(Ok(Submitted::Intent(receipt))) => Ok(receipt),
+            Some(Ok(Submitted::SoonIntent(mut receiver))) => match Pin::new(&mut receiver).poll(cx) {
+                Poll::Ready(written) => written.unwrap_or_else(|_| Err(closed())),
+                Poll::Pending => {
+                    self.0 = Some(Ok(Submitted::SoonIntent(receiver)));
+                    return Poll::Pending;
+                }
+            },
+            Some(Err(unrecorded)) => Err(unrecorded),
+            Some(Ok(Submitted::Done | Submitted::Plain(_))) | None => Err(closed()),
+        };
+        Poll::Ready(written.map(|mut receipt| {
+            receipt.otherwise = Outcome::ClientGone;
+            receipt
+        }))
+    }
 }
 
 /// How much the writer has done, for metrics.
@@ -319,11 +356,9 @@ impl Ledger {
 
     /// Puts an intent on record, and reserves the place of its outcome. The entry is made at once; when the future is ready,
     /// it is as durable as configured. So a draft, which is large, is never part of a future. Dropping the future gives the
-    /// call up: if its intent is written all the same, its outcome is [`Outcome::Refused`].
-    pub fn intend(
-        &self,
-        mut draft: Draft<'_>,
-    ) -> impl Future<Output = Result<Receipt, Unrecorded>> + Send + use<> {
+    /// call up: if its intent is written all the same, its outcome is [`Outcome::Refused`]. Whoever has the call carried out
+    /// before the intent is written keeps the future, and closes the call when it is ready.
+    pub fn intend(&self, mut draft: Draft<'_>) -> Intending {
         draft.entry.kind = Kind::Intent;
         let call = *draft.entry.call.get_or_insert_with(|| CallId::new(Timestamp::now()));
         let step = draft.entry.step;
@@ -337,14 +372,15 @@ impl Ledger {
                 otherwise: Outcome::ClientGone,
             })),
         };
-        async move {
-            let mut receipt = match submitted? {
-                Submitted::Intent(receipt) => receipt,
-                Submitted::SoonIntent(receiver) => receiver.await.map_err(|_| closed())??,
-                Submitted::Done | Submitted::Plain(_) => return Err(closed()),
-            };
-            receipt.otherwise = Outcome::ClientGone;
-            Ok(receipt)
+        Intending(Some(submitted))
+    }
+
+    /// A call was carried out, or may have been, that is not on record. How many there were is recorded with what else could
+    /// not be written.
+    pub fn passed_by(&self) {
+        if let Some(writer) = self.writer() {
+            writer.queue().pass_by();
+            writer.wake();
         }
     }
 

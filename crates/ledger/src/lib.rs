@@ -35,7 +35,7 @@ pub use entry::{
 };
 pub use index::{Index, IndexSettings, IndexStatus, Price, Prices};
 pub use keys::KeyError;
-pub use ledger::{Content, Draft, Health, Ledger, OpenError, Position, Receipt, Unrecorded, Work};
+pub use ledger::{Content, Draft, Health, Intending, Ledger, OpenError, Position, Receipt, Unrecorded, Work};
 pub use line::{Hash, Line, SEALED_LEN_MIN, chain, erase, line_digest, side};
 pub use prepare::commitment;
 pub use public_key::{NoPublicKey, PUBLIC_FILE, PublicKey};

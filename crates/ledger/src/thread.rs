@@ -106,7 +106,7 @@ fn run(writer: &Arc<Writer>, mut due: Due) {
 /// Whether there is something to do for the thread.
 fn is_due(queue: &Queue, due: &Due) -> bool {
     let now = Instant::now();
-    let is_unsigned = queue.at.seq != due.signed || queue.lost > 0 || !due.has_reserve;
+    let is_unsigned = queue.at.seq != due.signed || queue.has_gap() || !due.has_reserve;
     queue.end == End::Asked
         || match queue.down {
             Some(_) => now >= due.retry || due.outcomes_fit && !queue.waiting.is_empty(),
@@ -117,7 +117,7 @@ fn is_due(queue: &Queue, due: &Due) -> bool {
 /// Whether nothing will be to do until somebody says so.
 fn may_sleep(writer: &Writer, queue: &Queue, due: &Due) -> bool {
     queue.down.is_none()
-        && queue.lost == 0
+        && !queue.has_gap()
         && due.has_reserve
         && queue.at.seq == due.signed
         && queue.at.seq == due.told
@@ -237,18 +237,18 @@ fn make_room_if<T>(
     if outcomes_only { make_room(chain, due, what) } else { what(chain) }
 }
 
-/// Writes how many entries could not be written, if there are any.
+/// Writes how many entries could not be written, and how many calls were carried out all the same, if there are any.
 fn say_what_is_lost(writer: &Writer, chain: &mut Chain) -> io::Result<()> {
-    let (lost, since) = {
+    let (lost, passed_by, since) = {
         let queue = writer.queue();
-        (queue.lost, queue.lost_since)
+        (queue.lost, queue.passed_by, queue.lost_since.filter(|_| queue.has_gap()))
     };
-    let Some(since) = since.filter(|_| lost > 0) else { return Ok(()) };
-    let detail = [("entries", lost.into()), ("since_ms", since.as_ms().into())];
+    let Some(since) = since else { return Ok(()) };
+    let detail = [("entries", lost.into()), ("calls", passed_by.into()), ("since_ms", since.as_ms().into())];
     chain.append(std::iter::once(&entry_of(Kind::Gap, detail)?))?;
     let mut queue = writer.queue();
-    queue.lost -= lost;
-    queue.lost_since = (queue.lost > 0).then(Timestamp::now);
+    (queue.lost, queue.passed_by) = (queue.lost - lost, queue.passed_by - passed_by);
+    queue.lost_since = queue.has_gap().then(Timestamp::now);
     Ok(())
 }
 

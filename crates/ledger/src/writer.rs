@@ -80,6 +80,8 @@ pub(crate) struct Queue {
     /// How many entries could not be written that nobody has said yet.
     pub(crate) lost: u64,
     pub(crate) lost_since: Option<Timestamp>,
+    /// How many calls were carried out without a record that nobody has said yet.
+    pub(crate) passed_by: u64,
     pub(crate) end: End,
     /// How far the chain has come.
     pub(crate) at: Position,
@@ -187,6 +189,7 @@ impl Writer {
             down: None,
             lost: 0,
             lost_since: None,
+            passed_by: 0,
             end: End::No,
             at,
             is_full: true,
@@ -487,6 +490,17 @@ impl Queue {
     pub(crate) fn take(&mut self) -> Vec<Job> {
         self.bytes = 0;
         std::mem::take(&mut self.waiting)
+    }
+
+    /// Whether there is something to say of what is missing.
+    pub(crate) fn has_gap(&self) -> bool {
+        self.lost > 0 || self.passed_by > 0
+    }
+
+    /// Counts a call that was carried out without a record.
+    pub(crate) fn pass_by(&mut self) {
+        self.passed_by += 1;
+        self.lost_since.get_or_insert_with(Timestamp::now);
     }
 
     /// Counts what could not be written.

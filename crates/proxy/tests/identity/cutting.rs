@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 use http::Method;
 use serde_json::{Value, json};
 use tollgate_identity::{AnonymousSettings, IdentitySettings};
+use tollgate_ledger::{Durability, LedgerSettings};
 use tollgate_model::{TenantId, Timestamp};
 use tollgate_proxy::ProxySettings;
 use tollgate_store::{Revocable, Revocation, Revocations as _};
 
+use crate::book::Book;
+use crate::disk::Disk;
 use crate::rig::{Client, Held, Rig, Stream, key_of, read};
 use crate::servers::Server;
 use crate::{LONG, SECOND};
@@ -93,6 +96,31 @@ async fn a_call_that_has_said_nothing_yet_is_answered_as_a_strangers() {
     assert_eq!(answer.status, 401, "{answer:?}");
     assert!(answer.header("www-authenticate").contains("invalid_token"), "{answer:?}");
     server.fake.wait_for("notifications/cancelled").await;
+}
+
+/// Whoever is taken back in the midst of a call hears of it once that is on record, not before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_that_is_taken_back_is_told_once_that_is_on_record() {
+    let Some(disk) = Disk::new() else { return };
+    let settings = LedgerSettings { durability: Durability::Power, ..LedgerSettings::default() };
+    let (book, server) = (Book::at(&disk.root(), settings), Server::legacy().await);
+    let rig = Rig::recorded("one", &server, book.ledger.clone()).await;
+    let key = rig.key("alice").await;
+    let client = rig.client(Some(&key));
+    let call = json!({"name": "one__wait", "arguments": {}});
+    let mut calling =
+        tokio::spawn(async move { read(client.modern("/mcp", "tools/call", call).await).await });
+    server.fake.wait_for("tools/call").await;
+    disk.freeze();
+    rig.revoke(&key).await;
+    // The server hears of it while the disk stands still, the caller does not.
+    server.fake.wait_for("notifications/cancelled").await;
+    assert!(tokio::time::timeout(SECOND, &mut calling).await.is_err(), "told before it is on record");
+    disk.thaw();
+    let answer = calling.await.unwrap();
+    assert_eq!(answer.status, 401, "{answer:?}");
+    let lines = book.lines();
+    assert_eq!(lines.iter().filter(|line| *line == "outcome 0 taken_back").count(), 1, "{lines:?}");
 }
 
 /// A request may take long to arrive. What it proved at its beginning is looked at again when it is there.

@@ -2,7 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
 
+#[path = "../record/book.rs"]
+#[allow(dead_code, reason = "shared with the tests of the record")]
+mod book;
 mod cutting;
+#[path = "../record/disk.rs"]
+#[allow(dead_code, reason = "shared with the tests of the record")]
+mod disk;
 #[path = "../../../upstream/tests/it/fake.rs"]
 #[allow(dead_code, reason = "shared with the tests of the crate that reaches servers")]
 mod fake;

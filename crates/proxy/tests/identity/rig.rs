@@ -12,6 +12,7 @@ use http_body_util::{BodyExt as _, Full, StreamBody};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tollgate_identity::{Identity, IdentitySettings, key};
+use tollgate_ledger::Ledger;
 use tollgate_model::{KeyId, KeyRecord, ServerName, TenantId, Timestamp};
 use tollgate_policy::{Mode, Source, Sources};
 use tollgate_proxy::{Body, Gateway, Peer, PolicySettings, ProxySettings, Setup, serve_http};
@@ -71,21 +72,35 @@ impl Rig {
             let transport = Transport::Http(HttpSettings::new(server.fake.url()));
             ServerSettings::new(ServerName::new(name).unwrap(), transport)
         });
-        Self::build(settings, proxy, servers.collect()).await
+        Self::build(settings, proxy, servers.collect(), Ledger::off()).await
     }
 
     /// A gateway with these servers.
     pub(crate) async fn over(servers: Vec<ServerSettings>) -> Self {
         let settings = IdentitySettings { configured: true, ..IdentitySettings::default() };
-        Self::build(settings, ProxySettings::default(), servers).await
+        Self::build(settings, ProxySettings::default(), servers, Ledger::off()).await
     }
 
-    async fn build(settings: IdentitySettings, proxy: ProxySettings, servers: Vec<ServerSettings>) -> Self {
+    /// With everything on record.
+    pub(crate) async fn recorded(name: &str, server: &Server, ledger: Ledger) -> Self {
+        let transport = Transport::Http(HttpSettings::new(server.fake.url()));
+        let servers = vec![ServerSettings::new(ServerName::new(name).unwrap(), transport)];
+        let settings = IdentitySettings { configured: true, ..IdentitySettings::default() };
+        Self::build(settings, ProxySettings::default(), servers, ledger).await
+    }
+
+    async fn build(
+        settings: IdentitySettings,
+        proxy: ProxySettings,
+        servers: Vec<ServerSettings>,
+        ledger: Ledger,
+    ) -> Self {
         let store = Arc::new(Memory::default());
         let follower = Follower::follow(store.clone(), FollowerSettings::default());
         assert!(follower.settled(LONG).await);
         let setup = Setup {
             identity: Identity::new(settings.clone(), follower.clone()),
+            ledger,
             ..Setup::new(proxy, servers.clone(), Vec::new())
         };
         let gateway = Gateway::new(setup.clone()).unwrap();

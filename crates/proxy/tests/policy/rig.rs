@@ -75,6 +75,16 @@ impl World {
         policy: &str,
         ledger: Ledger,
     ) -> Self {
+        Self::with(ProxySettings::default(), servers, toolsets, policy, ledger).await
+    }
+
+    pub(crate) async fn with(
+        settings: ProxySettings,
+        servers: Vec<ServerSettings>,
+        toolsets: Vec<ToolsetSettings>,
+        policy: &str,
+        ledger: Ledger,
+    ) -> Self {
         let mut keys = BTreeMap::new();
         let mut records = Vec::new();
         for agent in ["ann", "bob", "eve"] {
@@ -94,7 +104,7 @@ impl World {
         }
         let identity = IdentitySettings { configured: true, keys: records, ..IdentitySettings::default() };
         let identity = Identity::new(identity, Follower::of_nothing());
-        let setup = Setup { identity, ledger, ..Setup::new(ProxySettings::default(), servers, toolsets) };
+        let setup = Setup { identity, ledger, ..Setup::new(settings, servers, toolsets) };
         let gateway = Gateway::new(setup.clone()).unwrap();
         gateway.await_policies();
         gateway.learn_tools(None, LONG).await;

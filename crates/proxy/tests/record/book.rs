@@ -1,5 +1,7 @@
 //! A ledger in a temporary folder, read as anyone may read it.
 
+use std::path::Path;
+
 use serde_json::Value;
 use tempfile::TempDir;
 use tollgate_ledger::{Ledger, LedgerSettings, Line, Reader, Recording};
@@ -9,7 +11,7 @@ use crate::eventually;
 
 pub(crate) struct Book {
     pub(crate) ledger: Ledger,
-    _folder: TempDir,
+    _folder: Option<TempDir>,
 }
 
 impl Book {
@@ -23,7 +25,12 @@ impl Book {
         let recording = Recording { arguments: level, results: level };
         let settings = LedgerSettings { recording, ..LedgerSettings::default() };
         let ledger = Ledger::open(&folder.path().join("ledger"), settings).unwrap();
-        Self { ledger, _folder: folder }
+        Self { ledger, _folder: Some(folder) }
+    }
+
+    /// In a folder that is somebody else's.
+    pub(crate) fn at(root: &Path, settings: LedgerSettings) -> Self {
+        Self { ledger: Ledger::open(root, settings).unwrap(), _folder: None }
     }
 
     /// All entries about requests, in their order.

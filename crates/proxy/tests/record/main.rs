@@ -6,6 +6,8 @@
 mod book;
 mod calls;
 mod changes;
+#[allow(dead_code, reason = "shared with the tests of identity")]
+mod disk;
 #[path = "../../../upstream/tests/it/fake.rs"]
 #[allow(dead_code, reason = "shared with the tests of the crate that reaches servers")]
 mod fake;
@@ -18,6 +20,7 @@ mod shadow;
 #[path = "../policy/shop.rs"]
 #[allow(dead_code, reason = "shared with the tests of policies")]
 mod shop;
+mod unwritable;
 
 use std::time::Duration;
 

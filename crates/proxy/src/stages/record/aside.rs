@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tollgate_ledger::{Content, Draft, Entry, Kind, Outcome, Sizes, Unrecorded};
+use tollgate_ledger::{Content, Draft, Entry, Intending, Kind, Outcome, Sizes};
 use tollgate_mcp::Message;
 use tollgate_model::{Caller, EndpointName, Holder, Refusal, ServerId};
 use tollgate_upstream::UpstreamError;
 
+use super::open::{End, Open};
 use super::{CallRecord, Covers, Receipt, call, entry};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
@@ -52,7 +53,7 @@ pub(crate) struct Doing<'a> {
 pub(crate) struct Aside {
     gateway: Gateway,
     behalf: Behalf,
-    open: Option<tollgate_ledger::Receipt>,
+    open: Option<Open>,
 }
 
 /// Puts an effect beside a call on record. It leaves once, by the receipt.
@@ -68,9 +69,9 @@ pub(crate) async fn aside(
     if !gateway.ledger().is_on() {
         return aside(behalf, None);
     }
-    let writing = write(gateway, &behalf, doing);
-    match super::written(writing).await {
-        Ok(open) => aside(behalf, Some(open)),
+    let mut intending = write(gateway, &behalf, doing);
+    match super::written(&mut intending).await {
+        Ok(receipt) => aside(behalf, Some(Open::Written(receipt))),
         Err(failure)
             if super::degrades_at(
                 gateway,
@@ -80,17 +81,14 @@ pub(crate) async fn aside(
                 &failure,
             ) =>
         {
-            aside(behalf, None)
+            let late = super::unwritten(gateway, intending);
+            aside(behalf, late)
         }
         Err(failure) => Err(super::unavailable(&failure).of(doing.server.name())),
     }
 }
 
-fn write(
-    gateway: &Gateway,
-    behalf: &Behalf,
-    doing: Doing<'_>,
-) -> impl Future<Output = Result<tollgate_ledger::Receipt, Unrecorded>> + Send + use<> {
+fn write(gateway: &Gateway, behalf: &Behalf, doing: Doing<'_>) -> Intending {
     let caller = &behalf.caller;
     let revision = caller.client.revision;
     let client = entry::client_of(&caller.client);
@@ -123,8 +121,8 @@ fn write(
 impl Aside {
     /// Puts its outcome on record.
     pub(crate) async fn close(mut self, outcome: Outcome, code: Option<&str>) {
-        let Some(receipt) = self.open.take() else { return };
-        let writing = receipt.close(draft(&self.behalf, outcome, code));
+        let Some(open) = self.open.take() else { return };
+        let Some(writing) = open.close(&self.gateway, end(&self.behalf, outcome, code)) else { return };
         // Nobody is told of it: what cannot be recorded now is recorded as unknown at the next start.
         let _ = super::written(writing).await;
     }
@@ -141,18 +139,18 @@ impl Aside {
     }
 }
 
-fn draft<'a>(behalf: &'a Behalf, outcome: Outcome, code: Option<&'a str>) -> Draft<'a> {
+fn end<'a>(behalf: &'a Behalf, outcome: Outcome, code: Option<&'a str>) -> End<'a> {
     let mut entry = Entry::of(Kind::Outcome);
     entry.outcome = Some(outcome);
     entry.code = code.map(Into::into);
-    Draft { who: Some(&behalf.caller.who), ..Draft::of(entry) }
+    End { entry, who: &behalf.caller.who, result: None }
 }
 
 impl Drop for Aside {
     fn drop(&mut self) {
-        let Some(receipt) = self.open.take() else { return };
+        let Some(open) = self.open.take() else { return };
         let why = why(&self.gateway, &self.behalf.caller);
-        receipt.close_later(draft(&self.behalf, why, None));
+        open.close_later(&self.gateway, end(&self.behalf, why, None));
     }
 }
 

@@ -1,6 +1,7 @@
 //! The record of one request of a client, from its first byte to its end.
 
 use std::borrow::Cow;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -8,13 +9,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use bytes::Bytes;
 use http::HeaderMap;
-use tollgate_ledger::{CallId, Content, Decided, Draft, Entry, Kind, Latency, Outcome, Sizes, Unrecorded};
+use tollgate_ledger::{
+    CallId, Content, Decided, Draft, Entry, Intending, Kind, Latency, Outcome, Sizes, Unrecorded,
+};
 use tollgate_mcp::{Message, compose, methods};
 use tollgate_model::{Era, Judged, RecordLevel, Refusal, ServerId, Timestamp};
 use tollgate_telemetry::counters;
 use tollgate_telemetry::trace::Trace;
 use tollgate_upstream::UpstreamError;
 
+use super::open::{End as Ended, Open};
 use super::told::{self, End};
 use super::{Effect, OnRecord, entry, others};
 use crate::bridge;
@@ -42,7 +46,9 @@ pub(super) struct Facts {
     /// Which step is next.
     step: u32,
     /// The step that has left, until its outcome is on record.
-    open: Option<tollgate_ledger::Receipt>,
+    open: Option<Open>,
+    /// The outcome that is being written of a step that nobody waits for any more.
+    closing: Option<Closing>,
     /// What a server has said to the open step.
     came_to: Option<CameTo>,
     /// Whether nothing more is to be recorded.
@@ -71,6 +77,15 @@ pub(super) struct Facts {
     lap: Instant,
     /// The list that the client is shown.
     pub(super) shown: Option<Shown>,
+}
+
+/// An outcome on its way into the record.
+struct Closing(Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Send>>);
+
+impl std::fmt::Debug for Closing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Closing").finish_non_exhaustive()
+    }
 }
 
 /// A list that a client is shown.
@@ -119,6 +134,7 @@ impl CallRecord {
             call: CallId::new(Timestamp::now()),
             step: 0,
             open: None,
+            closing: None,
             came_to: None,
             ended: false,
             left: None,
@@ -272,9 +288,8 @@ impl CallRecord {
         self.lock().open.is_some()
     }
 
-    pub(super) fn open(&self, receipt: tollgate_ledger::Receipt) {
-        let mut facts = self.lock();
-        facts.open = Some(receipt);
+    pub(super) fn open(&self, open: Open) {
+        self.lock().open = Some(open);
     }
 
     /// Nothing more is to be recorded.
@@ -376,11 +391,7 @@ fn completes(inbound: &Inbound, resolved: &Resolved) -> Option<&'static str> {
 }
 
 /// Writes the intent of the next step.
-pub(super) fn write_intent(
-    gateway: &Gateway,
-    inbound: &Inbound,
-    effect: &Effect<'_>,
-) -> impl Future<Output = Result<tollgate_ledger::Receipt, Unrecorded>> + Send + use<> {
+pub(super) fn write_intent(gateway: &Gateway, inbound: &Inbound, effect: &Effect<'_>) -> Intending {
     let ledger = gateway.ledger();
     let mut guard = inbound.record.lock();
     let facts = &mut *guard;
@@ -457,10 +468,10 @@ fn write_outcome(
 ) -> Option<impl Future<Output = Result<(), Unrecorded>> + Send + use<>> {
     let mut guard = inbound.record.lock();
     let facts = &mut *guard;
-    let receipt = facts.open.take()?;
+    let open = facts.open.take()?;
     let came_to = facts.came_to.take();
     let (entry, result) = outcome(gateway, inbound, facts, came_to, refusal);
-    Some(receipt.close(Draft { entry, who: Some(&inbound.caller.who), result, ..Draft::default() }))
+    open.close(gateway, Ended { entry, who: &inbound.caller.who, result })
 }
 
 fn outcome<'a>(
@@ -552,6 +563,10 @@ pub(super) async fn close_refused(
         return None;
     }
     // What cannot be recorded now is recorded as unknown at the next start; a refusal tells nobody anything.
+    let closing = inbound.record.lock().closing.take();
+    if let Some(Closing(closing)) = closing {
+        let _ = super::written(closing).await;
+    }
     let _ = close(gateway, inbound, Some(refusal)).await;
     Some(OnRecord(call))
 }
@@ -584,11 +599,18 @@ impl Drop for Ending<'_> {
             None => Outcome::ClientGone,
         };
         told::tell(gateway, inbound, facts, &End::of(Some(why), None));
-        let Some(receipt) = facts.open.take() else { return };
+        let Some(open) = facts.open.take() else { return };
         let came_to = facts.came_to.take();
         let (mut entry, result) = outcome(gateway, inbound, facts, came_to, None);
         entry.outcome = Some(why);
-        receipt.close_later(Draft { entry, who: Some(&inbound.caller.who), result, ..Draft::default() });
+        let end = Ended { entry, who: &inbound.caller.who, result };
+        if why == Outcome::TakenBack {
+            // Its caller is told so, once that is on record.
+            let closing = open.close(gateway, end).map(|closing| Closing(Box::pin(closing)));
+            facts.closing = closing;
+        } else {
+            open.close_later(gateway, end);
+        }
     }
 }
 

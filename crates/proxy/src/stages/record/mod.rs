@@ -14,6 +14,7 @@ mod aside;
 mod call;
 mod changes;
 mod entry;
+mod open;
 mod others;
 mod refusal;
 mod strangers;
@@ -25,7 +26,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tollgate_ledger::{Unrecorded, WhenUnwritable};
+use tollgate_ledger::{Intending, Unrecorded, WhenUnwritable};
 use tollgate_model::{Caller, Code, EndpointName, Refusal, ServerId, Stage};
 use tollgate_telemetry::events::NotRecorded;
 use tollgate_upstream::Link;
@@ -40,6 +41,7 @@ pub(crate) use strangers::Strangers;
 use super::Permit;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
+use open::Open;
 
 /// How long the record of an effect, or of its outcome, may take.
 const RECORD_WAIT: Duration = Duration::from_secs(10);
@@ -107,15 +109,28 @@ pub(crate) async fn intend(
     if !gateway.ledger().is_on() {
         return Ok(Receipt(Covers::Effect));
     }
-    let writing = call::write_intent(gateway, inbound, &effect);
-    let written = written(writing).await;
+    let mut intending = call::write_intent(gateway, inbound, &effect);
+    let written = written(&mut intending).await;
     record.lap(Lap::Ledger);
     match written {
-        Ok(receipt) => record.open(receipt),
-        Err(failure) if degrades(gateway, inbound, &failure) => {}
+        Ok(receipt) => record.open(Open::Written(receipt)),
+        Err(failure) if degrades(gateway, inbound, &failure) => {
+            if let Some(late) = unwritten(gateway, intending) {
+                record.open(late);
+            }
+        }
         Err(failure) => return Err(unavailable(&failure)),
     }
     Ok(Receipt(Covers::Effect))
+}
+
+/// What is carried out all the same, although its intent is not written: it may be yet.
+fn unwritten(gateway: &Gateway, intending: Intending) -> Option<Open> {
+    if intending.is_pending() {
+        return Some(Open::Late(Box::new(intending)));
+    }
+    gateway.ledger().passed_by();
+    None
 }
 
 /// Whether what cannot be put on record is served all the same.
