@@ -26,8 +26,12 @@ macro_rules! migration {
 }
 
 /// All there are, in their order: the first leads from nothing to version 1.
-const MIGRATIONS: [Migration; 3] =
-    [migration!(1, "0001.sql"), migration!(2, "0002.sql"), migration!(3, "0003.sql")];
+const MIGRATIONS: [Migration; 4] = [
+    migration!(1, "0001.sql"),
+    migration!(2, "0002.sql"),
+    migration!(3, "0003.sql"),
+    migration!(4, "0004.sql"),
+];
 
 /// The newest version that this program knows.
 pub(crate) const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
@@ -105,8 +109,8 @@ async fn one(connection: &mut Connection, sql: &'static str) -> Result<i64, Stor
 mod tests {
     use tollgate_model::{KeyHash, KeyId, TenantId};
     use tollgate_store::{
-        Anchors, AuditIndex, AuditQuery, Digest, Erasures, FEED_MAX, Feed, Followed, Keys, LastKnown, List,
-        PolicySets, Revocations, Store, Usage, UsageQuery, definitions_of,
+        Anchors, AuditIndex, AuditQuery, Blocks, Digest, Erasures, FEED_MAX, Feed, Followed, Keys, LastKnown,
+        List, PolicySets, Revocations, Store, Usage, UsageQuery, definitions_of,
     };
 
     use super::*;
@@ -114,7 +118,7 @@ mod tests {
     use crate::{Bounds, Place};
 
     /// What a program of each version may have stored: a version that is released brings its own.
-    const SAMPLES: [Migration; 3] = [
+    const SAMPLES: [Migration; 4] = [
         Migration {
             version: 1,
             sqlite: include_str!("../migrations/samples/sqlite/0001.sql"),
@@ -129,6 +133,11 @@ mod tests {
             version: 3,
             sqlite: include_str!("../migrations/samples/sqlite/0003.sql"),
             postgres: include_str!("../migrations/samples/postgres/0003.sql"),
+        },
+        Migration {
+            version: 4,
+            sqlite: include_str!("../migrations/samples/sqlite/0004.sql"),
+            postgres: include_str!("../migrations/samples/postgres/0004.sql"),
         },
     ];
 
@@ -155,6 +164,9 @@ mod tests {
             }
             if sample.version >= 3 {
                 check_record(&new).await;
+            }
+            if sample.version >= 4 {
+                check_blocks(&new).await;
             }
         }
     }
@@ -210,6 +222,18 @@ mod tests {
         assert_eq!((anchors.len(), anchors[0].seq, &*anchors[0].body), (1, 7, "{\"seq\":7}"));
         let erasures = store.erasures(0, 9).await.expect("read");
         assert_eq!((erasures.len(), erasures[0].0, erasures[0].1.user.as_deref()), (1, 4, Some("ada")));
+    }
+
+    async fn check_blocks(store: &Database) {
+        let blocks = store.blocks(None, 9).await.expect("read");
+        let said: Vec<_> =
+            blocks.iter().map(|block| (block.what.kind(), block.what.name(), &*block.reason)).collect();
+        assert_eq!(
+            said,
+            [("agent", "bot".to_owned(), "amok"), ("tool", "crm/search".to_owned(), "it leaks")]
+        );
+        assert_eq!((blocks[1].is_public, &*blocks[1].by, blocks[1].since.as_ms()), (true, "ada", 1000));
+        assert_eq!(store.snapshot().await.expect("read").blocks, blocks);
     }
 
     /// A program that is older than what is stored neither reads nor changes it.

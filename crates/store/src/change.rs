@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tollgate_model::{KeyHash, KeyId, KeyRecord, ServerName, TenantId, Timestamp};
 
-use crate::{DefinitionsOf, Digest, List, Revocable, Revocation, StoreError};
+use crate::{
+    Blockable, Blocking, DefinitionsOf, Digest, List, Revocable, Revocation, StoreError, Unblocking,
+};
 
 /// A place in the feed: behind one change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,6 +28,10 @@ pub enum Change {
     Revoked(Revocation),
     /// Something is no longer taken back.
     Reinstated(Revocable),
+    /// Something is stopped, or for another reason than before.
+    Blocked(Blocking),
+    /// Something is no longer stopped.
+    Unblocked(Unblocking),
     /// A server lists something else than before.
     Defined(DefinitionsOf, Digest),
     /// What a server listed is forgotten.
@@ -59,6 +65,8 @@ pub struct Snapshot {
     pub keys: Vec<Arc<KeyRecord>>,
     /// All revocations.
     pub revocations: Vec<Revocation>,
+    /// All that is stopped.
+    pub blocks: Vec<Blocking>,
     /// The digests of all definitions.
     pub definitions: Vec<(DefinitionsOf, Digest)>,
 }
@@ -68,10 +76,45 @@ pub struct Snapshot {
 #[serde(tag = "change", rename_all = "snake_case")]
 enum Written {
     Key(WrittenKey),
-    Revoked { kind: String, whose: String, name: String, since: u64, until: Option<u64> },
-    Reinstated { kind: String, whose: String, name: String },
-    Defined { tenant: Option<String>, server: String, list: String, digest: String },
-    Forgotten { tenant: Option<String>, server: String, list: String },
+    Revoked {
+        kind: String,
+        whose: String,
+        name: String,
+        since: u64,
+        until: Option<u64>,
+    },
+    Reinstated {
+        kind: String,
+        whose: String,
+        name: String,
+    },
+    Blocked {
+        kind: String,
+        whose: String,
+        name: String,
+        reason: String,
+        public: bool,
+        by: String,
+        since: u64,
+    },
+    Unblocked {
+        kind: String,
+        whose: String,
+        name: String,
+        reason: String,
+        by: String,
+    },
+    Defined {
+        tenant: Option<String>,
+        server: String,
+        list: String,
+        digest: String,
+    },
+    Forgotten {
+        tenant: Option<String>,
+        server: String,
+        list: String,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -110,6 +153,16 @@ impl Change {
             Self::Reinstated(what) => {
                 let (kind, whose, name) = owned(what);
                 Written::Reinstated { kind, whose, name }
+            }
+            Self::Blocked(Blocking { what, reason, is_public, by, since }) => {
+                let ((kind, whose, name), public) = (what.parts(), *is_public);
+                let (kind, reason, by) = (kind.to_owned(), reason.to_string(), by.to_string());
+                Written::Blocked { kind, whose, name, reason, public, by, since: since.as_ms() }
+            }
+            Self::Unblocked(Unblocking { what, reason, by }) => {
+                let (kind, whose, name) = what.parts();
+                let (kind, reason, by) = (kind.to_owned(), reason.to_string(), by.to_string());
+                Written::Unblocked { kind, whose, name, reason, by }
             }
             Self::Defined(of, digest) => {
                 let (tenant, server, list) = owned_definitions(of);
@@ -152,6 +205,18 @@ impl Change {
             Written::Reinstated { kind, whose, name } => {
                 Self::Reinstated(Revocable::from_parts(&kind, &whose, &name).ok_or_else(strange)?)
             }
+            Written::Blocked { kind, whose, name, reason, public, by, since } => Self::Blocked(Blocking {
+                what: Blockable::from_parts(&kind, &whose, &name).ok_or_else(strange)?,
+                reason: reason.into(),
+                is_public: public,
+                by: by.into(),
+                since: Timestamp::from_ms(since),
+            }),
+            Written::Unblocked { kind, whose, name, reason, by } => Self::Unblocked(Unblocking {
+                what: Blockable::from_parts(&kind, &whose, &name).ok_or_else(strange)?,
+                reason: reason.into(),
+                by: by.into(),
+            }),
             Written::Defined { tenant, server, list, digest } => {
                 let of = definitions_of(tenant.as_deref(), &server, &list)?;
                 Self::Defined(of, Digest(unhex(&digest).ok_or_else(strange)?))
@@ -220,7 +285,12 @@ mod tests {
         let token = Revocable::Token { issuer: "https://idp".into(), id: "j".into() };
         let user = Revocable::User { tenant: TenantId::new("acme"), user: "ü".into() };
         let since = Timestamp::from_ms(1);
+        let tool = Blockable::Tool { tenant: None, server: server.clone(), native: "a/b".into() };
+        let blocking =
+            Blocking { what: tool.clone(), reason: "\"?\"".into(), is_public: true, by: "ö".into(), since };
         for change in [
+            Change::Blocked(blocking),
+            Change::Unblocked(Unblocking { what: tool, reason: "".into(), by: "ada".into() }),
             Change::Key(Arc::new(key(None))),
             Change::Key(Arc::new(key(Some(u64::MAX)))),
             Change::Revoked(Revocation { what: token, since, until: Some(Timestamp::from_ms(9)) }),
@@ -239,6 +309,7 @@ mod tests {
             "{}",
             r#"{"change":"tomorrow"}"#,
             r#"{"change":"reinstated","kind":"group","whose":"a","name":"b"}"#,
+            r#"{"change":"unblocked","kind":"tool","whose":"","name":"a","reason":"","by":""}"#,
             r#"{"change":"forgotten","tenant":null,"server":"a","list":"roots"}"#,
             r#"{"change":"forgotten","tenant":null,"server":"","list":"tools"}"#,
         ] {

@@ -1,11 +1,12 @@
 //! What operators want to be so, as of one revision of the feed.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tollgate_model::{KeyHash, KeyId, KeyRecord, Principal, Proof, Timestamp};
 
 use crate::shards::Shards;
-use crate::{Change, DefinitionsOf, Digest, Revocable, Revocation, Snapshot};
+use crate::{Blockable, Blocking, Change, DefinitionsOf, Digest, Revocable, Revocation, Snapshot};
 
 /// The desired state as of one revision. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +15,7 @@ pub struct Desired {
     keys: Shards<KeyId, Arc<KeyRecord>>,
     hashes: Shards<KeyHash, Arc<KeyRecord>>,
     revocations: Shards<Revocable, Revocation>,
+    blocks: Arc<HashMap<Blockable, Arc<Blocking>>>,
     definitions: Shards<DefinitionsOf, Digest>,
 }
 
@@ -31,6 +33,11 @@ impl Desired {
     /// The key of this id, good or not.
     pub fn key_of(&self, id: &KeyId) -> Option<&Arc<KeyRecord>> {
         self.keys.get(id)
+    }
+
+    /// All that is stopped: the very same as before while nothing of it has changed.
+    pub fn blocks(&self) -> &Arc<HashMap<Blockable, Arc<Blocking>>> {
+        &self.blocks
     }
 
     /// How many keys there are, good or not.
@@ -84,6 +91,12 @@ impl Desired {
             Change::Key(key) => self.put(key),
             Change::Revoked(revocation) => self.revocations.insert(revocation.what.clone(), revocation),
             Change::Reinstated(what) => self.revocations.remove(&what),
+            Change::Blocked(blocking) => {
+                Arc::make_mut(&mut self.blocks).insert(blocking.what.clone(), Arc::new(blocking));
+            }
+            Change::Unblocked(unblocking) => {
+                Arc::make_mut(&mut self.blocks).remove(&unblocking.what);
+            }
             Change::Defined(of, digest) => self.definitions.insert(of, digest),
             Change::Forgotten(of) => self.definitions.remove(&of),
         }
@@ -104,6 +117,8 @@ impl From<Snapshot> for Desired {
         for revocation in snapshot.revocations {
             desired.revocations.insert(revocation.what.clone(), revocation);
         }
+        let blocks = snapshot.blocks.into_iter();
+        desired.blocks = Arc::new(blocks.map(|block| (block.what.clone(), Arc::new(block))).collect());
         for (of, digest) in snapshot.definitions {
             desired.definitions.insert(of, digest);
         }

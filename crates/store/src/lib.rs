@@ -4,6 +4,7 @@
 //! desired have a [`Follower`]. Every driver passes the same suite (feature `suite`).
 
 mod audit;
+mod blocking;
 mod change;
 mod definitions;
 mod desired;
@@ -23,6 +24,7 @@ pub use audit::{
     Block, BrokenBlock, COLUMNS, FOUND_MAX, Filter, Followed, OPEN, Place, SMALL_BLOCKS_MAX, Sieve, Usage,
     UsageBy, UsageKey, UsageQuery, UsageRow, UsageSum, WhoseNames,
 };
+pub use blocking::{Blockable, Blocking, Blocks, Unblocking};
 pub use change::{Change, Changes, Cursor, Numbered, Snapshot, definitions_of};
 pub use definitions::{DEFINITIONS_BYTES_MAX, Definitions, DefinitionsOf, List};
 pub use desired::Desired;

@@ -13,8 +13,8 @@ use crate::audit::Indexed;
 use crate::record::{Anchor, Anchors, Erasure, Erasures, Kept};
 use crate::repositories::{ACCEPTED_MAX, Feed, Keys, LastKnown, PolicySets, Revocations, Store, WhichKeys};
 use crate::{
-    Change, Changes, Cursor, DEFINITIONS_BYTES_MAX, Definitions, DefinitionsOf, Digest, Numbered, Revocable,
-    Revocation, Snapshot, StoreError,
+    Blockable, Blocking, Blocks, Change, Changes, Cursor, DEFINITIONS_BYTES_MAX, Definitions, DefinitionsOf,
+    Digest, Numbered, Revocable, Revocation, Snapshot, StoreError, Unblocking,
 };
 
 /// How many changes the feed keeps. Whoever is further behind reads the whole state anew.
@@ -36,6 +36,7 @@ pub struct Memory {
 pub(crate) struct State {
     keys: BTreeMap<KeyId, Arc<KeyRecord>>,
     revocations: BTreeMap<Revocable, Revocation>,
+    blocks: BTreeMap<(&'static str, String, String), Blocking>,
     definitions: BTreeMap<DefinitionsOf, Definitions>,
     accepted: BTreeMap<TenantId, VecDeque<Digest>>,
     pub(crate) indexed: Indexed,
@@ -135,6 +136,7 @@ impl Feed for Memory {
             cursor: state.head,
             keys: state.keys.values().cloned().collect(),
             revocations: state.revocations.values().cloned().collect(),
+            blocks: state.blocks.values().cloned().collect(),
             definitions: state.definitions.values().map(|found| (found.of.clone(), found.digest)).collect(),
         })
     }
@@ -262,6 +264,30 @@ impl Revocations for Memory {
             .collect();
         found.sort_by_key(|found| found.what.parts());
         Ok(found.into_iter().take(most).cloned().collect())
+    }
+}
+
+#[async_trait]
+impl Blocks for Memory {
+    async fn block(&self, blocking: Blocking) -> Result<bool, StoreError> {
+        self.change(|state| {
+            let before = state.blocks.insert(blocking.what.parts(), blocking.clone());
+            Ok((before.is_none(), vec![Change::Blocked(blocking)]))
+        })
+    }
+
+    async fn unblock(&self, unblocking: Unblocking) -> Result<bool, StoreError> {
+        self.change(|state| match state.blocks.remove(&unblocking.what.parts()) {
+            Some(_) => Ok((true, vec![Change::Unblocked(unblocking)])),
+            None => Ok((false, Vec::new())),
+        })
+    }
+
+    async fn blocks(&self, after: Option<&Blockable>, most: usize) -> Result<Vec<Blocking>, StoreError> {
+        let after = after.map(Blockable::parts);
+        let state = self.state();
+        let later = state.blocks.iter().filter(|(parts, _)| after.as_ref().is_none_or(|after| after < parts));
+        Ok(later.take(most).map(|(_, blocking)| blocking.clone()).collect())
     }
 }
 

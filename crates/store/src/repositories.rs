@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
 
 use crate::{
-    Anchors, AuditIndex, Changes, Cursor, Definitions, DefinitionsOf, Digest, Erasures, Revocable,
+    Anchors, AuditIndex, Blocks, Changes, Cursor, Definitions, DefinitionsOf, Digest, Erasures, Revocable,
     Revocation, Snapshot, StoreError, Usage,
 };
 
@@ -23,6 +23,7 @@ pub trait Store:
     Feed
     + Keys
     + Revocations
+    + Blocks
     + LastKnown
     + PolicySets
     + AuditIndex

@@ -1,6 +1,7 @@
 //! The command line: what may be typed. What it means is in the module of each command.
 
 pub mod audit;
+pub mod blocks;
 pub mod keys;
 pub mod policy;
 pub mod search;
@@ -20,6 +21,7 @@ Examples:
   tollgate serve --config claude_desktop_config.json
   tollgate check tollgate.yaml                   say what would be served, or all that is wrong
   tollgate keys create -c tollgate.yaml --agent support-bot
+  tollgate block tool crm__search -c tollgate.yaml --reason 'leaks'  stop it at once, everywhere
   tollgate policy check -c tollgate.yaml         say what is wrong with the policies
   tollgate tools list http://127.0.0.1:8080/mcp  see the tools of any MCP endpoint
   tollgate connect http://127.0.0.1:8080/mcp     for clients that can only start a process
@@ -85,6 +87,12 @@ pub enum Command {
     /// Take back tokens, users and agents before they end by themselves
     #[command(subcommand)]
     Revocations(keys::Revocations),
+    /// Stop a tool, a server, an agent, a user, a key or a tenant at once, at every gateway
+    Block(blocks::Block),
+    /// Let go on what was blocked
+    Unblock(blocks::Unblock),
+    /// List what is blocked, why, by whom and since when
+    Blocks(blocks::Blocks),
     /// Check, test and explain policies
     #[command(subcommand)]
     Policy(Box<policy::Policy>),

@@ -3,6 +3,7 @@
 //! A library only so that tests can reach what the command line is made from; nothing else may import it.
 
 mod audit;
+mod blocks;
 mod check;
 pub mod cli;
 mod client;
@@ -97,6 +98,9 @@ fn run_async(command: Command, log_format: LogFormat) -> Result<(), Failure> {
             Command::Check(command) => check::run(&command).await,
             Command::Keys(command) => keys::run(command).await,
             Command::Revocations(command) => revocations::run(command).await,
+            Command::Block(command) => blocks::block(&command).await,
+            Command::Unblock(command) => blocks::unblock(&command).await,
+            Command::Blocks(command) => blocks::list(&command).await,
             Command::Policy(command) => policy::run(*command).await,
             Command::Audit(command) => audit::run(*command).await,
             Command::Usage(command) => usage::run(&command).await,

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tollgate_store::{
-    Change, Changes, Cursor, Digest, Feed, Numbered, Revocation, Snapshot, StoreError, mark,
+    Blocking, Change, Changes, Cursor, Digest, Feed, Numbered, Revocation, Snapshot, StoreError, mark,
 };
 
-use super::{definitions, digest, keys, limit, revocations};
+use super::{blocks, definitions, digest, keys, limit, revocations};
 use crate::connections::{Row, Value};
 use crate::database::{Begin, Database, Transaction};
 use crate::postgres::CHANNEL;
@@ -106,10 +106,12 @@ impl Feed for Database {
             let connection = &mut reading.connection;
             let keys = connection.rows(keys::ALL, Vec::new()).await?;
             let revocations = connection.rows(revocations::ALL, Vec::new()).await?;
+            let stopped = connection.rows(blocks::ALL, Vec::new()).await?;
             let definitions = connection.rows(definitions::DIGESTS, Vec::new()).await?;
             reading.commit().await?;
             let keys = keys.iter().map(|row| keys::key(row).map(Arc::new));
             let revocations = revocations.iter().map(revocations::revocation);
+            let stopped = stopped.iter().map(blocks::blocking);
             let definitions = definitions
                 .iter()
                 .map(|row| Ok((definitions::of(row)?, Digest(digest(&row.get::<Vec<u8>>(4)?)?))));
@@ -117,6 +119,7 @@ impl Feed for Database {
                 cursor,
                 keys: keys.collect::<Result<_, StoreError>>()?,
                 revocations: revocations.collect::<Result<Vec<Revocation>, StoreError>>()?,
+                blocks: stopped.collect::<Result<Vec<Blocking>, StoreError>>()?,
                 definitions: definitions.collect::<Result<_, StoreError>>()?,
             })
         })

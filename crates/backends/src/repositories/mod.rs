@@ -2,6 +2,7 @@
 
 mod accepted;
 mod audit;
+mod blocks;
 mod definitions;
 mod feed;
 mod keys;

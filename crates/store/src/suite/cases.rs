@@ -4,12 +4,12 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 use bytes::Bytes;
-use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
+use tollgate_model::{KeyId, KeyRecord, ServerName, TenantId, Timestamp};
 
-use super::{Place, definitions, key, open, revoked_user};
+use super::{Place, blocked_agent, definitions, key, open, revoked_user};
 use crate::{
-    ACCEPTED_MAX, DEFINITIONS_BYTES_MAX, Definitions, DefinitionsOf, Digest, ENDED_KEPT, List, Revocable,
-    Revocation, StoreError, WhichKeys,
+    ACCEPTED_MAX, Blockable, Blocking, DEFINITIONS_BYTES_MAX, Definitions, DefinitionsOf, Digest, ENDED_KEPT,
+    List, Revocable, Revocation, StoreError, Unblocking, WhichKeys,
 };
 
 fn ms(ms: u64) -> Timestamp {
@@ -171,6 +171,39 @@ pub async fn revocations_that_ended_long_ago_go(place: &dyn Place) {
         store.revoke(revocation.clone()).await.unwrap();
     }
     assert_eq!(store.revocations(None, 10).await.unwrap(), [just, last]);
+}
+
+pub async fn blocks_are_kept_until_they_are_lifted(place: &dyn Place) {
+    let store = open(place);
+    let server = ServerName::new("crm").unwrap();
+    let of = |what: Blockable| Blocking { what, ..blocked_agent("") };
+    // In the order in which they are listed: kind, whose, name.
+    let all = [
+        blocked_agent("bot"),
+        of(Blockable::Key { id: KeyId::new("k") }),
+        of(Blockable::Server { tenant: None, server: server.clone() }),
+        of(Blockable::Server { tenant: Some(TenantId::new("acme")), server: server.clone() }),
+        of(Blockable::Tenant { tenant: TenantId::new("acme") }),
+        of(Blockable::Tool { tenant: None, server, native: "Ünï \u{1f511} a/b".into() }),
+        of(Blockable::User { tenant: TenantId::new("acme"), user: "ada".into() }),
+    ];
+    for blocking in all.iter().rev() {
+        assert!(store.block(blocking.clone()).await.unwrap());
+    }
+    assert_eq!(open(place).blocks(None, 10).await.unwrap(), all);
+    assert_eq!(store.blocks(None, 2).await.unwrap(), all[..2]);
+    for (place, blocking) in all.iter().enumerate() {
+        assert_eq!(store.blocks(Some(&blocking.what), 10).await.unwrap(), all[place + 1..]);
+    }
+    let again = Blocking { reason: "worse".into(), is_public: true, by: "ann".into(), ..all[0].clone() };
+    assert!(!store.block(again.clone()).await.unwrap(), "it was stopped before");
+    assert_eq!(store.blocks(None, 1).await.unwrap(), [again]);
+    for blocking in &all {
+        let unblocking = Unblocking { what: blocking.what.clone(), reason: "over".into(), by: "ops".into() };
+        assert!(store.unblock(unblocking.clone()).await.unwrap());
+        assert!(!store.unblock(unblocking).await.unwrap());
+    }
+    assert_eq!(store.blocks(None, 10).await.unwrap(), []);
 }
 
 pub async fn definitions_are_kept_to_the_letter(place: &dyn Place) {

@@ -8,10 +8,10 @@ use tokio::sync::watch;
 use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
 
 use crate::{
-    Anchor, Anchors, Arrived, AuditBatch, AuditFound, AuditIndex, AuditQuery, AuditRow, Changes, Cursor,
-    Definitions, DefinitionsOf, Digest, Erasure, Erasures, Feed, Followed, Keys, LastKnown, PolicySets,
-    Revocable, Revocation, Revocations, Snapshot, Store, StoreError, Usage, UsageQuery, UsageRow, WhichKeys,
-    WhoseNames,
+    Anchor, Anchors, Arrived, AuditBatch, AuditFound, AuditIndex, AuditQuery, AuditRow, Blockable, Blocking,
+    Blocks, Changes, Cursor, Definitions, DefinitionsOf, Digest, Erasure, Erasures, Feed, Followed, Keys,
+    LastKnown, PolicySets, Revocable, Revocation, Revocations, Snapshot, Store, StoreError, Unblocking,
+    Usage, UsageQuery, UsageRow, WhichKeys, WhoseNames,
 };
 
 /// How a [`Faulty`] store is.
@@ -127,6 +127,21 @@ impl Revocations for Faulty {
         most: usize,
     ) -> Result<Vec<Revocation>, StoreError> {
         self.reach().await?.revocations(after, most).await
+    }
+}
+
+#[async_trait]
+impl Blocks for Faulty {
+    async fn block(&self, blocking: Blocking) -> Result<bool, StoreError> {
+        self.reach().await?.block(blocking).await
+    }
+
+    async fn unblock(&self, unblocking: Unblocking) -> Result<bool, StoreError> {
+        self.reach().await?.unblock(unblocking).await
+    }
+
+    async fn blocks(&self, after: Option<&Blockable>, most: usize) -> Result<Vec<Blocking>, StoreError> {
+        self.reach().await?.blocks(after, most).await
     }
 }
 

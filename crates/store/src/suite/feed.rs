@@ -9,9 +9,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use tollgate_model::{KeyId, KeyRecord, Timestamp};
 
-use super::{Place, definitions, key, open, revoked_user};
+use super::{Place, blocked_agent, definitions, key, open, revoked_user};
 use crate::{
-    Change, Changes, Cursor, Desired, Follower, FollowerSettings, Numbered, Store, StoreError, WhichKeys,
+    Change, Changes, Cursor, Desired, Follower, FollowerSettings, Numbered, Store, StoreError, Unblocking,
+    WhichKeys,
 };
 
 async fn these(store: &dyn Store, after: Cursor, most: usize) -> Vec<Numbered> {
@@ -38,6 +39,12 @@ pub async fn the_feed_says_what_the_snapshot_says(place: &dyn Place) {
     store.keep_definitions(&gone).await.unwrap();
     store.forget_definitions(&gone.of).await.unwrap();
 
+    let (stopped, freed) = (blocked_agent("stopped"), blocked_agent("freed"));
+    store.block(stopped.clone()).await.unwrap();
+    store.block(freed.clone()).await.unwrap();
+    let unblocking = Unblocking { what: freed.what.clone(), reason: "".into(), by: "ops".into() };
+    assert!(store.unblock(unblocking.clone()).await.unwrap());
+
     let changes = these(&*store, start, 100).await;
     let said: Vec<Change> = changes.iter().map(|numbered| numbered.change.clone()).collect();
     let wanted = [
@@ -51,19 +58,25 @@ pub async fn the_feed_says_what_the_snapshot_says(place: &dyn Place) {
         Change::Defined(kept.of.clone(), kept.digest),
         Change::Defined(gone.of.clone(), gone.digest),
         Change::Forgotten(gone.of.clone()),
+        Change::Blocked(stopped.clone()),
+        Change::Blocked(freed.clone()),
+        Change::Unblocked(unblocking.clone()),
     ];
     assert_eq!(said, wanted);
     let revisions: Vec<u64> = changes.iter().map(|numbered| numbered.cursor.revision).collect();
-    assert_eq!(revisions, (1..=10).collect::<Vec<u64>>());
+    assert_eq!(revisions, (1..=13).collect::<Vec<u64>>());
     let snapshot = store.snapshot().await.unwrap();
     assert_eq!(Some(snapshot.cursor), changes.last().map(|last| last.cursor));
     assert_eq!(snapshot.cursor, store.head().await.unwrap());
     assert_eq!(snapshot.keys, [Arc::new(old), Arc::new(revoked)]);
     assert_eq!(snapshot.revocations, [bob]);
+    assert_eq!(snapshot.blocks, std::slice::from_ref(&stopped));
     assert_eq!(snapshot.definitions, [(kept.of.clone(), kept.digest)]);
     let desired = Desired::from(snapshot);
-    assert_eq!((desired.revision(), desired.definitions(&kept.of)), (10, Some(kept.digest)));
+    assert_eq!((desired.revision(), desired.definitions(&kept.of)), (13, Some(kept.digest)));
     assert_eq!(desired.definitions(&gone.of), None);
+    let blocks: Vec<_> = desired.blocks().values().map(|block| block.what.clone()).collect();
+    assert_eq!(blocks, [stopped.what]);
 }
 
 pub async fn what_was_not_done_is_not_in_the_feed(place: &dyn Place) {
@@ -74,6 +87,8 @@ pub async fn what_was_not_done_is_not_in_the_feed(place: &dyn Place) {
     assert!(store.rotate_key(&KeyId::new("a"), key("a"), Timestamp::from_ms(1)).await.is_err());
     assert!(!store.reinstate(&revoked_user("ada").what).await.unwrap());
     assert!(!store.forget_definitions(&definitions(None, "files", &[]).of).await.unwrap());
+    let nothing = Unblocking { what: blocked_agent("nobody").what, reason: "".into(), by: "ops".into() };
+    assert!(!store.unblock(nothing).await.unwrap());
     assert_eq!(store.head().await.unwrap(), head);
     store.add_key(key("b")).await.unwrap();
     let changes = these(&*store, head, 10).await;

@@ -19,7 +19,7 @@ pub use faults::{Fault, Faulty};
 pub use feed::*;
 pub use model::it_does_what_the_store_in_memory_does;
 pub use record::*;
-pub use samples::{definitions, key, revoked_user};
+pub use samples::{blocked_agent, definitions, key, revoked_user};
 
 /// A place for one store, empty at first.
 pub trait Place: Send + Sync {
@@ -47,6 +47,7 @@ macro_rules! suite {
             a_key_is_revoked_once_and_for_good
             revocations_are_kept_until_they_are_taken_back
             revocations_that_ended_long_ago_go
+            blocks_are_kept_until_they_are_lifted
             definitions_are_kept_to_the_letter
             definitions_are_kept_where_they_belong
             what_cannot_be_kept_is_refused

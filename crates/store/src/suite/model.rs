@@ -5,8 +5,8 @@
 
 use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
 
-use super::{Place, definitions, key, open};
-use crate::{Digest, Feed, Memory, Revocable, Revocation, Store, WhichKeys};
+use super::{Place, blocked_agent, definitions, key, open};
+use crate::{Blocking, Digest, Feed, Memory, Revocable, Revocation, Store, Unblocking, WhichKeys};
 
 /// Numbers that are the same in every run.
 pub(super) struct Dice(pub(super) u64);
@@ -37,6 +37,7 @@ pub async fn it_does_what_the_store_in_memory_does(place: &dyn Place) {
         revocations
     };
     assert_eq!(sorted(stored.revocations), sorted(meant.revocations));
+    assert_eq!(stored.blocks, meant.blocks);
     let (mut stored, mut meant) = (stored.definitions, meant.definitions);
     stored.sort();
     meant.sort();
@@ -51,7 +52,7 @@ async fn step(store: &dyn Store, mut dice: Dice) -> String {
     let time = Timestamp::from_ms(1_000 + dice.below(1_000_000_000));
     let (id, other) = (dice.id(), dice.id());
     let what = Revocable::Agent { tenant: TenantId::new("acme"), agent: other.as_str().into() };
-    match dice.below(10) {
+    match dice.below(13) {
         0 | 1 => {
             let expires = (dice.below(2) == 0).then_some(time);
             format!("{:?}", store.add_key(KeyRecord { expires, ..key(&id) }).await)
@@ -73,6 +74,16 @@ async fn step(store: &dyn Store, mut dice: Dice) -> String {
             let listed = store.keys(&which).await;
             format!("{listed:?} {:?} {:?}", store.key(&KeyId::new(&other)).await, store.known(None).await)
         }
+        9 => {
+            let is_public = dice.below(2) == 0;
+            format!("{:?}", store.block(Blocking { is_public, ..blocked_agent(&other) }).await)
+        }
+        10 => {
+            let what = blocked_agent(&other).what;
+            let unblocking = Unblocking { what, reason: "".into(), by: "ops".into() };
+            format!("{:?}", store.unblock(unblocking).await)
+        }
+        11 => format!("{:?}", store.blocks(Some(&blocked_agent(&other).what), 3).await),
         _ => {
             let text = Digest::of([id.as_bytes()]);
             let tenant = TenantId::new("acme");

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tollgate_model::{KeyHash, KeyId, KeyRecord, ServerName, TenantId, Timestamp};
 
-use crate::{Definitions, DefinitionsOf, Digest, List, Revocable, Revocation};
+use crate::{Blockable, Blocking, Definitions, DefinitionsOf, Digest, List, Revocable, Revocation};
 
 /// A key of the tenant `acme` and the agent `bot`.
 pub fn key(id: &str) -> KeyRecord {
@@ -24,6 +24,18 @@ pub fn key(id: &str) -> KeyRecord {
 pub fn revoked_user(name: &str) -> Revocation {
     let what = Revocable::User { tenant: TenantId::new("acme"), user: name.into() };
     Revocation { what, since: Timestamp::from_ms(1_000), until: None }
+}
+
+/// An agent of the tenant `acme` that is stopped.
+pub fn blocked_agent(name: &str) -> Blocking {
+    let what = Blockable::Agent { tenant: TenantId::new("acme"), agent: name.into() };
+    Blocking {
+        what,
+        reason: "it runs \"amok\"".into(),
+        is_public: false,
+        by: "ops".into(),
+        since: Timestamp::from_ms(3),
+    }
 }
 
 /// Tools of a server.

@@ -7,7 +7,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tollgate_ledger::{Draft, Entry, Kind};
 use tollgate_model::{Principal, PrincipalId, Proof, TenantId};
-use tollgate_store::{Change, Numbered, Revocable};
+use tollgate_store::{Blockable, Blocking, Change, Numbered, Revocable, Unblocking};
 
 use super::others::detail;
 use crate::gateway::{Gateway, Inner};
@@ -78,6 +78,11 @@ fn applied_one(gateway: &Gateway, numbered: &Numbered) {
             revoked(gateway, &revocation.what, "revoked", revision());
         }
         Change::Reinstated(what) => revoked(gateway, what, "reinstated", revision()),
+        Change::Blocked(blocking) => blocked(gateway, blocking, [revision()]),
+        Change::Unblocked(Unblocking { what, reason, by }) => {
+            let said = [revision(), ("reason", (&**reason).into()), ("by", (&**by).into())];
+            blocked_or_not(gateway, what, "unblocked", said);
+        }
         // What servers list is upkeep.
         Change::Defined(..) | Change::Forgotten(_) => {}
     }
@@ -94,4 +99,35 @@ fn revoked(gateway: &Gateway, what: &Revocable, verb: &str, revision: (&str, Val
         }
     };
     note(gateway, &word, about.as_ref(), [revision]);
+}
+
+fn blocked(gateway: &Gateway, blocking: &Blocking, [how]: [(&str, Value); 1]) {
+    let Blocking { what, reason, by, since, .. } = blocking;
+    let since = since.to_string().into();
+    let said = [how, ("reason", (&**reason).into()), ("by", (&**by).into()), ("since", since)];
+    blocked_or_not(gateway, what, "blocked", said);
+}
+
+fn blocked_or_not<const N: usize>(gateway: &Gateway, what: &Blockable, verb: &str, said: [(&str, Value); N]) {
+    let word = format!("{}.{verb}", what.kind());
+    let of = |tenant: &TenantId| Principal::new(tenant.clone(), PrincipalId::new(""), Proof::Local);
+    // People and agents stand in an entry as whom it is about, and so as references.
+    let (about, name) = match what {
+        Blockable::Agent { tenant, agent } => {
+            (Some(Principal { agent: Some(agent.clone()), ..of(tenant) }), None)
+        }
+        Blockable::User { tenant, user } => {
+            (Some(Principal { user: Some(user.clone()), ..of(tenant) }), None)
+        }
+        _ => (what.tenant().map(of), Some(what.name())),
+    };
+    if !gateway.ledger().is_on() {
+        return;
+    }
+    let mut entry = Entry::of(Kind::Change);
+    entry.change = Some(word.into());
+    let mut detail = detail(said);
+    detail.extend(name.map(|name| ("name".to_owned(), name.into())));
+    entry.detail = Some(detail);
+    gateway.ledger().note_later(Draft { who: about.as_ref(), ..Draft::of(entry) });
 }
