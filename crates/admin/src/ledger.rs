@@ -11,7 +11,9 @@ use tollgate_telemetry::counters::Metrics;
 pub struct LedgerLine {
     /// Why, and for how long, it cannot be written.
     pub down: Option<(Arc<str>, Duration)>,
-    /// Whether calls are refused then.
+    /// Why, and for how long, no new segment can begin although one is due.
+    pub stuck: Option<(Arc<str>, Duration)>,
+    /// Whether calls are refused while it cannot be written.
     pub refuses: bool,
     /// Entries written.
     pub entries: u64,
@@ -21,6 +23,10 @@ pub struct LedgerLine {
     pub lost: u64,
     /// Writes that failed.
     pub failures: u64,
+    /// How often the disk did not take what the operating system had.
+    pub unsynced: u64,
+    /// How often no new segment could begin.
+    pub segment_failures: u64,
     /// Writes that took long.
     pub slow: u64,
     /// Intents that wait for their outcome.
@@ -34,13 +40,17 @@ impl LedgerLine {
     }
 
     pub(crate) fn to_json(&self) -> Value {
-        match &self.down {
+        let ms = |since: &Duration| u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        let mut said = match &self.down {
             None => json!({ "state": "up" }),
             Some((reason, since)) => {
-                let ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-                json!({ "state": "down", "reason": &**reason, "downMs": ms, "callsAreRefused": self.refuses })
+                json!({ "state": "down", "reason": &**reason, "downMs": ms(since), "callsAreRefused": self.refuses })
             }
+        };
+        if let Some((reason, since)) = &self.stuck {
+            said["newSegment"] = json!({ "state": "down", "reason": &**reason, "downMs": ms(since) });
         }
+        said
     }
 
     /// The ledger's part of `/metrics`.
@@ -56,6 +66,10 @@ impl LedgerLine {
         let help = "Entries that could not be written; each time is recorded as a gap.";
         number("tollgate_ledger_lost_total", "counter", help, self.lost);
         number("tollgate_ledger_write_failures_total", "counter", "Writes that failed.", self.failures);
+        let help = "Syncs that failed: entries may be lost with the power. Each is recorded as a gap.";
+        number("tollgate_ledger_sync_failures_total", "counter", help, self.unsynced);
+        let help = "Tries to begin a new segment that failed.";
+        number("tollgate_ledger_segment_failures_total", "counter", help, self.segment_failures);
         number("tollgate_ledger_slow_writes_total", "counter", "Writes that the disk held up.", self.slow);
         number("tollgate_ledger_open", "gauge", "Intents that wait for their outcome.", self.open);
     }

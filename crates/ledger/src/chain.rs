@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +37,10 @@ pub(crate) struct Chain {
     open: BTreeMap<u64, OpenCall>,
     /// Whether entries have to reach the disk, or only the operating system.
     is_synced: bool,
+    /// What was written before and the disk has not been asked to take yet: segments that are done.
+    owed: Vec<Arc<File>>,
+    /// Whether the disk has not been asked yet to take the names of segments.
+    owes_folder: bool,
     /// The last checkpoint, since the writer began.
     signed: Option<Checkpoint>,
     /// What is written next, and of an entry its number and time: kept to be filled again.
@@ -57,6 +61,17 @@ pub(crate) struct Segment {
     pub(crate) is_torn: bool,
 }
 
+/// What the operating system has, and the disk has not been asked to take.
+#[derive(Debug)]
+pub(crate) struct Unsynced(Vec<Arc<File>>);
+
+impl Unsynced {
+    /// Has the disk take it: all of it, whatever fails.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.0.iter().map(|file| file.sync_data()).fold(Ok(()), Result::and)
+    }
+}
+
 /// Where a chain goes on.
 #[derive(Debug, Default)]
 pub(crate) struct Begin {
@@ -70,6 +85,7 @@ impl Chain {
     pub(crate) fn new(folder: &Path, writer: &str, begin: Begin, is_synced: bool) -> Self {
         let Begin { segment, at, time_ms, open } = begin;
         let (folder, writer) = (folder.to_owned(), writer.to_owned());
+        let owed = Vec::new();
         Self {
             folder,
             writer,
@@ -78,6 +94,8 @@ impl Chain {
             time_ms,
             open,
             is_synced,
+            owed,
+            owes_folder: true,
             signed: None,
             text: Vec::new(),
             head: Vec::new(),
@@ -94,9 +112,43 @@ impl Chain {
         self.open.values()
     }
 
-    /// The file that is written.
-    pub(crate) fn file(&self) -> Option<Arc<File>> {
-        self.segment.as_ref().map(|segment| Arc::clone(&segment.file))
+    /// Whether there is a segment that can be written, and that readers find.
+    pub(crate) fn is_begun(&self) -> bool {
+        let links = |segment: &Segment| segment.file.metadata().map_or(0, |metadata| metadata.nlink());
+        self.segment.as_ref().is_some_and(|segment| links(segment) > 0)
+    }
+
+    /// What the disk is to be asked to take next: the file that is written, and what is owed to it, which the caller owes from
+    /// now on.
+    pub(crate) fn take_owed(&mut self) -> Unsynced {
+        let mut files = std::mem::take(&mut self.owed);
+        files.extend(self.segment.as_ref().map(|segment| Arc::clone(&segment.file)));
+        if self.owes_folder
+            && let Ok(folder) = File::open(self.folder.join(SEGMENTS))
+        {
+            files.push(Arc::new(folder));
+            self.owes_folder = false;
+        }
+        Unsynced(files)
+    }
+
+    /// Has a file be owed to the disk that it does not take.
+    #[cfg(test)]
+    pub(crate) fn owe(&mut self, file: File) {
+        self.owed.push(Arc::new(file));
+    }
+
+    /// Has the disk take what is owed to it.
+    fn pay(&mut self) -> io::Result<()> {
+        while let Some(file) = self.owed.last() {
+            file.sync_data()?;
+            self.owed.pop();
+        }
+        if self.owes_folder {
+            File::open(self.folder.join(SEGMENTS))?.sync_all()?;
+            self.owes_folder = false;
+        }
+        Ok(())
     }
 
     /// Whether a new segment is to begin: there is none, or it is large or old enough.
@@ -172,8 +224,11 @@ impl Chain {
         Timestamp::now().as_ms().max(self.time_ms)
     }
 
-    /// Cuts off what failed.
+    /// Cuts off what failed; and where entries have to reach the disk, has it take what is owed to it.
     pub(crate) fn repair(&mut self) -> io::Result<()> {
+        if self.is_synced && self.segment.is_some() {
+            self.pay()?;
+        }
         if let Some(segment) = self.segment.as_mut().filter(|segment| segment.is_torn) {
             segment.file.set_len(segment.len)?;
             segment.is_torn = false;
@@ -200,7 +255,8 @@ impl Chain {
 
     /// Begins a segment. The one before ends with a checkpoint.
     pub(crate) fn begin_segment(&mut self, keys: &Keys) -> io::Result<()> {
-        if self.segment.is_some() {
+        let is_signed = self.signed.as_ref().is_some_and(|signed| signed.seq + 1 == self.at.seq);
+        if self.segment.is_some() && !is_signed {
             self.checkpoint(keys)?;
         }
         let path = self.folder.join(SEGMENTS).join(file_name(self.at.seq + 1));
@@ -218,17 +274,15 @@ impl Chain {
             is_torn: false,
         };
         let before = self.segment.replace(segment);
-        let begun = self.append(std::iter::once(&head)).and_then(|_| match &before {
-            // What is in the folder has to last as long as what is in its files.
-            Some(before) if self.is_synced => before.file.sync_data().and_then(|()| self.sync_folder()),
-            None if self.is_synced => self.sync_folder(),
-            _ => Ok(()),
-        });
-        if begun.is_err() && self.segment.as_ref().is_some_and(|segment| segment.len == 0) {
+        if let Err(error) = self.append(std::iter::once(&head)) {
             self.segment = before;
             std::fs::remove_file(&path)?;
+            return Err(error);
         }
-        begun
+        // What is in the folder has to last as long as what is in its files.
+        self.owed.extend(before.map(|before| before.file));
+        self.owes_folder = true;
+        if self.is_synced { self.pay() } else { Ok(()) }
     }
 
     fn head(&self, keys: &Keys) -> SegmentHead {
@@ -240,10 +294,6 @@ impl Chain {
             public_key: keys.public.to_text(),
             open: self.open.values().cloned().collect(),
         }
-    }
-
-    fn sync_folder(&self) -> io::Result<()> {
-        File::open(self.folder.join(SEGMENTS))?.sync_all()
     }
 
     /// Has everything reach the disk.

@@ -189,6 +189,10 @@ pub struct Work {
     pub lost: u64,
     /// Writes that failed.
     pub failures: u64,
+    /// How often the disk did not take what the operating system had.
+    pub unsynced: u64,
+    /// How often no new segment could begin.
+    pub stuck: u64,
     /// Writes that took long.
     pub slow: u64,
     /// Intents that wait for their outcome.
@@ -269,7 +273,7 @@ impl Ledger {
         self.0.is_some()
     }
 
-    fn writer(&self) -> Option<&Arc<Writer>> {
+    pub(crate) fn writer(&self) -> Option<&Arc<Writer>> {
         self.0.as_ref().map(|handle| &handle.0)
     }
 
@@ -296,6 +300,12 @@ impl Ledger {
     /// How it does.
     pub fn health(&self) -> Health {
         self.writer().map_or(Health::Off, |writer| writer.health())
+    }
+
+    /// Why, and since when, no new segment can begin although one is due, as where no more files may be open. Entries are written
+    /// all the same, into the segment that is there.
+    pub fn stuck(&self) -> Option<(Arc<str>, Timestamp)> {
+        self.writer()?.stuck()
     }
 
     /// How much it has done.

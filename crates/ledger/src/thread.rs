@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 use tollgate_model::Timestamp;
-use tollgate_telemetry::events::LedgerUp;
+use tollgate_telemetry::events::{LedgerStuck, LedgerUp};
 
 use crate::chain::Chain;
 use crate::prepare::{Prepared, Role};
-use crate::writer::{End, Job, Queue, Writer};
+use crate::writer::{Down, End, Job, Queue, Writer};
 use crate::{Entry, Kind, OpenCall, Outcome};
 
 /// How often the thread looks again while entries are written.
@@ -23,6 +23,8 @@ const SHORT: Duration = Duration::from_micros(200);
 const CHECKPOINT: Duration = Duration::from_secs(1);
 /// How often it is tried to write again.
 const RETRY: Duration = Duration::from_millis(500);
+/// How long it waits at most before it is tried again to begin a segment.
+const RETRY_SEGMENT_MAX: Duration = Duration::from_mins(1);
 /// After how long without a slow write everybody may write again.
 const CALM: Duration = Duration::from_secs(1);
 /// How often the disk is asked to take what was written.
@@ -36,6 +38,9 @@ const FEW: usize = 64;
 struct Due {
     checkpoint: Instant,
     retry: Instant,
+    /// When a segment may begin, where the last try failed, and how long to wait after the next failure.
+    segment: Instant,
+    segment_pause: Duration,
     /// The number of the last entry when a checkpoint was written.
     signed: u64,
     /// The number of the last entry that was told.
@@ -49,8 +54,17 @@ struct Due {
 /// Writes what there is to be written first, and starts the threads of a writer. They end with it.
 pub(crate) fn start(writer: &Arc<Writer>) -> io::Result<()> {
     let now = Instant::now();
-    let mut due =
-        Due { checkpoint: now, retry: now, signed: 0, told: 0, has_reserve: false, outcomes_fit: true };
+    let mut due = Due {
+        checkpoint: now,
+        retry: now,
+        segment: now,
+        segment_pause: RETRY,
+        signed: 0,
+        told: 0,
+        has_reserve: false,
+        outcomes_fit: true,
+    };
+    let begun = writer.queue().at.seq;
     let first = {
         let mut queue = writer.queue();
         queue.is_writing = true;
@@ -62,7 +76,7 @@ pub(crate) fn start(writer: &Arc<Writer>) -> io::Result<()> {
     writer.runs_on(handle.thread().clone());
     if !writer.is_power() {
         let own = Arc::downgrade(writer);
-        thread::Builder::new().name("ledger-sync".to_owned()).spawn(move || sync(&own))?;
+        thread::Builder::new().name("ledger-sync".to_owned()).spawn(move || sync(&own, begun))?;
     }
     Ok(())
 }
@@ -110,7 +124,11 @@ fn is_due(queue: &Queue, due: &Due) -> bool {
     queue.end == End::Asked
         || match queue.down {
             Some(_) => now >= due.retry || due.outcomes_fit && !queue.waiting.is_empty(),
-            None => !queue.waiting.is_empty() || queue.is_full || is_unsigned && now >= due.checkpoint,
+            None => {
+                !queue.waiting.is_empty()
+                    || queue.wants_segment() && now >= due.segment
+                    || is_unsigned && now >= due.checkpoint
+            }
         }
 }
 
@@ -118,6 +136,7 @@ fn is_due(queue: &Queue, due: &Due) -> bool {
 fn may_sleep(writer: &Writer, queue: &Queue, due: &Due) -> bool {
     queue.down.is_none()
         && !queue.has_gap()
+        && !queue.wants_segment()
         && due.has_reserve
         && queue.at.seq == due.signed
         && queue.at.seq == due.told
@@ -170,9 +189,7 @@ fn take_turn(writer: &Arc<Writer>, mut jobs: Vec<Job>, due: &mut Due, ends: bool
 fn work(writer: &Arc<Writer>, chain: &mut Chain, jobs: &mut Vec<Job>, due: &mut Due) -> io::Result<()> {
     let was_down = writer.queue().down.is_some();
     chain.repair()?;
-    if writer.is_full(chain) {
-        make_room(chain, due, |chain| chain.begin_segment(&writer.keys))?;
-    }
+    begin_segment(writer, chain, due)?;
     // Few at once where there is little room: some of them fit, at least.
     let few = if was_down { FEW } else { jobs.len().max(1) };
     while !jobs.is_empty() {
@@ -205,6 +222,47 @@ fn work(writer: &Arc<Writer>, chain: &mut Chain, jobs: &mut Vec<Job>, due: &mut 
     if now >= due.checkpoint && chain.at().seq != due.signed {
         chain.checkpoint(&writer.keys)?;
         (due.checkpoint, due.signed) = (now + CHECKPOINT, chain.at().seq);
+    }
+    Ok(())
+}
+
+/// Begins a segment, if one is due. Where that fails and there is one, it is gone on with, for longer than it should be: what has
+/// begun has to get its outcome, wherever that stands.
+fn begin_segment(writer: &Arc<Writer>, chain: &mut Chain, due: &mut Due) -> io::Result<()> {
+    let unsure = writer.queue().unsure;
+    let wants = unsure.is_some() || writer.is_full(chain);
+    if !wants || chain.is_begun() && Instant::now() < due.segment {
+        return Ok(());
+    }
+    if let Err(error) = make_room(chain, due, |chain| chain.begin_segment(&writer.keys)) {
+        chain.repair()?;
+        if !chain.is_begun() {
+            return Err(error);
+        }
+        due.segment = Instant::now() + due.segment_pause;
+        due.segment_pause = (due.segment_pause * 2).min(RETRY_SEGMENT_MAX);
+        writer.numbers.stuck.fetch_add(1, Ordering::Relaxed);
+        let reason: Arc<str> = error.to_string().into();
+        let mut queue = writer.queue();
+        if queue.stuck.is_none() {
+            LedgerStuck { reason: &reason }.emit();
+        }
+        let since = queue.stuck.as_ref().map_or_else(Timestamp::now, |stuck| stuck.since);
+        queue.stuck = Some(Down { reason, since });
+        return Ok(());
+    }
+    due.segment_pause = RETRY;
+    if writer.queue().stuck.take().is_some() {
+        LedgerStuck::is_over();
+    }
+    // In a file that nothing has failed in.
+    if let Some(unsure) = unsure {
+        let range = [("unsynced_from", unsure.first), ("unsynced_to", unsure.last)];
+        let [from, to] = range.map(|(name, seq)| (name, Value::from(seq)));
+        let detail = [from, to, ("since_ms", unsure.since.as_ms().into())];
+        chain.append(std::iter::once(&entry_of(Kind::Gap, detail)?))?;
+        let mut queue = writer.queue();
+        queue.unsure = queue.unsure.filter(|now| *now != unsure);
     }
     Ok(())
 }
@@ -298,8 +356,8 @@ fn watched<T>(writer: &Writer, what: impl FnOnce() -> T) -> T {
 }
 
 /// Has the disk take what was written, now and then, where nobody waits for it. A disk that fails or hangs shows here first.
-fn sync(writer: &Weak<Writer>) {
-    let mut synced = 0;
+/// `synced`: the last entry of which somebody else has seen to it.
+fn sync(writer: &Weak<Writer>, mut synced: u64) {
     loop {
         thread::sleep(SYNC);
         let Some(writer) = writer.upgrade() else { return };
@@ -307,17 +365,68 @@ fn sync(writer: &Weak<Writer>) {
             return;
         }
         let at = writer.queue().at.seq;
-        let Some(file) = writer.chain.try_lock().ok().and_then(|chain| chain.file()).filter(|_| at != synced)
-        else {
-            continue;
-        };
+        let owed = writer.chain.try_lock().ok().filter(|_| at != synced).map(|mut chain| chain.take_owed());
+        let Some(owed) = owed else { continue };
         writer.syncing.store(writer.ms(), Ordering::Relaxed);
-        let done = file.sync_data();
+        let done = owed.sync();
         writer.syncing.store(0, Ordering::Relaxed);
-        match done {
-            Ok(()) => synced = at,
-            Err(error) => writer.fail(&error, &mut Vec::new()),
+        // The disk may have thrown away what it did not take: to ask again says nothing of it.
+        if let Err(error) = done {
+            writer.is_unsure(synced + 1, at, &error);
         }
+        synced = at;
         writer.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+    use crate::{Draft, Health, Ledger, LedgerSettings, Read, Reader};
+
+    fn entries(folder: &std::path::Path) -> Vec<Read> {
+        let mut reader = Reader::new(folder);
+        std::iter::from_fn(|| reader.next_entry().expect("readable")).collect()
+    }
+
+    #[tokio::test]
+    async fn what_the_disk_did_not_take_is_a_gap_in_a_new_segment() {
+        let root = tempfile::tempdir().expect("a folder");
+        let ledger = Ledger::open(root.path(), LedgerSettings::default()).expect("a ledger");
+        let folder = ledger.folder().expect("a folder").to_owned();
+        // No disk takes what is in a pipe.
+        let (_end, pipe) = io::pipe().expect("a pipe");
+        ledger.writer().expect("it is on").chain().owe(OwnedFd::from(pipe).into());
+        ledger.note(Draft::of(Entry::of(Kind::Refusal))).await.expect("written");
+        let began = Instant::now();
+        let (gap, entry) = loop {
+            let all = entries(&folder);
+            let gap = all.into_iter().find(|read| read.entry().expect("an entry").kind == Kind::Gap);
+            if let Some(gap) = gap {
+                let entry: Entry<'static> = serde_json::from_slice(&gap.json).expect("an entry");
+                break (gap, entry);
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "no gap");
+            thread::sleep(Duration::from_millis(5));
+        };
+        // The segment's own head is before it, and everything so far is in doubt.
+        assert_eq!(gap.segment, entry.seq - 1);
+        let detail = entry.detail.expect("a detail");
+        let [from, to] =
+            ["unsynced_from", "unsynced_to"].map(|name| detail[name].as_u64().expect("a number"));
+        assert_eq!(from, 1);
+        assert!(to >= 3, "{detail:?}");
+        while ledger.health() != Health::Up {
+            assert!(began.elapsed() < Duration::from_secs(20), "{:?}", ledger.health());
+            thread::sleep(Duration::from_millis(5));
+        }
+        ledger.note(Draft::of(Entry::of(Kind::Refusal))).await.expect("written");
+        ledger.close().await;
+        assert_eq!(ledger.work().unsynced, 1);
+        let gaps =
+            entries(&folder).iter().filter(|read| read.entry().expect("an entry").kind == Kind::Gap).count();
+        assert_eq!(gaps, 1, "it is said once");
     }
 }

@@ -58,6 +58,8 @@ pub(crate) struct Numbers {
     pub(crate) batches: AtomicU64,
     pub(crate) lost: AtomicU64,
     pub(crate) failures: AtomicU64,
+    pub(crate) unsynced: AtomicU64,
+    pub(crate) stuck: AtomicU64,
     pub(crate) slow: AtomicU64,
 }
 
@@ -77,6 +79,10 @@ pub(crate) struct Queue {
     /// When the disk was last slow.
     pub(crate) slow_at: Option<Instant>,
     pub(crate) down: Option<Down>,
+    /// Why, and since when, no new segment can begin although one is due.
+    pub(crate) stuck: Option<Down>,
+    /// What the disk may not have, which no entry says yet.
+    pub(crate) unsure: Option<Unsure>,
     /// How many entries could not be written that nobody has said yet.
     pub(crate) lost: u64,
     pub(crate) lost_since: Option<Timestamp>,
@@ -93,6 +99,16 @@ pub(crate) struct Queue {
 #[derive(Debug, Clone)]
 pub(crate) struct Down {
     pub(crate) reason: Arc<str>,
+    pub(crate) since: Timestamp,
+}
+
+/// Entries that the operating system had, and the disk did not take: they may be gone with the power.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unsure {
+    /// The number of the first.
+    pub(crate) first: u64,
+    /// The number of the last.
+    pub(crate) last: u64,
     pub(crate) since: Timestamp,
 }
 
@@ -187,6 +203,8 @@ impl Writer {
             is_open_to_all: false,
             slow_at: None,
             down: None,
+            stuck: None,
+            unsure: None,
             lost: 0,
             lost_since: None,
             passed_by: 0,
@@ -437,6 +455,22 @@ impl Writer {
         }
     }
 
+    /// The disk did not take entries that the operating system had.
+    pub(crate) fn is_unsure(self: &Arc<Self>, first: u64, last: u64, error: &io::Error) {
+        let reason = error.to_string();
+        tollgate_telemetry::events::LedgerUnsynced { reason: &reason, first_seq: first, last_seq: last }
+            .emit();
+        self.numbers.unsynced.fetch_add(1, Ordering::Relaxed);
+        {
+            let mut queue = self.queue();
+            let before = queue.unsure;
+            let first = before.map_or(first, |before| before.first.min(first));
+            let since = before.map_or_else(Timestamp::now, |before| before.since);
+            queue.unsure = Some(Unsure { first, last, since });
+        }
+        self.fail(error, &mut Vec::new());
+    }
+
     /// As [`Self::fail`], for who wrote it: an outcome waits on, and who came with it too.
     fn put_back(
         self: &Arc<Self>,
@@ -486,6 +520,11 @@ impl Queue {
         submitted
     }
 
+    /// Whether a new segment is due.
+    pub(crate) fn wants_segment(&self) -> bool {
+        self.is_full || self.unsure.is_some()
+    }
+
     /// Takes all that waits.
     pub(crate) fn take(&mut self) -> Vec<Job> {
         self.bytes = 0;
@@ -526,15 +565,22 @@ impl Writer {
 
     pub(crate) fn work(&self) -> Work {
         let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
-        let Numbers { entries, batches, lost, failures, slow } = &self.numbers;
+        let Numbers { entries, batches, lost, failures, unsynced, stuck, slow } = &self.numbers;
         Work {
             entries: load(entries),
             writes: load(batches),
             lost: load(lost),
             failures: load(failures),
+            unsynced: load(unsynced),
+            stuck: load(stuck),
             slow: load(slow),
             open: self.open.load(Ordering::Relaxed) as u64,
         }
+    }
+
+    /// Why, and since when, no new segment can begin although one is due.
+    pub(crate) fn stuck(&self) -> Option<(Arc<str>, Timestamp)> {
+        self.queue().stuck.clone().map(|Down { reason, since }| (reason, since))
     }
 
     pub(crate) fn health(&self) -> Health {

@@ -232,6 +232,52 @@ impl LedgerUp {
     }
 }
 
+/// No new segment of the ledger can begin.
+#[derive(Debug)]
+pub struct LedgerStuck<'a> {
+    /// What the system said.
+    pub reason: &'a str,
+}
+
+impl LedgerStuck<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        error!(
+            reason = self.reason,
+            "no new segment of the ledger can begin; the one that is there grows on"
+        );
+    }
+
+    /// Logs that one could.
+    pub fn is_over() {
+        info!("a new segment of the ledger has begun");
+    }
+}
+
+/// The disk did not take entries that were said to be written.
+#[derive(Debug)]
+pub struct LedgerUnsynced<'a> {
+    /// What the system said.
+    pub reason: &'a str,
+    /// The number of the first.
+    pub first_seq: u64,
+    /// The number of the last.
+    pub last_seq: u64,
+}
+
+impl LedgerUnsynced<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        let Self { reason, first_seq, last_seq } = self;
+        error!(
+            reason,
+            first_seq,
+            last_seq,
+            "the disk did not take entries of the ledger; they may be lost with the power"
+        );
+    }
+}
+
 /// What a process left behind that is gone was brought in order.
 #[derive(Debug)]
 pub struct LedgerRecovered<'a> {

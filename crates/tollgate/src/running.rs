@@ -159,8 +159,22 @@ fn ledger_line(ledger: &Ledger, refuses: bool) -> Option<LedgerLine> {
         Health::Up => None,
         Health::Down { reason, since } => Some((reason, Timestamp::now().since(since))),
     };
-    let Work { entries, writes, lost, failures, slow, open } = ledger.work();
-    Some(LedgerLine { down, refuses, entries, writes, lost, failures, slow, open })
+    let stuck = ledger.stuck().map(|(reason, since)| (reason, Timestamp::now().since(since)));
+    let Work { entries, writes, lost, failures, unsynced, stuck: segment_failures, slow, open } =
+        ledger.work();
+    Some(LedgerLine {
+        down,
+        stuck,
+        refuses,
+        entries,
+        writes,
+        lost,
+        failures,
+        unsynced,
+        segment_failures,
+        slow,
+        open,
+    })
 }
 
 fn store_line(follower: &Follower) -> Option<StoreLine> {

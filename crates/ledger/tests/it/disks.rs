@@ -152,27 +152,65 @@ async fn a_disk_that_is_full_from_the_start_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_folder_that_fails_is_waited_for() {
+async fn where_no_segment_can_begin_the_last_one_is_gone_on_with() {
+    for durability in [Durability::Process, Durability::Power] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings =
+            LedgerSettings { durability, segment_bytes_max: 16 * 1024, ..LedgerSettings::default() };
+        let ledger = open(folder.path(), settings);
+        let who = Principal::local();
+        let mut waiting = vec![intend(&ledger, &who).await];
+        // No other segment can begin there; what is open can be written.
+        let segments = ledger.folder().expect("a folder").join("segments");
+        let gone = ledger.folder().expect("a folder").join("gone");
+        std::fs::rename(&segments, &gone).expect("moved");
+        let mut written = 0;
+        while ledger.stuck().is_none() || written < 200 {
+            waiting.push(try_intend(&ledger, &who).await.expect("it is gone on with"));
+            written += 1;
+            assert!(written < 10_000, "it never fails");
+        }
+        let (reason, _) = ledger.stuck().expect("a reason");
+        assert!(reason.contains("No such file"), "{reason}");
+        let half = waiting.split_off(waiting.len() / 2);
+        for receipt in waiting {
+            receipt.close(ended(&who)).await.expect("outcomes are written");
+        }
+        assert!(!is_down(&ledger));
+        std::fs::rename(&gone, &segments).expect("moved back");
+        until("a segment begins", || ledger.stuck().is_none()).await;
+        for receipt in half {
+            receipt.close(ended(&who)).await.expect("on record");
+        }
+        let work = ledger.work();
+        assert!(work.stuck > 0 && work.lost == 0, "{work:?}");
+        ledger.close().await;
+        let record = Record::of(folder.path());
+        assert!(record.is_closed());
+        assert_eq!(record.count(Outcome::Ok), written + 1);
+        assert!(std::fs::read_dir(segments).expect("a folder").count() > 1);
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_is_gone_is_waited_for() {
     let folder = tempfile::tempdir().expect("a folder");
-    let settings = LedgerSettings { segment_bytes_max: 64 * 1024, ..LedgerSettings::default() };
+    let settings = LedgerSettings { segment_bytes_max: 16 * 1024, ..LedgerSettings::default() };
     let ledger = open(folder.path(), settings);
     let who = Principal::local();
-    let mut waiting = vec![intend(&ledger, &who).await];
-    // No other segment can begin there.
+    let receipt = intend(&ledger, &who).await;
+    // What is written to a file that nobody finds any more is written nowhere.
     let segments = ledger.folder().expect("a folder").join("segments");
-    let gone = ledger.folder().expect("a folder").join("gone");
-    std::fs::rename(&segments, &gone).expect("moved");
-    while let Ok(receipt) = try_intend(&ledger, &who).await {
-        waiting.push(receipt);
-        assert!(waiting.len() < 10_000, "it never fails");
+    std::fs::remove_dir_all(&segments).expect("removed");
+    let mut written = 0;
+    while try_intend(&ledger, &who).await.is_ok() {
+        written += 1;
+        assert!(written < 10_000, "it never fails");
     }
     assert!(is_down(&ledger));
-    std::fs::rename(&gone, &segments).expect("moved back");
+    std::fs::create_dir(&segments).expect("made again");
     until("it can be written again", || !is_down(&ledger)).await;
-    for receipt in waiting {
-        receipt.close(ended(&who)).await.expect("on record");
-    }
+    receipt.close(ended(&who)).await.expect("on record");
     ledger.close().await;
-    assert!(Record::of(folder.path()).is_closed());
     assert_eq!(gaps(ledger.folder().expect("a folder")).len(), 1);
 }
