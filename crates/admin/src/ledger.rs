@@ -31,6 +31,8 @@ pub struct LedgerLine {
     pub slow: u64,
     /// Intents that wait for their outcome.
     pub open: u64,
+    /// How many bytes of entries wait to be written.
+    pub waiting_bytes: u64,
 }
 
 impl LedgerLine {
@@ -72,5 +74,7 @@ impl LedgerLine {
         number("tollgate_ledger_segment_failures_total", "counter", help, self.segment_failures);
         number("tollgate_ledger_slow_writes_total", "counter", "Writes that the disk held up.", self.slow);
         number("tollgate_ledger_open", "gauge", "Intents that wait for their outcome.", self.open);
+        let help = "Bytes of entries that wait to be written.";
+        number("tollgate_ledger_waiting_bytes", "gauge", help, self.waiting_bytes);
     }
 }

@@ -20,8 +20,6 @@ use crate::{Checkpoint, FORMAT, OpenCall, Position, SegmentHead};
 
 /// A file that keeps room on the disk. It is given up when the disk is full, so that outcomes still fit.
 const RESERVE: &str = "reserve";
-/// How much room it keeps.
-const RESERVE_BYTES: u64 = 8 * 1024 * 1024;
 
 /// The chain on disk.
 #[derive(Debug)]
@@ -301,16 +299,18 @@ impl Chain {
         self.segment.as_ref().map_or(Ok(()), |segment| segment.file.sync_data())
     }
 
-    /// Keeps room on the disk.
-    pub(crate) fn make_reserve(&self) -> io::Result<()> {
+    /// Keeps so much room on the disk. If that cannot be, so much as before.
+    pub(crate) fn make_reserve(&self, bytes: u64) -> io::Result<()> {
         let path = self.folder.join(RESERVE);
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
-        let kept = match fallocate(&file, FallocateFlags::empty(), 0, RESERVE_BYTES) {
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => fill(&file),
+        let before = file.metadata()?.len();
+        let kept = match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => fill(&file, bytes),
             kept => kept.map_err(Into::into),
         };
         if kept.is_err() {
-            _ = std::fs::remove_file(&path);
+            let given_back = if before == 0 { std::fs::remove_file(&path) } else { file.set_len(before) };
+            _ = given_back;
         }
         kept
     }
@@ -329,9 +329,9 @@ impl Chain {
 }
 
 /// Fills the reserve where the file system cannot do it by itself.
-fn fill(mut file: &File) -> io::Result<()> {
+fn fill(mut file: &File, bytes: u64) -> io::Result<()> {
     let some = [0; 8 * 1024];
-    let mut left = RESERVE_BYTES.saturating_sub(file.metadata()?.len());
+    let mut left = bytes.saturating_sub(file.metadata()?.len());
     io::Seek::seek(&mut file, io::SeekFrom::End(0))?;
     while left > 0 {
         file.write_all(&some)?;

@@ -302,6 +302,8 @@ pub struct Committed<'a> {
 pub enum Truncation {
     /// It is larger than payloads may be.
     TooLarge,
+    /// There was no room for it: the disk was full, or too much waited to be written.
+    NoRoom,
 }
 
 /// Bytes and estimated tokens.

@@ -197,6 +197,8 @@ pub struct Work {
     pub slow: u64,
     /// Intents that wait for their outcome.
     pub open: u64,
+    /// How many bytes of entries wait to be written.
+    pub waiting_bytes: u64,
 }
 
 impl Ledger {
@@ -466,9 +468,7 @@ fn closed() -> Unrecorded {
 
 impl Writer {
     fn intend(self: &Arc<Self>, draft: Draft<'_>, call: CallId, step: u32) -> Result<Submitted, Unrecorded> {
-        let Some(place) = self.place() else {
-            return Err(Unrecorded { reason: "as many calls are under way as may be".into() });
-        };
+        let place = self.place()?;
         self.note(draft, Some(place), Wait::Intent(call, step))
     }
 

@@ -24,6 +24,12 @@ const TEXT_BYTES_MAX: usize = 2048;
 
 /// How long an address is as text, at most.
 const ADDRESS_LEN_MAX: usize = 45;
+/// How much is left of an outcome where there is little room, at most.
+const BARE_BYTES_MAX: usize = 1024;
+/// How long a line is that holds as much: its hashes, its number and its time come on top.
+pub(crate) const BARE_LINE_BYTES_MAX: usize = BARE_BYTES_MAX + 256;
+/// The longest text that it says of itself.
+const BARE_TEXT_BYTES_MAX: usize = 128;
 
 /// An entry that can be written.
 #[derive(Debug)]
@@ -62,6 +68,46 @@ impl Prepared {
     /// Without anything beside it.
     pub(crate) fn plain(entry: &Entry<'_>, role: Role) -> Result<Self, Unrecorded> {
         Ok(Self { rest: rest(entry)?, payloads: Vec::new(), digests: Vec::new(), names: Vec::new(), role })
+    }
+
+    /// Leaves out of an outcome what it can do without where there is little room: what stands beside it, of which digests stay,
+    /// and if that is not enough, what its intent says too.
+    pub(crate) fn shed(&mut self) {
+        let is_bare = self.payloads.is_empty() && self.names.is_empty() && self.rest.len() <= BARE_BYTES_MAX;
+        if is_bare || !matches!(self.role, Role::Outcome(_)) {
+            return;
+        }
+        let json = [UNNUMBERED, &self.rest].concat();
+        // It was written by this very type.
+        let Ok(mut entry) = serde_json::from_slice::<Entry<'_>>(&json) else { return };
+        for committed in [&mut entry.arguments, &mut entry.result].into_iter().flatten() {
+            if committed.commitment.take().is_some() {
+                committed.redacted.clear();
+                committed.truncated = Some(Truncation::NoRoom);
+            }
+        }
+        let mut left = rest(&entry);
+        if left.as_ref().is_ok_and(|left| left.len() > BARE_BYTES_MAX) {
+            let Entry { kind, call, step, of, outcome, sizes, latency, tenant, code, .. } = entry;
+            let is_short = |text: &Text<'_>| text.len() <= BARE_TEXT_BYTES_MAX;
+            let (tenant, code) = (tenant.filter(is_short), code.filter(is_short));
+            left = rest(&Entry {
+                kind,
+                call,
+                step,
+                of,
+                tenant,
+                outcome,
+                code,
+                sizes,
+                latency,
+                ..Entry::default()
+            });
+        }
+        if let Ok(left) = left {
+            self.rest = left;
+            (self.payloads, self.digests, self.names) = (Vec::new(), Vec::new(), Vec::new());
+        }
     }
 
     /// From a draft.

@@ -11,7 +11,7 @@ use tollgate_model::Timestamp;
 use tollgate_telemetry::events::{LedgerStuck, LedgerUp};
 
 use crate::chain::Chain;
-use crate::prepare::{Prepared, Role};
+use crate::prepare::{BARE_LINE_BYTES_MAX, Prepared, Role};
 use crate::writer::{Down, End, Job, Queue, Writer};
 use crate::{Entry, Kind, OpenCall, Outcome};
 
@@ -33,6 +33,10 @@ const SYNC: Duration = Duration::from_secs(1);
 const SYNC_SLOW_MS: u64 = 500;
 /// How many outcomes are tried at once where there is little room.
 const FEW: usize = 64;
+/// How much room is kept for outcomes, at least.
+const RESERVE_BYTES_MIN: u64 = 8 * 1024 * 1024;
+/// How often it is tried to keep more.
+const RESERVE: Duration = Duration::from_secs(1);
 
 /// When what is due.
 struct Due {
@@ -47,6 +51,9 @@ struct Due {
     told: u64,
     /// Whether room is kept on the disk.
     has_reserve: bool,
+    /// How much, and when it may be tried to keep more.
+    reserve_bytes: u64,
+    reserve: Instant,
     /// Whether outcomes could be written last, also where nothing else can.
     outcomes_fit: bool,
 }
@@ -62,6 +69,8 @@ pub(crate) fn start(writer: &Arc<Writer>) -> io::Result<()> {
         signed: 0,
         told: 0,
         has_reserve: false,
+        reserve_bytes: 0,
+        reserve: now,
         outcomes_fit: true,
     };
     let begun = writer.queue().at.seq;
@@ -88,7 +97,7 @@ fn run(writer: &Arc<Writer>, mut due: Due) {
             queue.slow_at = Some(Instant::now());
             queue.is_open_to_all = false;
         }
-        let is_due = is_due(&queue, &due);
+        let is_due = is_due(writer, &queue, &due);
         if is_due && !queue.is_writing {
             (queue.is_writing, queue.is_wanted, queue.is_watched) = (true, false, true);
             let jobs = queue.take();
@@ -118,7 +127,7 @@ fn run(writer: &Arc<Writer>, mut due: Due) {
 }
 
 /// Whether there is something to do for the thread.
-fn is_due(queue: &Queue, due: &Due) -> bool {
+fn is_due(writer: &Writer, queue: &Queue, due: &Due) -> bool {
     let now = Instant::now();
     let is_unsigned = queue.at.seq != due.signed || queue.has_gap() || !due.has_reserve;
     queue.end == End::Asked
@@ -128,8 +137,20 @@ fn is_due(queue: &Queue, due: &Due) -> bool {
                 !queue.waiting.is_empty()
                     || queue.wants_segment() && now >= due.segment
                     || is_unsigned && now >= due.checkpoint
+                    || wants_reserve(writer, due)
             }
         }
+}
+
+/// Whether there is to be more room for outcomes than there is: before it is used up.
+fn wants_reserve(writer: &Writer, due: &Due) -> bool {
+    due.has_reserve && due.reserve_bytes < reserve_for(writer) && Instant::now() >= due.reserve
+}
+
+/// How much room there should be for the outcomes that may come: twice as much as they need.
+fn reserve_for(writer: &Writer) -> u64 {
+    let bytes = writer.open().saturating_mul(2 * BARE_LINE_BYTES_MAX) as u64;
+    bytes.max(RESERVE_BYTES_MIN)
 }
 
 /// Whether nothing will be to do until somebody says so.
@@ -189,12 +210,12 @@ fn take_turn(writer: &Arc<Writer>, mut jobs: Vec<Job>, due: &mut Due, ends: bool
 fn work(writer: &Arc<Writer>, chain: &mut Chain, jobs: &mut Vec<Job>, due: &mut Due) -> io::Result<()> {
     let was_down = writer.queue().down.is_some();
     chain.repair()?;
-    begin_segment(writer, chain, due)?;
+    begin_segment(writer, chain, due, was_down)?;
     // Few at once where there is little room: some of them fit, at least.
     let few = if was_down { FEW } else { jobs.len().max(1) };
     while !jobs.is_empty() {
         let mut some: Vec<Job> = jobs.drain(..few.min(jobs.len())).collect();
-        let written = make_room_if(was_down, chain, due, |chain| writer.write(chain, &some, None));
+        let written = write(writer, chain, &mut some, due, was_down);
         match written {
             Ok(first) => Writer::settle(&mut some, first),
             Err(error) => {
@@ -208,10 +229,7 @@ fn work(writer: &Arc<Writer>, chain: &mut Chain, jobs: &mut Vec<Job>, due: &mut 
     if was_down && Instant::now() < due.retry {
         return Ok(());
     }
-    if !due.has_reserve {
-        chain.make_reserve()?;
-        due.has_reserve = true;
-    }
+    keep_reserve(writer, chain, due)?;
     say_what_is_lost(writer, chain)?;
     if was_down {
         watched(writer, || chain.sync())?;
@@ -228,10 +246,12 @@ fn work(writer: &Arc<Writer>, chain: &mut Chain, jobs: &mut Vec<Job>, due: &mut 
 
 /// Begins a segment, if one is due. Where that fails and there is one, it is gone on with, for longer than it should be: what has
 /// begun has to get its outcome, wherever that stands.
-fn begin_segment(writer: &Arc<Writer>, chain: &mut Chain, due: &mut Due) -> io::Result<()> {
+fn begin_segment(writer: &Arc<Writer>, chain: &mut Chain, due: &mut Due, was_down: bool) -> io::Result<()> {
     let unsure = writer.queue().unsure;
     let wants = unsure.is_some() || writer.is_full(chain);
-    if !wants || chain.is_begun() && Instant::now() < due.segment {
+    // What room there is, is for outcomes.
+    let may_wait = Instant::now() < due.segment || was_down && unsure.is_none();
+    if !wants || may_wait && chain.is_begun() {
         return Ok(());
     }
     if let Err(error) = make_room(chain, due, |chain| chain.begin_segment(&writer.keys)) {
@@ -267,6 +287,52 @@ fn begin_segment(writer: &Arc<Writer>, chain: &mut Chain, due: &mut Due) -> io::
     Ok(())
 }
 
+/// Writes entries. `outcomes_only`: for them the room is given up that is kept, and of them is written what fits there.
+fn write(
+    writer: &Writer,
+    chain: &mut Chain,
+    jobs: &mut [Job],
+    due: &mut Due,
+    outcomes_only: bool,
+) -> io::Result<u64> {
+    let shed = |jobs: &mut [Job]| jobs.iter_mut().for_each(|job| job.prepared.shed());
+    if outcomes_only && !due.has_reserve {
+        shed(jobs);
+    }
+    let written = writer.write(chain, jobs, None);
+    if !outcomes_only || !has_no_room(&written) {
+        return written;
+    }
+    shed(jobs);
+    due.has_reserve &= !chain.release_reserve();
+    chain.repair()?;
+    writer.write(chain, jobs, None)
+}
+
+/// Keeps room for outcomes, as much as is needed.
+fn keep_reserve(writer: &Writer, chain: &Chain, due: &mut Due) -> io::Result<()> {
+    let had = due.has_reserve;
+    if had && !wants_reserve(writer, due) {
+        return Ok(());
+    }
+    let bytes = reserve_for(writer).next_power_of_two();
+    due.reserve = Instant::now() + RESERVE;
+    match chain.make_reserve(bytes) {
+        Ok(()) => {
+            (due.has_reserve, due.reserve_bytes) = (true, bytes);
+            writer.room.store(usize::MAX, Ordering::Relaxed);
+            Ok(())
+        }
+        // What is there is enough for so many, and no more are begun.
+        Err(_) if had => {
+            let room = due.reserve_bytes / BARE_LINE_BYTES_MAX as u64;
+            writer.room.store(usize::try_from(room).unwrap_or(usize::MAX), Ordering::Relaxed);
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Does something that needs room; where there is none, once more in the room that is kept.
 fn make_room<T>(
     chain: &mut Chain,
@@ -274,10 +340,7 @@ fn make_room<T>(
     mut what: impl FnMut(&mut Chain) -> io::Result<T>,
 ) -> io::Result<T> {
     let done = what(chain);
-    let is_full = done.as_ref().is_err_and(|error| {
-        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-    });
-    if !is_full || !chain.release_reserve() {
+    if !has_no_room(&done) || !chain.release_reserve() {
         return done;
     }
     due.has_reserve = false;
@@ -285,14 +348,10 @@ fn make_room<T>(
     what(chain)
 }
 
-/// As [`make_room`], but where it is not for outcomes alone the room is not given up.
-fn make_room_if<T>(
-    outcomes_only: bool,
-    chain: &mut Chain,
-    due: &mut Due,
-    mut what: impl FnMut(&mut Chain) -> io::Result<T>,
-) -> io::Result<T> {
-    if outcomes_only { make_room(chain, due, what) } else { what(chain) }
+/// Whether something failed for want of room.
+fn has_no_room<T>(done: &io::Result<T>) -> bool {
+    done.as_ref()
+        .is_err_and(|error| matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
 }
 
 /// Writes how many entries could not be written, and how many calls were carried out all the same, if there are any.

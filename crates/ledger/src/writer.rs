@@ -24,7 +24,7 @@ use crate::{CallId, Durability, Health, LedgerSettings, Position, Receipt, Unrec
 const BATCHES_MAX: usize = 4;
 /// How many entries that are no outcomes may be queued.
 const QUEUE_MAX: usize = 65_536;
-/// How many bytes of them.
+/// How many bytes may be queued. Beyond them no entries are taken but outcomes, and of these as little as can be.
 const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// After how long a write says that the disk is slow.
 const SLOW: Duration = Duration::from_millis(50);
@@ -48,6 +48,8 @@ pub(crate) struct Writer {
     pub(crate) syncing: AtomicU64,
     /// The places of outcomes that are taken.
     open: AtomicUsize,
+    /// How many there are room for on the disk, as far as that is known.
+    pub(crate) room: AtomicUsize,
     pub(crate) numbers: Numbers,
 }
 
@@ -226,6 +228,7 @@ impl Writer {
             writing: AtomicU64::new(0),
             syncing: AtomicU64::new(0),
             open: AtomicUsize::new(0),
+            room: AtomicUsize::new(usize::MAX),
             numbers: Numbers::default(),
         }
     }
@@ -253,11 +256,22 @@ impl Writer {
     }
 
     /// Takes a place for an outcome.
-    pub(crate) fn place(self: &Arc<Self>) -> Option<Place> {
+    pub(crate) fn place(self: &Arc<Self>) -> Result<Place, Unrecorded> {
         let taken = self.open.fetch_add(1, Ordering::Relaxed);
         // Given back by its end, also where it is one too many.
         let place = Place(Arc::clone(self));
-        (taken < self.settings.open_max).then_some(place)
+        if taken >= self.settings.open_max {
+            return Err(Unrecorded { reason: "as many calls are under way as may be".into() });
+        }
+        if taken >= self.room.load(Ordering::Relaxed) {
+            return Err(Unrecorded { reason: "the disk has no room for more outcomes".into() });
+        }
+        Ok(place)
+    }
+
+    /// How many outcomes may come yet.
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
     }
 
     /// Puts an entry into the queue, and writes it if that is for the caller to do.
@@ -270,7 +284,7 @@ impl Writer {
         place: Option<Place>,
         wait: Wait,
     ) -> Result<Submitted, Unrecorded> {
-        let job = Job { prepared, answer: Answer::Nobody, place };
+        let mut job = Job { prepared, answer: Answer::Nobody, place };
         let mut queue = self.queue();
         if queue.end == End::Done {
             return Err(Unrecorded { reason: "the ledger is closed".into() });
@@ -287,6 +301,9 @@ impl Writer {
             let jobs = queue.take();
             drop(queue);
             return self.lead(jobs, job, wait);
+        }
+        if queue.bytes >= QUEUE_BYTES_MAX {
+            job.prepared.shed();
         }
         let submitted = queue.push(job, wait);
         let wakes = !queue.is_writing && (!queue.is_watched || !queue.is_open_to_all);
@@ -431,11 +448,16 @@ impl Writer {
     /// Nothing can be written: outcomes wait on, and whoever waits for anything else is told.
     pub(crate) fn fail(self: &Arc<Self>, error: &io::Error, jobs: &mut Vec<Job>) {
         let reason: Arc<str> = error.to_string().into();
-        let (vital, others): (Vec<_>, Vec<_>) = jobs.drain(..).partition(Job::is_vital);
+        let (mut vital, others): (Vec<_>, Vec<_>) = jobs.drain(..).partition(Job::is_vital);
         let lost = others.len() as u64;
         {
             let mut queue = self.queue();
-            queue.bytes += vital.iter().map(|job| job.prepared.bytes()).sum::<usize>();
+            for job in &mut vital {
+                if queue.bytes >= QUEUE_BYTES_MAX {
+                    job.prepared.shed();
+                }
+                queue.bytes += job.prepared.bytes();
+            }
             queue.waiting.splice(0..0, vital);
             queue.lose(lost);
             queue.is_open_to_all = false;
@@ -574,7 +596,8 @@ impl Writer {
             unsynced: load(unsynced),
             stuck: load(stuck),
             slow: load(slow),
-            open: self.open.load(Ordering::Relaxed) as u64,
+            open: self.open() as u64,
+            waiting_bytes: self.queue().bytes as u64,
         }
     }
 

@@ -160,8 +160,17 @@ fn ledger_line(ledger: &Ledger, refuses: bool) -> Option<LedgerLine> {
         Health::Down { reason, since } => Some((reason, Timestamp::now().since(since))),
     };
     let stuck = ledger.stuck().map(|(reason, since)| (reason, Timestamp::now().since(since)));
-    let Work { entries, writes, lost, failures, unsynced, stuck: segment_failures, slow, open } =
-        ledger.work();
+    let Work {
+        entries,
+        writes,
+        lost,
+        failures,
+        unsynced,
+        stuck: segment_failures,
+        slow,
+        open,
+        waiting_bytes,
+    } = ledger.work();
     Some(LedgerLine {
         down,
         stuck,
@@ -174,6 +183,7 @@ fn ledger_line(ledger: &Ledger, refuses: bool) -> Option<LedgerLine> {
         segment_failures,
         slow,
         open,
+        waiting_bytes,
     })
 }
 

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use tollgate_ledger::{Draft, Durability, Entry, Health, Kind, Ledger, LedgerSettings, Outcome};
-use tollgate_model::Principal;
+use tollgate_ledger::{
+    Content, Draft, Durability, Entry, Health, Kind, Ledger, LedgerSettings, Outcome, Receipt, Truncation,
+};
+use tollgate_model::{Principal, RecordLevel};
 
 use crate::record::{Record, ended, intend, open, read, try_intend};
 
@@ -132,6 +134,117 @@ async fn a_full_disk_refuses_and_closes_what_is_open_and_recovers() {
 #[tokio::test]
 async fn so_it_does_where_entries_have_to_reach_the_disk() {
     is_survived(Durability::Power).await;
+}
+
+/// An outcome with a large result, all of which is to be kept.
+fn ended_largely(who: &Principal) -> Draft<'_> {
+    let bytes = format!("{{\"text\":\"{}\"}}", "x".repeat(60_000)).into();
+    let result = Content { bytes, level: RecordLevel::Full };
+    Draft { result: Some(result), ..ended(who) }
+}
+
+/// How many outcomes have their whole result, and how many only its digest since there was no room.
+fn kept_and_not(folder: &Path) -> (usize, usize) {
+    let (mut kept, mut not) = (0, 0);
+    for read in read(folder) {
+        let Some(result) = read.entry().expect("an entry").result else { continue };
+        assert!(result.digest.is_some());
+        kept += usize::from(result.commitment.is_some());
+        not += usize::from(result.truncated == Some(Truncation::NoRoom));
+    }
+    (kept, not)
+}
+
+/// Fills the disk until no call can begin.
+async fn fill(disk: &Disk, ledger: &Ledger, who: &Principal, waiting: &mut Vec<Receipt>) -> PathBuf {
+    let filling = disk.fill();
+    // The room of the last page is used up, and then nothing more begins.
+    let mut refused = 0;
+    while refused < 3 {
+        match try_intend(ledger, who).await {
+            Ok(receipt) => waiting.push(receipt),
+            Err(_) => refused += 1,
+        }
+    }
+    until("it cannot be written", || is_down(ledger)).await;
+    filling
+}
+
+#[tokio::test]
+async fn large_outcomes_fit_in_the_room_that_is_kept() {
+    let Some(disk) = Disk::new(24) else { return };
+    let ledger = open(&disk.root(), LedgerSettings::default());
+    let who = Principal::local();
+    let reserve = ledger.folder().expect("a folder").join("reserve");
+    until("room is kept", || reserve.exists()).await;
+    let mut waiting = Vec::new();
+    for _ in 0..400 {
+        waiting.push(intend(&ledger, &who).await);
+    }
+    let filling = fill(&disk, &ledger, &who, &mut waiting).await;
+    let open = waiting.len();
+    for receipt in waiting {
+        receipt.close(ended_largely(&who)).await.expect("there is room for outcomes");
+    }
+    std::fs::remove_file(filling).expect("removed");
+    until("it can be written again", || !is_down(&ledger)).await;
+    intend(&ledger, &who).await.close(ended_largely(&who)).await.expect("on record");
+    ledger.close().await;
+    let record = Record::of(&disk.root());
+    assert!(record.is_closed());
+    assert_eq!(record.count(Outcome::Ok), open + 1);
+    let (kept, not) = kept_and_not(ledger.folder().expect("a folder"));
+    assert_eq!(kept + not, open + 1);
+    assert!(kept >= 1 && not >= 300, "{kept} {not}");
+}
+
+#[tokio::test]
+async fn as_much_room_is_kept_as_there_are_calls_under_way() {
+    let Some(disk) = Disk::new(160) else { return };
+    let ledger = open(&disk.root(), LedgerSettings::default());
+    let who = Principal::local();
+    let reserve = ledger.folder().expect("a folder").join("reserve");
+    let mut waiting = Vec::new();
+    for _ in 0..24_000 {
+        waiting.push(intend(&ledger, &who).await);
+    }
+    until("room is kept", || reserve.metadata().is_ok_and(|kept| kept.len() >= 32 << 20)).await;
+    fill(&disk, &ledger, &who, &mut waiting).await;
+    for receipt in waiting {
+        receipt.close(ended(&who)).await.expect("there is room for outcomes");
+    }
+    ledger.close().await;
+    assert!(Record::of(&disk.root()).is_closed());
+}
+
+#[tokio::test]
+async fn outcomes_that_wait_fill_no_memory() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = open(folder.path(), LedgerSettings { segment_bytes_max: 16 * 1024, ..Default::default() });
+    let who = Principal::local();
+    let mut waiting = Vec::new();
+    // Its folder goes: nothing can be written from the next segment on.
+    let segments = ledger.folder().expect("a folder").join("segments");
+    for _ in 0..1500 {
+        waiting.push(intend(&ledger, &who).await);
+    }
+    std::fs::remove_dir_all(&segments).expect("removed");
+    while let Ok(receipt) = try_intend(&ledger, &who).await {
+        waiting.push(receipt);
+    }
+    assert!(is_down(&ledger));
+    let open = waiting.len();
+    for receipt in waiting {
+        receipt.close_later(ended_largely(&who));
+    }
+    let bytes = ledger.work().waiting_bytes;
+    assert!((60 << 20..70 << 20).contains(&bytes), "{bytes}");
+    std::fs::create_dir(&segments).expect("made again");
+    until("it can be written again", || !is_down(&ledger)).await;
+    ledger.close().await;
+    let (kept, not) = kept_and_not(ledger.folder().expect("a folder"));
+    assert_eq!(kept + not, open);
+    assert!(kept > 500 && not > 300, "{kept} {not}");
 }
 
 #[tokio::test]
