@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use tollgate_model::Timestamp;
 
 use super::settings::{FileSettings, Format};
-use super::target::{Batch, Failure, Target};
+use super::target::{Batch, Failure, Sent, Target};
 
 /// Appends to a file, and lets it be moved away. Each batch is written under a lock on the file, so that several gateways may
 /// write to one.
@@ -29,7 +29,7 @@ impl JsonLines {
 
 #[async_trait]
 impl Target for JsonLines {
-    async fn send(&mut self, batch: &Batch<'_>) -> Result<u64, Failure> {
+    async fn send(&mut self, batch: &Batch<'_>) -> Result<Sent, Failure> {
         let mut text = Vec::new();
         for record in batch.records {
             batch.write(self.format, record, &mut text);
@@ -37,7 +37,7 @@ impl Target for JsonLines {
         }
         let settings = Arc::clone(&self.settings);
         let written = tokio::task::spawn_blocking(move || append(&settings, &text)).await;
-        written.unwrap_or_else(|error| Err(Failure::unclear(error.to_string()))).map(|()| 0)
+        written.unwrap_or_else(|error| Err(Failure::unclear(error.to_string()))).map(|()| Sent::default())
     }
 }
 

@@ -13,7 +13,7 @@ use tollgate_telemetry::otlp::{self, Client, Endpoint, Signal};
 use super::facts::{Weight, facts, kind_name, weight};
 use super::record::Record;
 use super::settings::{Format, Pace};
-use super::target::{Batch, Failure, Target, Unfit};
+use super::target::{Batch, Failure, Sent, Target, Unfit};
 
 /// What is put in front of the names of attributes and events.
 const PREFIX: &str = "tollgate.ledger.";
@@ -79,10 +79,10 @@ impl Otlp {
 
 #[async_trait]
 impl Target for Otlp {
-    async fn send(&mut self, batch: &Batch<'_>) -> Result<u64, Failure> {
+    async fn send(&mut self, batch: &Batch<'_>) -> Result<Sent, Failure> {
         let request = Bytes::from(self.request(batch).encode_to_vec());
         match self.client.send(request).await {
-            Ok(accepted) => Ok(accepted.rejected),
+            Ok(accepted) => Ok(Sent { unwanted: accepted.rejected, again: 0 }),
             Err(otlp::Failure::Again { after, reason }) => Err(Failure { after, ..Failure::unclear(reason) }),
             // It is not to be sent again as it is; perhaps a part of it can be.
             Err(otlp::Failure::Never { reason }) => {

@@ -159,7 +159,8 @@ pub enum Confirm {
     /// receiver, having read to the end, ends the other. One that goes away before it has read everything resets instead.
     #[default]
     Close,
-    /// When this machine has handed it to the network. What is under way when the receiver goes is lost.
+    /// When this machine has handed it to the network. What is under way for longer than the last seconds when the receiver
+    /// goes is lost.
     Sent,
 }
 

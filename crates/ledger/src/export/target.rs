@@ -11,8 +11,17 @@ use super::{file, ocsf, otlp, syslog, webhook};
 /// Receives batches, one at a time.
 #[async_trait]
 pub(super) trait Target: Send {
-    /// Sends a batch. When it returns in order, the receiver has it, but for so many that it does not want at all.
-    async fn send(&mut self, batch: &Batch<'_>) -> Result<u64, Failure>;
+    /// Sends a batch. When it returns in order, the receiver has it, but for what it does not want at all.
+    async fn send(&mut self, batch: &Batch<'_>) -> Result<Sent, Failure>;
+}
+
+/// What came of a batch that was received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Sent {
+    /// How many of its entries the receiver does not want.
+    pub(super) unwanted: u64,
+    /// How many of earlier batches were sent again with it.
+    pub(super) again: usize,
 }
 
 /// Entries that go out together.

@@ -15,7 +15,7 @@ use super::names::Unseal;
 use super::record::Record;
 use super::settings::ExportSettings;
 use super::status::Status;
-use super::target::{self, Batch, Failure, Target, Unfit};
+use super::target::{self, Batch, Failure, Sent, Target, Unfit};
 use crate::Position;
 
 /// After how many tries an entry that the receiver does not take is sent as a stub.
@@ -151,7 +151,7 @@ impl Task {
             let batch = Batch { writer: &self.writer, records: part, sent_to: progress.unclear_to };
             let again = part.iter().filter(|record| batch.is_again(record)).count();
             match self.send(target, &batch).await {
-                Ok(unwanted) => {
+                Ok(Sent { unwanted, again: earlier }) => {
                     if unwanted > 0 {
                         self.status.missed(unwanted);
                         ExportUnwanted { export: &self.settings.name, entries: unwanted }.emit();
@@ -161,7 +161,7 @@ impl Task {
                         let export = &self.settings.name;
                         ExportStub { export, seq: last.seq, reason: unfit.why() }.emit();
                     }
-                    self.status.received(part.len(), again);
+                    self.status.received(part.len() + earlier, again + earlier);
                     done += part.len();
                     (refused, stub) = (0, None);
                     progress.cursor.done = if done == records.len() { to } else { last };
@@ -202,7 +202,7 @@ impl Task {
     }
 
     /// One try, bounded in time whatever the target does.
-    async fn send(&self, target: &mut dyn Target, batch: &Batch<'_>) -> Result<u64, Failure> {
+    async fn send(&self, target: &mut dyn Target, batch: &Batch<'_>) -> Result<Sent, Failure> {
         let bound = self.settings.pace.timeout.saturating_mul(2);
         match tokio::time::timeout(bound, target.send(batch)).await {
             Ok(sent) => sent,

@@ -14,7 +14,7 @@ use tollgate_model::Secret;
 
 use super::record::Record;
 use super::settings::{Flavour, Format, Pace, WebhookSettings};
-use super::target::{Batch, Failure, Target, Unfit};
+use super::target::{Batch, Failure, Sent, Target, Unfit};
 
 /// How much of an answer is read.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
@@ -98,7 +98,7 @@ impl Webhook {
 
 #[async_trait]
 impl Target for Webhook {
-    async fn send(&mut self, batch: &Batch<'_>) -> Result<u64, Failure> {
+    async fn send(&mut self, batch: &Batch<'_>) -> Result<Sent, Failure> {
         let mut body = self.body(batch);
         if self.settings.gzip {
             let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
@@ -106,7 +106,7 @@ impl Target for Webhook {
             body = finished.map_err(|error| Failure::before(error.to_string()))?;
         }
         match self.egress.post(&self.settings.url, self.headers.clone(), Bytes::from(body)).await {
-            Ok(posted) => judge(&posted).map(|()| 0),
+            Ok(posted) => judge(&posted).map(|()| Sent::default()),
             Err(error) if error.is_before_sending() => Err(Failure::before(error.to_string())),
             Err(error) => Err(Failure::unclear(error.to_string())),
         }

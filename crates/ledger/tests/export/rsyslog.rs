@@ -5,14 +5,15 @@ use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 /// Starts a program, and ends it by the signal that is said on standard input, or at the end of whoever started it.
 const GUARD: &str = r#"
@@ -33,6 +34,8 @@ pub(crate) struct Rsyslog {
     /// The authority that vouches for it, in PEM.
     pub(crate) ca_pem: Arc<str>,
     guard: Option<Child>,
+    /// How often it was killed.
+    kills: usize,
 }
 
 /// A message as it was received.
@@ -50,7 +53,7 @@ impl Rsyslog {
     pub(crate) fn start(tls: bool) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let ca_pem = certificates(folder.path());
-        let mut server = Self { folder, tls, port: 0, ca_pem, guard: None };
+        let mut server = Self { folder, tls, port: 0, ca_pem, guard: None, kills: 0 };
         server.start_again();
         server
     }
@@ -67,7 +70,7 @@ impl Rsyslog {
             "global(workDirectory=\"{at}\" maxMessageSize=\"256k\" {})\n\
              module(load=\"imtcp\" {})\n\
              main_queue(queue.type=\"direct\")\n\
-             template(name=\"whole\" type=\"string\" string=\"%pri% %hostname% %procid% %msgid% %structured-data%\t%msg%\\n\")\n\
+             template(name=\"whole\" type=\"string\" string=\"\\n%pri% %hostname% %procid% %msgid% %structured-data%\t%msg%\\n\")\n\
              input(type=\"imtcp\" address=\"127.0.0.1\" port=\"{}\" listenPortFileName=\"{at}/port\")\n\
              action(type=\"omfile\" file=\"{at}/out\" template=\"whole\")\n",
             tls(&format!(
@@ -110,6 +113,7 @@ impl Rsyslog {
             _ = writeln!(input, "{signal}");
             drop(input);
             _ = guard.wait();
+            self.kills += usize::from(signal == "KILL");
         }
     }
 
@@ -119,7 +123,11 @@ impl Rsyslog {
         // The last line may be under way.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         // Of itself it has something to say too.
-        whole.lines().filter(|line| line.contains("[tollgate@")).map(message).collect()
+        let lines = whole.lines().filter(|line| line.contains("[tollgate@"));
+        // One that was killed may have written half a line.
+        let (messages, torn): (Vec<_>, Vec<_>) = lines.map(message).partition(Option::is_some);
+        assert!(torn.len() <= self.kills, "{} lines are no messages", torn.len());
+        messages.into_iter().flatten().collect()
     }
 
     /// The entries of its messages.
@@ -138,17 +146,81 @@ impl Drop for Rsyslog {
     }
 }
 
-fn message(line: &str) -> Message {
-    let (head, json) = line.split_once('\t').unwrap_or_else(|| panic!("no message: {line}"));
+fn message(line: &str) -> Option<Message> {
+    let (head, json) = line.split_once('\t')?;
     let mut words = head.splitn(5, ' ').map(str::to_owned);
-    let mut word = || words.next().expect("a word");
-    Message {
-        priority: word(),
-        host: word(),
-        process: word(),
-        kind: word(),
-        data: word(),
-        entry: serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {json}")),
+    Some(Message {
+        priority: words.next()?,
+        host: words.next()?,
+        process: words.next()?,
+        kind: words.next()?,
+        data: words.next()?,
+        entry: serde_json::from_str(json).ok()?,
+    })
+}
+
+/// A server that reads, and keeps what it reads in memory.
+pub(crate) struct Forgetful {
+    read: Arc<Mutex<Vec<u8>>>,
+    /// Told to drop all connections, and then to have dropped them.
+    gone: watch::Sender<u64>,
+    connections: Arc<AtomicI64>,
+}
+
+impl Forgetful {
+    pub(crate) async fn start() -> (SocketAddr, Self) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+        let address = listener.local_addr().expect("an address");
+        let server = Self { read: Arc::default(), gone: watch::Sender::new(0), connections: Arc::default() };
+        let (read, gone) = (Arc::clone(&server.read), server.gone.clone());
+        let connections = Arc::clone(&server.connections);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                connections.fetch_add(1, Ordering::SeqCst);
+                let (read, connections) = (Arc::clone(&read), Arc::clone(&connections));
+                let mut gone = gone.subscribe();
+                tokio::spawn(async move {
+                    let mut some = [0; 4096];
+                    loop {
+                        tokio::select! {
+                            size = stream.read(&mut some) => match size {
+                                Ok(size) if size > 0 => {
+                                    read.lock().expect("a lock").extend_from_slice(&some[..size]);
+                                }
+                                _ => break,
+                            },
+                            _ = gone.changed() => break,
+                        }
+                    }
+                    drop(stream);
+                    connections.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+        });
+        (address, server)
+    }
+
+    /// Ends all connections, and forgets what was read.
+    pub(crate) async fn forget(&self) {
+        self.gone.send_modify(|times| *times += 1);
+        while self.connections.load(Ordering::SeqCst) > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        self.read.lock().expect("a lock").clear();
+    }
+
+    pub(crate) fn entries(&self) -> Vec<Value> {
+        let read = self.read.lock().expect("a lock").clone();
+        let text = String::from_utf8(read).expect("text");
+        let (mut rest, mut entries) = (&*text, Vec::new());
+        while let Some((length, more)) = rest.split_once(' ')
+            && let Some((message, more)) = more.split_at_checked(length.parse().expect("a length"))
+        {
+            let (_, json) = message.split_once("] {").expect("an entry");
+            entries.push(serde_json::from_str(&format!("{{{json}")).expect("JSON"));
+            rest = more;
+        }
+        entries
     }
 }
 

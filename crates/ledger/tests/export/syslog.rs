@@ -7,7 +7,7 @@ use tollgate_ledger::export::{Confirm, ExportSettings, SyslogSettings, TargetSet
 use tollgate_ledger::{Entry, Kind, Outcome};
 
 use crate::rig::{Rig, assert_whole, beside, export, numbers};
-use crate::rsyslog::{BrittleWay, Rsyslog};
+use crate::rsyslog::{BrittleWay, Forgetful, Rsyslog};
 
 fn to(server: &Rsyslog, port: u16, tls: bool) -> ExportSettings {
     let settings = SyslogSettings {
@@ -77,10 +77,6 @@ async fn a_server_that_is_restarted_and_killed_loses_nothing() {
                 written += 5;
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            if signal == "KILL" {
-                // What it has read and not yet written is lost with it, and the protocol knows no receipts.
-                rig.until(|line| line.seq == written).await;
-            }
             server.stop(signal);
             rig.write(10);
             written += 10;
@@ -88,9 +84,41 @@ async fn a_server_that_is_restarted_and_killed_loses_nothing() {
             server.start_again();
         }
         let line = rig.until(|line| line.seq == written).await;
+        // What the system has of a server's that ended is not yet what the server has written.
+        let deadline = std::time::Instant::now() + crate::rig::SOON;
+        while !numbers(&server.entries()).contains(&written) && std::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         let entries = server.entries();
         assert_whole(&entries, written);
-        assert!(line.failures > 0, "{line:?}");
+        assert!(line.failures > 0 && line.redelivered > 0, "{line:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_has_read_and_takes_with_it_comes_again() {
+    for confirm in [Confirm::Close, Confirm::Sent] {
+        let mut rig = Rig::new();
+        let (way, taken) = Forgetful::start().await;
+        let server = Rsyslog::start(false);
+        let mut settings = to(&server, way.port(), false);
+        let TargetSettings::Syslog(syslog) = &mut settings.target else { unreachable!() };
+        syslog.confirm = confirm;
+        rig.exports.apply(&[settings]);
+        rig.write(5);
+        rig.until(|line| line.seq == 5).await;
+        // It has read everything, says so, and is gone with it, a moment later, when nothing is under way.
+        taken.forget().await;
+        rig.write(3);
+        let line = rig.until(|line| line.seq == 8).await;
+        let deadline = std::time::Instant::now() + crate::rig::SOON;
+        while taken.entries().len() < 8 && std::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let entries = taken.entries();
+        assert_eq!(numbers(&entries), [1, 2, 3, 4, 5, 6, 7, 8], "{confirm:?}");
+        assert!(entries[..5].iter().all(|entry| entry["redelivered"] == true), "{confirm:?}: {entries:?}");
+        assert!(line.redelivered >= 5, "{line:?}");
     }
 }
 

@@ -231,7 +231,7 @@ async fn what_a_writer_left_is_found_too() {
     left.end(second, Outcome::Unknown);
     left.age();
     let ledger = open(root.path());
-    let _index = Index::start(&ledger, Arc::clone(&store), settings(), Some(Arc::new(Plain)));
+    let index = Index::start(&ledger, Arc::clone(&store), settings(), Some(Arc::new(Plain)));
     until(&*store, "the outcome", async |store| {
         store.open_calls(&left.0.writer).await.expect("read").is_empty()
     })
@@ -242,8 +242,23 @@ async fn what_a_writer_left_is_found_too() {
         ["unknown", "input_required"]
     );
     assert_eq!(rows[0].begin.seq, second);
-    let sums = usage(&*store).await;
+    let of_left = async |store: &dyn Store| {
+        let mut rows = search(store, all()).await;
+        rows.retain(|row| *row.writer == *left.0.writer);
+        rows
+    };
+    let (before, sums) = (of_left(&*store).await, usage(&*store).await);
     assert_eq!((sums[0].sum.calls, sums[0].sum.errors), (1, 1), "two rounds are one call");
+
+    // The index is made again from the segments, and says the same; what was used is not counted twice.
+    drop((index, ledger));
+    store.forget_index(None).await.expect("forgotten");
+    assert_eq!(search(&*store, all()).await, []);
+    let ledger = open(root.path());
+    let _index = Index::start(&ledger, Arc::clone(&store), settings(), Some(Arc::new(Plain)));
+    until(&*store, "all again", async |store| of_left(store).await.len() == before.len()).await;
+    assert_eq!((of_left(&*store).await, usage(&*store).await), (before, sums));
+    assert_eq!(search(&*store, of_ada).await.len(), 2, "names are found again too");
 }
 
 #[tokio::test]

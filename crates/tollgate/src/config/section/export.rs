@@ -111,7 +111,8 @@ pub(in crate::config) struct SyslogSection {
     pub(in crate::config) sd_id: Option<String>,
     /// What counts as received, since the protocol has no acknowledgement. `close`: the gateway ends its side of the connection
     /// after each batch, and waits until the server, having read everything, ends the other. `sent`: what was handed to the
-    /// network; what is under way when the server goes is lost.
+    /// network. Either way what the server had within the last seconds is sent once more, marked, when it turns out that it
+    /// was gone.
     pub(in crate::config) confirm: Option<ConfirmSection>,
     /// The longest message, in bytes. Of a longer one the payloads are left out.
     #[schemars(range(min = 1024, max = 16_777_216), extend("default" = defaults::MESSAGE_BYTES_MAX))]
