@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tollgate_model::{Principal, RecordLevel, SessionId, Timestamp};
-use tollgate_telemetry::events::LedgerRecovered;
+use tollgate_telemetry::events::{LedgerRecovered, LedgerUnsigned};
 
 use crate::chain::Chain;
 use crate::folder::OwnFolder;
@@ -25,6 +25,7 @@ use crate::vault::Vault;
 use crate::writer::{Place, Submitted, Wait, Writer};
 use crate::{
     CallId, Checkpoint, Durability, Entry, Kind, LedgerSettings, Outcome, OwnSignature, PublicKey, ReadError,
+    Unsigned,
 };
 
 /// How long an end in good order may take.
@@ -258,6 +259,11 @@ impl Ledger {
             let damage = found.damage.map(|damage| (damage.segment, damage.offset));
             let (closed, cut_bytes) = (found.begin.open.len(), found.cut_bytes);
             LedgerRecovered { folder: &own.path, closed, cut_bytes, damage }.emit();
+            // They may be another's, and are signed from now on.
+            if let Some(unsigned) = found.unsigned.filter(Unsigned::is_too_long) {
+                let (first_seq, last_seq) = (unsigned.first.seq, unsigned.last.seq);
+                LedgerUnsigned { folder: &own.path, first_seq, last_seq, spans: unsigned.spans() }.emit();
+            }
         }
         let chain = Chain::new(&own.path, &own.writer, found.begin, is_power);
         let path = own.path.clone();
@@ -436,7 +442,8 @@ fn first_entries(found: &Found) -> Result<Vec<Prepared>, OpenError> {
             ("cut_bytes", found.cut_bytes.into()),
             ("closed", outcomes.len().into()),
             // From here on they are signed by a process that did not write them.
-            ("unsigned", found.unsigned.into()),
+            ("unsigned", found.unsigned.map_or(0, |unsigned| unsigned.entries()).into()),
+            ("unsigned_from", found.unsigned.map_or(Value::Null, |unsigned| unsigned.first.seq.into())),
             ("damage", damage),
         ];
         let mut first = vec![thread::entry_of(Kind::Recovered, detail)?];

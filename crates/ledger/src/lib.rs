@@ -43,4 +43,4 @@ pub use reader::{Read, ReadError, Reader, writers};
 pub use redact::{Redacted, redact};
 pub use settings::{Durability, LedgerSettings, Recording, WhenUnwritable};
 pub use vault::{KEY_LEN, Name, NameKind, NoKey, Payload, REFERENCE_LEN, SALT_LEN, Vault};
-pub use verify::{Fault, Point, Report, Verified, Verify, Wrong};
+pub use verify::{Fault, Point, Report, Unsigned, Verified, Verify, Wrong};

@@ -18,7 +18,7 @@ use crate::line::{self, Line};
 use crate::lines::LINE_BYTES_MAX;
 use crate::names::Reference;
 use crate::reader::{SEGMENTS, file_name};
-use crate::{Entry, Kind, OpenCall, Position, Read, ReadError, Reader, SegmentHead};
+use crate::{Entry, Kind, OpenCall, Point, Position, Read, ReadError, Reader, SegmentHead, Unsigned};
 
 /// How far numbers may jump where lines are damaged.
 const SEQ_STEP_MAX: u64 = 1 << 32;
@@ -36,8 +36,8 @@ pub(crate) struct Found {
     pub(crate) damage: Option<Damage>,
     /// The key by which the last segment says that it is signed.
     pub(crate) public_key: Option<String>,
-    /// How many entries at its end no checkpoint has signed.
-    pub(crate) unsigned: u64,
+    /// The entries at its end that no checkpoint has signed, if there are any.
+    pub(crate) unsigned: Option<Unsigned>,
 }
 
 /// Where something stands that should not.
@@ -96,7 +96,7 @@ struct Scan {
     good: u64,
     damage: Option<Damage>,
     ended_well: bool,
-    unsigned: u64,
+    unsigned: Option<Unsigned>,
 }
 
 impl Scan {
@@ -117,7 +117,7 @@ impl Scan {
             good: 0,
             damage: None,
             ended_well: false,
-            unsigned: 0,
+            unsigned: None,
         }
     }
 
@@ -202,7 +202,12 @@ impl Scan {
             }
             _ => {}
         }
-        self.unsigned = if brief.kind == Kind::Checkpoint { 0 } else { self.unsigned + 1 };
+        let here = Point { seq, time_ms: brief.time_ms };
+        self.unsigned = match (brief.kind, self.unsigned) {
+            (Kind::Checkpoint, _) => None,
+            (_, None) => Some(Unsigned { first: here, last: here }),
+            (_, Some(Unsigned { first, .. })) => Some(Unsigned { first, last: here }),
+        };
         // The last checkpoint follows it.
         self.ended_well = match brief.kind {
             Kind::Stopped => true,

@@ -227,6 +227,8 @@ fn work(writer: &Arc<Writer>, chain: &mut Chain, jobs: &mut Vec<Job>, due: &mut 
     }
     due.outcomes_fit = true;
     if was_down && Instant::now() < due.retry {
+        // Outcomes are signed meanwhile too, if that fits: a crash is not to leave more in doubt than it has to.
+        _ = sign(writer, chain, due);
         return Ok(());
     }
     keep_reserve(writer, chain, due)?;
@@ -236,10 +238,16 @@ fn work(writer: &Arc<Writer>, chain: &mut Chain, jobs: &mut Vec<Job>, due: &mut 
         writer.queue().down = None;
         LedgerUp.emit();
     }
+    sign(writer, chain, due)
+}
+
+/// Signs what was written, if that is due.
+fn sign(writer: &Writer, chain: &mut Chain, due: &mut Due) -> io::Result<()> {
     let now = Instant::now();
     if now >= due.checkpoint && chain.at().seq != due.signed {
+        due.checkpoint = now + CHECKPOINT;
         chain.checkpoint(&writer.keys)?;
-        (due.checkpoint, due.signed) = (now + CHECKPOINT, chain.at().seq);
+        due.signed = chain.at().seq;
     }
     Ok(())
 }

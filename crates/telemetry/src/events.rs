@@ -278,6 +278,30 @@ impl LedgerUnsynced<'_> {
     }
 }
 
+/// At the end of what a process left behind stand entries that it would have signed.
+#[derive(Debug)]
+pub struct LedgerUnsigned<'a> {
+    /// The writer's folder.
+    pub folder: &'a std::path::Path,
+    /// The number of the first.
+    pub first_seq: u64,
+    /// The number of the last.
+    pub last_seq: u64,
+    /// The time between the two.
+    pub spans: Duration,
+}
+
+impl LedgerUnsigned<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        let Self { folder, first_seq, last_seq, spans } = self;
+        error!(
+            folder = %folder.display(), first_seq, last_seq, spans_ms = spans.as_millis(),
+            "entries of the ledger were not signed for longer than a writer waits: somebody may have added them"
+        );
+    }
+}
+
 /// What a process left behind that is gone was brought in order.
 #[derive(Debug)]
 pub struct LedgerRecovered<'a> {

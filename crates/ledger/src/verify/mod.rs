@@ -10,6 +10,7 @@ mod scan;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 use tollgate_model::Timestamp;
@@ -47,6 +48,32 @@ pub struct Point {
     pub time_ms: u64,
 }
 
+/// Entries that no checkpoint of the process which wrote them has signed: the next process has, without knowing whose they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Unsigned {
+    /// The first.
+    pub first: Point,
+    /// The last.
+    pub last: Point,
+}
+
+impl Unsigned {
+    /// How many there are.
+    pub const fn entries(&self) -> u64 {
+        self.last.seq.saturating_sub(self.first.seq) + 1
+    }
+
+    /// The time that lies between the first and the last.
+    pub const fn spans(&self) -> Duration {
+        Duration::from_millis(self.last.time_ms.saturating_sub(self.first.time_ms))
+    }
+
+    /// Whether a writer would have signed some of them.
+    pub const fn is_too_long(&self) -> bool {
+        self.last.time_ms.saturating_sub(self.first.time_ms) > UNSIGNED_MAX_MS
+    }
+}
+
 /// What was found of one writer.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Verified {
@@ -70,6 +97,9 @@ pub struct Verified {
     pub unsigned: u64,
     /// When the first of them was written.
     pub unsigned_since_ms: Option<u64>,
+    /// What stood unsigned at an end without order, and was signed by the next process: what a crash leaves, or what somebody
+    /// has added between the two. Not all, if there are many.
+    pub unsigned_until_recovered: Vec<Unsigned>,
     /// The ids of the keys by which they are signed.
     pub keys: Vec<String>,
     /// The last entry that an anchor knows, with the time when that was signed.

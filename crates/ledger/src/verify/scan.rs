@@ -11,7 +11,7 @@ use ring::digest::{Context, SHA256};
 use serde_json::Value;
 
 use super::glance::Glance;
-use super::{FAULTS_MAX, Fault, Point, UNSIGNED_MAX_MS, Verified, Verify, Wrong};
+use super::{FAULTS_MAX, Fault, Point, UNSIGNED_MAX_MS, Unsigned, Verified, Verify, Wrong};
 use crate::line::{self, Hash, Line, NO_SIDE};
 use crate::lines::{Lines, Next};
 use crate::{
@@ -230,6 +230,9 @@ impl<'a> Scan<'a> {
         }
         self.before = Position { seq: glance.seq, hash };
         self.or_before = (!fits).then_some(computed);
+        if glance.kind == Kind::Recovered {
+            self.recovered();
+        }
         self.count(glance);
         self.look_for_anchor(hash, glance.seq);
         if side != NO_SIDE.as_bytes() {
@@ -315,6 +318,19 @@ impl<'a> Scan<'a> {
             self.fault_here(glance.seq, Wrong::TimeBack);
         }
         self.last_ms = glance.time_ms;
+    }
+
+    /// A process begins after one that did not end: what is unsigned before it was found by it, and not written.
+    fn recovered(&mut self) {
+        let (Some(last), Some(since_ms)) = (self.found.last, self.found.unsigned_since_ms) else { return };
+        let first = Point { seq: (last.seq + 1).saturating_sub(self.found.unsigned), time_ms: since_ms };
+        let unsigned = Unsigned { first, last };
+        if self.found.unsigned_until_recovered.len() < FAULTS_MAX {
+            self.found.unsigned_until_recovered.push(unsigned);
+        }
+        if unsigned.is_too_long() {
+            self.fault_here(first.seq, Wrong::Unsigned { since_ms });
+        }
     }
 
     fn checkpoint(&mut self, before: Position, glance: Glance, json: &[u8]) {

@@ -180,6 +180,13 @@ async fn an_end_that_was_not_finished_is_cut_off_and_said() {
         let said = detail(ledger.folder().expect("a folder"), Kind::Recovered);
         assert_eq!((&said["cut_bytes"], &said["closed"]), (&torn.len().into(), &1.into()), "{said}");
         assert!(said["damage"].is_null());
+        // Nothing was signed within the first second but the begin.
+        let report = tollgate_ledger::Verify::default().all(folder.path()).expect("readable");
+        let [range] = report.writers[0].unsigned_until_recovered[..] else { panic!("{report:?}") };
+        assert_eq!(
+            (&said["unsigned"], &said["unsigned_from"]),
+            (&range.entries().into(), &range.first.seq.into())
+        );
     }
 }
 

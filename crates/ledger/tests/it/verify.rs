@@ -390,11 +390,16 @@ fn it_says_since_when_nothing_is_signed() {
     written.time_ms += 61_000;
     written.intent();
     assert_eq!(first(&found(&written)), (None, Some(13), Wrong::Unsigned { since_ms: since }));
-    // That a writer began anew says whoever likes to: until it signs.
+    // That a writer began anew says whoever likes to. Also when it signs, nobody knows whose the entries before it are.
     written.entry(Entry::of(Kind::Recovered), "");
     assert!(!found(&written).is_good());
+    let last = written.at.seq - 1;
     written.sign();
-    assert!(found(&written).is_good());
+    let report = found(&written);
+    let faults: Vec<_> = report.faults().map(|fault| (fault.seq, fault.what.clone())).collect();
+    assert_eq!(faults, [(Some(13), Wrong::Unsigned { since_ms: since })]);
+    let ranges = report.writers[0].unsigned_until_recovered.iter();
+    assert_eq!(ranges.map(|range| (range.first.seq, range.last.seq)).collect::<Vec<_>>(), [(13, last)]);
 }
 
 #[test]
@@ -439,4 +444,35 @@ fn only_what_came_since_then_is_read() {
 fn a_key_is_a_key() {
     let public: PublicKey = key(1).1;
     assert_eq!(PublicKey::read_all(&public.to_pem()), Ok(vec![public]));
+}
+
+/// A process that did not end, after whose last checkpoint there are three entries; and the next one, which signs.
+fn taken_over(seconds_between: u64) -> (Written, Report) {
+    let mut written = Written::new();
+    written.intent();
+    written.sign();
+    for _ in 0..3 {
+        written.intent();
+        written.time_ms += seconds_between * 1000;
+    }
+    written.entry(Entry::of(Kind::Recovered), "");
+    written.sign();
+    let report = found(&written);
+    (written, report)
+}
+
+#[test]
+fn what_was_unsigned_until_somebody_else_signed_it_is_listed_for_good() {
+    let (_written, report) = taken_over(1);
+    assert!(report.is_good(), "{report:?}");
+    let writer = &report.writers[0];
+    let ranges: Vec<_> =
+        writer.unsigned_until_recovered.iter().map(|range| (range.first.seq, range.last.seq)).collect();
+    assert_eq!((ranges, writer.unsigned), (vec![(4, 6)], 0));
+    // For longer than any writer waits: it is another's.
+    let (written, report) = taken_over(40);
+    let since_ms = report.writers[0].unsigned_until_recovered[0].first.time_ms;
+    let (line, _, wrong) = first(&report);
+    assert_eq!(wrong, Wrong::Unsigned { since_ms });
+    assert!(line.is_some(), "{}", written.folder.display());
 }

@@ -187,6 +187,15 @@ fn show_writer(out: Printer, command: &AuditVerify, writer: &Verified) {
     if let Some(since_ms) = writer.unsigned_since_ms {
         line("", format!("not since {}: {} entries", Timestamp::from_ms(since_ms), writer.unsigned));
     }
+    for unsigned in &writer.unsigned_until_recovered {
+        let (first, last) = (at(unsigned.first), at(unsigned.last));
+        line(
+            "",
+            format!(
+                "{first} to {last} only by the next process: what a crash left, or what somebody added then"
+            ),
+        );
+    }
     match writer.anchored {
         Some(anchored) => {
             line("anchored", format!("up to {}; whether later ones were cut off is not known", at(anchored)));
