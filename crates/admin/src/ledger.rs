@@ -13,6 +13,8 @@ pub struct LedgerLine {
     pub down: Option<(Arc<str>, Duration)>,
     /// Why, and for how long, no new segment can begin although one is due.
     pub stuck: Option<(Arc<str>, Duration)>,
+    /// For whom, and for how long, what is too old is kept all the same.
+    pub retention_waits: Option<(Arc<str>, Duration)>,
     /// Whether calls are refused while it cannot be written.
     pub refuses: bool,
     /// Entries written.
@@ -52,6 +54,9 @@ impl LedgerLine {
         if let Some((reason, since)) = &self.stuck {
             said["newSegment"] = json!({ "state": "down", "reason": &**reason, "downMs": ms(since) });
         }
+        if let Some((who, since)) = &self.retention_waits {
+            said["retention"] = json!({ "state": "waiting", "waitsFor": &**who, "waitsMs": ms(since) });
+        }
         said
     }
 
@@ -74,6 +79,9 @@ impl LedgerLine {
         number("tollgate_ledger_segment_failures_total", "counter", help, self.segment_failures);
         number("tollgate_ledger_slow_writes_total", "counter", "Writes that the disk held up.", self.slow);
         number("tollgate_ledger_open", "gauge", "Intents that wait for their outcome.", self.open);
+        let help = "1 while what is too old is kept since an export or the index has not had it yet.";
+        let waits = u64::from(self.retention_waits.is_some());
+        number("tollgate_ledger_retention_waits", "gauge", help, waits);
         let help = "Bytes of entries that wait to be written.";
         number("tollgate_ledger_waiting_bytes", "gauge", help, self.waiting_bytes);
     }

@@ -198,17 +198,26 @@ mod tests {
     #[test]
     fn a_ledger_that_can_begin_no_new_segment_says_so_and_serves() {
         let stuck = Some(("Too many open files".into(), std::time::Duration::from_millis(1500)));
-        let ledger = LedgerLine { stuck, refuses: true, segment_failures: 4, ..LedgerLine::default() };
+        let retention_waits = Some(("siem".into(), std::time::Duration::from_millis(20)));
+        let ledger = LedgerLine {
+            stuck,
+            retention_waits,
+            refuses: true,
+            segment_failures: 4,
+            ..LedgerLine::default()
+        };
         let admin = admin_of(Standing::Serving, None, Some(ledger));
         let (status, body) = ask_of(&admin, "GET", "localhost", "/readyz");
         let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
         let said = serde_json::json!({
             "state": "up",
             "newSegment": { "state": "down", "reason": "Too many open files", "downMs": 1500 },
+            "retention": { "state": "waiting", "waitsFor": "siem", "waitsMs": 20 },
         });
         assert_eq!((status, &body["ledger"]), (200, &said));
         let metrics = ask_of(&admin, "GET", "localhost", "/metrics").1;
         assert!(metrics.contains("tollgate_ledger_segment_failures_total 4\n"), "{metrics}");
+        assert!(metrics.contains("tollgate_ledger_retention_waits 1\n"), "{metrics}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -363,6 +363,27 @@ impl Ledger {
             )?)))));
         }
         Ok(left)
+    }
+
+    /// Opens a folder that no process has, as the writer that it is of. What it writes begins in a segment of its own.
+    pub(crate) fn open_as(root: &Path, own: OwnFolder, settings: LedgerSettings) -> Result<Self, OpenError> {
+        let keys = Keys::open(root, &settings)?;
+        let mut found = recover::find(&own.path)?;
+        found.begin.segment = None;
+        let is_power = settings.durability == Durability::Power;
+        Ok(Self(Some(Arc::new(Handle(Self::begin(own, settings, keys, found, is_power)?)))))
+    }
+
+    /// For whom, and since when, what is too old is kept all the same: whoever has not had it yet.
+    pub fn retention_waits(&self) -> Option<(Arc<str>, Timestamp)> {
+        self.writer()?.waits.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn retention_waits_for(&self, who: Option<Arc<str>>) {
+        let Some(writer) = self.writer() else { return };
+        let mut waits = writer.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = waits.as_ref().map_or_else(Timestamp::now, |(_, since)| *since);
+        *waits = who.map(|who| (who, since));
     }
 
     /// Forgets which names the last segment has, as some of them were erased: they are written again where they are needed.

@@ -51,6 +51,8 @@ pub(crate) struct Writer {
     /// How many there are room for on the disk, as far as that is known.
     pub(crate) room: AtomicUsize,
     pub(crate) numbers: Numbers,
+    /// For whom, and since when, what is too old is kept all the same.
+    pub(crate) waits: Mutex<Option<(Arc<str>, Timestamp)>>,
 }
 
 /// What the writer has done so far.
@@ -230,6 +232,7 @@ impl Writer {
             open: AtomicUsize::new(0),
             room: AtomicUsize::new(usize::MAX),
             numbers: Numbers::default(),
+            waits: Mutex::default(),
         }
     }
 

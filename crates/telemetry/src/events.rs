@@ -302,6 +302,72 @@ impl LedgerUnsigned<'_> {
     }
 }
 
+/// What was too old was removed from the ledger.
+#[derive(Debug)]
+pub struct LedgerPruned {
+    /// How many segments.
+    pub segments: u64,
+    /// How many bytes they had.
+    pub bytes: u64,
+    /// How many payloads and names were erased in segments that stay.
+    pub records: u64,
+}
+
+impl LedgerPruned {
+    /// Logs it.
+    pub fn emit(self) {
+        let Self { segments, bytes, records } = self;
+        info!(segments, bytes, records, "what is too old was removed from the ledger");
+    }
+}
+
+/// What is too old is kept in the ledger since somebody has not had it yet.
+#[derive(Debug)]
+pub struct LedgerKeptLonger<'a> {
+    /// Who.
+    pub who: &'a str,
+}
+
+impl LedgerKeptLonger<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        warn!(who = self.who, "the ledger is kept longer than it should be: somebody has not had it yet");
+    }
+}
+
+/// Something that is to be done about the ledger now and then failed: it is tried again.
+#[derive(Debug)]
+pub struct LedgerUpkeepFailed<'a> {
+    /// What: `retention`, `erasure` or `anchor`.
+    pub what: &'static str,
+    /// Why.
+    pub reason: &'a str,
+}
+
+impl LedgerUpkeepFailed<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        warn!(what = self.what, reason = %Clean(self.reason), "the ledger is not kept as it should be; it is tried again");
+    }
+}
+
+/// Payloads and names were erased from the ledger, as somebody asked.
+#[derive(Debug)]
+pub struct LedgerErased {
+    /// The number of the request.
+    pub request: u64,
+    /// How many.
+    pub records: u64,
+}
+
+impl LedgerErased {
+    /// Logs it.
+    pub fn emit(self) {
+        let Self { request, records } = self;
+        info!(request, records, "payloads and names were erased from the ledger");
+    }
+}
+
 /// What a process left behind that is gone was brought in order.
 #[derive(Debug)]
 pub struct LedgerRecovered<'a> {

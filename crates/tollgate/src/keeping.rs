@@ -9,10 +9,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
-use tollgate_ledger::upkeep::{Erasing, Needs, Retention, RetentionSettings, Whose, erase};
+use tollgate_ledger::upkeep::{Erasing, Kept, Needs, Retention, RetentionSettings, Whose, erase};
 use tollgate_ledger::{Checkpoint, Ledger};
 use tollgate_model::Timestamp;
 use tollgate_store::{Anchor, Erasure, Store, StoreError, WhoseNames};
+use tollgate_telemetry::events::{LedgerErased, LedgerKeptLonger, LedgerPruned, LedgerUpkeepFailed};
 
 /// How often a checkpoint is kept in the store, and how often requests to erase are looked for.
 const OFTEN: Duration = Duration::from_secs(10);
@@ -40,6 +41,8 @@ struct Keeper {
     wanted: watch::Receiver<RetentionSettings>,
     retention: Retention,
     anchored: u64,
+    /// How often in a row somebody was waited for who has not had what is too old.
+    waits: u32,
 }
 
 impl Keeping {
@@ -57,6 +60,7 @@ impl Keeping {
             wanted: wanted.subscribe(),
             retention: Retention::new(ledger.clone(), needs),
             anchored: 0,
+            waits: 0,
         };
         let task = tokio::spawn(keeper.run()).abort_handle();
         Self { wanted, ledger: ledger.clone(), store, task }
@@ -94,14 +98,14 @@ impl Keeper {
         let mut looked: Option<Instant> = None;
         loop {
             if let Err(error) = self.keep_anchor().await {
-                tracing::warn!(%error, "a checkpoint of the ledger is not kept in the store");
+                failed("anchor", &error);
             }
             if let Err(error) = self.erase().await {
-                tracing::warn!(%error, "a request to erase is not carried out yet");
+                failed("erasure", &*error);
             }
             if looked.is_none_or(|looked| looked.elapsed() >= SELDOM) {
                 self.prune().await;
-                looked = Some(Instant::now());
+                looked = (self.waits == 0).then(Instant::now);
             }
             tokio::select! {
                 () = tokio::time::sleep(OFTEN) => {}
@@ -129,19 +133,31 @@ impl Keeper {
 
     async fn prune(&mut self) {
         let settings = self.wanted.borrow_and_update().clone();
-        match self.retention.pass(&settings, Timestamp::now()).await {
-            Ok(kept) => {
-                if kept.segments > 0 || kept.records > 0 {
-                    let (segments, bytes, records) = (kept.segments, kept.bytes, kept.records);
-                    tracing::info!(segments, bytes, records, "what is too old was removed from the ledger");
+        let now = Timestamp::now();
+        let own = self.retention.pass(&settings, now).await;
+        let left = self.retention.pass_left(&settings, now).await;
+        let mut waits_for = None;
+        for kept in [own, left] {
+            match kept {
+                Ok(Kept { segments, bytes, records, waits_for: who }) => {
+                    if segments > 0 || records > 0 {
+                        LedgerPruned { segments, bytes, records }.emit();
+                    }
+                    waits_for = waits_for.or(who);
                 }
-                if let Some(who) = kept.waits_for {
-                    tracing::warn!(%who, "the ledger is kept longer than it should be: somebody has not had it yet");
-                }
+                Err(error) => failed("retention", &error),
             }
-            Err(error) => tracing::warn!(%error, "what is too old cannot be removed from the ledger"),
+        }
+        // Said once, and not of whoever is there a moment later, as the index after a start.
+        self.waits = if waits_for.is_some() { self.waits.saturating_add(1) } else { 0 };
+        if let Some(who) = waits_for.filter(|_| self.waits == 2) {
+            LedgerKeptLonger { who: &who }.emit();
         }
     }
+}
+
+fn failed(what: &'static str, error: &dyn std::fmt::Display) {
+    LedgerUpkeepFailed { what, reason: &error.to_string() }.emit();
 }
 
 /// Why a request is not carried out.
@@ -162,7 +178,7 @@ pub(crate) async fn carry_out(store: &dyn Store, ledger: &Ledger, folder: &Path)
                 store.forget_names(&names).await?;
             }
             if records > 0 {
-                tracing::info!(request = id, records, "payloads and names were erased from the ledger");
+                LedgerErased { request: *id, records }.emit();
             }
             erased += records;
             done = *id;

@@ -159,7 +159,8 @@ fn ledger_line(ledger: &Ledger, refuses: bool) -> Option<LedgerLine> {
         Health::Up => None,
         Health::Down { reason, since } => Some((reason, Timestamp::now().since(since))),
     };
-    let stuck = ledger.stuck().map(|(reason, since)| (reason, Timestamp::now().since(since)));
+    let since = |(what, since)| (what, Timestamp::now().since(since));
+    let (stuck, retention_waits) = (ledger.stuck().map(since), ledger.retention_waits().map(since));
     let Work {
         entries,
         writes,
@@ -174,6 +175,7 @@ fn ledger_line(ledger: &Ledger, refuses: bool) -> Option<LedgerLine> {
     Some(LedgerLine {
         down,
         stuck,
+        retention_waits,
         refuses,
         entries,
         writes,

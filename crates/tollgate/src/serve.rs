@@ -54,7 +54,8 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
     let ledger = open_ledger(&config, command.data_dir.is_some())?;
     let exporting = Exporting::begin(&ledger, &config.exports);
     state.index(&ledger, &config);
-    let keeping = Keeping::begin(&ledger, state.store(), &config.retention, exporting.needs());
+    let needs = exporting.needs().into_iter().chain(state.index_needs()).collect();
+    let keeping = Keeping::begin(&ledger, state.store(), &config.retention, needs);
     let gateway = build(&config, &identity, ledger.clone())?;
     state.settle().await?;
     policing::begin(&config, &gateway, &setup(&config, &identity), state.store().as_ref()).await?;

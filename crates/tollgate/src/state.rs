@@ -7,6 +7,7 @@ use std::time::Duration;
 use tollgate_admin::IndexLine;
 use tollgate_backends::{Bounds, InvalidPlace, Place};
 use tollgate_ledger::export::Unseal;
+use tollgate_ledger::upkeep::Needs;
 use tollgate_ledger::{Index, IndexStatus, Ledger};
 use tollgate_store::{Follower, Store, StoreError};
 
@@ -170,6 +171,11 @@ impl State {
         if let Some(index) = Index::start(ledger, Arc::clone(store), settings.clone(), Some(names)) {
             _ = self.0.index.set(index);
         }
+    }
+
+    /// What the index has not read, which is not to be removed from the record yet.
+    pub(crate) fn index_needs(&self) -> Option<Arc<dyn Needs>> {
+        self.0.index.get().map(Index::needs)
     }
 
     /// Waits until the index has what was recorded, but not for long: the next start goes on.

@@ -187,8 +187,13 @@ impl Exports {
 impl Needs for Exports {
     /// Those that lie too far behind are not waited for.
     fn needed_from(&self) -> Option<(u64, Arc<str>)> {
-        let lines = self.lines().into_iter().filter(|line| !line.is_behind());
+        let lines = self.lines().into_iter().filter(|line| line.writer == self.0.writer && !line.is_behind());
         lines.map(|line| (line.seq + 1, line.name)).min()
+    }
+
+    fn needs_of(&self, folder: &Path) -> Option<Arc<str>> {
+        let wanted = self.0.wanted();
+        wanted.into_iter().find(|settings| others::is_unsent(folder, settings)).map(|settings| settings.name)
     }
 }
 

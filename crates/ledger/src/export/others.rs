@@ -47,7 +47,7 @@ fn take(folder: PathBuf, wanted: &[ExportSettings]) -> Option<Left> {
 }
 
 /// Whether there is something behind the cursor of an export.
-fn is_unsent(folder: &Path, settings: &ExportSettings) -> bool {
+pub(super) fn is_unsent(folder: &Path, settings: &ExportSettings) -> bool {
     let Place { segment, next, .. } = CursorFile::new(folder, &settings.name).read().unwrap_or_default().done;
     let reader = Reader::new(folder);
     let Some(last) = reader.segments().ok().and_then(|segments| segments.last().copied()) else {

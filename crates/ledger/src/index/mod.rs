@@ -9,7 +9,7 @@ mod prices;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -21,6 +21,7 @@ use tollgate_store::{Store, StoreError, WhoseNames};
 use self::gather::{Gatherer, Next};
 pub use self::prices::{Price, Prices};
 use crate::export::Unseal;
+use crate::upkeep::Needs;
 use crate::{CallId, Ledger, Position, ReadError, Reader};
 
 /// How the index is kept.
@@ -59,8 +60,30 @@ pub struct IndexStatus {
 #[derive(Debug)]
 pub struct Index {
     status: watch::Receiver<Progress>,
+    swept: Swept,
     ledger: Ledger,
     task: AbortHandle,
+}
+
+/// The last segments of other writers, and how long they were, when they were last read to their end.
+type Swept = Arc<Mutex<HashMap<PathBuf, (u64, u64)>>>;
+
+/// What the index has not read, for retention.
+struct Unread {
+    status: watch::Receiver<Progress>,
+    swept: Swept,
+}
+
+impl Needs for Unread {
+    fn needed_from(&self) -> Option<(u64, Arc<str>)> {
+        Some((self.status.borrow().seq + 1, NAME.into()))
+    }
+
+    fn needs_of(&self, folder: &Path) -> Option<Arc<str>> {
+        let swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner).get(folder).copied();
+        let is_read = last_of(folder).is_some_and(|last| swept == Some(last));
+        (!is_read).then(|| NAME.into())
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -70,6 +93,8 @@ struct Progress {
     failure: Option<Arc<str>>,
 }
 
+/// How retention names it.
+const NAME: &str = "the index";
 /// How long news are gathered: so much later they are found.
 const GATHERED: Duration = Duration::from_millis(200);
 /// How long they are gathered where there are many: each batch costs something, however many rows it has.
@@ -98,9 +123,16 @@ impl Index {
     ) -> Option<Self> {
         let (folder, position) = (ledger.folder()?.to_owned(), ledger.position()?);
         let (progress, status) = watch::channel(Progress::default());
-        let keeper = Keeper { store, settings: Arc::new(settings), names, progress, swept: HashMap::new() };
+        let swept = Swept::default();
+        let settings = Arc::new(settings);
+        let keeper = Keeper { store, settings, names, progress, swept: Arc::clone(&swept) };
         let task = tokio::spawn(keeper.run(folder, position)).abort_handle();
-        Some(Self { status, ledger: ledger.clone(), task })
+        Some(Self { status, swept, ledger: ledger.clone(), task })
+    }
+
+    /// What it has not read, which is not to be removed yet.
+    pub fn needs(&self) -> Arc<dyn Needs> {
+        Arc::new(Unread { status: self.status.clone(), swept: Arc::clone(&self.swept) })
     }
 
     /// How it does.
@@ -143,8 +175,7 @@ struct Keeper {
     settings: Arc<IndexSettings>,
     names: Option<Arc<dyn Unseal>>,
     progress: watch::Sender<Progress>,
-    /// The last segments of other writers, and how long they were, when they were last read to their end.
-    swept: HashMap<PathBuf, (u64, u64)>,
+    swept: Swept,
 }
 
 impl Keeper {
@@ -276,7 +307,7 @@ impl Keeper {
         let Some(root) = own.parent() else { return Ok(()) };
         for folder in others(root, own) {
             let Some(last) = last_of(&folder) else { continue };
-            if self.swept.get(&folder) == Some(&last) {
+            if self.swept().get(&folder) == Some(&last) {
                 continue;
             }
             match self.follow(&folder, &mut None, None).await {
@@ -284,10 +315,14 @@ impl Keeper {
                 Err(Failed::Read(error)) => tracing::warn!(%error, "what another writer left is not indexed"),
                 followed => followed?,
             }
-            self.swept.insert(folder, last);
+            self.swept().insert(folder, last);
         }
-        self.swept.retain(|folder, _| folder.exists());
+        self.swept().retain(|folder, _| folder.exists());
         Ok(())
+    }
+
+    fn swept(&self) -> MutexGuard<'_, HashMap<PathBuf, (u64, u64)>> {
+        self.swept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets what is too old.

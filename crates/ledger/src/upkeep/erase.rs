@@ -60,6 +60,9 @@ pub enum EraseError {
     /// It cannot be said in the chain, and so is not done.
     #[error(transparent)]
     Unrecorded(#[from] Unrecorded),
+    /// The folder of a writer that is gone cannot be opened.
+    #[error("{0}")]
+    Closed(String),
 }
 
 /// What an erasure looks at in an entry.

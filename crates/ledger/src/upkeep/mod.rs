@@ -2,6 +2,7 @@
 
 mod erase;
 mod followers;
+mod left;
 mod retention;
 
 pub use erase::{EraseError, Erasing, Whose, erase};

@@ -10,6 +10,7 @@ use tollgate_model::Timestamp;
 
 use super::erase::{About, Choice, EraseError, blocking, carry_out, plan, sync_last};
 use super::followers::Followers;
+use super::left::Looked;
 use crate::line::Line;
 use crate::lines::{Lines, Next};
 use crate::reader::SEGMENTS;
@@ -34,6 +35,12 @@ pub struct RetentionSettings {
 pub trait Needs: Send + Sync {
     /// The number of the first entry that somebody still needs, and who does; none if nobody needs any.
     fn needed_from(&self) -> Option<(u64, Arc<str>)>;
+
+    /// Who still needs something of the folder of another writer, which is gone; none if nobody does. Reads files.
+    fn needs_of(&self, folder: &Path) -> Option<Arc<str>> {
+        _ = folder;
+        None
+    }
 }
 
 impl Needs for Followers {
@@ -44,8 +51,10 @@ impl Needs for Followers {
 
 /// Sees to it that the record of one writer is kept for as long as it should be.
 pub struct Retention {
-    ledger: Ledger,
-    needs: Vec<Arc<dyn Needs>>,
+    pub(super) ledger: Ledger,
+    pub(super) needs: Vec<Arc<dyn Needs>>,
+    /// What was looked into of writers that are gone.
+    pub(super) looked: Looked,
     /// By segment: how many of the ages it had passed when it was last looked into.
     passed: HashMap<u64, usize>,
 }
@@ -71,11 +80,11 @@ pub struct Kept {
 
 /// A segment that nothing is written to any more.
 #[derive(Debug, Clone)]
-struct Done {
-    segment: u64,
+pub(super) struct Done {
+    pub(super) segment: u64,
     bytes: u64,
     /// When its last entry was written, at the latest.
-    newest_ms: u64,
+    pub(super) newest_ms: u64,
     /// What the one after it says to follow on.
     next: SegmentHead,
 }
@@ -83,7 +92,7 @@ struct Done {
 impl Retention {
     /// Of the ledger that this process writes.
     pub fn new(ledger: Ledger, needs: Vec<Arc<dyn Needs>>) -> Self {
-        Self { ledger, needs, passed: HashMap::new() }
+        Self { ledger, needs, looked: Looked::new(), passed: HashMap::new() }
     }
 
     /// Removes and erases what is due. Asked again, it goes on.
@@ -102,6 +111,7 @@ impl Retention {
         if gone < due {
             kept.waits_for = needed.as_ref().map(|(_, who)| Arc::clone(who));
         }
+        self.ledger.retention_waits_for(kept.waits_for.clone());
         if let Some(last) = gone.checked_sub(1).and_then(|last| done.get(last)) {
             kept.segments = gone as u64;
             kept.bytes = done[..gone].iter().map(|segment| segment.bytes).sum();
@@ -199,14 +209,13 @@ impl Retention {
 }
 
 /// How many segments are due from the front, and why.
-fn due(
+pub(super) fn due(
     settings: &RetentionSettings,
     now: Timestamp,
     done: &[Done],
     open_bytes: u64,
 ) -> (usize, &'static str) {
-    // A segment stays as long as anybody's time is not over.
-    let longest = settings.age_max.map(|age| settings.tenants.values().copied().fold(age, Duration::max));
+    let longest = longest(settings);
     let old =
         done.iter().take_while(|segment| longest.is_some_and(|age| is_older(segment.newest_ms, age, now)));
     let old = old.count();
@@ -222,23 +231,38 @@ fn due(
     if large > old { (large, "size") } else { (old, "age") }
 }
 
-fn is_older(newest_ms: u64, age: Duration, now: Timestamp) -> bool {
+/// How long a segment stays: as long as anybody's time is not over.
+pub(super) fn longest(settings: &RetentionSettings) -> Option<Duration> {
+    settings.age_max.map(|age| settings.tenants.values().copied().fold(age, Duration::max))
+}
+
+pub(super) fn is_older(newest_ms: u64, age: Duration, now: Timestamp) -> bool {
     Timestamp::from_ms(newest_ms).after(age) < now
 }
 
 /// All segments that nothing is written to any more, and how many bytes the one has that is.
-fn done(folder: &Path) -> Result<(Vec<Done>, u64), ReadError> {
+pub(super) fn done(folder: &Path) -> Result<(Vec<Done>, u64), ReadError> {
     let reader = Reader::new(folder);
     let segments = reader.segments()?;
     let bytes = |segment: u64| std::fs::metadata(reader.path(segment)).map_or(0, |metadata| metadata.len());
     let mut done = Vec::new();
     for pair in segments.windows(2) {
         // Where a head cannot be read, nothing goes by itself: somebody has to look at it.
-        let Some((newest_ms, next)) = head(&reader, pair[1])? else { break };
+        let Some((begun_ms, next)) = head(&reader, pair[1])? else { break };
+        // Where the next one began much later, as that of another process.
+        let newest_ms = begun_ms.min(modified_ms(&reader.path(pair[0])));
         done.push(Done { segment: pair[0], bytes: bytes(pair[0]), newest_ms, next });
     }
     let open_bytes = segments.last().map_or(0, |last| bytes(*last));
     Ok((done, open_bytes))
+}
+
+/// When a file was written last.
+pub(super) fn modified_ms(path: &Path) -> u64 {
+    let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    let since = modified.and_then(|modified| modified.duration_since(std::time::UNIX_EPOCH).ok());
+    // Of what cannot be asked it is believed that it is new.
+    since.map_or(u64::MAX, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// When a segment began, and on what it follows.
@@ -257,10 +281,10 @@ fn head(reader: &Reader, segment: u64) -> Result<Option<(u64, SegmentHead)>, Rea
 }
 
 /// Chooses what is older than its tenant's age.
-struct Old<'a> {
-    settings: &'a RetentionSettings,
-    newest_ms: u64,
-    now: Timestamp,
+pub(super) struct Old<'a> {
+    pub(super) settings: &'a RetentionSettings,
+    pub(super) newest_ms: u64,
+    pub(super) now: Timestamp,
 }
 
 impl Choice for Old<'_> {

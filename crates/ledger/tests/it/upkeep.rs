@@ -213,8 +213,10 @@ async fn what_is_too_much_goes_but_not_what_somebody_still_reads() {
     let settings = RetentionSettings { bytes_max: Some(45_000), ..RetentionSettings::default() };
     let kept = retention.pass(&settings, Timestamp::now()).await.expect("a pass");
     assert_eq!((kept.segments, kept.waits_for.as_deref()), (1, Some("siem")));
+    assert_eq!(bench.ledger.retention_waits().map(|(who, _)| who).as_deref(), Some("siem"));
     export.is_left_behind();
     let kept = retention.pass(&settings, Timestamp::now()).await.expect("a pass");
+    assert_eq!(bench.ledger.retention_waits(), None);
     assert!(kept.segments > 0 && kept.waits_for.is_none(), "{kept:?}");
     let reader = Reader::new(bench.writer());
     let left: u64 = bench
@@ -253,4 +255,64 @@ async fn a_tenant_with_a_shorter_time_is_erased_where_others_stay() {
     };
     let kept = retention.pass(&settings, later(3)).await.expect("a pass");
     assert_eq!(kept.segments, 0, "{kept:?}");
+}
+
+/// Needs something of every folder.
+struct Greedy(std::sync::atomic::AtomicBool);
+
+impl tollgate_ledger::upkeep::Needs for Greedy {
+    fn needed_from(&self) -> Option<(u64, Arc<str>)> {
+        None
+    }
+
+    fn needs_of(&self, _: &Path) -> Option<Arc<str>> {
+        self.0.load(std::sync::atomic::Ordering::SeqCst).then(|| "siem".into())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_folders_of_writers_that_are_gone_are_kept_no_longer() {
+    let bench = Bench::new();
+    // Two more, which end.
+    let settings = LedgerSettings { segment_bytes_max: 20_000, ..LedgerSettings::default() };
+    let gone: Vec<_> = [1, 2].map(|_| open(bench.root(), settings.clone())).into();
+    for ledger in &gone {
+        for user in ["ada", "bob"] {
+            let who = principal("acme", user);
+            for _ in 0..40 {
+                intend(ledger, &who).await.close(ended(&who)).await.expect("on record");
+            }
+        }
+    }
+    let alive = open(bench.root(), settings);
+    let who = principal("acme", "eve");
+    intend(&alive, &who).await.close(ended(&who)).await.expect("on record");
+    for ledger in &gone {
+        ledger.close().await;
+    }
+    let payloads = |folder: &Path| {
+        let all = read(folder);
+        let lines = all.iter().flat_map(|read| read.side_lines.split(|byte| *byte == b'\n'));
+        lines.filter(|line| line.starts_with(b"p ") && !line.contains(&b'!')).count()
+    };
+    let folder = |ledger: &Ledger| ledger.folder().expect("it is on").to_owned();
+    let needs = Arc::new(Greedy(true.into()));
+    let mut retention = Retention::new(bench.ledger.clone(), vec![needs.clone()]);
+    let settings = RetentionSettings { age_max: Some(age(2)), ..RetentionSettings::default() };
+    let kept = retention.pass_left(&settings, later(1)).await.expect("a pass");
+    assert_eq!((kept.segments, kept.waits_for), (0, None), "nothing is so old");
+    let kept = retention.pass_left(&settings, later(3)).await.expect("a pass");
+    assert_eq!((kept.segments, kept.waits_for.as_deref()), (0, Some("siem")));
+    needs.0.store(false, std::sync::atomic::Ordering::SeqCst);
+    let kept = retention.pass_left(&settings, later(3)).await.expect("a pass");
+    assert!(kept.segments >= 2 && kept.waits_for.is_none(), "{kept:?}");
+    for ledger in &gone {
+        assert_eq!(payloads(&folder(ledger)), 0);
+        assert_eq!(Reader::new(&folder(ledger)).segments().expect("readable").len(), 1);
+    }
+    assert!(payloads(&folder(&alive)) > 0, "a process has it");
+    let report = good(bench.root());
+    assert!(report.writers.iter().filter(|writer| writer.removed.is_some()).count() == 2, "{report:?}");
+    alive.close().await;
+    bench.ledger.close().await;
 }
