@@ -289,3 +289,42 @@ async fn a_receiver_that_takes_nothing_at_all_gets_whole_entries_later() {
     assert_eq!((numbers(&entries), line.lost <= 1), (vec![1, 2, 3], true));
     assert!(entries[1..].iter().all(|entry| entry["tenant"] == "acme"), "{entries:?}");
 }
+
+#[tokio::test]
+async fn a_receiver_of_otlp_over_grpc_gets_log_records_and_what_it_refuses_is_passed_over() {
+    use tollgate_telemetry::otlp::{Endpoint, Protocol};
+    use tollgate_testkit::collector::{Answer, Collector, text};
+
+    let mut rig = Rig::new();
+    let collector = Collector::start().await.expect("a receiver");
+    // Away, cut off, and back.
+    collector.answer([Answer::Refused(503, 14, None), Answer::Cut]);
+    let url = collector.url().parse().expect("a URL");
+    rig.exports.apply(&[export(TargetSettings::Otlp(Endpoint::new(url, Protocol::Grpc)))]);
+    rig.write(3);
+    let line = rig.until(|line| line.seq == 3).await;
+    assert!(line.failures >= 2 && line.redelivered >= 3 && line.lost == 0, "{line:?}");
+    let entries = || -> Vec<Value> {
+        let logs = collector.received().logs;
+        let bodies = logs.iter().filter_map(|(_, record)| text(record.body.as_ref()?));
+        bodies.map(|body| serde_json::from_str(&body).expect("JSON")).collect()
+    };
+    assert_whole(&entries(), 3);
+    assert!(entries().iter().all(|entry| entry["writer"] == "w1" && entry["kind"] == "refusal"));
+    // Of a batch it takes only a part, for good.
+    collector.answer([Answer::Partly(1)]);
+    rig.write(2);
+    let line = rig.until(|line| line.seq == 5).await;
+    assert_eq!(line.lost, 1, "{line:?}");
+    // One that it does not take in any form that it has.
+    collector.answer((0..5).map(|_| Answer::Refused(400, 3, None)));
+    let call = CallId::new(Timestamp::now());
+    rig.scribe.write(Entry { call: Some(call), method: Some("m".into()), ..Entry::of(Kind::Intent) }, "");
+    let line = rig.until(|line| line.seq == 6).await;
+    assert_eq!(line.lost, 2, "{line:?}");
+    let last = entries().pop().expect("a stub");
+    assert_eq!(
+        (&last["seq"], &last["call"], &last["method"], &last["entry_left_out"]),
+        (&6.into(), &call.to_string().into(), &Value::Null, &"not taken by this receiver".into())
+    );
+}

@@ -186,6 +186,63 @@ pub async fn entries_are_taken_in_once(place: &dyn Place) {
     assert_eq!(other.followed("v").await.unwrap(), None, "another writer has its own place");
 }
 
+/// As replicas do: each indexes its own writer, and all look after one that is gone.
+pub async fn several_replicas_index_into_one_store(place: &dyn Place) {
+    const BATCHES: u64 = 12;
+    const ROWS: u64 = 70;
+    let used = |calls: u64| {
+        let key = UsageKey { day: 20_000, tenant: "acme".into(), ..UsageKey::default() };
+        vec![UsageRow { key, sum: UsageSum { calls, ..UsageSum::default() } }]
+    };
+    let batches = |writer: &str, seed: u64| {
+        let (mut feeder, mut dice) = (Feeder::new(writer), Dice(seed));
+        let batch = |number: u64| {
+            let rows = (number * ROWS..(number + 1) * ROWS).map(|row_of| row(writer, row_of, &mut dice));
+            let rows = rows.collect();
+            AuditBatch { used: used(ROWS), ..feeder.batch(rows, Vec::new()) }
+        };
+        (0..BATCHES).map(batch).collect::<Vec<_>>()
+    };
+    let left = Arc::new(batches("gone", 99));
+    let mut replicas = tokio::task::JoinSet::new();
+    for replica in 0..4 {
+        let (store, left) = (open(place), Arc::clone(&left));
+        let own = batches(&format!("replica {replica}"), replica);
+        replicas.spawn(async move {
+            let mut taken = 0;
+            for (own, left) in own.iter().zip(&*left) {
+                assert!(store.add_entries(own).await.unwrap(), "nobody else has this writer");
+                // Whoever is not the first looks where the others are, and goes on there.
+                if store.followed("gone").await.unwrap() == left.after {
+                    taken += u64::from(store.add_entries(left).await.unwrap());
+                }
+            }
+            taken
+        });
+    }
+    let mut taken = 0;
+    while let Some(replica) = replicas.join_next().await {
+        taken += replica.unwrap();
+    }
+    // What nobody has taken in their turn.
+    let store = open(place);
+    for batch in &*left {
+        taken += u64::from(store.add_entries(batch).await.unwrap());
+    }
+    assert_eq!(taken, BATCHES, "each once");
+    let found = store.search(&all()).await.unwrap();
+    let mut places: Vec<_> = found.rows.iter().map(|row| (Arc::clone(&row.writer), row.begin.seq)).collect();
+    places.sort_unstable();
+    let mut expected: Vec<(Arc<str>, u64)> = Vec::new();
+    for writer in ["gone", "replica 0", "replica 1", "replica 2", "replica 3"] {
+        expected.extend((0..BATCHES * ROWS).map(|number| (writer.into(), 2 * number + 1)));
+    }
+    assert_eq!(places.len(), expected.len());
+    assert_eq!(places, expected);
+    let sums = UsageQuery { until_day: u32::MAX, most: 9, ..UsageQuery::default() };
+    assert_eq!(store.usage(&sums).await.unwrap()[0].sum.calls, 5 * BATCHES * ROWS);
+}
+
 pub async fn a_call_is_open_until_its_outcome_comes(place: &dyn Place) {
     let store = open(place);
     let mut feeder = Feeder::new("w");

@@ -68,6 +68,7 @@ macro_rules! suite {
             what_arrives_is_told_in_its_order
             names_are_found_until_they_are_forgotten
             old_rows_go_and_an_index_is_made_again
+            several_replicas_index_into_one_store
             what_was_used_is_added_up
             anchors_are_kept_as_they_came
             of_old_anchors_one_an_hour_stays

@@ -2,12 +2,14 @@
 
 use serde_json::Value;
 use tollgate_ledger::{Line, Read, Vault};
+use tollgate_model::Secret;
 use tollgate_store::AuditQuery;
 
 use super::full::Entries;
 use super::search;
 use crate::cli::StoreArgs;
 use crate::cli::search::AuditShow;
+use crate::config::ENCRYPTION_KEY;
 use crate::exit::Failure;
 use crate::out::{Printer, To};
 use crate::state::{config_file, failure, open_store, read_config};
@@ -41,14 +43,28 @@ pub(super) async fn run(command: &AuditShow) -> Result<(), Failure> {
     search::said_missing(missing)
 }
 
-/// What opens payloads: the key that the configuration gives, else the one that is kept beside the record.
+/// What opens payloads: the key that the configuration or the environment gives, else the one that is kept beside the record.
 fn vault(args: &StoreArgs, entries: &Entries) -> Result<Vault, Failure> {
     let given = match config_file(args) {
+        // It reads the environment too.
         Some(file) => read_config(&file)?.ledger.and_then(|ledger| ledger.encryption_key),
-        None => None,
+        None => key_of_the_environment()?,
     };
     Vault::of_ledger(entries.folder(), given.as_ref())
         .map_err(|error| Failure::failed(format!("payloads cannot be opened: {error}")))
+}
+
+/// The encryption key as a gateway without one in its configuration takes it.
+fn key_of_the_environment() -> Result<Option<Secret>, Failure> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+    if let Some(text) = variable(ENCRYPTION_KEY) {
+        return Ok(Some(Secret::new(text)));
+    }
+    let name = format!("{ENCRYPTION_KEY}_FILE");
+    let Some(path) = variable(&name) else { return Ok(None) };
+    let read = std::fs::read_to_string(&path);
+    let text = read.map_err(|error| Failure::failed(format!("{name}: {path} cannot be read: {error}")))?;
+    Ok(Some(Secret::new(text.trim_end().to_owned())))
 }
 
 /// Adds to an entry what stands beside it: payloads, and the names behind its references.

@@ -41,11 +41,11 @@ use self::section::ConfigSection;
 
 pub use self::client::Format;
 pub use self::expand::{Env, ProcessEnv};
-pub(crate) use self::meaning::url_of_environment;
 pub use self::meaning::{
     ClientFiles, Config, DATABASE_URL, Lack, OpenListen, Policies, StoreSettings, TenantSettings, TlsFiles,
     check_listen,
 };
+pub(crate) use self::meaning::{ENCRYPTION_KEY, url_of_environment};
 pub(crate) use self::problem::closest;
 pub use self::problem::{ConfigError, Problem, Severity};
 pub use self::reference::{policy_tests_schema_json, reference_md, schema_json};

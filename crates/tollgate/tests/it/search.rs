@@ -148,6 +148,24 @@ fn what_happened_is_found_and_what_was_used_is_counted() {
     assert!(stdout(&world.run(&["audit", "show", &id])).contains("\"kind\":\"intent\""));
     let shown = world.json(&["audit", "show", "--payloads", "--json", &id]);
     assert_eq!(shown[0]["arguments_kept"], json!({ "title": "nowhere" }), "{shown:#?}");
+    // The key may be elsewhere, and the configuration too.
+    let data = world.folder.path(".tollgate");
+    let (kept, away) = (data.join("ledger/payload.key"), world.folder.path("key"));
+    std::fs::rename(&kept, &away).expect("moved");
+    let show = |variable: &str, value: &str| {
+        let mut command = tollgate();
+        command.args(["audit", "show", "--payloads", "--json", &id, "--data-dir"]).arg(&data);
+        stdout(&command.env(variable, value).output().expect("the binary runs"))
+    };
+    let key = std::fs::read_to_string(&away).expect("a key");
+    for (variable, value) in
+        [("TOLLGATE_LEDGER_KEY", key.trim()), ("TOLLGATE_LEDGER_KEY_FILE", &away.to_string_lossy())]
+    {
+        let shown = show(variable, value);
+        assert!(shown.contains("\"arguments_kept\":{\"title\":\"nowhere\"}"), "{variable}: {shown}");
+    }
+    assert_eq!(show("TOLLGATE_LEDGER_KEY", ""), "", "no key opens nothing");
+    std::fs::rename(&away, &kept).expect("moved back");
     let people = stdout(&world.run(&["audit", "search", "--tool", "add"]));
     assert_eq!(people.lines().count(), 4, "{people}");
 

@@ -17,7 +17,7 @@ use crate::config::section::{
 /// The variable that holds the key that signs; with `_FILE` behind it, the one that names its file.
 const SIGNING_KEY: &str = "TOLLGATE_LEDGER_SIGNING_KEY";
 /// The variable that holds the key of payloads and names, and `_FILE` likewise.
-const ENCRYPTION_KEY: &str = "TOLLGATE_LEDGER_KEY";
+pub(crate) const ENCRYPTION_KEY: &str = "TOLLGATE_LEDGER_KEY";
 
 impl Meaning<'_> {
     /// How the ledger is kept; none if nothing is recorded.

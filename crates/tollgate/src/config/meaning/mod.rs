@@ -42,6 +42,7 @@ use super::section::{ConfigSection, LimitsSection, TlsSection};
 
 use self::tenants::Served;
 
+pub(crate) use self::ledger::ENCRYPTION_KEY;
 pub use self::policy::Policies;
 pub use self::reach::{Lack, OpenListen, check_listen};
 pub(crate) use self::store::url_of_environment;
