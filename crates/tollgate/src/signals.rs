@@ -8,6 +8,8 @@ use crate::exit::Failure;
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    /// Heard so that it ends nobody: a write that is too long for the system's limit on files fails, as on a full disk.
+    _too_long: Signal,
 }
 
 impl Signals {
@@ -15,7 +17,11 @@ impl Signals {
     pub(crate) fn new() -> Result<Self, Failure> {
         let on =
             |kind| signal(kind).map_err(|error| Failure::failed(format!("cannot hear signals: {error}")));
-        Ok(Self { interrupt: on(SignalKind::interrupt())?, terminate: on(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: on(SignalKind::interrupt())?,
+            terminate: on(SignalKind::terminate())?,
+            _too_long: on(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
+        })
     }
 
     /// The next signal that asks to stop, by name.
