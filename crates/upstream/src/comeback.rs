@@ -94,7 +94,10 @@ async fn go_on(stream: &mut Stream, instance: &Instance) -> Result<(), UpstreamE
 
 async fn ask(stream: &Stream, session: &Session) -> Asked {
     let site = &session.site;
-    let current = session.current();
+    // In a session that was begun again the same event id is another stream's.
+    let Some(current) = stream.session.as_ref().filter(|current| session.is_current(current)) else {
+        return Asked::Never;
+    };
     let mut map = site.get_headers(Some(session.revision), current.id.as_ref());
     let Some(id) = stream.last_id().and_then(|id| HeaderValue::try_from(id).ok()) else {
         return Asked::Never;

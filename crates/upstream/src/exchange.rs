@@ -10,7 +10,8 @@ use tollgate_model::Era;
 use crate::comeback;
 use crate::conversation::CallReceiver;
 use crate::hello;
-use crate::link::{Instance, Wire};
+use crate::link::Instance;
+use crate::replies::Replies;
 use crate::seats::Lease;
 use crate::stream::Stream;
 use crate::{EventKind, UpstreamError};
@@ -33,7 +34,7 @@ pub struct Exchange {
 pub enum Incoming {
     /// A notification: progress with this request's token, or another that belongs to it.
     Notification(Message),
-    /// A request of a legacy server, to be answered through [`crate::Link::notify`].
+    /// A request of a legacy server, to be answered through [`Exchange::replies`].
     Request(Message),
     /// The response, with the id that the request had upstream. An error response may have the id `null` or none.
     Response(Message),
@@ -72,6 +73,15 @@ impl Exchange {
             self.ticket.close();
         }
         next
+    }
+
+    /// The way back for what the server asks about this request.
+    pub fn replies(&self) -> Replies {
+        let asked_in = match &self.source {
+            SourceOf::Http(stream) => stream.session.clone(),
+            SourceOf::Routed(_) | SourceOf::Answer(_) | SourceOf::Nothing => None,
+        };
+        Replies::new(&self.ticket.instance, asked_in)
     }
 
     /// Stops the clock: the server waits for a person, for `wait` at most. The rest of the time is kept.
@@ -154,7 +164,9 @@ async fn from_stream(stream: &mut Stream, ticket: &Ticket) -> Result<Incoming, U
             Kind::Request if instance.revision.era() == Era::Modern => {
                 instance.shared.protocol_error("a request, which a modern server does not send", false);
             }
-            Kind::Request if message.method() == methods::PING => pong(instance, &message),
+            Kind::Request if message.method() == methods::PING => {
+                pong(instance, Replies::new(instance, stream.session.clone()), &message);
+            }
             Kind::Request => return Ok(Incoming::Request(message)),
         }
         if stream.is_single() {
@@ -166,14 +178,11 @@ async fn from_stream(stream: &mut Stream, ticket: &Ticket) -> Result<Incoming, U
     }
 }
 
-fn pong(instance: &Arc<Instance>, ping: &Message) {
+fn pong(instance: &Instance, replies: Replies, ping: &Message) {
     let Some(raw_id) = ping.id_raw() else { return };
     let Some(place) = instance.shared.aside() else { return };
-    let instance = Arc::clone(instance);
     tokio::spawn(async move {
-        if let Wire::Session(session) = &instance.wire {
-            let _ = session.tell(hello::pong(&raw_id)).await;
-        }
+        let _ = replies.send(hello::pong(&raw_id)).await;
         drop(place);
     });
 }

@@ -22,6 +22,7 @@ mod loudness;
 mod mux;
 mod pulse;
 mod registry;
+mod replies;
 mod seats;
 mod server;
 mod session;
@@ -41,6 +42,7 @@ pub use event::{Audience, EventKind, Origin, Question, ServerEvent, URI_BYTES_MA
 pub use exchange::{Exchange, Incoming};
 pub use hello::Hello;
 pub use link::{Link, Outbound};
+pub use replies::Replies;
 pub use server::Server;
 pub use settings::{
     EraChoice, HttpSettings, HttpVersion, Isolation, LegacySessions, Limits, ServerSettings, SettingsError,

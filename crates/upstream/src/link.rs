@@ -134,8 +134,8 @@ impl Link {
         self.0.ask_for_log(level).await.map(Some)
     }
 
-    /// Sends a notification, or the response to a server's request. Over HTTP a modern server takes neither (closing
-    /// the stream is cancellation there), so nothing is sent.
+    /// Sends a notification; the answer to a server's request goes by [`Exchange::replies`]. Over HTTP a modern server takes
+    /// none (closing the stream is cancellation there), so nothing is sent.
     pub async fn notify(&self, message: Segments) -> Result<(), UpstreamError> {
         self.0.touch();
         match &self.0.wire {
@@ -463,7 +463,8 @@ impl Instance {
             };
             if reply.status().is_success() {
                 self.seen_up();
-                let stream = Stream::new(reply, Arc::clone(&self.shared))?;
+                let mut stream = Stream::new(reply, Arc::clone(&self.shared))?;
+                stream.session = Some(current);
                 return Ok(Exchange::http(ticket, stream, deadline, wait));
             }
             let rejection = Box::pin(Rejection::read(reply, &self.shared.message_limits())).await;

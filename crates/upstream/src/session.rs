@@ -138,6 +138,11 @@ impl Session {
         self.current.load_full()
     }
 
+    /// Whether the session is still this one.
+    pub(crate) fn is_current(&self, current: &Current) -> bool {
+        std::ptr::eq(&raw const *self.current(), current)
+    }
+
     /// Tells apart the sessions that were begun one after the other.
     pub(crate) fn number(&self) -> u64 {
         self.renewals.load(Ordering::Relaxed)
@@ -205,8 +210,19 @@ impl Session {
 
     /// Sends what has no answer.
     pub(crate) async fn tell(&self, body: Segments) -> Result<(), UpstreamError> {
-        let current = self.current();
-        let status = self.site.tell(&self.site.target, self.headers(&current), body).await?;
+        self.send(&self.current(), body).await
+    }
+
+    /// Sends what belongs to a session that the server may have forgotten meanwhile.
+    pub(crate) async fn tell_in(&self, asked_in: &Current, body: Segments) -> Result<(), UpstreamError> {
+        if !self.is_current(asked_in) {
+            return Err(UpstreamError::closed("the server forgot the session in which it asked"));
+        }
+        self.send(asked_in, body).await
+    }
+
+    async fn send(&self, current: &Current, body: Segments) -> Result<(), UpstreamError> {
+        let status = self.site.tell(&self.site.target, self.headers(current), body).await?;
         if status == StatusCode::NOT_FOUND && current.id.is_some() {
             current.forget();
             return Err(UpstreamError::stale("the server forgot the session"));

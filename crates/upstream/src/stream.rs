@@ -8,6 +8,7 @@ use tollgate_mcp::{Message, ScanError, SseDecoder, SseError, headers};
 use crate::UpstreamError;
 use crate::comeback::Broken;
 use crate::http::{HttpError, Reply};
+use crate::session::Current;
 use crate::shared::Shared;
 use crate::site::encoded;
 
@@ -16,6 +17,8 @@ use crate::site::encoded;
 pub(crate) struct Stream {
     reply: Reply,
     shared: Arc<Shared>,
+    /// The legacy session that it is part of.
+    pub(crate) session: Option<Arc<Current>>,
     /// None for a JSON body, which is one message.
     events: Option<Box<SseDecoder>>,
     /// The reconnection time that the server asked for.
@@ -61,6 +64,7 @@ impl Stream {
         Ok(Self {
             reply,
             shared,
+            session: None,
             events,
             retry: None,
             spoke: false,

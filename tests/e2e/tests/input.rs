@@ -432,6 +432,26 @@ async fn a_late_question_about_a_call_that_was_left_reaches_no_other_client() {
     }
 }
 
+/// A server that has forgotten its sessions counts its questions from the beginning, so what answers one of the old session
+/// would answer somebody else's of the new one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_reaches_no_question_of_the_session_that_was_begun_after() {
+    let (gateway, server) = limited(json!({})).await;
+    let mut first = gateway.modern("/mcp/there");
+    let call = Call::tool("ask_alike", "{}").able(ABLE);
+    let (requests, state) = asked(&first.request(&call).await);
+    let answer = |uri: &str| format!(r#"{{"roots":[{{"uri":"file:///{uri}"}}]}}"#);
+
+    server.forget_sessions();
+    let mut second = gateway.modern("/mcp/there");
+    let (of_second, its_state) = asked(&second.request(&call).await);
+    let late = first.request(&retry(&call, &[(&requests[0].0, &answer("the first's"))], &state)).await;
+    assert_eq!(late.refusal(), "upstream_closed", "{late:?}");
+    let answer = answer("the second's");
+    let heard = second.request(&retry(&call, &[(&of_second[0].0, &answer)], &its_state)).await.text();
+    assert_eq!(heard, format!(r#"{{"jsonrpc":"2.0","id":"1","result":{answer}}}"#));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_dies_while_the_call_is_parked_is_an_error_on_the_retry() {
     for kind in LEGACY {

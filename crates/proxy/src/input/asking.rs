@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tollgate_ledger::Outcome;
 use tollgate_mcp::{Message, Segments, compose};
 use tollgate_model::{Caller, ServerId};
-use tollgate_upstream::{Exchange, Incoming, Link, Question, UpstreamError};
+use tollgate_upstream::{Exchange, Incoming, Question, UpstreamError};
 
 use super::Asked;
 use super::questions::{CannotAsk, Heard};
@@ -98,7 +98,6 @@ impl<'a> Asking<'a> {
         &mut self,
         request: &Message,
         server: &'a ServerId,
-        link: &Link,
         exchange: &mut Exchange,
         (gateway, session, stream): (&'a Gateway, &'a Session, &Mailbox),
         (behalf, Bounds { open_max, asked_max, wait }): (Option<Behalf>, Bounds),
@@ -108,13 +107,14 @@ impl<'a> Asking<'a> {
         let raw_id = Bytes::copy_from_slice(&raw_id);
         let asked = Asked::of_request(request);
         let client = &session.caller.client;
+        let replies = exchange.replies();
         if asked.missing(&client.capabilities).is_some() || asked.is_too_large() {
-            return dispatch::say(link, Own::refusal(&raw_id, &asked)).await;
+            return dispatch::reply(&replies, Own::refusal(&raw_id, &asked)).await;
         }
         self.asked += 1;
         if self.asked > asked_max {
             let text = "the client is asked more often than allowed during one request";
-            return dispatch::say(link, Own::no_answer(&raw_id, text)).await;
+            return dispatch::reply(&replies, Own::no_answer(&raw_id, text)).await;
         }
         let write = |id| asked.for_legacy(id, client.revision, server.name(), None);
         let question = session.questions.ask(stream, open_max, asked.progress_token(), write).await;
@@ -122,19 +122,19 @@ impl<'a> Asking<'a> {
             Ok(question) => question,
             Err(CannotAsk) => {
                 let answer = Own::no_answer(&raw_id, "the client cannot be asked now");
-                return dispatch::say(link, answer).await;
+                return dispatch::reply(&replies, answer).await;
             }
         };
         exchange.suspend(wait);
         let open = self.open.get_or_insert_default();
         let id = question.id;
         open.ids.push((raw_id.clone(), id));
-        let (link, method) = (link.clone(), asked.method().to_owned());
+        let method = asked.method().to_owned();
         open.waiting.push(Box::pin(async move {
             let told = |message: Segments| {
-                let link = &link;
+                let replies = &replies;
                 async move {
-                    let _ = dispatch::say(link, Own::notification(message)).await.inspect_err(lost);
+                    let _ = dispatch::reply(replies, Own::notification(message)).await.inspect_err(lost);
                 }
             };
             // Without an answer the server has withdrawn its question, or is about to hear that the call is over.
@@ -147,7 +147,7 @@ impl<'a> Asking<'a> {
                             let (handed, is_handed) = oneshot::channel::<()>();
                             // By itself: the server may answer the call before it is known that it has got this.
                             gateway.spawn(async move {
-                                let heard = dispatch::hand_over(&link, vec![message], receipt).await;
+                                let heard = dispatch::hand_over(&replies, vec![message], receipt).await;
                                 let heard = heard.map_err(|(_, error)| error).inspect_err(lost);
                                 aside.heard(heard.as_ref().map(|()| None)).await;
                                 drop(handed);
@@ -156,12 +156,12 @@ impl<'a> Asking<'a> {
                         }
                         Err(_) => {
                             let own = Own::no_answer(&raw_id, "the client's answer cannot be put on record");
-                            let _ = dispatch::say(&link, own).await.inspect_err(lost);
+                            let _ = dispatch::reply(&replies, own).await.inspect_err(lost);
                         }
                     }
                 }
                 Some(Answer::None(text)) => {
-                    let _ = dispatch::say(&link, Own::no_answer(&raw_id, text)).await.inspect_err(lost);
+                    let _ = dispatch::reply(&replies, Own::no_answer(&raw_id, text)).await.inspect_err(lost);
                 }
                 None => {}
             }

@@ -213,7 +213,7 @@ pub(crate) async fn take_up(
         inbound.record.failed(&error);
         error.refusal(server.name())
     };
-    let handed = dispatch::hand_over(route.link(), leaving, receipt).await;
+    let handed = dispatch::hand_over(&exchange.replies(), leaving, receipt).await;
     handed.map_err(|(_, error)| failed(error))?;
     if !unanswered.is_empty() {
         inbound.record.comes_to(Outcome::InputRequired);

@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use http::{HeaderName, HeaderValue};
 use tollgate_mcp::{LogLevel, Message, Segments, compose, methods};
 use tollgate_model::{Caller, Era, Revision, ServerId};
-use tollgate_upstream::{Exchange, Incoming, Link, Outbound, UpstreamError};
+use tollgate_upstream::{Exchange, Incoming, Link, Outbound, Replies, UpstreamError};
 
 use super::Route;
 use super::record::{Behalf, Receipt};
@@ -219,7 +219,7 @@ pub(crate) async fn follow(
             Incoming::Request(request) => {
                 let Some(raw_id) = request.id_raw() else { continue };
                 if request.method() == methods::PING {
-                    Box::pin(say(link, Own::pong(&raw_id))).await?;
+                    Box::pin(reply(&exchange.replies(), Own::pong(&raw_id))).await?;
                     continue;
                 }
                 let request = match listener {
@@ -232,7 +232,7 @@ pub(crate) async fn follow(
                     (Asker::Session { session, bounds }, Some(listener)) => {
                         let client = (listener.gateway, session, listener.outlet);
                         let behalf = listener.inbound.map(Behalf::of);
-                        Box::pin(asking.ask(&request, server, link, &mut exchange, client, (behalf, bounds)))
+                        Box::pin(asking.ask(&request, server, &mut exchange, client, (behalf, bounds)))
                             .await?;
                     }
                     (Asker::Later { capabilities }, _) => {
@@ -244,12 +244,12 @@ pub(crate) async fn follow(
                         if may_ask {
                             asked.push((Bytes::copy_from_slice(&raw_id), question));
                         } else {
-                            Box::pin(say(link, Own::refusal(&raw_id, &question))).await?;
+                            Box::pin(reply(&exchange.replies(), Own::refusal(&raw_id, &question))).await?;
                         }
                     }
                     _ => {
                         let own = Own::refusal(&raw_id, &Asked::of_request(&request));
-                        Box::pin(say(link, own)).await?;
+                        Box::pin(reply(&exchange.replies(), own)).await?;
                     }
                 }
             }
@@ -260,12 +260,12 @@ pub(crate) async fn follow(
 /// Brings a server a client's answers to its questions, which are on record together. Where one does not arrive, says how
 /// many did.
 pub(crate) async fn hand_over(
-    link: &Link,
+    replies: &Replies,
     answers: Vec<Segments>,
     _receipt: Receipt,
 ) -> Result<(), (usize, UpstreamError)> {
     for (arrived, answer) in answers.into_iter().enumerate() {
-        link.notify(answer).await.map_err(|error| (arrived, error))?;
+        replies.send(answer).await.map_err(|error| (arrived, error))?;
     }
     Ok(())
 }
@@ -293,6 +293,11 @@ impl Own {
     pub(crate) fn notification(message: Segments) -> Self {
         Self(message)
     }
+}
+
+/// Answers a server's question without its client, or tells how it stands with it.
+pub(crate) async fn reply(replies: &Replies, own: Own) -> Result<(), UpstreamError> {
+    replies.send(own.0).await
 }
 
 /// Says something to a server.

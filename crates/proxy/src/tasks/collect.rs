@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tollgate_mcp::{Change, Edit, Segments, Span, compose, find, meta, methods, quote};
 use tollgate_model::{Refusal, ServerId};
-use tollgate_upstream::UpstreamError;
+use tollgate_upstream::{Replies, UpstreamError};
 
 use super::ask::Speaker;
 use super::owners::Key;
@@ -39,8 +39,6 @@ pub(crate) struct Collectors(Mutex<HashMap<Key, Arc<Collector>>>);
 
 /// The questions of one task.
 struct Collector {
-    /// The way to who asks, which also takes the answers.
-    route: Route,
     questions: Mutex<Questions>,
     changed: Notify,
     stop: CancellationToken,
@@ -49,6 +47,8 @@ struct Collector {
 #[derive(Debug, Default)]
 struct Questions {
     open: Vec<Later>,
+    /// The way back to who asks.
+    replies: Option<Replies>,
     /// Keys are unique over the life of a task.
     asked: u64,
 }
@@ -73,8 +73,8 @@ impl std::fmt::Debug for Collector {
 }
 
 impl Collector {
-    fn new(route: Route) -> Self {
-        Self { route, questions: Mutex::default(), changed: Notify::new(), stop: CancellationToken::new() }
+    fn new() -> Self {
+        Self { questions: Mutex::default(), changed: Notify::new(), stop: CancellationToken::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Questions> {
@@ -82,9 +82,10 @@ impl Collector {
     }
 
     /// Keeps questions. Gives back what is beyond the bound.
-    fn add(&self, asked: Vec<(Bytes, Asked)>) -> Vec<(Bytes, Asked)> {
+    fn add(&self, asked: Vec<(Bytes, Asked)>, replies: &Replies) -> Vec<(Bytes, Asked)> {
         let mut rest = Vec::new();
         let mut questions = self.lock();
+        questions.replies = Some(replies.clone());
         for (raw_id, asked) in asked {
             if questions.open.len() >= OPEN_MAX {
                 rest.push((raw_id, asked));
@@ -144,17 +145,19 @@ pub(crate) async fn answer(
     };
     let bytes = inbound.message.bytes();
     let Some(responses) = inbound.message.member("inputResponses") else { return Ok(()) };
-    let answered: Vec<Later> = {
+    let (answered, replies): (Vec<Later>, _) = {
         let mut questions = collector.lock();
-        questions.open.extract_if(.., |question| find(bytes, responses, &question.key).is_some()).collect()
+        let answered = |question: &mut Later| find(bytes, responses, &question.key).is_some();
+        (questions.open.extract_if(.., answered).collect(), questions.replies.clone())
     };
+    let Some(replies) = replies else { return Ok(()) };
     let said = answered.iter().filter_map(|question| {
         let response = find(bytes, responses, &question.key)?;
         let response = compose::result(&question.raw_id, &with_related(&response.slice(bytes), native));
         Some(Segments::from(response))
     });
     let said = said.collect();
-    let handed = dispatch::hand_over(collector.route.link(), said, receipt).await;
+    let handed = dispatch::hand_over(&replies, said, receipt).await;
     handed.map_err(|(arrived, error)| {
         // The client may bring the others once more.
         collector.lock().open.extend(answered.into_iter().skip(arrived));
@@ -186,7 +189,7 @@ fn begin(
 ) -> Result<Arc<Collector>, Refusal> {
     let gateway = speaker.gateway;
     let wait = gateway.tasks().waits.enter(&inbound.caller, &inbound.snapshot.settings)?;
-    let collector = Arc::new(Collector::new(speaker.route.clone()));
+    let collector = Arc::new(Collector::new());
     match gateway.tasks().collectors.lock().entry(key.clone()) {
         // Two polls at the same moment: one of them was first.
         Entry::Occupied(earlier) => return Ok(Arc::clone(earlier.get())),
@@ -255,10 +258,11 @@ impl Collecting {
         let mut sent = speaker.result(&self.native, Some(&listener), receipt).await;
         // The answers travel beside the stream, which goes on.
         while let Ok(Sent::Paused(paused)) = sent {
-            for (raw_id, asked) in self.collector.add(paused.asked) {
-                let _ = dispatch::say(self.route.link(), Own::refusal(&raw_id, &asked)).await;
-            }
             let mut exchange = paused.exchange;
+            let replies = exchange.replies();
+            for (raw_id, asked) in self.collector.add(paused.asked, &replies) {
+                let _ = dispatch::reply(&replies, Own::refusal(&raw_id, &asked)).await;
+            }
             exchange.suspend(self.patience);
             sent = dispatch::follow(&self.server, &self.route, exchange, Some(&listener)).await;
         }

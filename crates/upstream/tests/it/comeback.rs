@@ -1,15 +1,16 @@
 //! Legacy servers whose streams end before the response, on purpose or not.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use http::Method;
 use serde_json::{Value, json};
 use tollgate_model::Code;
+use tollgate_upstream::Incoming;
 
 use crate::fake::{Answer, Fake, Seen, event, events, greeting, status, text};
-use crate::{anyone, call, http, server, tool_call, value};
+use crate::{anyone, call, http, server, text_of, tool_call, value};
 
 /// A stream of these chunks, which then ends.
 async fn ending(chunks: impl IntoIterator<Item = String>) -> Answer {
@@ -176,7 +177,7 @@ async fn a_reader_that_stops_waiting_and_starts_again_loses_nothing() {
             break next.unwrap();
         }
     };
-    let tollgate_upstream::Incoming::Response(message) = message else { panic!("{message:?}") };
+    let Incoming::Response(message) = message else { panic!("{message:?}") };
     assert_eq!(value(&message)["result"]["content"][0]["text"], "done");
     assert!(looks > 1);
     assert_eq!(fake.seen("tools/call").len(), 1);
@@ -194,4 +195,34 @@ async fn who_leaves_while_there_is_no_connection_cancels() {
     drop(exchange);
     fake.wait_for("notifications/cancelled").await;
     assert!(resumed_after(&fake).is_empty());
+}
+
+/// A server that has forgotten a session may give the same event ids to other streams.
+#[tokio::test]
+async fn no_stream_is_resumed_in_a_session_that_was_begun_after() {
+    let has_forgotten = AtomicBool::new(false);
+    let fake = legacy(
+        move |call| {
+            let first = call.body["params"]["name"] == "first";
+            let forgets = !first && !has_forgotten.swap(true, Ordering::SeqCst);
+            async move {
+                if forgets {
+                    return status(404);
+                }
+                let message = if first { progress(&call, 1) } else { text(&call, "done") };
+                ending([with_id("a", &message)]).await
+            }
+        },
+        |_, call, _| async move { ending([with_id("b", &text(&call, "another stream"))]).await },
+    )
+    .await;
+    let (server, _events) = server(http(fake.url()));
+    let link = server.open(&anyone()).await.unwrap();
+    let mut first = link.request(tool_call(&link, "first", &json!({}))).await.unwrap();
+    assert!(matches!(first.next().await, Ok(Incoming::Notification(_))));
+    assert_eq!(text_of(&link, "second", &json!({})).await, "done");
+    let ended = tokio::time::timeout(crate::LONG, first.next()).await.expect("an end");
+    assert_eq!(ended.unwrap_err().code(), Code::UpstreamClosed);
+    assert!(resumed_after(&fake).is_empty());
+    server.stop(Duration::ZERO).await;
 }

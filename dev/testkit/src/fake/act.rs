@@ -70,6 +70,9 @@ pub enum Act {
     Bytes(Vec<u8>),
     /// Asks the client something by this method, and answers with the response to it as text.
     Ask(String),
+    /// Asks for the roots under an id that every call has, as a server does that counts its own requests from the beginning
+    /// in each session, and answers with the response to it as text.
+    AskAlike,
     /// Asks the client what the call's arguments say, `{"rounds":[[request, …], …]}`, round by round, and answers with
     /// all that it was told as one JSON array. A modern server does it by its results.
     Dialog,
@@ -186,6 +189,10 @@ pub(super) fn steps(act: &Act, message: &str, answer: &str) -> Vec<Step> {
             };
             let request = format!(r#"{{"jsonrpc":"2.0","id":"{own}","method":"{method}"{params}}}"#);
             vec![whole(&request), Step::Relay { own, id }]
+        }
+        Act::AskAlike => {
+            let request = r#"{"jsonrpc":"2.0","id":"1","method":"roots/list"}"#;
+            vec![whole(request), Step::Relay { own: "1".to_owned(), id }]
         }
         // A modern server asks by its answer.
         Act::Dialog if super::answers::is_modern(message) => vec![whole(answer)],

@@ -429,6 +429,7 @@ async fn respond(
             | Act::ProgressThenHang
             | Act::ProgressThenGate
             | Act::Ask(_)
+            | Act::AskAlike
             | Act::Withdraws
     ) || steps.iter().any(|step| matches!(step, Step::Gather { .. }));
     let session = received.header("mcp-session-id").unwrap_or_default();
