@@ -1003,7 +1003,7 @@ async fn progress_with_a_question_reaches_the_server_under_its_own_token() {
         assert_ne!(token, r#""t\u006f\/k""#, "{kind:?}: tokens are the sender's");
         let progress = |token: &str| {
             format!(
-                r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"x":1.0,"progressToken":{token},"progress":0.50}}}}"#
+                r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"x":1.0,"progressToken":{token},"progress":0.50,"message":"said by the way"}}}}"#
             )
         };
         client.say(&progress("999")).await;
@@ -1012,8 +1012,8 @@ async fn progress_with_a_question_reaches_the_server_under_its_own_token() {
         let told = server.wait_method("notifications/progress", 1).await;
         assert_eq!(
             told.at(&["params"]).unwrap(),
-            r#"{"x":1.0,"progressToken":"t\u006f\/k","progress":0.50}"#,
-            "{kind:?}"
+            r#"{"progressToken":"t\u006f\/k","progress":0.50}"#,
+            "{kind:?}: nothing that is not on record"
         );
         client.say(&result(&id, ROOTED)).await;
         assert_eq!(said(&next(&mut stream).await), format!("[{ROOTED}]"), "{kind:?}");

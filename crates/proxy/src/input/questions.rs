@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
-use tollgate_mcp::{Message, Segments, meta, methods};
+use tollgate_mcp::{JsonKind, Message, Segments, compose, meta, methods};
 use tollgate_telemetry::counters::{Keeping, Kept};
 
 use crate::mailbox::{Mailbox, READER_PATIENCE};
@@ -114,10 +114,10 @@ impl Questions {
         let Some(span) = notification.member(meta::PROGRESS_TOKEN) else { return };
         let id = std::str::from_utf8(span.of(notification.bytes())).ok().and_then(|id| id.parse().ok());
         let wanted = id.and_then(|id: u64| self.lock().open.get(&id)?.progress.clone());
-        if let Some((token, told)) = wanted {
-            let mut edit = notification.edit();
-            edit.replace(span, token);
-            let _ = told.try_send(edit.finish());
+        if let Some((token, told)) = wanted
+            && let Some(message) = numbers(notification, &token)
+        {
+            let _ = told.try_send(message);
         }
     }
 
@@ -135,6 +135,20 @@ impl Questions {
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Progress as a server hears of it: its own token, and how far the client has come. A client may add a text to it, and may
+/// leave it out (all revisions, progress). It is left out: what a client says to a server is on record before it leaves, and
+/// this is said too often, and means too little, to have an intent each time.
+fn numbers(notification: &Message, token: &[u8]) -> Option<Segments> {
+    let number = |member| {
+        let span = notification.member(member)?;
+        (notification.kind_of(span) == JsonKind::Number).then(|| span.of(notification.bytes()))
+    };
+    let mut members = vec![(meta::PROGRESS_TOKEN, token), ("progress", number("progress")?)];
+    members.extend(number("total").map(|total| ("total", total)));
+    let params = compose::object(&members);
+    Some(Segments::from(compose::notification(methods::NOTIFICATIONS_PROGRESS, Some(&params))))
 }
 
 impl Question {
@@ -212,6 +226,26 @@ mod tests {
         drop((one, two));
         assert_eq!([stream.pop().is_some(), stream.pop().is_some(), stream.pop().is_none()], [true; 3]);
         assert!(questions.lock().open.is_empty());
+    }
+
+    #[tokio::test]
+    async fn of_progress_a_server_hears_nothing_that_is_not_a_number() {
+        let (questions, stream) = (Questions::default(), Mailbox::new(8));
+        let token = Some(Bytes::from_static(b"\"own\""));
+        let mut question = questions.ask(&stream, 2, token, write).await.expect("room");
+        let progress = |params: &str| {
+            let text = format!(
+                r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":1,{params}}}}}"#
+            );
+            questions.progressed(&message(&text));
+        };
+        progress(r#""progress":"a text""#);
+        progress(r#""message":"a text","progress":0.50,"total":2e0,"x":"more","_meta":{"k":"more"}"#);
+        let Heard::Progress(told) = question.heard().await else { panic!("progress") };
+        assert_eq!(
+            told.into_bytes(),
+            r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"own","progress":0.50,"total":2e0}}"#
+        );
     }
 
     #[tokio::test]
