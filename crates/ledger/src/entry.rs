@@ -154,7 +154,7 @@ pub enum Kind {
     Refusal,
     /// A list that a client was shown.
     List,
-    /// Refusals of callers that nobody knows, of one address in one minute.
+    /// Refusals of callers that nobody knows, of one minute: `detail` has the `sources` of most, and the number of `others`.
     Strangers,
     /// A session with a client began.
     SessionOpened,

@@ -107,6 +107,8 @@ pub struct Draft<'a> {
     pub arguments: Option<Content>,
     /// The result.
     pub result: Option<Content>,
+    /// Where many came from, and how often each. They stand in the detail, as `sources`, by reference.
+    pub crowd: Vec<(String, u64)>,
 }
 
 impl<'a> Draft<'a> {

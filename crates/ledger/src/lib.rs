@@ -40,6 +40,7 @@ pub use line::{Hash, Line, SEALED_LEN_MIN, chain, erase, line_digest, side};
 pub use prepare::commitment;
 pub use public_key::{NoPublicKey, PUBLIC_FILE, PublicKey};
 pub use reader::{Read, ReadError, Reader, writers};
+pub use redact::name::is_altered;
 pub use redact::{Redacted, redact};
 pub use settings::{Durability, LedgerSettings, Recording, WhenUnwritable};
 pub use vault::{KEY_LEN, Name, NameKind, NoKey, Payload, REFERENCE_LEN, SALT_LEN, Vault};

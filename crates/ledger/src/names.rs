@@ -32,7 +32,7 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    fn new(
+    pub(crate) fn new(
         vault: &Vault,
         tenant: &str,
         kind: NameKind,

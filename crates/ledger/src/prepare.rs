@@ -6,12 +6,15 @@ use std::io::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ring::digest::{Context, SHA256};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use ring::digest::{Context, SHA256, digest};
 use tollgate_model::RecordLevel;
 
 use crate::entropy::random;
 use crate::line::{self, Hash};
 use crate::names::{Known, Names};
+use crate::redact::name::{CUT, name};
 use crate::redact::{Redacted, redact};
 use crate::vault::{NameKind, SALT_LEN, Vault};
 use crate::{Committed, Content, Draft, Entry, Kind, OpenCall, Text, Truncation, Unrecorded};
@@ -117,7 +120,7 @@ impl Prepared {
         names: &Names,
         payload_bytes_max: usize,
     ) -> Result<Self, Unrecorded> {
-        let Draft { mut entry, who, source, session, arguments, result } = draft;
+        let Draft { mut entry, who, source, session, arguments, result, crowd } = draft;
         let Entry { method, public_name, native_name, client, code, .. } = &mut entry;
         for text in [method, public_name, native_name, client, code] {
             cut(text);
@@ -130,10 +133,29 @@ impl Prepared {
         }
         let of = entry.tenant.clone().unwrap_or_default();
         let tenant: &str = &of;
+        for text in [&mut entry.public_name, &mut entry.native_name] {
+            if let Some(name) =
+                text.as_deref().and_then(|text| name(text, |value| vault.digest(tenant, value)))
+            {
+                *text = Some(name.into());
+            }
+        }
         let plain = |kind, text: &str| names.plain(vault, tenant, kind, text).map_err(no_randomness);
         let mut address = [0; ADDRESS_LEN_MAX];
         let source = source.map(|source| plain(NameKind::Source, shown(source, &mut address))).transpose()?;
         let session = session.map(|session| plain(NameKind::Session, session.as_str())).transpose()?;
+        // These are many, and soon gone: they are not kept at hand.
+        let mut crowd_names = Vec::with_capacity(crowd.len());
+        let mut counts = Vec::with_capacity(crowd.len());
+        for (source, count) in crowd {
+            let known = Known::new(vault, tenant, NameKind::Source, &source, source.as_str().into());
+            let known = known.map_err(no_randomness)?;
+            counts.push(serde_json::json!({ "source": known.reference(), "count": count }));
+            crowd_names.push(known);
+        }
+        if !counts.is_empty() {
+            entry.detail.get_or_insert_default().insert("sources".to_owned(), counts.into());
+        }
         let commit = Commit { vault, tenant, payload_bytes_max };
         let arguments = arguments.map(|content| commit.to(&content, false, &mut lines)).transpose()?;
         let result = result.map(|content| commit.to(&content, true, &mut lines)).transpose()?;
@@ -163,7 +185,7 @@ impl Prepared {
         };
         let rest = rest(&entry)?;
         let needed = principal.map(|names| &names.who).into_iter().chain(agent).chain(user);
-        let needed = needed.chain(&source).chain(&session).cloned().collect();
+        let needed = needed.chain(&source).chain(&session).chain(&crowd_names).cloned().collect();
         Ok(Self { rest, payloads: lines.payloads, digests: lines.digests, names: needed, role })
     }
 }
@@ -177,11 +199,12 @@ fn shown(address: IpAddr, place: &mut [u8; ADDRESS_LEN_MAX]) -> &str {
     std::str::from_utf8(&place[..len]).unwrap_or_default()
 }
 
-/// Cuts a text that is too long, and says so at its end.
+/// Cuts a text that is too long, and says so at its end, by the digest of the whole.
 fn cut(text: &mut Option<Text<'_>>) {
     if let Some(long) = text.as_mut().filter(|text| text.len() > TEXT_BYTES_MAX) {
         let end = long.floor_char_boundary(TEXT_BYTES_MAX);
-        *long = Cow::Owned(format!("{}…", &long[..end]));
+        let digest = digest(&SHA256, long.as_bytes());
+        *long = Cow::Owned(format!("{}{CUT}{}", &long[..end], BASE64.encode(&digest.as_ref()[..16])));
     }
 }
 

@@ -6,6 +6,7 @@
 //! It goes by names of members ([`names`]) and by shapes of texts ([`shapes`]), and can know neither every secret nor every
 //! person: it is a net, not a proof. What must not be kept at all is not to be recorded.
 
+pub(crate) mod name;
 mod names;
 mod shapes;
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use bytes::Bytes;
 use proptest::prelude::*;
 use tollgate_ledger::{
@@ -310,6 +312,39 @@ async fn as_much_is_kept_as_the_level_says() {
 }
 
 #[tokio::test]
+async fn what_a_uri_carries_is_not_on_record_in_the_clear() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = open(folder.path(), LedgerSettings::default());
+    let uris = [
+        "https://x.example/a?key=hunter2",
+        "https://x.example/a?key=hunter2",
+        "https://x.example/a?key=other",
+    ];
+    for uri in uris {
+        let entry = Entry {
+            public_name: Some(uri.into()),
+            native_name: Some(uri.into()),
+            ..Entry::of(Kind::Refusal)
+        };
+        ledger.note(Draft::of(entry)).await.expect("on record");
+    }
+    ledger.close().await;
+    let all = read(ledger.folder().expect("a folder"));
+    let entries: Vec<_> = all.iter().map(|read| read.entry().expect("an entry")).collect();
+    let names: Vec<_> = entries
+        .iter()
+        .filter(|entry| entry.kind == Kind::Refusal)
+        .map(|entry| (entry.public_name.as_deref().expect("a name"), entry.native_name.as_deref()))
+        .collect();
+    for (public, native) in &names {
+        assert!(public.starts_with("https://x.example/a?key=~") && *native == Some(*public), "{public}");
+        assert!(tollgate_ledger::is_altered(public));
+    }
+    assert_eq!(names[0], names[1], "equal ones are found");
+    assert_ne!(names[0], names[2]);
+}
+
+#[tokio::test]
 async fn texts_of_others_are_bounded() {
     let folder = tempfile::tempdir().expect("a folder");
     let ledger = open(folder.path(), LedgerSettings::default());
@@ -329,5 +364,9 @@ async fn texts_of_others_are_bounded() {
     let entry = all.iter().find(|read| read.entry().expect("an entry").kind == Kind::Refusal);
     let entry = entry.expect("it is there");
     assert!(entry.json.len() < 16 * 1024, "{}", entry.json.len());
-    assert!(entry.entry().expect("an entry").method.expect("a method").ends_with("ü…"));
+    let method = entry.entry().expect("an entry").method.expect("a method").into_owned();
+    let (kept, digest) = method.split_once("…sha256:").expect("what was cut has a digest");
+    assert!(kept.len() > 1024 && kept.chars().all(|char| char == 'ü'), "{kept}");
+    let whole = ring::digest::digest(&ring::digest::SHA256, long.as_bytes());
+    assert_eq!(digest, BASE64.encode(&whole.as_ref()[..16]));
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::Value;
-use tollgate_ledger::{Decided, Entry, Line, NameKind, Read, Vault};
+use tollgate_ledger::{Decided, Entry, Line, NameKind, Read, Vault, is_altered};
 use tollgate_mcp::{Span, find, methods};
 use tollgate_model::{
     Actor, Decision, Era, KeyId, Principal, PrincipalId, Proof, ServerName, TenantId, Timestamp,
@@ -193,6 +193,9 @@ pub(super) fn again(
         return tally.undecidable(Reason::TenantUnknown);
     };
     let Some(who) = &who else { return tally.undecidable(Reason::CallerErased) };
+    if is_altered(native) {
+        return tally.undecidable(Reason::NameRedacted);
+    }
     if !set.knows_server(&server) {
         return tally.undecidable(Reason::DefinitionUnknown);
     }

@@ -17,6 +17,8 @@ pub(super) enum Reason {
     ArgumentsRedacted,
     /// A rule looks at arguments, and they were erased, or are sealed under another key.
     ArgumentsErased,
+    /// Something was taken out of the name of what it is about.
+    NameRedacted,
     /// Who called was erased, or is sealed under another key.
     CallerErased,
     /// A rule looks at the address that it came from, which was erased.
@@ -36,6 +38,7 @@ impl Reason {
             Self::ArgumentsNotKept => "arguments_not_kept",
             Self::ArgumentsRedacted => "arguments_redacted",
             Self::ArgumentsErased => "arguments_erased",
+            Self::NameRedacted => "name_redacted",
             Self::CallerErased => "caller_erased",
             Self::SourceErased => "source_erased",
             Self::DefinitionUnknown => "definition_unknown",
@@ -50,6 +53,7 @@ impl Reason {
             Self::ArgumentsNotKept => "a rule looks at arguments, which were not kept",
             Self::ArgumentsRedacted => "a rule looks at what was taken out of the arguments",
             Self::ArgumentsErased => "a rule looks at arguments, which were erased",
+            Self::NameRedacted => "of a name or URI something was taken out, such as the values in its query",
             Self::CallerErased => "who called was erased",
             Self::SourceErased => "a rule looks at the address, which was erased",
             Self::DefinitionUnknown => "the server, or the tool, is not known any more",
