@@ -21,7 +21,7 @@ pub use decision::{Decision, Judged, Obligations, PolicyRef, RecordLevel};
 pub use key::{KeyHash, KeyRecord};
 pub use name::{EndpointName, InvalidName, NAME_BYTES_MAX, ServerName};
 pub use principal::{Actor, KeyId, Principal, Proof};
-pub use refusal::{Code, CodeRow, Denial, Refusal, Retry, Source, Stage, Why};
+pub use refusal::{Code, CodeRow, Denial, Exceeded, Limited, Refusal, Retry, Source, Stage, Why};
 pub use revision::{Era, Revision, UnknownRevision};
 pub use secret::Secret;
 pub use server::{Holder, Label, ServerId};

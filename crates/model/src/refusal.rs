@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::{Era, Judged, PolicyRef, ServerName};
 
@@ -24,6 +25,8 @@ pub enum Stage {
     Resolve,
     /// Policy.
     Policy,
+    /// Rates, concurrency, quotas and budgets.
+    Limits,
     /// Picking and opening the upstream.
     Route,
     /// Putting it on record.
@@ -42,6 +45,7 @@ impl Stage {
             Self::Identity => "identity",
             Self::Resolve => "resolve",
             Self::Policy => "policy",
+            Self::Limits => "limits",
             Self::Route => "route",
             Self::Ledger => "ledger",
             Self::Dispatch => "dispatch",
@@ -56,6 +60,8 @@ pub enum Source {
     Client,
     /// Policy forbids it.
     Policy,
+    /// A limit that the operator has set leaves no room for it.
+    Limit,
     /// The server behind the gateway failed.
     Upstream,
     /// The gateway itself could not.
@@ -68,6 +74,7 @@ impl Source {
         match self {
             Self::Client => "client",
             Self::Policy => "policy",
+            Self::Limit => "limit",
             Self::Upstream => "upstream",
             Self::Gateway => "gateway",
         }
@@ -232,6 +239,14 @@ codes! {
     IdentityUnavailable = "identity_unavailable", rpc -32603 / -32603, http 503 / 503, Gateway, Safe;
     /// Policy does not allow it.
     Denied = "denied", rpc -32603 / -32603, http 200 / 200, Policy, Never;
+    /// A limit on how often does not leave room for it now.
+    RateLimited = "rate_limited", rpc -32603 / -32603, http 429 / 200, Limit, Safe;
+    /// As many requests as a limit allows are under way at once.
+    ConcurrencyLimited = "concurrency_limited", rpc -32603 / -32603, http 429 / 200, Limit, Safe;
+    /// A quota is used up for its hour, day or month.
+    QuotaExhausted = "quota_exhausted", rpc -32603 / -32603, http 429 / 200, Limit, Safe;
+    /// A budget of tokens or money is used up for its hour, day or month.
+    BudgetExhausted = "budget_exhausted", rpc -32603 / -32603, http 429 / 200, Limit, Safe;
     /// The server cannot be reached, or did not start.
     UpstreamUnavailable = "upstream_unavailable", rpc -32603 / -32603, http 200 / 200, Upstream, Safe;
     /// The server did not answer in time.
@@ -288,6 +303,60 @@ pub enum Why {
     Denied(Denial),
     /// The access token was not granted for these: all that the request needs, not only those that it lacks.
     NeedsScopes(Vec<Arc<str>>),
+    /// A limit leaves no room for it.
+    Limited(Exceeded),
+}
+
+/// A limit that leaves no room for a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exceeded {
+    /// The name of the limit.
+    pub limit: Arc<str>,
+    /// What it is of.
+    pub of: Limited,
+    /// How much it allows in its window; of a budget of money in billionths of the currency's unit.
+    pub allowed: u64,
+    /// How long its window is; none where it counts what is under way.
+    pub window: Option<Duration>,
+    /// How much of it is left.
+    pub left: u64,
+    /// After how long there may be room again; a guess where it counts what is under way.
+    pub retry_after: Duration,
+}
+
+/// What a limit is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Limited {
+    /// How often.
+    Rate,
+    /// How many at once.
+    Concurrency,
+    /// How many in an hour, a day or a month.
+    Quota,
+    /// How many tokens, or how much money, in an hour, a day or a month.
+    Budget,
+}
+
+impl Limited {
+    /// What is refused with.
+    pub const fn code(self) -> Code {
+        match self {
+            Self::Rate => Code::RateLimited,
+            Self::Concurrency => Code::ConcurrencyLimited,
+            Self::Quota => Code::QuotaExhausted,
+            Self::Budget => Code::BudgetExhausted,
+        }
+    }
+
+    /// As text, for logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rate => "rate",
+            Self::Concurrency => "concurrency",
+            Self::Quota => "quota",
+            Self::Budget => "budget",
+        }
+    }
 }
 
 /// What a caller may know of why policy said no.
@@ -349,6 +418,21 @@ impl Refusal {
     pub fn judged(mut self, judged: Arc<Judged>) -> Self {
         self.judged = Some(judged);
         self
+    }
+
+    /// Which limit leaves no room for it.
+    #[must_use]
+    pub fn exceeding(mut self, exceeded: Exceeded) -> Self {
+        self.why = Some(Box::new(Why::Limited(exceeded)));
+        self
+    }
+
+    /// The limit that leaves no room for it, if that is why.
+    pub fn exceeded(&self) -> Option<&Exceeded> {
+        match self.why.as_deref() {
+            Some(Why::Limited(exceeded)) => Some(exceeded),
+            _ => None,
+        }
     }
 
     /// The scopes that an access token would need.

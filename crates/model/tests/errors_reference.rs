@@ -38,7 +38,7 @@ Tollgate's own in `error.data`:
 | member | shape | what it says |
 |---|---|---|
 | `code` | string | what is wrong: one of the codes below. They are part of the interface and keep their meaning. |
-| `stage` | string | the stage of the request's life that refused it: `transport`, `session`, `envelope`, `resolve`, `policy`, `route` or `dispatch` (see [REQUEST.md](../REQUEST.md)) |
+| `stage` | string | the stage of the request's life that refused it: `transport`, `session`, `envelope`, `resolve`, `policy`, `limits`, `route`, `ledger` or `dispatch` (see [REQUEST.md](../REQUEST.md)) |
 | `source` | string | whose doing it is |
 | `retry` | string | whether the same request may succeed later |
 | `server` | string, if one was chosen | the server's name in the configuration |
@@ -77,6 +77,7 @@ fn source(source: Source) -> &'static str {
     match source {
         Source::Client => "The client sent something that it should not have sent, or cancelled the request.",
         Source::Policy => "Policy forbids it.",
+        Source::Limit => "A limit that the operator has set leaves no room for it.",
         Source::Upstream => "The server behind the gateway failed.",
         Source::Gateway => "The gateway itself could not.",
     }
@@ -111,7 +112,7 @@ fn page() -> Result<String, std::fmt::Error> {
         )?;
     }
     page.push_str("\n| source | what it says |\n|---|---|\n");
-    for each in [Source::Client, Source::Policy, Source::Upstream, Source::Gateway] {
+    for each in [Source::Client, Source::Policy, Source::Limit, Source::Upstream, Source::Gateway] {
         writeln!(page, "| `{}` | {} |", each.as_str(), source(each))?;
     }
     page.push_str("\n| retry | what it says |\n|---|---|\n");

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use tollgate_catalog::ListKind;
 use tollgate_identity::Identity;
 use tollgate_ledger::{Ledger, WhenUnwritable};
+use tollgate_limits::Limits;
 use tollgate_mcp::{Message, Segments, methods};
 use tollgate_model::{Principal, Refusal, ServerId, Timestamp};
 use tollgate_store::Confirmed;
@@ -68,6 +69,7 @@ pub(crate) struct Inner {
     policing: Arc<Policing>,
     ledger: Ledger,
     strangers: Strangers,
+    limits: Limits,
     local: Arc<Principal>,
     standing: Standing,
     bound: OnceLock<Bound>,
@@ -95,6 +97,7 @@ impl Gateway {
     pub fn new(setup: Setup) -> Result<Self, GatewayError> {
         let (events, inbox) = mpsc::channel(EVENTS_MAX);
         let ledger = setup.ledger.clone();
+        let limits = Limits::new(&setup.limits);
         let snapshot = Snapshot::new(setup, &[], &events)?;
         let gateway = Self(Arc::new(Inner {
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -116,6 +119,7 @@ impl Gateway {
             policing: Arc::default(),
             ledger,
             strangers: Strangers::default(),
+            limits,
             local: Arc::new(Principal::local()),
             standing: Standing::default(),
             bound: OnceLock::new(),
@@ -134,7 +138,9 @@ impl Gateway {
     /// processes; requests under way on the others may end within `grace`. On an error nothing changes.
     pub fn apply(&self, setup: Setup, grace: Duration) -> Result<(), GatewayError> {
         let before = self.snapshot();
+        let limits = setup.limits.clone();
         let after = Snapshot::new(setup, before.servers(), &self.0.events)?;
+        self.0.limits.apply(&limits);
         let is_kept = |server: &Server| after.servers().iter().any(|kept| kept.is(server));
         let gone: Vec<Server> = before.servers().iter().filter(|server| !is_kept(server)).cloned().collect();
         let after = Arc::new(after);
@@ -266,6 +272,11 @@ impl Gateway {
     /// How often strangers were refused just now.
     pub(crate) fn strangers(&self) -> &Strangers {
         &self.0.strangers
+    }
+
+    /// How much is allowed.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
     }
 
     pub(crate) fn tasks(&self) -> &Tasks {
@@ -530,6 +541,7 @@ async fn sweep(gateway: Weak<Inner>) {
             gateway.forget(&session, "idle");
         }
         gateway.strangers().record(gateway.ledger(), Some(Timestamp::now()));
+        gateway.limits().sweep();
     }
 }
 

@@ -22,7 +22,7 @@ use crate::onward::Onward;
 use crate::reply::Reply;
 use crate::stages::dispatch::{self, Departure, Listener, Sent};
 use crate::stages::record::{self, Effect, Ending, Lap};
-use crate::stages::{Permit, Route, policy, resolve, route};
+use crate::stages::{Admitted, Permit, Route, limits, policy, resolve, route};
 use crate::subscriptions;
 use crate::tasks::{self, Plan};
 
@@ -37,9 +37,18 @@ pub(crate) async fn answer(gateway: &Gateway, inbound: &Inbound) -> Reply {
             | methods::COMPLETION_COMPLETE,
             _,
         ) => carry(gateway, inbound).await,
+        // On the heap, here and below: what is rare must not make every call's state large.
+        _ => Box::pin(beside(gateway, inbound)).await,
+    };
+    record::ends(gateway, inbound, answer).await
+}
+
+/// Answers what is no call, read, prompt or completion.
+async fn beside(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
+    let admitted = limits::admit_beside(gateway, inbound)?;
+    let answer = match (inbound.message.method(), inbound.era()) {
         (methods::PING, Era::Legacy) => Ok(Reply::result(&inbound.id, b"{}")),
         (methods::LOGGING_SET_LEVEL, Era::Legacy) => Box::pin(logging::set_level(gateway, inbound)).await,
-        // On the heap, here and below: what is rare must not make every call's state large.
         (methods::SUBSCRIPTIONS_LISTEN, Era::Modern) => {
             Box::pin(subscriptions::listen(gateway, inbound)).await
         }
@@ -63,7 +72,7 @@ pub(crate) async fn answer(gateway: &Gateway, inbound: &Inbound) -> Reply {
             None => Err(Refusal::new(Stage::Envelope, Code::MethodNotFound, "Method not found")),
         },
     };
-    record::ends(gateway, inbound, answer).await
+    answer.map(|reply| reply.holding(admitted.as_ref()))
 }
 
 /// Carries one call, read, prompt or completion from admission to reply.
@@ -73,26 +82,30 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
     inbound.record.lap(Lap::Resolve);
     let brought = Brought::read(gateway, inbound, &resolved); // which call it goes on with
     let permit = policy::decide(gateway, inbound, &resolved)?; // on exactly what will leave
-    inbound.record.lap(Lap::Policy);
     resolve::refuse_look_alikes(inbound, &resolved)?; // of pinned arguments
+    let admitted = limits::admit(gateway, inbound, &resolved, brought.round())?; // how often, and how many at once
+    inbound.record.lap(Lap::Policy);
     let server = resolved.server().id();
     let (route, sent) = match Retry::of(gateway, inbound, &resolved, brought)? {
         Retry::First | Retry::Again => {
-            attempt(gateway, inbound, &resolved, &permit, &Round::default()).await?
+            attempt(gateway, inbound, &resolved, (&permit, &admitted), &Round::default()).await?
         }
         Retry::Server(state) => {
             let round = Round { state: Some(state), ..Round::default() };
-            attempt(gateway, inbound, &resolved, &permit, &round).await?
+            attempt(gateway, inbound, &resolved, (&permit, &admitted), &round).await?
         }
-        Retry::Parked(parked) => Box::pin(input::take_up(gateway, inbound, server, &permit, *parked)).await?,
+        Retry::Parked(parked) => {
+            Box::pin(input::take_up(gateway, inbound, server, (&permit, &admitted), *parked)).await?
+        }
     };
-    match &sent {
+    let answer = match &sent {
         Sent::Response(message) if is_final(inbound, message, route.link()) => {
             respond(gateway, inbound, &resolved, &route, message)
         }
         // What is rare, on the heap.
-        _ => Box::pin(go_on(gateway, inbound, &resolved, route, sent)).await,
-    }
+        _ => Box::pin(go_on(gateway, inbound, &resolved, &admitted, route, sent)).await,
+    };
+    answer.map(|reply| reply.holding(Some(&admitted)))
 }
 
 /// Whether a response is what the client waits for: no question, and no task.
@@ -107,6 +120,7 @@ async fn go_on(
     gateway: &Gateway,
     inbound: &Inbound,
     resolved: &resolve::Resolved,
+    admitted: &Admitted,
     mut route: Route,
     mut sent: Sent,
 ) -> Result<Reply, Refusal> {
@@ -124,7 +138,8 @@ async fn go_on(
                 Box::pin(tasks::follow(gateway, inbound, resolved, route, message)).await?
             }
             (Era::Modern, Era::Legacy) if input::asks_for_input(&message, Era::Modern) => {
-                let (route, message) = Box::pin(input::drive(gateway, inbound, resolved, message)).await?;
+                let (route, message) =
+                    Box::pin(input::drive(gateway, inbound, resolved, admitted, message)).await?;
                 (route, Sent::Response(message))
             }
             (Era::Modern, Era::Modern) if input::asks_for_input(&message, Era::Modern) => {
@@ -143,7 +158,7 @@ pub(crate) async fn attempt(
     gateway: &Gateway,
     inbound: &Inbound,
     resolved: &resolve::Resolved,
-    permit: &Permit,
+    (permit, admitted): (&Permit, &Admitted),
     round: &Round,
 ) -> Result<(Route, Sent), Refusal> {
     let server = resolved.server();
@@ -161,11 +176,11 @@ pub(crate) async fn attempt(
             route = Box::pin(route::open(server, &inbound.caller, permit)).await?; // where the task can be found again
         }
         let responses = bridge::responses(inbound, route.link().era(), round);
-        let effect =
-            Effect { permit: Some(permit), link: Some(route.link()), responses, ..Effect::default() };
+        let (permit, link) = (Some(permit), Some(route.link()));
+        let effect = Effect { permit, link, responses, admitted: Some(admitted), ..Effect::default() };
         let receipt = record::intend(gateway, inbound, effect).await?; // on record before any effect
         let departure = depart(inbound, resolved, &route, param_headers, round, plan);
-        let listener = Listener::of(gateway, inbound);
+        let listener = Listener::of(gateway, inbound).holding(admitted);
         inbound.record.sends(departure.body.len());
         // On the heap: it has the exchange and its trace in it, and would be the largest part of every call's state.
         let sent = dispatch::send(server.id(), &route, departure, Some(&listener), receipt); // no Receipt, no call

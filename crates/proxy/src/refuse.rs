@@ -1,8 +1,10 @@
 //! Rendering a refusal: the one place where it becomes HTTP and JSON-RPC.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use tollgate_mcp::{Segments, json};
-use tollgate_model::{Denial, Era, Refusal, Why};
+use tollgate_model::{Denial, Era, Exceeded, Refusal, Why};
 
 use crate::bridge::array_of;
 use crate::gateway::Gateway;
@@ -57,6 +59,7 @@ pub(crate) fn render(refusal: &Refusal, era: Era, id: Option<&Bytes>, on_record:
         Some(Why::NeedsScopes(scopes)) => {
             format!(",\"scopes\":{}", texts(scopes.iter().map(|scope| &**scope)))
         }
+        Some(Why::Limited(exceeded)) => limited(exceeded),
         None => String::new(),
     };
     body.extend_from_slice(
@@ -73,7 +76,8 @@ pub(crate) fn render(refusal: &Refusal, era: Era, id: Option<&Bytes>, on_record:
         Some(Why::NeedsScopes(scopes)) => scopes.clone(),
         _ => Vec::new(),
     };
-    Reply { scopes, ..Reply::new(row.http(era), Segments::from(Bytes::from(body))) }
+    let exceeded = refusal.exceeded().cloned().map(Box::new);
+    Reply { scopes, exceeded, ..Reply::new(row.http(era), Segments::from(Bytes::from(body))) }
 }
 
 fn message(refusal: &Refusal) -> String {
@@ -94,4 +98,18 @@ fn denied(denial: &Denial) -> String {
     let reasons = texts(denial.reasons.iter().map(|reason| &**reason));
     let could_differ = denial.could_differ;
     format!(",\"policies\":{policies},\"reasons\":{reasons},\"couldDiffer\":{could_differ}")
+}
+
+/// What a limit says, as further members.
+fn limited(exceeded: &Exceeded) -> String {
+    let limit = String::from_utf8_lossy(&json::quote(&exceeded.limit)).into_owned();
+    let Exceeded { allowed, left, .. } = exceeded;
+    let window = exceeded.window.map_or_else(String::new, |window| format!(",\"windowMs\":{}", ms(window)));
+    let retry_after = ms(exceeded.retry_after);
+    format!(",\"limit\":{limit},\"allowed\":{allowed},\"left\":{left}{window},\"retryAfterMs\":{retry_after}")
+}
+
+/// In whole milliseconds, rounded up: who waits for so long does not come too early.
+fn ms(time: Duration) -> u128 {
+    time.as_nanos().div_ceil(1_000_000)
 }

@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tollgate_limits::Places;
 use tollgate_mcp::Segments;
+use tollgate_model::Exceeded;
+
+use crate::stages::Admitted;
 
 /// The response to one request, with the client's own id in place.
 #[derive(Debug, Clone)]
@@ -14,12 +18,22 @@ pub(crate) struct Reply {
     pub(crate) body: Segments,
     /// The scopes that an access token would need, where it was not granted for the request.
     pub(crate) scopes: Vec<Arc<str>>,
+    /// The limit that left no room for the request.
+    pub(crate) exceeded: Option<Box<Exceeded>>,
+    /// The request's places among those under way, which it has until the client has its answer.
+    pub(crate) places: Option<Arc<Places>>,
 }
 
 impl Reply {
     /// A response as it is.
     pub(crate) fn new(status: u16, body: Segments) -> Self {
-        Self { status, body, scopes: Vec::new() }
+        Self { status, body, scopes: Vec::new(), exceeded: None, places: None }
+    }
+
+    /// The same, with the places of its request.
+    pub(crate) fn holding(self, admitted: Option<&Admitted>) -> Self {
+        let places = admitted.map(Admitted::places).filter(|places| !places.are_none());
+        Self { places: places.map(Arc::clone), ..self }
     }
 
     /// A result made by the gateway itself.

@@ -8,6 +8,7 @@ use tollgate_catalog::{
 };
 use tollgate_identity::{Identity, IdentitySettings};
 use tollgate_ledger::Ledger;
+use tollgate_limits::LimitSettings;
 use tollgate_model::{ServerId, TenantId};
 use tollgate_store::Follower;
 use tollgate_upstream::ServerSettings;
@@ -30,6 +31,8 @@ pub struct Setup {
     pub identity: Identity,
     /// Where everything is recorded. A gateway keeps the one that it began with.
     pub ledger: Ledger,
+    /// How much is allowed.
+    pub limits: LimitSettings,
 }
 
 /// What one tenant has beside its servers.
@@ -50,7 +53,8 @@ impl Setup {
     ) -> Self {
         let tenants = vec![TenantSetup { id: TenantId::default(), toolsets }];
         let identity = Identity::new(IdentitySettings::default(), Follower::of_nothing());
-        Self { settings, servers, facts: HashMap::new(), tenants, identity, ledger: Ledger::off() }
+        let (facts, ledger, limits) = (HashMap::new(), Ledger::off(), LimitSettings::default());
+        Self { settings, servers, facts, tenants, identity, ledger, limits }
     }
 
     /// Everything that policies of a tenant may be about. `tools` says what is known of a server's tools.

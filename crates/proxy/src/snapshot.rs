@@ -72,7 +72,7 @@ impl Snapshot {
         running: &[Server],
         events: &mpsc::Sender<ServerEvent>,
     ) -> Result<Self, GatewayError> {
-        let Setup { mut settings, servers, facts, tenants, identity, ledger: _ } = setup;
+        let Setup { mut settings, servers, facts, tenants, identity, .. } = setup;
         if tenants.len() < 2 {
             settings.tenant_share_percent = 100;
         }

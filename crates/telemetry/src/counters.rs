@@ -28,6 +28,7 @@ static CONNECTIONS: AtomicI64 = AtomicI64::new(0);
 static KEPT: [AtomicI64; Kept::ALL.len()] = [const { AtomicI64::new(0) }; Kept::ALL.len()];
 static CALLERS: Labelled = Labelled::new();
 static ISSUERS: Labelled = Labelled::new();
+static LIMITS: Labelled = Labelled::new();
 static RELOADS_OK: AtomicU64 = AtomicU64::new(0);
 static RELOADS_FAILED: AtomicU64 = AtomicU64::new(0);
 
@@ -192,8 +193,8 @@ impl Drop for Keeping {
     }
 }
 
-/// Numbers by an issuer's name and a word. There are as many as the configuration names issuers, since the process began,
-/// up to a bound; what comes beyond it is counted without a name.
+/// Numbers by the name of an issuer or a limit, and a word. There are as many as the configuration has names, since the process
+/// began, up to a bound; what comes beyond it is counted without a name.
 struct Labelled(Mutex<BTreeMap<(String, &'static str), u64>>);
 
 impl Labelled {
@@ -211,10 +212,10 @@ impl Labelled {
         *numbers.entry(key).or_default() += 1;
     }
 
-    fn write(&self, metrics: &mut Metrics, name: &str, word: &'static str) {
+    fn write(&self, metrics: &mut Metrics, name: &str, labels: [&'static str; 2]) {
         let numbers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for ((issuer, text), number) in &*numbers {
-            metrics.number(name, &[("issuer", issuer), (word, text)], number);
+        for ((label, text), number) in &*numbers {
+            metrics.number(name, &[(labels[0], label), (labels[1], text)], number);
         }
     }
 }
@@ -225,6 +226,10 @@ pub(crate) fn caller_refused(issuer: &str, reason: &'static str) {
 
 pub(crate) fn issuer_asked(issuer: &str, ok: bool) {
     ISSUERS.count(issuer, if ok { "ok" } else { "failed" });
+}
+
+pub(crate) fn limit_reached(limit: &str, of: &'static str) {
+    LIMITS.count(limit, of);
 }
 
 pub(crate) fn reload(ok: bool) {
@@ -277,11 +282,19 @@ pub fn write(metrics: &mut Metrics) {
         "counter",
         "Requests that did not prove who calls, by why and by the issuer of their token.",
     );
-    CALLERS.write(metrics, name, "reason");
+    CALLERS.write(metrics, name, ["issuer", "reason"]);
 
     let name = "tollgate_issuer_keys_total";
     metrics.family(name, "counter", "Times that an issuer's keys were asked for, by whether they were had.");
-    ISSUERS.write(metrics, name, "outcome");
+    ISSUERS.write(metrics, name, ["issuer", "outcome"]);
+
+    let name = "tollgate_limits_reached_total";
+    metrics.family(
+        name,
+        "counter",
+        "Requests that a limit left no room for, by its name and by what it is of.",
+    );
+    LIMITS.write(metrics, name, ["limit", "of"]);
 
     let name = "tollgate_config_reloads_total";
     metrics.family(name, "counter", "Changes of the configuration by whether they were taken over.");

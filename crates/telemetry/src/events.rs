@@ -1,6 +1,7 @@
 //! Everything that an operator may want to know, one struct per event. `emit()` writes the log line and counts.
 
 mod calls;
+mod limits;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use tollgate_model::{Decision, Principal, Refusal, Revision, ServerId, ServerNam
 use tracing::{debug, error, info, warn};
 
 pub use self::calls::{CallEnded, HopEnded, TelemetryNotSent, TelemetrySentAgain};
+pub use self::limits::LimitReached;
 use crate::trace::TraceId;
 use crate::{Clean, bare_uri, counters};
 
@@ -417,7 +419,7 @@ impl Refused<'_> {
         let text = Clean(&refusal.public);
         let internal = Clean(refusal.internal.as_deref().unwrap_or_default());
         match row.source {
-            Source::Client | Source::Policy => {
+            Source::Client | Source::Policy | Source::Limit => {
                 debug!(code, stage, server, request_id, trace_id, %text, %internal, "refused");
             }
             Source::Upstream | Source::Gateway => {

@@ -202,6 +202,7 @@ pub(crate) fn setup(config: &Config, identity: &Identity) -> Setup {
         tenants: tenants.collect(),
         identity: identity.clone(),
         ledger: Ledger::off(),
+        limits: config.limits.clone(),
     }
 }
 

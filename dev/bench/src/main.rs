@@ -11,6 +11,7 @@ mod figures;
 mod hop;
 mod idle;
 mod knowing;
+mod limiting;
 mod load;
 mod machine;
 mod measure;
@@ -42,7 +43,7 @@ use figures::{Figures, median};
 use machine::Machine;
 use measure::{Durations, measure};
 use report::{Measured, Report};
-use rows::{DECIDING, IDLE, KNOWING, LISTENERS, PARKED, RECORDING, ROWS, Row, VERIFYING};
+use rows::{DECIDING, IDLE, KNOWING, LIMITING, LISTENERS, PARKED, RECORDING, ROWS, Row, VERIFYING};
 use targets::{Target, World};
 
 /// What a chore can fail with: it is told to a person, who reads it and acts.
@@ -119,7 +120,7 @@ enum Mode {
 fn row_names() -> clap::builder::PossibleValuesParser {
     ROWS.iter()
         .map(|row| row.id)
-        .chain([IDLE, PARKED, LISTENERS, KNOWING, DECIDING, RECORDING, VERIFYING])
+        .chain([IDLE, PARKED, LISTENERS, KNOWING, DECIDING, LIMITING, RECORDING, VERIFYING])
         .collect::<Vec<_>>()
         .into()
 }
@@ -210,6 +211,11 @@ fn bench(arguments: &Arguments) -> Result<()> {
         say::note(&format!("{DECIDING}  {found:?}"));
         report.deciding = Some(found);
     }
+    if chosen(arguments, LIMITING) {
+        let found = limiting::measure(arguments.quick).map_err(|why| why.to_string());
+        say::note(&format!("{LIMITING}  {found:?}"));
+        report.limiting = Some(found);
+    }
     if chosen(arguments, RECORDING) {
         let found = recording::measure(arguments.quick).map_err(|why| why.to_string());
         say::note(&format!("{RECORDING}  {found:?}"));
@@ -284,6 +290,7 @@ fn run(
         knowing: None,
         deciding: None,
         verifying: None,
+        limiting: None,
         recording: None,
     })
 }

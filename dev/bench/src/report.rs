@@ -7,6 +7,7 @@ use crate::fan::Fan;
 use crate::figures::{Figures, ratio};
 use crate::idle::Idle;
 use crate::knowing;
+use crate::limiting;
 use crate::machine::Machine;
 use crate::measure::Durations;
 use crate::parked::Parked;
@@ -33,6 +34,8 @@ pub(crate) struct Report {
     pub(crate) verifying: Option<Result<Vec<Line>, String>>,
     /// What it costs to write an intent and its outcome, if it was measured.
     pub(crate) recording: Option<Result<Vec<Line>, String>>,
+    /// What limits cost, if it was measured.
+    pub(crate) limiting: Option<Result<Vec<Line>, String>>,
 }
 
 /// A row with its medians.
@@ -90,7 +93,9 @@ impl Report {
             self.knowing.iter().filter_map(|found| Some(format!("identity: {}", found.as_ref().err()?)));
         let recording =
             self.recording.iter().filter_map(|found| Some(format!("ledger: {}", found.as_ref().err()?)));
-        let micro = knowing.chain(deciding).chain(verifying).chain(recording);
+        let limiting =
+            self.limiting.iter().filter_map(|found| Some(format!("limits: {}", found.as_ref().err()?)));
+        let micro = knowing.chain(deciding).chain(verifying).chain(recording).chain(limiting);
         rows.chain(idle).chain(parked).chain(fan).chain(micro).collect()
     }
 
@@ -131,6 +136,9 @@ impl Report {
         }
         if let Some(Ok(lines)) = &self.deciding {
             deciding::table(text, lines);
+        }
+        if let Some(Ok(lines)) = &self.limiting {
+            limiting::table(text, lines);
         }
         if let Some(Ok(lines)) = &self.recording {
             recording::table(text, lines);
@@ -256,7 +264,8 @@ impl Report {
         let deciding = self.deciding.iter().flatten().flatten().map(|line| ("policy", line));
         let verifying = self.verifying.iter().flatten().flatten().map(|line| ("ledger", line));
         let recording = self.recording.iter().flatten().flatten().map(|line| ("ledger", line));
-        for (room, line) in knowing.chain(deciding).chain(recording).chain(verifying) {
+        let limiting = self.limiting.iter().flatten().flatten().map(|line| ("limits", line));
+        for (room, line) in knowing.chain(deciding).chain(limiting).chain(recording).chain(verifying) {
             let at = if line.is_p99 { "p99" } else { "p50" };
             let aim = format!("{room}, {}: at most {} µs at {at}", line.what, figure(line.aim_us));
             aims.push((aim, format!("{} µs", figure(line.found_us())), line.found_us() <= line.aim_us));
@@ -446,6 +455,7 @@ mod tests {
             deciding: None,
             verifying: None,
             recording: None,
+            limiting: None,
         }
     }
 

@@ -46,6 +46,8 @@ pub(crate) const DECIDING: &str = "policy";
 pub(crate) const VERIFYING: &str = "verify";
 /// The row of the ledger, within one process.
 pub(crate) const RECORDING: &str = "ledger";
+/// The row of limits, within one process.
+pub(crate) const LIMITING: &str = "limits";
 /// The row of identity, within one process.
 pub(crate) const KNOWING: &str = "identity";
 

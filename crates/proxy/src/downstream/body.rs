@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
+use tollgate_limits::Places;
 use tollgate_mcp::{Segments, encode_comment, encode_event};
 
 use super::call::Call;
@@ -33,6 +34,9 @@ enum Shape {
 struct Whole {
     pieces: smallvec::IntoIter<[Bytes; 4]>,
     left: u64,
+    /// What the request holds until its client has the answer.
+    #[allow(dead_code, reason = "it is there to be dropped")]
+    held: Option<Arc<Places>>,
 }
 
 /// A modern request's own stream: its notifications, then its reply. Nobody can come back to it, and who leaves cancels.
@@ -134,7 +138,15 @@ impl Body {
 
     pub(crate) fn whole(segments: Segments) -> Self {
         let left = segments.len() as u64;
-        Self(Shape::Whole(Whole { pieces: segments.into_iter(), left }))
+        Self(Shape::Whole(Whole { pieces: segments.into_iter(), left, held: None }))
+    }
+
+    /// The same, with what is held until the client has it all. Only of a body that is known whole.
+    pub(crate) fn holding(mut self, places: Option<Arc<Places>>) -> Self {
+        if let Shape::Whole(whole) = &mut self.0 {
+            whole.held = places;
+        }
+        self
     }
 
     pub(crate) fn call(call: Call, keep_alive: Duration) -> Self {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Sleep;
 use tollgate_ledger::Outcome;
+use tollgate_limits::Places;
 use tollgate_mcp::Segments;
 use tollgate_model::{Era, Principal};
 
@@ -42,6 +43,8 @@ pub(crate) struct Call {
     as_of: Mark,
     /// The reply, when it is known and notifications are still to go before it.
     reply: Option<Reply>,
+    /// The places of the request among those under way, from its reply on to the end of the stream.
+    places: Option<Arc<Places>>,
     goes_on_alone: bool,
 }
 
@@ -84,7 +87,16 @@ impl Call {
                 Err(Box::pin(taken_back(&answerer, &inbound)).await)
             }),
         };
-        Self { gateway, answering: Some(answering), outlet, who, as_of, reply: None, goes_on_alone }
+        Self {
+            gateway,
+            answering: Some(answering),
+            outlet,
+            who,
+            as_of,
+            reply: None,
+            places: None,
+            goes_on_alone,
+        }
     }
 
     /// Holds the stream of the answer to who asked.
@@ -177,7 +189,10 @@ impl Call {
             return Poll::Ready(Some(message));
         }
         match (self.reply.take(), &self.answering) {
-            (Some(reply), _) => Poll::Ready(Some(reply.body)),
+            (Some(reply), _) => {
+                self.places = reply.places;
+                Poll::Ready(Some(reply.body))
+            }
             (None, None) => Poll::Ready(None),
             (None, Some(_)) => Poll::Pending,
         }

@@ -16,7 +16,7 @@ use tollgate_model::{Code, Era, Refusal, Stage, TenantId};
 use super::address::{Peer, client_address};
 use super::body::Body;
 use super::classify::VersionHeader;
-use super::{headers, intake, metadata, sse, streamable};
+use super::{headers, intake, limited, metadata, sse, streamable};
 use crate::gateway::Gateway;
 use crate::refuse;
 use crate::reply::Reply;
@@ -242,11 +242,14 @@ pub(crate) async fn refused(
 
 /// A reply that travels alone.
 pub(crate) fn json(reply: Reply) -> Response<Body> {
-    let mut response = Response::new(Body::whole(reply.body));
+    let mut response = Response::new(Body::whole(reply.body).holding(reply.places));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if !reply.scopes.is_empty() {
         challenge(&mut response, &reply.scopes.join(" "));
+    }
+    if let Some(exceeded) = &reply.exceeded {
+        limited::write(response.headers_mut(), exceeded);
     }
     response
 }

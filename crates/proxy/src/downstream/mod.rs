@@ -12,6 +12,7 @@ mod connection;
 mod front;
 mod headers;
 mod intake;
+mod limited;
 mod metadata;
 mod resume;
 mod sse;

@@ -11,6 +11,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::oneshot;
 use tollgate_ledger::Outcome;
+use tollgate_limits::Places;
 use tollgate_mcp::{Message, Segments, compose};
 use tollgate_model::{Caller, ServerId};
 use tollgate_upstream::{Exchange, Incoming, Question, UpstreamError};
@@ -45,6 +46,9 @@ pub(crate) struct Bounds {
     /// How long the client may take for one.
     pub(crate) wait: Duration,
 }
+
+/// For which call a client is asked, and the call's places among those under way: it leaves them meanwhile.
+type Whose = (Option<Behalf>, Option<Arc<Places>>);
 
 /// Gives the gateway's id of the question.
 type Waiting<'a> = Pin<Box<dyn Future<Output = u64> + Send + 'a>>;
@@ -100,7 +104,7 @@ impl<'a> Asking<'a> {
         server: &'a ServerId,
         exchange: &mut Exchange,
         (gateway, session, stream): (&'a Gateway, &'a Session, &Mailbox),
-        (behalf, Bounds { open_max, asked_max, wait }): (Option<Behalf>, Bounds),
+        ((behalf, places), Bounds { open_max, asked_max, wait }): (Whose, Bounds),
     ) -> Result<(), UpstreamError> {
         let (Some(raw_id), Some(behalf)) = (request.id_raw(), behalf) else { return Ok(()) };
         // Kept for longer than what it came with.
@@ -126,6 +130,9 @@ impl<'a> Asking<'a> {
             }
         };
         exchange.suspend(wait);
+        if let Some(places) = &places {
+            places.leave();
+        }
         let open = self.open.get_or_insert_default();
         let id = question.id;
         open.ids.push((raw_id.clone(), id));
@@ -138,7 +145,14 @@ impl<'a> Asking<'a> {
                 }
             };
             // Without an answer the server has withdrawn its question, or is about to hear that the call is over.
-            match answer_for(gateway, (&session.caller, server), &raw_id, &mut question, wait, told).await {
+            let asks = (&session.caller, server);
+            let mut answer = answer_for(gateway, asks, &raw_id, &mut question, wait, told).await;
+            if let Some(places) = places.filter(|_| answer.is_some())
+                && !places.come_back(wait).await
+            {
+                answer = Some(Answer::None("as many requests as allowed are under way"));
+            }
+            match answer {
                 Some(Answer::Clients { message, result }) => {
                     let doing = Doing { method: &method, server, native: None, arguments: result.as_ref() };
                     // What cannot be put on record does not reach the server: it hears that there is no answer.

@@ -21,7 +21,7 @@ use crate::places::{Places, Taken};
 use crate::reply::Reply;
 use crate::stages::dispatch::{self, Listener, Sent};
 use crate::stages::record::{self, Effect, Waiting};
-use crate::stages::{Permit, Route};
+use crate::stages::{Admitted, Permit, Route};
 use crate::tasks::Followed;
 
 /// All parked calls. Clones share the table.
@@ -184,7 +184,7 @@ pub(crate) async fn take_up(
     gateway: &Gateway,
     inbound: &Inbound,
     server: &ServerId,
-    permit: &Permit,
+    (permit, admitted): (&Permit, &Admitted),
     parked: Parked,
 ) -> Result<(Route, Sent), Refusal> {
     let Parked { mut exchange, route, open, standing, mut follows, place, waiting, .. } = parked;
@@ -203,7 +203,9 @@ pub(crate) async fn take_up(
     // What the client says to each, and nothing that answers no question, is what leaves, and is on record.
     let responses: Vec<(&str, &[u8])> = answers.iter().map(|(later, said)| (&*later.key, *said)).collect();
     let responses = Some(compose::object(&responses));
-    let effect = Effect { permit: Some(permit), link: Some(route.link()), responses, ..Effect::default() };
+    let link = Some(route.link());
+    let effect =
+        Effect { permit: Some(permit), link, responses, admitted: Some(admitted), ..Effect::default() };
     let receipt = record::intend(gateway, inbound, effect).await?;
     waiting.goes_on();
     let leaving = answers.iter().map(|(later, said)| Segments::from(compose::result(&later.raw_id, said)));
@@ -222,7 +224,7 @@ pub(crate) async fn take_up(
         return Ok((route, Sent::Paused(paused)));
     }
     exchange.resume();
-    let listener = Listener::of(gateway, inbound);
+    let listener = Listener::of(gateway, inbound).holding(admitted);
     let mut sent = dispatch::follow(server, &route, exchange, Some(&listener)).await.map_err(failed)?;
     match &mut sent {
         Sent::Paused(paused) => {

@@ -23,7 +23,7 @@ pub(crate) enum Retry {
 }
 
 /// What a request brings back. Nothing is done with it yet: policy speaks first.
-pub(crate) struct Brought(Result<Option<State>, Refusal>);
+pub(crate) struct Brought(Result<Option<(State, [u8; 20])>, Refusal>);
 
 impl Brought {
     /// Reads it, so that the record knows which call the request goes on with.
@@ -35,7 +35,16 @@ impl Brought {
         Self(Self::open(gateway, inbound, resolved))
     }
 
-    fn open(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved) -> Result<Option<State>, Refusal> {
+    /// Which round of which call it is, if it goes on with one.
+    pub(crate) fn round(&self) -> Option<[u8; 20]> {
+        self.0.as_ref().ok()?.as_ref().map(|(_, round)| *round)
+    }
+
+    fn open(
+        gateway: &Gateway,
+        inbound: &Inbound,
+        resolved: &Resolved,
+    ) -> Result<Option<(State, [u8; 20])>, Refusal> {
         let message = &inbound.message;
         if let Some(span) = message.member("inputResponses") {
             check_responses(message.bytes(), span)?;
@@ -46,7 +55,7 @@ impl Brought {
         let server = resolved.server().id();
         let (state, call) = state::open(gateway, &inbound.caller, server, message, &sealed)?;
         inbound.record.goes_on(call);
-        Ok(Some(state))
+        Ok(Some((state, state::round(call))))
     }
 }
 
@@ -58,7 +67,7 @@ impl Retry {
         resolved: &Resolved,
         brought: Brought,
     ) -> Result<Self, Refusal> {
-        let Some(state) = brought.0? else { return Ok(Self::First) };
+        let Some((state, _)) = brought.0? else { return Ok(Self::First) };
         let (message, server) = (&inbound.message, resolved.server().id());
         let responses = message.member("inputResponses");
         match state {

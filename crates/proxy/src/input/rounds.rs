@@ -15,7 +15,7 @@ use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::life;
 use crate::session::Session;
-use crate::stages::{Resolved, Route, policy};
+use crate::stages::{Admitted, Resolved, Route, limits, policy};
 
 /// How long the gateway waits before it tries again without having asked anything, at first and at most.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -35,6 +35,7 @@ pub(crate) async fn drive(
     gateway: &Gateway,
     inbound: &Inbound,
     resolved: &Resolved,
+    admitted: &Admitted,
     mut message: Message,
 ) -> Result<(Route, Message), Refusal> {
     let server = resolved.server().id();
@@ -45,6 +46,7 @@ pub(crate) async fn drive(
     for _ in 0..settings.input_rounds_max {
         let entries = pass::read(inbound, server, &message)?;
         let state = message.member("requestState").map(|span| message.raw(span));
+        admitted.places().leave();
         // Nothing new to ask: the server only wants to be asked again, or waits for the user to be done elsewhere.
         let asks = entries.iter().any(|entry| !opened.knows(entry));
         if asks {
@@ -56,9 +58,10 @@ pub(crate) async fn drive(
         let responses = answers(gateway, inbound, server, session, &entries, &mut opened).await?;
         // Every round is decided on anew: the first may have been long ago.
         let permit = policy::decide(gateway, inbound, resolved)?;
+        limits::come_back(inbound, resolved, admitted).await?;
         let round =
             Round { responses: (!entries.is_empty()).then_some(responses), state, ..Round::default() };
-        let (route, sent) = life::attempt(gateway, inbound, resolved, &permit, &round).await?;
+        let (route, sent) = life::attempt(gateway, inbound, resolved, (&permit, admitted), &round).await?;
         message = sent.into_response().map_err(|error| error.refusal(server.name()))?;
         if !asks_for_input(&message, route.link().era()) {
             opened.complete(inbound);

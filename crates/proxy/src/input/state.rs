@@ -52,11 +52,21 @@ pub(crate) fn seal(
     bytes.extend_from_slice(&call.to_bytes());
     bytes.extend_from_slice(&step.to_be_bytes());
     bytes.extend_from_slice(payload);
+    // The round that may follow was counted with this one.
+    gateway.limits().expect(round((call, step)), wait);
     gateway.sealer().seal(&purpose(&inbound.caller, server), bytes).map_err(|error| {
         Refusal::new(Stage::Dispatch, Code::Internal, "the request state could not be sealed")
             .because(error.to_string())
             .of(server.name())
     })
+}
+
+/// A round of a call, as limits know it.
+pub(crate) fn round((call, step): (CallId, u32)) -> [u8; 20] {
+    let mut round = [0; CALL_LEN];
+    round[..16].copy_from_slice(&call.to_bytes());
+    round[16..].copy_from_slice(&step.to_be_bytes());
+    round
 }
 
 /// Opens what [`seal`] made for this caller, server and request: the state, and with which step of which call it goes on.

@@ -1,17 +1,19 @@
 //! The exchange with the server: the only place from which requests leave the gateway.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderName, HeaderValue};
+use tollgate_limits::Places;
 use tollgate_mcp::{LogLevel, Message, Segments, compose, methods};
 use tollgate_model::{Caller, Era, Revision, ServerId};
 use tollgate_upstream::{Exchange, Incoming, Link, Outbound, Replies, UpstreamError};
 
-use super::Route;
 use super::record::{Behalf, Receipt};
+use super::{Admitted, Route};
 use crate::bridge::{self, Hearing, Relay};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
@@ -57,6 +59,8 @@ pub(crate) struct Listener<'a> {
     pub(crate) task: Option<&'a str>,
     /// The request, where it is the client's own.
     pub(crate) inbound: Option<&'a Inbound>,
+    /// Its places among those under way, which it leaves while the client is asked.
+    pub(crate) places: Option<&'a Arc<Places>>,
 }
 
 impl<'a> Listener<'a> {
@@ -72,7 +76,13 @@ impl<'a> Listener<'a> {
             caller: &inbound.caller,
             task: None,
             inbound: Some(inbound),
+            places: None,
         }
+    }
+
+    /// The same, of a request that was admitted.
+    pub(crate) fn holding(self, admitted: &'a Admitted) -> Self {
+        Self { places: Some(admitted.places()), ..self }
     }
 
     /// What becomes of a notification of this server's.
@@ -232,7 +242,8 @@ pub(crate) async fn follow(
                     (Asker::Session { session, bounds }, Some(listener)) => {
                         let client = (listener.gateway, session, listener.outlet);
                         let behalf = listener.inbound.map(Behalf::of);
-                        Box::pin(asking.ask(&request, server, &mut exchange, client, (behalf, bounds)))
+                        let whose = (behalf, listener.places.map(Arc::clone));
+                        Box::pin(asking.ask(&request, server, &mut exchange, client, (whose, bounds)))
                             .await?;
                     }
                     (Asker::Later { capabilities }, _) => {

@@ -3,6 +3,7 @@
 
 pub(crate) mod dispatch;
 pub(crate) mod identify;
+pub(crate) mod limits;
 pub(crate) mod policy;
 pub(crate) mod record;
 pub(crate) mod resolve;
@@ -11,6 +12,7 @@ pub(crate) mod scopes;
 pub(crate) mod watch;
 
 pub(crate) use identify::Identified;
+pub(crate) use limits::Admitted;
 pub(crate) use policy::Permit;
 pub(crate) use resolve::Resolved;
 pub(crate) use route::Route;

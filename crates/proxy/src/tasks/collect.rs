@@ -249,6 +249,7 @@ impl Collecting {
             task: Some(&self.native),
             inbound: None,
             asker: Asker::Later { capabilities: &client.capabilities },
+            places: None,
         };
         let speaker = Speaker { gateway: &self.gateway, server: &self.server, route: &self.route, client };
         let (method, native) = (methods::TASKS_RESULT, Some(&*self.native));

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 use tollgate_catalog::{Pick, ToolChoice, ToolsetSettings};
 use tollgate_identity::{Identity, IdentitySettings, key::mint};
 use tollgate_ledger::Ledger;
+use tollgate_limits::{LimitSettings, Rule};
 use tollgate_model::{EndpointName, KeyRecord, ServerName, TenantId, Timestamp};
 use tollgate_policy::{Finding, Mode, Source, Sources};
 use tollgate_proxy::{Body, Gateway, Peer, PolicySettings, ProxySettings, Setup, serve_http};
@@ -113,6 +114,12 @@ impl World {
         world
     }
 
+    /// Has these limits from now on.
+    pub(crate) fn limit(&self, rules: Vec<Rule>) {
+        let limits = LimitSettings { rules, ..LimitSettings::default() };
+        self.gateway.apply(Setup { limits, ..self.setup.clone() }, LONG).unwrap();
+    }
+
     /// Has another text decide, if it is good.
     pub(crate) async fn enforce(&self, policy: &str) -> Result<(), Vec<(TenantId, Finding)>> {
         self.enforce_all(settings(policy)).await.map(drop)
@@ -175,6 +182,7 @@ pub(crate) struct Client {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Told {
     pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
     pub(crate) body: Value,
 }
 
@@ -204,7 +212,7 @@ impl Told {
 impl Client {
     pub(crate) async fn ask(&self, method: &str, params: Value) -> Told {
         let response = self.send(Method::POST, Some((method, params))).await;
-        let status = response.status().as_u16();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body =
             tokio::time::timeout(LONG, response.into_body().collect()).await.expect("an answer in time");
         let body = body.unwrap().to_bytes();
@@ -216,7 +224,7 @@ impl Client {
                 last.and_then(|data| serde_json::from_str(&data).ok()).unwrap_or(Value::Null)
             }
         };
-        Told { status, body }
+        Told { status, headers, body }
     }
 
     pub(crate) async fn call(&self, tool: &str, arguments: Value) -> Told {
@@ -260,7 +268,8 @@ impl Client {
         self.post(Method::POST, body).await;
     }
 
-    async fn send(&self, method: Method, message: Option<(&str, Value)>) -> Response<Body> {
+    /// Sends a request. Whoever gets the response has not read the answer yet.
+    pub(crate) async fn send(&self, method: Method, message: Option<(&str, Value)>) -> Response<Body> {
         let body = message.map_or_else(String::new, |(method, mut params)| {
             if self.modern {
                 params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!("2026-07-28");

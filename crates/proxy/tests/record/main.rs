@@ -11,6 +11,7 @@ mod disk;
 #[path = "../../../upstream/tests/it/fake.rs"]
 #[allow(dead_code, reason = "shared with the tests of the crate that reaches servers")]
 mod fake;
+mod limits;
 mod others;
 mod refusals;
 #[path = "../policy/rig.rs"]

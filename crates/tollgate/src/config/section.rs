@@ -5,6 +5,7 @@ mod export;
 mod identity;
 mod index;
 mod ledger;
+mod limits;
 mod policy;
 mod retention;
 mod store;
@@ -29,6 +30,7 @@ pub(super) use self::identity::{
 };
 pub(super) use self::index::{IndexSection, PriceSection, UsageSection};
 pub(super) use self::ledger::{DurabilitySection, LedgerSection, RecordLevelSection, WhenUnwritableSection};
+pub(super) use self::limits::{DimensionSection, MatchSection, PlansSection, RateSection, RuleSection};
 pub(super) use self::policy::{PolicySection, ShadowSection};
 pub(super) use self::retention::RetentionSection;
 pub(super) use self::store::{StoreSection, WhenStaleSection};
@@ -83,7 +85,7 @@ pub(super) struct ConfigSection {
     pub(super) policy: Option<PolicySection>,
     /// By what callers are known. Without it, whoever reaches loopback is let in, and nobody else.
     pub(super) identity: Option<IdentitySection>,
-    /// Bounds of the gateway itself.
+    /// How much callers may do, and bounds of the gateway itself.
     pub(super) limits: Option<LimitsSection>,
     /// The MCP servers behind the gateway, each under its name: letters, digits, `-` and single `_`, at most 32
     /// characters. Clients see a tool as `server__tool`; `/mcp/NAME` serves one server alone.
@@ -109,12 +111,24 @@ pub(super) struct TlsSection {
     pub(super) key: Option<String>,
 }
 
-/// Bounds of the gateway itself.
+/// How much callers may do (`rules` and `plans`), and bounds of the gateway itself. Without rules callers may do as much as the
+/// bounds leave room for.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("x-order" = keys::<LimitsSection>()))]
 #[schemars(rename = "Limits")]
 pub(super) struct LimitsSection {
+    /// How often callers may do something, and how much of it at once. A changed file takes effect at once, and what was
+    /// counted by a limit of the same name and `per` stays counted; only a rate that is changed begins anew.
+    pub(super) rules: Option<Items<RuleSection>>,
+    /// Sets of limits, each under its name, for tenants that name one as their `plan`.
+    pub(super) plans: Option<PlansSection>,
+    /// The plan of tenants that name none, and of the tenant `default`.
+    pub(super) plan: Option<String>,
+    /// How many things may be counted apart at once. What still counts is never forgotten to make room: while there are as
+    /// many as allowed, those who are new share one counter for each limit and tenant.
+    #[schemars(range(min = 100, max = 100_000_000), extend("default" = defaults::limits().counters_max))]
+    pub(super) counters_max: Option<usize>,
     /// The largest request body, in bytes. Larger ones are refused with 413.
     #[schemars(range(min = 1024, max = 1_073_741_824), extend("default" = defaults::proxy().body_bytes_max))]
     pub(super) body_bytes_max: Option<usize>,
@@ -219,7 +233,7 @@ pub(super) struct LimitsSection {
     /// How many tasks of 2025-11-25 servers are remembered as their callers', so that lists and notifications show them.
     #[schemars(range(min = 1, max = 10_000_000), extend("default" = defaults::proxy().tasks.known_max))]
     pub(super) tasks_known_max: Option<usize>,
-    /// How much of `sessions_max`, `parked_max`, `listeners_max` and `tasks_followed_max` one tenant may take up, in percent,
+    /// How much of `sessions_max`, `parked_max`, `listeners_max`, `tasks_followed_max` and `counters_max` one tenant may take up, in percent,
     /// so that it leaves room for the others. Means nothing without `tenants`.
     #[schemars(range(min = 1, max = 100), extend("default" = defaults::proxy().tenant_share_percent))]
     pub(super) tenant_share_percent: Option<usize>,

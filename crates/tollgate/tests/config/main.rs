@@ -9,6 +9,7 @@ mod good;
 mod hostile;
 mod identity;
 mod ledger;
+mod limits;
 mod policies;
 mod store;
 mod telemetry;

@@ -9,6 +9,7 @@ mod cli;
 mod demo;
 mod export;
 mod keys;
+mod limits;
 mod policy;
 mod policy_page;
 mod search;

@@ -9,6 +9,7 @@ use tollgate_model::{ClientProfile, Era, Holder, Refusal, Stage};
 use tollgate_telemetry::without_userinfo;
 
 use super::call::Facts;
+use super::others;
 use crate::inbound::Inbound;
 
 /// The longest of what a client says of itself that is recorded, in bytes.
@@ -63,6 +64,10 @@ pub(super) fn refusal<'a>(entry: &mut Entry<'a>, refusal: &'a Refusal) {
     entry.outcome = Some(outcome_of(refusal));
     entry.code = Some(refusal.code.row().name.into());
     entry.stage = Some(refusal.stage.as_str().into());
+    if let Some(exceeded) = refusal.exceeded() {
+        let (limit, of) = (exceeded.limit.as_ref().into(), exceeded.of.as_str().into());
+        entry.detail = Some(others::detail([("limit", limit), ("of", of)]));
+    }
     if entry.server.is_none() {
         entry.server = refusal.server.as_ref().map(|server| server.as_str().into());
     }

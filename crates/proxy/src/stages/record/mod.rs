@@ -38,7 +38,7 @@ pub(crate) use others::{learnt, opened, session_ended, upkeep};
 pub(crate) use refusal::{Early, early, refused};
 pub(crate) use strangers::Strangers;
 
-use super::Permit;
+use super::{Admitted, Permit};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use open::Open;
@@ -93,6 +93,8 @@ pub(crate) struct Effect<'a> {
     pub(crate) method: Option<&'static str>,
     /// The answers to the server's questions that go along, as a raw JSON object.
     pub(crate) responses: Option<Bytes>,
+    /// What it was counted as, if it begins something that counts: once it is on record, it does.
+    pub(crate) admitted: Option<&'a Admitted>,
 }
 
 /// Puts an effect on record, as the next step of its call. The step before it, if it is open, ends.
@@ -106,7 +108,9 @@ pub(crate) async fn intend(
         Box::pin(call::close(gateway, inbound, None)).await?;
     }
     record.lap(Lap::Route);
+    let settle = || effect.admitted.into_iter().for_each(Admitted::settle);
     if !gateway.ledger().is_on() {
+        settle();
         return Ok(Receipt(Covers::Effect));
     }
     let mut intending = call::write_intent(gateway, inbound, &effect);
@@ -121,6 +125,7 @@ pub(crate) async fn intend(
         }
         Err(failure) => return Err(unavailable(&failure)),
     }
+    settle();
     Ok(Receipt(Covers::Effect))
 }
 

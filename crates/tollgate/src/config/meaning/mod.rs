@@ -6,6 +6,7 @@ mod facts;
 mod identity;
 mod index;
 mod ledger;
+mod limits;
 mod policy;
 mod reach;
 mod retention;
@@ -26,6 +27,7 @@ use tollgate_identity::IdentitySettings;
 use tollgate_ledger::export::ExportSettings;
 use tollgate_ledger::upkeep::RetentionSettings;
 use tollgate_ledger::{IndexSettings, LedgerSettings};
+use tollgate_limits::LimitSettings;
 use tollgate_model::{ServerId, ServerName, TenantId};
 use tollgate_proxy::{Cidr, ProxySettings, Unwritable};
 use tollgate_telemetry::TelemetrySettings;
@@ -92,6 +94,8 @@ pub struct Config {
     pub retention: RetentionSettings,
     /// Where the gateway runs, as policies see it.
     pub environment: Option<Arc<str>>,
+    /// How much callers may do.
+    pub limits: LimitSettings,
     /// The policies.
     pub policies: Policies,
     /// The files that the configuration refers to, absolute: policies, secrets, certificates, certificate authorities. They can be
@@ -193,6 +197,7 @@ impl Meaning<'_> {
             index: self.index(section, root),
             retention,
             environment: section.environment.as_deref().map(Arc::from),
+            limits: self.limits(section, &ids, root),
             policies: self.policies(section.policy.as_ref(), (policies, shadow), ids, &root.key("policy")),
             files: Vec::new(),
             warnings: Vec::new(),

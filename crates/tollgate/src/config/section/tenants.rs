@@ -17,6 +17,8 @@ pub(in crate::config) struct TenantSection {
     pub(in crate::config) servers: Option<Keyed<ServerSection>>,
     /// The tenant's own toolsets, chosen from its own servers and the shared ones.
     pub(in crate::config) toolsets: Option<Keyed<ToolsetSection>>,
+    /// The plan whose limits the tenant has: one of `limits.plans`. Default: `limits.plan`.
+    pub(in crate::config) plan: Option<String>,
     /// The tenant's own policies.
     pub(in crate::config) policy: Option<TenantPolicySection>,
 }

@@ -1,0 +1,143 @@
+//! What a request was counted as, until it has ended.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use smallvec::SmallVec;
+use tokio::time::{Instant, timeout_at};
+
+use crate::Limits;
+use crate::counter::{self, Counter};
+
+/// A request that its limits leave room for.
+#[derive(Debug, Default)]
+pub struct Admission {
+    /// What it was counted as.
+    pub charge: Charge,
+    /// Its places among those under way.
+    pub places: Places,
+}
+
+/// What a request was counted as. Given back when dropped, unless it is settled: what has left for a server was done.
+#[derive(Debug, Default)]
+pub struct Charge {
+    counted: SmallVec<[(Arc<Counter>, u64); 4]>,
+    is_settled: AtomicBool,
+}
+
+/// The places of a request among those under way. Dropped, others may have them.
+#[derive(Default)]
+pub struct Places {
+    held: SmallVec<[(Arc<Counter>, u64); 2]>,
+    limits: Option<Limits>,
+    is_away: AtomicBool,
+}
+
+impl Charge {
+    pub(crate) fn add(&mut self, counter: Arc<Counter>, amount: u64) {
+        self.counted.push((counter, amount));
+    }
+
+    /// The request is about to have its effect: it counts, whatever becomes of it.
+    pub fn settle(&self) {
+        self.is_settled.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if *self.is_settled.get_mut() {
+            return;
+        }
+        for (counter, amount) in &self.counted {
+            match &**counter {
+                Counter::Rate(at) => counter::give_back(at, *amount),
+                Counter::Slots(_) => {}
+            }
+        }
+    }
+}
+
+impl Places {
+    pub(crate) fn of(limits: &Limits) -> Self {
+        Self { held: SmallVec::new(), limits: Some(limits.clone()), is_away: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn add(&mut self, counter: Arc<Counter>, most: u64) {
+        self.held.push((counter, most));
+    }
+
+    /// Whether there are any to be held.
+    pub fn are_none(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Leaves them for others while the request waits for a person.
+    pub fn leave(&self) {
+        if !self.held.is_empty() && !self.is_away.swap(true, Ordering::AcqRel) {
+            self.free(&self.held);
+        }
+    }
+
+    /// Takes them again, as soon as there are free ones. Whether there were, within this time.
+    pub async fn come_back(&self, wait: Duration) -> bool {
+        if !self.is_away.load(Ordering::Acquire) || self.enter() {
+            return true;
+        }
+        let Some(limits) = &self.limits else { return true };
+        let (waits, until) = (limits.waits(), Instant::now() + wait);
+        loop {
+            let mut freed = std::pin::pin!(waits.for_one());
+            freed.as_mut().enable();
+            if self.enter() {
+                return true;
+            }
+            if timeout_at(until, freed).await.is_err() {
+                return false;
+            }
+        }
+    }
+
+    /// Takes all or none.
+    fn enter(&self) -> bool {
+        for (nth, (counter, most)) in self.held.iter().enumerate() {
+            let Counter::Slots(taken) = &**counter else { continue };
+            if !counter::enter(taken, *most) {
+                self.free(&self.held[..nth]);
+                return false;
+            }
+        }
+        self.is_away.store(false, Ordering::Release);
+        true
+    }
+
+    fn free(&self, held: &[(Arc<Counter>, u64)]) {
+        for (counter, _) in held {
+            if let Counter::Slots(taken) = &**counter {
+                counter::give_back(taken, 1);
+            }
+        }
+        if let (Some(limits), false) = (&self.limits, held.is_empty()) {
+            limits.freed();
+        }
+    }
+}
+
+impl Drop for Places {
+    fn drop(&mut self) {
+        if !*self.is_away.get_mut() {
+            self.free(&self.held);
+        }
+    }
+}
+
+impl fmt::Debug for Places {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Places")
+            .field("held", &self.held)
+            .field("is_away", &self.is_away)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,53 @@
+//! What is known of one thing that is counted.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::gcra::{Full, Rate};
+
+/// What is known of one thing that is counted.
+#[derive(Debug)]
+pub(crate) enum Counter {
+    /// The number of [`crate::gcra`].
+    Rate(AtomicU64),
+    /// How many are under way.
+    Slots(AtomicU64),
+}
+
+impl Counter {
+    /// Whether it says no more than a new one would.
+    pub(crate) fn is_as_new(&self, now: u64) -> bool {
+        match self {
+            Self::Rate(at) => at.load(Ordering::Relaxed) <= now,
+            Self::Slots(taken) => taken.load(Ordering::Relaxed) == 0,
+        }
+    }
+}
+
+/// Whether there is room for another request at `now`, if nothing happens meanwhile.
+pub(crate) fn has_room(at: &AtomicU64, rate: Rate, now: u64) -> Result<(), Full> {
+    rate.take(at.load(Ordering::Relaxed), now).map(drop)
+}
+
+/// Counts a request.
+pub(crate) fn take(at: &AtomicU64, rate: Rate, now: u64) -> Result<(), Full> {
+    let mut seen = at.load(Ordering::Relaxed);
+    loop {
+        let next = rate.take(seen, now)?;
+        match at.compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => return Ok(()),
+            Err(other) => seen = other,
+        }
+    }
+}
+
+/// Takes one of so many places. Whether there was one.
+pub(crate) fn enter(taken: &AtomicU64, most: u64) -> bool {
+    taken
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| (taken < most).then_some(taken + 1))
+        .is_ok()
+}
+
+/// Gives back what was counted.
+pub(crate) fn give_back(counter: &AtomicU64, amount: u64) {
+    counter.fetch_sub(amount, Ordering::Relaxed);
+}

@@ -1,0 +1,67 @@
+//! What a counter is found by.
+
+use smallvec::SmallVec;
+use tollgate_model::TenantId;
+
+use crate::rule::{Dimension, Rule};
+use crate::subject::Subject;
+
+/// The bytes that a counter is found by: the rule, and each thing that it counts apart, behind its length. Two that differ in
+/// anything are never the same bytes.
+pub(crate) type Key = SmallVec<[u8; 128]>;
+
+/// Whose counter it is, for the shares of tenants: none is everybody's.
+pub(crate) type Whose<'a> = Option<&'a str>;
+
+/// What a rule counts a request under. `slot` stands for the rule.
+pub(crate) fn of(slot: u32, rule: &Rule, subject: &Subject<'_>) -> Key {
+    let mut key = begin(slot, rule, subject.tenant);
+    for dimension in &rule.per {
+        match dimension {
+            Dimension::Tenant => {}
+            Dimension::Agent => put(&mut key, subject.agent),
+            Dimension::User => put(&mut key, subject.user),
+            Dimension::Key => put(&mut key, subject.key),
+            Dimension::Server => put_server(&mut key, subject),
+            Dimension::Tool => {
+                put_server(&mut key, subject);
+                put(&mut key, subject.tool);
+            }
+            Dimension::Toolset => put(&mut key, subject.toolset),
+            Dimension::Endpoint => put(&mut key, Some(subject.endpoint)),
+            Dimension::Method => put(&mut key, Some(subject.method)),
+        }
+    }
+    key
+}
+
+/// What a rule counts those under for whom there is no counter of their own: all of a tenant together.
+pub(crate) fn shared(slot: u32, rule: &Rule, subject: &Subject<'_>) -> Key {
+    let mut key = begin(slot, rule, subject.tenant);
+    key.push(0xff);
+    key
+}
+
+fn begin(slot: u32, rule: &Rule, tenant: &str) -> Key {
+    let mut key = Key::new();
+    key.extend_from_slice(&slot.to_be_bytes());
+    put(&mut key, rule.is_per_tenant().then_some(tenant));
+    key
+}
+
+fn put_server(key: &mut Key, subject: &Subject<'_>) {
+    put(key, subject.server.and_then(|server| server.holder().tenant()).map(TenantId::as_str));
+    put(key, subject.server.map(|server| server.name().as_str()));
+}
+
+/// None is no text, nor the empty one.
+fn put(key: &mut Key, text: Option<&str>) {
+    match text {
+        Some(text) => {
+            key.push(1);
+            key.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
+            key.extend_from_slice(text.as_bytes());
+        }
+        None => key.push(0),
+    }
+}

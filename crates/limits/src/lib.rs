@@ -1,0 +1,29 @@
+//! How much? Limits on how often, and on how many at once, by whoever calls and whatever is called.
+//!
+//! An operator writes [`Rule`]s. Each counts for itself, once for each tenant, agent, server, … that it tells apart, and all
+//! rules that are about a request have to leave room for it: so a tenant's rule bounds its agents', and an agent's its
+//! tools'. All are looked at before any counts.
+//!
+//! A request is told apart by its [`Subject`]. What [`Limits::admit`] gives back holds what was counted: until it is settled
+//! it is given back when dropped, and the places among those under way are held for as long as it lives.
+
+mod admission;
+mod counter;
+mod gcra;
+mod glob;
+mod key;
+mod limits;
+mod prepaid;
+mod rule;
+mod settings;
+mod subject;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use admission::{Admission, Charge, Places};
+pub use glob::Glob;
+pub use limits::Limits;
+pub use rule::{About, Bound, Dimension, Plan, Rule};
+pub use settings::LimitSettings;
+pub use subject::Subject;

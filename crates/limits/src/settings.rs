@@ -1,0 +1,25 @@
+//! What an operator says of limits, as meant.
+
+use tollgate_model::TenantId;
+
+use crate::Rule;
+
+/// What limits there are, and how they are counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitSettings {
+    /// The limits. No two have the same name in the same plan.
+    pub rules: Vec<Rule>,
+    /// The tenants that are configured.
+    pub tenants: Vec<TenantId>,
+    /// How many counters there may be. While there are so many of which none can be forgotten without letting somebody have
+    /// more than is allowed, those who are new share one counter for each rule and tenant.
+    pub counters_max: usize,
+    /// How many of them may be one tenant's, in percent. Means nothing where there is one tenant.
+    pub tenant_share_percent: usize,
+}
+
+impl Default for LimitSettings {
+    fn default() -> Self {
+        Self { rules: Vec::new(), tenants: Vec::new(), counters_max: 100_000, tenant_share_percent: 50 }
+    }
+}

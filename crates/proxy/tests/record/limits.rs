@@ -1,0 +1,198 @@
+//! What limits leave no room for, and what they count.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use tollgate_limits::{About, Bound, Dimension, Glob, Rule};
+use tollgate_model::ServerName;
+use tollgate_upstream::{HttpSettings, ServerSettings, Transport};
+
+use crate::book::Book;
+use crate::fake::{Fake, discovery, json_answer, response};
+use crate::rig::{World, server};
+use crate::shop::Shop;
+
+const ALL: &str = r#"permit(principal in Agent::"ann", action, resource);
+    permit(principal in Agent::"bob", action, resource);"#;
+const HOUR: Duration = Duration::from_hours(1);
+
+fn some(count: u32) -> NonZeroU32 {
+    NonZeroU32::new(count).unwrap()
+}
+
+fn rule(name: &str, per: &[Dimension], bound: Bound) -> Rule {
+    Rule { name: Arc::from(name), plan: None, per: per.to_vec(), about: About::default(), bound }
+}
+
+fn rate(requests: u32) -> Bound {
+    Bound::Rate { requests: some(requests), per: HOUR, burst: some(requests) }
+}
+
+#[tokio::test]
+async fn whoever_has_had_its_share_is_told_when_to_come_again() {
+    for modern in [true, false] {
+        let (book, shop) = (Book::new(), Shop::start(modern, &["read"]).await);
+        let world = World::recorded(vec![server("shop", &shop)], vec![], ALL, book.ledger.clone()).await;
+        world.limit(vec![
+            rule("all-agents", &[Dimension::Tenant], rate(100)),
+            rule("each-agent", &[Dimension::Agent], rate(2)),
+        ]);
+        let ann = world.either(modern, "ann", "/mcp").await;
+        for _ in 0..2 {
+            assert!(ann.call("shop__read", json!({})).await.is_ok());
+        }
+        let told = ann.call("shop__read", json!({})).await;
+        assert_eq!(told.status, if modern { 429 } else { 200 });
+        let refusal = told.refusal();
+        assert_eq!(
+            (&refusal["code"], &refusal["stage"], &refusal["source"], &refusal["retry"]),
+            (&json!("rate_limited"), &json!("limits"), &json!("limit"), &json!("safe"))
+        );
+        assert_eq!((&refusal["limit"], &refusal["left"]), (&json!("each-agent"), &json!(0)));
+        assert_eq!((&refusal["allowed"], &refusal["windowMs"]), (&json!(2), &json!(3_600_000)));
+        let wait = refusal["retryAfterMs"].as_u64().unwrap();
+        assert!((1_700_000..=1_800_000).contains(&wait), "{wait}");
+        let header = |name: &str| told.headers[name].to_str().unwrap().to_owned();
+        let seconds: u64 = header("retry-after").parse().unwrap();
+        assert!(seconds * 1000 >= wait && seconds * 1000 < wait + 1000, "{seconds} s for {wait} ms");
+        assert_eq!(header("ratelimit-policy"), "\"each-agent\";q=2;w=3600");
+        assert_eq!(header("ratelimit"), format!("\"each-agent\";r=0;t={seconds}"));
+        let entry: Value = book.entries().pop().unwrap();
+        assert_eq!(
+            (&entry["kind"], &entry["code"], &entry["stage"], &entry["outcome"]),
+            (&json!("refusal"), &json!("rate_limited"), &json!("limits"), &json!("refused"))
+        );
+        assert_eq!(entry["detail"], json!({"limit": "each-agent", "of": "rate"}));
+        assert_eq!(entry["call"], refusal["requestId"]);
+        assert_eq!(shop.asked("tools/call"), 2, "what is refused reaches no server");
+        let bob = world.either(modern, "bob", "/mcp").await;
+        assert!(bob.call("shop__read", json!({})).await.is_ok(), "another agent has its own");
+    }
+}
+
+#[tokio::test]
+async fn what_policy_hides_no_limit_shows() {
+    let shop = Shop::modern(&["read", "write"]).await;
+    let text = r#"permit(principal in Agent::"ann", action, resource);
+        permit(principal in Agent::"eve", action == Action::"shop__read", resource);"#;
+    let world = World::new(vec![server("shop", &shop)], vec![], text).await;
+    let about = About { tool: vec![Glob::new("write")], ..About::default() };
+    world.limit(vec![Rule { about, ..rule("writes", &[], rate(1)) }]);
+    let (ann, eve) = (world.modern("ann", "/mcp"), world.modern("eve", "/mcp"));
+    for _ in 0..3 {
+        assert_eq!(eve.call("shop__write", json!({})).await.code(), "unknown_tool");
+    }
+    assert!(ann.call("shop__write", json!({})).await.is_ok(), "what policy refuses is not counted");
+    assert_eq!(ann.call("shop__write", json!({})).await.code(), "rate_limited");
+    let (hidden, nowhere) =
+        (eve.call("shop__write", json!({})).await, eve.call("shop__never", json!({})).await);
+    assert_eq!(hidden.alike("shop__write"), nowhere.alike("shop__never"));
+}
+
+/// A place is held until the client has its answer, and not a moment longer.
+#[tokio::test]
+async fn so_many_are_under_way_at_once() {
+    for modern in [true, false] {
+        let shop = Shop::start(modern, &["read"]).await;
+        let world = World::new(vec![server("shop", &shop)], vec![], ALL).await;
+        world.limit(vec![rule("parallel", &[Dimension::Agent], Bound::Concurrency(some(1)))]);
+        let ann = world.either(modern, "ann", "/mcp").await;
+        let params = json!({"name": "shop__read", "arguments": {}});
+        let first = ann.send(Method::POST, Some(("tools/call", params))).await;
+        assert_eq!(first.status(), 200);
+        let told = ann.call("shop__read", json!({})).await;
+        assert_eq!((told.code(), told.status), ("concurrency_limited", if modern { 429 } else { 200 }));
+        assert_eq!(told.headers["retry-after"], "1");
+        assert_eq!(told.headers["ratelimit-policy"], "\"parallel\";q=1;qu=\"concurrent-requests\"");
+        let answer = first.into_body().collect().await.unwrap().to_bytes();
+        assert!(serde_json::from_slice::<Value>(&answer).unwrap()["result"].is_object());
+        assert!(ann.call("shop__read", json!({})).await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_frees_its_place() {
+    let shop = Shop::modern(&["slow"]).await;
+    let world = World::new(vec![server("shop", &shop)], vec![], ALL).await;
+    world.limit(vec![rule("parallel", &[], Bound::Concurrency(some(1)))]);
+    shop.set_awake(false);
+    let ann = world.modern("ann", "/mcp");
+    let caller = ann.clone();
+    let calling = tokio::spawn(async move { caller.call("shop__slow", json!({})).await });
+    crate::eventually(|| (shop.asked("tools/call") == 1).then_some(())).await;
+    assert_eq!(ann.call("shop__slow", json!({})).await.code(), "concurrency_limited");
+    calling.abort();
+    let _ = calling.await;
+    shop.set_awake(true);
+    assert!(ann.call("shop__slow", json!({})).await.is_ok());
+}
+
+/// A server that wants to be asked twice before it answers.
+async fn asks_first() -> Fake {
+    Fake::start(|request| async move {
+        match request.rpc() {
+            "server/discover" => discovery(&request),
+            "tools/list" => {
+                let tool = json!({"name": "ask", "inputSchema": {"type": "object"}});
+                let list =
+                    json!({"resultType": "complete", "ttlMs": 0, "cacheScope": "public", "tools": [tool]});
+                json_answer(&response(&request, &list))
+            }
+            _ if request.body["params"]["requestState"] == "asked" => {
+                let result = json!({"resultType": "complete", "content": []});
+                json_answer(&response(&request, &result))
+            }
+            _ => {
+                let result = json!({"resultType": "input_required", "requestState": "asked"});
+                json_answer(&response(&request, &result))
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_request_of_several_rounds_counts_once() {
+    let asking = asks_first().await;
+    let transport = Transport::Http(HttpSettings::new(asking.url()));
+    let settings = ServerSettings::new(ServerName::new("shop").unwrap(), transport);
+    let world = World::new(vec![settings], vec![], ALL).await;
+    world.limit(vec![rule("calls", &[], rate(2)), rule("parallel", &[], Bound::Concurrency(some(1)))]);
+    let ann = world.modern("ann", "/mcp");
+    let call = json!({"name": "shop__ask", "arguments": {}});
+    let told = ann.ask("tools/call", call.clone()).await;
+    let state = told.body["result"]["requestState"].clone();
+    assert!(state.is_string(), "{told:?}");
+    let mut retry = call.clone();
+    retry["requestState"] = state;
+    // While the first waits it is not under way.
+    let other = ann.ask("tools/call", call.clone()).await;
+    assert!(other.is_ok(), "{other:?}");
+    let told = ann.ask("tools/call", retry.clone()).await;
+    assert_eq!(told.body["result"]["resultType"], "complete", "the round was counted: {told:?}");
+    let told = ann.ask("tools/call", retry).await;
+    assert_eq!(told.code(), "rate_limited", "brought again, it is another request");
+}
+
+#[tokio::test]
+async fn lists_have_limits_of_their_own() {
+    for modern in [true, false] {
+        let shop = Shop::start(modern, &["read"]).await;
+        let world = World::new(vec![server("shop", &shop)], vec![], ALL).await;
+        let about = About { method: vec![Glob::new("*/list")], ..About::default() };
+        world.limit(vec![
+            Rule { about, ..rule("lists", &[Dimension::Agent], rate(2)) },
+            rule("calls", &[Dimension::Agent], rate(1)),
+        ]);
+        let ann = world.either(modern, "ann", "/mcp").await;
+        assert_eq!(ann.list("tools/list").await, ["shop__read"]);
+        assert!(ann.ask("prompts/list", json!({})).await.is_ok());
+        let told = ann.ask("tools/list", json!({})).await;
+        assert_eq!((told.code(), told.refusal()["limit"].as_str()), ("rate_limited", Some("lists")));
+        assert!(ann.call("shop__read", json!({})).await.is_ok(), "calls are counted by theirs");
+    }
+}

@@ -1,0 +1,247 @@
+//! How much callers may do.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tollgate_limits::{About, Bound, Dimension, Glob, LimitSettings, Plan, Rule};
+use tollgate_model::TenantId;
+
+use super::{Meaning, shown};
+use crate::config::forms::{Items, Keyed, Several};
+use crate::config::node::Place;
+use crate::config::problem::closest;
+use crate::config::section::{
+    ConfigSection, DimensionSection, LimitsSection, MatchSection, RateSection, RuleSection,
+};
+
+/// The longest name.
+const NAME_MAX: usize = 64;
+/// The most limits there may be, those of plans included: each request is held against all that may be about it.
+const RULES_MAX: usize = 1000;
+/// The longest time of a rate.
+const PER_MAX: Duration = Duration::from_hours(24);
+
+impl Meaning<'_> {
+    /// The limits of all tenants.
+    pub(super) fn limits(
+        &mut self,
+        section: &ConfigSection,
+        tenants: &[TenantId],
+        root: &Place<'_>,
+    ) -> LimitSettings {
+        let mut settings = LimitSettings { tenants: tenants.to_vec(), ..LimitSettings::default() };
+        let place = root.key("limits");
+        let plans = self.plans(section, tenants, root);
+        if let Some(limits) = &section.limits {
+            settings.counters_max = limits.counters_max.unwrap_or(settings.counters_max);
+            settings.tenant_share_percent =
+                limits.tenant_share_percent.unwrap_or(settings.tenant_share_percent);
+            settings.rules = self.rules(limits.rules.as_ref(), None, tenants, &place.key("rules"));
+            for (name, plan) in Keyed::iter(limits.plans.as_ref()) {
+                let place = place.key("plans").key(name);
+                let own = plans.iter().filter(|(_, of)| *of == Some(name)).map(|(tenant, _)| tenant.clone());
+                let whose = Plan { name: Arc::from(name), tenants: own.collect() };
+                let rules = self.rules(plan.rules.as_ref(), Some(&whose), tenants, &place.key("rules"));
+                settings.rules.extend(rules);
+            }
+        }
+        if settings.rules.len() > RULES_MAX {
+            self.problems.error(&place, format!("there are more than {RULES_MAX} limits"));
+        }
+        settings
+    }
+
+    /// The plan of each tenant.
+    fn plans<'a>(
+        &mut self,
+        section: &'a ConfigSection,
+        tenants: &[TenantId],
+        root: &Place<'_>,
+    ) -> Vec<(TenantId, Option<&'a str>)> {
+        let limits = section.limits.as_ref();
+        let usual = limits.and_then(|limits| limits.plan.as_deref());
+        let usual = usual.and_then(|plan| self.plan(plan, limits, &root.key("limits").key("plan")));
+        let plan_of = |tenant: &TenantId| {
+            let own = Keyed::iter(section.tenants.as_ref()).find(|(label, _)| *label == tenant.as_str())?;
+            own.1.plan.as_deref()
+        };
+        let plans = tenants.iter().map(|tenant| {
+            let place = root.key("tenants").key(tenant.as_str()).key("plan");
+            let own = plan_of(tenant).and_then(|plan| self.plan(plan, limits, &place));
+            (tenant.clone(), own.or(usual))
+        });
+        plans.collect()
+    }
+
+    /// A plan that something refers to.
+    fn plan<'a>(
+        &mut self,
+        plan: &'a str,
+        limits: Option<&LimitsSection>,
+        place: &Place<'_>,
+    ) -> Option<&'a str> {
+        let known = || Keyed::iter(limits.and_then(|limits| limits.plans.as_ref())).map(|(name, _)| name);
+        if known().any(|name| name == plan) {
+            return Some(plan);
+        }
+        let message = format!("there is no plan {} in `limits.plans`", shown(place, plan));
+        match closest(plan, known()) {
+            Some(meant) => self.problems.error_with(place, message, format!("did you mean `{meant}`?")),
+            None => self.problems.error(place, message),
+        }
+        None
+    }
+
+    fn rules(
+        &mut self,
+        section: Option<&Items<RuleSection>>,
+        plan: Option<&Plan>,
+        tenants: &[TenantId],
+        place: &Place<'_>,
+    ) -> Vec<Rule> {
+        let mut rules: Vec<Rule> = Vec::new();
+        for (index, section) in Items::iter(section) {
+            let place = place.item(index);
+            let Some(rule) = self.rule(section, plan, tenants, &place) else { continue };
+            if rules.iter().any(|other| other.name == rule.name) {
+                let message = format!("there is a limit `{}` already", rule.name);
+                self.problems.error(&place.key("name"), message);
+                continue;
+            }
+            rules.push(rule);
+        }
+        rules
+    }
+
+    fn rule(
+        &mut self,
+        section: &RuleSection,
+        plan: Option<&Plan>,
+        tenants: &[TenantId],
+        place: &Place<'_>,
+    ) -> Option<Rule> {
+        let name = self.limit_name(section.name.as_deref(), place);
+        let mut per = Vec::new();
+        for (index, dimension) in Items::iter(section.per.as_ref()) {
+            let dimension = dimension_of(*dimension);
+            if per.contains(&dimension) {
+                let message = format!("`{}` stands there already", dimension.as_str());
+                self.problems.error(&place.key("per").item(index), message);
+            } else {
+                per.push(dimension);
+            }
+        }
+        // In an order of its own, so that another order of the same words counts the same.
+        per.sort_unstable();
+        let about = section.about.as_ref();
+        let about = about.map(|about| self.about(about, tenants, &place.key("match"))).unwrap_or_default();
+        let bound = self.bound_of(section, place);
+        Some(Rule { name: name?, plan: plan.cloned(), per, about, bound: bound? })
+    }
+
+    fn limit_name(&mut self, name: Option<&str>, place: &Place<'_>) -> Option<Arc<str>> {
+        let Some(name) = name else {
+            self.problems.error_with(place, "a limit needs a name", "add `name`");
+            return None;
+        };
+        let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if name.is_empty() || name.len() > NAME_MAX || !name.bytes().all(is_fit) {
+            let place = place.key("name");
+            let message = format!("{} cannot be the name of a limit", shown(&place, name));
+            let suggestion = format!("write letters, digits, `-`, `_` and `.`, at most {NAME_MAX}");
+            self.problems.error_with(&place, message, suggestion);
+            return None;
+        }
+        Some(Arc::from(name))
+    }
+
+    fn about(&mut self, section: &MatchSection, tenants: &[TenantId], place: &Place<'_>) -> About {
+        let globs = |several: &Option<Several>| -> Vec<Glob> {
+            several.iter().flat_map(Several::iter).map(|(_, text)| Glob::new(text)).collect()
+        };
+        for (index, text) in section.tenant.iter().flat_map(Several::iter) {
+            let is_known = tenants.iter().any(|tenant| tenant.as_str() == text);
+            if Glob::new(text).is_exact() && !is_known {
+                let place = place.key("tenant").item(index);
+                self.problems.error(&place, format!("there is no tenant {}", shown(&place, text)));
+            }
+        }
+        About {
+            tenant: globs(&section.tenant),
+            agent: globs(&section.agent),
+            user: globs(&section.user),
+            key: globs(&section.key),
+            server: globs(&section.server),
+            tool: globs(&section.tool),
+            toolset: globs(&section.toolset),
+            endpoint: globs(&section.endpoint),
+            method: globs(&section.method),
+        }
+    }
+
+    fn bound_of(&mut self, section: &RuleSection, place: &Place<'_>) -> Option<Bound> {
+        let rate = section.rate.as_ref().map(|rate| self.rate(rate, &place.key("rate")));
+        let concurrency = section.concurrency.map(|most| {
+            let most = NonZeroU32::new(most);
+            if most.is_none() {
+                self.problems.error(&place.key("concurrency"), "nothing could ever be under way");
+            }
+            most.map(Bound::Concurrency)
+        });
+        let mut bounds = [rate, concurrency].into_iter().flatten();
+        let (first, second) = (bounds.next(), bounds.next());
+        if first.is_none() || second.is_some() {
+            let message = "a limit has exactly one of `rate` and `concurrency`";
+            self.problems.error_with(place, message, "make a limit of each");
+        }
+        first.flatten()
+    }
+
+    fn rate(&mut self, section: &RateSection, place: &Place<'_>) -> Option<Bound> {
+        let Some(requests) = section.requests.and_then(NonZeroU32::new) else {
+            self.problems.error_with(place, "how many?", "add `requests`, at least 1");
+            return None;
+        };
+        let per = section.per.as_deref().unwrap_or("1s");
+        let Some(per) = duration(per).filter(|per| !per.is_zero() && *per <= PER_MAX) else {
+            let place = place.key("per");
+            let message = format!("{} is no time of at most 24 hours", shown(&place, per));
+            self.problems.error_with(
+                &place,
+                message,
+                "write a number and `ms`, `s`, `m` or `h`, such as `10s`",
+            );
+            return None;
+        };
+        let burst = section.burst.and_then(NonZeroU32::new).unwrap_or(requests);
+        Some(Bound::Rate { requests, per, burst })
+    }
+}
+
+/// A number and its unit.
+fn duration(text: &str) -> Option<Duration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let number: u64 = text[..digits].parse().ok()?;
+    match &text[digits..] {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => Some(Duration::from_secs(number)),
+        "m" => number.checked_mul(60).map(Duration::from_secs),
+        "h" => number.checked_mul(3600).map(Duration::from_secs),
+        _ => None,
+    }
+}
+
+fn dimension_of(section: DimensionSection) -> Dimension {
+    match section {
+        DimensionSection::Tenant => Dimension::Tenant,
+        DimensionSection::Agent => Dimension::Agent,
+        DimensionSection::User => Dimension::User,
+        DimensionSection::Key => Dimension::Key,
+        DimensionSection::Server => Dimension::Server,
+        DimensionSection::Tool => Dimension::Tool,
+        DimensionSection::Toolset => Dimension::Toolset,
+        DimensionSection::Endpoint => Dimension::Endpoint,
+        DimensionSection::Method => Dimension::Method,
+    }
+}

@@ -1,0 +1,98 @@
+//! The section `limits`: rules and plans.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use tollgate_limits::{Bound, Dimension, LimitSettings};
+use tollgate_model::TenantId;
+
+use crate::{Bench, yaml};
+
+const SERVER: &str = "servers: { a: { url: 'http://127.0.0.1:9/' } }\n";
+
+fn bench(text: &str) -> Bench {
+    yaml(&format!("{SERVER}{text}"))
+}
+
+fn some(count: u32) -> NonZeroU32 {
+    NonZeroU32::new(count).expect("some")
+}
+
+#[test]
+fn without_rules_nothing_is_limited() {
+    let limits = bench("").good("tollgate.yaml").limits;
+    assert_eq!(limits, LimitSettings { tenants: vec![TenantId::default()], ..LimitSettings::default() });
+}
+
+#[test]
+fn rules_have_their_meaning() {
+    let text = "\
+limits:
+  counters_max: 500
+  rules:
+    - name: tenant-calls
+      per: [tool, tenant]
+      match: { tenant: acme, server: crm, tool: [\"find*\", put], method: tools/call }
+      rate: { requests: 100, per: 10s, burst: 200 }
+    - { name: agent-parallel, per: [tenant, agent], concurrency: 16 }
+    - { name: all, rate: { requests: 5 } }
+tenants: { acme: {} }
+";
+    let limits = bench(text).good("tollgate.yaml").limits;
+    assert_eq!(limits.counters_max, 500);
+    let [first, second, third] = &limits.rules[..] else { panic!("three rules") };
+    assert_eq!(&*first.name, "tenant-calls");
+    assert_eq!(first.per, [Dimension::Tenant, Dimension::Tool]);
+    let bound = Bound::Rate { requests: some(100), per: Duration::from_secs(10), burst: some(200) };
+    assert_eq!(first.bound, bound);
+    let tools: Vec<&str> = first.about.tool.iter().map(tollgate_limits::Glob::as_str).collect();
+    assert_eq!(tools, ["find*", "put"]);
+    assert_eq!((first.about.server.len(), first.about.method.len(), first.about.agent.len()), (1, 1, 0));
+    assert_eq!(second.bound, Bound::Concurrency(some(16)));
+    let bound = Bound::Rate { requests: some(5), per: Duration::from_secs(1), burst: some(5) };
+    assert_eq!(third.bound, bound);
+    assert!(third.per.is_empty() && third.plan.is_none());
+}
+
+#[test]
+fn tenants_have_plans() {
+    let text = "\
+limits:
+  plan: free
+  plans:
+    gold: { rules: [ { name: calls, rate: { requests: 100 } } ] }
+    free: { rules: [ { name: calls, rate: { requests: 1 } } ] }
+tenants: { acme: { plan: gold }, globex: {} }
+";
+    let limits = bench(text).good("tollgate.yaml").limits;
+    let plans = limits.rules.iter().map(|rule| {
+        let plan = rule.plan.as_ref().expect("a plan");
+        (&*plan.name, plan.tenants.iter().map(TenantId::as_str).collect::<Vec<_>>())
+    });
+    assert_eq!(plans.collect::<Vec<_>>(), [("gold", vec!["acme"]), ("free", vec!["default", "globex"])]);
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    for (text, said) in [
+        ("rules: [ { rate: { requests: 1 } } ]", "a limit needs a name"),
+        ("rules: [ { name: 'a b', concurrency: 1 } ]", "`a b` cannot be the name of a limit"),
+        (
+            "rules: [ { name: a, concurrency: 1 }, { name: a, concurrency: 2 } ]",
+            "there is a limit `a` already",
+        ),
+        ("rules: [ { name: a } ]", "exactly one of"),
+        ("rules: [ { name: a, concurrency: 1, rate: { requests: 1 } } ]", "exactly one of"),
+        ("rules: [ { name: a, rate: {} } ]", "how many?"),
+        ("rules: [ { name: a, rate: { requests: 1, per: soon } } ]", "`soon` is no time"),
+        ("rules: [ { name: a, rate: { requests: 1, per: 25h } } ]", "`25h` is no time"),
+        ("rules: [ { name: a, per: [agent, agent], concurrency: 1 } ]", "`agent` stands there already"),
+        ("rules: [ { name: a, match: { tenant: acme }, concurrency: 1 } ]", "there is no tenant `acme`"),
+        ("plan: gold", "there is no plan `gold`"),
+        ("plan: gald\n  plans: { gold: { rules: [] } }", "did you mean `gold`?"),
+        ("rules: [ { name: a, per: [agents], concurrency: 1 } ]", "agents"),
+    ] {
+        let bad = bench(&format!("limits:\n  {text}\n")).bad("tollgate.yaml");
+        assert!(bad.contains(said), "{text}: {bad}");
+    }
+}
