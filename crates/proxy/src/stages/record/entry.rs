@@ -66,7 +66,7 @@ pub(super) fn refusal<'a>(entry: &mut Entry<'a>, refusal: &'a Refusal) {
     entry.stage = Some(refusal.stage.as_str().into());
     if let Some(exceeded) = refusal.exceeded() {
         let (limit, of) = (exceeded.limit.as_ref().into(), exceeded.of.as_str().into());
-        entry.detail = Some(others::detail([("limit", limit), ("of", of)]));
+        entry.detail.get_or_insert_default().extend(others::detail([("limit", limit), ("of", of)]));
     }
     if entry.server.is_none() {
         entry.server = refusal.server.as_ref().map(|server| server.as_str().into());

@@ -80,10 +80,10 @@ fn write(
     let facts = inbound.record.lock();
     let client = entry::client(inbound);
     let mut entry = entry::of(Kind::Refusal, inbound, &facts, client.as_deref());
+    entry.detail = facts.detail(&facts.arguments);
     entry::refusal(&mut entry, refusal);
     entry.latency = Some(facts.latency(inbound.record.began()));
     let (level, _) = call::levels(gateway, refusal.judged.as_deref());
-    entry.detail = facts.detail(&facts.arguments);
     let arguments = facts.arguments.bytes.clone().map(|bytes| Content { bytes, level });
     gateway.ledger().note(Draft { arguments, ..entry::draft(entry, inbound) })
 }
