@@ -147,7 +147,8 @@ mod tests {
             move || {
                 let (servers, ledger) = (servers.clone(), ledger.clone());
                 let index = Some(index());
-                Snapshot { standing, servers, store, exports: vec![export()], ledger, index }
+                let blocks = vec![("agent", 2), ("tool", 0)];
+                Snapshot { standing, servers, store, exports: vec![export()], ledger, index, blocks }
             },
             vec!["gate.example".to_owned()],
         )

@@ -46,6 +46,8 @@ pub struct Snapshot {
     pub ledger: Option<LedgerLine>,
     /// The index of the ledger, if there is one.
     pub index: Option<IndexLine>,
+    /// How much operators have blocked, by kind.
+    pub blocks: Vec<(&'static str, u64)>,
 }
 
 /// What is known of stored state.
@@ -131,6 +133,8 @@ impl Snapshot {
         if let Some(index) = &self.index {
             object["index"] = index.to_json();
         }
+        let blocks = self.blocks.iter().map(|(kind, count)| ((*kind).to_owned(), (*count).into()));
+        object["blocks"] = Value::Object(blocks.collect());
         if !self.exports.is_empty() {
             object["exports"] = self.exports.iter().map(ExportLine::to_json).collect();
         }
@@ -154,6 +158,11 @@ impl Snapshot {
         }
         if let Some(ledger) = &self.ledger {
             ledger.write(metrics);
+        }
+        let name = "tollgate_blocks";
+        metrics.family(name, "gauge", "What operators have blocked, by what that is.");
+        for (kind, count) in &self.blocks {
+            metrics.number(name, &[("kind", kind)], *count);
         }
         ExportLine::write(&self.exports, metrics);
         if let Some(index) = &self.index {

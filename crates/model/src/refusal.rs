@@ -27,6 +27,8 @@ pub enum Stage {
     Policy,
     /// Rates, concurrency, quotas and budgets.
     Limits,
+    /// What operators have blocked.
+    Block,
     /// Picking and opening the upstream.
     Route,
     /// Putting it on record.
@@ -46,6 +48,7 @@ impl Stage {
             Self::Resolve => "resolve",
             Self::Policy => "policy",
             Self::Limits => "limits",
+            Self::Block => "block",
             Self::Route => "route",
             Self::Ledger => "ledger",
             Self::Dispatch => "dispatch",
@@ -62,6 +65,8 @@ pub enum Source {
     Policy,
     /// A limit that the operator has set leaves no room for it.
     Limit,
+    /// An operator has stopped it.
+    Operator,
     /// The server behind the gateway failed.
     Upstream,
     /// The gateway itself could not.
@@ -75,6 +80,7 @@ impl Source {
             Self::Client => "client",
             Self::Policy => "policy",
             Self::Limit => "limit",
+            Self::Operator => "operator",
             Self::Upstream => "upstream",
             Self::Gateway => "gateway",
         }
@@ -235,7 +241,8 @@ codes! {
     InsufficientScope = "insufficient_scope", rpc -32003 / -32003, http 403 / 403, Client, Never;
     /// Too many failed attempts to prove who calls came from this address.
     TooManyFailures = "too_many_failures", rpc -32603 / -32603, http 429 / 429, Client, Safe;
-    /// Who calls cannot be found out: the issuer's keys or its introspection are not to be had, or the stored state is not.
+    /// Who calls, or whether an operator has blocked it, cannot be found out: the issuer's keys or its introspection are not to be
+    /// had, or the stored state is not.
     IdentityUnavailable = "identity_unavailable", rpc -32603 / -32603, http 503 / 503, Gateway, Safe;
     /// Policy does not allow it.
     Denied = "denied", rpc -32603 / -32603, http 200 / 200, Policy, Never;
@@ -247,6 +254,9 @@ codes! {
     QuotaExhausted = "quota_exhausted", rpc -32603 / -32603, http 429 / 200, Limit, Safe;
     /// A budget of tokens or money is used up for its hour, day or month.
     BudgetExhausted = "budget_exhausted", rpc -32603 / -32603, http 429 / 200, Limit, Safe;
+    /// An operator has blocked the tool, the server, or whoever calls (`tollgate block`). What was under way then was cut off, and
+    /// may have had its effect. Whoever is blocked as a whole gets HTTP 403 in either era.
+    Blocked = "blocked", rpc -32603 / -32603, http 403 / 200, Operator, Never;
     /// The server cannot be reached, or did not start.
     UpstreamUnavailable = "upstream_unavailable", rpc -32603 / -32603, http 200 / 200, Upstream, Safe;
     /// The server did not answer in time.
@@ -305,6 +315,8 @@ pub enum Why {
     NeedsScopes(Vec<Arc<str>>),
     /// A limit leaves no room for it.
     Limited(Exceeded),
+    /// An operator has blocked something of this kind: `tool`, `server`, `agent`, `user`, `key` or `tenant`.
+    Blocked(&'static str),
 }
 
 /// A limit that leaves no room for a request.
@@ -433,6 +445,13 @@ impl Refusal {
             Some(Why::Limited(exceeded)) => Some(exceeded),
             _ => None,
         }
+    }
+
+    /// The kind of what an operator has blocked.
+    #[must_use]
+    pub fn blocking(mut self, kind: &'static str) -> Self {
+        self.why = Some(Box::new(Why::Blocked(kind)));
+        self
     }
 
     /// The scopes that an access token would need.

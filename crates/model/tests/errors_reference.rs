@@ -38,7 +38,7 @@ Tollgate's own in `error.data`:
 | member | shape | what it says |
 |---|---|---|
 | `code` | string | what is wrong: one of the codes below. They are part of the interface and keep their meaning. |
-| `stage` | string | the stage of the request's life that refused it: `transport`, `session`, `envelope`, `resolve`, `policy`, `limits`, `route`, `ledger` or `dispatch` (see [REQUEST.md](../REQUEST.md)) |
+| `stage` | string | the stage of the request's life that refused it: `transport`, `session`, `envelope`, `identity`, `resolve`, `policy`, `block`, `limits`, `route`, `ledger` or `dispatch` (see [REQUEST.md](../REQUEST.md)) |
 | `source` | string | whose doing it is |
 | `retry` | string | whether the same request may succeed later |
 | `server` | string, if one was chosen | the server's name in the configuration |
@@ -78,6 +78,7 @@ fn source(source: Source) -> &'static str {
         Source::Client => "The client sent something that it should not have sent, or cancelled the request.",
         Source::Policy => "Policy forbids it.",
         Source::Limit => "A limit that the operator has set leaves no room for it.",
+        Source::Operator => "An operator has stopped it.",
         Source::Upstream => "The server behind the gateway failed.",
         Source::Gateway => "The gateway itself could not.",
     }

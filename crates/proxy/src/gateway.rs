@@ -33,6 +33,7 @@ use crate::session::{Session, Sessions};
 use crate::setup::Setup;
 use crate::shares::Room;
 use crate::snapshot::{GatewayError, Snapshot, sees_other_things};
+use crate::stages::block::{self, Blocks};
 use crate::stages::record::{self, Strangers};
 use crate::standing::Standing;
 use crate::subscriptions::{self, Fanout};
@@ -72,6 +73,7 @@ pub(crate) struct Inner {
     limits: Limits,
     local: Arc<Principal>,
     standing: Standing,
+    blocks: Blocks,
     bound: OnceLock<Bound>,
     /// Whether the client on standard input is served, which proves nothing and needs not.
     on_stdio: AtomicBool,
@@ -122,6 +124,7 @@ impl Gateway {
             limits,
             local: Arc::new(Principal::local()),
             standing: Standing::default(),
+            blocks: Blocks::default(),
             bound: OnceLock::new(),
             on_stdio: AtomicBool::new(false),
         }));
@@ -319,6 +322,11 @@ impl Gateway {
         &self.0.standing
     }
 
+    /// What operators have stopped.
+    pub(crate) fn blocks(&self) -> &Blocks {
+        &self.0.blocks
+    }
+
     pub(crate) fn is_on_stdio(&self) -> bool {
         self.0.on_stdio.load(Ordering::Relaxed)
     }
@@ -328,19 +336,26 @@ impl Gateway {
     }
 
     /// Something may have been taken back: what is open, waits or is kept for whoever is no longer let in ends.
-    fn look_again(&self) {
+    pub(crate) fn look_again(&self) {
+        let changed = self.take_blocks();
         self.0.standing.look_again();
         for session in self.0.sessions.all() {
-            if self.is_taken_back(&session.latest.load()) {
+            let who = session.latest.load();
+            if self.is_taken_back(&who) {
                 self.end_session(&session, "taken_back");
+            } else if block::admit(self, &who).is_err() {
+                self.end_session(&session, "blocked");
             }
         }
         for connection in self.0.connections.all() {
-            if self.is_taken_back(&connection.latest().load()) {
+            if self.is_let_out(&connection.latest().load()) {
                 connection.close(self);
             }
         }
-        self.0.parked.retain(|who| !self.is_taken_back(who));
+        self.0.parked.retain(|caller, about| {
+            !self.is_taken_back(&caller.who) && block::stops(self, caller, Some(about)).is_none()
+        });
+        self.follow_blocks(&changed);
     }
 
     /// How callers are known now.
@@ -379,6 +394,9 @@ impl Gateway {
 
     /// A server said something that belongs to no call.
     fn told(&self, event: ServerEvent) {
+        if self.0.blocks.stops(&self.snapshot(), &event.server) {
+            return;
+        }
         match event.kind {
             EventKind::ToolsChanged => {
                 self.0.tool_indexes.changed(&event.server);
@@ -467,6 +485,7 @@ impl Gateway {
             let endpoint = snapshot.endpoint(tenant, session.endpoint.as_ref());
             let name = snapshot.name_of(tenant, server);
             name.is_some_and(|name| endpoint.is_some_and(|endpoint| endpoint.servers().contains(name)))
+                && block::server(self, &session.caller_now(), server.name()).is_ok()
         };
         match audience {
             Audience::Session(id) => self.0.sessions.of(id).filter(is_of),
@@ -517,7 +536,7 @@ async fn follow_what_is_taken_back(gateway: Weak<Inner>, mut reloads: watch::Rec
                 Ok(()) = changes.changed() => drop(look_again()),
                 _ = ticks.tick() => {
                     let before = std::mem::replace(&mut reliable, follower.confirmed() != Confirmed::TooOld);
-                    if before && !reliable {
+                    if before != reliable {
                         look_again();
                     }
                 }

@@ -70,6 +70,11 @@ impl Inbound {
         self.caller.client.revision.era()
     }
 
+    /// Whether it calls a tool.
+    pub(crate) fn is_tool_call(&self) -> bool {
+        self.message.method() == methods::TOOLS_CALL
+    }
+
     /// How a server may ask the client something while this request is under way.
     pub(crate) fn asker(&self) -> Asker<'_> {
         let settings = &self.snapshot.settings;

@@ -3,6 +3,7 @@
 //! [`serve_http`] and [`serve_stdio`] take clients' messages in. Each request goes through `life::answer`, which names
 //! the stages from top to bottom; each stage hands the next a value that only it can make.
 
+mod blocking;
 mod bridge;
 mod connections;
 mod downstream;

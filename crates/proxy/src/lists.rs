@@ -12,7 +12,7 @@ use tollgate_catalog::{Caching, Exposure, Item, ListKind, MergedCursor, Page, Sh
 use tollgate_mcp::{
     Change, JsonKind, Kind, Limits, Message, Span, codes, elements, find, kind_of, meta, methods, quote,
 };
-use tollgate_model::{Code, Era, Refusal, ServerId, ServerName, Stage};
+use tollgate_model::{Caller, Code, Era, Refusal, ServerId, ServerName, Stage};
 use tollgate_upstream::{Hello, Server};
 
 use crate::bridge::{self, Answered, Beside, array_of};
@@ -25,7 +25,7 @@ use crate::reply::Reply;
 use crate::stages::dispatch::{self, Departure, Listener, Sent};
 use crate::stages::policy::View;
 use crate::stages::record::{self, Receipt};
-use crate::stages::{Permit, policy, route, scopes};
+use crate::stages::{Permit, block, policy, route, scopes};
 
 /// The `_meta` key under which a merged result names the servers that are missing from it, and why.
 pub(crate) const UNAVAILABLE_KEY: &str = "dev.tollgate/unavailable";
@@ -83,7 +83,10 @@ async fn native(
         let sent = dispatch::send(server.id(), &route, departure, Some(&listener), Receipt::lists()).await;
         match sent.and_then(Sent::into_response) {
             Ok(message) => {
-                let message = shown(gateway, server.id(), kind, view, link.era(), message);
+                // It may have been stopped meanwhile.
+                block::server(gateway, &inbound.caller, server.name())?;
+                let sight = (view, &inbound.caller);
+                let message = shown(gateway, server.id(), kind, sight, link.era(), message);
                 let items = message.member(kind.items_member()).map(|span| span.of(message.bytes()));
                 let items = items.unwrap_or_default();
                 inbound.record.shows(elements(items, Span::all(items)).count(), items);
@@ -96,12 +99,15 @@ async fn native(
     }
 }
 
+/// What policy lets a caller see, and who that is: operators may have stopped some of it.
+type Sight<'a> = (&'a View, &'a Caller);
+
 /// A server's own page, less what must not be shown. What there is to learn from it is learnt on the way.
 fn shown(
     gateway: &Gateway,
     server: &ServerId,
     kind: ListKind,
-    view: &View,
+    (view, caller): Sight<'_>,
     era: Era,
     message: Message,
 ) -> Message {
@@ -110,13 +116,15 @@ fn shown(
     }
     let Ok(page) = Page::read(&message, kind) else { return message };
     let all = page.items.len();
-    let items = learn_from(gateway, server, kind, page.items, view);
+    let mut items = learn_from(gateway, server, kind, page.items, view);
+    without_blocked(gateway, caller, server.name(), kind, &mut items);
     let mut changes = Vec::new();
     if items.len() < all {
         let array = array_of(&items.iter().map(|item| item.raw().clone()).collect::<Vec<_>>());
         changes.push(Change::Set(kind.items_member(), Bytes::from(array)));
     }
-    if !view.is_whole() && era == Era::Modern && page.caching.shared {
+    let is_whole = view.is_whole() && gateway.blocks().are_none();
+    if !is_whole && era == Era::Modern && page.caching.shared {
         // What policy shows differs from caller to caller.
         changes.push(Change::Set("cacheScope", Bytes::from_static(b"\"private\"")));
     }
@@ -156,6 +164,19 @@ fn learn_from(
         items.retain(|item| view.shows(kind, item.key()));
     }
     items
+}
+
+/// Leaves out what operators have stopped. What the gateway reads for itself has it all: policies are about that too.
+fn without_blocked(
+    gateway: &Gateway,
+    caller: &Caller,
+    server: &ServerName,
+    kind: ListKind,
+    items: &mut Vec<Item>,
+) {
+    if kind == ListKind::Tools && !gateway.blocks().are_none() {
+        items.retain(|item| !block::hides(gateway, caller, server, item.key()));
+    }
 }
 
 /// What one server gave for a merged page.
@@ -330,8 +351,21 @@ async fn read(
     whole: bool,
 ) -> Result<Part, Refusal> {
     let upstream = inbound.server(server)?;
-    match policy::look(gateway, &inbound.caller, inbound.endpoint.name(), server) {
-        Some(look) => read_by(gateway, inbound, &look, &upstream, kind, cursor, whole).await,
+    let (caller, endpoint) = (&inbound.caller, inbound.endpoint.name());
+    match policy::look(gateway, caller, endpoint, server) {
+        Some(look) => {
+            let part = read_by(gateway, inbound, &look, &upstream, kind, cursor, whole).await;
+            // It may have been stopped meanwhile, and then nothing else counts.
+            block::server(gateway, caller, server)?;
+            part.map(|mut part| {
+                without_blocked(gateway, caller, server, kind, &mut part.items);
+                part
+            })
+        }
+        // Whoever may see it is told why it is missing.
+        None if policy::sees(gateway, caller, endpoint, server) => {
+            block::server(gateway, caller, server).map(|()| Part::empty(server))
+        }
         None => Ok(Part { caching: Caching { ttl_ms: u64::MAX, shared: false }, ..Part::empty(server) }),
     }
 }
@@ -450,7 +484,7 @@ async fn page(
             page.caching = Caching::NONE;
         }
         page.items = learn_from(gateway, server.id(), kind, page.items, view);
-        if !view.is_whole() {
+        if !view.is_whole() || !gateway.blocks().are_none() {
             page.caching.shared = false;
         }
         page
@@ -545,6 +579,7 @@ pub(crate) fn known_alias(gateway: &Gateway, inbound: &Inbound, native: &str) ->
         |name: &&ServerName| inbound.server(name).is_ok_and(|server| definitions.has(server.id(), native));
     for server in endpoint.servers().iter().filter(is_known) {
         let seen = policy::look(gateway, &inbound.caller, endpoint.name(), server);
+        // What is stopped is refused once it is known what is meant.
         if seen.is_some_and(|(_, view)| view.shows(ListKind::Tools, native)) {
             for (_, exposure) in endpoint.exposures(ListKind::Tools, server, native) {
                 index.add_name(native, exposure.key.as_deref().unwrap_or(native));

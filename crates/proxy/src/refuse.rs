@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tollgate_mcp::{Segments, json};
-use tollgate_model::{Denial, Era, Exceeded, Refusal, Why};
+use tollgate_model::{Code, Denial, Era, Exceeded, Refusal, Why};
 
 use crate::bridge::array_of;
 use crate::gateway::Gateway;
@@ -22,7 +22,12 @@ pub(crate) async fn early(
     id: Option<&Bytes>,
 ) -> Reply {
     let on_record = record::early(gateway, refusal, early).await;
-    render(refusal, early.era(), id, on_record)
+    let reply = render(refusal, early.era(), id, on_record);
+    // Here it is no single request that is stopped, but whoever sends it, or all of a server.
+    match refusal.code {
+        Code::Blocked => Reply { status: 403, ..reply },
+        _ => reply,
+    }
 }
 
 /// The refusal, which is on record, as the answer to the request of this id. Without an id, a legacy client gets
@@ -60,6 +65,7 @@ pub(crate) fn render(refusal: &Refusal, era: Era, id: Option<&Bytes>, on_record:
             format!(",\"scopes\":{}", texts(scopes.iter().map(|scope| &**scope)))
         }
         Some(Why::Limited(exceeded)) => limited(exceeded),
+        Some(Why::Blocked(kind)) => format!(",\"blocked\":\"{kind}\""),
         None => String::new(),
     };
     body.extend_from_slice(

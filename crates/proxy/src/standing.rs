@@ -15,10 +15,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio::time::Sleep;
-use tollgate_model::{Principal, Proof, Timestamp};
+use tollgate_model::{Caller, Principal, Proof, Refusal, ServerName, Timestamp};
 
 use crate::gateway::Gateway;
-use crate::stages::identify::Identified;
+use crate::inbound::Inbound;
+use crate::stages::block;
+use crate::stages::identify::{self, Identified};
 
 /// The longest that a timer waits before it looks at the clock again, which may have been set meanwhile.
 const LOOK: Duration = Duration::from_mins(1);
@@ -94,14 +96,35 @@ impl Gateway {
         self.standing().mark() != since && self.is_taken_back(who)
     }
 
-    /// Waits until what this principal proved is taken back; for ever if it is not.
-    pub(crate) async fn taken_back(&self, who: &Principal, as_of: Mark) {
+    /// Whether nothing goes on for this principal: what it proved was taken back, or an operator has stopped it.
+    pub(crate) fn is_let_out(&self, who: &Principal) -> bool {
+        self.is_taken_back(who) || block::admit(self, who).is_err()
+    }
+
+    /// Waits until nothing of a server goes on for a caller; for ever if that does not come.
+    pub(crate) async fn let_out(&self, caller: &Caller, server: &ServerName, as_of: Mark) {
         let mut seen = as_of;
         loop {
             self.standing().moved_on(seen).await;
             seen = self.standing().mark();
-            if self.is_taken_back(who) {
+            if self.is_taken_back(&caller.who) || block::server(self, caller, server).is_err() {
                 return;
+            }
+        }
+    }
+
+    /// Waits until a request must not go on, and says why: what its caller proved is taken back, or an operator has stopped
+    /// it. For ever if neither comes.
+    pub(crate) async fn cut(&self, inbound: &Inbound) -> Refusal {
+        let mut seen = inbound.as_of;
+        loop {
+            self.standing().moved_on(seen).await;
+            seen = self.standing().mark();
+            if self.is_taken_back(&inbound.caller.who) {
+                return identify::taken_back();
+            }
+            if let Some(refusal) = block::cuts(self, inbound) {
+                return refusal;
             }
         }
     }
@@ -144,7 +167,9 @@ impl Leash {
         loop {
             let now = self.gateway.standing().mark();
             if now != self.seen {
-                if self.gateway.is_taken_back(&self.who.load()) {
+                let who = self.who.load();
+                // The answer to who is stopped says so, and ends by itself.
+                if self.gateway.is_taken_back(&who) || (self.ends && self.gateway.is_let_out(&who)) {
                     return Poll::Ready(());
                 }
                 (self.seen, self.moved_on) = (now, None);

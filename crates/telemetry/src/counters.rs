@@ -26,11 +26,22 @@ static SHADOWED: [AtomicU64; Shadow::ALL.len()] = [const { AtomicU64::new(0) }; 
 static SESSIONS: AtomicI64 = AtomicI64::new(0);
 static CONNECTIONS: AtomicI64 = AtomicI64::new(0);
 static KEPT: [AtomicI64; Kept::ALL.len()] = [const { AtomicI64::new(0) }; Kept::ALL.len()];
+static BLOCKED: [AtomicU64; BLOCKED_KINDS.len()] = [const { AtomicU64::new(0) }; BLOCKED_KINDS.len()];
 static CALLERS: Labelled = Labelled::new();
 static ISSUERS: Labelled = Labelled::new();
 static LIMITS: Labelled = Labelled::new();
 static RELOADS_OK: AtomicU64 = AtomicU64::new(0);
 static RELOADS_FAILED: AtomicU64 = AtomicU64::new(0);
+
+/// What operators can block.
+const BLOCKED_KINDS: [&str; 6] = ["agent", "key", "server", "tenant", "tool", "user"];
+
+/// Counts one refusal of what an operator has blocked, by its kind.
+pub fn blocked(kind: &str) {
+    if let Some(place) = BLOCKED_KINDS.iter().position(|known| *known == kind) {
+        BLOCKED[place].fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 /// Counts one request from a client.
 pub fn request(outcome: Outcome) {
@@ -248,6 +259,12 @@ pub fn write(metrics: &mut Metrics) {
         let row = code.row();
         let labels = [("outcome", "refused"), ("code", row.name), ("source", row.source.as_str())];
         metrics.number(name, &labels, load(counter));
+    }
+
+    let name = "tollgate_blocked_total";
+    metrics.family(name, "counter", "Refusals of what operators have blocked, by what that is.");
+    for (kind, counter) in BLOCKED_KINDS.iter().zip(&BLOCKED) {
+        metrics.number(name, &[("kind", kind)], load(counter));
     }
 
     let name = "tollgate_policy_decisions_total";

@@ -6,7 +6,7 @@ mod limits;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use tollgate_model::{Decision, Principal, Refusal, Revision, ServerId, ServerName, Source, TenantId};
+use tollgate_model::{Decision, Principal, Refusal, Revision, ServerId, ServerName, Source, TenantId, Why};
 use tracing::{debug, error, info, warn};
 
 pub use self::calls::{CallEnded, HopEnded, TelemetryNotSent, TelemetrySentAgain};
@@ -413,18 +413,52 @@ impl Refused<'_> {
         let refusal = self.refusal;
         let row = refusal.code.row();
         counters::request(counters::Outcome::Refused(refusal.code));
+        if let Some(Why::Blocked(kind)) = refusal.why.as_deref() {
+            counters::blocked(kind);
+        }
         let server = refusal.server.as_ref().map_or("", ServerName::as_str);
         let (code, stage, request_id) = (row.name, refusal.stage.as_str(), self.request_id);
         let trace_id = self.trace.map(|id| id.to_string()).unwrap_or_default();
         let text = Clean(&refusal.public);
         let internal = Clean(refusal.internal.as_deref().unwrap_or_default());
         match row.source {
-            Source::Client | Source::Policy | Source::Limit => {
+            Source::Client | Source::Policy | Source::Limit | Source::Operator => {
                 debug!(code, stage, server, request_id, trace_id, %text, %internal, "refused");
             }
             Source::Upstream | Source::Gateway => {
                 warn!(code, stage, server, request_id, trace_id, %text, %internal, "refused");
             }
+        }
+    }
+}
+
+/// An operator has blocked something, or let it go on.
+#[derive(Debug)]
+pub struct BlockChanged<'a> {
+    /// `tool`, `server`, `agent`, `user`, `key` or `tenant`.
+    pub kind: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// The tenant that it is about; empty for all.
+    pub tenant: &'a str,
+    /// Whether it is blocked from now on.
+    pub is_blocked: bool,
+    /// Who did it.
+    pub by: &'a str,
+    /// Why; empty if nothing was said.
+    pub reason: &'a str,
+}
+
+impl BlockChanged<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        let Self { kind, is_blocked, .. } = self;
+        let (name, tenant) = (Clean(self.name), Clean(self.tenant));
+        let (by, reason) = (Clean(self.by), Clean(self.reason));
+        if is_blocked {
+            warn!(kind, %name, %tenant, %by, %reason, "BLOCKED by an operator");
+        } else {
+            warn!(kind, %name, %tenant, %by, %reason, "no longer blocked");
         }
     }
 }

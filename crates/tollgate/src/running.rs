@@ -150,6 +150,7 @@ pub(crate) fn snapshot(
         exports: exporting.lines(),
         ledger: ledger_line(gateway.ledger(), overview.refuses_unrecorded),
         index: state.index_line(),
+        blocks: gateway.blocked(),
     }
 }
 

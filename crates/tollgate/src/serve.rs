@@ -58,6 +58,7 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
     let keeping = Keeping::begin(&ledger, state.store(), &config.retention, needs);
     let gateway = build(&config, &identity, ledger.clone())?;
     state.settle().await?;
+    gateway.begin_blocking();
     policing::begin(&config, &gateway, &setup(&config, &identity), state.store().as_ref()).await?;
     let telemetry = start_telemetry(&config, &gateway, &state, &exporting)?;
     if command.stdio {
@@ -341,6 +342,10 @@ async fn follow(
     loop {
         tokio::select! {
             () = watcher.changed() => {}
+            () = state.appears(&config) => {
+                take_up_state(gateway, state, &config).await;
+                continue;
+            }
             () = next_hangup(hangup.as_deref_mut()) => {
                 for certificates in secured {
                     certificates.reload();
@@ -353,6 +358,21 @@ async fn follow(
                 certificates.ask_clients(config.client_certificates.as_ref().map(authorities));
             }
         }
+    }
+}
+
+/// Follows a store that was not there before: somebody has made it to block something.
+async fn take_up_state(gateway: &Gateway, state: &State, config: &Config) {
+    let opened = match state.open(config) {
+        Ok(()) => state.settle().await,
+        Err(failure) => Err(failure),
+    };
+    if let Err(failure) = opened {
+        tracing::warn!(reason = %failure.text, "what operators have blocked is not known here");
+    }
+    let identity = gateway.identity().renewed(config.identity.clone(), state.follower());
+    if let Err(error) = gateway.apply(setup(config, &identity), DRAIN) {
+        tracing::warn!(%error, "what operators have blocked is not known here");
     }
 }
 

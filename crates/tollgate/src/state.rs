@@ -19,6 +19,8 @@ use crate::serve;
 
 /// How long `serve` waits at its start for a store that does not answer, before it goes on without.
 const START_MAX: Duration = Duration::from_secs(5);
+/// How often it is looked whether there is a store by now, where none is needed.
+const APPEARS: Duration = Duration::from_millis(250);
 /// How long `serve` waits at its end for the index.
 const INDEX_MAX: Duration = Duration::from_secs(2);
 
@@ -91,6 +93,14 @@ fn open(settings: &StoreSettings, data_dir: &Path) -> Result<Arc<dyn Store>, Fai
     tollgate_backends::open(&place, Bounds::default()).map_err(unusable)
 }
 
+/// Whether there is a store.
+fn is_there(config: &Config) -> bool {
+    match config.store.place(&config.data_dir) {
+        Ok(Place::File(file)) => file.exists(),
+        place => place.is_ok(),
+    }
+}
+
 /// The store of a configuration, if a gateway has made one already. Makes none.
 pub(crate) fn kept(config: &Config) -> Option<Arc<dyn Store>> {
     let place = config.store.place(&config.data_dir).ok()?;
@@ -109,15 +119,18 @@ pub(crate) struct State(Arc<Parts>);
 #[derive(Debug, Default)]
 struct Parts {
     store: OnceLock<Arc<dyn Store>>,
-    /// Only where callers or policies depend on what is stored: they are refused while it is not known.
+    /// Callers, policies and what operators have blocked depend on what is stored: nobody is served while it is not known.
     follower: OnceLock<Follower>,
+    /// Set once callers or policies depend on it.
+    is_needed: OnceLock<()>,
     index: OnceLock<Index>,
 }
 
 impl State {
     /// Opens what the configuration needs and is not open. Does not wait for it. Must be called within a runtime.
     pub(crate) fn open(&self, config: &Config) -> Result<(), Failure> {
-        if !config.needs_store() && config.index.is_none() {
+        // What operators have blocked is all that it would be needed for: nothing is made for that alone.
+        if !config.needs_store() && config.index.is_none() && !is_there(config) {
             return Ok(());
         }
         // Nobody else opens it meanwhile: `serve` does, and what reads its configuration again.
@@ -129,9 +142,20 @@ impl State {
             })),
         };
         if config.needs_store() {
-            self.0.follower.get_or_init(|| Follower::follow(store, config.store.follower.clone()));
+            let _ = self.0.is_needed.set(());
         }
+        self.0.follower.get_or_init(|| Follower::follow(store, config.store.follower.clone()));
         Ok(())
+    }
+
+    /// Waits until somebody has made a store that nothing here needed so far: to block something. For ever if one is open.
+    pub(crate) async fn appears(&self, config: &Config) {
+        if self.0.follower.get().is_some() {
+            std::future::pending::<()>().await;
+        }
+        while !is_there(config) {
+            tokio::time::sleep(APPEARS).await;
+        }
     }
 
     /// Waits at start for a first state. A store that is away is left to the follower, which lets nobody in before it has
@@ -154,14 +178,14 @@ impl State {
         Ok(())
     }
 
-    /// What is desired; nothing, if nobody depends on what is stored.
+    /// What is desired; nothing, if nothing is stored.
     pub(crate) fn follower(&self) -> Follower {
         self.0.follower.get().map_or_else(Follower::of_nothing, Clone::clone)
     }
 
-    /// The store, if anybody depends on what is stored.
+    /// The store, if callers or policies depend on what is stored.
     pub(crate) fn store(&self) -> Option<Arc<dyn Store>> {
-        self.0.follower.get().and(self.0.store.get()).cloned()
+        self.0.is_needed.get().and(self.0.store.get()).cloned()
     }
 
     /// Begins to keep the index of the ledger, if one is configured. Must be called within a runtime.

@@ -2,6 +2,7 @@
 
 mod alone;
 mod desks;
+mod halt;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -52,6 +53,7 @@ pub(crate) struct Registry {
     tasks: TaskTracker,
     stop: CancellationToken,
     stopping: AtomicBool,
+    halted: AtomicBool,
     sweeping: Once,
     _stop_on_drop: DropGuard,
 }
@@ -91,6 +93,7 @@ impl Registry {
             tasks: TaskTracker::new(),
             stop: stop.clone(),
             stopping: AtomicBool::new(false),
+            halted: AtomicBool::new(false),
             sweeping: Once::new(),
             _stop_on_drop: stop.drop_guard(),
         })
@@ -125,7 +128,7 @@ impl Registry {
         if let Some(instance) = self.modern_instance() {
             return Ok(instance);
         }
-        if self.stopping.load(Ordering::Relaxed) {
+        if self.stopping.load(Ordering::Relaxed) || self.is_halted() {
             return Err(UpstreamError::Stopping);
         }
         self.start_sweeping();
@@ -203,23 +206,7 @@ impl Registry {
         self.stopping.store(true, Ordering::Relaxed);
         let modern = self.modern.swap(None);
         let entries: Vec<_> = self.instances().drain().map(|(_, entry)| entry).collect();
-        let ready = entries.iter().filter_map(|entry| match entry.held() {
-            Held::Ready(instance) => Some(instance),
-            _ => None,
-        });
-        let all: Vec<_> = ready.chain(modern).collect();
-        let idle = async {
-            while all.iter().any(|instance| instance.is_busy()) {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        let _ = tokio::time::timeout(grace, idle).await;
-        for instance in all {
-            self.tasks.spawn(async move { instance.end().await });
-        }
-        for entry in entries {
-            self.retire(entry);
-        }
+        self.end_all(modern, entries, grace).await;
         self.tasks.close();
         // Sessions are deleted before what serves them is torn down; children end by this too.
         self.stop.cancel();
@@ -276,6 +263,7 @@ impl Registry {
             .await?;
         if let Some(instance) = &found
             && !self.stopping.load(Ordering::Relaxed)
+            && !self.is_halted()
         {
             self.modern.store(Some(Arc::clone(instance)));
             self.attend(caller, instance);

@@ -106,6 +106,22 @@ impl Server {
         self.registry.close_session(session);
     }
 
+    /// Ends everything as [`Server::stop`] does, but it may [go on](Server::go_on) later. Nothing is opened from the first
+    /// moment on; the future ends what is open.
+    pub fn halt(&self, grace: Duration) -> impl Future<Output = ()> + Send + 'static {
+        self.registry.halt(grace)
+    }
+
+    /// Opens sessions and processes again when they are asked for.
+    pub fn go_on(&self) {
+        self.registry.go_on();
+    }
+
+    /// Whether it is halted.
+    pub fn is_halted(&self) -> bool {
+        self.registry.is_halted()
+    }
+
     /// Stops everything: calls under way get `grace` to end, then processes are stopped and reaped and sessions are
     /// deleted. [`Server::open`] refuses from the first moment on.
     pub async fn stop(&self, grace: Duration) {

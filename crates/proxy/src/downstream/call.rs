@@ -9,7 +9,7 @@ use tokio::time::Sleep;
 use tollgate_ledger::Outcome;
 use tollgate_limits::Places;
 use tollgate_mcp::Segments;
-use tollgate_model::{Era, Principal};
+use tollgate_model::{Era, Principal, Refusal, Stage};
 
 use super::headers::Accepts;
 use crate::gateway::Gateway;
@@ -17,6 +17,7 @@ use crate::in_flight::Place;
 use crate::inbound::Inbound;
 use crate::life;
 use crate::mailbox::Mailbox;
+use crate::refuse;
 use crate::reply::Reply;
 use crate::stages::identify;
 use crate::stages::record::{self, OnRecord};
@@ -67,24 +68,25 @@ impl Call {
         // Whatever is taken back is looked for before anything is done, and then only while the answer is waited for.
         let answering: Answering = match place {
             _ if gateway.was_taken_back(&who, as_of) => {
-                Box::pin(async move { Err(taken_back(&answerer, &inbound).await) })
+                Box::pin(async move { cut_off(&answerer, &inbound, &identify::taken_back()).await })
             }
             None => Box::pin(async move {
-                tokio::select! {
+                let why = tokio::select! {
                     biased;
                     reply = life::answer(&answerer, &inbound) => return Ok(reply),
-                    () = answerer.taken_back(&inbound.caller.who, as_of) => {}
-                }
-                Err(Box::pin(taken_back(&answerer, &inbound)).await)
+                    why = cut(&answerer, &inbound) => why,
+                };
+                Box::pin(cut_off(&answerer, &inbound, &why)).await
             }),
             Some(mut place) => Box::pin(async move {
-                tokio::select! {
+                let why = tokio::select! {
                     biased;
                     reply = life::answer(&answerer, &inbound) => return Ok(reply),
+                    // Before: a session that ends with its caller cancels what is under way in it.
+                    why = cut(&answerer, &inbound) => why,
                     () = cancelled(&mut place, &inbound) => return Err(Ended::Cancelled),
-                    () = answerer.taken_back(&inbound.caller.who, as_of) => {}
-                }
-                Err(Box::pin(taken_back(&answerer, &inbound)).await)
+                };
+                Box::pin(cut_off(&answerer, &inbound, &why)).await
             }),
         };
         Self {
@@ -212,9 +214,22 @@ async fn cancelled(place: &mut Place, inbound: &Inbound) {
     inbound.record.is_left(Outcome::Cancelled);
 }
 
-/// What the caller had proved was taken back: that is on record before it is told.
-async fn taken_back(gateway: &Gateway, inbound: &Inbound) -> Ended {
-    Ended::TakenBack(record::refused(gateway, inbound, &identify::taken_back()).await)
+/// Waits until the request must not go on, and says why. The record says so before the request is let go of.
+async fn cut(gateway: &Gateway, inbound: &Inbound) -> Refusal {
+    let why = gateway.cut(inbound).await;
+    inbound.record.is_cut(why.code);
+    why
+}
+
+/// Ends a request that is cut off: that is on record before it is told. Whoever is stopped by an operator is told so, and
+/// nothing else that was still to be told.
+async fn cut_off(gateway: &Gateway, inbound: &Inbound, why: &Refusal) -> Result<Reply, Ended> {
+    let on_record = record::refused(gateway, inbound, why).await;
+    if why.stage != Stage::Block {
+        return Err(Ended::TakenBack(on_record));
+    }
+    while inbound.outlet.pop().is_some() {}
+    Ok(refuse::render(why, inbound.era(), Some(&inbound.id), on_record))
 }
 
 impl Drop for Call {

@@ -22,8 +22,8 @@ use crate::refuse;
 use crate::reply::Reply;
 use crate::session::Session;
 use crate::snapshot::Snapshot;
-use crate::stages::Identified;
 use crate::stages::record::{self, CallRecord, Early};
+use crate::stages::{Identified, block};
 use crate::standing::{Latest, Mark};
 
 /// One such client.
@@ -114,9 +114,11 @@ impl Connection {
         if batch::is_array(&bytes)
             && let Some(session) = self.session.get().filter(|session| batch::are_served(session))
         {
+            block::admit(gateway, who.who())?;
             return self.batch(gateway, &snapshot, who, session, &bytes).await;
         }
         let message = intake::parse(bytes, &snapshot.settings)?;
+        block::admit(gateway, who.who()).map_err(|refusal| NotTaken::new(refusal, message.id_raw()))?;
         let era = if self.modern { classify::era(&message, VersionHeader::Absent) } else { Era::Legacy };
         match message.kind() {
             Kind::Request => {

@@ -23,7 +23,7 @@ use crate::reply::Reply;
 use crate::resource::{Address, Family, Name};
 use crate::snapshot::Snapshot;
 use crate::stages::record::Early;
-use crate::stages::{Identified, identify, policy};
+use crate::stages::{Identified, block, identify, policy};
 
 /// Where an address leads. An endpoint is absent if nothing of its name is served.
 enum Place {
@@ -154,6 +154,12 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
 {
     let place = place.seen(|at| !policy::hides(gateway, &who, era, at));
+    // A message is read first, so that its answer can be told from others.
+    if request.method() != Method::POST
+        && let Err(refusal) = block::admit(gateway, who.who())
+    {
+        return refused(gateway, &refusal, Early::known(&who, era), None).await;
+    }
     match (place, request.method()) {
         (Place::Mcp(endpoint), &Method::POST) => {
             streamable::post(gateway, snapshot, who, endpoint, request).await

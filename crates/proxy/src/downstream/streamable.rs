@@ -27,7 +27,7 @@ use crate::reply::Reply;
 use crate::session::Session;
 use crate::snapshot::Snapshot;
 use crate::stages::record::{self, CallRecord, Early};
-use crate::stages::{Identified, identify};
+use crate::stages::{Identified, block, identify};
 use crate::standing::Leash;
 
 /// A message from a client.
@@ -53,10 +53,12 @@ where
         if batch::is_array(&bytes)
             && let Some(session) = batching_session(gateway, who.who(), &parts.headers, version, &endpoint)?
         {
+            block::admit(gateway, who.who())?;
             let batch = Batch::split(&bytes, &snapshot.settings)?;
             return Ok(Err((endpoint, accepts, session, batch)));
         }
         let message = intake::parse(bytes, &snapshot.settings)?;
+        block::admit(gateway, who.who()).map_err(|refusal| NotTaken::new(refusal, message.id_raw()))?;
         Ok::<_, NotTaken>(Ok((endpoint, accepts, message)))
     };
     let taken = match taken.await {

@@ -21,6 +21,7 @@ use super::questions::{CannotAsk, Heard};
 use crate::gateway::Gateway;
 use crate::mailbox::Mailbox;
 use crate::session::Session;
+use crate::stages::block;
 use crate::stages::dispatch::{self, Own};
 use crate::stages::record::{self, Behalf, Doing};
 use crate::tasks;
@@ -217,6 +218,11 @@ pub(crate) async fn ask_beside(
         Ok(mut question) => {
             let client = (&session.caller, &server);
             match answer_for(&gateway, client, &raw_id, &mut question, wait, |_| async {}).await {
+                Some(Answer::Clients { .. })
+                    if block::server(&gateway, &session.caller_now(), server.name()).is_err() =>
+                {
+                    asks.answer(failed(&raw_id, "an operator has blocked this"));
+                }
                 Some(Answer::Clients { message, result }) => {
                     let behalf = Behalf::beside(session.caller_now(), session.endpoint.clone());
                     let (method, arguments) = (asked.method(), result.as_ref());

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::task::AbortHandle;
 use tollgate_ledger::Outcome;
 use tollgate_mcp::{Segments, compose, find};
-use tollgate_model::{Code, Principal, Refusal, ServerId, Stage};
+use tollgate_model::{Caller, Code, Refusal, ServerId, ServerName, Stage};
 use tollgate_telemetry::counters::Kept;
 use tollgate_upstream::{Exchange, UpstreamError};
 
@@ -19,6 +19,7 @@ use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::places::{Places, Taken};
 use crate::reply::Reply;
+use crate::stages::block;
 use crate::stages::dispatch::{self, Listener, Sent};
 use crate::stages::record::{self, Effect, Waiting};
 use crate::stages::{Admitted, Permit, Route};
@@ -56,8 +57,10 @@ pub(crate) struct Standing {
 /// A parked call. Dropping it cancels the call at the server.
 pub(crate) struct Parked {
     /// Who made the call, by what the call itself proved.
-    who: Arc<Principal>,
+    caller: Caller,
     server: ServerId,
+    /// The tool that is called, if one is.
+    tool: Option<Arc<str>>,
     exchange: Exchange,
     route: Route,
     open: Vec<Later>,
@@ -88,9 +91,12 @@ impl ParkedCalls {
     }
 
     /// Gives the calls up of those whom this does not keep: dropping a call cancels it at the server.
-    pub(crate) fn retain(&self, mut keeps: impl FnMut(&Principal) -> bool) {
-        let given_up: Vec<Parked> =
-            self.lock().extract_if(|_, parked| !keeps(&parked.who)).map(|(_, parked)| parked).collect();
+    /// Told who made each, of which server, and which tool it calls.
+    pub(crate) fn retain(&self, mut keeps: impl FnMut(&Caller, (&ServerName, Option<&Arc<str>>)) -> bool) {
+        let gives_up = |_: &Handle, parked: &mut Parked| {
+            !keeps(&parked.caller, (parked.server.name(), parked.tool.as_ref()))
+        };
+        let given_up: Vec<Parked> = self.lock().extract_if(gives_up).map(|(_, parked)| parked).collect();
         for parked in &given_up {
             parked.expiry.abort();
         }
@@ -165,13 +171,14 @@ pub(crate) fn park(
     });
     let expiry = expiry.abort_handle();
     let server = server.clone();
-    let who = Arc::clone(&inbound.caller.who);
+    let caller = inbound.caller.clone();
+    let tool = inbound.record.native().filter(|_| inbound.is_tool_call());
     let waiting = Waiting::of(gateway, inbound, &server);
     let parked_call =
-        Parked { who, server, exchange, route, open, standing, follows, expiry, place, waiting };
+        Parked { caller, server, tool, exchange, route, open, standing, follows, expiry, place, waiting };
     calls.insert(handle, parked_call);
     drop(calls);
-    if gateway.was_taken_back(&inbound.caller.who, inbound.as_of) {
+    if gateway.was_taken_back(&inbound.caller.who, inbound.as_of) || block::cuts(gateway, inbound).is_some() {
         // Whoever gave such calls up may have been here just before.
         drop(parked.take(&handle));
     }

@@ -74,6 +74,11 @@ impl Upkeep {
         self.woken.notify_one();
     }
 
+    /// Something may be due now.
+    pub(crate) fn wake(&self) {
+        self.woken.notify_one();
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<ServerId, Due>> {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -125,7 +130,7 @@ impl Gateway {
         if store.is_some() {
             *upkeep.store.lock().unwrap_or_else(PoisonError::into_inner) = store;
         }
-        let taken = upkeep.take(self.snapshot().servers());
+        let taken = upkeep.take(&served(self));
         let reading = taken.into_iter().map(|(server, told)| visit(self.clone(), server, told));
         let reading: Vec<_> = reading.map(|visit| tokio::spawn(visit)).collect();
         let _ = timeout(wait, join_all(reading)).await;
@@ -139,13 +144,20 @@ impl Gateway {
     }
 }
 
+/// The servers that somebody may use. What is known of the others stays, and is read again once they may be used.
+fn served(gateway: &Gateway) -> Vec<Server> {
+    let snapshot = gateway.snapshot();
+    let is_served = |server: &&Server| !gateway.blocks().stops(&snapshot, server.id());
+    snapshot.servers().iter().filter(is_served).cloned().collect()
+}
+
 /// Reads what is due, for as long as there is a gateway.
 pub(crate) async fn run(gateway: Weak<Inner>) {
     loop {
         let Some(now) = gateway.upgrade().map(Gateway::of) else { return };
         let policing = now.shared_policing();
         if policing.is_on() && !now.is_draining() {
-            for (server, told) in policing.upkeep().take(now.snapshot().servers()) {
+            for (server, told) in policing.upkeep().take(&served(&now)) {
                 tokio::spawn(visit(now.clone(), server, told));
             }
         }

@@ -20,7 +20,7 @@ use tollgate_policy::{Ask, PolicySet, Scene, Visible, What};
 use tollgate_telemetry::counters::{self, Verdict};
 use tollgate_telemetry::events::Denied;
 
-use super::{Identified, Resolved, resolve, scopes};
+use super::{Identified, Resolved, block, resolve, scopes};
 use crate::bridge;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
@@ -111,8 +111,17 @@ impl Sight {
     }
 }
 
-/// Decides on exactly what will leave. What is hidden from the caller is refused as unknown.
+/// Decides on exactly what will leave. What is hidden from the caller is refused as unknown. What is allowed may still be
+/// stopped by an operator.
 pub(crate) fn decide(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved) -> Result<Permit, Refusal> {
+    let permit = judge(gateway, inbound, resolved)?;
+    match block::check(gateway, inbound, resolved) {
+        Ok(()) => Ok(permit),
+        Err(refusal) => Err(refusal.judged(permit.judged)),
+    }
+}
+
+fn judge(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved) -> Result<Permit, Refusal> {
     let rules = gateway.policing().rules();
     let Some(sets) = rules.sets() else {
         return built_in(&inbound.caller).map_err(|refusal| refusal.of(resolved.server().name()));
@@ -129,17 +138,18 @@ pub(crate) fn decide(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved) 
 }
 
 /// What a caller may see of a server at an endpoint, and the permit to look at it there. None where nothing may be seen:
-/// the server is not to be asked on the caller's behalf, and not to be named.
+/// the server is not to be asked on the caller's behalf, and not to be named. Nor is one that an operator has stopped.
 pub(crate) fn look(
     gateway: &Gateway,
     caller: &Caller,
     endpoint: Option<&EndpointName>,
     server: &ServerName,
 ) -> Option<(Permit, View)> {
-    look_by(&gateway.policing().rules(), caller, endpoint, server)
+    let seen = look_by(&gateway.policing().rules(), caller, endpoint, server)?;
+    block::server(gateway, caller, server).is_ok().then_some(seen)
 }
 
-/// The same by rules that may decide no more.
+/// The same by rules that may decide no more, whatever operators have stopped.
 pub(crate) fn look_by(
     rules: &Rules,
     caller: &Caller,
@@ -159,6 +169,16 @@ pub(crate) fn look_by(
     Some((permit, View::Of(Arc::new(sight))))
 }
 
+/// Whether policy lets a caller see anything of a server, whatever operators have stopped.
+pub(crate) fn sees(
+    gateway: &Gateway,
+    caller: &Caller,
+    endpoint: Option<&EndpointName>,
+    server: &ServerName,
+) -> bool {
+    look_by(&gateway.policing().rules(), caller, endpoint, server).is_some()
+}
+
 /// Whether a caller may hear of changes of a resource, by the server's own URI.
 pub(crate) fn hears(
     gateway: &Gateway,
@@ -168,6 +188,9 @@ pub(crate) fn hears(
     uri: &str,
 ) -> bool {
     let rules = gateway.policing().rules();
+    if block::server(gateway, caller, server.name()).is_err() {
+        return false;
+    }
     let Some(sets) = rules.sets() else { return built_in(caller).is_ok() };
     let ask = Ask { server: server.name(), what: What::Read { uri }, scene: scene(caller, endpoint) };
     sets.get(caller.tenant()).is_some_and(|set| {
@@ -213,10 +236,12 @@ pub(crate) fn look_at(
     server: &ServerName,
 ) -> Result<(Permit, View), Refusal> {
     let rules = gateway.policing().rules();
-    look_by(&rules, caller, Some(server), server).ok_or_else(|| {
+    let seen = look_by(&rules, caller, Some(server), server).ok_or_else(|| {
         let set = rules.sets().and_then(|sets| sets.get(caller.tenant()));
         no_endpoint().judged(hidden(set))
-    })
+    })?;
+    block::server(gateway, caller, server)?;
+    Ok(seen)
 }
 
 /// The refusal of an endpoint that is not there, as far as a caller can know.
@@ -284,7 +309,7 @@ fn by_set(
         // About a server, or a task of it, as a whole.
         key => {
             let task = key.as_ref().map(|(_, native)| native.as_str());
-            return match look(gateway, caller, inbound.endpoint.name(), server) {
+            return match look_by(&gateway.policing().rules(), caller, inbound.endpoint.name(), server) {
                 Some((permit, view))
                     if task.is_none_or(|task| shows_task(gateway, resolved, caller, task, &view)) =>
                 {

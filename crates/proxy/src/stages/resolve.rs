@@ -7,7 +7,7 @@ use tollgate_model::{Code, Refusal, ServerName, Stage};
 use tollgate_policy::is_same_but_for_case;
 use tollgate_upstream::Server;
 
-use super::policy;
+use super::{block, policy};
 use crate::bridge::Target;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
@@ -164,7 +164,12 @@ async fn uncut(
     public: &str,
 ) -> Result<Option<String>, Refusal> {
     if policy::look(gateway, &inbound.caller, inbound.endpoint.name(), server).is_none() {
-        return Ok(None);
+        let is_seen = policy::sees(gateway, &inbound.caller, inbound.endpoint.name(), server);
+        return if is_seen {
+            block::server(gateway, &inbound.caller, server).map(|()| None)
+        } else {
+            Ok(None)
+        };
     }
     let known = inbound.server(server)?;
     if let Some(native) = gateway.cut_names().native(known.id(), public) {

@@ -57,6 +57,8 @@ pub(crate) async fn listen(gateway: &Gateway, inbound: &Inbound) -> Result<Reply
         waiting_max: settings.subscriptions_max + OTHERS_MAX,
     };
     let (mut reloads, mut swaps) = (gateway.reloads(), gateway.policing().swaps());
+    let mut blocks = gateway.blocks().changes();
+    let mut stopped = gateway.stopped_at(&inbound.caller, inbound.endpoint.servers());
     if !Arc::ptr_eq(&gateway.snapshot(), &inbound.snapshot) {
         // Applied since the request came.
         reloads.mark_changed();
@@ -85,13 +87,25 @@ pub(crate) async fn listen(gateway: &Gateway, inbound: &Inbound) -> Result<Reply
                 }
             }
             _ = swaps.changed() => heard.keep(gateway, inbound),
+            _ = blocks.changed() => {
+                heard.keep(gateway, inbound);
+                let now_stopped = gateway.stopped_at(&inbound.caller, inbound.endpoint.servers());
+                // The server is told that nobody listens any more.
+                heard.watches.retain(|(server, _)| !now_stopped.contains(server.name()));
+                let goes_on = !stopped.is_subset(&now_stopped);
+                stopped = now_stopped;
+                if let Some(now) = at(inbound, &seen).filter(|_| goes_on) {
+                    heard = Heard::again(gateway, &now, &granted, &to).await;
+                    place.tell_lists(&to, seen_by(gateway, inbound), inbound.endpoint.name(), granted.lists, heard.spots());
+                    place.tell_missed(&heard.told);
+                }
+            }
             _ = reloads.changed() => {
                 let snapshot = gateway.snapshot();
                 // An endpoint that is gone says nothing more.
                 let Some(now) = at(inbound, &snapshot) else { return Ok(ended(inbound)) };
                 if sees_other_things(&seen, &snapshot, inbound.caller.tenant(), inbound.endpoint.name()) {
-                    let mut again = Heard::open(gateway, &now, &granted, true).await;
-                    again.enter(gateway, &to);
+                    let again = Heard::again(gateway, &now, &granted, &to).await;
                     place.tell_lists(&to, seen_by(gateway, inbound), inbound.endpoint.name(), granted.lists, again.spots());
                     place.tell_missed(&again.told);
                     heard = again;
@@ -193,6 +207,13 @@ impl Heard {
             }
         }
         heard
+    }
+
+    /// Asks every server anew for what was granted.
+    async fn again(gateway: &Gateway, inbound: &Inbound, granted: &Asked, to: &To) -> Self {
+        let mut again = Self::open(gateway, inbound, granted, true).await;
+        again.enter(gateway, to);
+        again
     }
 
     /// Lets go of what policy does not let the client hear of any more.

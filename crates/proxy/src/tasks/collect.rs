@@ -208,11 +208,11 @@ fn begin(
         _wait: wait,
     };
     let (stop, watcher) = (collector.stop.clone(), gateway.clone());
-    let (who, as_of) = (Arc::clone(&inbound.caller.who), inbound.as_of);
+    let (caller, server, as_of) = (inbound.caller.clone(), speaker.server.clone(), inbound.as_of);
     gateway.spawn(async move {
         tokio::select! {
             () = stop.cancelled() => {}
-            () = watcher.taken_back(&who, as_of) => {}
+            () = watcher.let_out(&caller, server.name(), as_of) => {}
             () = collecting.run() => {}
         }
     });

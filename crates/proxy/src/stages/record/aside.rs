@@ -13,6 +13,7 @@ use super::open::{End, Open};
 use super::{CallRecord, Covers, Receipt, call, entry};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
+use crate::stages::block;
 
 /// On whose behalf something is done that is not the call itself.
 #[derive(Clone)]
@@ -149,7 +150,7 @@ fn end<'a>(behalf: &'a Behalf, outcome: Outcome, code: Option<&'a str>) -> End<'
 impl Drop for Aside {
     fn drop(&mut self) {
         let Some(open) = self.open.take() else { return };
-        let why = why(&self.gateway, &self.behalf.caller);
+        let why = why(&self.gateway, &self.behalf, None);
         open.close_later(&self.gateway, end(&self.behalf, why, None));
     }
 }
@@ -186,14 +187,17 @@ impl Drop for Waiting {
         entry.step = step;
         entry.server = Some(self.server.name().as_str().into());
         entry.shared = *self.server.holder() == Holder::Shared;
-        entry.outcome = Some(why(&self.gateway, &self.behalf.caller));
+        entry.outcome = Some(why(&self.gateway, &self.behalf, Some(&self.server)));
         self.gateway.ledger().note_later(Draft { who: Some(&self.behalf.caller.who), ..Draft::of(entry) });
     }
 }
 
 /// Why nobody waits for something any more.
-fn why(gateway: &Gateway, caller: &Caller) -> Outcome {
-    if gateway.is_taken_back(&caller.who) {
+fn why(gateway: &Gateway, behalf: &Behalf, server: Option<&ServerId>) -> Outcome {
+    let (meant, native) = (behalf.record.server(), behalf.record.native());
+    let server = server.or(meant.as_ref()).map(|server| (server.name(), native.as_ref()));
+    let is_stopped = || block::stops(gateway, &behalf.caller, server).is_some();
+    if gateway.is_taken_back(&behalf.caller.who) || is_stopped() {
         Outcome::TakenBack
     } else if gateway.is_draining() {
         Outcome::Stopped

@@ -13,7 +13,7 @@ use tollgate_ledger::{
     CallId, Content, Decided, Draft, Entry, Intending, Kind, Latency, Outcome, Sizes, Unrecorded,
 };
 use tollgate_mcp::{Message, compose, methods};
-use tollgate_model::{Era, Judged, RecordLevel, Refusal, ServerId, Timestamp};
+use tollgate_model::{Code, Era, Judged, RecordLevel, Refusal, ServerId, Timestamp};
 use tollgate_telemetry::counters;
 use tollgate_telemetry::trace::Trace;
 use tollgate_upstream::UpstreamError;
@@ -223,7 +223,7 @@ impl CallRecord {
     }
 
     /// The server that is meant, once it is known.
-    pub(super) fn server(&self) -> Option<ServerId> {
+    pub(crate) fn server(&self) -> Option<ServerId> {
         self.lock().server.clone()
     }
 
@@ -278,6 +278,20 @@ impl CallRecord {
     /// Nobody waits for the answer any more, for this reason.
     pub(crate) fn is_left(&self, why: Outcome) {
         self.lock().left = Some(why);
+    }
+
+    /// The request is cut off, with this code: whatever its server said by then.
+    pub(crate) fn is_cut(&self, code: Code) {
+        let mut facts = self.lock();
+        facts.left = Some(Outcome::TakenBack);
+        let code = Some(code.row().name.into());
+        match &mut facts.came_to {
+            Some(came_to) => came_to.code = code,
+            None => {
+                let outcome = Outcome::TakenBack;
+                facts.came_to = Some(CameTo { outcome, code, received_bytes: 0, result: None });
+            }
+        }
     }
 
     fn has_shown(&self) -> bool {

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tollgate_ledger::{Draft, Entry, Kind};
 use tollgate_model::{Principal, PrincipalId, Proof, TenantId};
 use tollgate_store::{Blockable, Blocking, Change, Numbered, Revocable, Unblocking};
+use tollgate_telemetry::events::BlockChanged;
 
 use super::others::detail;
 use crate::gateway::{Gateway, Inner};
@@ -78,11 +79,8 @@ fn applied_one(gateway: &Gateway, numbered: &Numbered) {
             revoked(gateway, &revocation.what, "revoked", revision());
         }
         Change::Reinstated(what) => revoked(gateway, what, "reinstated", revision()),
-        Change::Blocked(blocking) => blocked(gateway, blocking, [revision()]),
-        Change::Unblocked(Unblocking { what, reason, by }) => {
-            let said = [revision(), ("reason", (&**reason).into()), ("by", (&**by).into())];
-            blocked_or_not(gateway, what, "unblocked", said);
-        }
+        Change::Blocked(blocking) => blocked(gateway, blocking, revision()),
+        Change::Unblocked(unblocking) => unblocked(gateway, unblocking, revision()),
         // What servers list is upkeep.
         Change::Defined(..) | Change::Forgotten(_) => {}
     }
@@ -101,14 +99,35 @@ fn revoked(gateway: &Gateway, what: &Revocable, verb: &str, revision: (&str, Val
     note(gateway, &word, about.as_ref(), [revision]);
 }
 
-fn blocked(gateway: &Gateway, blocking: &Blocking, [how]: [(&str, Value); 1]) {
+/// Puts on record what was stopped before this process began.
+pub(crate) fn blocked_before(gateway: &Gateway, blocking: &Blocking) {
+    blocked(gateway, blocking, ("before", true.into()));
+}
+
+fn blocked(gateway: &Gateway, blocking: &Blocking, how: (&str, Value)) {
     let Blocking { what, reason, by, since, .. } = blocking;
+    emit(what, true, (by, reason));
     let since = since.to_string().into();
     let said = [how, ("reason", (&**reason).into()), ("by", (&**by).into()), ("since", since)];
     blocked_or_not(gateway, what, "blocked", said);
 }
 
+fn unblocked(gateway: &Gateway, unblocking: &Unblocking, revision: (&str, Value)) {
+    let Unblocking { what, reason, by } = unblocking;
+    emit(what, false, (by, reason));
+    let said = [revision, ("reason", (&**reason).into()), ("by", (&**by).into())];
+    blocked_or_not(gateway, what, "unblocked", said);
+}
+
+fn emit(what: &Blockable, is_blocked: bool, (by, reason): (&str, &str)) {
+    let (name, tenant) = (what.name(), what.tenant().map_or("", TenantId::as_str));
+    BlockChanged { kind: what.kind(), name: &name, tenant, is_blocked, by, reason }.emit();
+}
+
 fn blocked_or_not<const N: usize>(gateway: &Gateway, what: &Blockable, verb: &str, said: [(&str, Value); N]) {
+    if !gateway.ledger().is_on() {
+        return;
+    }
     let word = format!("{}.{verb}", what.kind());
     let of = |tenant: &TenantId| Principal::new(tenant.clone(), PrincipalId::new(""), Proof::Local);
     // People and agents stand in an entry as whom it is about, and so as references.
@@ -121,9 +140,6 @@ fn blocked_or_not<const N: usize>(gateway: &Gateway, what: &Blockable, verb: &st
         }
         _ => (what.tenant().map(of), Some(what.name())),
     };
-    if !gateway.ledger().is_on() {
-        return;
-    }
     let mut entry = Entry::of(Kind::Change);
     entry.change = Some(word.into());
     let mut detail = detail(said);

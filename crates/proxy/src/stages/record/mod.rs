@@ -33,7 +33,7 @@ use tollgate_upstream::Link;
 
 pub(crate) use aside::{Behalf, Doing, Waiting, aside};
 pub(crate) use call::{CallRecord, Ending, Lap, ends, settle};
-pub(crate) use changes::{changed, follow as follow_changes};
+pub(crate) use changes::{blocked_before, changed, follow as follow_changes};
 pub(crate) use others::{learnt, opened, session_ended, upkeep};
 pub(crate) use refusal::{Early, early, refused};
 pub(crate) use strangers::Strangers;

@@ -7,9 +7,8 @@ use super::SecretSection;
 use crate::config::forms::{Short, keys};
 use crate::config::meaning::defaults;
 
-/// Where keys, revocations and what servers last listed are kept. It is used where `identity`, `policy` or `tenants` are
-/// configured. What the command line changes there (`tollgate keys`, `tollgate revocations`) every gateway on the same store
-/// knows within a second.
+/// Where keys, revocations, what operators have blocked and what servers last listed are kept. What the command line changes
+/// there (`tollgate keys`, `tollgate revocations`, `tollgate block`) every gateway on the same store knows within a second.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("x-order" = keys::<StoreSection>()))]
@@ -20,7 +19,7 @@ pub(in crate::config) struct StoreSection {
     /// several processes on one machine may use at once.
     pub(in crate::config) url: Option<Short<SecretSection>>,
     /// For how long the last confirmed state may be used while the store does not answer, in milliseconds. What is revoked
-    /// in this time is not known here.
+    /// or blocked in this time is not known here.
     #[schemars(range(min = 0, max = 604_800_000), extend("default" = defaults::stale_max_ms()))]
     pub(in crate::config) stale_max_ms: Option<u64>,
     /// What becomes of calls after that: `refuse`, or `serve` by the last confirmed state until the store answers again. A
