@@ -114,8 +114,6 @@ fn refuse(inbound: &Inbound, exceeded: Exceeded) -> Refusal {
     let text = match exceeded.of {
         Limited::Rate => format!("the limit `{limit}` leaves no room for this now"),
         Limited::Concurrency => format!("as many requests as the limit `{limit}` allows are under way"),
-        Limited::Quota => format!("the quota `{limit}` is used up for now"),
-        Limited::Budget => format!("the budget `{limit}` is used up for now"),
     };
     Refusal::new(Stage::Limits, exceeded.of.code(), text).exceeding(exceeded)
 }
