@@ -26,11 +26,12 @@ macro_rules! migration {
 }
 
 /// All there are, in their order: the first leads from nothing to version 1.
-const MIGRATIONS: [Migration; 4] = [
+const MIGRATIONS: [Migration; 5] = [
     migration!(1, "0001.sql"),
     migration!(2, "0002.sql"),
     migration!(3, "0003.sql"),
     migration!(4, "0004.sql"),
+    migration!(5, "0005.sql"),
 ];
 
 /// The newest version that this program knows.
@@ -109,8 +110,9 @@ async fn one(connection: &mut Connection, sql: &'static str) -> Result<i64, Stor
 mod tests {
     use tollgate_model::{KeyHash, KeyId, TenantId};
     use tollgate_store::{
-        Anchors, AuditIndex, AuditQuery, Blocks, Digest, Erasures, FEED_MAX, Feed, Followed, Keys, LastKnown,
-        List, PolicySets, Revocations, Store, Usage, UsageQuery, definitions_of,
+        Allowance, Allowances, Anchors, AuditIndex, AuditQuery, Blocks, Digest, Erasures, FEED_MAX, Feed,
+        Followed, Keys, LastKnown, List, PolicySets, Revocations, Store, TakeAllowance, Usage, UsageQuery,
+        definitions_of,
     };
 
     use super::*;
@@ -118,7 +120,7 @@ mod tests {
     use crate::{Bounds, Place};
 
     /// What a program of each version may have stored: a version that is released brings its own.
-    const SAMPLES: [Migration; 4] = [
+    const SAMPLES: [Migration; 5] = [
         Migration {
             version: 1,
             sqlite: include_str!("../migrations/samples/sqlite/0001.sql"),
@@ -138,6 +140,11 @@ mod tests {
             version: 4,
             sqlite: include_str!("../migrations/samples/sqlite/0004.sql"),
             postgres: include_str!("../migrations/samples/postgres/0004.sql"),
+        },
+        Migration {
+            version: 5,
+            sqlite: include_str!("../migrations/samples/sqlite/0005.sql"),
+            postgres: include_str!("../migrations/samples/postgres/0005.sql"),
         },
     ];
 
@@ -167,6 +174,9 @@ mod tests {
             }
             if sample.version >= 4 {
                 check_blocks(&new).await;
+            }
+            if sample.version >= 5 {
+                check_allowances(&new).await;
             }
         }
     }
@@ -234,6 +244,20 @@ mod tests {
         );
         assert_eq!((blocks[1].is_public, &*blocks[1].by, blocks[1].since.as_ms()), (true, "ada", 1000));
         assert_eq!(store.snapshot().await.expect("read").blocks, blocks);
+    }
+
+    async fn check_allowances(store: &Database) {
+        let take = TakeAllowance {
+            of: Digest([5; 32]),
+            from: Timestamp::from_ms(1000),
+            until: Timestamp::from_ms(2000),
+            now: Timestamp::from_ms(1500),
+            allowed: 10,
+            wanted: 9,
+            owed: 0,
+            unused: 0,
+        };
+        assert_eq!(store.take_allowance(&take).await.expect("taken"), Allowance { taken: 4, used: 10 });
     }
 
     /// A program that is older than what is stored neither reads nor changes it.

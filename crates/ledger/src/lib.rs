@@ -33,7 +33,7 @@ pub use checkpoint::{Checkpoint, Erased, ErasedIn, FORMAT, OpenCall, OwnSignatur
 pub use entry::{
     Committed, Decided, Entry, Kind, Latency, Outcome, Promised, Sizes, Stranger, Text, Truncation, VERSION,
 };
-pub use index::{Index, IndexSettings, IndexStatus, Price, Prices};
+pub use index::{Consumed, Index, IndexSettings, IndexStatus, Price, Prices};
 pub use keys::KeyError;
 pub use ledger::{Content, Draft, Health, Intending, Ledger, OpenError, Position, Receipt, Unrecorded, Work};
 pub use line::{Hash, Line, SEALED_LEN_MIN, chain, erase, line_digest, side};

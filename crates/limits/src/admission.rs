@@ -2,14 +2,16 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use smallvec::SmallVec;
 use tokio::time::{Instant, timeout_at};
+use tollgate_model::Timestamp;
 
 use crate::Limits;
 use crate::counter::{self, Counter};
+use crate::meter::Metered;
 
 /// A request that its limits leave room for.
 #[derive(Debug, Default)]
@@ -23,8 +25,29 @@ pub struct Admission {
 /// What a request was counted as. Given back when dropped, unless it is settled: what has left for a server was done.
 #[derive(Debug, Default)]
 pub struct Charge {
+    /// What each was moved on by, or the window that it was counted in.
     counted: SmallVec<[(Arc<Counter>, u64); 4]>,
+    budgets: Option<Box<Budgets>>,
     is_settled: AtomicBool,
+}
+
+/// Budgets that a request is paid from.
+#[derive(Debug)]
+struct Budgets {
+    limits: Limits,
+    meters: Vec<(Arc<Counter>, Arc<Metered>)>,
+    /// What it costs at least.
+    least_nano: AtomicU64,
+    is_paid: AtomicBool,
+}
+
+/// What a request has used up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Estimated tokens of arguments and result.
+    pub tokens: u64,
+    /// Money, in billionths of the currency's unit.
+    pub cost_nano: u64,
 }
 
 /// The places of a request among those under way. Dropped, others may have them.
@@ -40,6 +63,34 @@ impl Charge {
         self.counted.push((counter, amount));
     }
 
+    pub(crate) fn pays(&mut self, limits: &Limits, counter: Arc<Counter>, metered: &Arc<Metered>) {
+        let budgets = self.budgets.get_or_insert_with(|| {
+            let (least_nano, is_paid) = (AtomicU64::new(0), AtomicBool::new(false));
+            Box::new(Budgets { limits: limits.clone(), meters: Vec::new(), least_nano, is_paid })
+        });
+        budgets.meters.push((counter, Arc::clone(metered)));
+    }
+
+    /// Whether it matters what the request uses up.
+    pub fn is_paid_for(&self) -> bool {
+        self.budgets.is_some()
+    }
+
+    /// What the request costs at least, once it is settled: also where nobody learns what else it has used up.
+    pub fn costs_at_least(&self, nano: u64) {
+        if let Some(budgets) = &self.budgets {
+            budgets.least_nano.store(nano, Ordering::Relaxed);
+        }
+    }
+
+    /// The request has used up so much. It is the whole of it for the first time, and what is more later.
+    pub fn spend(&self, spent: Spent) {
+        if let Some(budgets) = &self.budgets {
+            budgets.is_paid.store(true, Ordering::Release);
+            budgets.limits.spend(&budgets.meters, spent);
+        }
+    }
+
     /// The request is about to have its effect: it counts, whatever becomes of it.
     pub fn settle(&self) {
         self.is_settled.store(true, Ordering::Release);
@@ -49,12 +100,17 @@ impl Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         if *self.is_settled.get_mut() {
+            if let Some(budgets) = self.budgets.as_ref().filter(|own| !own.is_paid.load(Ordering::Acquire)) {
+                let cost_nano = budgets.least_nano.load(Ordering::Relaxed);
+                budgets.limits.spend(&budgets.meters, Spent { tokens: 0, cost_nano });
+            }
             return;
         }
         for (counter, amount) in &self.counted {
             match &**counter {
                 Counter::Rate(at) => counter::give_back(at, *amount),
-                Counter::Slots(_) => {}
+                Counter::Meter(meter) => meter.give_back(Timestamp::from_ms(*amount)),
+                Counter::Slots(_) | Counter::Pace(_) => {}
             }
         }
     }

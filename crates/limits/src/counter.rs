@@ -2,7 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tollgate_model::Timestamp;
+
 use crate::gcra::{Full, Rate};
+use crate::meter::Meter;
+use crate::runaway::Pace;
 
 /// What is known of one thing that is counted.
 #[derive(Debug)]
@@ -11,6 +15,10 @@ pub(crate) enum Counter {
     Rate(AtomicU64),
     /// How many are under way.
     Slots(AtomicU64),
+    /// What is used up of a quota or a budget.
+    Meter(Meter),
+    /// How fast an agent goes.
+    Pace(Pace),
 }
 
 impl Counter {
@@ -19,6 +27,8 @@ impl Counter {
         match self {
             Self::Rate(at) => at.load(Ordering::Relaxed) <= now,
             Self::Slots(taken) => taken.load(Ordering::Relaxed) == 0,
+            Self::Pace(pace) => pace.is_as_new(now),
+            Self::Meter(meter) => meter.is_as_new(Timestamp::now()),
         }
     }
 }

@@ -42,7 +42,6 @@ impl Rate {
     }
 
     /// How many requests there is room for at `now`.
-    #[cfg(test)]
     pub(crate) fn left(self, at: u64, now: u64) -> u64 {
         self.window_ns().saturating_sub(at.saturating_sub(now)) / self.each_ns
     }

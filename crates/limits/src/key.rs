@@ -2,8 +2,9 @@
 
 use smallvec::SmallVec;
 use tollgate_model::TenantId;
+use tollgate_store::Digest;
 
-use crate::rule::{Dimension, Rule};
+use crate::rule::{Bound, Dimension, Rule, Unit};
 use crate::subject::Subject;
 
 /// The bytes that a counter is found by: the rule, and each thing that it counts apart, behind its length. Two that differ in
@@ -40,6 +41,19 @@ pub(crate) fn shared(slot: u32, rule: &Rule, subject: &Subject<'_>) -> Key {
     let mut key = begin(slot, rule, subject.tenant);
     key.push(0xff);
     key
+}
+
+/// The bytes by which every process knows the same thing: the rule's names in place of its number.
+pub(crate) fn stored(rule: &Rule, key: &[u8]) -> Digest {
+    let plan = rule.plan.as_ref().map_or("", |plan| &*plan.name);
+    let per = rule.per.iter().map(|dimension| dimension.as_str().as_bytes());
+    let whose = key.get(size_of::<u32>()..).unwrap_or_default();
+    let of = match &rule.bound {
+        Bound::Budget { of: Unit::Tokens, .. } => "tokens",
+        Bound::Budget { of: Unit::Cost, .. } => "cost",
+        _ => "calls",
+    };
+    Digest::of([plan.as_bytes(), rule.name.as_bytes(), of.as_bytes(), whose].into_iter().chain(per))
 }
 
 fn begin(slot: u32, rule: &Rule, tenant: &str) -> Key {

@@ -13,17 +13,24 @@ mod gcra;
 mod glob;
 mod key;
 mod limits;
+mod meter;
+mod notice;
 mod prepaid;
 mod rule;
+mod runaway;
 mod settings;
 mod subject;
 mod table;
 #[cfg(test)]
 mod tests;
+mod window;
 
-pub use admission::{Admission, Charge, Places};
+pub use admission::{Admission, Charge, Places, Spent};
 pub use glob::Glob;
 pub use limits::Limits;
-pub use rule::{About, Bound, Dimension, Plan, Rule};
+pub use notice::Notice;
+pub use rule::{About, Bound, Dimension, Every, Plan, Rule, Unit};
+pub use runaway::{RunawaySettings, Verdict, Why};
 pub use settings::LimitSettings;
 pub use subject::Subject;
+pub use window::Zone;

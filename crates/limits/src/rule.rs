@@ -132,6 +132,58 @@ pub enum Bound {
     },
     /// How many at once.
     Concurrency(NonZeroU32),
+    /// How many in a window of the calendar.
+    Quota {
+        /// So many.
+        calls: u64,
+        /// In each of these.
+        every: Every,
+    },
+    /// How much may be used up in a window of the calendar. What a request uses is known when it is over: those under way when
+    /// the last of it is used up are seen through.
+    Budget {
+        /// How much: tokens, or billionths of the currency's unit.
+        allowed: u64,
+        /// Of what.
+        of: Unit,
+        /// In each of these.
+        every: Every,
+        /// When so many thousandths of it are used up, operators are told.
+        warn_at: Option<u16>,
+        /// Whether operators are only told, and nothing is refused.
+        is_soft: bool,
+    },
+}
+
+/// A window of the calendar, in the time zone of the settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Every {
+    /// From one full hour to the next.
+    Hour,
+    /// From one midnight to the next.
+    Day,
+    /// From the first of one month to the first of the next.
+    Month,
+}
+
+impl Every {
+    /// About how long one is.
+    pub(crate) fn about(self) -> Duration {
+        match self {
+            Self::Hour => Duration::from_hours(1),
+            Self::Day => Duration::from_hours(24),
+            Self::Month => Duration::from_hours(30 * 24),
+        }
+    }
+}
+
+/// What a budget is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unit {
+    /// Estimated tokens of arguments and results.
+    Tokens,
+    /// Money, in billionths of the currency's unit.
+    Cost,
 }
 
 impl Rule {

@@ -1,8 +1,10 @@
 //! What an operator says of limits, as meant.
 
+use std::num::NonZeroU32;
+
 use tollgate_model::TenantId;
 
-use crate::Rule;
+use crate::{Bound, Rule, RunawaySettings, Zone};
 
 /// What limits there are, and how they are counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,10 +18,32 @@ pub struct LimitSettings {
     pub counters_max: usize,
     /// How many of them may be one tenant's, in percent. Means nothing where there is one tenant.
     pub tenant_share_percent: usize,
+    /// Where the days of quotas and budgets begin.
+    pub zone: Zone,
+    /// How many processes count together. While they cannot be told what the others have used, each gives out no more than its
+    /// share.
+    pub replicas: NonZeroU32,
+    /// When agents are taken to have run away. None watches nobody.
+    pub runaway: Option<RunawaySettings>,
+}
+
+impl LimitSettings {
+    /// Whether any limit counts what has to be known to all processes, and after a restart.
+    pub fn are_metered(&self) -> bool {
+        self.rules.iter().any(|rule| matches!(rule.bound, Bound::Quota { .. } | Bound::Budget { .. }))
+    }
 }
 
 impl Default for LimitSettings {
     fn default() -> Self {
-        Self { rules: Vec::new(), tenants: Vec::new(), counters_max: 100_000, tenant_share_percent: 50 }
+        Self {
+            rules: Vec::new(),
+            tenants: Vec::new(),
+            counters_max: 100_000,
+            tenant_share_percent: 50,
+            zone: Zone::default(),
+            replicas: NonZeroU32::MIN,
+            runaway: None,
+        }
     }
 }

@@ -104,6 +104,16 @@ impl Table {
         }
     }
 
+    /// The counters for which this is true, at this moment.
+    pub(crate) fn some(&self, wanted: impl Fn(&Counter) -> bool) -> Vec<Arc<Counter>> {
+        let of = |shard: &Mutex<Shard>| -> Vec<Arc<Counter>> {
+            let shard = lock(shard);
+            let counters = shard.counters.values().map(|kept| &kept.counter);
+            counters.filter(|counter| wanted(counter)).map(Arc::clone).collect()
+        };
+        self.shards.iter().flat_map(of).collect()
+    }
+
     /// How many counters there are.
     pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)

@@ -6,6 +6,25 @@ use tollgate_model::{Exceeded, Holder, Limited, ServerId, ServerName, TenantId};
 
 use super::*;
 
+mod meters;
+mod runaways;
+
+/// Where nobody has to be asked.
+trait AtOnce {
+    fn admit_now(&self, subject: &Subject<'_>) -> Result<Admission, Exceeded>;
+    fn go_on_now(&self, subject: &Subject<'_>, round: [u8; 20]) -> Result<Admission, Exceeded>;
+}
+
+impl AtOnce for Limits {
+    fn admit_now(&self, subject: &Subject<'_>) -> Result<Admission, Exceeded> {
+        self.try_admit(subject).expect("nobody has to be asked")
+    }
+
+    fn go_on_now(&self, subject: &Subject<'_>, round: [u8; 20]) -> Result<Admission, Exceeded> {
+        self.try_go_on(subject, round).expect("nobody has to be asked")
+    }
+}
+
 fn some(count: u32) -> NonZeroU32 {
     NonZeroU32::new(count).expect("some")
 }
@@ -44,7 +63,7 @@ fn call<'a>(tenant: &'a str, agent: &'a str) -> Subject<'a> {
 /// Admits and settles as many as there is room for.
 fn run(limits: &Limits, subject: &Subject<'_>, times: usize) -> usize {
     let admit = |_| {
-        let admission = limits.admit(subject)?;
+        let admission = limits.admit_now(subject)?;
         admission.charge.settle();
         Ok::<_, Exceeded>(())
     };
@@ -64,13 +83,13 @@ async fn a_tenants_limit_bounds_its_agents() {
         3,
         "another tenant's agent of the same name is another"
     );
-    let exceeded = limits.admit(&call("acme", "a")).expect_err("no room");
+    let exceeded = limits.admit_now(&call("acme", "a")).expect_err("no room");
     assert_eq!((&*exceeded.limit, exceeded.of, exceeded.left), ("agent", Limited::Rate, 0));
     let wait = exceeded.retry_after;
     tokio::time::advance(wait.saturating_sub(Duration::from_nanos(1))).await;
-    assert!(limits.admit(&call("acme", "a")).is_err());
+    assert!(limits.admit_now(&call("acme", "a")).is_err());
     tokio::time::advance(Duration::from_nanos(1)).await;
-    assert!(limits.admit(&call("acme", "a")).is_ok(), "{wait:?} was the time to wait");
+    assert!(limits.admit_now(&call("acme", "a")).is_ok(), "{wait:?} was the time to wait");
 }
 
 #[tokio::test(start_paused = true)]
@@ -81,7 +100,7 @@ async fn what_is_refused_or_given_up_counts_nowhere() {
     ]);
     assert_eq!(run(&limits, &call("acme", "a"), 50), 1, "49 are refused by the narrow one");
     for _ in 0..20 {
-        drop(limits.admit(&call("acme", "b")).expect("room: it is given back each time"));
+        drop(limits.admit_now(&call("acme", "b")).expect("room: it is given back each time"));
     }
     let left = ["b", "c", "d", "e"].map(|agent| run(&limits, &call("acme", agent), 1));
     assert_eq!(left, [1, 1, 1, 0], "the wide one has counted one");
@@ -91,35 +110,35 @@ async fn what_is_refused_or_given_up_counts_nowhere() {
 fn places_are_held_and_left() {
     let limits = limits(vec![rule("parallel", &[Dimension::Agent], Bound::Concurrency(some(2)))]);
     let subject = call("acme", "a");
-    let first = limits.admit(&subject).expect("a place");
-    let second = limits.admit(&subject).expect("a place");
-    let exceeded = limits.admit(&subject).expect_err("two at once");
+    let first = limits.admit_now(&subject).expect("a place");
+    let second = limits.admit_now(&subject).expect("a place");
+    let exceeded = limits.admit_now(&subject).expect_err("two at once");
     assert_eq!((exceeded.of, exceeded.allowed, exceeded.window), (Limited::Concurrency, 2, None));
-    assert!(limits.admit(&call("acme", "b")).is_ok());
+    assert!(limits.admit_now(&call("acme", "b")).is_ok());
     second.places.leave();
-    let third = limits.admit(&subject).expect("the place that was left");
+    let third = limits.admit_now(&subject).expect("the place that was left");
     drop(first);
     drop(second);
-    drop((limits.admit(&subject).expect("one is free"), third));
-    assert_eq!(std::iter::repeat_with(|| limits.admit(&subject)).take(2).flatten().count(), 2);
+    drop((limits.admit_now(&subject).expect("one is free"), third));
+    assert_eq!(std::iter::repeat_with(|| limits.admit_now(&subject)).take(2).flatten().count(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn whoever_comes_back_waits_for_a_place() {
     let limits = limits(vec![rule("parallel", &[], Bound::Concurrency(some(1)))]);
     let subject = call("acme", "a");
-    let asked = limits.admit(&subject).expect("a place").places;
+    let asked = limits.admit_now(&subject).expect("a place").places;
     asked.leave();
-    let other = limits.admit(&subject).expect("the place that was left");
+    let other = limits.admit_now(&subject).expect("the place that was left");
     assert!(!asked.come_back(Duration::from_secs(5)).await, "there is none");
     let frees = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         drop(other);
     };
     let (came, ()) = tokio::join!(asked.come_back(Duration::from_secs(5)), frees);
-    assert!(came && limits.admit(&subject).is_err());
+    assert!(came && limits.admit_now(&subject).is_err());
     drop(asked);
-    assert!(limits.admit(&subject).is_ok());
+    assert!(limits.admit_now(&subject).is_ok());
 }
 
 #[test]
@@ -139,7 +158,7 @@ fn many_threads_never_get_more() {
                     let agent = format!("agent {}", number % 32);
                     let mut done = 0;
                     for _ in 0..300 {
-                        let Ok(admission) = limits.admit(&call("acme", &agent)) else { continue };
+                        let Ok(admission) = limits.admit_now(&call("acme", &agent)) else { continue };
                         let now = under_way.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
                         assert!(now < 8, "{now} were under way already");
                         std::thread::yield_now();
@@ -209,9 +228,9 @@ fn a_reload_forgets_nothing() {
     let limits = limits(vec![calls(4), parallel(2)]);
     let subject = call("acme", "a");
     assert_eq!(run(&limits, &subject, 2), 2);
-    let held = limits.admit(&subject).expect("room");
+    let held = limits.admit_now(&subject).expect("room");
     limits.apply(&settings(vec![parallel(1), calls(4)]));
-    assert_eq!(limits.admit(&subject).expect_err("no place").of, Limited::Concurrency);
+    assert_eq!(limits.admit_now(&subject).expect_err("no place").of, Limited::Concurrency);
     drop(held);
     assert_eq!(run(&limits, &subject, 9), 2, "two of the four were used before");
     limits.apply(&settings(vec![calls(3)]));
@@ -230,13 +249,13 @@ fn a_round_that_was_counted_counts_once() {
     let subject = call("acme", "a");
     assert_eq!(run(&limits, &subject, 1), 1);
     limits.expect([7; 20], Duration::from_mins(1));
-    let held = limits.go_on(&subject, [7; 20]).expect("it is counted already");
+    let held = limits.go_on_now(&subject, [7; 20]).expect("it is counted already");
     limits.expect([8; 20], Duration::from_mins(1));
-    assert!(limits.go_on(&subject, [8; 20]).is_err(), "but needs a place");
+    assert!(limits.go_on_now(&subject, [8; 20]).is_err(), "but needs a place");
     drop(held);
-    drop(limits.go_on(&subject, [8; 20]).expect("it is expected still"));
+    drop(limits.go_on_now(&subject, [8; 20]).expect("it is expected still"));
     for (expected, name) in [(1, "a round that took place"), (0, "and there is no more")] {
-        let again = limits.go_on(&subject, [8; 20]);
+        let again = limits.go_on_now(&subject, [8; 20]);
         if let Ok(admission) = &again {
             admission.charge.settle();
         }

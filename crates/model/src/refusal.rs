@@ -25,7 +25,7 @@ pub enum Stage {
     Resolve,
     /// Policy.
     Policy,
-    /// Rates and concurrency.
+    /// Rates, concurrency, quotas and budgets.
     Limits,
     /// What operators have blocked.
     Block,
@@ -250,6 +250,12 @@ codes! {
     RateLimited = "rate_limited", rpc -32603 / -32603, http 429 / 200, Limit, Safe;
     /// As many requests as a limit allows are under way at once.
     ConcurrencyLimited = "concurrency_limited", rpc -32603 / -32603, http 429 / 200, Limit, Safe;
+    /// A quota is used up for its hour, day or month.
+    QuotaExhausted = "quota_exhausted", rpc -32603 / -32603, http 429 / 200, Limit, Safe;
+    /// A budget of tokens or money is used up for its hour, day or month.
+    BudgetExhausted = "budget_exhausted", rpc -32603 / -32603, http 429 / 200, Limit, Safe;
+    /// The agent seems to have run away, and is paused: it made the same call again and again, or far more calls than usual.
+    Paused = "paused", rpc -32603 / -32603, http 429 / 200, Limit, Safe;
     /// An operator has blocked the tool, the server, or whoever calls (`tollgate block`). What was under way then was cut off, and
     /// may have had its effect. Whoever is blocked as a whole gets HTTP 403 in either era.
     Blocked = "blocked", rpc -32603 / -32603, http 403 / 200, Operator, Never;
@@ -322,7 +328,7 @@ pub struct Exceeded {
     pub limit: Arc<str>,
     /// What it is of.
     pub of: Limited,
-    /// How much it allows in its window.
+    /// How much it allows in its window; of a budget of money in billionths of the currency's unit.
     pub allowed: u64,
     /// How long its window is; none where it counts what is under way.
     pub window: Option<Duration>,
@@ -339,6 +345,12 @@ pub enum Limited {
     Rate,
     /// How many at once.
     Concurrency,
+    /// How many in an hour, a day or a month.
+    Quota,
+    /// How many tokens, or how much money, in an hour, a day or a month.
+    Budget,
+    /// How an agent that is in order calls.
+    Runaway,
 }
 
 impl Limited {
@@ -347,6 +359,9 @@ impl Limited {
         match self {
             Self::Rate => Code::RateLimited,
             Self::Concurrency => Code::ConcurrencyLimited,
+            Self::Quota => Code::QuotaExhausted,
+            Self::Budget => Code::BudgetExhausted,
+            Self::Runaway => Code::Paused,
         }
     }
 
@@ -355,6 +370,9 @@ impl Limited {
         match self {
             Self::Rate => "rate",
             Self::Concurrency => "concurrency",
+            Self::Quota => "quota",
+            Self::Budget => "budget",
+            Self::Runaway => "runaway",
         }
     }
 }

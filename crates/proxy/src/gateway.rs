@@ -17,6 +17,7 @@ use tollgate_limits::Limits;
 use tollgate_mcp::{Message, Segments, methods};
 use tollgate_model::{Principal, Refusal, ServerId, Timestamp};
 use tollgate_store::Confirmed;
+use tollgate_telemetry::counters;
 use tollgate_upstream::{Audience, EventKind, Isolation, Question, Server, ServerEvent, ServerStatus};
 
 use crate::connections::Connections;
@@ -34,6 +35,7 @@ use crate::setup::Setup;
 use crate::shares::Room;
 use crate::snapshot::{GatewayError, Snapshot, sees_other_things};
 use crate::stages::block::{self, Blocks};
+use crate::stages::limits;
 use crate::stages::record::{self, Strangers};
 use crate::standing::Standing;
 use crate::subscriptions::{self, Fanout};
@@ -45,6 +47,8 @@ const EVENTS_MAX: usize = 8192;
 const CONFIRM_EVERY: Duration = Duration::from_millis(500);
 /// How often idle sessions are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
+/// How long giving back what was taken of quotas may take at the end.
+const GIVE_BACK_MAX: Duration = Duration::from_secs(2);
 
 /// The gateway. Cheap to clone; all clones are the same.
 #[derive(Clone)]
@@ -130,6 +134,7 @@ impl Gateway {
         }));
         tokio::spawn(follow_what_is_taken_back(Arc::downgrade(&gateway.0), gateway.reloads()));
         tokio::spawn(follow_events(Arc::downgrade(&gateway.0), inbox));
+        tokio::spawn(limits::tell(gateway.limits().notices()));
         tokio::spawn(sweep(Arc::downgrade(&gateway.0)));
         tokio::spawn(record::follow_changes(Arc::downgrade(&gateway.0), gateway.reloads()));
         tokio::spawn(policing::follow(Arc::downgrade(&gateway.0)));
@@ -198,6 +203,8 @@ impl Gateway {
             record::session_ended(self, &session, "stopped");
         }
         self.strangers().record(self.ledger(), None);
+        // What does not reach the store in time is lost for its window.
+        let _ = tokio::time::timeout(GIVE_BACK_MAX, self.limits().settle_up(true)).await;
     }
 
     /// What operators see.
@@ -560,7 +567,9 @@ async fn sweep(gateway: Weak<Inner>) {
             gateway.forget(&session, "idle");
         }
         gateway.strangers().record(gateway.ledger(), Some(Timestamp::now()));
+        gateway.limits().settle_up(false).await;
         gateway.limits().sweep();
+        counters::limit_counters(gateway.limits().counters(), gateway.limits().shared_count());
     }
 }
 

@@ -45,7 +45,7 @@ pub(crate) async fn answer(gateway: &Gateway, inbound: &Inbound) -> Reply {
 
 /// Answers what is no call, read, prompt or completion.
 async fn beside(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
-    let admitted = limits::admit_beside(gateway, inbound)?;
+    let admitted = limits::admit_beside(gateway, inbound).await?;
     let answer = match (inbound.message.method(), inbound.era()) {
         (methods::PING, Era::Legacy) => Ok(Reply::result(&inbound.id, b"{}")),
         (methods::LOGGING_SET_LEVEL, Era::Legacy) => Box::pin(logging::set_level(gateway, inbound)).await,
@@ -83,9 +83,8 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
     let brought = Brought::read(gateway, inbound, &resolved); // which call it goes on with
     let permit = policy::decide(gateway, inbound, &resolved)?; // on exactly what will leave
     resolve::refuse_look_alikes(inbound, &resolved)?; // of pinned arguments
-    let admitted = limits::admit(gateway, inbound, &resolved, brought.round())?; // how often, and how many at once
+    let admitted = limits::admit(gateway, inbound, &resolved, brought.round()).await?; // how often, and how many at once
     inbound.record.lap(Lap::Policy);
-    let server = resolved.server().id();
     let (route, sent) = match Retry::of(gateway, inbound, &resolved, brought)? {
         Retry::First | Retry::Again => {
             attempt(gateway, inbound, &resolved, (&permit, &admitted), &Round::default()).await?
@@ -95,7 +94,7 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
             attempt(gateway, inbound, &resolved, (&permit, &admitted), &round).await?
         }
         Retry::Parked(parked) => {
-            Box::pin(input::take_up(gateway, inbound, server, (&permit, &admitted), *parked)).await?
+            Box::pin(input::take_up(gateway, inbound, &resolved, (&permit, &admitted), *parked)).await?
         }
     };
     let answer = match &sent {
@@ -186,7 +185,10 @@ pub(crate) async fn attempt(
         let sent = dispatch::send(server.id(), &route, departure, Some(&listener), receipt); // no Receipt, no call
         let sent = Box::pin(sent).await;
         match &sent {
-            Ok(Sent::Response(message)) => inbound.record.answered(inbound, message, route.link().era()),
+            Ok(Sent::Response(message)) => {
+                limits::pay(inbound, resolved, admitted, message);
+                inbound.record.answered(inbound, message, route.link().era());
+            }
             Ok(Sent::Paused(_)) => inbound.record.comes_to(Outcome::InputRequired),
             Err(error) => inbound.record.failed(error),
         }

@@ -7,7 +7,7 @@ use tollgate_catalog::{
     Known, KnownServer, KnownToolset, Pick, ServerFacts, ToolDefinition, ToolsetSettings,
 };
 use tollgate_identity::{Identity, IdentitySettings};
-use tollgate_ledger::Ledger;
+use tollgate_ledger::{Ledger, Prices};
 use tollgate_limits::LimitSettings;
 use tollgate_model::{ServerId, TenantId};
 use tollgate_store::Follower;
@@ -33,6 +33,8 @@ pub struct Setup {
     pub ledger: Ledger,
     /// How much is allowed.
     pub limits: LimitSettings,
+    /// What calls cost, for budgets of money.
+    pub prices: Prices,
 }
 
 /// What one tenant has beside its servers.
@@ -53,8 +55,9 @@ impl Setup {
     ) -> Self {
         let tenants = vec![TenantSetup { id: TenantId::default(), toolsets }];
         let identity = Identity::new(IdentitySettings::default(), Follower::of_nothing());
-        let (facts, ledger, limits) = (HashMap::new(), Ledger::off(), LimitSettings::default());
-        Self { settings, servers, facts, tenants, identity, ledger, limits }
+        let (facts, ledger) = (HashMap::new(), Ledger::off());
+        let (limits, prices) = (LimitSettings::default(), Prices::default());
+        Self { settings, servers, facts, tenants, identity, ledger, limits, prices }
     }
 
     /// Everything that policies of a tenant may be about. `tools` says what is known of a server's tools.

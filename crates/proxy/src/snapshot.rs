@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tollgate_catalog::{Catalog, CatalogError, Endpoint, ListKind, ServerFacts, ToolsetSettings};
 use tollgate_identity::Identity;
+use tollgate_ledger::Prices;
 use tollgate_model::{EndpointName, ServerId, ServerName, TenantId};
 use tollgate_upstream::{Server, ServerEvent, ServerSettings, SettingsError};
 
@@ -28,6 +29,8 @@ pub(crate) struct Snapshot {
     pub(crate) identity: Identity,
     /// What the operator says of servers.
     facts: HashMap<ServerId, Arc<ServerFacts>>,
+    /// What calls cost.
+    pub(crate) prices: Prices,
 }
 
 /// What the callers of one tenant may know of.
@@ -72,7 +75,7 @@ impl Snapshot {
         running: &[Server],
         events: &mpsc::Sender<ServerEvent>,
     ) -> Result<Self, GatewayError> {
-        let Setup { mut settings, servers, facts, tenants, identity, .. } = setup;
+        let Setup { mut settings, servers, facts, tenants, identity, prices, .. } = setup;
         if tenants.len() < 2 {
             settings.tenant_share_percent = 100;
         }
@@ -94,7 +97,7 @@ impl Snapshot {
             views.insert(id, view);
         }
         let public_prefix = settings.public_url.as_deref().map(path_of).unwrap_or_default().to_owned();
-        Ok(Self { settings, servers, views, public_prefix, identity, facts })
+        Ok(Self { settings, servers, views, public_prefix, identity, facts, prices })
     }
 
     /// What the canonical URIs of endpoints begin with, for a client that sends this `Host`.

@@ -3,6 +3,7 @@
 //! A driver implements [`Store`]; whoever needs one repository asks for that trait. Processes that only need to know what is
 //! desired have a [`Follower`]. Every driver passes the same suite (feature `suite`).
 
+mod allowances;
 mod audit;
 mod blocking;
 mod change;
@@ -19,6 +20,7 @@ mod shards;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
 
+pub use allowances::{ALLOWANCES_KEPT, Allowance, Allowances, TakeAllowance};
 pub use audit::{
     Arrived, AuditBatch, AuditFound, AuditIndex, AuditName, AuditQuery, AuditRow, BLOCK_ROWS_MAX, BLOCK_SPAN,
     Block, BrokenBlock, COLUMNS, FOUND_MAX, Filter, Followed, OPEN, Place, SMALL_BLOCKS_MAX, Sieve, Usage,

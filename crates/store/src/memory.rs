@@ -9,6 +9,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::watch;
 use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
 
+use crate::allowances::{Allowance, Allowances, TakeAllowance, Used};
 use crate::audit::Indexed;
 use crate::record::{Anchor, Anchors, Erasure, Erasures, Kept};
 use crate::repositories::{ACCEPTED_MAX, Feed, Keys, LastKnown, PolicySets, Revocations, Store, WhichKeys};
@@ -41,6 +42,7 @@ pub(crate) struct State {
     accepted: BTreeMap<TenantId, VecDeque<Digest>>,
     pub(crate) indexed: Indexed,
     kept: Kept,
+    used: Used,
     head: Cursor,
     feed: VecDeque<Numbered>,
     /// The place before the oldest change of the feed.
@@ -372,5 +374,12 @@ impl Erasures for Memory {
 
     async fn erasures(&self, after: u64, most: usize) -> Result<Vec<(u64, Erasure)>, StoreError> {
         Ok(self.state().kept.erasures(after, most))
+    }
+}
+
+#[async_trait]
+impl Allowances for Memory {
+    async fn take_allowance(&self, take: &TakeAllowance) -> Result<Allowance, StoreError> {
+        Ok(self.state().used.take(take))
     }
 }

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
 
 use crate::{
-    Anchors, AuditIndex, Blocks, Changes, Cursor, Definitions, DefinitionsOf, Digest, Erasures, Revocable,
-    Revocation, Snapshot, StoreError, Usage,
+    Allowances, Anchors, AuditIndex, Blocks, Changes, Cursor, Definitions, DefinitionsOf, Digest, Erasures,
+    Revocable, Revocation, Snapshot, StoreError, Usage,
 };
 
 /// How many of the texts that were accepted for a tenant are remembered.
@@ -30,6 +30,7 @@ pub trait Store:
     + Usage
     + Anchors
     + Erasures
+    + Allowances
     + fmt::Debug
     + Send
     + Sync

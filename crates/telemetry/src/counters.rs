@@ -30,6 +30,11 @@ static BLOCKED: [AtomicU64; BLOCKED_KINDS.len()] = [const { AtomicU64::new(0) };
 static CALLERS: Labelled = Labelled::new();
 static ISSUERS: Labelled = Labelled::new();
 static LIMITS: Labelled = Labelled::new();
+static BUDGETS: Labelled = Labelled::new();
+static PAUSED: Labelled = Labelled::new();
+static ALLOWANCES_AWAY: AtomicI64 = AtomicI64::new(0);
+static LIMIT_COUNTERS: AtomicU64 = AtomicU64::new(0);
+static LIMIT_COUNTERS_SHARED: AtomicU64 = AtomicU64::new(0);
 static RELOADS_OK: AtomicU64 = AtomicU64::new(0);
 static RELOADS_FAILED: AtomicU64 = AtomicU64::new(0);
 
@@ -243,6 +248,24 @@ pub(crate) fn limit_reached(limit: &str, of: &'static str) {
     LIMITS.count(limit, of);
 }
 
+pub(crate) fn agent_paused(why: &'static str) {
+    PAUSED.count("runaway", why);
+}
+
+/// So many things are counted apart, and so often there was no room for one more.
+pub fn limit_counters(count: usize, shared: usize) {
+    LIMIT_COUNTERS.store(count as u64, Ordering::Relaxed);
+    LIMIT_COUNTERS_SHARED.store(shared as u64, Ordering::Relaxed);
+}
+
+pub(crate) fn budget_warned(limit: &str) {
+    BUDGETS.count(limit, "warned");
+}
+
+pub(crate) fn allowances_away(is_away: bool) {
+    ALLOWANCES_AWAY.store(i64::from(is_away), Ordering::Relaxed);
+}
+
 pub(crate) fn reload(ok: bool) {
     let counter = if ok { &RELOADS_OK } else { &RELOADS_FAILED };
     counter.fetch_add(1, Ordering::Relaxed);
@@ -312,6 +335,30 @@ pub fn write(metrics: &mut Metrics) {
         "Requests that a limit left no room for, by its name and by what it is of.",
     );
     LIMITS.write(metrics, name, ["limit", "of"]);
+
+    let name = "tollgate_limit_counters";
+    metrics.family(name, "gauge", "Things that limits count apart.");
+    metrics.number(name, &[], load(&LIMIT_COUNTERS));
+
+    let name = "tollgate_limit_counters_shared_total";
+    metrics.family(name, "counter", "Times that there was no room to count something apart.");
+    metrics.number(name, &[], load(&LIMIT_COUNTERS_SHARED));
+
+    let name = "tollgate_budgets_warned_total";
+    metrics.family(name, "counter", "Budgets used up to the share that operators wanted to hear of.");
+    BUDGETS.write(metrics, name, ["limit", "what"]);
+
+    let name = "tollgate_agents_paused_total";
+    metrics.family(name, "counter", "Agents that have run away and were paused, by why.");
+    PAUSED.write(metrics, name, ["limit", "why"]);
+
+    let name = "tollgate_allowances_away";
+    metrics.family(
+        name,
+        "gauge",
+        "Whether each process counts quotas and budgets for itself, since the store does not answer.",
+    );
+    metrics.number(name, &[], ALLOWANCES_AWAY.load(Ordering::Relaxed));
 
     let name = "tollgate_config_reloads_total";
     metrics.family(name, "counter", "Changes of the configuration by whether they were taken over.");

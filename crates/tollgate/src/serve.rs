@@ -57,6 +57,7 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
     let needs = exporting.needs().into_iter().chain(state.index_needs()).collect();
     let keeping = Keeping::begin(&ledger, state.store(), &config.retention, needs);
     let gateway = build(&config, &identity, ledger.clone())?;
+    state.meter(&gateway, &config);
     state.settle().await?;
     gateway.begin_blocking();
     policing::begin(&config, &gateway, &setup(&config, &identity), state.store().as_ref()).await?;
@@ -204,6 +205,7 @@ pub(crate) fn setup(config: &Config, identity: &Identity) -> Setup {
         identity: identity.clone(),
         ledger: Ledger::off(),
         limits: config.limits.clone(),
+        prices: config.prices.clone(),
     }
 }
 
@@ -436,6 +438,7 @@ async fn reload(
     if let Some(policies) = policies {
         policing::take_over(gateway, policies, &config, store.as_ref()).await;
     }
+    state.meter(gateway, &config);
     exporting.apply(&config.exports);
     keeping.apply(&config.retention);
     let restart: [(&'static str, bool); 10] = [

@@ -9,7 +9,8 @@ use tollgate_backends::{Bounds, InvalidPlace, Place};
 use tollgate_ledger::export::Unseal;
 use tollgate_ledger::upkeep::Needs;
 use tollgate_ledger::{Index, IndexStatus, Ledger};
-use tollgate_store::{Follower, Store, StoreError};
+use tollgate_proxy::Gateway;
+use tollgate_store::{Allowances, Follower, Store, StoreError};
 
 use crate::cli::{CONFIG_FILE, StoreArgs};
 use crate::config::{Config, DATABASE_URL, Env, ProcessEnv, StoreSettings, url_of_environment};
@@ -130,7 +131,8 @@ impl State {
     /// Opens what the configuration needs and is not open. Does not wait for it. Must be called within a runtime.
     pub(crate) fn open(&self, config: &Config) -> Result<(), Failure> {
         // What operators have blocked is all that it would be needed for: nothing is made for that alone.
-        if !config.needs_store() && config.index.is_none() && !is_there(config) {
+        let is_needed = config.needs_store() || config.index.is_some() || config.limits.are_metered();
+        if !is_needed && !is_there(config) {
             return Ok(());
         }
         // Nobody else opens it meanwhile: `serve` does, and what reads its configuration again.
@@ -200,6 +202,13 @@ impl State {
     /// What the index has not read, which is not to be removed from the record yet.
     pub(crate) fn index_needs(&self) -> Option<Arc<dyn Needs>> {
         self.0.index.get().map(Index::needs)
+    }
+
+    /// Has quotas and budgets counted in the store, if there are any.
+    pub(crate) fn meter(&self, gateway: &Gateway, config: &Config) {
+        if let Some(store) = self.0.store.get().filter(|_| config.limits.are_metered()) {
+            gateway.limits().keep_in(Arc::clone(store) as Arc<dyn Allowances>);
+        }
     }
 
     /// Waits until the index has what was recorded, but not for long: the next start goes on.

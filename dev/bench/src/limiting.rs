@@ -79,11 +79,11 @@ fn timed(rules: Vec<Rule>, times: usize) -> Result<Histogram<u64>> {
             method: "tools/call",
         };
         let began = Instant::now();
-        let admitted = limits.admit(std::hint::black_box(&subject));
-        if let Ok(admission) = &admitted {
+        let admitted = limits.try_admit(std::hint::black_box(&subject));
+        if let Some(Ok(admission)) = &admitted {
             admission.charge.settle();
         }
-        let is_admitted = admitted.is_ok();
+        let is_admitted = matches!(admitted, Some(Ok(_)));
         drop(admitted);
         histogram.record(nanos(began.elapsed()))?;
         if !is_admitted {

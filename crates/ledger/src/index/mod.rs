@@ -19,7 +19,7 @@ use tollgate_model::Timestamp;
 use tollgate_store::{Store, StoreError, WhoseNames};
 
 use self::gather::{Gatherer, Next};
-pub use self::prices::{Price, Prices};
+pub use self::prices::{Consumed, Price, Prices};
 use crate::export::Unseal;
 use crate::upkeep::Needs;
 use crate::{CallId, Ledger, Position, ReadError, Reader};

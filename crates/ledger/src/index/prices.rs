@@ -30,19 +30,26 @@ pub struct Price {
 
 /// What of a call has a price.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Consumed<'a> {
-    pub(super) tenant: &'a str,
-    pub(super) server: &'a str,
-    pub(super) tool: &'a str,
-    pub(super) calls: u64,
-    pub(super) argument_tokens: u64,
-    pub(super) result_tokens: u64,
-    pub(super) bytes: u64,
+pub struct Consumed<'a> {
+    /// The tenant.
+    pub tenant: &'a str,
+    /// The server, by the name that its tenant calls it.
+    pub server: &'a str,
+    /// The tool, by its native name; of what is no call of a tool the method.
+    pub tool: &'a str,
+    /// How many calls: none where it belongs to one that was counted.
+    pub calls: u64,
+    /// Estimated tokens of arguments.
+    pub argument_tokens: u64,
+    /// Estimated tokens of results.
+    pub result_tokens: u64,
+    /// Bytes of requests and responses.
+    pub bytes: u64,
 }
 
 impl Prices {
     /// What it costs, in billionths of the currency.
-    pub(super) fn cost_nano(&self, of: Consumed<'_>) -> u64 {
+    pub fn cost_nano(&self, of: Consumed<'_>) -> u64 {
         let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
         let fits = |price: &&Price| {
             is(&price.tenant, of.tenant) && is(&price.server, of.server) && is(&price.tool, of.tool)

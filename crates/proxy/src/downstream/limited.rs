@@ -12,6 +12,10 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 pub(crate) fn write(headers: &mut HeaderMap, exceeded: &Exceeded) {
     let seconds = exceeded.retry_after.as_nanos().div_ceil(1_000_000_000).max(1);
     put(headers, RETRY_AFTER, seconds.to_string());
+    // The draft has no unit for tokens or money, and no word for a pause.
+    if matches!(exceeded.of, Limited::Budget | Limited::Runaway) {
+        return;
+    }
     let Exceeded { limit, allowed, left, .. } = exceeded;
     let unit = if exceeded.of == Limited::Concurrency { ";qu=\"concurrent-requests\"" } else { "" };
     // It counts whole seconds.

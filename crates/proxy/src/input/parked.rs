@@ -22,7 +22,7 @@ use crate::reply::Reply;
 use crate::stages::block;
 use crate::stages::dispatch::{self, Listener, Sent};
 use crate::stages::record::{self, Effect, Waiting};
-use crate::stages::{Admitted, Permit, Route};
+use crate::stages::{Admitted, Permit, Resolved, Route, limits};
 use crate::tasks::Followed;
 
 /// All parked calls. Clones share the table.
@@ -190,10 +190,11 @@ pub(crate) fn park(
 pub(crate) async fn take_up(
     gateway: &Gateway,
     inbound: &Inbound,
-    server: &ServerId,
+    resolved: &Resolved,
     (permit, admitted): (&Permit, &Admitted),
     parked: Parked,
 ) -> Result<(Route, Sent), Refusal> {
+    let server = resolved.server().id();
     let Parked { mut exchange, route, open, standing, mut follows, place, waiting, .. } = parked;
     // It goes on, and makes room for another.
     drop(place);
@@ -239,6 +240,7 @@ pub(crate) async fn take_up(
             (paused.standing, paused.follows) = (standing, follows);
         }
         Sent::Response(message) => {
+            limits::pay(inbound, resolved, admitted, message);
             inbound.record.answered(inbound, message, route.link().era());
             if let Some(task) = &mut follows {
                 task.end();

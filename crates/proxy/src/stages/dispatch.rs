@@ -13,7 +13,7 @@ use tollgate_model::{Caller, Era, Revision, ServerId};
 use tollgate_upstream::{Exchange, Incoming, Link, Outbound, Replies, UpstreamError};
 
 use super::record::{Behalf, Receipt};
-use super::{Admitted, Route};
+use super::{Admitted, Route, limits};
 use crate::bridge::{self, Hearing, Relay};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
@@ -95,6 +95,12 @@ impl<'a> Listener<'a> {
                 None if message.method() == methods::NOTIFICATIONS_PROGRESS => {}
                 None => return Relay::Drop,
             }
+        }
+        let method = message.method();
+        if matches!(method, methods::NOTIFICATIONS_PROGRESS | methods::NOTIFICATIONS_MESSAGE)
+            && self.inbound.is_some_and(|inbound| !limits::lets_pass(self.gateway, inbound, server, method))
+        {
+            return Relay::Drop;
         }
         // Who does not follow tasks has been given none.
         if message.method() == methods::NOTIFICATIONS_TASKS_STATUS {

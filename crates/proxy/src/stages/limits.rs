@@ -5,28 +5,42 @@
 //! a server interrupts with questions is counted once, and has no place among those under way while it waits.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::sync::mpsc::Receiver;
 use tollgate_catalog::Shape;
-use tollgate_limits::{Admission, Charge, Places, Subject};
-use tollgate_mcp::methods;
+use tollgate_ledger::Consumed;
+use tollgate_limits::{Admission, Charge, Notice, Places, Spent, Subject, Verdict};
+use tollgate_mcp::{Message, methods};
 use tollgate_model::{Code, Exceeded, Limited, Proof, Refusal, ServerId, Stage};
-use tollgate_telemetry::events::LimitReached;
+use tollgate_telemetry::events::{
+    AgentPaused, AllowancesAway, AllowancesBack, BudgetShareUsed, LimitReached,
+};
 use tollgate_upstream::Server;
 
 use super::Resolved;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 
+/// How many bytes are taken for one token, as the record does.
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// What stands for the name of a limit where agents are paused.
+const RUNAWAY: &str = "runaway";
+
 /// The request is within its limits. Only this module makes one.
 #[derive(Debug)]
 pub(crate) struct Admitted {
     charge: Charge,
     places: Arc<Places>,
+    /// Whether nothing was paid for it yet.
+    is_new: AtomicBool,
 }
 
 impl Admitted {
     fn new(admission: Admission) -> Self {
-        Self { charge: admission.charge, places: Arc::new(admission.places) }
+        let Admission { charge, places } = admission;
+        Self { charge, places: Arc::new(places), is_new: AtomicBool::new(true) }
     }
 
     /// The request is on record: it counts.
@@ -41,36 +55,145 @@ impl Admitted {
 }
 
 /// Counts a call, read, prompt or completion, unless it is a round of one that was counted.
-pub(crate) fn admit(
+pub(crate) async fn admit(
     gateway: &Gateway,
     inbound: &Inbound,
     resolved: &Resolved,
     round: Option<[u8; 20]>,
 ) -> Result<Admitted, Refusal> {
     let limits = gateway.limits();
-    if !limits.are_any() {
+    let watches = limits.watches() && round.is_none();
+    if !limits.are_any() && !watches {
         return Ok(Admitted::new(Admission::default()));
     }
     let is_call = inbound.message.method() == methods::TOOLS_CALL;
     let server = resolved.server().id();
     let subject = subject(inbound, Some(server), resolved.native().filter(|_| is_call));
-    let admitted = match round {
-        Some(round) => limits.go_on(&subject, round),
-        None => limits.admit(&subject),
+    if watches && is_call {
+        Box::pin(watch(gateway, inbound, &subject)).await.map_err(|refusal| refusal.of(server.name()))?;
+    }
+    let tried = match round {
+        Some(round) => limits.try_go_on(&subject, round),
+        None => limits.try_admit(&subject),
     };
-    admitted.map(Admitted::new).map_err(|exceeded| refuse(inbound, exceeded).of(server.name()))
+    let admitted = match tried {
+        Some(admitted) => admitted,
+        None => Box::pin(limits.admit(&subject)).await,
+    };
+    let admitted = admitted.map_err(|exceeded| refuse(inbound, exceeded).of(server.name()))?;
+    let admitted = Admitted { is_new: AtomicBool::new(round.is_none()), ..Admitted::new(admitted) };
+    if admitted.charge.is_paid_for() && round.is_none() {
+        let least = consumed(inbound, resolved, 1);
+        admitted.charge.costs_at_least(inbound.snapshot.prices.cost_nano(least));
+    }
+    Ok(admitted)
+}
+
+/// Looks whether whoever calls has run away. What is slowed waits here, before it takes anybody's place.
+async fn watch(gateway: &Gateway, inbound: &Inbound, subject: &Subject<'_>) -> Result<(), Refusal> {
+    let arguments = inbound.record.arguments().unwrap_or_default();
+    let who = inbound.caller.principal().as_str();
+    match gateway.limits().watch(subject, subject.agent.unwrap_or(who), &arguments) {
+        Verdict::Go => Ok(()),
+        Verdict::Slow(wait) => {
+            tokio::time::sleep(wait).await;
+            Ok(())
+        }
+        Verdict::Paused { wait, .. } => Err(refuse(
+            inbound,
+            Exceeded {
+                limit: RUNAWAY.into(),
+                of: Limited::Runaway,
+                allowed: 0,
+                window: None,
+                left: 0,
+                retry_after: wait,
+            },
+        )),
+    }
+}
+
+/// The server has answered a request: that is paid for from its budgets.
+pub(crate) fn pay(inbound: &Inbound, resolved: &Resolved, admitted: &Admitted, message: &Message) {
+    if !admitted.charge.is_paid_for() {
+        return;
+    }
+    let tokens = |bytes: usize| (bytes as u64).div_ceil(BYTES_PER_TOKEN);
+    let result = message.body().map_or(0, |span| span.of(message.bytes()).len());
+    let (sent, arguments) = inbound.record.sent();
+    let consumed = Consumed {
+        argument_tokens: tokens(arguments),
+        result_tokens: tokens(result),
+        bytes: (sent + message.bytes().len()) as u64,
+        ..consumed(inbound, resolved, u64::from(admitted.is_new.swap(false, Ordering::Relaxed)))
+    };
+    admitted.charge.spend(Spent {
+        tokens: consumed.argument_tokens.saturating_add(consumed.result_tokens),
+        cost_nano: inbound.snapshot.prices.cost_nano(consumed),
+    });
+}
+
+/// What a request is, as prices tell requests apart.
+fn consumed<'a>(inbound: &'a Inbound, resolved: &'a Resolved, calls: u64) -> Consumed<'a> {
+    let method = inbound.message.method();
+    let is_call = method == methods::TOOLS_CALL;
+    Consumed {
+        tenant: inbound.caller.tenant().as_str(),
+        server: resolved.server().name().as_str(),
+        tool: resolved.native().filter(|_| is_call).unwrap_or(method),
+        calls,
+        ..Consumed::default()
+    }
+}
+
+/// Tells operators what they have to be told of limits. Ends with the gateway.
+pub(crate) async fn tell(notices: Option<Receiver<Notice>>) {
+    let Some(mut notices) = notices else { return };
+    while let Some(notice) = notices.recv().await {
+        match notice {
+            Notice::BudgetShare { limit, used, allowed } => {
+                BudgetShareUsed { limit: &limit, used, allowed }.emit();
+            }
+            Notice::Runaway { tenant, agent, why, pause } => {
+                AgentPaused { tenant: &tenant, agent: agent.as_deref(), why: why.as_str(), pause }.emit();
+            }
+            Notice::Away { reason } => AllowancesAway { reason: &reason }.emit(),
+            Notice::Back => AllowancesBack.emit(),
+        }
+    }
 }
 
 /// Counts what is none of these: lists, subscriptions, tasks, levels. It counts at once, since it need not come on record.
-pub(crate) fn admit_beside(gateway: &Gateway, inbound: &Inbound) -> Result<Option<Admitted>, Refusal> {
+pub(crate) async fn admit_beside(gateway: &Gateway, inbound: &Inbound) -> Result<Option<Admitted>, Refusal> {
     if !gateway.limits().are_any_beside_calls() {
         return Ok(None);
     }
     let server = inbound.endpoint.native_server().and_then(|name| inbound.server(name).ok());
     let subject = subject(inbound, server.as_ref().map(Server::id), None);
-    let admitted = gateway.limits().admit(&subject).map_err(|exceeded| refuse(inbound, exceeded))?;
+    let admitted = gateway.limits().admit(&subject).await;
+    let admitted = admitted.map_err(|exceeded| refuse(inbound, exceeded))?;
     admitted.charge.settle();
     Ok(Some(Admitted::new(admitted)))
+}
+
+/// Counts what a server says to the client during a request: progress, and lines of its log. What there is no room for is lost,
+/// as it is where a client reads too slowly.
+pub(crate) fn lets_pass(gateway: &Gateway, inbound: &Inbound, server: &ServerId, method: &str) -> bool {
+    if !gateway.limits().are_any_beside_calls() {
+        return true;
+    }
+    let tool = inbound.record.native().filter(|_| inbound.message.method() == methods::TOOLS_CALL);
+    let subject = Subject { method, ..subject(inbound, Some(server), tool.as_deref()) };
+    match gateway.limits().try_admit(&subject) {
+        Some(Ok(admission)) => admission.charge.settle(),
+        Some(Err(exceeded)) => {
+            LimitReached { exceeded: &exceeded, tenant: inbound.caller.tenant(), method }.emit();
+            return false;
+        }
+        // Nobody waits for what others have used to hear of progress.
+        None => {}
+    }
+    true
 }
 
 /// Takes the places of a request again that it left while its client was asked, as soon as there are free ones.
@@ -114,6 +237,9 @@ fn refuse(inbound: &Inbound, exceeded: Exceeded) -> Refusal {
     let text = match exceeded.of {
         Limited::Rate => format!("the limit `{limit}` leaves no room for this now"),
         Limited::Concurrency => format!("as many requests as the limit `{limit}` allows are under way"),
+        Limited::Quota => format!("the quota `{limit}` is used up for now"),
+        Limited::Budget => format!("the budget `{limit}` is used up for now"),
+        Limited::Runaway => "this agent seems to have run away, and is paused".to_owned(),
     };
     Refusal::new(Stage::Limits, exceeded.of.code(), text).exceeding(exceeded)
 }

@@ -7,8 +7,10 @@ use std::time::Duration;
 use http::Method;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
-use tollgate_limits::{About, Bound, Dimension, Glob, Rule};
+use tollgate_ledger::{Price, Prices};
+use tollgate_limits::{About, Bound, Dimension, Every, Glob, LimitSettings, Rule, RunawaySettings, Unit};
 use tollgate_model::ServerName;
+use tollgate_proxy::Setup;
 use tollgate_upstream::{HttpSettings, ServerSettings, Transport};
 
 use crate::book::Book;
@@ -195,4 +197,63 @@ async fn lists_have_limits_of_their_own() {
         assert_eq!((told.code(), told.refusal()["limit"].as_str()), ("rate_limited", Some("lists")));
         assert!(ann.call("shop__read", json!({})).await.is_ok(), "calls are counted by theirs");
     }
+}
+
+/// What a result costs is known when it is there: the call that uses up the rest is seen through.
+#[tokio::test]
+async fn results_are_paid_from_budgets() {
+    let shop = Shop::modern(&["read"]).await;
+    let world = World::new(vec![server("shop", &shop)], vec![], ALL).await;
+    let of_money =
+        Bound::Budget { allowed: 25, of: Unit::Cost, every: Every::Month, warn_at: None, is_soft: false };
+    let limits = LimitSettings {
+        rules: vec![rule("money", &[Dimension::Agent], of_money)],
+        ..LimitSettings::default()
+    };
+    let price = Price { per_call_nano: 10, ..Price::default() };
+    let prices = Prices { currency: "EUR".into(), prices: vec![price] };
+    world.gateway.apply(Setup { limits, prices, ..world.setup.clone() }, HOUR).unwrap();
+    let ann = world.modern("ann", "/mcp");
+    let mut done = 0;
+    let refused = loop {
+        let told = ann.call("shop__read", json!({})).await;
+        if !told.is_ok() {
+            break told;
+        }
+        done += 1;
+    };
+    assert_eq!(done, 3, "10, 20, and the one that uses up the rest");
+    assert_eq!((refused.code(), refused.status), ("budget_exhausted", 429));
+    assert!(refused.headers.contains_key("retry-after") && !refused.headers.contains_key("ratelimit"));
+    assert_eq!(shop.asked("tools/call"), 3);
+    assert!(world.modern("bob", "/mcp").call("shop__read", json!({})).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_agent_that_runs_away_is_paused() {
+    let (book, shop) = (Book::new(), Shop::modern(&["read"]).await);
+    let world = World::recorded(vec![server("shop", &shop)], vec![], ALL, book.ledger.clone()).await;
+    let runaway = RunawaySettings {
+        repeats_max: some(6),
+        repeats_per_s: some(1),
+        slow: Duration::from_millis(1),
+        ..RunawaySettings::default()
+    };
+    let limits = LimitSettings { runaway: Some(runaway), ..LimitSettings::default() };
+    world.gateway.apply(Setup { limits, ..world.setup.clone() }, HOUR).unwrap();
+    let ann = world.modern("ann", "/mcp");
+    let mut made = 0;
+    let paused = loop {
+        let told = ann.call("shop__read", json!({"path": "/same"})).await;
+        if !told.is_ok() {
+            break told;
+        }
+        made += 1;
+        assert!(made < 200, "it goes on and on");
+    };
+    assert_eq!((paused.code(), paused.status, made), ("paused", 429, shop.asked("tools/call")));
+    assert!(made >= 6 && paused.headers.contains_key("retry-after"));
+    assert_eq!(ann.call("shop__read", json!({"path": "/other"})).await.code(), "paused");
+    assert_eq!(book.entries().pop().unwrap()["detail"], json!({"limit": "runaway", "of": "runaway"}));
+    assert!(world.modern("bob", "/mcp").call("shop__read", json!({"path": "/same"})).await.is_ok());
 }

@@ -8,10 +8,10 @@ use tokio::sync::watch;
 use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
 
 use crate::{
-    Anchor, Anchors, Arrived, AuditBatch, AuditFound, AuditIndex, AuditQuery, AuditRow, Blockable, Blocking,
-    Blocks, Changes, Cursor, Definitions, DefinitionsOf, Digest, Erasure, Erasures, Feed, Followed, Keys,
-    LastKnown, PolicySets, Revocable, Revocation, Revocations, Snapshot, Store, StoreError, Unblocking,
-    Usage, UsageQuery, UsageRow, WhichKeys, WhoseNames,
+    Allowance, Allowances, Anchor, Anchors, Arrived, AuditBatch, AuditFound, AuditIndex, AuditQuery,
+    AuditRow, Blockable, Blocking, Blocks, Changes, Cursor, Definitions, DefinitionsOf, Digest, Erasure,
+    Erasures, Feed, Followed, Keys, LastKnown, PolicySets, Revocable, Revocation, Revocations, Snapshot,
+    Store, StoreError, TakeAllowance, Unblocking, Usage, UsageQuery, UsageRow, WhichKeys, WhoseNames,
 };
 
 /// How a [`Faulty`] store is.
@@ -253,5 +253,12 @@ impl Erasures for Faulty {
 
     async fn erasures(&self, after: u64, most: usize) -> Result<Vec<(u64, Erasure)>, StoreError> {
         self.reach().await?.erasures(after, most).await
+    }
+}
+
+#[async_trait]
+impl Allowances for Faulty {
+    async fn take_allowance(&self, take: &TakeAllowance) -> Result<Allowance, StoreError> {
+        self.reach().await?.take_allowance(take).await
     }
 }

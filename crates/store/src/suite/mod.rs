@@ -1,6 +1,7 @@
 //! What every store does, whatever it is made of: each case is a function that a driver's tests call. [`crate::suite!`]
 //! writes those tests.
 
+mod allowances;
 mod audit;
 mod cases;
 mod faults;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use crate::Store;
 
+pub use allowances::*;
 pub use audit::*;
 pub use cases::*;
 pub use faults::{Fault, Faulty};
@@ -73,6 +75,9 @@ macro_rules! suite {
             anchors_are_kept_as_they_came
             of_old_anchors_one_an_hour_stays
             requests_to_erase_are_numbered
+            no_more_is_given_than_is_allowed
+            many_take_at_once
+            windows_that_ended_long_ago_go
         }
     };
     ($place:expr; $($case:ident)+) => {

@@ -1,7 +1,9 @@
 //! Limits that leave no room.
 
+use std::time::Duration;
+
 use tollgate_model::{Exceeded, TenantId};
-use tracing::debug;
+use tracing::{debug, info, warn};
 
 use crate::{Clean, counters};
 
@@ -23,5 +25,75 @@ impl LimitReached<'_> {
         counters::limit_reached(limit, of.as_str());
         let (tenant, method) = (Clean(self.tenant.as_str()), Clean(self.method));
         debug!(limit = &**limit, of = of.as_str(), %tenant, %method, ?retry_after, "a limit leaves no room");
+    }
+}
+
+/// So much of a budget is used up that operators wanted to hear of it.
+#[derive(Debug)]
+pub struct BudgetShareUsed<'a> {
+    /// Which.
+    pub limit: &'a str,
+    /// How much is used up, in tokens or billionths of the currency's unit.
+    pub used: u64,
+    /// How much there is.
+    pub allowed: u64,
+}
+
+impl BudgetShareUsed<'_> {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        counters::budget_warned(self.limit);
+        let Self { limit, used, allowed } = self;
+        warn!(limit, used, allowed, "a budget is used up to the share that was to be told");
+    }
+}
+
+/// An agent has run away, and is paused: nothing of its is let through until the pause is over, or the configuration is taken
+/// over anew.
+#[derive(Debug)]
+pub struct AgentPaused<'a> {
+    /// Its tenant.
+    pub tenant: &'a str,
+    /// The agent, if it has a name.
+    pub agent: Option<&'a str>,
+    /// Why: `repeats` or `surge`.
+    pub why: &'static str,
+    /// For how long.
+    pub pause: Duration,
+}
+
+impl AgentPaused<'_> {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        counters::agent_paused(self.why);
+        let (tenant, agent) = (Clean(self.tenant), Clean(self.agent.unwrap_or_default()));
+        warn!(%tenant, %agent, why = self.why, pause = ?self.pause, "an agent has run away, and is paused");
+    }
+}
+
+/// What other processes have used of quotas and budgets cannot be asked.
+#[derive(Debug)]
+pub struct AllowancesAway<'a> {
+    /// Why.
+    pub reason: &'a str,
+}
+
+impl AllowancesAway<'_> {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        counters::allowances_away(true);
+        warn!(reason = %Clean(self.reason), "quotas and budgets are counted by each process for itself, up to its share");
+    }
+}
+
+/// It can be asked again.
+#[derive(Debug)]
+pub struct AllowancesBack;
+
+impl AllowancesBack {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        counters::allowances_away(false);
+        info!("quotas and budgets are counted together again");
     }
 }

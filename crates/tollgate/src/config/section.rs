@@ -30,7 +30,10 @@ pub(super) use self::identity::{
 };
 pub(super) use self::index::{IndexSection, PriceSection, UsageSection};
 pub(super) use self::ledger::{DurabilitySection, LedgerSection, RecordLevelSection, WhenUnwritableSection};
-pub(super) use self::limits::{DimensionSection, MatchSection, PlansSection, RateSection, RuleSection};
+pub(super) use self::limits::{
+    BudgetSection, DimensionSection, EverySection, MatchSection, PlansSection, QuotaSection, RateSection,
+    RuleSection, RunawaySection,
+};
 pub(super) use self::policy::{PolicySection, ShadowSection};
 pub(super) use self::retention::RetentionSection;
 pub(super) use self::store::{StoreSection, WhenStaleSection};
@@ -123,6 +126,15 @@ pub(super) struct LimitsSection {
     pub(super) rules: Option<Items<RuleSection>>,
     /// Sets of limits, each under its name, for tenants that name one as their `plan`.
     pub(super) plans: Option<PlansSection>,
+    /// Watches for agents that have run away. Without it nobody is watched; `{}` watches as the defaults say.
+    pub(super) runaway: Option<RunawaySection>,
+    /// The time zone in which days and months of quotas and budgets begin, such as `Europe/Berlin`.
+    #[schemars(extend("default" = "UTC"))]
+    pub(super) timezone: Option<String>,
+    /// How many gateways count quotas and budgets together. While one of them cannot ask what the others have used, it gives out
+    /// no more than its share.
+    #[schemars(range(min = 1, max = 10_000), extend("default" = defaults::limits().replicas))]
+    pub(super) replicas: Option<u32>,
     /// The plan of tenants that name none, and of the tenant `default`.
     pub(super) plan: Option<String>,
     /// How many things may be counted apart at once. What still counts is never forgotten to make room: while there are as

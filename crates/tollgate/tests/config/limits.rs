@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use tollgate_limits::{Bound, Dimension, LimitSettings};
+use tollgate_limits::{Bound, Dimension, Every, LimitSettings, RunawaySettings, Unit, Zone};
 use tollgate_model::TenantId;
 
 use crate::{Bench, yaml};
@@ -55,6 +55,50 @@ tenants: { acme: {} }
 }
 
 #[test]
+fn quotas_and_budgets_have_their_meaning() {
+    let text = "\
+limits:
+  timezone: Europe/Berlin
+  replicas: 3
+  rules:
+    - { name: monthly, per: [tenant], quota: { calls: 100000, every: month } }
+    - { name: money, per: [tenant, agent], budget: { cost: 50.25, warn_at: 0.8, soft: true } }
+    - { name: tokens, budget: { tokens: 1000, every: hour } }
+usage: { currency: EUR, prices: [ { per_call: 0.5 } ] }
+";
+    let config = bench(text).good("tollgate.yaml");
+    assert_eq!(config.limits.zone, Zone::named("Europe/Berlin").expect("a zone"));
+    assert!(config.limits.are_metered() && config.limits.replicas == some(3));
+    let bounds: Vec<&Bound> = config.limits.rules.iter().map(|rule| &rule.bound).collect();
+    let money = Bound::Budget {
+        allowed: 50_250_000_000,
+        of: Unit::Cost,
+        every: Every::Day,
+        warn_at: Some(800),
+        is_soft: true,
+    };
+    let tokens =
+        Bound::Budget { allowed: 1000, of: Unit::Tokens, every: Every::Hour, warn_at: None, is_soft: false };
+    assert_eq!(bounds, [&Bound::Quota { calls: 100_000, every: Every::Month }, &money, &tokens]);
+    assert_eq!(config.prices.prices[0].per_call_nano, 500_000_000);
+}
+
+#[test]
+fn agents_are_watched_where_it_is_said() {
+    assert_eq!(bench("limits: {}\n").good("tollgate.yaml").limits.runaway, None);
+    let usual = bench("limits: { runaway: {} }\n").good("tollgate.yaml").limits.runaway;
+    assert_eq!(usual, Some(RunawaySettings::default()));
+    let text = "limits: { runaway: { repeats_max: 20, surge: 5, pause_ms: 60000 } }\n";
+    let own = RunawaySettings {
+        repeats_max: some(20),
+        surge: some(5),
+        pause: Duration::from_mins(1),
+        ..RunawaySettings::default()
+    };
+    assert_eq!(bench(text).good("tollgate.yaml").limits.runaway, Some(own));
+}
+
+#[test]
 fn tenants_have_plans() {
     let text = "\
 limits:
@@ -88,6 +132,12 @@ fn what_is_wrong_is_said() {
         ("rules: [ { name: a, rate: { requests: 1, per: 25h } } ]", "`25h` is no time"),
         ("rules: [ { name: a, per: [agent, agent], concurrency: 1 } ]", "`agent` stands there already"),
         ("rules: [ { name: a, match: { tenant: acme }, concurrency: 1 } ]", "there is no tenant `acme`"),
+        ("timezone: Europe/Nowhere", "`Europe/Nowhere` is no time zone"),
+        ("rules: [ { name: a, quota: {} } ]", "how many?"),
+        ("rules: [ { name: a, budget: {} } ]", "exactly one of `tokens` and `cost`"),
+        ("rules: [ { name: a, budget: { tokens: 1, cost: 1 } } ]", "exactly one of `tokens` and `cost`"),
+        ("rules: [ { name: a, budget: { tokens: 1, warn_at: 1.5 } } ]", "not a number from 0.001 to 1"),
+        ("rules: [ { name: a, budget: { cost: 1 } } ]", "nothing has a price"),
         ("plan: gold", "there is no plan `gold`"),
         ("plan: gald\n  plans: { gold: { rules: [] } }", "did you mean `gold`?"),
         ("rules: [ { name: a, per: [agents], concurrency: 1 } ]", "agents"),

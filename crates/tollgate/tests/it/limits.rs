@@ -41,3 +41,32 @@ fn a_limit_holds_and_goes_with_the_file() {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
 }
+
+/// A gateway that is killed gives out what is left, less the part that it had taken: never more than is allowed in all.
+#[test]
+fn a_quota_survives_a_kill() {
+    const CALLS: usize = 300;
+    let folder = Folder::new();
+    let quota =
+        rules(&format!("{{ name: daily, per: [tenant], quota: {{ calls: {CALLS}, every: month }} }}"));
+    let config = folder.write("tollgate.yaml", &quota);
+    let mut done = 0;
+    for _ in 0..4 {
+        let gateway = Gateway::start(&config);
+        for _ in 0..25 {
+            let answer = call(gateway.listen);
+            assert!(answer.head.starts_with("HTTP/1.1 200"), "{} {}", answer.head, answer.body);
+            done += 1;
+        }
+        gateway.process.signal(rustix::process::Signal::KILL);
+    }
+    let gateway = Gateway::start(&config);
+    while call(gateway.listen).head.starts_with("HTTP/1.1 200") {
+        done += 1;
+        assert!(done <= CALLS, "more than is allowed");
+    }
+    // A hundredth of it is taken at a time.
+    assert!(done >= CALLS - 4 * CALLS / 100, "{done}: more is lost than four gateways had taken");
+    let answer = call(gateway.listen);
+    assert!(answer.body.contains("\"code\":\"quota_exhausted\""), "{}", answer.body);
+}

@@ -238,6 +238,17 @@ impl CallRecord {
         self.lock().sent_bytes += sent_bytes;
     }
 
+    /// What leaves of what the client sent, but for names, as raw JSON.
+    pub(crate) fn arguments(&self) -> Option<Bytes> {
+        self.lock().arguments.bytes.clone()
+    }
+
+    /// How many bytes have left, and how many of them are arguments.
+    pub(crate) fn sent(&self) -> (usize, usize) {
+        let facts = self.lock();
+        (facts.sent_bytes, facts.arguments.bytes.as_ref().map_or(0, Bytes::len))
+    }
+
     /// The server has answered.
     pub(crate) fn answered(&self, inbound: &Inbound, message: &Message, era: Era) {
         self.lap(Lap::Upstream);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tollgate_identity::{IdentitySettings, IssuerSettings};
 use tollgate_ledger::export::{FileSettings, Pace, SyslogSettings};
 use tollgate_ledger::{IndexSettings, LedgerSettings};
-use tollgate_limits::LimitSettings;
+use tollgate_limits::{LimitSettings, RunawaySettings};
 use tollgate_proxy::ProxySettings;
 use tollgate_store::FollowerSettings;
 use tollgate_upstream::{Limits, Timeouts};
@@ -34,6 +34,10 @@ pub(in crate::config) fn timeouts() -> Timeouts {
 
 pub(in crate::config) fn server_limits() -> Limits {
     Limits::for_sessions()
+}
+
+pub(in crate::config) fn runaway() -> RunawaySettings {
+    RunawaySettings::default()
 }
 
 pub(in crate::config) fn limits() -> LimitSettings {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tollgate_ledger::{IndexSettings, Price};
+use tollgate_ledger::{IndexSettings, Price, Prices};
 
 use super::Meaning;
 use crate::config::forms::Items;
@@ -15,8 +15,12 @@ const NANO: f64 = 1e9;
 const AMOUNT_MAX: f64 = 1e6;
 
 impl Meaning<'_> {
-    /// How the index is kept; none if there is none.
-    pub(super) fn index(&mut self, section: &ConfigSection, root: &Place<'_>) -> Option<IndexSettings> {
+    /// How the index is kept, none if there is none; and what calls cost.
+    pub(super) fn index(
+        &mut self,
+        section: &ConfigSection,
+        root: &Place<'_>,
+    ) -> (Option<IndexSettings>, Prices) {
         let mut settings = IndexSettings::default();
         if let Some(usage) = &section.usage {
             self.usage(&mut settings, usage, &root.key("usage"));
@@ -31,7 +35,8 @@ impl Meaning<'_> {
         if let Some(age_max) = index.and_then(|index| index.age_max_days) {
             settings.age_max = days(age_max);
         }
-        is_indexed.then_some(settings)
+        let prices = settings.prices.clone();
+        (is_indexed.then_some(settings), prices)
     }
 
     fn usage(&mut self, settings: &mut IndexSettings, usage: &UsageSection, place: &Place<'_>) {

@@ -4,7 +4,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate_limits::{About, Bound, Dimension, Glob, LimitSettings, Plan, Rule};
+use tollgate_limits::{
+    About, Bound, Dimension, Every, Glob, LimitSettings, Plan, Rule, RunawaySettings, Unit, Zone,
+};
 use tollgate_model::TenantId;
 
 use super::{Meaning, shown};
@@ -12,7 +14,8 @@ use crate::config::forms::{Items, Keyed, Several};
 use crate::config::node::Place;
 use crate::config::problem::closest;
 use crate::config::section::{
-    ConfigSection, DimensionSection, LimitsSection, MatchSection, RateSection, RuleSection,
+    BudgetSection, ConfigSection, DimensionSection, EverySection, LimitsSection, MatchSection, QuotaSection,
+    RateSection, RuleSection, RunawaySection,
 };
 
 /// The longest name.
@@ -34,6 +37,18 @@ impl Meaning<'_> {
         let place = root.key("limits");
         let plans = self.plans(section, tenants, root);
         if let Some(limits) = &section.limits {
+            if let Some(name) = &limits.timezone {
+                match Zone::named(name) {
+                    Some(zone) => settings.zone = zone,
+                    None => {
+                        let place = place.key("timezone");
+                        let message = format!("{} is no time zone", shown(&place, name));
+                        self.problems.error_with(&place, message, "write its name, such as `Europe/Berlin`");
+                    }
+                }
+            }
+            settings.runaway = limits.runaway.as_ref().map(runaway);
+            settings.replicas = limits.replicas.and_then(NonZeroU32::new).unwrap_or(settings.replicas);
             settings.counters_max = limits.counters_max.unwrap_or(settings.counters_max);
             settings.tenant_share_percent =
                 limits.tenant_share_percent.unwrap_or(settings.tenant_share_percent);
@@ -45,6 +60,12 @@ impl Meaning<'_> {
                 let rules = self.rules(plan.rules.as_ref(), Some(&whose), tenants, &place.key("rules"));
                 settings.rules.extend(rules);
             }
+        }
+        let is_of_money = |rule: &Rule| matches!(rule.bound, Bound::Budget { of: Unit::Cost, .. });
+        let has_prices = section.usage.as_ref().is_some_and(|usage| usage.prices.is_some());
+        if settings.rules.iter().any(is_of_money) && !has_prices {
+            let message = "there is a budget of money, and nothing has a price";
+            self.problems.error_with(&place, message, "add `usage.prices`");
         }
         if settings.rules.len() > RULES_MAX {
             self.problems.error(&place, format!("there are more than {RULES_MAX} limits"));
@@ -189,13 +210,46 @@ impl Meaning<'_> {
             }
             most.map(Bound::Concurrency)
         });
-        let mut bounds = [rate, concurrency].into_iter().flatten();
+        let quota = section.quota.as_ref().map(|quota| self.quota(quota, &place.key("quota")));
+        let budget = section.budget.as_ref().map(|budget| self.budget(budget, &place.key("budget")));
+        let mut bounds = [rate, concurrency, quota, budget].into_iter().flatten();
         let (first, second) = (bounds.next(), bounds.next());
         if first.is_none() || second.is_some() {
-            let message = "a limit has exactly one of `rate` and `concurrency`";
+            let message = "a limit has exactly one of `rate`, `concurrency`, `quota` and `budget`";
             self.problems.error_with(place, message, "make a limit of each");
         }
         first.flatten()
+    }
+
+    fn quota(&mut self, section: &QuotaSection, place: &Place<'_>) -> Option<Bound> {
+        let every = every_of(section.every.unwrap_or_default());
+        match section.calls.filter(|calls| *calls > 0) {
+            Some(calls) => Some(Bound::Quota { calls, every }),
+            None => {
+                self.problems.error_with(place, "how many?", "add `calls`, at least 1");
+                None
+            }
+        }
+    }
+
+    fn budget(&mut self, section: &BudgetSection, place: &Place<'_>) -> Option<Bound> {
+        let every = every_of(section.every.unwrap_or_default());
+        let (allowed, of) = match (section.tokens, section.cost) {
+            (Some(tokens), None) if tokens > 0 => (tokens, Unit::Tokens),
+            (None, Some(cost)) if (1e-6..=1e9).contains(&cost) => (scaled(cost, 1e9), Unit::Cost),
+            _ => {
+                let message = "a budget has exactly one of `tokens` and `cost`, more than nothing";
+                self.problems.error(place, message);
+                return None;
+            }
+        };
+        let warn_at = section.warn_at.map(|share| {
+            if !(0.001..=1.0).contains(&share) {
+                self.problems.error(&place.key("warn_at"), "a share is a number from 0.001 to 1");
+            }
+            u16::try_from(scaled(share, 1000.0)).unwrap_or(1000)
+        });
+        Some(Bound::Budget { allowed, of, every, warn_at, is_soft: section.soft.unwrap_or(false) })
     }
 
     fn rate(&mut self, section: &RateSection, place: &Place<'_>) -> Option<Bound> {
@@ -230,6 +284,34 @@ fn duration(text: &str) -> Option<Duration> {
         "h" => number.checked_mul(3600).map(Duration::from_secs),
         _ => None,
     }
+}
+
+fn runaway(section: &RunawaySection) -> RunawaySettings {
+    let usual = RunawaySettings::default();
+    let some = |written: Option<u32>, usual| written.and_then(NonZeroU32::new).unwrap_or(usual);
+    RunawaySettings {
+        repeats_max: some(section.repeats_max, usual.repeats_max),
+        repeats_per_s: some(section.repeats_per_s, usual.repeats_per_s),
+        surge: some(section.surge, usual.surge),
+        surge_min: some(section.surge_min, usual.surge_min),
+        slow: section.slow_ms.map_or(usual.slow, Duration::from_millis),
+        pause: section.pause_ms.map_or(usual.pause, Duration::from_millis),
+    }
+}
+
+fn every_of(section: EverySection) -> Every {
+    match section {
+        EverySection::Hour => Every::Hour,
+        EverySection::Day => Every::Day,
+        EverySection::Month => Every::Month,
+    }
+}
+
+/// In smaller units, rounded.
+fn scaled(amount: f64, units: f64) -> u64 {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "its bounds were looked at")]
+    let scaled = (amount * units).round() as u64;
+    scaled
 }
 
 fn dimension_of(section: DimensionSection) -> Dimension {

@@ -26,7 +26,7 @@ use tollgate_catalog::ServerFacts;
 use tollgate_identity::IdentitySettings;
 use tollgate_ledger::export::ExportSettings;
 use tollgate_ledger::upkeep::RetentionSettings;
-use tollgate_ledger::{IndexSettings, LedgerSettings};
+use tollgate_ledger::{IndexSettings, LedgerSettings, Prices};
 use tollgate_limits::LimitSettings;
 use tollgate_model::{ServerId, ServerName, TenantId};
 use tollgate_proxy::{Cidr, ProxySettings, Unwritable};
@@ -90,6 +90,8 @@ pub struct Config {
     pub telemetry: TelemetrySettings,
     /// How the index of the ledger is kept; none if there is none.
     pub index: Option<IndexSettings>,
+    /// What calls cost.
+    pub prices: Prices,
     /// How long the record is kept.
     pub retention: RetentionSettings,
     /// Where the gateway runs, as policies see it.
@@ -168,6 +170,7 @@ impl Meaning<'_> {
         let retention = section.ledger.as_ref().and_then(|ledger| ledger.retention.as_ref());
         let retention = self.retention(retention, &ids, &root.key("ledger").key("retention"));
         let client_certificates = self.client_certificates(section, root);
+        let (index, prices) = self.index(section, root);
         if !names_a_server && !self.problems.is_fatal() {
             let suggestion = Some("name at least one MCP server under `servers`".to_owned());
             self.problems.warning(
@@ -194,7 +197,8 @@ impl Meaning<'_> {
             ledger: self.ledger(section.ledger.as_ref(), &root.key("ledger")),
             exports,
             telemetry: self.telemetry(section.telemetry.as_ref(), &root.key("telemetry")),
-            index: self.index(section, root),
+            index,
+            prices,
             retention,
             environment: section.environment.as_deref().map(Arc::from),
             limits: self.limits(section, &ids, root),

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::forms::{Items, Keyed, Several, keys};
+use crate::config::meaning::defaults;
 
 /// A limit. Every request that it is about is counted, once for each of what `per` tells apart. A request has to find room in
 /// all limits that are about it, and is counted by none of them if one has no room.
@@ -26,6 +27,10 @@ pub(in crate::config) struct RuleSection {
     /// How many may be under way at once. One that waits for its client's answer to a server's question is not under way.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub(in crate::config) concurrency: Option<u32>,
+    /// How many in an hour, a day or a month. Restarts do not begin it anew.
+    pub(in crate::config) quota: Option<QuotaSection>,
+    /// How many tokens, or how much money, in an hour, a day or a month. Restarts do not begin it anew.
+    pub(in crate::config) budget: Option<BudgetSection>,
 }
 
 /// Which requests a limit is about: those for which all that is said holds. Each is a name, a pattern in which `*` stands for
@@ -51,7 +56,8 @@ pub(in crate::config) struct MatchSection {
     pub(in crate::config) toolset: Option<Several>,
     /// Endpoints: the name behind `/mcp/`; empty for the merged one.
     pub(in crate::config) endpoint: Option<Several>,
-    /// Methods, such as `tools/call`, `*/list`, `completion/complete` or `tasks/*`; `*` for all of them. Without it, and
+    /// Methods, such as `tools/call`, `*/list`, `completion/complete` or `tasks/*`, and what servers send meanwhile:
+    /// `notifications/progress` and `notifications/message`, which are dropped beyond the limit. `*` for all of them. Without it, and
     /// unless `per` has `method`: `tools/call`, `resources/read` and `prompts/get`.
     pub(in crate::config) method: Option<Several>,
 }
@@ -73,6 +79,56 @@ pub(in crate::config) struct RateSection {
     pub(in crate::config) burst: Option<u32>,
 }
 
+/// How many in a window of the calendar. A gateway takes a hundredth of it at a time, at most 1000, from what is stored, and gives
+/// that out by itself: so much is lost for the window when it is killed, and never given out twice.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-order" = keys::<QuotaSection>()))]
+#[schemars(rename = "Quota")]
+pub(in crate::config) struct QuotaSection {
+    /// How many requests. All rounds of one are one.
+    #[schemars(range(min = 1, max = 1_000_000_000_000_u64))]
+    pub(in crate::config) calls: Option<u64>,
+    /// In which window.
+    #[schemars(extend("default" = "day"))]
+    pub(in crate::config) every: Option<EverySection>,
+}
+
+/// How much may be used up in a window of the calendar. What a request uses is known when its server has answered: those under
+/// way when the last of a budget is used up are seen through.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-order" = keys::<BudgetSection>()))]
+#[schemars(rename = "Budget")]
+pub(in crate::config) struct BudgetSection {
+    /// How many estimated tokens of arguments and results. This or `cost`.
+    #[schemars(range(min = 1, max = 1_000_000_000_000_u64))]
+    pub(in crate::config) tokens: Option<u64>,
+    /// How much money, by the prices of `usage.prices`.
+    #[schemars(range(min = 0.000_001, max = 1_000_000_000))]
+    pub(in crate::config) cost: Option<f64>,
+    /// In which window.
+    #[schemars(extend("default" = "day"))]
+    pub(in crate::config) every: Option<EverySection>,
+    /// The share of it at which operators are told, once for each window: 0.8 is 80 percent.
+    #[schemars(range(min = 0.001, max = 1))]
+    pub(in crate::config) warn_at: Option<f64>,
+    /// Whether operators are only told, and nothing is refused.
+    #[schemars(extend("default" = false))]
+    pub(in crate::config) soft: Option<bool>,
+}
+
+/// A window of the calendar, in the time zone of `limits.timezone`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "Every")]
+pub(in crate::config) enum EverySection {
+    Hour,
+    #[default]
+    Day,
+    Month,
+}
+
 /// What requests are told apart by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -87,6 +143,35 @@ pub(in crate::config) enum DimensionSection {
     Toolset,
     Endpoint,
     Method,
+}
+
+/// When agents are taken to have run away: each is first slowed, then paused, and operators are told. A configuration that is taken
+/// over anew ends all pauses.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-order" = keys::<RunawaySection>()))]
+#[schemars(rename = "Runaway")]
+pub(in crate::config) struct RunawaySection {
+    /// How many of the same call, with the same arguments, an agent may make beyond `repeats_per_s` before it is paused. From
+    /// half of it on each is slowed.
+    #[schemars(range(min = 2, max = 1_000_000), extend("default" = defaults::runaway().repeats_max))]
+    pub(in crate::config) repeats_max: Option<u32>,
+    /// How often an agent may make the same call for as long as it likes, as to ask whether something is done.
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = defaults::runaway().repeats_per_s))]
+    pub(in crate::config) repeats_per_s: Option<u32>,
+    /// How many times as many calls as in the ten minutes before an agent may make. Beyond it is slowed, at twice as many paused.
+    /// An agent that began less than ten minutes ago has nothing to be compared with.
+    #[schemars(range(min = 2, max = 1_000_000), extend("default" = defaults::runaway().surge))]
+    pub(in crate::config) surge: Option<u32>,
+    /// How many calls within ten seconds are no surge, whatever there was before.
+    #[schemars(range(min = 1, max = 1_000_000_000), extend("default" = defaults::runaway().surge_min))]
+    pub(in crate::config) surge_min: Option<u32>,
+    /// By how much a call is slowed, in milliseconds.
+    #[schemars(range(min = 1, max = 60_000), extend("default" = defaults::ms(defaults::runaway().slow)))]
+    pub(in crate::config) slow_ms: Option<u64>,
+    /// How long an agent is paused, in milliseconds.
+    #[schemars(range(min = 1000, max = 86_400_000), extend("default" = defaults::ms(defaults::runaway().pause)))]
+    pub(in crate::config) pause_ms: Option<u64>,
 }
 
 /// A set of limits that tenants refer to by its name. Each tenant is counted apart.

@@ -1,0 +1,271 @@
+//! What is used up of a quota or a budget.
+//!
+//! What all processes may use together is known to a store. A process takes a part of it, and counts within that part by
+//! itself. What it has taken and not given out when it is killed is lost for that window: never more than one part. What
+//! requests under way cost beyond the part is written down at once.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tollgate_model::Timestamp;
+use tollgate_store::{Allowances, Digest, StoreError, TakeAllowance};
+
+use crate::Zone;
+use crate::rule::{Every, Unit};
+use crate::window::Window;
+
+/// The part of what is allowed that a process takes at once: a hundredth, and of requests no more than so many.
+const PARTS: u64 = 100;
+const PART_CALLS_MAX: u64 = 1000;
+/// For how long it is believed that nothing is left, in nanoseconds: others may give something back.
+const CLOSED: u64 = 1_000_000_000;
+
+/// How much is allowed, of what, and when it begins anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Metered {
+    pub(crate) limit: Arc<str>,
+    pub(crate) allowed: u64,
+    pub(crate) every: Every,
+    /// None counts requests.
+    pub(crate) of: Option<Unit>,
+    pub(crate) warn_at: Option<u16>,
+    pub(crate) is_soft: bool,
+    pub(crate) zone: Zone,
+    pub(crate) replicas: u64,
+}
+
+/// What is used up of one thing that is counted.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    /// The number of its rule.
+    slot: u32,
+    of: Digest,
+    state: Mutex<State>,
+    /// Held by whoever asks the store.
+    asking: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    window: Window,
+    /// What this process may give out.
+    taken: u64,
+    /// How much of that no store knows of.
+    borrowed: u64,
+    /// What it has given out. A budget can be overdrawn.
+    used: u64,
+    /// What the store has last said is used up in all.
+    told: u64,
+    closed_until: u64,
+    touched: u64,
+    is_warned: bool,
+}
+
+/// Whether there is room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// There is.
+    Room,
+    /// There is none before the window ends.
+    Full { wait: Duration },
+    /// The store has to be asked.
+    Unknown,
+}
+
+/// The moment, in both ways to say it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Now {
+    pub(crate) ns: u64,
+    pub(crate) wall: Timestamp,
+}
+
+impl Metered {
+    fn part(&self) -> u64 {
+        let part = (self.allowed / PARTS).max(1);
+        if self.of.is_none() { part.min(PART_CALLS_MAX) } else { part }
+    }
+}
+
+impl Meter {
+    pub(crate) fn new(slot: u32, of: Digest) -> Self {
+        Self { slot, of, state: Mutex::default(), asking: tokio::sync::Mutex::default() }
+    }
+
+    /// The number of its rule.
+    pub(crate) fn slot(&self) -> u32 {
+        self.slot
+    }
+
+    /// Whether a new one would say the same.
+    pub(crate) fn is_as_new(&self, wall: Timestamp) -> bool {
+        let state = self.lock();
+        let is_over = state.window.until <= wall;
+        (is_over || state.taken == 0) && state.used <= state.known()
+    }
+
+    /// Whether there is room for one more.
+    pub(crate) fn look(&self, metered: &Metered, now: Now) -> Look {
+        self.lock().look(metered, now)
+    }
+
+    /// Counts a request. Gives the window that it is counted in.
+    pub(crate) fn count(&self, metered: &Metered, now: Now) -> Result<Timestamp, Look> {
+        let mut state = self.lock();
+        match state.look(metered, now) {
+            Look::Room => {
+                state.used += 1;
+                Ok(state.window.from)
+            }
+            other => Err(other),
+        }
+    }
+
+    /// Whether there is something that the store does not know of.
+    pub(crate) fn owes(&self, now: Now) -> bool {
+        let state = self.lock();
+        state.owed() > 0 && now.wall < state.window.until
+    }
+
+    /// A request that was counted is not carried out.
+    pub(crate) fn give_back(&self, window: Timestamp) {
+        let mut state = self.lock();
+        if state.window.from == window {
+            state.used = state.used.saturating_sub(1);
+        }
+    }
+
+    /// So much was used. Whether the store has to be told at once, and how much is used in all where operators have to hear it.
+    pub(crate) fn spend(&self, metered: &Metered, amount: u64, now: Now) -> (bool, Option<u64>) {
+        let mut state = self.lock();
+        state.roll(metered, now);
+        state.used = state.used.saturating_add(amount);
+        let used = state.told.saturating_add(state.used).saturating_sub(state.known());
+        let warns = metered
+            .warn_at
+            .is_some_and(|share| u128::from(used) * 1000 >= u128::from(metered.allowed) * u128::from(share));
+        let is_news = warns && !std::mem::replace(&mut state.is_warned, warns);
+        (state.used > state.taken, is_news.then_some(used))
+    }
+
+    /// Asks the store for another part if that is still needed, and tells it what was used beyond what was taken. Where it does
+    /// not answer, a part of this process's share of the whole is given out, and no more. Whether it was asked.
+    pub(crate) async fn ask(
+        &self,
+        metered: &Metered,
+        store: &dyn Allowances,
+        now: Now,
+    ) -> Result<bool, StoreError> {
+        let _asking = self.asking.lock().await;
+        let (take, window) = {
+            let mut state = self.lock();
+            let look = state.look(metered, now);
+            if look != Look::Unknown && state.owed() == 0 {
+                return Ok(false);
+            }
+            let wanted = if look == Look::Unknown { metered.part() } else { 0 };
+            (self.take(&state, metered, now, wanted), state.window)
+        };
+        let answered = store.take_allowance(&take).await;
+        let mut state = self.lock();
+        if state.window != window {
+            return answered.map(|_| true);
+        }
+        let given = match &answered {
+            Ok(given) => {
+                // What the store has heard of counts as taken. Nobody else changes it meanwhile.
+                state.taken =
+                    state.known().saturating_add(take.owed).max(state.taken).saturating_add(given.taken);
+                (state.borrowed, state.told) = (0, given.used);
+                given.taken
+            }
+            Err(_) => {
+                let share = metered.allowed / metered.replicas.max(1);
+                let lent = share.saturating_sub(state.taken).min(take.wanted);
+                state.taken += lent;
+                state.borrowed += lent;
+                lent
+            }
+        };
+        if given == 0 && take.wanted > 0 {
+            state.closed_until = now.ns.saturating_add(CLOSED);
+        }
+        answered.map(|_| true)
+    }
+
+    /// Gives back what was taken in vain, unless something was counted after a moment.
+    pub(crate) async fn leave(
+        &self,
+        metered: &Metered,
+        store: &dyn Allowances,
+        idle_since: u64,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        let _asking = self.asking.lock().await;
+        let take = {
+            let mut state = self.lock();
+            if state.touched > idle_since || (state.taken == 0 && state.used == 0) {
+                return Ok(());
+            }
+            let unused = state.known().saturating_sub(state.used);
+            let owed = state.used.saturating_sub(state.known());
+            let take = TakeAllowance { unused, owed, ..self.take(&state, metered, now, 0) };
+            // Whoever comes meanwhile asks anew.
+            *state = State { window: state.window, touched: state.touched, ..State::default() };
+            take
+        };
+        if now.wall >= take.until {
+            return Ok(());
+        }
+        // What does not reach the store is lost for this window, and nobody gets more for it.
+        store.take_allowance(&take).await.map(drop)
+    }
+
+    fn take(&self, state: &State, metered: &Metered, now: Now, wanted: u64) -> TakeAllowance {
+        TakeAllowance {
+            of: self.of,
+            from: state.window.from,
+            until: state.window.until,
+            now: now.wall,
+            allowed: metered.allowed,
+            wanted,
+            owed: state.owed(),
+            unused: 0,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// What of this process's the store knows of.
+    fn known(&self) -> u64 {
+        self.taken.saturating_sub(self.borrowed)
+    }
+
+    /// What it has taken or used that the store does not know of.
+    fn owed(&self) -> u64 {
+        self.used.max(self.taken).saturating_sub(self.known())
+    }
+
+    /// Another window may have begun.
+    fn roll(&mut self, metered: &Metered, now: Now) {
+        if now.wall >= self.window.until {
+            let window = metered.zone.window(metered.every, now.wall);
+            *self = Self { window, ..Self::default() };
+        }
+        self.touched = now.ns;
+    }
+
+    fn look(&mut self, metered: &Metered, now: Now) -> Look {
+        self.roll(metered, now);
+        if self.used < self.taken {
+            return Look::Room;
+        }
+        if now.ns >= self.closed_until {
+            return Look::Unknown;
+        }
+        if metered.is_soft { Look::Room } else { Look::Full { wait: self.window.until.since(now.wall) } }
+    }
+}

@@ -1,0 +1,38 @@
+//! What operators have to be told of limits, beside what is refused.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::Why;
+
+/// What operators have to be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// So much of a budget is used up that they wanted to hear of it.
+    BudgetShare {
+        /// Which.
+        limit: Arc<str>,
+        /// How much is used up.
+        used: u64,
+        /// How much there is.
+        allowed: u64,
+    },
+    /// An agent has run away, and is paused.
+    Runaway {
+        /// Its tenant.
+        tenant: Arc<str>,
+        /// The agent; none where callers have no name.
+        agent: Option<Arc<str>>,
+        /// Why.
+        why: Why,
+        /// For how long.
+        pause: Duration,
+    },
+    /// It is not known what other processes have used: each gives out no more than its share.
+    Away {
+        /// Why.
+        reason: String,
+    },
+    /// It is known again.
+    Back,
+}

@@ -1,0 +1,86 @@
+//! Agents that run away, and loops that are meant.
+
+use super::*;
+
+fn watched() -> Limits {
+    let settings = LimitSettings { runaway: Some(RunawaySettings::default()), ..settings(Vec::new()) };
+    Limits::new(&settings)
+}
+
+fn of_tool<'a>(agent: &'a str, tool: &'a str) -> Subject<'a> {
+    Subject { tool: Some(tool), ..call("acme", agent) }
+}
+
+/// Makes calls with so long between them, and waits when it is told to. How many were let through until it was paused.
+async fn calls(
+    limits: &Limits,
+    agent: &str,
+    pause: Duration,
+    times: usize,
+    arguments: impl Fn(usize) -> String,
+) -> (usize, usize) {
+    let mut slowed = 0;
+    for number in 0..times {
+        match limits.watch(&of_tool(agent, "find"), agent, arguments(number).as_bytes()) {
+            Verdict::Go => {}
+            Verdict::Slow(wait) => {
+                slowed += 1;
+                tokio::time::advance(wait).await;
+            }
+            Verdict::Paused { .. } => return (number, slowed),
+        }
+        tokio::time::advance(pause).await;
+    }
+    (times, slowed)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_call_again_and_again_is_slowed_and_paused() {
+    let limits = watched();
+    let mut notices = limits.notices().expect("notices");
+    let (made, slowed) = calls(&limits, "a", Duration::from_millis(1), 1000, |_| "{}".to_owned()).await;
+    assert!(made <= 160 && slowed > 10, "{made} calls, {slowed} slowed");
+    let Some(Notice::Runaway { agent, why, .. }) = notices.recv().await else { panic!("a notice") };
+    assert_eq!((agent.as_deref(), why), (Some("a"), Why::Repeats));
+    // Nothing of it is let through, and nobody else is paused.
+    assert!(matches!(limits.watch(&of_tool("a", "put"), "a", b"1"), Verdict::Paused { is_new: None, .. }));
+    assert_eq!(limits.watch(&of_tool("b", "find"), "b", b"{}"), Verdict::Go);
+    tokio::time::advance(RunawaySettings::default().pause).await;
+    assert_eq!(limits.watch(&of_tool("a", "put"), "a", b"1"), Verdict::Go, "it is over by itself");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_configuration_that_is_taken_over_ends_pauses() {
+    let limits = watched();
+    calls(&limits, "a", Duration::ZERO, 1000, |_| "{}".to_owned()).await;
+    let paused = || matches!(limits.watch(&of_tool("a", "put"), "a", b"1"), Verdict::Paused { .. });
+    assert!(paused());
+    limits.apply(&LimitSettings { runaway: Some(RunawaySettings::default()), ..settings(Vec::new()) });
+    assert!(!paused());
+}
+
+/// Loops that people build: asking whether something is done, page after page, retries with growing pauses.
+#[tokio::test(start_paused = true)]
+async fn loops_that_are_meant_are_left_alone() {
+    let limits = watched();
+    let same = |_: usize| "{\"job\":7}".to_owned();
+    for (agent, pause, times) in [("polls", 1000, 5000), ("polls-fast", 500, 5000), ("burst", 0, 49)] {
+        let done = calls(&limits, agent, Duration::from_millis(pause), times, same).await;
+        assert_eq!(done, (times, 0), "{agent}");
+    }
+    let page = |number: usize| format!("{{\"cursor\":{number}}}");
+    assert_eq!(calls(&limits, "pages", Duration::from_millis(20), 5000, page).await, (5000, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_surge_against_its_own_past_is_paused() {
+    let limits = watched();
+    let other = |number: usize| format!("{{\"n\":{number}}}");
+    // A call every two seconds, for twenty minutes.
+    assert_eq!(calls(&limits, "a", Duration::from_secs(2), 600, other).await, (600, 0));
+    let surges = |number: usize| format!("{{\"s\":{number}}}");
+    let (made, _) = calls(&limits, "a", Duration::from_millis(5), 5000, surges).await;
+    assert!(made < 1000, "{made} calls at a hundred times its pace");
+    // Whoever always goes fast is in order.
+    assert_eq!(calls(&limits, "fast", Duration::from_millis(10), 200_000, other).await, (200_000, 0));
+}

@@ -1,0 +1,93 @@
+//! Hours, days and months of a time zone.
+
+use std::fmt;
+
+use jiff::tz::TimeZone;
+use jiff::{RoundMode, ToSpan as _, Unit, ZonedDateTime, ZonedDateTimeRound};
+use tollgate_model::Timestamp;
+
+use crate::rule::Every;
+
+/// A time zone of the IANA database, which comes with the program.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Zone(TimeZone);
+
+/// A stretch of time, without its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Window {
+    pub(crate) from: Timestamp,
+    pub(crate) until: Timestamp,
+}
+
+impl Zone {
+    /// The zone of this name, such as `Europe/Berlin`. None if there is none.
+    pub fn named(name: &str) -> Option<Self> {
+        TimeZone::get(name).ok().map(Self)
+    }
+
+    /// The window in which a moment lies. At the end of time there is none that ends: it then lasts one millisecond.
+    pub(crate) fn window(&self, every: Every, now: Timestamp) -> Window {
+        let until = Timestamp::from_ms(now.as_ms().saturating_add(1));
+        self.around(every, now).unwrap_or(Window { from: now, until })
+    }
+
+    fn around(&self, every: Every, now: Timestamp) -> Option<Window> {
+        let moment = jiff::Timestamp::from_millisecond(i64::try_from(now.as_ms()).ok()?).ok()?;
+        let now = moment.to_zoned_datetime(self.0.clone());
+        let (from, until) = match every {
+            Every::Hour => {
+                let down = ZonedDateTimeRound::new().smallest(Unit::Hour).mode(RoundMode::Floor);
+                let from = now.round(down).ok()?;
+                let until = from.checked_add(1.hour()).ok()?;
+                (from, until)
+            }
+            Every::Day => (now.start_of_day().ok()?, now.tomorrow().ok()?.start_of_day().ok()?),
+            Every::Month => {
+                let from = now.first_of_month().ok()?.start_of_day().ok()?;
+                let until = from.checked_add(1.month()).ok()?.start_of_day().ok()?;
+                (from, until)
+            }
+        };
+        Some(Window { from: stamp(&from)?, until: stamp(&until)? })
+    }
+}
+
+fn stamp(moment: &ZonedDateTime) -> Option<Timestamp> {
+    u64::try_from(moment.timestamp().as_millisecond()).ok().map(Timestamp::from_ms)
+}
+
+impl Default for Zone {
+    fn default() -> Self {
+        Self(TimeZone::UTC)
+    }
+}
+
+impl fmt::Debug for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.iana_name().unwrap_or("UTC"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_those_of_the_zone() {
+        let (utc, berlin) = (Zone::default(), Zone::named("Europe/Berlin").expect("a zone"));
+        assert_eq!(Zone::named("Europe/Nowhere"), None);
+        let at = |text: &str| text.parse::<Timestamp>().expect("a moment");
+        for (zone, every, now, from, until) in [
+            (&utc, Every::Hour, "2026-11-26T01:18:00Z", "2026-11-26T01:00:00Z", "2026-11-26T02:00:00Z"),
+            (&utc, Every::Day, "2026-11-26T01:18:00Z", "2026-11-26T00:00:00Z", "2026-11-27T00:00:00Z"),
+            (&berlin, Every::Day, "2026-11-25T23:30:00Z", "2026-11-25T23:00:00Z", "2026-11-26T23:00:00Z"),
+            (&berlin, Every::Month, "2026-11-30T23:30:00Z", "2026-11-30T23:00:00Z", "2026-12-31T23:00:00Z"),
+            // Clocks are put forward: the day has 23 hours.
+            (&berlin, Every::Day, "2026-03-29T12:00:00Z", "2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z"),
+            (&berlin, Every::Month, "2026-03-10T12:00:00Z", "2026-02-28T23:00:00Z", "2026-03-31T22:00:00Z"),
+        ] {
+            let window = zone.window(every, at(now));
+            assert_eq!(window, Window { from: at(from), until: at(until) }, "{zone:?} {every:?} {now}");
+        }
+    }
+}
