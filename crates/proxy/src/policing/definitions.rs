@@ -84,13 +84,14 @@ impl Definitions {
         changed
     }
 
-    /// Takes a server's whole list of tools, as the gateway read it itself, in place of what it read before.
+    /// Takes a server's whole list of tools, as the gateway read it itself, in place of what it read before. What of its tools
+    /// is different now: the first list may show nothing that lists that passed have not shown already.
     pub(crate) fn replace(&self, server: &ServerId, items: &[Item]) -> Changed {
         let mut servers = self.lock();
         let known = servers.entry(server.clone()).or_default();
         let listed: HashSet<&str> = items.iter().map(Item::key).collect();
-        let mut changed = if known.listed { Changed::Nothing } else { Changed::Definitions };
-        known.listed = true;
+        let is_first = !std::mem::replace(&mut known.listed, true);
+        let mut changed = Changed::Nothing;
         let is_gone = |(native, tool): &(&Arc<str>, &Known)| tool.own && !listed.contains(&***native);
         let gone: Vec<Arc<str>> =
             known.tools.iter().filter(is_gone).map(|(native, _)| Arc::clone(native)).collect();
@@ -101,9 +102,9 @@ impl Definitions {
         for item in items {
             changed = changed.and(known.learn(item, true));
         }
-        known.is_news |= changed != Changed::Nothing;
+        known.is_news |= is_first || changed != Changed::Nothing;
         drop(servers);
-        self.tell(changed == Changed::Definitions);
+        self.tell(is_first || changed == Changed::Definitions);
         changed
     }
 
@@ -322,4 +323,37 @@ fn looks_of(raw: &Bytes) -> u64 {
     let mut hasher = DefaultHasher::new();
     raw.hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tollgate_catalog::Page;
+    use tollgate_mcp::{Limits, Message};
+    use tollgate_model::{Holder, ServerName};
+
+    fn items(tools: &str) -> Vec<Item> {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"tools":[{tools}]}}}}"#);
+        let message = Message::parse(Bytes::from(text), &Limits::default()).expect("a message");
+        Page::read(&message, ListKind::Tools).expect("a page").items
+    }
+
+    /// A server may say that its tools changed before the gateway has read them itself. Then whoever has seen them already
+    /// learns of it by what the server said alone.
+    #[test]
+    fn a_first_reading_of_what_passed_already_shows_nothing_new_but_that_it_is_all() {
+        let definitions = Definitions::default();
+        let server = ServerId::new(Holder::default(), ServerName::new("a").expect("a name"));
+        let pay = items(r#"{"name":"pay","inputSchema":{"type":"object"}}"#);
+        assert_eq!(definitions.learn(&server, ListKind::Tools, &pay), Changed::Definitions);
+        let mut changes = definitions.changes();
+        changes.mark_unchanged();
+        assert_eq!(definitions.replace(&server, &pay), Changed::Nothing);
+        assert!(changes.has_changed().expect("open"), "policies are compiled of a server that is known");
+        assert_eq!(definitions.take_news(), [server.clone()]);
+        changes.mark_unchanged();
+        assert_eq!(definitions.replace(&server, &pay), Changed::Nothing);
+        assert!(!changes.has_changed().expect("open") && definitions.take_news().is_empty());
+        assert_eq!(definitions.replace(&server, &[]), Changed::Definitions);
+    }
 }

@@ -17,7 +17,7 @@ use tollgate_model::{
     Timestamp,
 };
 use tollgate_store::{Definitions as Stored, DefinitionsOf, List, Store};
-use tollgate_upstream::{Server, ServerEvent};
+use tollgate_upstream::{Audience, Origin, Server, ServerEvent};
 
 use crate::gateway::{Gateway, Inner};
 use crate::inbound::Inbound;
@@ -31,6 +31,8 @@ const AT_ONCE: usize = 4;
 const AGAIN: Duration = Duration::from_mins(5);
 /// How soon a server is tried again that could not be read, at first.
 const RETRY: Duration = Duration::from_secs(5);
+/// How many of a server's instances are told apart of those that have said that its tools changed.
+const TOLD_MAX: usize = 1024;
 /// How often it is looked what is due.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -49,8 +51,11 @@ struct Due {
     at: Option<Instant>,
     failures: u32,
     /// What the server said of changes since it was read last. Whoever it concerns is told afterwards.
-    told: Option<ServerEvent>,
+    told: Told,
 }
+
+/// That a server's tools have changed, as each of its instances said it: each concerns others.
+type Told = HashMap<Origin, ServerEvent>;
 
 impl Default for Upkeep {
     fn default() -> Self {
@@ -69,7 +74,7 @@ impl Upkeep {
         let mut servers = self.lock();
         let due = servers.entry(event.server.clone()).or_default();
         due.at = Some(Instant::now());
-        due.told = Some(event);
+        add(&mut due.told, event);
         drop(servers);
         self.woken.notify_one();
     }
@@ -88,7 +93,7 @@ impl Upkeep {
     }
 
     /// What is due now, of these servers. It counts as being read from then on.
-    fn take(&self, servers: &[Server]) -> Vec<(Server, Option<ServerEvent>)> {
+    fn take(&self, servers: &[Server]) -> Vec<(Server, Told)> {
         let mut all = self.lock();
         all.retain(|id, _| servers.iter().any(|server| server.id() == id));
         let now = Instant::now();
@@ -98,7 +103,7 @@ impl Upkeep {
                 all.entry(server.id().clone()).or_insert_with(|| Due { at: Some(now), ..Due::default() });
             if due.at.is_some_and(|at| at <= now) {
                 due.at = None;
-                taken.push((server.clone(), due.told.take()));
+                taken.push((server.clone(), std::mem::take(&mut due.told)));
             }
         }
         taken
@@ -114,6 +119,16 @@ impl Upkeep {
             due.at = Some(Instant::now() + jittered(gateway, wait));
         }
     }
+}
+
+/// Adds what one instance said. Of more than are told apart, what is said concerns everyone.
+fn add(told: &mut Told, mut event: ServerEvent) {
+    if told.len() >= TOLD_MAX && !told.contains_key(&event.origin) {
+        told.clear();
+        event.audience = Audience::Everyone;
+    }
+    // One that stands for all goes on doing so.
+    told.entry(event.origin.clone()).or_insert(event);
 }
 
 /// Three to five quarters of it, so that many gateways do not ask together.
@@ -170,7 +185,7 @@ pub(crate) async fn run(gateway: Weak<Inner>) {
 }
 
 /// Reads one server, and tells whom it concerns what the server said of it.
-async fn visit(gateway: Gateway, server: Server, told: Option<ServerEvent>) {
+async fn visit(gateway: Gateway, server: Server, told: Told) {
     let upkeep = gateway.policing().upkeep();
     let Ok(_room) = upkeep.room.acquire().await else { return };
     let (definitions, id) = (gateway.policing().definitions(), server.id());
@@ -194,12 +209,12 @@ async fn visit(gateway: Gateway, server: Server, told: Option<ServerEvent>) {
             Changed::Nothing
         }
     };
-    match (changed, told) {
-        (Changed::Looks, _) => gateway.look_after_views(),
+    match changed {
+        Changed::Looks => gateway.look_after_views(),
         // It may be so for some callers only.
-        (Changed::Nothing, Some(event)) => gateway.tell_changed(ListKind::Tools, &event),
+        Changed::Nothing => told.values().for_each(|event| gateway.tell_changed(ListKind::Tools, event)),
         // Whoever sees something else is told once the policies have been compiled again.
-        (Changed::Definitions, _) | (Changed::Nothing, None) => {}
+        Changed::Definitions => {}
     }
 }
 

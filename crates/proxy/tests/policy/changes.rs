@@ -109,3 +109,22 @@ async fn a_bad_text_leaves_what_holds_as_it_is() {
         world.gateway.compile(crate::rig::settings(misspelt), &world.setup, |_| Mode::Accepted).await;
     assert!(compiled.is_ok());
 }
+
+/// A legacy server says it in each of its sessions, and each of them may be shown something else.
+#[tokio::test]
+async fn what_a_server_says_in_many_sessions_at_once_is_told_in_all_of_them() {
+    let shop = Shop::legacy(&["open"]).await;
+    let world = World::new(vec![server("shop", &shop)], vec![], ANN_AND_BOB).await;
+    let mut streams = Vec::new();
+    for nth in 0..16 {
+        let client = world.legacy(["ann", "bob"][nth % 2], "/mcp").await;
+        assert_eq!(client.list("tools/list").await, ["shop__open"]);
+        streams.push(client.stream().await);
+    }
+    // The gateway listens for itself too.
+    eventually(|| (shop.listeners() > streams.len()).then_some(())).await;
+    shop.sells(vec![tool("open")]).await;
+    for stream in &mut streams {
+        assert!(tools_changed(&stream.some().await));
+    }
+}

@@ -90,7 +90,12 @@ impl Shop {
 
     /// Whether anybody listens to it.
     pub(crate) fn is_heard(&self) -> bool {
-        self.open.lock().unwrap().iter().any(|(stream, _)| !stream.is_closed())
+        self.listeners() > 0
+    }
+
+    /// How many listen to it.
+    pub(crate) fn listeners(&self) -> usize {
+        self.open.lock().unwrap().iter().filter(|(stream, _)| !stream.is_closed()).count()
     }
 
     /// How many requests of this method it has got from callers, not from the gateway itself.
