@@ -350,7 +350,7 @@ mod tests {
         changes.mark_unchanged();
         assert_eq!(definitions.replace(&server, &pay), Changed::Nothing);
         assert!(changes.has_changed().expect("open"), "policies are compiled of a server that is known");
-        assert_eq!(definitions.take_news(), [server.clone()]);
+        assert_eq!(definitions.take_news(), std::slice::from_ref(&server));
         changes.mark_unchanged();
         assert_eq!(definitions.replace(&server, &pay), Changed::Nothing);
         assert!(!changes.has_changed().expect("open") && definitions.take_news().is_empty());
