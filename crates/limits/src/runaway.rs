@@ -154,16 +154,20 @@ impl Pace {
         going.short += 1.0;
         going.long += 1.0;
         let since = *going.since.get_or_insert(now);
-        // What is new has no past to be compared with.
-        #[allow(clippy::cast_precision_loss, reason = "ages are far below 2^52 ns")]
-        let age = (now - since) as f64;
+        // What is new has no past to be compared with. Another call may have read the clock later, and come first.
+        #[expect(clippy::cast_precision_loss, reason = "ages are far below 2^52 ns")]
+        let age = now.saturating_sub(since) as f64;
         if age < LONG || going.short < f64::from(settings.surge_min.get()) {
             return 0;
         }
         // What is in the short memory is no past.
         let past = ((going.long - going.short) / (LONG - SHORT)).max(0.0);
         let times = going.short / SHORT / past.max(1.0 / LONG);
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is cut to its bounds")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is cut to its bounds"
+        )]
         let times = times.clamp(0.0, 1e9) as u32;
         times / settings.surge.get()
     }
@@ -175,10 +179,24 @@ impl Pace {
 
 impl Going {
     fn fade(&mut self, now: u64) {
-        #[allow(clippy::cast_precision_loss, reason = "pauses are far below 2^52 ns")]
+        #[expect(clippy::cast_precision_loss, reason = "pauses are far below 2^52 ns")]
         let pause = now.saturating_sub(self.last) as f64;
         self.last = self.last.max(now);
         self.short *= (-pause / SHORT).exp();
         self.long *= (-pause / LONG).exp();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of two calls at once the one that read the clock later may come first: the other is no surge.
+    #[test]
+    fn a_call_that_read_the_clock_earlier_may_come_later() {
+        let pace = Pace::default();
+        let settings = RunawaySettings { surge_min: NonZeroU32::MIN, ..RunawaySettings::default() };
+        assert_eq!(pace.goes(&settings, 1_000), 0);
+        assert_eq!(pace.goes(&settings, 999), 0);
     }
 }

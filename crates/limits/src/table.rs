@@ -166,7 +166,7 @@ impl Table {
 
     fn shard(&self, key: &[u8]) -> MutexGuard<'_, Shard> {
         // The remainder is below the number of shards.
-        #[allow(clippy::cast_possible_truncation, reason = "only the lowest bits count")]
+        #[expect(clippy::cast_possible_truncation, reason = "only the lowest bits count")]
         let index = self.hasher.hash_one(key) as usize % SHARDS;
         lock(&self.shards[index])
     }
