@@ -24,6 +24,7 @@ Examples:
   tollgate block tool crm__search -c tollgate.yaml --reason 'leaks'  stop it at once, everywhere
   tollgate policy check -c tollgate.yaml         say what is wrong with the policies
   tollgate tools list http://127.0.0.1:8080/mcp  see the tools of any MCP endpoint
+  tollgate client-config --for cursor            print what a client's configuration needs
   tollgate connect http://127.0.0.1:8080/mcp     for clients that can only start a process
 
 Exit codes:
@@ -101,6 +102,8 @@ pub enum Command {
     Audit(Box<audit::Audit>),
     /// Show how much was used: calls, errors, bytes, tokens, cost
     Usage(search::Usage),
+    /// Print what to put into a client's configuration so that it uses a gateway
+    ClientConfig(ClientConfig),
     /// Start a gateway in front of two small servers, call their tools through it, and show how to connect a client
     Demo(Demo),
     /// Print the completion script of a shell
@@ -252,6 +255,49 @@ pub struct ToolsCall {
     /// What is needed to reach the endpoint
     #[command(flatten)]
     pub remote: Remote,
+}
+
+const CLIENT_CONFIG_HELP: &str = "\
+Where callers have to be known, the client is told to send an API key (see `tollgate keys create`). No key is ever
+printed: the configuration names where the client finds it.
+
+Examples:
+  tollgate client-config --for cursor -c tollgate.yaml > ~/.cursor/mcp.json
+  tollgate client-config --for vscode --endpoint research
+  tollgate client-config --for claude-code --url https://mcp.example.com/mcp --key-env TEAM_KEY";
+
+/// Print what to put into a client's configuration so that it uses a gateway
+#[derive(Debug, Args)]
+#[command(after_help = CLIENT_CONFIG_HELP)]
+pub struct ClientConfig {
+    /// The client
+    #[arg(long = "for", value_enum, value_name = "CLIENT")]
+    pub client: Client,
+    /// The gateway's configuration, which says where clients connect [default: tollgate.yaml]
+    #[arg(long, short, value_name = "FILE", env = "TOLLGATE_CONFIG", hide_env_values = true)]
+    pub config: Option<PathBuf>,
+    /// The server or toolset whose own address the client is to use, instead of that of everything
+    #[arg(long, value_name = "NAME", conflicts_with = "url")]
+    pub endpoint: Option<String>,
+    /// The endpoint itself, as https://mcp.example.com/mcp, where the configuration is not at hand
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// The environment variable in which the client has its API key [default: TOLLGATE_KEY, where a key is needed]
+    #[arg(long, value_name = "NAME")]
+    pub key_env: Option<String>,
+}
+
+/// A client whose configuration can be printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Client {
+    /// Claude Desktop, which starts `tollgate connect`
+    ClaudeDesktop,
+    /// Cursor
+    Cursor,
+    /// Visual Studio Code
+    Vscode,
+    /// Claude Code
+    ClaudeCode,
 }
 
 /// Start a gateway in front of two small servers, call their tools through it, and show how to connect a client

@@ -7,6 +7,7 @@ mod blocks;
 mod check;
 pub mod cli;
 mod client;
+mod client_config;
 mod completions;
 pub mod config;
 mod connect;
@@ -93,6 +94,7 @@ fn run_async(command: Command, log_format: LogFormat) -> Result<(), Failure> {
                 completions::print(&command);
                 Ok(())
             }
+            Command::ClientConfig(command) => client_config::print(&command),
             Command::Connect(command) => connect::run(command).await,
             Command::Serve(command) => serve::run(command, log_format).await,
             Command::Check(command) => check::run(&command).await,

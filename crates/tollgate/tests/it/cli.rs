@@ -66,6 +66,34 @@ fn check_tells_everything_that_is_wrong_and_exits_with_78() {
 }
 
 #[test]
+fn a_client_is_told_where_the_gateway_is_and_where_its_key_is() {
+    let folder = Folder::new();
+    let file = folder.write("tollgate.yaml", &notes_config("notes"));
+    let print = |more: &[&str]| run(&[&["client-config", "--config", &file], more].concat());
+    let output = print(&["--for", "cursor", "--endpoint", "notes"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let config: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+    let url = config["mcpServers"]["tollgate"]["url"].as_str().expect("a URL");
+    assert!(url.starts_with("http://127.0.0.1:") && url.ends_with("/mcp/notes"), "{url}");
+    assert!(config["mcpServers"]["tollgate"]["headers"].is_null(), "nobody has to be known here");
+
+    let output = print(&["--for", "cursor", "--endpoint", "notse"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("notes"), "{}", stderr(&output));
+
+    let with_identity =
+        format!("{}identity: {{}}\npublic_url: https://mcp.example.com\n", notes_config("notes"));
+    let file = folder.write("known.yaml", &with_identity);
+    let output = run(&["client-config", "--config", &file, "--for", "claude-code"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let config: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+    let server = &config["mcpServers"]["tollgate"];
+    assert_eq!(server["url"], "https://mcp.example.com/mcp");
+    assert_eq!(server["headers"]["Authorization"], "Bearer ${TOLLGATE_KEY}");
+    assert!(stderr(&output).contains("TOLLGATE_KEY"), "{}", stderr(&output));
+}
+
+#[test]
 fn completions_are_printed_for_every_shell() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let output = run(&["completions", shell]);
