@@ -21,6 +21,7 @@ use tollgate_telemetry::counters;
 use tollgate_upstream::{Audience, EventKind, Isolation, Question, Server, ServerEvent, ServerStatus};
 
 use crate::connections::Connections;
+use crate::handling::Hints;
 use crate::index::{CutNames, Indexes, ToolIndex, UriIndex};
 use crate::input::{self, ParkedCalls};
 use crate::logging;
@@ -63,6 +64,8 @@ pub(crate) struct Inner {
     uri_indexes: Indexes<UriIndex>,
     tool_indexes: Indexes<ToolIndex>,
     mirrors: Mirrors,
+    /// What trusted servers hint of their tools.
+    hints: Hints,
     names: Names,
     parked: ParkedCalls,
     tasks: Tasks,
@@ -114,6 +117,7 @@ impl Gateway {
             uri_indexes: Indexes::default(),
             tool_indexes: Indexes::default(),
             mirrors: Mirrors::default(),
+            hints: Hints::default(),
             names: Names::default(),
             parked: ParkedCalls::default(),
             tasks: Tasks::default(),
@@ -255,6 +259,10 @@ impl Gateway {
 
     pub(crate) fn names(&self) -> &Names {
         &self.0.names
+    }
+
+    pub(crate) fn hints(&self) -> &Hints {
+        &self.0.hints
     }
 
     pub(crate) fn mirrors(&self) -> &Mirrors {
@@ -409,6 +417,7 @@ impl Gateway {
                 self.0.tool_indexes.changed(&event.server);
                 self.0.tasks.tools_changed(&event.server);
                 self.0.mirrors.changed(&event.server);
+                self.0.hints.changed(&event.server);
                 if self.0.policing.is_on() {
                     // Policies are about what the server's tools are now: that has to be known before anybody looks.
                     self.0.policing.upkeep().told(event);

@@ -78,6 +78,13 @@ impl<T: Clone> Learnt<T> {
         self.lock().read.remove(server);
     }
 
+    /// Nothing of what was learnt of the server holds any longer.
+    pub(crate) fn forget(&self, server: &ServerId) {
+        let mut state = self.lock();
+        let tools = state.tools.remove(server);
+        state.count -= tools.map_or(0, |tools| tools.len());
+    }
+
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

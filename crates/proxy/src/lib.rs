@@ -3,11 +3,13 @@
 //! [`serve_http`] and [`serve_stdio`] take clients' messages in. Each request goes through `life::answer`, which names
 //! the stages from top to bottom; each stage hands the next a value that only it can make.
 
+mod again;
 mod blocking;
 mod bridge;
 mod connections;
 mod downstream;
 mod gateway;
+mod handling;
 mod hello;
 mod in_flight;
 mod inbound;
@@ -41,6 +43,7 @@ mod tasks;
 
 pub use downstream::{Body, Peer, StdioError, serve_http, serve_stdio};
 pub use gateway::{Gateway, Overview};
+pub use handling::{Handling, ToolHandling};
 pub use policing::{CompiledPolicies, PolicySettings};
 pub use seal::NoRandomness;
 pub use settings::{Cidr, ProxySettings, ResumeSettings, Unwritable};

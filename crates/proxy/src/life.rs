@@ -8,8 +8,9 @@ use tollgate_catalog::{ListKind, Mirrored, uris};
 use tollgate_ledger::Outcome;
 use tollgate_mcp::{Message, Span, codes, methods};
 use tollgate_model::{Code, Era, Refusal, ServerId, Stage};
-use tollgate_upstream::Link;
+use tollgate_upstream::{Link, Waits};
 
+use crate::again::{self, Again};
 use crate::bridge::{self, Answered, Beside, Round};
 use crate::gateway::Gateway;
 use crate::hello;
@@ -152,7 +153,7 @@ async fn go_on(
     }
 }
 
-/// Sends a request, once more where nothing was carried out the first time.
+/// Sends a request, and again where it failed and that can do no harm.
 pub(crate) async fn attempt(
     gateway: &Gateway,
     inbound: &Inbound,
@@ -161,10 +162,10 @@ pub(crate) async fn attempt(
     round: &Round,
 ) -> Result<(Route, Sent), Refusal> {
     let server = resolved.server();
-    let mut retried = false;
+    let mut again = Again::of(inbound, resolved);
     let mut looked_up = false;
     loop {
-        if retried || looked_up {
+        if again.is_again() || looked_up {
             policy::decide(gateway, inbound, resolved)?;
         }
         let known = known_mirrors(gateway, inbound, resolved).await;
@@ -178,7 +179,7 @@ pub(crate) async fn attempt(
         let (permit, link) = (Some(permit), Some(route.link()));
         let effect = Effect { permit, link, responses, admitted: Some(admitted), ..Effect::default() };
         let receipt = record::intend(gateway, inbound, effect).await?; // on record before any effect
-        let departure = depart(inbound, resolved, &route, param_headers, round, plan);
+        let departure = depart(inbound, resolved, &route, (param_headers, again.begin()), round, plan);
         let listener = Listener::of(gateway, inbound).holding(admitted);
         inbound.record.sends(departure.body.len());
         // On the heap: it has the exchange and its trace in it, and would be the largest part of every call's state.
@@ -201,9 +202,16 @@ pub(crate) async fn attempt(
                 Box::pin(lists::learn(gateway, inbound, server.name(), ListKind::Tools)).await?;
             }
             Ok(sent) => return Ok((route, sent)),
-            // Nothing was carried out, since the server is not what it was found to be: look again, once.
-            Err(error) if error.is_stale() && !retried => retried = true,
-            Err(error) => return Err(error.refusal(server.name())),
+            Err(error) => {
+                let is_harmless = || {
+                    let link = route.link();
+                    !listener.was_told()
+                        && again::is_harmless(gateway, inbound, resolved, link, (plan, round))
+                };
+                if !Box::pin(again.pause(gateway, &error, is_harmless)).await {
+                    return Err(error.refusal(server.name()));
+                }
+            }
         }
     }
 }
@@ -262,7 +270,7 @@ fn depart(
     inbound: &Inbound,
     resolved: &resolve::Resolved,
     route: &Route,
-    param_headers: Vec<(HeaderName, HeaderValue)>,
+    (param_headers, waits): (Vec<(HeaderName, HeaderValue)>, Waits),
     round: &Round,
     plan: Plan,
 ) -> Departure {
@@ -283,7 +291,7 @@ fn depart(
         native: methods::name_param(method).and(resolved.native()).map(str::to_owned),
         param_headers,
         body,
-        timeout: None,
+        waits,
         log_level,
         onward: Some(onward),
     }

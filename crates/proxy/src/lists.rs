@@ -15,6 +15,7 @@ use tollgate_mcp::{
 use tollgate_model::{Caller, Code, Era, Refusal, ServerId, ServerName, Stage};
 use tollgate_upstream::{Hello, Server};
 
+use crate::again::Again;
 use crate::bridge::{self, Answered, Beside, array_of};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
@@ -52,7 +53,7 @@ async fn native(
     server: &Server,
     kind: ListKind,
 ) -> Result<Reply, Refusal> {
-    let mut retried = false;
+    let mut again = Again::of_list(server);
     loop {
         let route = route::open(server, &inbound.caller, permit).await?;
         let link = route.link();
@@ -75,7 +76,7 @@ async fn native(
             // What is not known is forwarded (2026-07-28, Streamable HTTP, custom headers).
             param_headers: inbound.param_headers.clone().unwrap_or_default(),
             body,
-            timeout: Some(server.settings().timeouts.list),
+            waits: again.begin(),
             log_level,
             onward: Some(onward),
         };
@@ -93,8 +94,11 @@ async fn native(
                 let answered = Answered::of(inbound, link, &message);
                 return bridge::response(&answered).map_err(|refusal| refusal.of(server.name()));
             }
-            Err(error) if error.is_stale() && !retried => retried = true,
-            Err(error) => return Err(error.refusal(server.name())),
+            Err(error) => {
+                if !Box::pin(again.pause(gateway, &error, || !listener.was_told())).await {
+                    return Err(error.refusal(server.name()));
+                }
+            }
         }
     }
 }
@@ -152,6 +156,7 @@ fn learn_from(
     }
     if kind == ListKind::Tools {
         gateway.tasks().learn(server, &items);
+        gateway.hints().learn(&gateway.snapshot().settings, server, &items);
         items = gateway.mirrors().learn(server, items);
     }
     if gateway.policing().is_on() {
@@ -452,7 +457,7 @@ async fn page(
     let (client, log_level) = (&inbound.caller.client, inbound.log_level().filter(|_| !listens));
     let hears = inbound.session.is_some() || log_level.is_some();
     let listener = hears.then(|| Listener { token: None, ..Listener::of(gateway, inbound) });
-    let mut retried = false;
+    let mut again = Again::of_list(server);
     let (message, era) = loop {
         let route = route::open(server, &inbound.caller, permit).await?;
         let link = route.link();
@@ -466,15 +471,19 @@ async fn page(
             native: None,
             param_headers: Vec::new(),
             body: bridge::own_request(id, kind.method(), &params, client, link.era(), log_level),
-            timeout: Some(server.settings().timeouts.list),
+            waits: again.begin(),
             log_level,
             onward: Some(Onward::of(&inbound.record)),
         };
         let sent = dispatch::send(server.id(), &route, departure, listener.as_ref(), Receipt::lists()).await;
         match sent.and_then(Sent::into_response) {
             Ok(message) => break (message, link.era()),
-            Err(error) if error.is_stale() && !retried => retried = true,
-            Err(error) => return Err(error.refusal(server.name())),
+            Err(error) => {
+                let was_told = || listener.as_ref().is_some_and(Listener::was_told);
+                if !Box::pin(again.pause(gateway, &error, || !was_told())).await {
+                    return Err(error.refusal(server.name()));
+                }
+            }
         }
     };
     let page = read_page(&message, server.name(), kind)?;

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tollgate_ledger::WhenUnwritable;
 use tollgate_model::{EndpointName, ServerId, TenantId};
 
+use crate::handling::Handling;
 use crate::shares::Room;
 use crate::tasks::TaskSettings;
 
@@ -74,6 +76,8 @@ pub struct ProxySettings {
     pub tenant_share_percent: usize,
     /// What becomes of calls while nothing can be recorded.
     pub unwritable: Unwritable,
+    /// How calls of servers' tools are handled, of servers of which anything is said.
+    pub handling: HashMap<ServerId, Arc<Handling>>,
 }
 
 impl ProxySettings {
@@ -118,6 +122,7 @@ impl Default for ProxySettings {
             tasks: TaskSettings::default(),
             tenant_share_percent: 50,
             unwritable: Unwritable::default(),
+            handling: HashMap::new(),
         }
     }
 }

@@ -30,6 +30,7 @@ static BLOCKED: [AtomicU64; BLOCKED_KINDS.len()] = [const { AtomicU64::new(0) };
 static CALLERS: Labelled = Labelled::new();
 static ISSUERS: Labelled = Labelled::new();
 static LIMITS: Labelled = Labelled::new();
+static RETRIES: Labelled = Labelled::new();
 static BUDGETS: Labelled = Labelled::new();
 static PAUSED: Labelled = Labelled::new();
 static ALLOWANCES_AWAY: AtomicI64 = AtomicI64::new(0);
@@ -248,6 +249,10 @@ pub(crate) fn limit_reached(limit: &str, of: &'static str) {
     LIMITS.count(limit, of);
 }
 
+pub(crate) fn tried_again(server: &str, outcome: &'static str) {
+    RETRIES.count(server, outcome);
+}
+
 pub(crate) fn agent_paused(why: &'static str) {
     PAUSED.count("runaway", why);
 }
@@ -328,6 +333,13 @@ pub fn write(metrics: &mut Metrics) {
     metrics.family(name, "counter", "Times that an issuer's keys were asked for, by whether they were had.");
     ISSUERS.write(metrics, name, ["issuer", "outcome"]);
 
+    let name = "tollgate_upstream_retries_total";
+    metrics.family(
+        name,
+        "counter",
+        "Requests to servers that failed and were tried again, or were not since too many were.",
+    );
+    RETRIES.write(metrics, name, ["server", "outcome"]);
     let name = "tollgate_limits_reached_total";
     metrics.family(
         name,

@@ -10,7 +10,9 @@ use tollgate_model::{Decision, Principal, Refusal, Revision, ServerId, ServerNam
 use tracing::{debug, error, info, warn};
 
 pub use self::calls::{CallEnded, HopEnded, TelemetryNotSent, TelemetrySentAgain};
-pub use self::limits::{AgentPaused, AllowancesAway, AllowancesBack, BudgetShareUsed, LimitReached};
+pub use self::limits::{
+    AgentPaused, AllowancesAway, AllowancesBack, BudgetShareUsed, LimitReached, TriedAgain,
+};
 use crate::trace::TraceId;
 use crate::{Clean, bare_uri, counters};
 

@@ -234,7 +234,7 @@ impl Client {
             params: mirrored,
             also: Vec::new(),
             body: body(id, method, params, self.link.era()),
-            timeout: None,
+            waits: tollgate_upstream::Waits::default(),
             log_level: None,
         };
         let mut exchange = self.link.request(request).await?;

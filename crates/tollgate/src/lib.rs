@@ -96,7 +96,7 @@ fn run_async(command: Command, log_format: LogFormat) -> Result<(), Failure> {
             }
             Command::ClientConfig(command) => client_config::print(&command),
             Command::Connect(command) => connect::run(command).await,
-            Command::Serve(command) => serve::run(command, log_format).await,
+            Command::Serve(command) => Box::pin(serve::run(command, log_format)).await,
             Command::Check(command) => check::run(&command).await,
             Command::Keys(command) => keys::run(command).await,
             Command::Revocations(command) => revocations::run(command).await,

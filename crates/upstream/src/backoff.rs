@@ -13,12 +13,17 @@ pub(crate) struct Backoff {
 impl Backoff {
     /// The wait after this many failures in a row; none after none.
     pub(crate) fn after(self, failures: u32) -> Duration {
+        self.after_by(failures, 0.25)
+    }
+
+    /// The same, shortened at random by up to this share.
+    pub(crate) fn after_by(self, failures: u32, most: f64) -> Duration {
         let Some(doublings) = failures.checked_sub(1) else { return Duration::ZERO };
         let whole = self.min.saturating_mul(1_u32 << doublings.min(16)).min(self.max);
         // The standard library seeds each of these from the system's randomness; that is random enough for jitter.
         let random = RandomState::new().hash_one(failures);
         let share = f64::from(u32::try_from(random & 0xffff).unwrap_or(0)) / 65_536.0;
-        whole.mul_f64(1.0 - share / 4.0)
+        whole.mul_f64(1.0 - share * most)
     }
 }
 

@@ -66,6 +66,7 @@ fn breaks(stream: &mut Stream, instance: &Instance, error: UpstreamError) -> Res
     };
     // What is too far away for the clock is beyond the request's deadline too.
     let at = Instant::now().checked_add(wait.max(WAIT_MIN)).ok_or_else(|| error.clone())?;
+    stream.quiet_until = Some(at);
     stream.broken = Some(Box::new(Broken { error, at }));
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::HeaderMap;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tollgate_mcp::{Message, Segments, methods};
@@ -111,7 +112,7 @@ impl Conversation {
             Outlet::Pipe => self.command(Command::Call { id, sender, body: Some(body), whose }).await?,
             Outlet::Post(site, target) => {
                 self.command(Command::Call { id, sender, body: None, whose }).await?;
-                if let Err(error) = Self::post(site, target, body).await {
+                if let Err(error) = site.ask(target, site.post_headers(None, None), body).await {
                     self.leave(id, false);
                     return Err(error);
                 }
@@ -155,7 +156,7 @@ impl Conversation {
 
     async fn post(site: &Site, target: &Target, body: Segments) -> Result<(), UpstreamError> {
         let status = site.tell(target, site.post_headers(None, None), body).await?;
-        if status.is_success() { Ok(()) } else { Err(status_error(status)) }
+        if status.is_success() { Ok(()) } else { Err(status_error(status, &HeaderMap::new())) }
     }
 }
 

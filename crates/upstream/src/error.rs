@@ -14,9 +14,18 @@ pub enum UpstreamError {
     #[error("{what}: {detail}")]
     Unavailable {
         /// What is the matter, for the caller.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// For the log.
         detail: Arc<str>,
+    },
+    /// The server answered with an HTTP status that is no success, and without an answer of its own. What became of the request
+    /// is not known.
+    #[error("the server answered with status {status}")]
+    Rejected {
+        /// The status.
+        status: u16,
+        /// When the server wants to be asked again.
+        retry_after: Option<Duration>,
     },
     /// What was found out about the server does not fit any more (its era changed, its session is forgotten, its
     /// process ended before the request left). Nothing was carried out: open again and send the request once more.
@@ -31,6 +40,18 @@ pub enum UpstreamError {
         /// What there was no answer to.
         what: &'static str,
         /// How long it took.
+        after: Duration,
+    },
+    /// Nothing of the answer in time.
+    #[error("nothing of an answer within {} ms (first byte timeout)", after.as_millis())]
+    FirstByte {
+        /// How long it took.
+        after: Duration,
+    },
+    /// The server began to answer, and fell silent.
+    #[error("the server was silent for {} ms in the midst of its answer (idle timeout)", after.as_millis())]
+    Idle {
+        /// For how long.
         after: Duration,
     },
     /// The process or connection ended while the request was under way.
@@ -80,8 +101,8 @@ pub enum UpstreamError {
 
 #[allow(clippy::needless_pass_by_value, reason = "errors and texts alike are handed over as they come")]
 impl UpstreamError {
-    pub(crate) fn unavailable(what: &'static str, detail: impl ToString) -> Self {
-        Self::Unavailable { what, detail: detail.to_string().into() }
+    pub(crate) fn unavailable(what: impl Into<Cow<'static, str>>, detail: impl ToString) -> Self {
+        Self::Unavailable { what: what.into(), detail: detail.to_string().into() }
     }
 
     pub(crate) fn closed(detail: impl ToString) -> Self {
@@ -102,13 +123,41 @@ impl UpstreamError {
         matches!(self, Self::Stale { .. })
     }
 
+    /// Whether the request certainly had no effect, since nothing of it has left for a server that could carry it out: it
+    /// may be sent again, whatever it is.
+    pub fn had_no_effect(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::Stale { .. } | Self::Capacity { .. } | Self::Stopping)
+    }
+
+    /// Whether the same request may do better in a moment. Unless it [had no effect](Self::had_no_effect) it may have been
+    /// carried out: only what does no harm twice may be sent again.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unavailable { .. } | Self::Stale { .. } | Self::Closed { .. } | Self::FirstByte { .. } => {
+                true
+            }
+            Self::Rejected { status, .. } => matches!(status, 429 | 502..=504),
+            _ => false,
+        }
+    }
+
+    /// When the server wants to be asked again, if it says so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Rejected { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
     /// The stable code.
     pub fn code(&self) -> Code {
         match self {
-            Self::Unavailable { .. } | Self::Stale { .. } => Code::UpstreamUnavailable,
-            Self::Timeout { .. } => Code::UpstreamTimeout,
+            Self::Unavailable { .. } | Self::Stale { .. } | Self::Rejected { status: 429 | 503, .. } => {
+                Code::UpstreamUnavailable
+            }
+            Self::Timeout { .. } | Self::FirstByte { .. } | Self::Idle { .. } => Code::UpstreamTimeout,
             Self::Closed { .. } => Code::UpstreamClosed,
-            Self::Protocol { .. } => Code::UpstreamProtocol,
+            Self::Rejected { .. } | Self::Protocol { .. } => Code::UpstreamProtocol,
             Self::TooLarge { .. } => Code::UpstreamTooLarge,
             Self::Auth { .. } => Code::UpstreamAuth,
             Self::Unsupported { .. } => Code::UpstreamUnsupported,
@@ -120,15 +169,31 @@ impl UpstreamError {
     /// What is wrong, for the caller.
     pub fn public(&self) -> Cow<'static, str> {
         match self {
-            Self::Unavailable { what, .. } => Cow::Borrowed(what),
+            Self::Rejected { status: 503, .. } => {
+                Cow::Borrowed("the server says that it is unavailable (status 503)")
+            }
+            Self::Rejected { status: 429, .. } => {
+                Cow::Borrowed("the server gets too many requests (status 429)")
+            }
+            Self::Rejected { status, .. } => {
+                Cow::Owned(format!("the server answered with HTTP status {status}"))
+            }
             Self::Stale { .. } => Cow::Borrowed("the server keeps changing and could not be asked"),
             Self::Timeout { what, after } => {
                 Cow::Owned(format!("the server did not answer {what} within {} ms", after.as_millis()))
             }
+            Self::FirstByte { after } => Cow::Owned(format!(
+                "the server sent nothing of its answer within {} ms (first byte timeout)",
+                after.as_millis()
+            )),
+            Self::Idle { after } => Cow::Owned(format!(
+                "the server was silent for {} ms in the midst of its answer (idle timeout)",
+                after.as_millis()
+            )),
             Self::Closed { .. } => {
                 Cow::Borrowed("the server, or the connection to it, ended while the request was under way")
             }
-            Self::Protocol { what, .. } => what.clone(),
+            Self::Unavailable { what, .. } | Self::Protocol { what, .. } => what.clone(),
             Self::TooLarge { bytes_max } => {
                 Cow::Owned(format!("the server sent a message of more than {bytes_max} bytes"))
             }
@@ -146,9 +211,11 @@ impl UpstreamError {
     /// The refusal that the caller gets.
     pub fn refusal(&self, server: &ServerName) -> Refusal {
         let stage = match self {
-            Self::Unavailable { .. } | Self::Stale { .. } | Self::Capacity { .. } | Self::Stopping => {
-                Stage::Route
-            }
+            Self::Unavailable { .. }
+            | Self::Rejected { status: 429 | 503, .. }
+            | Self::Stale { .. }
+            | Self::Capacity { .. }
+            | Self::Stopping => Stage::Route,
             _ => Stage::Dispatch,
         };
         Refusal::new(stage, self.code(), self.public()).of(server).because(self.to_string())

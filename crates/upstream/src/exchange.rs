@@ -11,6 +11,7 @@ use crate::comeback;
 use crate::conversation::CallReceiver;
 use crate::hello;
 use crate::link::Instance;
+use crate::pace::{Lack, Pace};
 use crate::replies::Replies;
 use crate::seats::Lease;
 use crate::stream::Stream;
@@ -23,8 +24,10 @@ pub struct Exchange {
     // Before the ticket: the stream is closed first, then the server is told, where it must be told.
     source: SourceOf,
     ticket: Ticket,
+    pace: Pace,
     deadline: Instant,
-    wait: Duration,
+    /// When the server was last heard about this request, if it was.
+    heard: Option<Instant>,
     /// What was left of the time when the clock was stopped.
     left: Option<Duration>,
 }
@@ -49,30 +52,56 @@ enum SourceOf {
 }
 
 impl Exchange {
-    pub(crate) fn http(ticket: Ticket, stream: Stream, deadline: Instant, wait: Duration) -> Self {
-        Self { source: SourceOf::Http(Box::new(stream)), ticket, deadline, wait, left: None }
+    pub(crate) fn http(ticket: Ticket, stream: Stream, pace: Pace) -> Self {
+        Self::new(SourceOf::Http(Box::new(stream)), ticket, pace)
     }
 
-    pub(crate) fn routed(ticket: Ticket, receiver: CallReceiver, deadline: Instant, wait: Duration) -> Self {
-        Self { source: SourceOf::Routed(receiver), ticket, deadline, wait, left: None }
+    pub(crate) fn routed(ticket: Ticket, receiver: CallReceiver, pace: Pace) -> Self {
+        Self::new(SourceOf::Routed(receiver), ticket, pace)
     }
 
-    pub(crate) fn answered(ticket: Ticket, message: Message, deadline: Instant, wait: Duration) -> Self {
-        Self { source: SourceOf::Answer(Box::new(message)), ticket, deadline, wait, left: None }
+    pub(crate) fn answered(ticket: Ticket, message: Message, pace: Pace) -> Self {
+        Self::new(SourceOf::Answer(Box::new(message)), ticket, pace)
+    }
+
+    fn new(source: SourceOf, ticket: Ticket, pace: Pace) -> Self {
+        Self { source, ticket, pace, deadline: pace.deadline(), heard: None, left: None }
     }
 
     /// The next message that belongs to this request. After [`Incoming::Response`] or an error there is nothing more.
     /// Dropping the future of this function loses nothing.
     pub async fn next(&mut self) -> Result<Incoming, UpstreamError> {
-        let (deadline, wait) = (self.deadline, self.wait);
-        let Ok(next) = timeout_at(deadline, self.receive()).await else {
-            // The server may still be at it: the ticket stays open, so that it is told.
-            return Err(UpstreamError::Timeout { what: "the request", after: wait });
-        };
-        if matches!(next, Ok(Incoming::Response(_))) {
-            self.ticket.close();
+        loop {
+            let (until, lack) = self.patience();
+            let Ok(next) = timeout_at(until, self.receive()).await else {
+                if self.patience().0 > until {
+                    // Something was heard that is no message.
+                    continue;
+                }
+                // The server may still be at it: the ticket stays open, so that it is told.
+                return Err(self.pace.runs_out(lack));
+            };
+            match next {
+                Ok(Incoming::Response(_)) => self.ticket.close(),
+                Ok(_) => self.heard = Some(Instant::now()),
+                Err(_) => {}
+            }
+            return next;
         }
-        next
+    }
+
+    /// How long one waits for the next message. While the server waits for a person, only that wait counts.
+    fn patience(&self) -> (Instant, Lack) {
+        if self.left.is_some() {
+            return (self.deadline, Lack::Time);
+        }
+        let heard = match &self.source {
+            SourceOf::Http(stream) => {
+                Some(self.heard.map_or(stream.heard(), |heard| heard.max(stream.heard())))
+            }
+            SourceOf::Routed(_) | SourceOf::Answer(_) | SourceOf::Nothing => self.heard,
+        };
+        self.pace.patience(self.deadline, heard)
     }
 
     /// The way back for what the server asks about this request.
@@ -94,7 +123,9 @@ impl Exchange {
     /// Lets the clock run on: the server has what it waited for.
     pub fn resume(&mut self) {
         if let Some(left) = self.left.take() {
-            self.deadline = Instant::now() + left;
+            let now = Instant::now();
+            self.deadline = now + left;
+            self.heard = Some(now);
         }
     }
 

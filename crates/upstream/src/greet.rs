@@ -21,7 +21,7 @@ use crate::session::{Begun, Introduction, Session, answer};
 use crate::shared::{EraFact, Shared};
 use crate::site::{Rejection, Site};
 use crate::stream::Stream;
-use crate::{Audience, EraChoice, Outbound, StdioSettings, UpstreamError, sse, stdio};
+use crate::{Audience, EraChoice, Outbound, StdioSettings, UpstreamError, Waits, sse, stdio};
 
 /// The ids of the greetings; below [`crate::link::FIRST_ID`].
 const DISCOVER: u64 = 1;
@@ -60,6 +60,7 @@ pub(crate) async fn discover_over_http(site: &Arc<Site>) -> Result<Option<Instan
         // Nobody was reached, or the credential was refused: that says nothing of the era.
         Ok(Err(
             error @ (UpstreamError::Unavailable { .. }
+            | UpstreamError::Rejected { status: 429 | 502..=504, .. }
             | UpstreamError::Auth { .. }
             | UpstreamError::Capacity { .. }),
         )) => {
@@ -99,7 +100,7 @@ async fn ask_once_over_http(site: &Arc<Site>) -> Result<Option<Message>, Upstrea
         params: Vec::new(),
         also: Vec::new(),
         body: hello::discover(DISCOVER),
-        timeout: None,
+        waits: Waits::default(),
         log_level: None,
     };
     let mut headers = site.post_headers(Some(Revision::LATEST), None);
@@ -244,13 +245,15 @@ pub(crate) async fn begin_child(
                 conversation.stop.cancel();
                 return Err(match error {
                     UpstreamError::Closed { detail } => UpstreamError::Unavailable {
-                        what: "the server's process ended before it could be used",
+                        what: "the server's process ended before it could be used".into(),
                         detail,
                     },
-                    UpstreamError::Timeout { .. } => UpstreamError::unavailable(
-                        "the server's process was started and did not answer in time",
-                        error,
-                    ),
+                    UpstreamError::Timeout { .. } | UpstreamError::FirstByte { .. } => {
+                        UpstreamError::unavailable(
+                            "the server's process was started and did not answer in time",
+                            error,
+                        )
+                    }
                     other => other,
                 });
             }

@@ -6,6 +6,7 @@
 //! link's id into it.
 
 mod backoff;
+mod budget;
 mod comeback;
 mod conversation;
 mod error;
@@ -20,6 +21,7 @@ mod link;
 mod listener;
 mod loudness;
 mod mux;
+mod pace;
 mod pulse;
 mod registry;
 mod replies;
@@ -37,16 +39,18 @@ mod strays;
 mod stream;
 mod watch;
 
+pub use budget::RetryBudget;
 pub use error::UpstreamError;
 pub use event::{Audience, EventKind, Origin, Question, ServerEvent, URI_BYTES_MAX};
 pub use exchange::{Exchange, Incoming};
 pub use hello::Hello;
 pub use link::{Link, Outbound};
+pub use pace::Waits;
 pub use replies::Replies;
 pub use server::Server;
 pub use settings::{
-    EraChoice, HttpSettings, HttpVersion, Isolation, LegacySessions, Limits, ServerSettings, SettingsError,
-    StdioSettings, Timeouts, Transport,
+    EraChoice, HttpSettings, HttpVersion, Isolation, LegacySessions, Limits, RetrySettings, ServerSettings,
+    SettingsError, StdioSettings, Timeouts, Transport,
 };
 pub use status::{Counters, Reach, ServerStatus};
 pub use watch::{Interest, Lists, Verdict, Watch};

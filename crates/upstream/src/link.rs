@@ -3,11 +3,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 use tollgate_mcp::{LogLevel, Message, Segments, codes, methods};
 use tollgate_model::{Era, Revision};
 
@@ -17,6 +16,7 @@ use crate::exchange::{Exchange, Ticket};
 use crate::hello::{self, Hello};
 use crate::http::HttpError;
 use crate::loudness::Loudness;
+use crate::pace::{Pace, Waits};
 use crate::pulse::{Beat, Pulse};
 use crate::seats::Lease;
 use crate::session::{Current, Session};
@@ -46,8 +46,8 @@ pub struct Outbound {
     pub also: Vec<(HeaderName, HeaderValue)>,
     /// The message.
     pub body: Segments,
-    /// How long the response may take; never longer than [`crate::Timeouts::request`], which is also the default.
-    pub timeout: Option<Duration>,
+    /// How long it may take.
+    pub waits: Waits,
     /// The least severe log message that its caller wants. A legacy server, which knows levels only for a session as a
     /// whole, is told before the request if it sends too little or too much for all requests under way.
     pub log_level: Option<LogLevel>,
@@ -110,18 +110,15 @@ impl Link {
             return Err(UpstreamError::stale("the link was given up"));
         }
         let mut ticket = Ticket::new(&self.0, request.id, &request.method, self.1.clone());
-        let longest = self.0.shared.settings.timeouts.request;
-        let wait = request.timeout.unwrap_or(longest).min(longest);
-        let deadline = Instant::now() + wait;
+        let pace = Pace::begin(request.waits, &self.0.shared.settings.timeouts);
         if let Some(level) = request.log_level
             && self.0.has_levels()
         {
             ticket.want_log(level);
         }
-        let sending = self.0.send(request, ticket, deadline, wait);
-        timeout_at(deadline, sending)
-            .await
-            .unwrap_or(Err(UpstreamError::Timeout { what: "the request", after: wait }))
+        let (until, lack) = pace.patience(pace.deadline(), None);
+        let sending = self.0.send(request, ticket, pace);
+        timeout_at(until, sending).await.unwrap_or_else(|_| Err(pace.runs_out(lack)))
     }
 
     /// Asks a legacy server for log messages of this level and above, at a client's own wish. Its answer; none if it does
@@ -363,19 +360,18 @@ impl Instance {
         self: &Arc<Self>,
         request: Outbound,
         ticket: Ticket,
-        deadline: Instant,
-        wait: Duration,
+        pace: Pace,
     ) -> Result<Exchange, UpstreamError> {
         if ticket.wants_log() {
             self.adjust_loudness().await;
         }
         match &self.wire {
-            Wire::Modern(site) => self.send_modern(site, request, ticket, deadline, wait).await,
-            Wire::Session(session) => self.send_in_session(session, request, ticket, deadline, wait).await,
+            Wire::Modern(site) => self.send_modern(site, request, ticket, pace).await,
+            Wire::Session(session) => self.send_in_session(session, request, ticket, pace).await,
             Wire::Shared(conversation) => {
                 let whose = Whose::of(&request.method, request.mcp_name.as_deref());
                 let receiver = conversation.call(request.id, request.body, whose).await?;
-                Ok(Exchange::routed(ticket, receiver, deadline, wait))
+                Ok(Exchange::routed(ticket, receiver, pace))
             }
         }
     }
@@ -385,8 +381,7 @@ impl Instance {
         site: &Arc<Site>,
         mut request: Outbound,
         mut ticket: Ticket,
-        deadline: Instant,
-        wait: Duration,
+        pace: Pace,
     ) -> Result<Exchange, UpstreamError> {
         let mut headers = site.post_headers(Some(self.revision), None);
         Site::mirror(&mut headers, &request)?;
@@ -402,7 +397,7 @@ impl Instance {
         if reply.status() == StatusCode::OK {
             self.seen_up();
             let stream = Stream::new(reply, Arc::clone(&self.shared))?;
-            return Ok(Exchange::http(ticket, stream, deadline, wait));
+            return Ok(Exchange::http(ticket, stream, pace));
         }
         let rejection = Box::pin(Rejection::read(reply, &self.shared.message_limits())).await;
         ticket.settle();
@@ -413,6 +408,9 @@ impl Instance {
             rejection.status,
             StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED
         );
+        if rejection.is_result {
+            return Err(rejection.error());
+        }
         if misfits && !rejection.is_modern() && (!rejection.answers(request.id) || rejection.is_legacy()) {
             // No modern server says that (2026-07-28, Streamable HTTP, backward compatibility).
             self.retire();
@@ -424,7 +422,7 @@ impl Instance {
             self.shared.forget_era("the server no longer knows a method that it declared");
         }
         match rejection.message {
-            Some(message) => Ok(Exchange::answered(ticket, message, deadline, wait)),
+            Some(message) => Ok(Exchange::answered(ticket, message, pace)),
             None => Err(rejection.error()),
         }
     }
@@ -434,8 +432,7 @@ impl Instance {
         session: &Session,
         request: Outbound,
         mut ticket: Ticket,
-        deadline: Instant,
-        wait: Duration,
+        pace: Pace,
     ) -> Result<Exchange, UpstreamError> {
         let site = &session.site;
         let mut current = session.current();
@@ -465,11 +462,14 @@ impl Instance {
                 self.seen_up();
                 let mut stream = Stream::new(reply, Arc::clone(&self.shared))?;
                 stream.session = Some(current);
-                return Ok(Exchange::http(ticket, stream, deadline, wait));
+                return Ok(Exchange::http(ticket, stream, pace));
             }
             let rejection = Box::pin(Rejection::read(reply, &self.shared.message_limits())).await;
             ticket.settle();
             if is_auth(rejection.status) {
+                return Err(rejection.error());
+            }
+            if rejection.is_result {
                 return Err(rejection.error());
             }
             if forgets_session(&rejection, &current, request.id) && !renewed {
@@ -485,7 +485,7 @@ impl Instance {
                 return Err(UpstreamError::stale(format!("status {}", rejection.status.as_u16())));
             }
             return match rejection.message {
-                Some(message) => Ok(Exchange::answered(ticket, message, deadline, wait)),
+                Some(message) => Ok(Exchange::answered(ticket, message, pace)),
                 None => Err(rejection.error()),
             };
         }
@@ -538,9 +538,14 @@ fn is_auth(status: StatusCode) -> bool {
     matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
 }
 
-/// Whether sending the request twice does no harm, if the connection broke before its response.
+/// Whether a request whose connection broke before its response is sent once more from here: sending it twice does no harm, and
+/// it is not put on record each time it leaves.
 fn is_repeatable(method: &str) -> bool {
-    method != methods::TOOLS_CALL && !method.starts_with("tasks/")
+    let is_on_record = matches!(
+        method,
+        methods::TOOLS_CALL | methods::RESOURCES_READ | methods::PROMPTS_GET | methods::COMPLETION_COMPLETE
+    );
+    !is_on_record && !method.starts_with("tasks/")
 }
 
 impl Drop for Instance {

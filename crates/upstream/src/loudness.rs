@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
-use tokio::time::Instant;
 use tollgate_mcp::{Kind, LogLevel, Message, methods};
 use tollgate_model::Era;
 
 use crate::exchange::Ticket;
 use crate::hello;
 use crate::link::{Instance, Outbound, Wire};
+use crate::pace::{Pace, Waits};
 use crate::{Incoming, Link, UpstreamError};
 
 /// How long a request waits at most for the server to take its level. One that is slower than this has been told all
@@ -106,7 +106,7 @@ impl Instance {
     async fn say_level(self: &Arc<Self>, level: LogLevel) -> Result<Message, UpstreamError> {
         let id = self.mint();
         let wait = self.shared.settings.timeouts.list;
-        let deadline = Instant::now() + wait;
+        let pace = Pace::begin(Waits::within(wait), &self.shared.settings.timeouts);
         let request = Outbound {
             id,
             method: methods::LOGGING_SET_LEVEL.into(),
@@ -114,10 +114,10 @@ impl Instance {
             params: Vec::new(),
             also: Vec::new(),
             body: hello::set_level(id, level),
-            timeout: None,
+            waits: Waits::default(),
             log_level: None,
         };
-        let mut exchange = self.send(request, Ticket::own(self, id), deadline, wait).await?;
+        let mut exchange = self.send(request, Ticket::own(self, id), pace).await?;
         loop {
             match exchange.next().await? {
                 Incoming::Response(answer) => return Ok(answer),

@@ -11,7 +11,7 @@ use tollgate_model::{Caller, ServerId, ServerName, SessionId};
 use crate::registry::Registry;
 use crate::shared::Shared;
 use crate::{
-    Interest, Link, Reach, ServerEvent, ServerSettings, ServerStatus, SettingsError, Transport,
+    Interest, Link, Reach, RetryBudget, ServerEvent, ServerSettings, ServerStatus, SettingsError, Transport,
     UpstreamError, Watch,
 };
 
@@ -49,6 +49,11 @@ impl Server {
     /// The settings it was made from.
     pub fn settings(&self) -> &ServerSettings {
         &self.registry.shared().settings
+    }
+
+    /// How often its requests may be tried again.
+    pub fn retries(&self) -> &RetryBudget {
+        &self.registry.shared().retries
     }
 
     /// What can be said of it without asking it.

@@ -227,7 +227,7 @@ impl Session {
             current.forget();
             return Err(UpstreamError::stale("the server forgot the session"));
         }
-        if status.is_success() { Ok(()) } else { Err(status_error(status)) }
+        if status.is_success() { Ok(()) } else { Err(status_error(status, &HeaderMap::new())) }
     }
 
     /// Tells the server that nobody waits for a request any more, while others go on. The end of the session waits for

@@ -27,6 +27,8 @@ pub struct ServerSettings {
     pub timeouts: Timeouts,
     /// How much there may be of things.
     pub limits: Limits,
+    /// How often what failed is tried again.
+    pub retries: RetrySettings,
 }
 
 impl ServerSettings {
@@ -45,6 +47,7 @@ impl ServerSettings {
             legacy_sessions: LegacySessions::default(),
             timeouts: Timeouts::default(),
             limits,
+            retries: RetrySettings::default(),
         }
     }
 
@@ -66,6 +69,8 @@ impl ServerSettings {
             ("probe_timeout", timeouts.probe.is_zero()),
             ("request_timeout", timeouts.request.is_zero()),
             ("list_timeout", timeouts.list.is_zero()),
+            ("first_byte_timeout", timeouts.first_byte == Some(Duration::ZERO)),
+            ("idle_timeout", timeouts.silence.is_zero()),
             ("idle", timeouts.idle.is_zero()),
             ("instances_max", limits.instances_max == 0),
             ("message_bytes_max", limits.message_bytes_max == 0),
@@ -237,6 +242,12 @@ pub struct Timeouts {
     pub probe: Duration,
     /// A request from its start to its response: a hard maximum, whatever progress arrives meanwhile. 300 s.
     pub request: Duration,
+    /// A request from its start until the first of its answer is there: the head of a response over HTTP, else the first message
+    /// that belongs to it. None: as long as the whole may take, since an answer may come in one piece.
+    pub first_byte: Option<Duration>,
+    /// How long a server that has begun to answer may be silent: no message, no comment in a stream of events, no part of
+    /// a body. 120 s.
+    pub silence: Duration,
     /// One page of a list; for whoever fetches lists. 15 s.
     pub list: Duration,
     /// How long a request that needs an instance to itself waits for room. 5 s.
@@ -259,6 +270,8 @@ impl Default for Timeouts {
             connect: Duration::from_secs(10),
             probe: Duration::from_secs(10),
             request: Duration::from_mins(5),
+            first_byte: None,
+            silence: Duration::from_mins(2),
             list: Duration::from_secs(15),
             capacity: Duration::from_secs(5),
             idle: Duration::from_mins(10),
@@ -318,6 +331,26 @@ impl Limits {
     /// The defaults for servers with a URL.
     pub fn for_sessions() -> Self {
         Self { instances_max: 10_000, ..Self::for_children() }
+    }
+}
+
+/// How often requests that failed are tried again, where that can do no harm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetrySettings {
+    /// How often one request is tried again. 2.
+    pub max: u32,
+    /// How many of all requests may be tried again, in percent, beside one a second: so retries never multiply the load of a server
+    /// that is failing. 20.
+    pub percent: u32,
+    /// The wait before the first of them; each further one waits twice as long. 50 ms.
+    pub wait_min: Duration,
+    /// The longest wait. 2 s. Every wait is shortened at random by up to a half.
+    pub wait_max: Duration,
+}
+
+impl Default for RetrySettings {
+    fn default() -> Self {
+        Self { max: 2, percent: 20, wait_min: Duration::from_millis(50), wait_max: Duration::from_secs(2) }
     }
 }
 

@@ -12,7 +12,7 @@ use tollgate_telemetry::events::{ServerDown, ServerUp};
 
 use crate::event::{NoPlace, Question, Source, Waiting};
 use crate::hello;
-use crate::{Counters, EventKind, Reach, ServerEvent, ServerSettings, UpstreamError};
+use crate::{Counters, EventKind, Reach, RetryBudget, ServerEvent, ServerSettings, UpstreamError};
 
 /// Into how many shares the queue of events is divided: one server may fill one of them.
 const SHARES: usize = 8;
@@ -77,12 +77,14 @@ pub(crate) struct Shared {
     /// Whether `reach` says anything but up: spares every call the lock.
     not_up: AtomicBool,
     born: Instant,
+    pub(crate) retries: RetryBudget,
 }
 
 impl Shared {
     pub(crate) fn new(settings: Arc<ServerSettings>, events: mpsc::Sender<ServerEvent>) -> Self {
         Self {
             id: settings.id(),
+            retries: RetryBudget::new(&settings.retries),
             settings,
             counters: Tally::default(),
             events,

@@ -1,9 +1,11 @@
 //! The URL of a server and how requests to it look.
 
+use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HOST};
+use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HOST, RETRY_AFTER};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tollgate_mcp::{Kind, Limits, Message, Segments, headers, methods};
@@ -48,7 +50,7 @@ impl Site {
         let tls = if origin.secure { Some(tls_config(http.ca_file.as_deref(), http.version)?) } else { None };
         let limits = ClientLimits {
             connect: settings.timeouts.connect,
-            idle: settings.timeouts.idle.min(std::time::Duration::from_secs(90)),
+            idle: settings.timeouts.idle.min(Duration::from_secs(90)),
             idle_max: settings.limits.idle_connections_max,
             connections_max: settings.limits.connections_max,
         };
@@ -109,8 +111,8 @@ impl Site {
     pub(crate) fn mirror(map: &mut HeaderMap, request: &Outbound) -> Result<(), UpstreamError> {
         let unfit = |what: &str| UpstreamError::protocol("the request cannot be sent over HTTP", what);
         let method = match &request.method {
-            std::borrow::Cow::Borrowed(method) => HeaderValue::from_static(method),
-            std::borrow::Cow::Owned(method) => {
+            Cow::Borrowed(method) => HeaderValue::from_static(method),
+            Cow::Owned(method) => {
                 HeaderValue::try_from(method).map_err(|_| unfit("its method is no header value"))?
             }
         };
@@ -165,22 +167,41 @@ impl Site {
                 // A kept connection may end as it is used again; whatever has no answer may come twice.
                 sent = self.post(target, headers, body).await;
             }
-            let mut reply = sent.map_err(|error| self.error(error))?;
-            // Read to its end, so that the connection can be used again.
-            let _ = reply.collect(ASIDE_BYTES_MAX).await;
-            Ok(reply.status())
+            let reply = sent.map_err(|error| self.error(error))?;
+            Ok(status_of(reply).await)
         };
         tokio::time::timeout(wait, told)
             .await
             .unwrap_or(Err(UpstreamError::Timeout { what: "a notification", after: wait }))
     }
 
+    /// Posts a request whose answer comes another way. Once: it may have arrived where the connection ends before its status.
+    pub(crate) async fn ask(
+        &self,
+        target: &Target,
+        headers: HeaderMap,
+        body: Segments,
+    ) -> Result<(), UpstreamError> {
+        let reply = self.post(target, headers, body).await.map_err(|error| self.error(error))?;
+        if !reply.status().is_success() {
+            return Err(status_error(reply.status(), reply.headers()));
+        }
+        status_of(reply).await;
+        Ok(())
+    }
+
     /// What an HTTP failure means for the call.
     pub(crate) fn error(&self, error: HttpError) -> UpstreamError {
         let limits = &self.shared.settings.limits;
         match error {
-            HttpError::Connect(detail) => self.unreachable(&detail),
-            HttpError::ConnectTimeout => self.unreachable("no connection in time"),
+            HttpError::Connect(detail) => self.unreachable("the server cannot be reached", &detail),
+            HttpError::ConnectTimeout => {
+                let after = self.shared.settings.timeouts.connect.as_millis();
+                let what = format!(
+                    "the server cannot be reached: no connection within {after} ms (connect timeout)"
+                );
+                self.unreachable(what, "no connection in time")
+            }
             HttpError::Busy => UpstreamError::Capacity {
                 what: "too many connections to this server are busy",
                 max: limits.connections_max,
@@ -190,8 +211,8 @@ impl Site {
         }
     }
 
-    fn unreachable(&self, detail: &str) -> UpstreamError {
-        let error = UpstreamError::unavailable("the server cannot be reached", detail);
+    fn unreachable(&self, what: impl Into<Cow<'static, str>>, detail: &str) -> UpstreamError {
+        let error = UpstreamError::unavailable(what, detail);
         self.shared.is_down(&error);
         error
     }
@@ -233,6 +254,9 @@ pub(crate) struct Rejection {
     pub(crate) status: StatusCode,
     /// The JSON-RPC error in its body, if that is one.
     pub(crate) message: Option<Message>,
+    /// Whether its body has a result, whatever the status says: the request was carried out.
+    pub(crate) is_result: bool,
+    retry_after: Option<Duration>,
 }
 
 impl Rejection {
@@ -241,12 +265,12 @@ impl Rejection {
         let json = reply.is_of_type(headers::APPLICATION_JSON);
         let body = reply.collect(if json { limits.bytes_max } else { ASIDE_BYTES_MAX }).await;
         let message = match body {
-            Ok(body) if json => {
-                Message::parse(body, limits).ok().filter(|message| message.kind() == Kind::Error)
-            }
+            Ok(body) if json => Message::parse(body, limits).ok(),
             _ => None,
         };
-        Self { status, message }
+        let is_result = message.as_ref().is_some_and(|message| message.kind() == Kind::Result);
+        let message = message.filter(|message| message.kind() == Kind::Error);
+        Self { status, message, is_result, retry_after: retry_after(reply.headers()) }
     }
 
     /// The error, if it answers this very request.
@@ -268,26 +292,37 @@ impl Rejection {
 
     /// Without a usable body the status is all there is.
     pub(crate) fn error(&self) -> UpstreamError {
-        status_error(self.status)
+        match status_error(self.status, &HeaderMap::new()) {
+            UpstreamError::Rejected { status, .. } => {
+                UpstreamError::Rejected { status, retry_after: self.retry_after }
+            }
+            error => error,
+        }
     }
 }
 
+/// The status of a response whose body is of no interest: it is read to its end, so that the connection can be used again.
+async fn status_of(mut reply: Reply) -> StatusCode {
+    let _ = reply.collect(ASIDE_BYTES_MAX).await;
+    reply.status()
+}
+
 /// What a status without a JSON-RPC body means.
-pub(crate) fn status_error(status: StatusCode) -> UpstreamError {
-    let detail = format!("status {}", status.as_u16());
+pub(crate) fn status_error(status: StatusCode, headers: &HeaderMap) -> UpstreamError {
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => UpstreamError::Auth { status: status.as_u16() },
-        StatusCode::SERVICE_UNAVAILABLE => {
-            UpstreamError::unavailable("the server says that it is unavailable (status 503)", detail)
-        }
-        StatusCode::TOO_MANY_REQUESTS => {
-            UpstreamError::unavailable("the server gets too many requests (status 429)", detail)
-        }
-        _ => UpstreamError::protocol(
-            format!("the server answered with HTTP status {}", status.as_u16()),
-            detail,
-        ),
+        _ => UpstreamError::Rejected { status: status.as_u16(), retry_after: retry_after(headers) },
     }
+}
+
+/// When the server wants to be asked again (RFC 9110, section 10.2.3).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = httpdate::parse_http_date(text).ok()?;
+    Some(at.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
 /// The first check of a response that should carry messages.

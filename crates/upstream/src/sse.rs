@@ -52,7 +52,7 @@ pub(crate) async fn start(
 async fn open(site: &Site) -> Result<(Reply, SseDecoder, Target), UpstreamError> {
     let mut reply = site.get(site.get_headers(None, None)).await.map_err(|error| site.error(error))?;
     if reply.status() != StatusCode::OK {
-        return Err(status_error(reply.status()));
+        return Err(status_error(reply.status(), reply.headers()));
     }
     if !reply.is_of_type(headers::TEXT_EVENT_STREAM) {
         return Err(UpstreamError::protocol(

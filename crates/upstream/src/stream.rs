@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tollgate_mcp::{Message, ScanError, SseDecoder, SseError, headers};
 
 use crate::UpstreamError;
@@ -31,6 +32,8 @@ pub(crate) struct Stream {
     resumed_after: Option<String>,
     /// Set while there is no connection.
     pub(crate) broken: Option<Box<Broken>>,
+    /// Until when nobody expects to hear anything: the server wants to be asked for the rest no sooner.
+    pub(crate) quiet_until: Option<Instant>,
 }
 
 impl Stream {
@@ -71,7 +74,14 @@ impl Stream {
             fruitless: 0,
             resumed_after: None,
             broken: None,
+            quiet_until: None,
         })
+    }
+
+    /// When the server was last heard.
+    pub(crate) fn heard(&self) -> Instant {
+        let heard = self.reply.heard();
+        self.quiet_until.map_or(heard, |until| until.max(heard))
     }
 
     /// The id of the last event, by which the stream can be resumed.

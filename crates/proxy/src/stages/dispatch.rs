@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue};
 use tollgate_limits::Places;
 use tollgate_mcp::{LogLevel, Message, Segments, compose, methods};
 use tollgate_model::{Caller, Era, Revision, ServerId};
-use tollgate_upstream::{Exchange, Incoming, Link, Outbound, Replies, UpstreamError};
+use tollgate_upstream::{Exchange, Incoming, Link, Outbound, Replies, UpstreamError, Waits};
 
 use super::record::{Behalf, Receipt};
 use super::{Admitted, Route, limits};
@@ -34,7 +34,8 @@ pub(crate) struct Departure {
     pub(crate) native: Option<String>,
     pub(crate) param_headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) body: Segments,
-    pub(crate) timeout: Option<Duration>,
+    /// How long it may take.
+    pub(crate) waits: Waits,
     /// The least severe log message that the client wants.
     pub(crate) log_level: Option<LogLevel>,
     /// The trace that it is part of; none of what the gateway asks by itself.
@@ -61,6 +62,8 @@ pub(crate) struct Listener<'a> {
     pub(crate) inbound: Option<&'a Inbound>,
     /// Its places among those under way, which it leaves while the client is asked.
     pub(crate) places: Option<&'a Arc<Places>>,
+    /// Whether anything of the answer has reached it, or was asked of it.
+    pub(crate) was_told: AtomicBool,
 }
 
 impl<'a> Listener<'a> {
@@ -77,7 +80,17 @@ impl<'a> Listener<'a> {
             task: None,
             inbound: Some(inbound),
             places: None,
+            was_told: AtomicBool::new(false),
         }
+    }
+
+    /// Whether anything of the answer has reached it, or was asked of it: then the request is not sent again.
+    pub(crate) fn was_told(&self) -> bool {
+        self.was_told.load(Ordering::Relaxed)
+    }
+
+    fn is_told(&self) {
+        self.was_told.store(true, Ordering::Relaxed);
     }
 
     /// The same, of a request that was admitted.
@@ -163,7 +176,7 @@ pub(crate) fn send<'a>(
         params: departure.param_headers,
         also,
         body: departure.body,
-        timeout: departure.timeout,
+        waits: departure.waits,
         log_level: departure.log_level,
     };
     async move {
@@ -227,6 +240,7 @@ pub(crate) async fn follow(
                 match listener.relay(&message, server, link.era(), hearing) {
                     // A client that reads nothing for so long loses the message, but never its reply.
                     Relay::Send(message) => {
+                        listener.is_told();
                         drop(tokio::time::timeout(READER_PATIENCE, listener.outlet.send(message)).await);
                     }
                     Relay::Drop => {}
@@ -240,6 +254,7 @@ pub(crate) async fn follow(
                 }
                 let request = match listener {
                     Some(listener) => {
+                        listener.is_told();
                         tasks::question(listener.gateway, listener.caller, server, listener.task, request)
                     }
                     None => request,

@@ -83,9 +83,14 @@ impl Speaker<'_> {
             param_headers: Vec::new(),
             body: bridge::own_request(id, method, &params, self.client, link.era(), None),
             log_level: None,
-            timeout,
+            waits: tollgate_upstream::Waits { total: timeout, ..patient() },
             onward: None,
         };
         dispatch::send(self.server, self.route, departure, listener, receipt).await
     }
+}
+
+/// A server may be silent for as long as its task takes.
+pub(super) fn patient() -> tollgate_upstream::Waits {
+    tollgate_upstream::Waits { idle: Some(Duration::MAX), ..tollgate_upstream::Waits::default() }
 }

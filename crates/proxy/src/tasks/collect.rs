@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -250,6 +251,7 @@ impl Collecting {
             inbound: None,
             asker: Asker::Later { capabilities: &client.capabilities },
             places: None,
+            was_told: AtomicBool::new(false),
         };
         let speaker = Speaker { gateway: &self.gateway, server: &self.server, route: &self.route, client };
         let (method, native) = (methods::TASKS_RESULT, Some(&*self.native));

@@ -340,7 +340,7 @@ fn parse(bytes: Bytes) -> Result<Message, Refusal> {
 
 /// Whether another look may succeed.
 fn may_pass(error: &UpstreamError) -> bool {
-    error.is_stale() || matches!(error, UpstreamError::Closed { .. } | UpstreamError::Unavailable { .. })
+    error.may_pass()
 }
 
 fn late() -> Refusal {

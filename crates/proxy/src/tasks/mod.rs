@@ -182,7 +182,7 @@ async fn pass(
             &Round::default(),
             &Beside { log_level, onward: Some(&onward) },
         ),
-        timeout: None,
+        waits: ask::patient(),
         log_level,
         onward: Some(onward),
     };

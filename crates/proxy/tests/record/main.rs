@@ -14,6 +14,7 @@ mod fake;
 mod limits;
 mod others;
 mod refusals;
+mod retries;
 #[path = "../policy/rig.rs"]
 #[allow(dead_code, reason = "shared with the tests of policies")]
 mod rig;

@@ -1,8 +1,8 @@
-//! Limits that leave no room.
+//! Limits that leave no room, and what is tried again.
 
 use std::time::Duration;
 
-use tollgate_model::{Exceeded, TenantId};
+use tollgate_model::{Code, Exceeded, ServerId, TenantId};
 use tracing::{debug, info, warn};
 
 use crate::{Clean, counters};
@@ -25,6 +25,29 @@ impl LimitReached<'_> {
         counters::limit_reached(limit, of.as_str());
         let (tenant, method) = (Clean(self.tenant.as_str()), Clean(self.method));
         debug!(limit = &**limit, of = of.as_str(), %tenant, %method, ?retry_after, "a limit leaves no room");
+    }
+}
+
+/// A request that failed is tried again.
+#[derive(Debug)]
+pub struct TriedAgain<'a> {
+    /// The server.
+    pub server: &'a ServerId,
+    /// Why it failed: the stable code.
+    pub why: Code,
+    /// How long one waits before.
+    pub wait: Duration,
+    /// Whether it is not tried again after all, since so many were.
+    pub is_withheld: bool,
+}
+
+impl TriedAgain<'_> {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        let outcome = if self.is_withheld { "withheld" } else { "tried" };
+        let server = self.server.label();
+        counters::tried_again(&server.to_string(), outcome);
+        debug!(%server, why = self.why.row().name, wait = ?self.wait, outcome, "a request is tried again");
     }
 }
 

@@ -307,8 +307,13 @@ pub(super) struct ServerSection {
     pub(super) risk: Option<String>,
     /// Scopes that an access token needs for anything on the server.
     pub(super) scopes: Option<Items<String>>,
-    /// What is to be said of single tools, each under the server's own name of it.
+    /// What is to be said of single tools, each under the server's own name of it, or under a pattern in which `*` stands
+    /// for anything. A name goes before patterns, and a pattern before later ones.
     pub(super) tools: Option<Keyed<ToolFactsSection>>,
+    /// Whether the server's own hints of which tools are read-only or idempotent are believed: calls of those may be made
+    /// again. Without it only what `tools` says counts.
+    #[schemars(extend("default" = false))]
+    pub(super) trust_annotations: Option<bool>,
     /// What becomes of calls of the server while the ledger cannot be written. Default: `ledger.when_unwritable`.
     pub(super) when_unwritable: Option<WhenUnwritableSection>,
     /// How many processes or sessions there may be at once. Default: 32 processes, 10000 sessions.
@@ -329,6 +334,28 @@ pub(super) struct ServerSection {
     /// How long a request may take from start to response, whatever progress arrives meanwhile, in milliseconds.
     #[schemars(range(min = 1, max = 86_400_000), extend("default" = defaults::ms(defaults::timeouts().request)))]
     pub(super) request_timeout_ms: Option<u64>,
+    /// How long a request may take until the first of its answer is there, in milliseconds: the head of a response over HTTP,
+    /// else the first message about it. Default: as long as the whole request, since an answer may come in one piece.
+    #[schemars(range(min = 1, max = 86_400_000))]
+    pub(super) first_byte_timeout_ms: Option<u64>,
+    /// How long the server may be silent in the midst of an answer, in milliseconds: no message, no comment in a stream, no
+    /// part of a body. The clock stands still while a person is asked.
+    #[schemars(range(min = 1, max = 86_400_000), extend("default" = defaults::ms(defaults::timeouts().silence)))]
+    pub(super) idle_timeout_ms: Option<u64>,
+    /// How often a request that failed is tried again at most: whatever certainly had no effect; and of what may have been
+    /// carried out, lists, reads, prompts, completions, and calls of tools that are read-only or idempotent.
+    #[schemars(range(max = 10), extend("default" = defaults::retries().max))]
+    pub(super) retries: Option<u32>,
+    /// How many of all requests may be tried again, in percent, beside one a second.
+    #[schemars(range(max = 100), extend("default" = defaults::retries().percent))]
+    pub(super) retry_percent: Option<u32>,
+    /// The wait before the first retry, in milliseconds; each further one is twice as long, and each is shortened at random by
+    /// up to a half. A server's `Retry-After` is kept where it is longer.
+    #[schemars(range(min = 1, max = 3_600_000), extend("default" = defaults::ms(defaults::retries().wait_min)))]
+    pub(super) retry_ms_min: Option<u64>,
+    /// The longest wait before a retry, in milliseconds.
+    #[schemars(range(min = 1, max = 3_600_000), extend("default" = defaults::ms(defaults::retries().wait_max)))]
+    pub(super) retry_ms_max: Option<u64>,
     /// How long one page of a list may take, in milliseconds.
     #[schemars(range(min = 1, max = 3_600_000), extend("default" = defaults::ms(defaults::timeouts().list)))]
     pub(super) list_timeout_ms: Option<u64>,

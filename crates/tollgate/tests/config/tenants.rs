@@ -2,6 +2,7 @@
 
 use super::yaml;
 use tollgate_model::{Holder, ServerName, TenantId};
+use tollgate_proxy::ToolHandling;
 
 const TWO: &str = "servers:
   docs: { url: 'http://127.0.0.1:1/docs', shared: true, owner: Platform team, environment: production, risk: low,
@@ -109,11 +110,39 @@ tenants:
 }
 
 #[test]
+fn how_calls_are_handled_is_said_by_name_or_pattern() {
+    let config = yaml(
+        "servers:
+  a:
+    url: 'http://127.0.0.1:1/'
+    trust_annotations: true
+    tools:
+      \"get_*\": { read_only: true, retries: 3 }
+      slow: { idempotent: true, timeout_ms: 900000, first_byte_timeout_ms: 600000, idle_timeout_ms: 30000 }
+      risky: { risk: high }
+  b: { url: 'http://127.0.0.1:1/', tools: { x: { scopes: [a] } } }
+",
+    )
+    .good("tollgate.yaml");
+    let [a, b] = &config.servers[..] else { panic!("two servers") };
+    let handling = &config.proxy.handling[&a.id()];
+    assert!(handling.trust_annotations && !config.proxy.handling.contains_key(&b.id()));
+    assert_eq!((handling.of("get_x").read_only, handling.of("get_x").retries), (Some(true), Some(3)));
+    let slow = handling.of("slow");
+    let waits =
+        [slow.timeout, slow.first_byte_timeout, slow.idle_timeout].map(|wait| wait.expect("said").as_secs());
+    assert_eq!((slow.idempotent, waits), (Some(true), [900, 600, 30]));
+    assert_eq!(handling.of("risky"), ToolHandling::default());
+    let facts: Vec<&str> = config.facts[&a.id()].tools.keys().map(|native| &**native).collect();
+    assert_eq!(facts, ["risky"], "policies are told of single tools only, and of what is about them");
+}
+
+#[test]
 fn facts_that_policies_could_not_name_are_refused() {
     let bench = yaml(
         "servers:
   a: { url: 'http://127.0.0.1:1/', risk: very high, scopes: [one two, \"\"],
-       tools: { x: { read_only: true, destructive: true }, y: { rsk: low } } }
+       tools: { x: { read_only: true, destructive: true }, y: { rsk: low }, \"z*\": { risk: low } } }
 ",
     );
     assert_eq!(
@@ -123,7 +152,8 @@ fn facts_that_policies_could_not_name_are_refused() {
 2:62: servers.a.scopes[0]: `one two` is no scope (write each scope for itself, without spaces)
 2:71: servers.a.scopes[1]: `` is no scope (write each scope for itself, without spaces)
 3:52: servers.a.tools.x.destructive: a tool that changes nothing destroys nothing (leave one of the two out)
-3:65: servers.a.tools.y.rsk: unknown key `rsk` (did you mean `risk`?)"
+3:65: servers.a.tools.y.rsk: unknown key `rsk` (did you mean `risk`?)
+3:91: servers.a.tools.\"z*\".risk: cannot be said of all tools that fit a pattern (say it of each tool by its name)"
     );
 }
 

@@ -10,6 +10,7 @@ use http::response::Parts;
 use http::{HeaderMap, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use super::HttpError;
 use super::pool::{Client, Http1};
@@ -22,6 +23,8 @@ pub(crate) struct Reply {
     connection: Option<(Box<Http1>, Arc<Client>)>,
     ended: bool,
     collected: Collected,
+    /// When something of it last came.
+    heard: Instant,
 }
 
 /// A body being collected; survives a dropped [`Reply::collect`].
@@ -35,7 +38,8 @@ enum Collected {
 
 impl Reply {
     pub(super) fn new(head: Parts, body: Incoming, connection: Option<(Box<Http1>, Arc<Client>)>) -> Self {
-        let mut reply = Self { head, body, connection, ended: false, collected: Collected::Nothing };
+        let heard = Instant::now();
+        let mut reply = Self { head, body, connection, ended: false, collected: Collected::Nothing, heard };
         if reply.body.is_end_stream() {
             reply.end();
         }
@@ -48,6 +52,11 @@ impl Reply {
 
     pub(crate) fn headers(&self) -> &HeaderMap {
         &self.head.headers
+    }
+
+    /// When something of it last came.
+    pub(crate) fn heard(&self) -> Instant {
+        self.heard
     }
 
     /// The media type without parameters, in lower case; empty if there is none.
@@ -83,6 +92,7 @@ impl Reply {
         loop {
             match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
+                    self.heard = Instant::now();
                     if let Ok(data) = frame.into_data() {
                         if self.body.is_end_stream() {
                             self.end();

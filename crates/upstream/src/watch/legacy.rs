@@ -123,7 +123,7 @@ async fn ask(link: &Link, method: &'static str, uri: Option<&str>) -> Result<Mes
         params: Vec::new(),
         also: Vec::new(),
         body: body.into(),
-        timeout: Some(link.0.shared.settings.timeouts.probe),
+        waits: crate::Waits::within(link.0.shared.settings.timeouts.probe),
         log_level: None,
     };
     let mut exchange = link.request(request).await?;

@@ -6,7 +6,7 @@ use http::Response;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tollgate_model::Code;
-use tollgate_upstream::{Reach, UpstreamError};
+use tollgate_upstream::{Reach, UpstreamError, Waits};
 
 use crate::fake::{Answer, Fake, Seen, discovery, event, events, full, json_answer, refusal, status, text};
 use crate::{anyone, call, eventually, http, server, text_of, tool_call};
@@ -105,7 +105,7 @@ async fn a_hanging_call_ends_in_time() {
     let (server, _events) = server(http(fake.url()));
     let link = server.open(&anyone()).await.unwrap();
     let mut request = tool_call(&link, "hang", &json!({}));
-    request.timeout = Some(Duration::from_millis(100));
+    request.waits = Waits::within(Duration::from_millis(100));
     let error = link.request(request).await.unwrap_err();
     assert_eq!(error.code(), Code::UpstreamTimeout);
 }

@@ -13,6 +13,7 @@ mod log_levels;
 mod modern_http;
 mod old_sse;
 mod stdio;
+mod timeouts;
 mod tls;
 mod watch;
 
@@ -100,7 +101,7 @@ pub(crate) fn tool_call(link: &Link, tool: &str, arguments: &Value) -> Outbound 
         params: Vec::new(),
         also: Vec::new(),
         body: Segments::from(Bytes::from(body.to_string())),
-        timeout: None,
+        waits: tollgate_upstream::Waits::default(),
         log_level: None,
     }
 }

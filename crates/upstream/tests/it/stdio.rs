@@ -293,7 +293,7 @@ async fn a_hanging_call_ends_in_time_and_the_child_is_told() {
     let link = server.open(&anyone()).await.unwrap();
     let mut request = tool_call(&link, "hang", &json!({}));
     let id = request.id;
-    request.timeout = Some(Duration::from_millis(50));
+    request.waits = tollgate_upstream::Waits::within(Duration::from_millis(50));
     let mut exchange = link.request(request).await.unwrap();
     assert!(matches!(exchange.next().await, Err(UpstreamError::Timeout { .. })));
     drop(exchange);

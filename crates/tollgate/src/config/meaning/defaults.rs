@@ -9,7 +9,7 @@ use tollgate_ledger::{IndexSettings, LedgerSettings};
 use tollgate_limits::{LimitSettings, RunawaySettings};
 use tollgate_proxy::ProxySettings;
 use tollgate_store::FollowerSettings;
-use tollgate_upstream::{Limits, Timeouts};
+use tollgate_upstream::{Limits, RetrySettings, Timeouts};
 
 /// Where the data plane listens.
 pub(in crate::config) const LISTEN: &str = "127.0.0.1:8080";
@@ -30,6 +30,10 @@ pub(in crate::config) fn issuer() -> IssuerSettings {
 
 pub(in crate::config) fn timeouts() -> Timeouts {
     Timeouts::default()
+}
+
+pub(in crate::config) fn retries() -> RetrySettings {
+    RetrySettings::default()
 }
 
 pub(in crate::config) fn server_limits() -> Limits {

@@ -1,10 +1,14 @@
-//! What an operator says of servers and tools: facts that policies read, and the scopes that access tokens need.
+//! What an operator says of servers and tools: facts that policies read, the scopes that access tokens need, and how calls are
+//! handled.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tollgate_catalog::{ServerFacts, ToolFacts};
 use tollgate_identity::names::is_scope;
+use tollgate_limits::Glob;
+use tollgate_proxy::{Handling, ToolHandling};
 
 use super::{Meaning, shown};
 use crate::config::forms::{Items, Keyed};
@@ -17,7 +21,15 @@ impl Meaning<'_> {
         let tools_place = place.key("tools");
         let mut tools = BTreeMap::new();
         for (native, section) in Keyed::iter(section.tools.as_ref()) {
-            tools.insert(Arc::from(native), self.tool_facts(section, &tools_place.key(native)));
+            let place = tools_place.key(native);
+            if !Glob::new(native).is_exact() {
+                self.pattern(section, &place);
+                continue;
+            }
+            let facts = self.tool_facts(section, &place);
+            if facts != ToolFacts::default() {
+                tools.insert(Arc::from(native), facts);
+            }
         }
         let facts = ServerFacts {
             risk: self.word(section.risk.as_deref(), &place.key("risk")),
@@ -30,16 +42,50 @@ impl Meaning<'_> {
     }
 
     fn tool_facts(&mut self, section: &ToolFactsSection, place: &Place<'_>) -> ToolFacts {
-        if section.read_only == Some(true) && section.destructive == Some(true) {
-            let message = "a tool that changes nothing destroys nothing";
-            self.problems.error_with(&place.key("destructive"), message, "leave one of the two out");
-        }
+        self.contradiction(section, place);
         ToolFacts {
             risk: self.word(section.risk.as_deref(), &place.key("risk")),
             read_only: section.read_only,
             destructive: section.destructive,
             scopes: self.scopes(section.scopes.as_ref(), &place.key("scopes")),
         }
+    }
+
+    /// Policies go by single tools: what they need to know is not said by a pattern.
+    fn pattern(&mut self, section: &ToolFactsSection, place: &Place<'_>) {
+        let said = [("risk", section.risk.is_some()), ("scopes", section.scopes.is_some())];
+        for (key, _) in said.into_iter().filter(|(_, is_said)| *is_said) {
+            let message = "cannot be said of all tools that fit a pattern";
+            self.problems.error_with(&place.key(key), message, "say it of each tool by its name");
+        }
+        self.contradiction(section, place);
+    }
+
+    fn contradiction(&mut self, section: &ToolFactsSection, place: &Place<'_>) {
+        if section.read_only == Some(true) && section.destructive == Some(true) {
+            let message = "a tool that changes nothing destroys nothing";
+            self.problems.error_with(&place.key("destructive"), message, "leave one of the two out");
+        }
+    }
+
+    /// What is said of how calls of a server's tools are handled; none if nothing is.
+    pub(super) fn handling(section: &ServerSection) -> Option<Arc<Handling>> {
+        let ms = |ms: Option<u64>| ms.map(Duration::from_millis);
+        let tools = Keyed::iter(section.tools.as_ref()).map(|(native, section)| {
+            let handling = ToolHandling {
+                read_only: section.read_only,
+                idempotent: section.idempotent,
+                destructive: section.destructive,
+                timeout: ms(section.timeout_ms),
+                first_byte_timeout: ms(section.first_byte_timeout_ms),
+                idle_timeout: ms(section.idle_timeout_ms),
+                retries: section.retries,
+            };
+            (Glob::new(native), handling)
+        });
+        let tools = tools.filter(|(_, handling)| *handling != ToolHandling::default()).collect();
+        let handling = Handling { trust_annotations: section.trust_annotations == Some(true), tools };
+        (handling != Handling::default()).then(|| Arc::new(handling))
     }
 
     /// A word that policies name.

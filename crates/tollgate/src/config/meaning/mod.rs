@@ -159,8 +159,9 @@ impl Meaning<'_> {
         let tls = section.tls.as_ref().and_then(|tls| self.tls(tls, &root.key("tls")));
         let admin_tls = section.admin_tls.as_ref().and_then(|tls| self.tls(tls, &root.key("admin_tls")));
         let mut proxy = self.proxy(section, root);
-        let Served { servers, facts, tenants, policies, shadow, unwritable, names_a_server } =
+        let Served { servers, facts, tenants, policies, shadow, handling, unwritable, names_a_server } =
             self.served(section, root);
+        proxy.handling = handling;
         proxy.unwritable = Unwritable { otherwise: proxy.unwritable.otherwise, ..unwritable };
         let ids: Vec<TenantId> = tenants.iter().map(|tenant| tenant.id.clone()).collect();
         let identity = self.identity(section.identity.as_ref(), &root.key("identity"), &ids);

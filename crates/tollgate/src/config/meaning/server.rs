@@ -78,6 +78,8 @@ impl Meaning<'_> {
         wait(&mut timeouts.probe, section.probe_timeout_ms);
         wait(&mut timeouts.request, section.request_timeout_ms);
         wait(&mut timeouts.list, section.list_timeout_ms);
+        timeouts.first_byte = section.first_byte_timeout_ms.map(Duration::from_millis);
+        wait(&mut timeouts.silence, section.idle_timeout_ms);
         wait(&mut timeouts.capacity, section.capacity_timeout_ms);
         wait(&mut timeouts.idle, section.idle_ms);
         wait(&mut timeouts.stop, section.stop_timeout_ms);
@@ -86,6 +88,15 @@ impl Meaning<'_> {
         if timeouts.backoff_min > timeouts.backoff_max {
             let key = if section.backoff_ms_min.is_some() { "backoff_ms_min" } else { "backoff_ms_max" };
             self.problems.error(&place.key(key), "`backoff_ms_min` is longer than `backoff_ms_max`");
+        }
+        let retries = &mut settings.retries;
+        retries.max = section.retries.unwrap_or(retries.max);
+        retries.percent = section.retry_percent.unwrap_or(retries.percent);
+        wait(&mut retries.wait_min, section.retry_ms_min);
+        wait(&mut retries.wait_max, section.retry_ms_max);
+        if retries.wait_min > retries.wait_max {
+            let key = if section.retry_ms_min.is_some() { "retry_ms_min" } else { "retry_ms_max" };
+            self.problems.error(&place.key(key), "`retry_ms_min` is longer than `retry_ms_max`");
         }
         let limits = &mut settings.limits;
         limits.instances_max = section.instances_max.unwrap_or(limits.instances_max);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tollgate_catalog::{ServerFacts, ToolsetSettings};
 use tollgate_model::{Holder, ServerId, ServerName, TenantId};
 use tollgate_policy::Source;
-use tollgate_proxy::Unwritable;
+use tollgate_proxy::{Handling, Unwritable};
 use tollgate_upstream::ServerSettings;
 
 use super::ledger::when_unwritable;
@@ -35,6 +35,8 @@ pub(super) struct Served {
     pub(super) policies: BTreeMap<TenantId, Vec<Source>>,
     /// Those of them that only look on.
     pub(super) shadow: BTreeMap<TenantId, Vec<Source>>,
+    /// How calls of servers' tools are handled, of servers of which anything is said.
+    pub(super) handling: HashMap<ServerId, Arc<Handling>>,
     /// What is said of servers and toolsets for when the ledger cannot be written.
     pub(super) unwritable: Unwritable,
     /// Whether any server is named, be it left out.
@@ -120,6 +122,8 @@ impl Meaning<'_> {
                 let unwritable =
                     section.when_unwritable.map(|written| (settings.id(), when_unwritable(written)));
                 served.unwritable.servers.extend(unwritable);
+                let handling = Self::handling(section);
+                served.handling.extend(handling.map(|handling| (settings.id(), handling)));
                 served.facts.extend(facts.map(|facts| (settings.id(), facts)));
                 served.servers.push(settings);
             }

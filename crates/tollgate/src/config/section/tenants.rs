@@ -35,7 +35,7 @@ pub(in crate::config) struct TenantPolicySection {
     pub(in crate::config) shadow: Option<ShadowSection>,
 }
 
-/// What an operator says of one tool.
+/// What an operator says of one tool, or of those whose names fit a pattern.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("x-order" = keys::<ToolFactsSection>()))]
@@ -44,10 +44,27 @@ pub(in crate::config) struct ToolFactsSection {
     /// How dangerous the tool is, in a word of your own. Default: the server's.
     #[schemars(length(min = 1, max = 64))]
     pub(in crate::config) risk: Option<String>,
-    /// Whether the tool changes nothing. Wins over what the server says of it.
+    /// Whether the tool changes nothing, so that a call of it may be made again. Wins over what the server says of it. Said by a
+    /// pattern, policies do not see it.
     pub(in crate::config) read_only: Option<bool>,
     /// Whether the tool may destroy something. Wins over what the server says of it.
     pub(in crate::config) destructive: Option<bool>,
+    /// Whether calling the tool again with the same arguments changes nothing further, so that a call of it may be made
+    /// again. Wins over what the server says of it.
+    pub(in crate::config) idempotent: Option<bool>,
+    /// How long a call may take from start to response, whatever progress arrives meanwhile, in milliseconds. Default:
+    /// `request_timeout_ms` of the server.
+    #[schemars(range(min = 1, max = 86_400_000))]
+    pub(in crate::config) timeout_ms: Option<u64>,
+    /// How long a call may take until the first of its answer is there, in milliseconds. Default: the server's.
+    #[schemars(range(min = 1, max = 86_400_000))]
+    pub(in crate::config) first_byte_timeout_ms: Option<u64>,
+    /// How long the server may be silent in the midst of a call, in milliseconds. Default: the server's.
+    #[schemars(range(min = 1, max = 86_400_000))]
+    pub(in crate::config) idle_timeout_ms: Option<u64>,
+    /// How often a call is tried again at most where it failed and may be made again. Default: the server's.
+    #[schemars(range(max = 10))]
+    pub(in crate::config) retries: Option<u32>,
     /// Scopes that an access token needs for the tool, beside the server's.
     pub(in crate::config) scopes: Option<Items<String>>,
 }
