@@ -226,7 +226,7 @@ mod tests {
     #[tokio::test]
     async fn a_retry_has_to_be_over_in_time() {
         let (gateway, server) = (gateway(), server(quick()));
-        let mut again = Again::new(&server, Waits::within(Duration::from_secs(60)), None);
+        let mut again = Again::new(&server, Waits::within(Duration::from_mins(1)), None);
         let s = Duration::from_secs;
         assert_eq!(again.begin().total, Some(s(60)));
         let later = |wait| UpstreamError::Rejected { status: 503, retry_after: Some(wait) };

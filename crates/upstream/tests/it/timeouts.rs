@@ -26,7 +26,7 @@ async fn slow(request: Seen) -> Answer {
     match request.tool() {
         "hang" => std::future::pending().await,
         // Says every so often that it is there, and answers after twenty of these.
-        "comments" => streams(request, 20).await,
+        "comments" => streams(request, 20),
         "falls-silent" => {
             let (sender, answer) = events();
             tokio::spawn(async move {
@@ -43,7 +43,7 @@ async fn slow(request: Seen) -> Answer {
             });
             answer
         }
-        "for-ever" => streams(request, usize::MAX).await,
+        "for-ever" => streams(request, usize::MAX),
         "break" => panic!("the connection breaks: this is part of the test"),
         "strange" => {
             let mut answer = json_answer(&text(&request, "done"));
@@ -55,7 +55,7 @@ async fn slow(request: Seen) -> Answer {
     }
 }
 
-async fn streams(request: Seen, times: usize) -> Answer {
+fn streams(request: Seen, times: usize) -> Answer {
     let (sender, answer) = events();
     tokio::spawn(async move {
         for _ in 0..times {
