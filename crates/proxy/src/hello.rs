@@ -6,11 +6,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::{Instant, timeout_at};
 use tollgate_catalog::{Caching, Endpoint, Shape};
 use tollgate_mcp::{Change, Edit, JsonKind, Span, find, kind_of, meta, quote, text};
 use tollgate_model::{Caller, Era, Refusal, Revision, ServerName};
-use tollgate_upstream::Hello;
+use tollgate_upstream::{Hello, Reach};
 
 use crate::bridge;
 use crate::gateway::Gateway;
@@ -25,6 +27,8 @@ pub(crate) const OWN_INFO: &str =
     concat!("{\"name\":\"tollgate\",\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}");
 /// How long a merged endpoint waits for what its servers say of themselves. One that is slower goes without.
 const HELLO_WAIT: Duration = Duration::from_secs(3);
+/// How much longer it waits once all have spoken but a few of which nobody has heard yet, or which are known to be down.
+const STRAGGLERS_WAIT: Duration = Duration::from_millis(50);
 /// The longest instructions of one server behind a merged endpoint, in bytes.
 const INSTRUCTIONS_BYTES_MAX: usize = 8 * 1024;
 
@@ -144,11 +148,31 @@ async fn hellos_of<'a>(
         let (permit, _) = policy::look(gateway, caller, endpoint.name(), server)?;
         Some((server, permit))
     });
-    join_all(seen.map(|(server, permit)| async move {
-        let hello = tokio::time::timeout(HELLO_WAIT, hello_of(snapshot, server, caller, &permit)).await;
-        (server, hello.ok().and_then(Result::ok))
-    }))
-    .await
+    let seen: Vec<_> = seen.collect();
+    let mut hellos: Hellos<'a> = seen.iter().map(|(server, _)| (*server, None)).collect();
+    let mut silent: Vec<usize> = (0..seen.len()).collect();
+    let mut asked: FuturesUnordered<_> =
+        seen.into_iter()
+            .enumerate()
+            .map(|(at, (server, permit))| async move {
+                (at, hello_of(snapshot, server, caller, &permit).await.ok())
+            })
+            .collect();
+    let mut deadline = Instant::now() + HELLO_WAIT;
+    while let Ok(Some((at, hello))) = timeout_at(deadline, asked.next()).await {
+        hellos[at].1 = hello;
+        silent.retain(|other| *other != at);
+        // At a start, a few that are down must not keep whoever connects from all the others. A server that has answered
+        // before is worth waiting for.
+        let has_answered = |at: &usize| {
+            let server = snapshot.server(caller.tenant(), hellos[*at].0);
+            server.is_some_and(|server| matches!(server.status().reach, Reach::Up { .. }))
+        };
+        if silent.len() * 4 <= hellos.len() && !silent.iter().any(has_answered) {
+            deadline = deadline.min(Instant::now() + STRAGGLERS_WAIT);
+        }
+    }
+    hellos
 }
 
 /// What the gateway does itself, and the extensions that it carries for the servers that have them.

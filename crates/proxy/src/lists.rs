@@ -13,7 +13,7 @@ use tollgate_mcp::{
     Change, JsonKind, Kind, Limits, Message, Span, codes, elements, find, kind_of, meta, methods, quote,
 };
 use tollgate_model::{Caller, Code, Era, Refusal, ServerId, ServerName, Stage};
-use tollgate_upstream::{Hello, Server};
+use tollgate_upstream::{Hello, Reach, Server};
 
 use crate::again::Again;
 use crate::bridge::{self, Answered, Beside, array_of};
@@ -433,7 +433,9 @@ async fn read_by(
         Ok(Ok(())) => Ok(part),
         Ok(Err(refusal)) => Err(refusal),
         Err(_) => {
-            let text = format!("the server did not list within {} ms", deadline.as_millis());
+            let is_starting = matches!(upstream.status().reach, Reach::Unknown);
+            let starting = if is_starting { "the server is still starting: it" } else { "the server" };
+            let text = format!("{starting} did not list within {} ms", deadline.as_millis());
             Err(Refusal::new(Stage::Dispatch, Code::UpstreamTimeout, text).of(server))
         }
     }
