@@ -72,7 +72,10 @@ pub(crate) struct Inner {
     events: mpsc::Sender<ServerEvent>,
     fanout: Arc<Fanout>,
     running: TaskTracker,
+    /// Streams that only wait end.
     drain: CancellationToken,
+    /// New requests are refused.
+    refuses: AtomicBool,
     reloads: watch::Sender<()>,
     policing: Arc<Policing>,
     ledger: Ledger,
@@ -125,6 +128,7 @@ impl Gateway {
             fanout: Arc::default(),
             running: TaskTracker::new(),
             drain: CancellationToken::new(),
+            refuses: AtomicBool::new(false),
             reloads: watch::Sender::new(()),
             policing: Arc::default(),
             ledger,
@@ -180,10 +184,17 @@ impl Gateway {
 
     /// Begins to stop: new requests are refused, and streams that only wait are ended, so that connections can close.
     pub fn begin_drain(&self) {
-        self.0.drain.cancel();
+        self.0.refuses.store(true, Ordering::Release);
+        self.begin_leave();
         // No retry can come any more.
         self.0.parked.clear();
         self.0.tasks.stop();
+    }
+
+    /// Another gateway serves in place of this one: streams that only wait are ended, so that clients open them there. Whoever
+    /// still asks here is served.
+    pub fn begin_leave(&self) {
+        self.0.drain.cancel();
         for session in self.0.sessions.all() {
             session.close_when_idle();
         }
@@ -219,7 +230,7 @@ impl Gateway {
         Overview {
             sessions: self.0.sessions.count(),
             tasks_followed: self.0.tasks.followed(),
-            draining: self.is_draining(),
+            draining: self.refuses(),
             servers,
             refuses_unrecorded: snapshot.settings.unwritable.otherwise == WhenUnwritable::Refuse,
         }
@@ -303,6 +314,11 @@ impl Gateway {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.0.drain.is_cancelled()
+    }
+
+    /// Whether new requests are refused, as the gateway stops.
+    pub(crate) fn refuses(&self) -> bool {
+        self.0.refuses.load(Ordering::Acquire)
     }
 
     /// Waits until the gateway begins to stop.

@@ -667,6 +667,34 @@ impl IssuerAsked<'_> {
     }
 }
 
+/// A new process is started that is to serve in place of this one, on the same sockets.
+#[derive(Debug, Clone, Copy)]
+pub struct HandoverStarted;
+
+impl HandoverStarted {
+    /// Logs it.
+    pub fn emit(self) {
+        info!("handing over: a new process starts");
+    }
+}
+
+/// How handing over ended.
+#[derive(Debug)]
+pub struct HandoverEnded<'a> {
+    /// The number of the process that serves now, or why this one goes on.
+    pub followed: Result<u32, &'a str>,
+}
+
+impl HandoverEnded<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        match self.followed {
+            Ok(process) => info!(process, "handed over: another process serves"),
+            Err(reason) => error!(reason = %Clean(reason), "not handed over: this process goes on"),
+        }
+    }
+}
+
 /// The gateway stops: no new connections, requests under way may finish.
 #[derive(Debug)]
 pub struct DrainStarted {

@@ -123,6 +123,10 @@ a call; a bad edit keeps the last good configuration and says why.
 
 SIGTERM and SIGINT stop it: requests under way may finish for 20 seconds. A second signal ends it at once.
 
+SIGUSR2 hands over to a new process of the same command line, and of the program that lies there by then. No connection is
+refused. If the new process does not start, this one says why and goes on. Sockets that a service manager has opened
+(LISTEN_FDS; called `data` and `admin`, or in this order) are used in place of --listen and --admin-listen.
+
 Examples:
   tollgate serve --config tollgate.yaml
   tollgate serve --config tollgate.yaml --listen 127.0.0.1:0 --json

@@ -14,9 +14,11 @@ mod connect;
 mod demo;
 mod exit;
 mod exporting;
+mod handover;
 mod keeping;
 mod keys;
 mod listen;
+mod notify;
 mod out;
 mod policing;
 mod policy;
@@ -25,6 +27,7 @@ mod revocations;
 mod running;
 mod serve;
 mod signals;
+mod sockets;
 mod state;
 mod tools;
 mod usage;
@@ -40,6 +43,8 @@ use out::{Printer, To};
 
 /// Runs the command that was typed, to its end.
 pub fn run() -> ExitCode {
+    // Before anybody can replace the file.
+    _ = handover::program();
     let cli = Cli::parse();
     // The guard has neither a log nor a runtime: it must stay small, and outlive what goes wrong here.
     if let Command::ChildGuard(guard) = &cli.command {

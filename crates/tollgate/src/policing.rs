@@ -38,8 +38,17 @@ pub(crate) async fn begin(
         return Ok(());
     }
     gateway.await_policies();
-    gateway.learn_tools(store.cloned(), LEARN_MAX).await;
-    let compiled = compile(config, gateway, setup, store, &HashSet::new()).await;
+    let known = accepted(config, store, &HashSet::new()).await;
+    if let Some(store) = store
+        && config.tenants.iter().all(|tenant| known.contains(&tenant.id))
+    {
+        // They stand whatever servers say now, so that no server has to be waited for.
+        gateway.recall_tools(store).await;
+        gateway.learn_tools(Some(Arc::clone(store)), Duration::ZERO).await;
+    } else {
+        gateway.learn_tools(store.cloned(), LEARN_MAX).await;
+    }
+    let compiled = compile(config, gateway, setup, store, &known).await;
     let compiled = compiled.map_err(|findings| {
         let file = config.file.display();
         Failure::config(format!("{file} cannot be served\n\n{}", render(&findings)))
@@ -122,15 +131,7 @@ async fn compile(
     store: Option<&Arc<dyn Store>>,
     unchanged: &HashSet<TenantId>,
 ) -> Result<CompiledPolicies, Findings> {
-    let mut accepted = unchanged.clone();
-    for tenant in &config.tenants {
-        if let (Some(store), false) = (store, accepted.contains(&tenant.id)) {
-            let text = digest(&config.policies.of(&tenant.id));
-            if store.was_accepted(&tenant.id, text).await.unwrap_or(false) {
-                accepted.insert(tenant.id.clone());
-            }
-        }
-    }
+    let accepted = accepted(config, store, unchanged).await;
     let of = |tenant: &TenantId| (tenant.clone(), config.policies.of(tenant));
     let shadow_of = |tenant: &TenantId| Some((tenant.clone(), config.policies.shadow_of(tenant)?));
     let settings = PolicySettings {
@@ -140,6 +141,24 @@ async fn compile(
     };
     let mode = move |tenant: &TenantId| if accepted.contains(tenant) { Mode::Accepted } else { Mode::New };
     gateway.compile(settings, setup, mode).await
+}
+
+/// Whose text was accepted before, beside those of whom that is known.
+async fn accepted(
+    config: &Config,
+    store: Option<&Arc<dyn Store>>,
+    known: &HashSet<TenantId>,
+) -> HashSet<TenantId> {
+    let mut accepted = known.clone();
+    for tenant in &config.tenants {
+        if let (Some(store), false) = (store, accepted.contains(&tenant.id)) {
+            let text = digest(&config.policies.of(&tenant.id));
+            if store.was_accepted(&tenant.id, text).await.unwrap_or(false) {
+                accepted.insert(tenant.id.clone());
+            }
+        }
+    }
+    accepted
 }
 
 /// By which texts are told apart: files in their order, each with its name, since ids of rules hold it.

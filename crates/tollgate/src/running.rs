@@ -1,9 +1,9 @@
 //! A gateway that serves: its listeners, what they say of themselves, and the way they stop.
 
 use std::future::Future;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, UNIX_EPOCH};
 
 use tokio::task::JoinHandle;
@@ -18,6 +18,7 @@ use tollgate_upstream::{Reach, ServerStatus};
 
 use crate::exporting::Exporting;
 use crate::listen::{Bounds, Listener, Stopper, Workers};
+use crate::sockets::{ADMIN, DATA};
 use crate::state::State;
 
 /// How long requests under way may take when the gateway stops.
@@ -26,56 +27,115 @@ pub(crate) const DRAIN: Duration = Duration::from_secs(20);
 const SERVER_STOP: Duration = Duration::from_secs(5);
 const SERVER_STOP_MIN: Duration = Duration::from_secs(1);
 
+/// How long whoever is connected to a gateway that was followed by another may take to ask once more, and so to hear that it
+/// is to connect anew. An idle connection is closed after that; most clients open another one and repeat.
+const LEAVE: Duration = Duration::from_secs(5);
+
 /// The admin listener answers short questions to few.
 fn admin_bounds() -> Bounds {
     Bounds { connections_max: 256, head_bytes_max: 16 * 1024, streams_max: 16, ..Bounds::default() }
+}
+
+/// Why a gateway stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// Somebody asks for it. What that is, as a signal's name.
+    Asked(&'static str),
+    /// Another process serves in its place, on the same sockets.
+    Followed,
+}
+
+/// The listener for operators. It answers from the first moment on, before it is known what the gateway is.
+pub(crate) struct AdminPlane {
+    plane: Plane,
+    about: Arc<About>,
+}
+
+/// What operators are told of.
+#[derive(Default)]
+struct About {
+    parts: OnceLock<(Gateway, State, Exporting)>,
+    serving: AtomicBool,
+    draining: AtomicBool,
 }
 
 /// A gateway that serves.
 pub(crate) struct Running {
     gateway: Gateway,
     data: Plane,
-    admin: Option<Plane>,
-    draining: Arc<AtomicBool>,
+    admin: Option<AdminPlane>,
     /// Last: everything that runs on them has ended by then.
     workers: Arc<Workers>,
 }
 
 struct Plane {
     address: SocketAddr,
+    /// The socket, for a process that follows.
+    socket: TcpListener,
     stopper: Stopper,
     serving: JoinHandle<()>,
 }
 
+impl AdminPlane {
+    /// Answers operators on this listener. `hosts` are further values of `Host` that it answers to.
+    ///
+    /// # Errors
+    /// Whatever the operating system says of the socket.
+    pub(crate) fn start(listener: Listener, hosts: Vec<String>) -> std::io::Result<Self> {
+        let about = Arc::new(About::default());
+        let told = Arc::clone(&about);
+        let service = Admin::new(move || told.snapshot(), hosts);
+        let (stopper, stop) = Stopper::new();
+        let (address, socket) = (listener.address(), listener.socket()?);
+        let answer = move |_, request| std::future::ready(service.answer(&request));
+        let serving = tokio::spawn(listener.serve(admin_bounds(), stop, answer));
+        Ok(Self { plane: Plane { address, socket, stopper, serving }, about })
+    }
+
+    /// From now on it is known what is told of.
+    pub(crate) fn knows(&self, gateway: &Gateway, state: &State, exporting: &Exporting) {
+        _ = self.about.parts.set((gateway.clone(), state.clone(), exporting.clone()));
+    }
+}
+
+impl About {
+    fn snapshot(&self) -> Snapshot {
+        let mut now = match self.parts.get() {
+            Some((gateway, state, exporting)) => {
+                snapshot((gateway, state, exporting), self.draining.load(Ordering::Acquire))
+            }
+            None => Snapshot {
+                standing: Standing::Starting,
+                servers: Vec::new(),
+                store: None,
+                exports: Vec::new(),
+                ledger: None,
+                index: None,
+                blocks: Vec::new(),
+            },
+        };
+        if !self.serving.load(Ordering::Acquire) {
+            now.standing = Standing::Starting;
+        }
+        now
+    }
+}
+
 impl Running {
-    /// Serves the gateway on these listeners. `hosts` are further values of `Host` that the admin listener answers to.
+    /// Serves the gateway on this listener.
     ///
     /// # Errors
     /// Whatever the operating system says when no threads can be had.
     pub(crate) fn start(
         gateway: Gateway,
-        state: State,
         data: Listener,
-        admin: Option<(Listener, Vec<String>, Exporting)>,
+        admin: Option<AdminPlane>,
     ) -> std::io::Result<Self> {
         let workers = Workers::start()?;
         gateway.listens_at(data.address(), data.is_tls());
         let data = data.on(Arc::clone(&workers));
-        let draining = Arc::new(AtomicBool::new(false));
-        let admin = admin.map(|(listener, hosts, exporting)| {
-            let (gateway, draining) = (gateway.clone(), draining.clone());
-            let service = Admin::new(
-                move || snapshot((&gateway, &state, &exporting), draining.load(Ordering::Acquire)),
-                hosts,
-            );
-            let (stopper, stop) = Stopper::new();
-            let address = listener.address();
-            let answer = move |_, request| std::future::ready(service.answer(&request));
-            Plane { address, stopper, serving: tokio::spawn(listener.serve(admin_bounds(), stop, answer)) }
-        });
-
         let (stopper, stop) = Stopper::new();
-        let address = data.address();
+        let (address, socket) = (data.address(), data.socket()?);
         let serving = {
             let gateway = gateway.clone();
             tokio::spawn(data.serve(
@@ -90,7 +150,10 @@ impl Running {
                 },
             ))
         };
-        Ok(Self { gateway, data: Plane { address, stopper, serving }, admin, draining, workers })
+        if let Some(admin) = &admin {
+            admin.about.serving.store(true, Ordering::Release);
+        }
+        Ok(Self { gateway, data: Plane { address, socket, stopper, serving }, admin, workers })
     }
 
     /// Where clients connect.
@@ -100,22 +163,51 @@ impl Running {
 
     /// Where health and metrics are served.
     pub(crate) fn admin_address(&self) -> Option<SocketAddr> {
-        self.admin.as_ref().map(|admin| admin.address)
+        self.admin.as_ref().map(|admin| admin.plane.address)
+    }
+
+    /// The sockets of both listeners, for a process that follows.
+    pub(crate) fn sockets(&self) -> Vec<(&'static str, &TcpListener)> {
+        let admin = self.admin.as_ref().map(|admin| (ADMIN, &admin.plane.socket));
+        std::iter::once((DATA, &self.data.socket)).chain(admin).collect()
     }
 
     /// Stops: nothing new is accepted, what is under way may finish within `grace`, then servers are ended. `hurry`
-    /// cuts the waiting short. The admin listener answers until the end, so that whoever balances the load sees why.
-    pub(crate) async fn drain(self, cause: &'static str, grace: Duration, hurry: impl Future<Output = ()>) {
-        let Self { gateway, data, admin, draining, workers } = self;
-        DrainStarted { cause, grace }.emit();
+    /// cuts the waiting short. The admin listener answers until the end, so that whoever balances the load sees why, unless
+    /// another process answers there.
+    pub(crate) async fn drain(self, cause: Cause, grace: Duration, hurry: impl Future<Output = ()>) {
+        let Self { gateway, data, admin, workers } = self;
+        let is_followed = cause == Cause::Followed;
+        let name = match cause {
+            Cause::Asked(name) => name,
+            Cause::Followed => "another process serves",
+        };
+        DrainStarted { cause: name, grace }.emit();
         let deadline = Instant::now() + grace;
-        draining.store(true, Ordering::Release);
-        gateway.begin_drain();
-        data.stopper.stop();
-        let mut serving = data.serving;
+        let Plane { socket, stopper, mut serving, .. } = data;
+        // Whoever connects from now on is refused, or the other process's.
+        drop(socket);
+        let admin = admin.map(|admin| {
+            let Plane { socket, stopper, .. } = admin.plane;
+            drop(socket);
+            if is_followed {
+                stopper.leave();
+            }
+            (stopper, admin.about)
+        });
         let orderly = async {
-            let is_complete = timeout_at(deadline, &mut serving).await.is_ok();
-            data.stopper.over();
+            if is_followed {
+                stopper.leave();
+                gateway.begin_leave();
+                _ = timeout_at(deadline.min(Instant::now() + LEAVE), &mut serving).await;
+            }
+            if let Some((_, about)) = &admin {
+                about.draining.store(true, Ordering::Release);
+            }
+            gateway.begin_drain();
+            stopper.stop();
+            let is_complete = serving.is_finished() || timeout_at(deadline, &mut serving).await.is_ok();
+            stopper.over();
             let left = deadline.saturating_duration_since(Instant::now()).max(SERVER_STOP_MIN);
             gateway.stop(if is_complete { SERVER_STOP.min(left) } else { Duration::ZERO }).await;
             is_complete
@@ -128,8 +220,8 @@ impl Running {
                 false
             }
         };
-        if let Some(admin) = admin {
-            admin.stopper.over();
+        if let Some((stopper, _)) = admin {
+            stopper.over();
         }
         drop(workers);
         DrainEnded { complete: is_complete }.emit();

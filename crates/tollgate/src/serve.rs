@@ -1,9 +1,10 @@
 //! `tollgate serve`: from a configuration to a running gateway, and back to nothing.
 
 use std::fs::DirBuilder;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ use tollgate_ledger::Ledger;
 use tollgate_proxy::{Gateway, Setup, TenantSetup};
 use tollgate_telemetry::counters::{self, Metrics};
 use tollgate_telemetry::events::{
-    ConfigRejected, ConfigReloaded, NoIdentity, NothingRecorded, RestartNeeded,
+    ConfigRejected, ConfigReloaded, HandoverEnded, HandoverStarted, NoIdentity, NothingRecorded,
+    RestartNeeded,
 };
 use tollgate_telemetry::export::Telemetry;
 use tollgate_upstream::Transport;
@@ -23,13 +25,16 @@ use crate::cli::{LogFormat, Serve};
 use crate::config::{self, ClientFiles, Config, ProcessEnv, TlsFiles, Watcher};
 use crate::exit::Failure;
 use crate::exporting::Exporting;
+use crate::handover::{self, Outcome, Predecessor};
 use crate::keeping::Keeping;
 use crate::listen::tls::{CertificateFiles, Certificates};
 use crate::listen::{ClientAuthorities, Listener};
+use crate::notify::{self, News};
 use crate::out::{Printer, To};
 use crate::policing;
-use crate::running::{self, DRAIN, Running};
+use crate::running::{self, AdminPlane, Cause, DRAIN, Running};
 use crate::signals::{self, Signals};
+use crate::sockets::Sockets;
 use crate::state::State;
 
 /// The data plane, as messages name it.
@@ -39,69 +44,184 @@ const TELEMETRY_STOP: Duration = Duration::from_secs(5);
 /// The folder of the ledger in the data directory.
 pub(crate) const LEDGER: &str = "ledger";
 
-/// Serves until told to stop.
+/// Serves until told to stop, or until another process does in its place.
 pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
     raise_file_limit();
     let mut signals = Signals::new()?;
+    if command.stdio {
+        return run_stdio(&command, log, signals).await;
+    }
+    // Heard from the start, as the others are: by default it would end the process.
+    let mut upgrade = signals::upgrade()?;
+    let (mut predecessor, sockets) = match Predecessor::meet()? {
+        Some((predecessor, handed)) => (Some(predecessor), Sockets::handed(handed)),
+        None => (None, Sockets::activated()),
+    };
+    let ended = match sockets {
+        Ok(sockets) => {
+            run_http(&command, log, (&mut signals, &mut upgrade), (sockets, &mut predecessor)).await
+        }
+        Err(failure) => Err(failure),
+    };
+    if let (Err(failure), Some(predecessor)) = (&ended, predecessor) {
+        predecessor.failed(failure);
+    }
+    ended
+}
+
+async fn run_http(
+    command: &Serve,
+    log: LogFormat,
+    (signals, upgrade): (&mut Signals, &mut Signal),
+    (mut sockets, predecessor): (Sockets, &mut Option<Predecessor>),
+) -> Result<(), Failure> {
     // Heard from the start: by default it would end the process. Without it only changes of the file are heard.
     let mut hangup = signals::reload().ok();
     let mut watcher = Watcher::new(&command.config);
-    let config = load(&command, &mut watcher)?;
+    let mut config = load(command, &mut watcher)?;
+    listen_where_passed(&mut config, &sockets)?;
     warn_of(&config, log);
-    let state = State::default();
-    state.open(&config)?;
-    let identity = Identity::new(config.identity.clone(), state.follower());
-    let ledger = open_ledger(&config, command.data_dir.is_some())?;
-    let exporting = Exporting::begin(&ledger, &config.exports);
-    state.index(&ledger, &config);
-    let needs = exporting.needs().into_iter().chain(state.index_needs()).collect();
-    let keeping = Keeping::begin(&ledger, state.store(), &config.retention, needs);
-    let gateway = build(&config, &identity, ledger.clone())?;
-    state.meter(&gateway, &config);
-    state.settle().await?;
-    gateway.begin_blocking();
-    policing::begin(&config, &gateway, &setup(&config, &identity), state.store().as_ref()).await?;
-    let telemetry = start_telemetry(&config, &gateway, &state, &exporting)?;
-    if command.stdio {
-        let served = serve_stdio(&gateway, &mut signals);
-        let ended = tokio::select! {
-            ended = served => ended,
-            () = follow(&command, (&gateway, &state, (&exporting, &keeping)), config, (&mut watcher, hangup.as_mut()), &[]) => Ok(()),
-        };
-        ledger.close().await;
-        tokio::join!(exporting.drain(), state.settle_index());
-        keeping.end().await;
-        telemetry.stop(TELEMETRY_STOP).await;
-        return ended;
-    }
-
+    // Listened first, and operators are answered: whoever connects waits in the queue until clients can be served, and is not
+    // refused meanwhile.
     let tls = certificates(DATA_PLANE, config.tls.as_ref(), config.client_certificates.as_ref())?;
     let admin_tls = certificates("admin", config.admin_tls.as_ref(), None)?;
-    let data = bind(DATA_PLANE, config.listen, tls.clone()).await?;
-    let admin = bind("admin", config.admin_listen, admin_tls.clone()).await?;
-    let running = Running::start(
-        gateway.clone(),
-        state.clone(),
-        data,
-        Some((admin, config.proxy.allowed_hosts.clone(), exporting.clone())),
-    )
-    .map_err(|error| Failure::failed(format!("the serving threads do not start: {error}")))?;
+    let socket = sockets.take_data(config.listen);
+    let data = listener(DATA_PLANE, config.listen, socket, tls.clone()).await?;
+    let socket = sockets.take_admin(config.admin_listen);
+    let admin = listener("admin", config.admin_listen, socket, admin_tls.clone()).await?;
+    let admin = AdminPlane::start(admin, config.proxy.allowed_hosts.clone())
+        .map_err(|error| Failure::failed(format!("the admin listener does not start: {error}")))?;
+
+    let started = start(command, &config)?;
+    let Started { gateway, state, exporting, .. } = &started;
+    admin.knows(gateway, state, exporting);
+    decide(&config, &started).await?;
+    let telemetry = start_telemetry(&config, gateway, state, exporting)?;
+    let running = Running::start(gateway.clone(), data, Some(admin))
+        .map_err(|error| Failure::failed(format!("the serving threads do not start: {error}")))?;
     if config.identity.is_off() {
         NoIdentity.emit();
     }
-    announce(&command, &config, &running, log);
+    announce(command, &config, &running, log);
+    notify::tell(News::Ready);
+    if let Some(predecessor) = predecessor.take() {
+        predecessor.ready();
+    }
 
     let secured: Vec<Arc<Certificates>> = tls.into_iter().chain(admin_tls).collect();
-    let cause = tokio::select! {
-        cause = signals.stop() => cause,
-        () = follow(&command, (&gateway, &state, (&exporting, &keeping)), config, (&mut watcher, hangup.as_mut()), &secured) => "end of the configuration",
+    let cause = {
+        let following =
+            follow(command, started.followed(), config, (&mut watcher, hangup.as_mut()), &secured);
+        let mut following = pin!(following);
+        loop {
+            tokio::select! {
+                cause = signals.stop() => break Cause::Asked(cause),
+                () = &mut following => break Cause::Asked("end of the configuration"),
+                _ = upgrade.recv() => if let Some(cause) = hand_over(&running, signals).await {
+                    break cause;
+                },
+            }
+        }
     };
+    if cause != Cause::Followed {
+        notify::tell(News::Stopping);
+    }
     running.drain(cause, DRAIN, async { _ = signals.stop().await }).await;
-    ledger.close().await;
-    tokio::join!(exporting.drain(), state.settle_index());
-    keeping.end().await;
-    telemetry.stop(TELEMETRY_STOP).await;
+    started.end(telemetry).await;
     Ok(())
+}
+
+/// Starts a process that serves in place of this one. Gives why this one stops, if it does.
+async fn hand_over(running: &Running, signals: &mut Signals) -> Option<Cause> {
+    HandoverStarted.emit();
+    match handover::hand_over(&running.sockets(), signals).await {
+        Outcome::Followed(process) => {
+            HandoverEnded { followed: Ok(process) }.emit();
+            notify::tell(News::Followed(process));
+            Some(Cause::Followed)
+        }
+        Outcome::Failed(reason) => {
+            HandoverEnded { followed: Err(&reason) }.emit();
+            None
+        }
+        Outcome::Stopped(signal) => Some(Cause::Asked(signal)),
+    }
+}
+
+/// Serves one client on standard input and output.
+async fn run_stdio(command: &Serve, log: LogFormat, mut signals: Signals) -> Result<(), Failure> {
+    let mut hangup = signals::reload().ok();
+    let mut watcher = Watcher::new(&command.config);
+    let config = load(command, &mut watcher)?;
+    warn_of(&config, log);
+    let started = start(command, &config)?;
+    decide(&config, &started).await?;
+    let Started { gateway, state, exporting, .. } = &started;
+    let telemetry = start_telemetry(&config, gateway, state, exporting)?;
+    let served = serve_stdio(gateway, &mut signals);
+    let ended = tokio::select! {
+        ended = served => ended,
+        () = follow(command, started.followed(), config, (&mut watcher, hangup.as_mut()), &[]) => Ok(()),
+    };
+    started.end(telemetry).await;
+    ended
+}
+
+/// What a process has that serves, whoever its clients are.
+struct Started {
+    gateway: Gateway,
+    identity: Identity,
+    state: State,
+    ledger: Ledger,
+    exporting: Exporting,
+    keeping: Keeping,
+}
+
+impl Started {
+    fn followed(&self) -> Followed<'_> {
+        (&self.gateway, &self.state, (&self.exporting, &self.keeping))
+    }
+
+    /// Ends what records, once nothing is under way.
+    async fn end(self, telemetry: Telemetry) {
+        self.ledger.close().await;
+        tokio::join!(self.exporting.drain(), self.state.settle_index());
+        self.keeping.end().await;
+        telemetry.stop(TELEMETRY_STOP).await;
+    }
+}
+
+/// Opens what a configuration says, and makes its gateway. No server is waited for. Must be called within a runtime.
+fn start(command: &Serve, config: &Config) -> Result<Started, Failure> {
+    let state = State::default();
+    state.open(config)?;
+    let identity = Identity::new(config.identity.clone(), state.follower());
+    let ledger = open_ledger(config, command.data_dir.is_some())?;
+    let exporting = Exporting::begin(&ledger, &config.exports);
+    state.index(&ledger, config);
+    let needs = exporting.needs().into_iter().chain(state.index_needs()).collect();
+    let keeping = Keeping::begin(&ledger, state.store(), &config.retention, needs);
+    let gateway = build(config, &identity, ledger.clone())?;
+    state.meter(&gateway, config);
+    Ok(Started { gateway, identity, state, ledger, exporting, keeping })
+}
+
+/// Learns who may do what, before anybody is served.
+async fn decide(config: &Config, started: &Started) -> Result<(), Failure> {
+    let Started { gateway, identity, state, .. } = started;
+    state.settle().await?;
+    gateway.begin_blocking();
+    policing::begin(config, gateway, &setup(config, identity), state.store().as_ref()).await
+}
+
+/// A service manager that has opened the sockets has said where. The same rules hold there.
+fn listen_where_passed(config: &mut Config, sockets: &Sockets) -> Result<(), Failure> {
+    let (data, admin) = sockets.addresses();
+    config.admin_listen = admin.unwrap_or(config.admin_listen);
+    let Some(data) = data else { return Ok(()) };
+    config.listen = data;
+    config::check_listen(data, config)
+        .map_err(|open| Failure::config(format!("{open}\n  help: {}", open.suggestion())))
 }
 
 /// Sends what the configuration and the environment want to be sent. Must be called within a runtime.
@@ -164,7 +284,7 @@ fn load(command: &Serve, watcher: &mut Watcher) -> Result<Config, Failure> {
 pub(crate) fn read(file: &Path) -> Result<Config, config::ConfigError> {
     let mut config = config::load(file, &ProcessEnv)?;
     // The guard is this very program: it outlives the gateway by as long as it takes to end the server's processes.
-    let guard = std::env::current_exe().ok();
+    let guard = handover::program();
     for server in &mut config.servers {
         if let Transport::Stdio(stdio) = &mut server.transport {
             stdio.guard.clone_from(&guard);
@@ -244,13 +364,18 @@ fn authorities(clients: &ClientFiles) -> ClientAuthorities {
     ClientAuthorities { ca: clients.ca_file.clone(), required: clients.required }
 }
 
-async fn bind(
+/// Listens with a socket that is open already, or else binds one.
+async fn listener(
     plane: &'static str,
     address: SocketAddr,
+    socket: Option<TcpListener>,
     certificates: Option<Arc<Certificates>>,
 ) -> Result<Listener, Failure> {
-    let failed = |error| Failure::failed(format!("the {plane} cannot listen on {address}: {error}"));
-    Listener::bind(plane, address, certificates).await.map_err(failed)
+    let listener = match socket {
+        Some(socket) => Listener::on_socket(plane, socket, certificates),
+        None => Listener::bind(plane, address, certificates).await,
+    };
+    listener.map_err(|error| Failure::failed(format!("the {plane} cannot listen on {address}: {error}")))
 }
 
 /// A folder that only its owner can look into.
@@ -269,7 +394,9 @@ fn announce(command: &Serve, config: &Config, running: &Running, log: LogFormat)
     let (listen, admin) = (running.address(), running.admin_address());
     if command.json {
         let admin = admin.map(|address| address.to_string());
-        let line = serde_json::json!({ "listen": listen.to_string(), "adminListen": admin });
+        let line = serde_json::json!({
+            "listen": listen.to_string(), "adminListen": admin, "process": std::process::id(),
+        });
         Printer::new(To::Out).line(line.to_string());
     }
     if command.json || log == LogFormat::Json {

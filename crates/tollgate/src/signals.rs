@@ -37,3 +37,9 @@ impl Signals {
 pub(crate) fn reload() -> Result<Signal, Failure> {
     signal(SignalKind::hangup()).map_err(|error| Failure::failed(format!("cannot hear signals: {error}")))
 }
+
+/// SIGUSR2, which asks to hand over to a new process.
+pub(crate) fn upgrade() -> Result<Signal, Failure> {
+    let heard = signal(SignalKind::user_defined2());
+    heard.map_err(|error| Failure::failed(format!("cannot hear signals: {error}")))
+}

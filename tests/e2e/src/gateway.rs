@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdout, Command};
 use tollgate_testkit::fake::stdio::Stage;
 use tollgate_testkit::fake::{Ask, Dialect, Http, HttpPeer, Peer, SsePeer, StdioPeer, soon, until};
 
@@ -78,6 +78,10 @@ pub fn servers<'a>(servers: impl IntoIterator<Item = (&'a str, Value)>) -> Value
 #[derive(Debug)]
 pub struct Gateway {
     child: Child,
+    /// What it and those that follow it say on their output.
+    said: Said,
+    /// The processes that it was handed over to, one after the other.
+    followers: Vec<u32>,
     folder: TempDir,
     env: Vec<(String, String)>,
     /// What it is told to listen on.
@@ -128,15 +132,29 @@ impl Gateway {
         write_config(folder.path(), config);
         let env: Vec<_> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let data = data.map_or_else(|| folder.path().join("data"), Path::to_path_buf);
-        let (child, listen, admin) = spawn(folder.path(), &env, at, &data).await;
-        Self { child, folder, env, at, data, listen, admin }
+        let (child, said, Bound { listen, admin, .. }) = spawn(folder.path(), &env, at, &data).await;
+        Self { child, said, followers: Vec::new(), folder, env, at, data, listen, admin }
+    }
+
+    /// Has it hand over to a new process, and waits until that serves. What is asked of this gateway is about the new process
+    /// from then on.
+    ///
+    /// # Panics
+    /// If the new process listens elsewhere.
+    pub async fn hand_over(&mut self) {
+        let before = self.pid();
+        self.signal(Signal::USR2);
+        let bound = self.said.bound(self.folder.path()).await;
+        assert_eq!((bound.listen, bound.admin), (self.listen, self.admin), "the sockets are the same");
+        assert_ne!(bound.process, before);
+        self.followers.push(bound.process);
     }
 
     /// Kills it and starts it again with the same configuration and data.
     pub async fn restart(&mut self) {
         let _ = self.child.kill().await;
-        (self.child, self.listen, self.admin) =
-            spawn(self.folder.path(), &self.env, self.at, &self.data).await;
+        let (child, said, bound) = spawn(self.folder.path(), &self.env, self.at, &self.data).await;
+        (self.child, self.said, self.listen, self.admin) = (child, said, bound.listen, bound.admin);
     }
 
     /// Replaces the configuration file at once, as an editor does.
@@ -177,13 +195,12 @@ impl Gateway {
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
-        self.child.id().expect("it was not waited for")
+        self.followers.last().copied().unwrap_or_else(|| self.child.id().expect("it was not waited for"))
     }
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(i32::try_from(self.pid()).expect("a pid")).expect("a pid");
-        kill_process(pid, signal).expect("it runs");
+        kill_process(pid(self.pid()), signal).expect("it runs");
     }
 
     /// The processes that it has started.
@@ -313,6 +330,10 @@ impl Gateway {
 impl Drop for Gateway {
     fn drop(&mut self) {
         let _ = self.child.start_kill();
+        for follower in &self.followers {
+            // Most have ended, each after it was followed itself.
+            let _ = kill_process(pid(*follower), Signal::KILL);
+        }
         let panicked = self.log().contains("panicked at");
         if std::thread::panicking() {
             let log = self.log();
@@ -348,12 +369,39 @@ fn write_text(folder: &Path, text: &str) {
     fs::rename(next, folder.join("tollgate.yaml")).expect("the folder is ours");
 }
 
-async fn spawn(
-    folder: &Path,
-    env: &[(String, String)],
-    at: SocketAddr,
-    data: &Path,
-) -> (Child, SocketAddr, SocketAddr) {
+/// What a gateway says once it serves.
+#[derive(Debug, Clone, Copy)]
+struct Bound {
+    listen: SocketAddr,
+    admin: SocketAddr,
+    process: u32,
+}
+
+/// The output of a gateway, line by line.
+#[derive(Debug)]
+struct Said(BufReader<ChildStdout>);
+
+impl Said {
+    async fn bound(&mut self, folder: &Path) -> Bound {
+        let mut line = String::new();
+        soon("the bound addresses", self.0.read_line(&mut line)).await.expect("a pipe");
+        let said: Value = serde_json::from_str(&line).unwrap_or_else(|_| {
+            let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
+            panic!("the line is JSON: {line:?}\n{log}")
+        });
+        let addr = |key: &str| {
+            said[key].as_str().and_then(|a| a.parse().ok()).unwrap_or_else(|| panic!("{key} in {line}"))
+        };
+        let process = said["process"].as_u64().and_then(|id| u32::try_from(id).ok()).expect("a number");
+        Bound { listen: addr("listen"), admin: addr("adminListen"), process }
+    }
+}
+
+fn pid(number: u32) -> Pid {
+    Pid::from_raw(i32::try_from(number).expect("a pid")).expect("a pid")
+}
+
+async fn spawn(folder: &Path, env: &[(String, String)], at: SocketAddr, data: &Path) -> (Child, Said, Bound) {
     let log = File::options().create(true).append(true).open(folder.join("log")).expect("the folder is ours");
     let mut child = Command::new(binary())
         .arg("serve")
@@ -369,17 +417,7 @@ async fn spawn(
         .kill_on_drop(true)
         .spawn()
         .expect("the binary starts");
-    let mut line = String::new();
-    let mut out = BufReader::new(child.stdout.take().expect("piped"));
-    soon("the bound addresses", out.read_line(&mut line)).await.expect("a pipe");
-    let said: Value = serde_json::from_str(&line).unwrap_or_else(|_| {
-        panic!(
-            "the first line is JSON: {line:?}\n{}",
-            fs::read_to_string(folder.join("log")).unwrap_or_default()
-        )
-    });
-    let addr = |key: &str| {
-        said[key].as_str().and_then(|a| a.parse().ok()).unwrap_or_else(|| panic!("{key} in {line}"))
-    };
-    (child, addr("listen"), addr("adminListen"))
+    let mut said = Said(BufReader::new(child.stdout.take().expect("piped")));
+    let bound = said.bound(folder).await;
+    (child, said, bound)
 }

@@ -82,7 +82,7 @@ where
     }
     let mut response = if headers::is_preflight(request.method(), request.headers()) {
         preflight()
-    } else if gateway.is_draining() {
+    } else if gateway.refuses() {
         let refusal = Refusal::new(Stage::Transport, Code::Draining, "the gateway is stopping");
         refused(gateway, &refusal, stranger(&request), None).await
     } else {

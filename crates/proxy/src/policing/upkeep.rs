@@ -153,9 +153,8 @@ impl Gateway {
 
     /// What was known of servers' tools, from a store alone.
     pub async fn recall_tools(&self, store: &Arc<dyn Store>) {
-        for server in self.snapshot().servers() {
-            restore(self, &**store, server.id()).await;
-        }
+        let snapshot = self.snapshot();
+        join_all(snapshot.servers().iter().map(|server| restore(self, &**store, server.id()))).await;
     }
 }
 

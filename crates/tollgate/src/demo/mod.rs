@@ -25,10 +25,9 @@ use crate::cli::Demo;
 use crate::exit::Failure;
 use crate::listen::Listener;
 use crate::out::{Printer, To};
-use crate::running::Running;
+use crate::running::{Cause, Running};
 use crate::serve;
 use crate::signals::Signals;
-use crate::state::State;
 
 /// The port that a demo takes if it is free, so that a client's configuration still fits the next time.
 const PORT: u16 = 8080;
@@ -49,7 +48,7 @@ pub(crate) async fn run(command: Demo) -> Result<(), Failure> {
         .map_err(|error| Failure::failed(format!("the demo's ledger cannot be opened: {error}")))?;
     let gateway = gateway(&program, &calendar_url, ledger.clone())?;
     let listener = bind(command.once).await?;
-    let running = Running::start(gateway, State::default(), listener, None)
+    let running = Running::start(gateway, listener, None)
         .map_err(|error| Failure::failed(format!("the serving threads do not start: {error}")))?;
     let url = format!("http://{}/mcp", running.address());
 
@@ -63,7 +62,7 @@ pub(crate) async fn run(command: Demo) -> Result<(), Failure> {
         out.line(format!("\nThe gateway stays up at {}. Stop it with Ctrl-C.", out.cyan(&url)));
         signals.stop().await;
     }
-    running.drain("the end of the demo", STOP, async { _ = signals.stop().await }).await;
+    running.drain(Cause::Asked("the end of the demo"), STOP, async { _ = signals.stop().await }).await;
     ledger.close().await;
     // Its standard input is closed with it, so it ends by itself too.
     drop(calendar);

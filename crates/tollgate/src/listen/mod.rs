@@ -18,6 +18,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::rt::{Read, Write};
@@ -87,6 +88,8 @@ pub(crate) struct Arrival {
 pub(crate) struct Listener {
     plane: &'static str,
     tcp: TcpListener,
+    /// The same socket, for whoever is to go on with it. Kept apart, since the one above is closed with the last accept.
+    shared: std::net::TcpListener,
     address: SocketAddr,
     certificates: Option<Arc<Certificates>>,
     /// Where connections are served; on the accepting runtime if absent.
@@ -103,10 +106,32 @@ impl Listener {
         address: SocketAddr,
         certificates: Option<Arc<Certificates>>,
     ) -> io::Result<Self> {
-        let tcp = TcpListener::bind(address).await?;
+        Self::on_socket(plane, TcpListener::bind(address).await?.into_std()?, certificates)
+    }
+
+    /// Goes on with a socket that somebody else has bound. Must be called within a runtime.
+    ///
+    /// # Errors
+    /// Whatever the operating system says.
+    pub(crate) fn on_socket(
+        plane: &'static str,
+        socket: std::net::TcpListener,
+        certificates: Option<Arc<Certificates>>,
+    ) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let shared = socket.try_clone()?;
+        let tcp = TcpListener::from_std(socket)?;
         let address = tcp.local_addr()?;
         ListenerBound { plane, address, tls: certificates.is_some() }.emit();
-        Ok(Self { plane, tcp, address, certificates, workers: None })
+        Ok(Self { plane, tcp, shared, address, certificates, workers: None })
+    }
+
+    /// The socket, to be handed over. As long as it is kept, connections wait in its queue although nobody accepts.
+    ///
+    /// # Errors
+    /// Whatever the operating system says.
+    pub(crate) fn socket(&self) -> io::Result<std::net::TcpListener> {
+        self.shared.try_clone()
     }
 
     /// Where it listens.
@@ -136,7 +161,8 @@ impl Listener {
         B::Data: Send,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let Self { plane, tcp, certificates, workers, .. } = self;
+        let Self { plane, tcp, shared, certificates, workers, .. } = self;
+        drop(shared);
         let tasks = TaskTracker::new();
         let places = Arc::new(Semaphore::new(bounds.connections_max));
         let bounds = Arc::new(bounds);
@@ -201,7 +227,7 @@ async fn accept(
     };
     tokio::select! {
         biased;
-        () = stop.requested() => None,
+        () = stop.leaving() => None,
         accepted = accepted => accepted,
     }
 }
@@ -312,17 +338,25 @@ impl Connection {
         B::Data: Send,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
+        let stop = self.stop.clone();
         let service = service_fn(move |request| {
-            let reply = answer(arrival.clone(), request);
-            async move { Ok::<_, std::convert::Infallible>(reply.await) }
+            let (reply, stop) = (answer(arrival.clone(), request), stop.clone());
+            async move {
+                let mut response = reply.await;
+                if stop.is_leaving() {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, std::convert::Infallible>(response)
+            }
         });
         let mut http = hyper::server::conn::http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(self.bounds.head)
             .max_buf_size(self.bounds.head_bytes_max)
             .half_close(false);
-        // Pinned here: handed over by value, the connection's state would be kept twice.
-        self.see_through(pin!(http.serve_connection(io, service))).await;
+        // Pinned here: handed over by value, the connection's state would be kept twice. An idle connection is not closed
+        // before its time: a request may be on its way on it.
+        self.see_through(pin!(http.serve_connection(io, service)), self.stop.requested()).await;
     }
 
     async fn http2<I, F, A, B>(self, io: I, arrival: Arrival, answer: F)
@@ -346,14 +380,19 @@ impl Connection {
             .max_send_buf_size(64 * 1024)
             .keep_alive_interval(self.bounds.head)
             .keep_alive_timeout(self.bounds.greeting);
-        self.see_through(pin!(http.serve_connection(io, service))).await;
+        // The client is told which requests were taken (RFC 9113, section 6.8), so that none is lost.
+        self.see_through(pin!(http.serve_connection(io, service)), self.stop.leaving()).await;
     }
 
-    /// Serves a connection until it ends; told to stop, until its last request has, or the time for that is over.
-    async fn see_through(&self, mut connection: Pin<&mut impl GracefulConnection<Error = hyper::Error>>) {
+    /// Serves a connection until it ends; from `last` on, until its last request has, or the time for that is over.
+    async fn see_through(
+        &self,
+        mut connection: Pin<&mut impl GracefulConnection<Error = hyper::Error>>,
+        last: impl Future<Output = ()>,
+    ) {
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = self.stop.requested() => {
+            () = last => {
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
                     ended = connection.as_mut() => ended,

@@ -5,6 +5,7 @@ use tokio::sync::watch;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 enum Phase {
     Running,
+    Leaving,
     Stopping,
     Over,
 }
@@ -24,6 +25,11 @@ impl Stopper {
         (Self(sender), Stop(receiver))
     }
 
+    /// Somebody else accepts from now on. Whoever is connected may still ask, and is told to connect anew.
+    pub(crate) fn leave(&self) {
+        self.0.send_replace(Phase::Leaving);
+    }
+
     /// Finish what is under way, begin nothing new.
     pub(crate) fn stop(&self) {
         self.0.send_replace(Phase::Stopping);
@@ -36,6 +42,17 @@ impl Stopper {
 }
 
 impl Stop {
+    /// Returns when nobody is accepted any more.
+    pub(crate) async fn leaving(&self) {
+        self.reached(Phase::Leaving).await;
+    }
+
+    /// Whether whoever asks is to connect anew. Cheap: each answer is asked.
+    pub(crate) fn is_leaving(&self) -> bool {
+        // This receiver was made while the first phase lasted, and has marked nothing as seen since.
+        self.0.has_changed().unwrap_or(true)
+    }
+
     /// Returns when nothing new may begin.
     pub(crate) async fn requested(&self) {
         self.reached(Phase::Stopping).await;

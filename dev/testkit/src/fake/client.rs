@@ -221,6 +221,63 @@ pub(super) fn events(body: &[u8]) -> Vec<Event> {
     all
 }
 
+/// A raw HTTP client that keeps its connection for as long as the other side does. Nothing is tried twice.
+#[derive(Debug)]
+pub struct Kept {
+    http: Http,
+    open: Option<(Reader, Writer)>,
+    /// How many connections it has opened.
+    pub opened: u64,
+}
+
+impl Kept {
+    /// A client of this address, not connected yet.
+    pub fn new(http: impl Into<Http>) -> Self {
+        Self { http: http.into(), open: None, opened: 0 }
+    }
+
+    /// Whether a connection is kept.
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Connects, if it is not.
+    pub async fn connect(&mut self) -> io::Result<()> {
+        if self.open.is_none() {
+            self.open = Some(split(TcpStream::connect(self.http.addr).await?));
+            self.opened += 1;
+        }
+        Ok(())
+    }
+
+    /// Sends a request and reads its whole response. A connection that the response says is closed is not kept.
+    pub async fn send(&mut self, ask: &Ask) -> io::Result<Reply> {
+        self.connect().await?;
+        let Some((mut reader, mut writer)) = self.open.take() else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        let ask = self.http.complete(ask);
+        let mut bytes = ask.head(self.http.addr);
+        bytes.extend_from_slice(&ask.body);
+        writer.all(&bytes).await?;
+        let head = reader.head().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let status = head.word(1).parse().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+        let body = reader.body(Framing::of_response(&head, status)).await?;
+        if !head.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
+            self.open = Some((reader, writer));
+        }
+        Ok(Reply { status, headers: head.headers, body })
+    }
+
+    /// Returns once the other side has closed the kept connection.
+    pub async fn closed(&mut self) {
+        if let Some((reader, _)) = &mut self.open {
+            reader.gone().await;
+        }
+        self.open = None;
+    }
+}
+
 /// A raw HTTP client of one address. Each request has its own connection.
 #[derive(Debug, Clone)]
 pub struct Http {

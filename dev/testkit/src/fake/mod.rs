@@ -26,7 +26,7 @@ pub(crate) mod wire;
 use std::time::Duration;
 
 pub use act::{Act, LEAK, LEVELS};
-pub use client::{Ask, Event, Http, Live, Reply};
+pub use client::{Ask, Event, Http, Kept, Live, Reply};
 pub use log::{Entry, Log, Received};
 pub use peer::{Answer, Call, Dialect, HttpPeer, Peer, SsePeer, StdioPeer};
 pub use script::{Eras, Script};
