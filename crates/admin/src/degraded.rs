@@ -25,6 +25,13 @@ pub(crate) fn of(snapshot: &Snapshot) -> Vec<Value> {
         let since = store.age.map(|age| ago(ms(age)));
         parts.push(json!({ "part": "store", "reason": reason, "since": since }));
     }
+    let limits = &snapshot.limits;
+    let away = [("counters", &limits.shared_away), ("allowances", &limits.allowances_away)];
+    for (part, away) in away {
+        let Some((reason, since)) = away else { continue };
+        let reason = format!("{reason}; this gateway counts by itself, up to its share");
+        parts.push(json!({ "part": part, "reason": reason, "since": since.to_string() }));
+    }
     for export in &snapshot.exports {
         let name = &export.export;
         if let Some((reason, away_ms)) = &export.away {

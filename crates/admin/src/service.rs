@@ -114,7 +114,8 @@ fn reply(status: StatusCode, media_type: &'static str, text: String) -> Response
 mod tests {
     use super::*;
     use crate::{
-        ExportLine, IndexLine, LedgerLine, ServerLine, ServerReach, Standing, StoreLine, StoreReach,
+        ExportLine, IndexLine, LedgerLine, LimitsLine, ServerLine, ServerReach, Standing, StoreLine,
+        StoreReach,
     };
     use http_body_util::BodyExt;
     use tollgate_model::{Holder, ServerId, ServerName, TenantId, Timestamp};
@@ -148,7 +149,13 @@ mod tests {
                 let (servers, ledger) = (servers.clone(), ledger.clone());
                 let index = Some(index());
                 let blocks = vec![("agent", 2), ("tool", 0)];
-                Snapshot { standing, servers, store, exports: vec![export()], ledger, index, blocks }
+                let limits = LimitsLine {
+                    are_shared: true,
+                    shared_away: Some(("it does not answer".into(), Timestamp::from_ms(951_782_400_000))),
+                    allowances_away: None,
+                };
+                let exports = vec![export()];
+                Snapshot { standing, servers, store, exports, ledger, index, blocks, limits }
             },
             vec!["gate.example".to_owned()],
         )
@@ -264,6 +271,11 @@ mod tests {
         let down = down.expect("the server");
         assert_eq!((&down["name"], &down["reason"]), (&"files".into(), &"it did not start".into()));
         assert_eq!(down["since"], "2000-02-29T00:00:00Z");
+        assert_eq!(body["limits"], serde_json::json!({ "counters": "away", "allowances": "up" }));
+        let counters =
+            body["degraded"].as_array().and_then(|all| all.iter().find(|part| part["part"] == "counters"));
+        let reason = counters.and_then(|part| part["reason"].as_str()).expect("that it is away");
+        assert!(reason.contains("it does not answer") && reason.contains("up to its share"), "{reason}");
         assert_eq!(body["servers"][0]["tenant"], "acme");
         assert_eq!(body["servers"][1]["tenant"], serde_json::Value::Null, "every tenant has it");
         assert_eq!(ask(Standing::Draining, "GET", "127.0.0.1:1", "/readyz").0, 503);

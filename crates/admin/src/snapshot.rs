@@ -1,6 +1,7 @@
 //! What the gateway says of itself when asked.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -48,6 +49,19 @@ pub struct Snapshot {
     pub index: Option<IndexLine>,
     /// How much operators have blocked, by kind.
     pub blocks: Vec<(&'static str, u64)>,
+    /// How limits are counted.
+    pub limits: LimitsLine,
+}
+
+/// How limits are counted.
+#[derive(Debug, Clone, Default)]
+pub struct LimitsLine {
+    /// Whether rates and concurrency are meant to be counted together with other gateways.
+    pub are_shared: bool,
+    /// Why they cannot be, and since when.
+    pub shared_away: Option<(Arc<str>, Timestamp)>,
+    /// Why quotas and budgets cannot be counted in the store, and since when.
+    pub allowances_away: Option<(Arc<str>, Timestamp)>,
 }
 
 /// What is known of stored state.
@@ -135,6 +149,7 @@ impl Snapshot {
         }
         let blocks = self.blocks.iter().map(|(kind, count)| ((*kind).to_owned(), (*count).into()));
         object["blocks"] = Value::Object(blocks.collect());
+        object["limits"] = self.limits.to_json();
         if !self.exports.is_empty() {
             object["exports"] = self.exports.iter().map(ExportLine::to_json).collect();
         }
@@ -233,6 +248,18 @@ impl StoreLine {
         let name = "tollgate_store_revision";
         metrics.family(name, "gauge", "The revision of the stored state that is known.");
         metrics.number(name, &[], self.revision);
+    }
+}
+
+impl LimitsLine {
+    fn to_json(&self) -> Value {
+        let counters = match (self.are_shared, &self.shared_away) {
+            (false, _) => "own",
+            (true, None) => "shared",
+            (true, Some(_)) => "away",
+        };
+        let allowances = if self.allowances_away.is_some() { "away" } else { "up" };
+        json!({ "counters": counters, "allowances": allowances })
     }
 }
 

@@ -30,6 +30,9 @@ pub enum InvalidPlace {
          `dbname`, `user`, `password`, `application_name` and `options`"
     )]
     Parameter,
+    /// Of no server of shared counters.
+    #[error("it does not begin with `redis://` or `rediss://`")]
+    NotRedis,
     /// A parameter in its query has no possible value.
     #[error("a parameter behind its `?` cannot have this value")]
     Value,

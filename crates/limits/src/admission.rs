@@ -1,17 +1,22 @@
 //! What a request was counted as, until it has ended.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use smallvec::SmallVec;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tollgate_model::Timestamp;
+use tollgate_store::{PlaceId, SharedCount};
 
 use crate::Limits;
 use crate::counter::{self, Counter};
 use crate::meter::Metered;
+
+/// How often it is looked whether other processes have left places.
+const OTHERS: Duration = Duration::from_millis(250);
 
 /// A request that its limits leave room for.
 #[derive(Debug, Default)]
@@ -28,6 +33,7 @@ pub struct Charge {
     /// What each was moved on by, or the window that it was counted in.
     counted: SmallVec<[(Arc<Counter>, u64); 4]>,
     budgets: Option<Box<Budgets>>,
+    shared: Option<Box<Shared>>,
     is_settled: AtomicBool,
 }
 
@@ -39,6 +45,14 @@ struct Budgets {
     /// What it costs at least.
     least_nano: AtomicU64,
     is_paid: AtomicBool,
+}
+
+/// Rates that were counted together with other processes.
+#[derive(Debug)]
+struct Shared {
+    limits: Limits,
+    id: PlaceId,
+    rates: Arc<[SharedCount]>,
 }
 
 /// What a request has used up.
@@ -53,8 +67,10 @@ pub struct Spent {
 /// The places of a request among those under way. Dropped, others may have them.
 #[derive(Default)]
 pub struct Places {
-    held: SmallVec<[(Arc<Counter>, u64); 2]>,
+    held: SmallVec<[(Arc<Counter>, NonZeroU32); 2]>,
     limits: Option<Limits>,
+    /// What it holds together with other processes.
+    shared: Option<(PlaceId, Arc<[SharedCount]>)>,
     is_away: AtomicBool,
 }
 
@@ -69,6 +85,13 @@ impl Charge {
             Box::new(Budgets { limits: limits.clone(), meters: Vec::new(), least_nano, is_paid })
         });
         budgets.meters.push((counter, Arc::clone(metered)));
+    }
+
+    /// It was counted in these rates together with other processes.
+    pub(crate) fn shares(&mut self, limits: &Limits, id: PlaceId, rates: Vec<SharedCount>) {
+        if !rates.is_empty() {
+            self.shared = Some(Box::new(Shared { limits: limits.clone(), id, rates: rates.into() }));
+        }
     }
 
     /// Whether it matters what the request uses up.
@@ -106,6 +129,9 @@ impl Drop for Charge {
             }
             return;
         }
+        if let Some(shared) = self.shared.take() {
+            shared.limits.give_back_together(shared.id, shared.rates);
+        }
         for (counter, amount) in &self.counted {
             match &**counter {
                 Counter::Rate(at) => counter::give_back(at, *amount),
@@ -118,11 +144,30 @@ impl Drop for Charge {
 
 impl Places {
     pub(crate) fn of(limits: &Limits) -> Self {
-        Self { held: SmallVec::new(), limits: Some(limits.clone()), is_away: AtomicBool::new(false) }
+        let mut places = Self::default();
+        places.limits = Some(limits.clone());
+        places
     }
 
-    pub(crate) fn add(&mut self, counter: Arc<Counter>, most: u64) {
+    pub(crate) fn add(&mut self, counter: Arc<Counter>, most: NonZeroU32) {
         self.held.push((counter, most));
+    }
+
+    /// From now on it leaves these too.
+    pub(crate) fn shares(&mut self, id: PlaceId, places: Arc<[SharedCount]>) {
+        self.shared = Some((id, places)).filter(|(_, places)| !places.is_empty());
+    }
+
+    /// It holds none of these after all.
+    pub(crate) fn shares_nothing(&mut self) {
+        self.shared = None;
+    }
+
+    /// It holds them.
+    pub(crate) fn hold(&self) {
+        if let (Some(limits), Some((id, places))) = (&self.limits, &self.shared) {
+            limits.hold(*id, places);
+        }
     }
 
     /// Whether there are any to be held.
@@ -133,13 +178,13 @@ impl Places {
     /// Leaves them for others while the request waits for a person.
     pub fn leave(&self) {
         if !self.held.is_empty() && !self.is_away.swap(true, Ordering::AcqRel) {
-            self.free(&self.held);
+            self.free();
         }
     }
 
     /// Takes them again, as soon as there are free ones. Whether there were, within this time.
     pub async fn come_back(&self, wait: Duration) -> bool {
-        if !self.is_away.load(Ordering::Acquire) || self.enter() {
+        if !self.is_away.load(Ordering::Acquire) {
             return true;
         }
         let Some(limits) = &self.limits else { return true };
@@ -147,21 +192,32 @@ impl Places {
         loop {
             let mut freed = std::pin::pin!(waits.for_one());
             freed.as_mut().enable();
-            if self.enter() {
-                return true;
-            }
-            if timeout_at(until, freed).await.is_err() {
+            if self.enter(limits) {
+                match &self.shared {
+                    Some((id, places)) if !limits.hold_again(*id, places).await => self.leave(),
+                    _ => {
+                        self.hold();
+                        return true;
+                    }
+                }
+                // Nobody tells when other processes leave theirs.
+                if Instant::now() >= until {
+                    return false;
+                }
+                sleep_until(until.min(Instant::now() + OTHERS)).await;
+            } else if timeout_at(until, freed).await.is_err() {
                 return false;
             }
         }
     }
 
-    /// Takes all or none.
-    fn enter(&self) -> bool {
+    /// Takes all or none here.
+    fn enter(&self, limits: &Limits) -> bool {
+        let alone = limits.alone();
         for (nth, (counter, most)) in self.held.iter().enumerate() {
             let Counter::Slots(taken) = &**counter else { continue };
-            if !counter::enter(taken, *most) {
-                self.free(&self.held[..nth]);
+            if !counter::enter(taken, alone.places(*most)) {
+                self.free_here(nth);
                 return false;
             }
         }
@@ -169,13 +225,21 @@ impl Places {
         true
     }
 
-    fn free(&self, held: &[(Arc<Counter>, u64)]) {
-        for (counter, _) in held {
+    fn free(&self) {
+        self.free_here(self.held.len());
+        if let (Some(limits), Some((id, places))) = (&self.limits, &self.shared) {
+            limits.give_back_together(*id, Arc::clone(places));
+        }
+    }
+
+    /// Leaves the first so many.
+    fn free_here(&self, count: usize) {
+        for (counter, _) in &self.held[..count] {
             if let Counter::Slots(taken) = &**counter {
                 counter::give_back(taken, 1);
             }
         }
-        if let (Some(limits), false) = (&self.limits, held.is_empty()) {
+        if let (Some(limits), true) = (&self.limits, count > 0) {
             limits.freed();
         }
     }
@@ -184,7 +248,7 @@ impl Places {
 impl Drop for Places {
     fn drop(&mut self) {
         if !*self.is_away.get_mut() {
-            self.free(&self.held);
+            self.free();
         }
     }
 }

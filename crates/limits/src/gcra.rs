@@ -27,6 +27,12 @@ impl Rate {
         Self { each_ns: per_ns.div_ceil(u64::from(requests.get())).max(1), burst: burst.get() }
     }
 
+    /// One of so many parts of it.
+    pub(crate) fn part(self, parts: u32) -> Self {
+        let parts = parts.max(1);
+        Self { each_ns: self.each_ns.saturating_mul(u64::from(parts)), burst: (self.burst / parts).max(1) }
+    }
+
     /// The time that one request takes up.
     pub(crate) fn each_ns(self) -> u64 {
         self.each_ns
@@ -46,7 +52,8 @@ impl Rate {
         self.window_ns().saturating_sub(at.saturating_sub(now)) / self.each_ns
     }
 
-    fn window_ns(self) -> u64 {
+    /// How far requests may be ahead of their time.
+    pub(crate) fn window_ns(self) -> u64 {
         self.each_ns.saturating_mul(u64::from(self.burst))
     }
 }

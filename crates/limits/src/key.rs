@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 use tollgate_model::TenantId;
-use tollgate_store::Digest;
+use tollgate_store::{Digest, SharedBound};
 
 use crate::rule::{Bound, Dimension, Rule, Unit};
 use crate::subject::Subject;
@@ -43,17 +43,31 @@ pub(crate) fn shared(slot: u32, rule: &Rule, subject: &Subject<'_>) -> Key {
     key
 }
 
-/// The bytes by which every process knows the same thing: the rule's names in place of its number.
+/// The bytes by which every process knows the same quota or budget: the rule's names in place of its number.
 pub(crate) fn stored(rule: &Rule, key: &[u8]) -> Digest {
-    let plan = rule.plan.as_ref().map_or("", |plan| &*plan.name);
-    let per = rule.per.iter().map(|dimension| dimension.as_str().as_bytes());
-    let whose = key.get(size_of::<u32>()..).unwrap_or_default();
     let of = match &rule.bound {
         Bound::Budget { of: Unit::Tokens, .. } => "tokens",
         Bound::Budget { of: Unit::Cost, .. } => "cost",
         _ => "calls",
     };
-    Digest::of([plan.as_bytes(), rule.name.as_bytes(), of.as_bytes(), whose].into_iter().chain(per))
+    named(rule, key, of.as_bytes())
+}
+
+/// The same for what is counted together. What is known of a rate is a time, which means nothing for another rate.
+pub(crate) fn counted_together(rule: &Rule, key: &[u8], bound: &SharedBound) -> Digest {
+    match bound {
+        SharedBound::Rate { each, window, .. } => {
+            named(rule, key, &[each.as_nanos().to_be_bytes(), window.as_nanos().to_be_bytes()].concat())
+        }
+        SharedBound::Places(_) => named(rule, key, b"places"),
+    }
+}
+
+fn named(rule: &Rule, key: &[u8], of: &[u8]) -> Digest {
+    let plan = rule.plan.as_ref().map_or("", |plan| &*plan.name);
+    let per = rule.per.iter().map(|dimension| dimension.as_str().as_bytes());
+    let whose = key.get(size_of::<u32>()..).unwrap_or_default();
+    Digest::of([plan.as_bytes(), rule.name.as_bytes(), of, whose].into_iter().chain(per))
 }
 
 fn begin(slot: u32, rule: &Rule, tenant: &str) -> Key {

@@ -14,21 +14,28 @@ mod glob;
 mod key;
 mod limits;
 mod meter;
+mod metering;
 mod notice;
 mod prepaid;
+mod reach;
+mod room;
 mod rule;
+mod rules;
 mod runaway;
 mod settings;
 mod subject;
 mod table;
 #[cfg(test)]
 mod tests;
+mod together;
+mod watching;
 mod window;
 
 pub use admission::{Admission, Charge, Places, Spent};
 pub use glob::Glob;
 pub use limits::Limits;
 pub use notice::Notice;
+pub use reach::Away;
 pub use rule::{About, Bound, Dimension, Every, Plan, Rule, Unit};
 pub use runaway::{RunawaySettings, Verdict, Why};
 pub use settings::LimitSettings;

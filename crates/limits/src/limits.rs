@@ -1,8 +1,6 @@
-//! The limits of a gateway, and what a request was counted as.
+//! The limits of a gateway, and whether they leave room for a request.
 
-use std::collections::HashMap;
-use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,81 +9,62 @@ use smallvec::SmallVec;
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
-use tollgate_model::{Clock, Exceeded, Limited, SystemClock};
-use tollgate_store::{Allowances, Memory, StoreError};
+use tollgate_model::{Clock, Exceeded, SystemClock};
+use tollgate_store::Memory;
 
-use crate::admission::{Admission, Places, Spent};
-use crate::counter::{self, Counter};
-use crate::gcra::{Full, Rate};
-use crate::meter::{Look, Meter, Metered, Now};
+use crate::admission::{Admission, Places};
+use crate::counter::Counter;
+use crate::meter::{Meter, Metered};
+use crate::metering::Known;
 use crate::notice::Notice;
 use crate::prepaid::{Prepaid, Round};
-use crate::rule::{Bound, Dimension, Rule, Unit};
-use crate::runaway::{Keys, Pace, RunawaySettings, Verdict, Why};
+use crate::reach::{Away, Reach};
+use crate::room::Not;
+use crate::rules::{Measure, Names, Prepared, Rules};
+use crate::runaway::Keys;
 use crate::table::{Room, Table};
+use crate::together::{Alone, Pending, Together};
 use crate::{LimitSettings, Subject, key};
 
 /// How many rules about one request are looked at without memory of their own.
 const USUAL: usize = 6;
-/// After how long whoever finds no place among those under way is told to try again.
-const PLACE_WAIT: Duration = Duration::from_secs(1);
 /// How many notices may wait for whoever tells operators. What is more is in the metrics only.
 const NOTICES_MAX: usize = 64;
-/// After how long without a request what was taken of a quota or budget in vain is given back, in nanoseconds.
-const IDLE: u64 = 600_000_000_000;
 
 /// The limits of a gateway. Cheap to clone; all clones are the same.
 #[derive(Debug, Clone)]
-pub struct Limits(Arc<Inner>);
+pub struct Limits(pub(crate) Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
-    rules: ArcSwap<Rules>,
-    table: Table,
+pub(crate) struct Inner {
+    pub(crate) rules: ArcSwap<Rules>,
+    pub(crate) table: Table,
     prepaid: Prepaid,
     names: Mutex<Names>,
     /// Somebody waits for a place among those under way.
     waiting: AtomicUsize,
     freed: Notify,
     began: Instant,
-    clock: Box<dyn Clock>,
+    pub(crate) clock: Box<dyn Clock>,
     /// Who knows what other processes have used of quotas and budgets.
-    store: ArcSwap<Known>,
-    is_away: AtomicBool,
-    keys: Keys,
+    pub(crate) store: ArcSwap<Known>,
+    pub(crate) allowances: Reach,
+    /// Who counts rates and places for all processes.
+    pub(crate) together: Together,
+    pub(crate) keys: Keys,
     notices: mpsc::Sender<Notice>,
     hears: Mutex<Option<mpsc::Receiver<Notice>>>,
 }
 
-/// Where it is known what is used up of quotas and budgets.
-#[derive(Debug, Clone)]
-struct Known(Arc<dyn Allowances>);
-
-/// The rules of one configuration.
-#[derive(Debug, Default)]
-struct Rules {
-    all: Vec<Prepared>,
-    of_tenant: HashMap<Box<str>, Box<[usize]>>,
-    room: Option<Room>,
-    runaway: Option<RunawaySettings>,
-    /// Which configuration it is.
-    epoch: u64,
-    /// Patterns of methods that some rule names: beside calls, only these can be limited.
-    is_any_per_method: bool,
-}
-
-#[derive(Debug)]
-struct Prepared {
-    rule: Rule,
-    slot: u32,
-    measure: Measure,
-}
-
-#[derive(Debug, Clone)]
-enum Measure {
-    Rate(Rate),
-    Slots(NonZeroU32),
-    Meter(Arc<Metered>),
+/// Which rules a request is held against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    /// All.
+    All,
+    /// All, but without asking anybody else about rates and places.
+    Here,
+    /// Those that matter to every round of a request.
+    EachRound,
 }
 
 /// What became of a request.
@@ -93,23 +72,15 @@ enum Tried {
     Done(Result<Admission, Exceeded>),
     /// First it has to be known what others have used.
     Asks(Arc<Counter>, Arc<Metered>),
+    /// Others have to count it too.
+    Shares(Pending),
 }
 
-/// Why a request is not counted.
-enum Not {
-    Full(Exceeded),
-    Known(Arc<Metered>),
+/// What a request lacks to be counted.
+enum Lacks {
+    Room(Exceeded),
+    Knowledge(Arc<Counter>, Arc<Metered>),
 }
-
-/// The numbers that rules have in the keys of their counters: the same over reloads, as long as a rule counts the same. What is
-/// known of a rate is a time, which means nothing for another rate.
-#[derive(Debug, Default)]
-struct Names {
-    slots: HashMap<Counted, u32>,
-    next: u32,
-}
-
-type Counted = (Option<Arc<str>>, Arc<str>, Vec<Dimension>, Limited, (Option<Rate>, Option<Unit>));
 
 /// Rules about one request with their counters.
 type Found = SmallVec<[(usize, Arc<Counter>); USUAL]>;
@@ -134,26 +105,12 @@ impl Limits {
             began: Instant::now(),
             clock,
             store: ArcSwap::from_pointee(Known(Arc::new(Memory::default()))),
-            is_away: AtomicBool::new(false),
+            allowances: Reach::default(),
+            together: Together::default(),
             keys: Keys::default(),
             notices,
             hears: Mutex::new(Some(hears)),
         }))
-    }
-
-    /// What is used up of quotas and budgets is known there from now on. Without it, it ends with the process.
-    pub fn keep_in(&self, store: Arc<dyn Allowances>) {
-        self.0.store.store(Arc::new(Known(store)));
-    }
-
-    /// What operators have to be told. Only the first who asks hears of it.
-    pub fn notices(&self) -> Option<mpsc::Receiver<Notice>> {
-        self.0.hears.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    /// Whether it is not known what other processes have used of quotas and budgets.
-    pub fn is_away(&self) -> bool {
-        self.0.is_away.load(Ordering::Relaxed)
     }
 
     /// These limits. Nothing was counted yet.
@@ -167,21 +124,22 @@ impl Limits {
     /// anew.
     pub fn apply(&self, settings: &LimitSettings) {
         let mut names = self.0.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: Vec<Prepared> = settings.rules.iter().map(|rule| names.prepare(rule, settings)).collect();
-        names.slots.retain(|_, slot| all.iter().any(|prepared| prepared.slot == *slot));
-        let of_tenant = settings.tenants.iter().map(|tenant| {
-            let own = all.iter().enumerate().filter(|(_, own)| own.rule.is_about_tenant(tenant.as_str()));
-            (tenant.as_str().into(), own.map(|(index, _)| index).collect())
-        });
-        let of_tenant = of_tenant.collect();
-        let share = if settings.tenants.len() > 1 { settings.tenant_share_percent } else { 100 };
-        let tenant = settings.counters_max.saturating_mul(share).div_ceil(100);
-        let room = Some(Room { all: settings.counters_max, tenant });
-        let is_any_per_method = all.iter().any(|prepared| {
-            !prepared.rule.about.method.is_empty() || prepared.rule.per.contains(&Dimension::Method)
-        });
-        let (runaway, epoch) = (settings.runaway.clone(), self.0.rules.load().epoch + 1);
-        self.0.rules.store(Arc::new(Rules { all, of_tenant, room, runaway, epoch, is_any_per_method }));
+        let epoch = self.0.rules.load().epoch + 1;
+        self.0.rules.store(Arc::new(Rules::new(settings, &mut names, epoch)));
+    }
+
+    /// What operators have to be told. Only the first who asks hears of it.
+    pub fn notices(&self) -> Option<mpsc::Receiver<Notice>> {
+        self.0.hears.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    pub(crate) fn tell(&self, notice: Notice) {
+        _ = self.0.notices.try_send(notice);
+    }
+
+    /// Why it is not known what other processes have used of quotas and budgets, where it is not.
+    pub fn allowances_away(&self) -> Option<Away> {
+        self.0.allowances.away()
     }
 
     /// Whether there are any.
@@ -194,16 +152,22 @@ impl Limits {
         self.0.rules.load().is_any_per_method
     }
 
-    /// Counts a request, if every rule that is about it leaves room for it. None if it has to be asked first what other
-    /// processes have used: [`Self::admit`] does.
+    /// Counts a request, if every rule that is about it leaves room for it. None if somebody else has to be asked first:
+    /// [`Self::admit`] does.
     ///
     /// # Errors
     /// The limit that leaves no room for the longest time. Nothing was counted then.
     pub fn try_admit(&self, subject: &Subject<'_>) -> Option<Result<Admission, Exceeded>> {
-        match self.admit_as(subject, false) {
-            Tried::Done(done) => Some(done),
-            Tried::Asks(..) => None,
-        }
+        self.admit_as(subject, Which::All).done()
+    }
+
+    /// The same by what this process has counted, for what nobody waits for. None if it is not known what others have used of a
+    /// quota or budget.
+    ///
+    /// # Errors
+    /// As [`Self::try_admit`].
+    pub fn try_admit_here(&self, subject: &Subject<'_>) -> Option<Result<Admission, Exceeded>> {
+        self.admit_as(subject, Which::Here).done()
     }
 
     /// The same, and asks if it has to.
@@ -212,8 +176,9 @@ impl Limits {
     /// As [`Self::try_admit`].
     pub async fn admit(&self, subject: &Subject<'_>) -> Result<Admission, Exceeded> {
         loop {
-            match self.admit_as(subject, false) {
+            match self.admit_as(subject, Which::All) {
                 Tried::Done(done) => return done,
+                Tried::Shares(pending) => return self.count_together(subject, pending).await,
                 // Each question ends in more room, or in none for a while.
                 Tried::Asks(counter, metered) => self.ask(&counter, &metered).await,
             }
@@ -224,76 +189,39 @@ impl Limits {
     ///
     /// # Errors
     /// As [`Self::try_admit`]. The round is expected still.
-    pub fn try_go_on(&self, subject: &Subject<'_>, round: [u8; 20]) -> Option<Result<Admission, Exceeded>> {
+    pub fn try_go_on(&self, subject: &Subject<'_>, round: Round) -> Option<Result<Admission, Exceeded>> {
         if !self.0.prepaid.is_expected(&round, self.now()) {
             return self.try_admit(subject);
         }
-        let admission = match self.admit_as(subject, true) {
-            Tried::Done(Ok(admission)) => admission,
-            Tried::Done(Err(exceeded)) => return Some(Err(exceeded)),
-            Tried::Asks(..) => return None,
+        match self.admit_as(subject, Which::EachRound).done()? {
+            Ok(admission) => self.takes_place(round, admission).map(Ok).or_else(|| self.try_admit(subject)),
+            full => Some(full),
+        }
+    }
+
+    /// The same, and asks if it has to.
+    ///
+    /// # Errors
+    /// As [`Self::try_admit`]. The round is expected still.
+    pub async fn go_on(&self, subject: &Subject<'_>, round: Round) -> Result<Admission, Exceeded> {
+        if !self.0.prepaid.is_expected(&round, self.now()) {
+            return self.admit(subject).await;
+        }
+        let admission = match self.admit_as(subject, Which::EachRound) {
+            Tried::Done(done) => done?,
+            Tried::Shares(pending) => self.count_together(subject, pending).await?,
+            // What was counted is asked about no more.
+            Tried::Asks(..) => return self.admit(subject).await,
         };
-        if self.0.prepaid.take(&round, self.now()) {
-            return Some(Ok(admission));
-        }
-        // Another was faster with the same round.
-        drop(admission);
-        self.try_admit(subject)
-    }
-
-    /// Whether agents are watched.
-    pub fn watches(&self) -> bool {
-        self.0.rules.load().runaway.is_some()
-    }
-
-    /// Watches a call of whoever is known by `who` in its tenant: whether it has run away. `what` says which call it is.
-    pub fn watch(&self, subject: &Subject<'_>, who: &str, what: &[u8]) -> Verdict {
-        let rules = self.0.rules.load();
-        let (Some(settings), Some(room)) = (&rules.runaway, rules.room) else { return Verdict::Go };
-        let (now, epoch) = (self.now(), rules.epoch);
-        let whose = (Some(subject.tenant), room);
-        let server = subject.server.map_or("", |server| server.name().as_str());
-        let whole = [subject.tenant, who].map(str::as_bytes);
-        let agent = [[0_u8; 4].as_slice(), &self.0.keys.digest(&whole)].concat();
-        // Without room for more nobody new is watched; limits hold all the same.
-        let make = || Counter::Pace(Pace::default());
-        let Some(counter) = self.0.table.get(&agent, whose, now, make) else { return Verdict::Go };
-        let Counter::Pace(pace) = &*counter else { return Verdict::Go };
-        if let Some(wait) = pace.paused(epoch, now) {
-            return Verdict::Paused { wait, is_new: None };
-        }
-        let surge = pace.goes(settings, now);
-        let [tenant, who] = whole;
-        let call = [tenant, who, server.as_bytes(), subject.tool.unwrap_or(subject.method).as_bytes(), what];
-        let call = [[0_u8; 4].as_slice(), &self.0.keys.digest(&call)].concat();
-        let rate = settings.repeats();
-        let counter = self.0.table.get(&call, whose, now, || Counter::Rate(AtomicU64::new(0)));
-        let repeats = match counter.as_deref() {
-            Some(Counter::Rate(at)) if counter::take(at, rate, now).is_ok() => {
-                rate.left(at.load(Ordering::Relaxed), now) < u64::from(settings.repeats_max.get() / 2)
-            }
-            Some(Counter::Rate(_)) => return self.pause(subject, pace, (settings, epoch), Why::Repeats, now),
-            _ => false,
-        };
-        match (surge, repeats) {
-            (2.., _) => self.pause(subject, pace, (settings, epoch), Why::Surge, now),
-            (1, _) | (0, true) => Verdict::Slow(settings.slow),
-            (0, false) => Verdict::Go,
+        match self.takes_place(round, admission) {
+            Some(admission) => Ok(admission),
+            None => self.admit(subject).await,
         }
     }
 
-    fn pause(
-        &self,
-        subject: &Subject<'_>,
-        pace: &Pace,
-        (settings, epoch): (&RunawaySettings, u64),
-        why: Why,
-        now: u64,
-    ) -> Verdict {
-        pace.pause(epoch, now, settings.pause);
-        let (tenant, agent) = (Arc::from(subject.tenant), subject.agent.map(Arc::from));
-        _ = self.0.notices.try_send(Notice::Runaway { tenant, agent, why, pause: settings.pause });
-        Verdict::Paused { wait: settings.pause, is_new: Some(why) }
+    /// A round takes place, unless another was faster with the same.
+    fn takes_place(&self, round: Round, admission: Admission) -> Option<Admission> {
+        self.0.prepaid.take(&round, self.now()).then_some(admission)
     }
 
     /// A request that was counted may go on in a further round within this time.
@@ -317,22 +245,49 @@ impl Limits {
         self.0.table.full_count()
     }
 
-    fn admit_as(&self, subject: &Subject<'_>, is_counted: bool) -> Tried {
+    fn admit_as(&self, subject: &Subject<'_>, which: Which) -> Tried {
         let rules = self.0.rules.load();
         if rules.all.is_empty() {
             return Tried::Done(Ok(Admission::default()));
         }
         let now = self.now();
-        let found = self.find(&rules, subject, is_counted, now);
+        let alone = match (self.0.together.alone(&rules), which) {
+            (Alone::Together, Which::Here) => Alone::Share(rules.replicas),
+            (alone, _) => alone,
+        };
+        let found = self.find(&rules, subject, which, now);
         let mut admission = Admission { places: Places::of(self), ..Admission::default() };
-        if is_counted {
+        if which == Which::EachRound {
             // All but its places were looked at when it began.
-            return Tried::Done(self.go(&rules, found, now, &mut admission).map(|()| admission));
+            if let Err(exceeded) = self.go(&rules, &found, (now, alone), &mut admission) {
+                return Tried::Done(Err(exceeded));
+            }
+        } else if let Err(lacks) = self.look_and_count(&rules, &found, (now, alone), &mut admission) {
+            return match lacks {
+                Lacks::Room(exceeded) => Tried::Done(Err(exceeded)),
+                Lacks::Knowledge(counter, metered) => Tried::Asks(counter, metered),
+            };
         }
+        let is_shared = |index: &usize| !matches!(rules.all[*index].measure, Measure::Meter(_));
+        if alone != Alone::Together || !found.iter().any(|(index, _)| is_shared(index)) {
+            return Tried::Done(Ok(admission));
+        }
+        let asked = found.into_iter().filter(|(index, _)| is_shared(index)).collect();
+        Tried::Shares(Pending { rules: Arc::clone(&rules), asked, admission })
+    }
+
+    /// Counts a request here if all have room for it.
+    fn look_and_count(
+        &self,
+        rules: &Rules,
+        found: &Found,
+        at: (u64, Alone),
+        admission: &mut Admission,
+    ) -> Result<(), Lacks> {
         let mut worst: Option<Exceeded> = None;
         let mut unknown = None;
-        for (index, counter) in &found {
-            match rules.all[*index].look(self, counter, now) {
+        for (index, counter) in found {
+            match rules.all[*index].look(self, counter, at) {
                 Err(Not::Full(exceeded)) => {
                     if worst.as_ref().is_none_or(|worst| worst.retry_after < exceeded.retry_after) {
                         worst = Some(exceeded);
@@ -344,29 +299,34 @@ impl Limits {
         }
         // Whoever has no room anyhow needs no more of others.
         match (worst, unknown) {
-            (Some(exceeded), _) => return Tried::Done(Err(exceeded)),
-            (None, Some((counter, metered))) => return Tried::Asks(counter, metered),
+            (Some(exceeded), _) => return Err(Lacks::Room(exceeded)),
+            (None, Some((counter, metered))) => return Err(Lacks::Knowledge(counter, metered)),
             (None, None) => {}
         }
         for (index, counter) in found {
             // Others may have come between: dropped, the admission gives back what this one has counted so far.
-            match rules.all[index].count(self, &counter, now, &mut admission) {
-                Ok(()) => {}
-                Err(Not::Full(exceeded)) => return Tried::Done(Err(exceeded)),
-                Err(Not::Known(metered)) => return Tried::Asks(counter, metered),
-            }
+            rules.all[*index].count(self, counter, at, admission).map_err(|not| match not {
+                Not::Full(exceeded) => Lacks::Room(exceeded),
+                Not::Known(metered) => Lacks::Knowledge(Arc::clone(counter), metered),
+            })?;
         }
-        Tried::Done(Ok(admission))
+        Ok(())
     }
 
     /// Takes the places of a request that was counted, and says from which budgets it is paid.
-    fn go(&self, rules: &Rules, found: Found, now: u64, admission: &mut Admission) -> Result<(), Exceeded> {
+    fn go(
+        &self,
+        rules: &Rules,
+        found: &Found,
+        at: (u64, Alone),
+        admission: &mut Admission,
+    ) -> Result<(), Exceeded> {
         for (index, counter) in found {
-            match &rules.all[index].measure {
+            match &rules.all[*index].measure {
                 Measure::Meter(metered) if metered.of.is_some() => {
-                    admission.charge.pays(self, counter, metered);
+                    admission.charge.pays(self, Arc::clone(counter), metered);
                 }
-                _ => match rules.all[index].count(self, &counter, now, admission) {
+                _ => match rules.all[*index].count(self, counter, at, admission) {
                     Err(Not::Full(exceeded)) => return Err(exceeded),
                     Ok(()) | Err(Not::Known(_)) => {}
                 },
@@ -375,101 +335,14 @@ impl Limits {
         Ok(())
     }
 
-    /// Asks what other processes have used.
-    async fn ask(&self, counter: &Counter, metered: &Metered) {
-        let Counter::Meter(meter) = counter else { return };
-        let store = self.0.store.load_full();
-        let asked = meter.ask(metered, &*store.0, self.both(self.now())).await;
-        match asked {
-            Ok(true) => self.heard(None),
-            // Somebody else has asked meanwhile.
-            Ok(false) => {}
-            Err(error) => self.heard(Some(&error)),
-        }
-    }
-
-    /// Whether the store has answered. Operators are told when that changes.
-    fn heard(&self, failure: Option<&StoreError>) {
-        let is_away = failure.is_some();
-        if self.0.is_away.swap(is_away, Ordering::AcqRel) != is_away {
-            let notice = match failure {
-                None => Notice::Back,
-                Some(error) => Notice::Away { reason: error.to_string() },
-            };
-            _ = self.0.notices.try_send(notice);
-        }
-    }
-
-    /// So much is used up of budgets.
-    pub(crate) fn spend(&self, meters: &[(Arc<Counter>, Arc<Metered>)], spent: Spent) {
-        for (counter, metered) in meters {
-            let Counter::Meter(meter) = &**counter else { continue };
-            let amount = match metered.of {
-                Some(Unit::Tokens) => spent.tokens,
-                Some(Unit::Cost) => spent.cost_nano,
-                None => 0,
-            };
-            let (tells, used) = meter.spend(metered, amount, self.both(self.now()));
-            if let Some(used) = used {
-                let (limit, allowed) = (Arc::clone(&metered.limit), metered.allowed);
-                _ = self.0.notices.try_send(Notice::BudgetShare { limit, used, allowed });
-            }
-            if tells && let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                let (limits, counter, metered) = (self.clone(), Arc::clone(counter), Arc::clone(metered));
-                runtime.spawn(async move { limits.ask(&counter, &metered).await });
-            }
-        }
-    }
-
-    /// Writes down what could not be written down, and gives back what this process has taken of quotas and budgets and does not
-    /// need: of those that nobody has used for a while, or of all, at the end.
-    pub async fn settle_up(&self, is_end: bool) {
-        let now = self.now();
-        let idle_since = if is_end { u64::MAX } else { now.saturating_sub(IDLE) };
-        let store = self.0.store.load_full();
-        let rules = self.0.rules.load_full();
-        for counter in self.0.table.some(|counter| matches!(counter, Counter::Meter(_))) {
-            let Counter::Meter(meter) = &*counter else { continue };
-            let Some(metered) = rules.metered(meter.slot()) else { continue };
-            if !is_end && meter.owes(self.both(now)) {
-                self.ask(&counter, metered).await;
-                if self.is_away() {
-                    return;
-                }
-            }
-            if meter.leave(metered, &*store.0, idle_since, self.both(now)).await.is_err() {
-                return;
-            }
-        }
-    }
-
-    fn both(&self, ns: u64) -> Now {
-        Now { ns, wall: self.0.clock.now() }
-    }
-
     /// The rules about a request, each with its counter.
-    fn find(&self, rules: &Rules, subject: &Subject<'_>, is_counted: bool, now: u64) -> Found {
+    fn find(&self, rules: &Rules, subject: &Subject<'_>, which: Which, now: u64) -> Found {
         let mut found = Found::new();
-        let mut add = |index: usize, prepared: &Prepared| {
-            let is_wanted = !is_counted || prepared.is_for_every_round();
-            if is_wanted && prepared.rule.is_about(subject) {
+        rules.about(subject, |index, prepared| {
+            if which != Which::EachRound || prepared.is_for_every_round() {
                 found.push((index, self.counter(rules, prepared, subject, now)));
             }
-        };
-        match rules.of_tenant.get(subject.tenant) {
-            Some(own) => {
-                for index in own {
-                    add(*index, &rules.all[*index]);
-                }
-            }
-            None => {
-                for (index, prepared) in rules.all.iter().enumerate() {
-                    if prepared.rule.is_about_tenant(subject.tenant) {
-                        add(index, prepared);
-                    }
-                }
-            }
-        }
+        });
         found
     }
 
@@ -489,7 +362,12 @@ impl Limits {
         })
     }
 
-    fn now(&self) -> u64 {
+    /// What this process may give out of places now.
+    pub(crate) fn alone(&self) -> Alone {
+        self.0.together.alone(&self.0.rules.load())
+    }
+
+    pub(crate) fn now(&self) -> u64 {
         nanos(self.0.began.elapsed())
     }
 
@@ -503,6 +381,16 @@ impl Limits {
     pub(crate) fn freed(&self) {
         if self.0.waiting.load(Ordering::Acquire) > 0 {
             self.0.freed.notify_waiters();
+        }
+    }
+}
+
+impl Tried {
+    /// What became of it without asking anybody.
+    fn done(self) -> Option<Result<Admission, Exceeded>> {
+        match self {
+            Self::Done(done) => Some(done),
+            Self::Asks(..) | Self::Shares(_) => None,
         }
     }
 }
@@ -523,159 +411,6 @@ impl Drop for Waits<'_> {
     }
 }
 
-impl Rules {
-    /// How the quota or budget is counted that has this number.
-    fn metered(&self, slot: u32) -> Option<&Arc<Metered>> {
-        self.all.iter().find(|prepared| prepared.slot == slot).and_then(|prepared| match &prepared.measure {
-            Measure::Meter(metered) => Some(metered),
-            _ => None,
-        })
-    }
-}
-
-impl Prepared {
-    /// Whether it is not over and done with when a request begins.
-    fn is_for_every_round(&self) -> bool {
-        match &self.measure {
-            Measure::Rate(_) => false,
-            Measure::Slots(_) => true,
-            Measure::Meter(metered) => metered.of.is_some(),
-        }
-    }
-
-    /// Whether there is room.
-    fn look(&self, limits: &Limits, counter: &Counter, now: u64) -> Result<(), Not> {
-        match (&self.measure, counter) {
-            (Measure::Rate(rate), Counter::Rate(at)) => {
-                counter::has_room(at, *rate, now).map_err(|full| self.full(full))
-            }
-            (Measure::Slots(most), Counter::Slots(taken)) => {
-                let is_free = taken.load(Ordering::Relaxed) < u64::from(most.get());
-                if is_free { Ok(()) } else { Err(self.occupied()) }
-            }
-            (Measure::Meter(metered), Counter::Meter(meter)) => match meter.look(metered, limits.both(now)) {
-                Look::Room => Ok(()),
-                other => Err(self.metered(metered, other)),
-            },
-            _ => Ok(()),
-        }
-    }
-
-    /// Counts a request.
-    fn count(
-        &self,
-        limits: &Limits,
-        counter: &Arc<Counter>,
-        now: u64,
-        admission: &mut Admission,
-    ) -> Result<(), Not> {
-        match (&self.measure, &**counter) {
-            (Measure::Rate(rate), Counter::Rate(at)) => {
-                counter::take(at, *rate, now).map_err(|full| self.full(full))?;
-                admission.charge.add(Arc::clone(counter), rate.each_ns());
-            }
-            (Measure::Slots(most), Counter::Slots(taken)) => {
-                if !counter::enter(taken, u64::from(most.get())) {
-                    return Err(self.occupied());
-                }
-                admission.places.add(Arc::clone(counter), u64::from(most.get()));
-            }
-            (Measure::Meter(metered), Counter::Meter(_)) if metered.of.is_some() => {
-                admission.charge.pays(limits, Arc::clone(counter), metered);
-            }
-            (Measure::Meter(metered), Counter::Meter(meter)) => {
-                let window = meter.count(metered, limits.both(now));
-                let window = window.map_err(|other| self.metered(metered, other))?;
-                admission.charge.add(Arc::clone(counter), window.as_ms());
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn metered(&self, metered: &Arc<Metered>, look: Look) -> Not {
-        let Look::Full { wait } = look else { return Not::Known(Arc::clone(metered)) };
-        Not::Full(Exceeded {
-            limit: Arc::clone(&self.rule.name),
-            of: if metered.of.is_some() { Limited::Budget } else { Limited::Quota },
-            allowed: metered.allowed,
-            window: Some(metered.every.about()),
-            left: 0,
-            retry_after: wait,
-        })
-    }
-
-    fn full(&self, full: Full) -> Not {
-        let (allowed, window) = match &self.rule.bound {
-            Bound::Rate { requests, per, .. } => (requests.get(), Some(*per)),
-            _ => (0, None),
-        };
-        Not::Full(Exceeded {
-            limit: Arc::clone(&self.rule.name),
-            of: Limited::Rate,
-            allowed: u64::from(allowed),
-            window,
-            left: 0,
-            retry_after: Duration::from_nanos(full.wait_ns),
-        })
-    }
-
-    fn occupied(&self) -> Not {
-        let allowed = match &self.rule.bound {
-            Bound::Concurrency(most) => most.get(),
-            _ => 0,
-        };
-        Not::Full(Exceeded {
-            limit: Arc::clone(&self.rule.name),
-            of: Limited::Concurrency,
-            allowed: u64::from(allowed),
-            window: None,
-            left: 0,
-            retry_after: PLACE_WAIT,
-        })
-    }
-}
-
-impl Names {
-    fn prepare(&mut self, rule: &Rule, settings: &LimitSettings) -> Prepared {
-        let meter = |allowed, every, of, warn_at, is_soft| {
-            Measure::Meter(Arc::new(Metered {
-                limit: Arc::clone(&rule.name),
-                allowed,
-                every,
-                of,
-                warn_at,
-                is_soft,
-                zone: settings.zone.clone(),
-                replicas: u64::from(settings.replicas.get()),
-            }))
-        };
-        let (measure, of) = match &rule.bound {
-            Bound::Rate { requests, per, burst } => {
-                (Measure::Rate(Rate::new(*requests, *per, *burst)), Limited::Rate)
-            }
-            Bound::Concurrency(most) => (Measure::Slots(*most), Limited::Concurrency),
-            Bound::Quota { calls, every } => (meter(*calls, *every, None, None, false), Limited::Quota),
-            Bound::Budget { allowed, of, every, warn_at, is_soft } => {
-                (meter(*allowed, *every, Some(*of), *warn_at, *is_soft), Limited::Budget)
-            }
-        };
-        let plan = rule.plan.as_ref().map(|plan| Arc::clone(&plan.name));
-        let what = match &measure {
-            Measure::Rate(rate) => (Some(*rate), None),
-            Measure::Slots(_) => (None, None),
-            Measure::Meter(metered) => (None, metered.of),
-        };
-        let counted = (plan, Arc::clone(&rule.name), rule.per.clone(), of, what);
-        let next = &mut self.next;
-        let slot = *self.slots.entry(counted).or_insert_with(|| {
-            *next += 1;
-            *next
-        });
-        Prepared { rule: rule.clone(), slot, measure }
-    }
-}
-
-fn nanos(time: Duration) -> u64 {
+pub(crate) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -28,6 +28,13 @@ pub enum Notice {
         /// For how long.
         pause: Duration,
     },
+    /// Rates and places cannot be counted together with other gateways: each gives out no more than its share.
+    SharedAway {
+        /// Why.
+        reason: String,
+    },
+    /// They can again.
+    SharedBack,
     /// It is not known what other processes have used: each gives out no more than its share.
     Away {
         /// Why.

@@ -8,6 +8,7 @@ use super::*;
 
 mod meters;
 mod runaways;
+mod together;
 
 /// Where nobody has to be asked.
 trait AtOnce {

@@ -19,6 +19,7 @@ mod revocation;
 mod shards;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
+mod together;
 
 pub use allowances::{ALLOWANCES_KEPT, Allowance, Allowances, TakeAllowance};
 pub use audit::{
@@ -37,3 +38,4 @@ pub use memory::{ENDED_BATCH, ENDED_KEPT, FEED_MAX, Memory, mark, rotated};
 pub use record::{ANCHORS_KEPT, ANCHORS_MAX, Anchor, Anchors, ERASURES_KEPT, Erasure, Erasures};
 pub use repositories::{ACCEPTED_MAX, Feed, Keys, LastKnown, PolicySets, Revocations, Store, WhichKeys};
 pub use revocation::{Revocable, Revocation};
+pub use together::{Counted, LEASE, PlaceId, SharedBound, SharedCount, SharedCounters};

@@ -34,6 +34,7 @@ static RETRIES: Labelled = Labelled::new();
 static BUDGETS: Labelled = Labelled::new();
 static PAUSED: Labelled = Labelled::new();
 static ALLOWANCES_AWAY: AtomicI64 = AtomicI64::new(0);
+static SHARED_COUNTERS_AWAY: AtomicI64 = AtomicI64::new(0);
 static LIMIT_COUNTERS: AtomicU64 = AtomicU64::new(0);
 static LIMIT_COUNTERS_SHARED: AtomicU64 = AtomicU64::new(0);
 static RELOADS_OK: AtomicU64 = AtomicU64::new(0);
@@ -267,6 +268,10 @@ pub(crate) fn budget_warned(limit: &str) {
     BUDGETS.count(limit, "warned");
 }
 
+pub(crate) fn shared_counters_away(is_away: bool) {
+    SHARED_COUNTERS_AWAY.store(i64::from(is_away), Ordering::Relaxed);
+}
+
 pub(crate) fn allowances_away(is_away: bool) {
     ALLOWANCES_AWAY.store(i64::from(is_away), Ordering::Relaxed);
 }
@@ -363,6 +368,14 @@ pub fn write(metrics: &mut Metrics) {
     let name = "tollgate_agents_paused_total";
     metrics.family(name, "counter", "Agents that have run away and were paused, by why.");
     PAUSED.write(metrics, name, ["limit", "why"]);
+
+    let name = "tollgate_shared_counters_away";
+    metrics.family(
+        name,
+        "gauge",
+        "Whether each gateway counts rates and concurrency for itself, up to its share: the server of shared counters is away.",
+    );
+    metrics.number(name, &[], SHARED_COUNTERS_AWAY.load(Ordering::Relaxed));
 
     let name = "tollgate_allowances_away";
     metrics.family(

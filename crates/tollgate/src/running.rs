@@ -8,8 +8,11 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
-use tollgate_admin::{Admin, LedgerLine, ServerLine, ServerReach, Snapshot, Standing, StoreLine, StoreReach};
+use tollgate_admin::{
+    Admin, LedgerLine, LimitsLine, ServerLine, ServerReach, Snapshot, Standing, StoreLine, StoreReach,
+};
 use tollgate_ledger::{Health, Ledger, Work};
+use tollgate_limits::Away;
 use tollgate_model::{ServerId, Timestamp};
 use tollgate_proxy::{Gateway, Peer, serve_http};
 use tollgate_store::{Confirmed, Follower};
@@ -112,6 +115,7 @@ impl About {
                 ledger: None,
                 index: None,
                 blocks: Vec::new(),
+                limits: LimitsLine::default(),
             },
         };
         if !self.serving.load(Ordering::Acquire) {
@@ -243,6 +247,17 @@ pub(crate) fn snapshot(
         ledger: ledger_line(gateway.ledger(), overview.refuses_unrecorded),
         index: state.index_line(),
         blocks: gateway.blocked(),
+        limits: limits_line(gateway),
+    }
+}
+
+fn limits_line(gateway: &Gateway) -> LimitsLine {
+    let limits = gateway.limits();
+    let said = |away: Away| (away.reason, away.since);
+    LimitsLine {
+        are_shared: limits.are_shared(),
+        shared_away: limits.shared_away().map(said),
+        allowances_away: limits.allowances_away().map(said),
     }
 }
 

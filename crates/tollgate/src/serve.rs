@@ -35,7 +35,7 @@ use crate::policing;
 use crate::running::{self, AdminPlane, Cause, DRAIN, Running};
 use crate::signals::{self, Signals};
 use crate::sockets::Sockets;
-use crate::state::State;
+use crate::state::{self, State};
 
 /// The data plane, as messages name it.
 pub(crate) const DATA_PLANE: &str = "data plane";
@@ -203,6 +203,7 @@ fn start(command: &Serve, config: &Config) -> Result<Started, Failure> {
     let keeping = Keeping::begin(&ledger, state.store(), &config.retention, needs);
     let gateway = build(config, &identity, ledger.clone())?;
     state.meter(&gateway, config);
+    state::share_counters(&gateway, config)?;
     Ok(Started { gateway, identity, state, ledger, exporting, keeping })
 }
 

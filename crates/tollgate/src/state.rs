@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tollgate_admin::IndexLine;
-use tollgate_backends::{Bounds, InvalidPlace, Place};
+use tollgate_backends::{Bounds, InvalidPlace, Place, Redis};
 use tollgate_ledger::export::Unseal;
 use tollgate_ledger::upkeep::Needs;
 use tollgate_ledger::{Index, IndexStatus, Ledger};
@@ -100,6 +100,16 @@ fn is_there(config: &Config) -> bool {
         Ok(Place::File(file)) => file.exists(),
         place => place.is_ok(),
     }
+}
+
+/// Has rates and concurrency counted together with other gateways, if the environment says where.
+pub(crate) fn share_counters(gateway: &Gateway, config: &Config) -> Result<(), Failure> {
+    if let Some(url) = &config.shared_counters {
+        let redis =
+            Redis::new(url).map_err(|error| Failure::config(format!("REDIS_URL cannot be used: {error}")))?;
+        gateway.limits().share_by(Arc::new(redis));
+    }
+    Ok(())
 }
 
 /// The store of a configuration, if a gateway has made one already. Makes none.

@@ -1,6 +1,7 @@
-//! A PostgreSQL server for tests: one's own, or one that all tests of a process share, each with a database to itself.
+//! Servers for tests. A PostgreSQL server: one's own, or one that all tests of a process share, each with a database to itself.
+//! And a Redis server.
 //!
-//! It listens on a free port of 127.0.0.1 and keeps its data in a folder that goes with it. It ends with the process that
+//! Each listens on a free port of 127.0.0.1 and keeps its data in a folder that goes with it. It ends with the process that
 //! started it, however that ends: a shell between them waits for its own standard input to close.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -19,6 +20,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+mod redis;
+
+pub use self::redis::{Certificate, Redis};
+
 /// The password of the server's only user. It may stand in no log and no error.
 pub const PASSWORD: &str = "hunter2-never-shown";
 const USER: &str = "tollgate";
@@ -33,7 +38,7 @@ folder=$1; shift
 server=$!
 read -r word
 kill -CONT $(cat /proc/$server/task/$server/children 2>/dev/null) $server 2>/dev/null
-kill -QUIT $server 2>/dev/null
+kill -${END:-QUIT} $server 2>/dev/null
 wait $server
 [ "$word" = keep ] || rm -rf "$folder"
 "#;

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use crate::steps::say;
 
 /// Programs that only the system can provide: what is called, and the Debian packages that bring it.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 9] = [
     ("git", "git"),
     ("nginx", "nginx-light"),
     ("node", "nodejs"),
@@ -20,6 +20,7 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("postgres", "postgresql"),
     ("prometheus", "prometheus"),
     ("python3", "python3 python3-venv"),
+    ("redis-server", "redis-server"),
     ("rsyslogd", "rsyslog rsyslog-gnutls"),
 ];
 

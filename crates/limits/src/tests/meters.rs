@@ -187,12 +187,12 @@ async fn without_the_store_each_gives_out_its_share() {
     faulty.set(Fault::Away);
     assert_eq!(admits(&one, 1000).await, 200, "a quarter in all");
     assert_eq!(admits(&two, 1000).await, 250);
-    assert!(one.is_away() && matches!(notices.recv().await, Some(Notice::Away { .. })));
+    assert!(one.allowances_away().is_some() && matches!(notices.recv().await, Some(Notice::Away { .. })));
     faulty.set(Fault::None);
     tokio::time::advance(Duration::from_secs(2)).await;
     // What was given out meanwhile is written down: so much less is left.
     two.settle_up(false).await;
     let rest = admits(&one, 1000).await + admits(&two, 1000).await;
     assert_eq!(rest, 500);
-    assert!(!one.is_away() && matches!(notices.recv().await, Some(Notice::Back)));
+    assert!(one.allowances_away().is_none() && matches!(notices.recv().await, Some(Notice::Back)));
 }

@@ -14,7 +14,8 @@ use tollgate_limits::{Admission, Charge, Notice, Places, Spent, Subject, Verdict
 use tollgate_mcp::{Message, methods};
 use tollgate_model::{Code, Exceeded, Limited, Proof, Refusal, ServerId, Stage};
 use tollgate_telemetry::events::{
-    AgentPaused, AllowancesAway, AllowancesBack, BudgetShareUsed, LimitReached,
+    AgentPaused, AllowancesAway, AllowancesBack, BudgetShareUsed, LimitReached, SharedCountersAway,
+    SharedCountersBack,
 };
 use tollgate_upstream::Server;
 
@@ -78,7 +79,10 @@ pub(crate) async fn admit(
     };
     let admitted = match tried {
         Some(admitted) => admitted,
-        None => Box::pin(limits.admit(&subject)).await,
+        None => match round {
+            Some(round) => Box::pin(limits.go_on(&subject, round)).await,
+            None => Box::pin(limits.admit(&subject)).await,
+        },
     };
     let admitted = admitted.map_err(|exceeded| refuse(inbound, exceeded).of(server.name()))?;
     let admitted = Admitted { is_new: AtomicBool::new(round.is_none()), ..Admitted::new(admitted) };
@@ -157,6 +161,8 @@ pub(crate) async fn tell(notices: Option<Receiver<Notice>>) {
             Notice::Runaway { tenant, agent, why, pause } => {
                 AgentPaused { tenant: &tenant, agent: agent.as_deref(), why: why.as_str(), pause }.emit();
             }
+            Notice::SharedAway { reason } => SharedCountersAway { reason: &reason }.emit(),
+            Notice::SharedBack => SharedCountersBack.emit(),
             Notice::Away { reason } => AllowancesAway { reason: &reason }.emit(),
             Notice::Back => AllowancesBack.emit(),
         }
@@ -184,7 +190,7 @@ pub(crate) fn lets_pass(gateway: &Gateway, inbound: &Inbound, server: &ServerId,
     }
     let tool = inbound.record.native().filter(|_| inbound.message.method() == methods::TOOLS_CALL);
     let subject = Subject { method, ..subject(inbound, Some(server), tool.as_deref()) };
-    match gateway.limits().try_admit(&subject) {
+    match gateway.limits().try_admit_here(&subject) {
         Some(Ok(admission)) => admission.charge.settle(),
         Some(Err(exceeded)) => {
             LimitReached { exceeded: &exceeded, tenant: inbound.caller.tenant(), method }.emit();

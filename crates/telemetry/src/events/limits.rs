@@ -120,3 +120,30 @@ impl AllowancesBack {
         info!("quotas and budgets are counted together again");
     }
 }
+
+/// Rates and concurrency cannot be counted together with other gateways.
+#[derive(Debug)]
+pub struct SharedCountersAway<'a> {
+    /// Why.
+    pub reason: &'a str,
+}
+
+impl SharedCountersAway<'_> {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        counters::shared_counters_away(true);
+        warn!(reason = %Clean(self.reason), "the server of shared counters is away: each gateway counts rates and concurrency for itself, up to its share");
+    }
+}
+
+/// They can again.
+#[derive(Debug)]
+pub struct SharedCountersBack;
+
+impl SharedCountersBack {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        counters::shared_counters_away(false);
+        info!("rates and concurrency are counted together again");
+    }
+}

@@ -131,8 +131,9 @@ pub(super) struct LimitsSection {
     /// The time zone in which days and months of quotas and budgets begin, such as `Europe/Berlin`.
     #[schemars(extend("default" = "UTC"))]
     pub(super) timezone: Option<String>,
-    /// How many gateways count quotas and budgets together. While one of them cannot ask what the others have used, it gives out
-    /// no more than its share.
+    /// How many gateways count together: quotas and budgets in one database, and rates and concurrency in the Valkey or Redis
+    /// that the environment names by `REDIS_URL`. While one of them cannot ask what the others have counted, it gives out no
+    /// more than its share, and says so in its log, its metrics and `/readyz`.
     #[schemars(range(min = 1, max = 10_000), extend("default" = defaults::limits().replicas))]
     pub(super) replicas: Option<u32>,
     /// The plan of tenants that name none, and of the tenant `default`.

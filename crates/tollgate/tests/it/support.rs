@@ -174,7 +174,13 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     pub(crate) fn start(config: &str) -> Self {
+        Self::start_with(config, &[])
+    }
+
+    /// The same, with these variables in its environment.
+    pub(crate) fn start_with(config: &str, variables: &[(&str, &str)]) -> Self {
         let mut command = tollgate();
+        command.envs(variables.iter().copied());
         command.args(["serve", "--config", config, "--json"]);
         command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
         let mut process = Running::start(command);

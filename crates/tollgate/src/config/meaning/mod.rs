@@ -28,7 +28,7 @@ use tollgate_ledger::export::ExportSettings;
 use tollgate_ledger::upkeep::RetentionSettings;
 use tollgate_ledger::{IndexSettings, LedgerSettings, Prices};
 use tollgate_limits::LimitSettings;
-use tollgate_model::{ServerId, ServerName, TenantId};
+use tollgate_model::{Secret, ServerId, ServerName, TenantId};
 use tollgate_proxy::{Cidr, ProxySettings, Unwritable};
 use tollgate_telemetry::TelemetrySettings;
 use tollgate_upstream::ServerSettings;
@@ -50,6 +50,9 @@ pub use self::reach::{Lack, OpenListen, check_listen};
 pub(crate) use self::store::url_of_environment;
 pub use self::store::{DATABASE_URL, StoreSettings};
 pub use self::tenants::TenantSettings;
+
+/// The variable that says where rates and concurrency are counted for several gateways together.
+const REDIS_URL: &str = "REDIS_URL";
 
 /// A configuration that can be served.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,6 +101,8 @@ pub struct Config {
     pub environment: Option<Arc<str>>,
     /// How much callers may do.
     pub limits: LimitSettings,
+    /// Where rates and concurrency are counted for several gateways together (`REDIS_URL`). It holds a password, perhaps.
+    pub shared_counters: Option<Secret>,
     /// The policies.
     pub policies: Policies,
     /// The files that the configuration refers to, absolute: policies, secrets, certificates, certificate authorities. They can be
@@ -203,6 +208,7 @@ impl Meaning<'_> {
             retention,
             environment: section.environment.as_deref().map(Arc::from),
             limits: self.limits(section, &ids, root),
+            shared_counters: self.env.var(REDIS_URL).filter(|url| !url.is_empty()).map(Secret::new),
             policies: self.policies(section.policy.as_ref(), (policies, shadow), ids, &root.key("policy")),
             files: Vec::new(),
             warnings: Vec::new(),

@@ -1,0 +1,94 @@
+//! Quotas and budgets: what is asked of the store that all processes share, and what it is told.
+
+use std::sync::Arc;
+
+use tollgate_store::{Allowances, StoreError};
+
+use crate::Limits;
+use crate::admission::Spent;
+use crate::counter::Counter;
+use crate::meter::{Metered, Now};
+use crate::notice::Notice;
+use crate::rule::Unit;
+
+/// After how long without a request what was taken of a quota or budget in vain is given back, in nanoseconds.
+const IDLE: u64 = 600_000_000_000;
+
+/// Where it is known what is used up of quotas and budgets.
+#[derive(Debug, Clone)]
+pub(crate) struct Known(pub(crate) Arc<dyn Allowances>);
+
+impl Limits {
+    /// What is used up of quotas and budgets is known there from now on. Without it, it ends with the process.
+    pub fn keep_in(&self, store: Arc<dyn Allowances>) {
+        self.0.store.store(Arc::new(Known(store)));
+    }
+
+    /// Asks what other processes have used.
+    pub(crate) async fn ask(&self, counter: &Counter, metered: &Metered) {
+        let Counter::Meter(meter) = counter else { return };
+        let store = self.0.store.load_full();
+        let asked = meter.ask(metered, &*store.0, self.both(self.now())).await;
+        match asked {
+            Ok(true) => self.heard(None),
+            // Somebody else has asked meanwhile.
+            Ok(false) => {}
+            Err(error) => self.heard(Some(&error)),
+        }
+    }
+
+    /// Whether the store has answered. Operators are told when that changes.
+    fn heard(&self, failure: Option<&StoreError>) {
+        let reason = failure.map(ToString::to_string);
+        if self.0.allowances.heard(reason.as_deref(), self.0.clock.now()) {
+            self.tell(reason.map_or(Notice::Back, |reason| Notice::Away { reason }));
+        }
+    }
+
+    /// So much is used up of budgets.
+    pub(crate) fn spend(&self, meters: &[(Arc<Counter>, Arc<Metered>)], spent: Spent) {
+        for (counter, metered) in meters {
+            let Counter::Meter(meter) = &**counter else { continue };
+            let amount = match metered.of {
+                Some(Unit::Tokens) => spent.tokens,
+                Some(Unit::Cost) => spent.cost_nano,
+                None => 0,
+            };
+            let (tells, used) = meter.spend(metered, amount, self.both(self.now()));
+            if let Some(used) = used {
+                let (limit, allowed) = (Arc::clone(&metered.limit), metered.allowed);
+                self.tell(Notice::BudgetShare { limit, used, allowed });
+            }
+            if tells && let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                let (limits, counter, metered) = (self.clone(), Arc::clone(counter), Arc::clone(metered));
+                runtime.spawn(async move { limits.ask(&counter, &metered).await });
+            }
+        }
+    }
+
+    /// Writes down what could not be written down, and gives back what this process has taken of quotas and budgets and does not
+    /// need: of those that nobody has used for a while, or of all, at the end.
+    pub async fn settle_up(&self, is_end: bool) {
+        let now = self.now();
+        let idle_since = if is_end { u64::MAX } else { now.saturating_sub(IDLE) };
+        let store = self.0.store.load_full();
+        let rules = self.0.rules.load_full();
+        for counter in self.0.table.some(|counter| matches!(counter, Counter::Meter(_))) {
+            let Counter::Meter(meter) = &*counter else { continue };
+            let Some(metered) = rules.metered(meter.slot()) else { continue };
+            if !is_end && meter.owes(self.both(now)) {
+                self.ask(&counter, metered).await;
+                if self.0.allowances.is_away() {
+                    return;
+                }
+            }
+            if meter.leave(metered, &*store.0, idle_since, self.both(now)).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn both(&self, ns: u64) -> Now {
+        Now { ns, wall: self.0.clock.now() }
+    }
+}
