@@ -120,6 +120,47 @@ impl ServerDown<'_> {
     }
 }
 
+/// A replica of a server, or its only one, is left alone for a while.
+#[derive(Debug)]
+pub struct ReplicaEjected<'a> {
+    /// Which server.
+    pub server: &'a ServerId,
+    /// Which replica.
+    pub replica: &'a str,
+    /// Whether there is no other: then nothing of the server can be used meanwhile.
+    pub alone: bool,
+    /// Why, with the detail that callers are not told.
+    pub reason: &'a str,
+}
+
+impl ReplicaEjected<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        warn!(
+            server = %self.server.label(), replica = self.replica, alone = self.alone, reason = %Clean(self.reason),
+            "a replica is left alone"
+        );
+    }
+}
+
+/// A replica that was left alone is used again.
+#[derive(Debug)]
+pub struct ReplicaReturned<'a> {
+    /// Which server.
+    pub server: &'a ServerId,
+    /// Which replica.
+    pub replica: &'a str,
+    /// Whether there is no other.
+    pub alone: bool,
+}
+
+impl ReplicaReturned<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        info!(server = %self.server.label(), replica = self.replica, alone = self.alone, "a replica is used again");
+    }
+}
+
 /// A line that a server's process wrote to its standard error.
 #[derive(Debug)]
 pub struct ChildStderr<'a> {

@@ -7,10 +7,25 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Backoff {
     pub(crate) min: Duration,
-    pub(crate) max: Duration,
+    max: Duration,
+    beside_a_circuit: bool,
 }
 
 impl Backoff {
+    pub(crate) fn new(min: Duration, max: Duration) -> Self {
+        Self { min, max, beside_a_circuit: false }
+    }
+
+    /// The same where the circuit of a replica sees to how long it is left alone.
+    pub(crate) fn beside_a_circuit(self) -> Self {
+        Self { beside_a_circuit: true, ..self }
+    }
+
+    /// The wait after this many failures in a row, of which this was the last. None if a circuit remembers it.
+    pub(crate) fn after_error(self, failures: u32, error: &crate::UpstreamError) -> Duration {
+        if self.beside_a_circuit && error.is_ill_health() { Duration::ZERO } else { self.after(failures) }
+    }
+
     /// The wait after this many failures in a row; none after none.
     pub(crate) fn after(self, failures: u32) -> Duration {
         self.after_by(failures, 0.25)
@@ -33,7 +48,7 @@ mod tests {
 
     #[test]
     fn waits_grow_between_their_bounds() {
-        let backoff = Backoff { min: Duration::from_millis(500), max: Duration::from_secs(30) };
+        let backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
         assert_eq!(backoff.after(0), Duration::ZERO);
         for (failures, most) in [(1, 0.5), (2, 1.0), (3, 2.0), (8, 30.0), (4_000_000_000, 30.0)] {
             let wait = backoff.after(failures).as_secs_f64();

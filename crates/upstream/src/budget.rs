@@ -38,7 +38,7 @@ impl RetryBudget {
     pub(crate) fn new(settings: &RetrySettings) -> Self {
         Self {
             earned_by_request: u64::from(settings.percent) * RETRY / 100,
-            backoff: Backoff { min: settings.wait_min, max: settings.wait_max },
+            backoff: Backoff::new(settings.wait_min, settings.wait_max),
             account: Mutex::new(Account { held: HELD_FIRST, since: Instant::now() }),
         }
     }

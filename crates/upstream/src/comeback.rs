@@ -56,7 +56,7 @@ fn breaks(stream: &mut Stream, instance: &Instance, error: UpstreamError) -> Res
         return Err(error);
     }
     let timeouts = &instance.shared.settings.timeouts;
-    let backoff = Backoff { min: timeouts.backoff_min, max: timeouts.backoff_max };
+    let backoff = Backoff::new(timeouts.backoff_min, timeouts.backoff_max);
     let own = || backoff.after(fruitless + 1);
     let wait = match stream.retry {
         // The server's wait is kept; a server that does not answer is given more.

@@ -149,6 +149,26 @@ impl UpstreamError {
         }
     }
 
+    /// Whether it speaks against the replica that the request went to: nobody was reached, or nobody answered. What a server
+    /// says in MCP does not, nor does that it refuses something or has too much to do.
+    pub(crate) fn is_ill_health(&self) -> bool {
+        match self {
+            Self::Unavailable { .. }
+            | Self::Timeout { .. }
+            | Self::FirstByte { .. }
+            | Self::Idle { .. }
+            | Self::Closed { .. } => true,
+            Self::Rejected { status, .. } => *status >= 500,
+            Self::Stale { .. }
+            | Self::Protocol { .. }
+            | Self::TooLarge { .. }
+            | Self::Auth { .. }
+            | Self::Unsupported { .. }
+            | Self::Capacity { .. }
+            | Self::Stopping => false,
+        }
+    }
+
     /// The stable code.
     pub fn code(&self) -> Code {
         match self {

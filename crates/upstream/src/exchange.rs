@@ -79,12 +79,20 @@ impl Exchange {
                     continue;
                 }
                 // The server may still be at it: the ticket stays open, so that it is told.
-                return Err(self.pace.runs_out(lack));
+                let error = self.pace.runs_out(lack);
+                // One that has told how it goes, or has asked something, is only slow.
+                if self.heard.is_none() || lack != Lack::Time {
+                    self.ticket.failed(&error);
+                }
+                return Err(error);
             };
-            match next {
-                Ok(Incoming::Response(_)) => self.ticket.close(),
+            match &next {
+                Ok(Incoming::Response(_)) => {
+                    self.ticket.answered();
+                    self.ticket.close();
+                }
                 Ok(_) => self.heard = Some(Instant::now()),
-                Err(_) => {}
+                Err(error) => self.ticket.failed(error),
             }
             return next;
         }
@@ -227,6 +235,8 @@ pub(crate) struct Ticket {
     /// Whether the server may ask something about the request.
     asked: bool,
     lease: Option<Arc<Lease>>,
+    /// In which time of its replica's circuit it began.
+    epoch: u32,
     settled: bool,
     closed: bool,
 }
@@ -244,12 +254,17 @@ impl Ticket {
         if asked {
             instance.begin_asked();
         }
+        let epoch = instance.replica().map_or(0, |replica| {
+            replica.begin_call();
+            replica.circuit.epoch()
+        });
         Self {
             instance: Arc::clone(instance),
             id,
             log_level: None,
             asked,
             lease,
+            epoch,
             settled: false,
             closed: false,
         }
@@ -264,6 +279,18 @@ impl Ticket {
 
     pub(crate) fn wants_log(&self) -> bool {
         self.log_level.is_some()
+    }
+
+    pub(crate) fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    fn answered(&self) {
+        self.instance.answered(self.epoch);
+    }
+
+    fn failed(&self, error: &UpstreamError) {
+        self.instance.failed(error, self.epoch);
     }
 
     /// The server is done with the request.
@@ -283,6 +310,9 @@ impl Ticket {
                 self.instance.end_asked();
             }
             self.instance.end_call();
+            if let Some(replica) = self.instance.replica() {
+                replica.end_call();
+            }
             self.lease = None;
         }
     }

@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tollgate_mcp::{Message, methods};
+use tollgate_mcp::{Message, Segments, methods};
 use tollgate_model::{Era, Revision};
 
 use crate::conversation::{CallReceiver, Command, Conversation, Whose, response};
@@ -37,11 +37,20 @@ pub(crate) struct Beginning {
     pub(crate) stop: CancellationToken,
 }
 
-/// What is known, or decided by the operator, of the era.
+/// What is known, or decided by the operator, of the era of a server that is started.
 pub(crate) fn presumed(shared: &Shared) -> EraFact {
+    presume(shared, shared.era())
+}
+
+/// The same of a replica.
+pub(crate) fn presumed_at(site: &Site) -> EraFact {
+    presume(&site.shared, site.replica.era())
+}
+
+fn presume(shared: &Shared, known: EraFact) -> EraFact {
     match shared.settings.era {
-        EraChoice::Auto => shared.era(),
-        EraChoice::Legacy if shared.era() == EraFact::LegacySse => EraFact::LegacySse,
+        EraChoice::Auto => known,
+        EraChoice::Legacy if known == EraFact::LegacySse => EraFact::LegacySse,
         EraChoice::Legacy => EraFact::Legacy,
         EraChoice::Modern => EraFact::Modern,
     }
@@ -84,6 +93,21 @@ pub(crate) async fn discover_over_http(site: &Arc<Site>) -> Result<Option<Instan
     }
 }
 
+/// Whether anybody is there who answers: whatever it is, but no 5xx status alone. For a replica that was left alone.
+pub(crate) async fn looks_alive(site: &Arc<Site>) -> Result<(), UpstreamError> {
+    let wait = site.shared.settings.timeouts.probe;
+    let asked = timeout(wait, async {
+        let (headers, body) = discovery(site)?;
+        let reply = site.post(&site.target, headers, body).await.map_err(|error| site.error(error))?;
+        if !reply.status().is_server_error() {
+            return Ok(());
+        }
+        let rejection = Rejection::read(reply, &site.shared.message_limits()).await;
+        if rejection.message.is_none() { Err(rejection.error()) } else { Ok(()) }
+    });
+    asked.await.unwrap_or(Err(UpstreamError::Timeout { what: "server/discover", after: wait }))
+}
+
 /// The JSON-RPC answer to `server/discover`, if there is one; asked twice where the first refusal invites to it.
 async fn ask_over_http(site: &Arc<Site>) -> Result<Option<Message>, UpstreamError> {
     match ask_once_over_http(site).await {
@@ -92,7 +116,7 @@ async fn ask_over_http(site: &Arc<Site>) -> Result<Option<Message>, UpstreamErro
     }
 }
 
-async fn ask_once_over_http(site: &Arc<Site>) -> Result<Option<Message>, UpstreamError> {
+fn discovery(site: &Site) -> Result<(HeaderMap, Segments), UpstreamError> {
     let request = Outbound {
         id: DISCOVER,
         method: methods::SERVER_DISCOVER.into(),
@@ -105,7 +129,12 @@ async fn ask_once_over_http(site: &Arc<Site>) -> Result<Option<Message>, Upstrea
     };
     let mut headers = site.post_headers(Some(Revision::LATEST), None);
     Site::mirror(&mut headers, &request)?;
-    let reply = site.post(&site.target, headers, request.body).await.map_err(|error| site.error(error))?;
+    Ok((headers, request.body))
+}
+
+async fn ask_once_over_http(site: &Arc<Site>) -> Result<Option<Message>, UpstreamError> {
+    let (headers, body) = discovery(site)?;
+    let reply = site.post(&site.target, headers, body).await.map_err(|error| site.error(error))?;
     if reply.status().is_success() {
         let Ok(mut stream) = Stream::new(reply, Arc::clone(&site.shared)) else { return Ok(None) };
         let message = answer(&mut stream, DISCOVER).await;
@@ -129,7 +158,7 @@ pub(crate) async fn begin_over_http(
     only_sse: bool,
 ) -> Result<Instance, UpstreamError> {
     let shared = Arc::clone(&beginning.shared);
-    let known = presumed(&shared);
+    let known = presumed_at(&site);
     if only_sse || known == EraFact::LegacySse {
         return begin_over_sse(&beginning, &site, known).await;
     }
@@ -143,7 +172,7 @@ pub(crate) async fn begin_over_http(
     .await;
     match begun {
         Ok(Begun::Session(session, hello)) => {
-            shared.learn_era(EraFact::Legacy);
+            site.replica.learn_era(EraFact::Legacy);
             let revision = session.revision;
             Ok(Instance::new(&shared, hello, revision, beginning.source, Wire::Session(session)))
         }
@@ -151,7 +180,7 @@ pub(crate) async fn begin_over_http(
         Ok(Begun::NotHere(status)) => {
             begin_over_sse(&beginning, &site, known).await.map_err(|error| match error {
                 UpstreamError::Protocol { .. } => {
-                    forget(&shared, known);
+                    forget(&site, known);
                     UpstreamError::protocol(
                         "the server's URL answers as neither Streamable HTTP nor HTTP+SSE",
                         format!("initialize was answered with status {}; then {error}", status.as_u16()),
@@ -161,7 +190,7 @@ pub(crate) async fn begin_over_http(
             })
         }
         Err(error) => {
-            forget(&shared, known);
+            forget(&site, known);
             Err(error)
         }
     }
@@ -177,24 +206,24 @@ async fn begin_over_sse(
     let stop = beginning.stop.child_token();
     let conversation = sse::start(site, source.clone(), &beginning.tasks, stop)
         .await
-        .inspect_err(|_| forget(shared, known))?;
+        .inspect_err(|_| forget(site, known))?;
     let wait = shared.settings.timeouts.probe;
     let (revision, hello) = match introduce(&conversation, &beginning.introduction, wait).await {
         Ok(done) => done,
         Err(error) => {
             conversation.stop.cancel();
-            forget(shared, known);
+            forget(site, known);
             return Err(error);
         }
     };
-    shared.learn_era(EraFact::LegacySse);
+    site.replica.learn_era(EraFact::LegacySse);
     Ok(Instance::new(shared, hello, revision, source, Wire::Shared(Box::new(conversation))))
 }
 
 /// A start on the strength of what was known has failed: the next one probes.
-fn forget(shared: &Shared, known: EraFact) {
-    if known != EraFact::Unknown && shared.settings.era == EraChoice::Auto {
-        shared.forget_era("a session could not be begun");
+fn forget(site: &Site, known: EraFact) {
+    if known != EraFact::Unknown && site.shared.settings.era == EraChoice::Auto {
+        site.replica.forget_era("a session could not be begun");
     }
 }
 

@@ -18,12 +18,19 @@ pub(crate) struct Key {
     pub(crate) capabilities: Option<Bytes>,
     /// Which of the instances that could serve the same callers.
     pub(crate) seat: Seat,
+    /// Which replica, where one session on each may serve the same callers.
+    pub(crate) replica: Option<usize>,
 }
 
 impl Key {
     /// The one instance for whoever is in the scope.
     pub(crate) fn common(scope: Scope, capabilities: Option<Bytes>) -> Self {
-        Self { scope, capabilities, seat: Seat::COMMON }
+        Self { scope, capabilities, seat: Seat::COMMON, replica: None }
+    }
+
+    /// The same on one replica.
+    pub(crate) fn on(&self, replica: Option<usize>) -> Self {
+        Self { replica, ..self.clone() }
     }
 
     /// The same at another seat.

@@ -7,6 +7,7 @@
 
 mod backoff;
 mod budget;
+mod circuit;
 mod comeback;
 mod conversation;
 mod error;
@@ -24,6 +25,8 @@ mod mux;
 mod pace;
 mod pulse;
 mod registry;
+mod replica;
+mod replicas;
 mod replies;
 mod seats;
 mod server;
@@ -46,11 +49,12 @@ pub use exchange::{Exchange, Incoming};
 pub use hello::Hello;
 pub use link::{Link, Outbound};
 pub use pace::Waits;
+pub use replicas::Avoid;
 pub use replies::Replies;
 pub use server::Server;
 pub use settings::{
-    EraChoice, HttpSettings, HttpVersion, Isolation, LegacySessions, Limits, RetrySettings, ServerSettings,
-    SettingsError, StdioSettings, Timeouts, Transport,
+    CircuitSettings, EraChoice, HttpSettings, HttpVersion, Isolation, LegacySessions, Limits, REPLICAS_MAX,
+    ReplicaSettings, RetrySettings, ServerSettings, SettingsError, StdioSettings, Timeouts, Transport,
 };
-pub use status::{Counters, Reach, ServerStatus};
+pub use status::{Counters, Reach, ReplicaHealth, ReplicaStatus, ServerStatus};
 pub use watch::{Interest, Lists, Verdict, Watch};

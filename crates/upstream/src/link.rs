@@ -10,7 +10,8 @@ use tokio::time::timeout_at;
 use tollgate_mcp::{LogLevel, Message, Segments, codes, methods};
 use tollgate_model::{Era, Revision};
 
-use crate::conversation::{Conversation, Whose};
+use crate::UpstreamError;
+use crate::conversation::{Conversation, Outlet, Whose};
 use crate::event::Source;
 use crate::exchange::{Exchange, Ticket};
 use crate::hello::{self, Hello};
@@ -18,12 +19,12 @@ use crate::http::HttpError;
 use crate::loudness::Loudness;
 use crate::pace::{Pace, Waits};
 use crate::pulse::{Beat, Pulse};
+use crate::replica::Replica;
 use crate::seats::Lease;
 use crate::session::{Current, Session};
 use crate::shared::Shared;
 use crate::site::{Rejection, Site};
 use crate::stream::Stream;
-use crate::{Transport, UpstreamError};
 
 /// A session, process or stateless origin. Cheap to clone; all clones are the same. One that was opened for a single
 /// call is that call's alone until the last clone, and the last [`Exchange`] on it, are gone.
@@ -71,11 +72,12 @@ impl Link {
 
     /// Host and port of a server that is reached over HTTP.
     pub fn address(&self) -> Option<(&str, u16)> {
-        let (Transport::Http(http) | Transport::Sse(http)) = &self.0.shared.settings.transport else {
-            return None;
-        };
-        let usual = if http.url.scheme_str() == Some("https") { 443 } else { 80 };
-        Some((http.url.host()?, http.url.port_u16().unwrap_or(usual)))
+        self.0.site().map(|site| site.address())
+    }
+
+    /// Which replica of the server it leads to, if the server has several.
+    pub fn replica(&self) -> Option<&Arc<str>> {
+        self.0.replica().filter(|replica| !replica.is_alone()).map(|replica| &replica.label)
     }
 
     /// What the server said of itself.
@@ -117,8 +119,12 @@ impl Link {
             ticket.want_log(level);
         }
         let (until, lack) = pace.patience(pace.deadline(), None);
+        let epoch = ticket.epoch();
         let sending = self.0.send(request, ticket, pace);
-        timeout_at(until, sending).await.unwrap_or_else(|_| Err(pace.runs_out(lack)))
+        timeout_at(until, sending)
+            .await
+            .unwrap_or_else(|_| Err(pace.runs_out(lack)))
+            .inspect_err(|error| self.0.failed(error, epoch))
     }
 
     /// Asks a legacy server for log messages of this level and above, at a client's own wish. Its answer; none if it does
@@ -289,6 +295,39 @@ impl Instance {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Where it is, if it is reached over HTTP.
+    pub(crate) fn site(&self) -> Option<&Arc<Site>> {
+        match &self.wire {
+            Wire::Modern(site) => Some(site),
+            Wire::Session(session) => Some(&session.site),
+            Wire::Shared(conversation) => match &conversation.outlet {
+                Outlet::Post(site, _) => Some(site),
+                Outlet::Pipe => None,
+            },
+        }
+    }
+
+    /// Which replica it is of; none of a process.
+    pub(crate) fn replica(&self) -> Option<&Replica> {
+        self.site().map(|site| &*site.replica)
+    }
+
+    /// A request was answered.
+    pub(crate) fn answered(&self, epoch: u32) {
+        if let Some(replica) = self.replica() {
+            replica.succeeded(epoch);
+        }
+    }
+
+    /// A request had no answer.
+    pub(crate) fn failed(&self, error: &UpstreamError, epoch: u32) {
+        let is_ejected = self.replica().is_some_and(|replica| replica.failed(error, epoch));
+        if is_ejected && matches!(self.wire, Wire::Modern(_)) {
+            // It is found anew before it is used again.
+            self.retire();
+        }
+    }
+
     pub(crate) fn begin_asked(&self) {
         self.asked.fetch_add(1, Ordering::Relaxed);
     }
@@ -319,6 +358,10 @@ impl Instance {
 
     pub(crate) fn is_busy(&self) -> bool {
         self.in_flight.load(Ordering::Relaxed) > 0
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
     }
 
     pub(crate) fn last_used_ms(&self) -> u64 {
@@ -414,12 +457,12 @@ impl Instance {
         if misfits && !rejection.is_modern() && (!rejection.answers(request.id) || rejection.is_legacy()) {
             // No modern server says that (2026-07-28, Streamable HTTP, backward compatibility).
             self.retire();
-            self.shared.forget_era("a modern request was refused without a modern error");
+            site.replica.forget_era("a modern request was refused without a modern error");
             return Err(UpstreamError::stale(format!("status {}", rejection.status.as_u16())));
         }
         if self.lost_its_methods(&request.method, &rejection) {
             self.retire();
-            self.shared.forget_era("the server no longer knows a method that it declared");
+            site.replica.forget_era("the server no longer knows a method that it declared");
         }
         match rejection.message {
             Some(message) => Ok(Exchange::answered(ticket, message, pace)),
@@ -481,7 +524,7 @@ impl Instance {
             let gone = matches!(rejection.status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
             if rejection.is_modern() || (gone && rejection.message.is_none()) {
                 self.retire();
-                self.shared.forget_era("a legacy request was refused without an answer");
+                site.replica.forget_era("a legacy request was refused without an answer");
                 return Err(UpstreamError::stale(format!("status {}", rejection.status.as_u16())));
             }
             return match rejection.message {
@@ -500,7 +543,7 @@ impl Instance {
         let current = session.renew(stale).await.inspect_err(|error| {
             self.retire();
             if error.is_stale() {
-                self.shared.forget_era("the session could not be begun again");
+                session.site.replica.forget_era("the session could not be begun again");
             }
         })?;
         // The new session knows nothing of the level that the old one was told.

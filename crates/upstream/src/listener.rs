@@ -40,7 +40,7 @@ impl Listener {
     /// Opens the stream, and opens it again when it ends, until the server refuses it.
     pub(crate) async fn listen(self) {
         let timeouts = &self.site.shared.settings.timeouts;
-        let backoff = Backoff { min: timeouts.backoff_min, max: timeouts.backoff_max };
+        let backoff = Backoff::new(timeouts.backoff_min, timeouts.backoff_max);
         let mut last_id = None;
         let mut failures = 0;
         let mut stood = false;
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_server_that_ends_every_stream_at_once_is_not_asked_for_ever_without_a_pause() {
-        let backoff = Backoff { min: Duration::from_millis(500), max: Duration::from_secs(30) };
+        let backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
         let wait =
             |failures, spoke, retry: u64| pause(backoff, failures, spoke, Some(Duration::from_millis(retry)));
         assert_eq!(wait(1, true, 0), backoff.min);

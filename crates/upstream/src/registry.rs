@@ -3,6 +3,7 @@
 mod alone;
 mod desks;
 mod halt;
+mod several;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -10,7 +11,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -18,19 +18,17 @@ use tollgate_model::{Caller, Era, SessionId};
 
 use crate::backoff::Backoff;
 use crate::event::Source;
-use crate::greet::{Beginning, begin_child, begin_over_http, discover_over_http, presumed};
+use crate::greet::{Beginning, begin_child, presumed};
 use crate::key::{Canonical, Key, Scope};
 use crate::link::Instance;
+use crate::replica::Replica;
+use crate::replicas::{Gate, Replicas, Wish};
 use crate::seats::{Seat, Seats};
 use crate::session::Introduction;
 use crate::shared::{EraFact, Shared};
-use crate::site::Site;
 use crate::slot::{Held, Slot};
 use crate::watch::Desk;
 use crate::{Isolation, LegacySessions, Link, SettingsError, StdioSettings, Transport, UpstreamError};
-
-/// A server with a URL is asked again at least this often: a refused connection costs next to nothing.
-const HTTP_BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// How often what is found out on the way may change which instance is meant.
 const TURNS_MAX: usize = 3;
@@ -42,10 +40,6 @@ pub(crate) struct Registry {
     shared: Arc<Shared>,
     way: Way,
     backoff: Backoff,
-    /// The one instance of a modern server with a URL, for the hot path.
-    modern: ArcSwapOption<Instance>,
-    /// Whether a server with a URL is modern.
-    found: Arc<Slot<Option<Arc<Instance>>>>,
     instances: Mutex<HashMap<Key, Entry>>,
     desks: Mutex<HashMap<Key, Arc<Desk>>>,
     seats: Seats,
@@ -60,32 +54,30 @@ pub(crate) struct Registry {
 
 /// How the server is reached.
 enum Way {
-    Http { site: Arc<Site>, only_sse: bool },
+    Http(Replicas),
     Child(StdioSettings),
 }
 
 impl Registry {
     pub(crate) fn new(shared: Arc<Shared>) -> Result<Self, SettingsError> {
         let settings = Arc::clone(&shared.settings);
-        let site = |http| Site::new(Arc::clone(&shared), &settings, http).map(Arc::new);
         let way = match &settings.transport {
-            Transport::Http(http) => Way::Http { site: site(http)?, only_sse: false },
-            Transport::Sse(http) => Way::Http { site: site(http)?, only_sse: true },
+            Transport::Http(http) => Way::Http(Replicas::new(&shared, http, false)?),
+            Transport::Sse(http) => Way::Http(Replicas::new(&shared, http, true)?),
             Transport::Stdio(stdio) => Way::Child(stdio.clone()),
         };
         let timeouts = &settings.timeouts;
-        let backoff_max = match &way {
-            Way::Http { .. } => timeouts.backoff_max.min(HTTP_BACKOFF_MAX),
-            Way::Child(_) => timeouts.backoff_max,
+        let own = Backoff::new(timeouts.backoff_min, timeouts.backoff_max);
+        let backoff = match &way {
+            // That nobody is there is remembered by the replica's circuit, for everyone.
+            Way::Http(_) => own.beside_a_circuit(),
+            Way::Child(_) => own,
         };
-        let backoff = Backoff { min: timeouts.backoff_min, max: backoff_max };
         let stop = CancellationToken::new();
         Ok(Self {
             shared,
             way,
             backoff,
-            modern: ArcSwapOption::empty(),
-            found: Arc::new(Slot::new()),
             instances: Mutex::new(HashMap::new()),
             desks: Mutex::new(HashMap::new()),
             seats: Seats::default(),
@@ -104,8 +96,8 @@ impl Registry {
     }
 
     /// The instance that may serve this caller. Stale: what was found out means another; ask again.
-    pub(crate) async fn open(self: &Arc<Self>, caller: &Caller) -> Opened {
-        self.open_at(caller, Seat::COMMON).await
+    async fn open(self: &Arc<Self>, caller: &Caller, wish: Wish) -> Opened {
+        self.open_at(caller, Seat::COMMON, wish).await
     }
 
     /// A link for one request of this method: with an instance to itself, if it needs one.
@@ -113,19 +105,22 @@ impl Registry {
         self: &Arc<Self>,
         caller: &Caller,
         method: &str,
+        wish: Wish,
     ) -> Result<Link, UpstreamError> {
-        if let Some(instance) = self.modern_instance() {
+        if let Some(instance) = self.modern_instance(wish) {
             return Ok(Link::of(instance));
         }
         match self.alone(caller, method) {
-            Some(how) => Box::pin(self.open_alone(caller, how)).await,
-            None => self.open_settled(caller).await.map(Link::of),
+            Some(how) => Box::pin(self.open_alone(caller, how, wish)).await,
+            None => self.open_settled(caller, wish).await.map(Link::of),
         }
     }
 
     /// The instance at a seat, which only a legacy server has.
-    async fn open_at(self: &Arc<Self>, caller: &Caller, seat: Seat) -> Opened {
-        if let Some(instance) = self.modern_instance() {
+    async fn open_at(self: &Arc<Self>, caller: &Caller, seat: Seat, wish: Wish) -> Opened {
+        if let Way::Http(replicas) = &self.way
+            && let Some(instance) = replicas.only().and_then(Gate::modern)
+        {
             return Ok(instance);
         }
         if self.stopping.load(Ordering::Relaxed) || self.is_halted() {
@@ -133,16 +128,7 @@ impl Registry {
         }
         self.start_sweeping();
         match &self.way {
-            Way::Http { site, only_sse } => {
-                if !only_sse && let Some(instance) = self.find(site, caller).await? {
-                    return Ok(instance);
-                }
-                let (key, introduction) = self.key(caller, false);
-                let key = key.at(seat);
-                let (site, only_sse) = (Arc::clone(site), *only_sse);
-                self.instance(&key, introduction, move |beginning| begin_over_http(beginning, site, only_sse))
-                    .await
-            }
+            Way::Http(replicas) => self.open_over_http(replicas, caller, seat, wish).await,
             Way::Child(settings) => {
                 let expected = presumed(&self.shared);
                 let (mut key, introduction) = self.key(caller, expected == EraFact::Modern);
@@ -151,7 +137,7 @@ impl Registry {
                 }
                 let settings = settings.clone();
                 let begin = move |beginning| begin_child(beginning, settings, expected);
-                let instance = self.instance(&key, introduction, begin).await?;
+                let instance = self.instance(&key, introduction, None, begin).await?;
                 let instance = self.adopt(caller, &key, instance);
                 self.attend(caller, &instance);
                 Ok(instance)
@@ -161,11 +147,20 @@ impl Registry {
 
     /// The instance that serves this caller already.
     pub(crate) fn opened(&self, caller: &Caller) -> Option<Arc<Instance>> {
-        if let Some(instance) = self.modern_instance() {
+        if let Some(instance) = self.modern_instance(Wish::default()) {
             return Some(instance);
         }
-        let (key, _) = self.key(caller, presumed(&self.shared) == EraFact::Modern);
-        match self.instances().get(&key)?.held() {
+        let is_modern = match &self.way {
+            Way::Http(_) => false,
+            Way::Child(_) => presumed(&self.shared) == EraFact::Modern,
+        };
+        let (key, _) = self.key(caller, is_modern);
+        self.held(&key).or_else(|| self.held_on_any_replica(&key))
+    }
+
+    /// The instance of this key, if it can be used.
+    fn held(&self, key: &Key) -> Option<Arc<Instance>> {
+        match self.instances().get(key)?.held() {
             Held::Ready(instance) if instance.is_usable() => Some(instance),
             _ => None,
         }
@@ -175,21 +170,32 @@ impl Registry {
     pub(crate) fn live(&self) -> usize {
         let is_live = |entry: &&Entry| matches!(entry.held(), Held::Ready(instance) if instance.is_usable());
         let own = self.instances().values().filter(is_live).count();
-        own + usize::from(self.modern_instance().is_some())
+        own + self.gates().iter().filter(|gate| gate.modern().is_some()).count()
+    }
+
+    /// The replicas, if it is reached over HTTP.
+    pub(crate) fn gates(&self) -> &[Gate] {
+        match &self.way {
+            Way::Http(replicas) => &replicas.gates,
+            Way::Child(_) => &[],
+        }
     }
 
     /// When a failed start is tried again at the earliest.
     pub(crate) fn next_try(&self) -> Option<Instant> {
+        fn until<T>(held: &Held<T>) -> Option<Instant> {
+            match held {
+                Held::Failed { until } => Some(*until),
+                _ => None,
+            }
+        }
         let instances = self.instances();
-        let own = instances.values().filter_map(|entry| match entry.held() {
-            Held::Failed { until } => Some(until),
-            _ => None,
-        });
-        let found = match self.found.held() {
-            Held::Failed { until } => Some(until),
-            _ => None,
-        };
-        own.chain(found).chain(self.seats.next_try()).min()
+        let own = instances.values().filter_map(|entry| until(&entry.held()));
+        let found = self.gates().iter().filter_map(|gate| until(&gate.found.held()));
+        let now = Instant::now();
+        let slots = own.chain(found).filter(|until| *until > now);
+        let circuits = self.gates().iter().filter_map(|gate| gate.replica().circuit.until());
+        slots.chain(circuits).chain(self.seats.next_try()).min()
     }
 
     pub(crate) fn close_session(&self, session: &SessionId) {
@@ -204,78 +210,30 @@ impl Registry {
 
     pub(crate) async fn stop(&self, grace: Duration) {
         self.stopping.store(true, Ordering::Relaxed);
-        let modern = self.modern.swap(None);
+        let modern: Vec<_> = self.gates().iter().filter_map(|gate| gate.modern.swap(None)).collect();
         let entries: Vec<_> = self.instances().drain().map(|(_, entry)| entry).collect();
         self.end_all(modern, entries, grace).await;
         self.tasks.close();
         // Sessions are deleted before what serves them is torn down; children end by this too.
         self.stop.cancel();
         self.tasks.wait().await;
-        if let Way::Http { site, .. } = &self.way {
-            site.close();
-        }
+        self.gates().iter().for_each(|gate| gate.site.close());
     }
 
-    fn modern_instance(&self) -> Option<Arc<Instance>> {
-        self.modern.load_full().filter(|instance| instance.is_usable())
-    }
-
-    /// Asks a server with a URL whether it is modern, once for everyone.
-    async fn find(
-        self: &Arc<Self>,
-        site: &Arc<Site>,
-        caller: &Caller,
-    ) -> Result<Option<Arc<Instance>>, UpstreamError> {
-        if matches!(presumed(&self.shared), EraFact::Legacy | EraFact::LegacySse) {
-            return Ok(None);
+    /// The instance of a modern server with a URL: nothing has to be begun. One atomic load, where there is one replica.
+    fn modern_instance(&self, wish: Wish) -> Option<Arc<Instance>> {
+        let Way::Http(replicas) = &self.way else { return None };
+        match replicas.only() {
+            Some(gate) => gate.modern(),
+            None => self.modern_of_several(replicas, wish),
         }
-        if let Held::Ready(found) = self.found.held()
-            && found.is_none_or(|instance| !instance.is_usable())
-        {
-            // It has stopped fitting, which is no failure of the probe's.
-            self.found.empty();
-        }
-        let shared = Arc::clone(&self.shared);
-        let site = Arc::clone(site);
-        let usable =
-            |found: &Option<Arc<Instance>>| found.as_ref().is_some_and(|instance| instance.is_usable());
-        let found = self
-            .found
-            .get(self.backoff, usable, move |_| async move {
-                match discover_over_http(&site).await {
-                    Ok(Some(instance)) => {
-                        shared.counters.starts.add();
-                        shared.learn_era(EraFact::Modern);
-                        shared.is_up(instance.revision);
-                        Ok(Some(Arc::new(instance)))
-                    }
-                    Ok(None) => {
-                        shared.learn_era(EraFact::Legacy);
-                        Ok(None)
-                    }
-                    Err(error) => {
-                        shared.counters.start_failures.add();
-                        shared.is_down(&error);
-                        Err(error)
-                    }
-                }
-            })
-            .await?;
-        if let Some(instance) = &found
-            && !self.stopping.load(Ordering::Relaxed)
-            && !self.is_halted()
-        {
-            self.modern.store(Some(Arc::clone(instance)));
-            self.attend(caller, instance);
-        }
-        Ok(found)
     }
 
     /// The instance that may serve this caller, whatever has to be found out on the way.
-    pub(crate) async fn open_settled(self: &Arc<Self>, caller: &Caller) -> Opened {
+    pub(crate) async fn open_settled(self: &Arc<Self>, caller: &Caller, wish: Wish) -> Opened {
         let mut turns = 1;
         loop {
-            match self.open(caller).await {
+            match self.open(caller, wish).await {
                 Err(error) if error.is_stale() && turns < TURNS_MAX => turns += 1,
                 outcome => return outcome,
             }
@@ -302,6 +260,7 @@ impl Registry {
         &self,
         key: &Key,
         introduction: Introduction,
+        replica: Option<&Arc<Replica>>,
         begin: impl FnOnce(Beginning) -> F,
     ) -> Opened
     where
@@ -309,10 +268,11 @@ impl Registry {
     {
         let entry = self.entry(key)?;
         let shared = Arc::clone(&self.shared);
+        let replica = replica.map(Arc::clone);
         let start = |again: bool| {
             let beginning = Beginning {
                 shared: Arc::clone(&shared),
-                source: Source::of(key.clone()),
+                source: Source::of(key.on(None)),
                 introduction,
                 tasks: self.tasks.clone(),
                 stop: self.stop.child_token(),
@@ -326,12 +286,14 @@ impl Registry {
                 match beginning.await {
                     Ok(instance) => {
                         shared.is_up(instance.revision);
+                        if let Some(replica) = &replica {
+                            replica.begun();
+                        }
                         Ok(Arc::new(instance))
                     }
                     Err(error) => {
                         if !error.is_stale() {
-                            shared.counters.start_failures.add();
-                            shared.is_down(&error);
+                            could_not_begin(&shared, replica.as_deref(), &error);
                         }
                         Err(error)
                     }
@@ -355,7 +317,7 @@ impl Registry {
             evicted = make_room(&mut instances);
             if evicted.is_empty() {
                 let what = match &self.way {
-                    Way::Http { .. } => "too many sessions with this server are busy",
+                    Way::Http(_) => "too many sessions with this server are busy",
                     Way::Child(_) => "too many processes of this server are busy",
                 };
                 return Err(UpstreamError::Capacity { what, max: instances_max });
@@ -442,13 +404,22 @@ impl Registry {
         for (_, entry) in ended {
             self.retire(entry);
         }
-        if let Way::Http { site, .. } = &self.way {
-            site.prune();
-        }
+        self.gates().iter().for_each(|gate| gate.site.prune());
     }
 
     fn instances(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
         self.instances.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Notes a failed start. A server with other replicas is not down for it.
+fn could_not_begin(shared: &Shared, replica: Option<&Replica>, error: &UpstreamError) {
+    shared.counters.start_failures.add();
+    if let Some(replica) = replica {
+        replica.could_not_begin(error);
+    }
+    if replica.is_none_or(Replica::is_alone) {
+        shared.is_down(error);
     }
 }
 

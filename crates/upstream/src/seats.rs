@@ -114,7 +114,7 @@ impl Seats {
                     || matches!(error, UpstreamError::Capacity { .. } | UpstreamError::Stopping) => {}
             Err(error) => {
                 let failures = failing.as_ref().map_or(0, |failing| failing.failures).saturating_add(1);
-                let until = Instant::now() + backoff.after(failures);
+                let until = Instant::now() + backoff.after_error(failures, error);
                 *failing = Some(Failing { error: error.clone(), until, failures });
             }
         }

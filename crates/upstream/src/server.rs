@@ -9,10 +9,11 @@ use tokio::time::Instant;
 use tollgate_model::{Caller, ServerId, ServerName, SessionId};
 
 use crate::registry::Registry;
+use crate::replicas::Wish;
 use crate::shared::Shared;
 use crate::{
-    Interest, Link, Reach, RetryBudget, ServerEvent, ServerSettings, ServerStatus, SettingsError, Transport,
-    UpstreamError, Watch,
+    Avoid, Interest, Link, Reach, RetryBudget, ServerEvent, ServerSettings, ServerStatus, SettingsError,
+    Transport, UpstreamError, Watch,
 };
 
 /// One configured server. Cheap to clone; all clones are the same. Dropping the last one stops its instances without
@@ -74,6 +75,7 @@ impl Server {
             reach,
             instances: self.registry.live(),
             leased: self.registry.leased(),
+            replicas: self.registry.replicas(),
             counters: shared.counters(),
         }
     }
@@ -90,7 +92,23 @@ impl Server {
     /// where a legacy server that shares one stream among all calls may ask something about it, once it has been seen to
     /// ask. Waits for room up to [`crate::Timeouts::capacity`] then.
     pub async fn open_for(&self, caller: &Caller, method: &str) -> Result<Link, UpstreamError> {
-        self.registry.open_for(caller, method).await
+        self.registry.open_for(caller, method, Wish::default()).await
+    }
+
+    /// The same on another replica than these, if there is one that can be used. For what has just failed there.
+    pub async fn open_besides(
+        &self,
+        caller: &Caller,
+        method: &str,
+        avoid: Avoid,
+    ) -> Result<Link, UpstreamError> {
+        self.registry.open_for(caller, method, Wish { avoid, ..Wish::default() }).await
+    }
+
+    /// The same on the replica of this name (see [`Link::replica`]), where the server keeps what the request is about; on
+    /// another if that one is gone or left alone. A session stays where it is, whatever is asked for.
+    pub async fn open_on(&self, caller: &Caller, method: &str, replica: &str) -> Result<Link, UpstreamError> {
+        self.registry.open_for(caller, method, self.registry.preferring(replica)).await
     }
 
     /// Enters wishes to hear of changes, on behalf of this caller, at the instance that serves it. The server is asked in

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, Uri};
@@ -29,6 +30,8 @@ pub struct ServerSettings {
     pub limits: Limits,
     /// How often what failed is tried again.
     pub retries: RetrySettings,
+    /// When one of its replicas is left alone for a while.
+    pub circuit: CircuitSettings,
 }
 
 impl ServerSettings {
@@ -48,6 +51,7 @@ impl ServerSettings {
             timeouts: Timeouts::default(),
             limits,
             retries: RetrySettings::default(),
+            circuit: CircuitSettings::default(),
         }
     }
 
@@ -62,6 +66,9 @@ impl ServerSettings {
             && stdio.command.is_empty()
         {
             return Err(SettingsError::Command);
+        }
+        if let Transport::Http(http) | Transport::Sse(http) = &self.transport {
+            http.check()?;
         }
         let (timeouts, limits) = (&self.timeouts, &self.limits);
         let zero = [
@@ -80,6 +87,8 @@ impl ServerSettings {
             ("calls_max", limits.calls_max == 0),
             ("watched_max", limits.watched_max == 0),
             ("connections_max", limits.connections_max == 0),
+            ("failures_max", self.circuit.failures_max == 0),
+            ("trials_max", self.circuit.trials_max == 0),
         ];
         match zero.into_iter().find(|(_, zero)| *zero) {
             Some((what, _)) => Err(SettingsError::Zero(what)),
@@ -110,10 +119,11 @@ impl Transport {
     }
 }
 
-/// A server with a URL.
+/// A server with a URL, or with several.
 #[derive(Clone, PartialEq)]
 pub struct HttpSettings {
-    /// Absolute `http` or `https` URL of the MCP endpoint. Credentials in its authority are refused.
+    /// Absolute `http` or `https` URL of the MCP endpoint; of the first replica, where there are several. Credentials in
+    /// its authority are refused.
     pub url: Uri,
     /// Headers put on every request. Names that the gateway sets itself are refused by [`crate::Server::new`].
     pub headers: Vec<(HeaderName, Secret)>,
@@ -121,12 +131,116 @@ pub struct HttpSettings {
     pub ca_file: Option<PathBuf>,
     /// Which HTTP version to speak.
     pub version: HttpVersion,
+    /// The places at which the server is, if there are several: of the first one too. At most [`REPLICAS_MAX`].
+    pub replicas: Vec<ReplicaSettings>,
+    /// The one version whose replicas are used, whatever the others' weights.
+    pub pinned: Option<Arc<str>>,
+    /// While fewer than this share of the replicas of one priority are well, those of the next one are used too. 50.
+    pub failover_percent: u8,
 }
+
+/// How many replicas a server may have.
+pub const REPLICAS_MAX: usize = 64;
 
 impl HttpSettings {
     /// A URL without extra headers, trusting the platform's roots.
     pub fn new(url: Uri) -> Self {
-        Self { url, headers: Vec::new(), ca_file: None, version: HttpVersion::Auto }
+        Self {
+            url,
+            headers: Vec::new(),
+            ca_file: None,
+            version: HttpVersion::Auto,
+            replicas: Vec::new(),
+            pinned: None,
+            failover_percent: 50,
+        }
+    }
+
+    /// Several replicas; the first one is at the URL too.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub fn of(replicas: Vec<ReplicaSettings>) -> Result<Self, SettingsError> {
+        let url = replicas.first().ok_or(SettingsError::Replicas)?.url.clone();
+        Ok(Self { replicas, ..Self::new(url) })
+    }
+
+    /// The replicas: one at the URL, unless there are several.
+    pub(crate) fn all(&self) -> Vec<ReplicaSettings> {
+        if self.replicas.is_empty() {
+            vec![ReplicaSettings::new(self.url.clone())]
+        } else {
+            self.replicas.clone()
+        }
+    }
+
+    fn check(&self) -> Result<(), SettingsError> {
+        if self.replicas.len() > REPLICAS_MAX {
+            return Err(SettingsError::Replicas);
+        }
+        let is_pinned = |replica: &ReplicaSettings| replica.version == self.pinned;
+        if self.pinned.is_some() && !self.replicas.iter().any(is_pinned) {
+            return Err(SettingsError::Pinned);
+        }
+        Ok(())
+    }
+}
+
+/// One of several places of a server, which all serve the same.
+#[derive(Clone, PartialEq)]
+pub struct ReplicaSettings {
+    /// As [`HttpSettings::url`].
+    pub url: Uri,
+    /// Which share of the requests it gets, against the weights of the others: 1. One of weight 0 gets none while any
+    /// other can be used, unless its version is pinned.
+    pub weight: u32,
+    /// Which version of the server it is, in the operator's words.
+    pub version: Option<Arc<str>>,
+    /// Replicas of the lowest number are used first, the others when too few of those are well. 0.
+    pub priority: u32,
+    /// Headers beside those of [`HttpSettings::headers`], which they take the place of where the names are the same.
+    pub headers: Vec<(HeaderName, Secret)>,
+    /// As [`HttpSettings::ca_file`], in its place.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl ReplicaSettings {
+    /// A replica like any other.
+    pub fn new(url: Uri) -> Self {
+        Self { url, weight: 1, version: None, priority: 0, headers: Vec::new(), ca_file: None }
+    }
+}
+
+/// Path, query and headers may have secrets in them.
+impl fmt::Debug for ReplicaSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplicaSettings")
+            .field("origin", &self.url.authority().map(http::uri::Authority::as_str))
+            .field("weight", &self.weight)
+            .field("version", &self.version)
+            .field("priority", &self.priority)
+            .finish_non_exhaustive()
+    }
+}
+
+/// When a replica is left alone for a while, and how it comes back. The waits are [`Timeouts::backoff_min`] and
+/// [`Timeouts::backoff_max`]: after a failed beginning (no connection, no answer to the first question) at most 5 s, since
+/// to ask again costs next to nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CircuitSettings {
+    /// How many requests in a row fail before it is left alone. Whatever it answers in MCP is no failure: only that it
+    /// does not answer, or with a 5xx status alone. 5.
+    pub failures_max: u32,
+    /// How many requests may be under way to one that has been left alone, until one of them is answered. 1.
+    pub trials_max: u32,
+    /// Which share of the replicas may be left alone at once because requests failed: at least one, and never all. 100.
+    pub ejected_percent_max: u8,
+}
+
+impl Default for CircuitSettings {
+    fn default() -> Self {
+        Self { failures_max: 5, trials_max: 1, ejected_percent_max: 100 }
     }
 }
 
@@ -380,6 +494,12 @@ pub enum SettingsError {
     /// The platform's certificate authorities cannot be used.
     #[error("cannot use the platform's certificate authorities: {0}")]
     Roots(String),
+    /// No replica, or too many.
+    #[error("a server has 1 to {REPLICAS_MAX} replicas")]
+    Replicas,
+    /// No replica is of the version that is pinned.
+    #[error("no replica is of the pinned version")]
+    Pinned,
     /// An empty command.
     #[error("the command is empty")]
     Command,

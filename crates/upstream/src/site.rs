@@ -12,8 +12,9 @@ use tollgate_mcp::{Kind, Limits, Message, Segments, headers, methods};
 use tollgate_model::Revision;
 
 use crate::http::{Client, ClientLimits, HttpError, Origin, Outgoing, Reply, Target, tls_config};
+use crate::replica::Replica;
 use crate::shared::Shared;
-use crate::{HttpSettings, Outbound, ServerSettings, SettingsError, UpstreamError};
+use crate::{HttpSettings, Outbound, ReplicaSettings, ServerSettings, SettingsError, UpstreamError};
 
 pub(crate) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static(headers::MCP_PROTOCOL_VERSION);
 pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static(headers::MCP_SESSION_ID);
@@ -27,10 +28,12 @@ const EITHER: HeaderValue = HeaderValue::from_static("application/json, text/eve
 /// The most that is read of a body that only explains a refusal, or that nobody asked for.
 const ASIDE_BYTES_MAX: usize = 64 << 10;
 
-/// A server with a URL.
+/// One place of a server with a URL.
 #[derive(Debug)]
 pub(crate) struct Site {
     pub(crate) shared: Arc<Shared>,
+    /// What is known of what is there.
+    pub(crate) replica: Arc<Replica>,
     client: Arc<Client>,
     pub(crate) target: Target,
     url: url::Url,
@@ -42,12 +45,15 @@ impl Site {
         shared: Arc<Shared>,
         settings: &ServerSettings,
         http: &HttpSettings,
+        own: &ReplicaSettings,
+        replica: Arc<Replica>,
     ) -> Result<Self, SettingsError> {
-        let origin = Origin::of(&http.url)?;
+        let origin = Origin::of(&own.url)?;
         let slash = PathAndQuery::from_static("/");
-        let target = origin.target(http.url.path_and_query().unwrap_or(&slash))?;
-        let url = url::Url::parse(&http.url.to_string()).map_err(|_| SettingsError::Url)?;
-        let tls = if origin.secure { Some(tls_config(http.ca_file.as_deref(), http.version)?) } else { None };
+        let target = origin.target(own.url.path_and_query().unwrap_or(&slash))?;
+        let url = url::Url::parse(&own.url.to_string()).map_err(|_| SettingsError::Url)?;
+        let ca_file = own.ca_file.as_deref().or(http.ca_file.as_deref());
+        let tls = if origin.secure { Some(tls_config(ca_file, http.version)?) } else { None };
         let limits = ClientLimits {
             connect: settings.timeouts.connect,
             idle: settings.timeouts.idle.min(Duration::from_secs(90)),
@@ -55,8 +61,14 @@ impl Site {
             connections_max: settings.limits.connections_max,
         };
         let client = Arc::new(Client::new(origin, tls, http.version, limits)?);
-        let own_headers = own_headers(http)?;
-        Ok(Self { shared, client, target, url, own_headers })
+        let own_headers = own_headers(http, own)?;
+        Ok(Self { shared, replica, client, target, url, own_headers })
+    }
+
+    /// Host and port.
+    pub(crate) fn address(&self) -> (&str, u16) {
+        let origin = self.client.origin();
+        (&origin.host, origin.port)
     }
 
     /// The target of an `endpoint` event: a URL of the same origin, absolute or relative to this one (2024-11-05,
@@ -213,7 +225,9 @@ impl Site {
 
     fn unreachable(&self, what: impl Into<Cow<'static, str>>, detail: &str) -> UpstreamError {
         let error = UpstreamError::unavailable(what, detail);
-        self.shared.is_down(&error);
+        if self.replica.is_alone() {
+            self.shared.is_down(&error);
+        }
         error
     }
 }
@@ -234,9 +248,14 @@ fn is_reserved(name: &HeaderName) -> bool {
         || name.as_str().starts_with(headers::MCP_PARAM_PREFIX)
 }
 
-fn own_headers(http: &HttpSettings) -> Result<Vec<(HeaderName, HeaderValue)>, SettingsError> {
-    let mut own = Vec::with_capacity(http.headers.len());
-    for (name, secret) in &http.headers {
+fn own_headers(
+    http: &HttpSettings,
+    replica: &ReplicaSettings,
+) -> Result<Vec<(HeaderName, HeaderValue)>, SettingsError> {
+    let is_replaced = |name: &HeaderName| replica.headers.iter().any(|(other, _)| other == name);
+    let common = http.headers.iter().filter(|(name, _)| !is_replaced(name));
+    let mut own = Vec::with_capacity(http.headers.len() + replica.headers.len());
+    for (name, secret) in common.chain(&replica.headers) {
         if is_reserved(name) {
             return Err(SettingsError::Header(name.clone()));
         }

@@ -157,7 +157,7 @@ impl<T: Clone + Send + Sync + 'static> Slot<T> {
             Err(error) if error.is_stale() => State::Empty { failures },
             Err(error) => {
                 let failures = failures.saturating_add(1);
-                let until = Instant::now() + backoff.after(failures);
+                let until = Instant::now() + backoff.after_error(failures, error);
                 State::Failed { error: error.clone(), until, failures }
             }
         };

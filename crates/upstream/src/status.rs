@@ -1,6 +1,7 @@
 //! What can be said of a server without asking it.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tollgate_model::{Code, Era, Revision};
@@ -16,8 +17,64 @@ pub struct ServerStatus {
     pub instances: usize,
     /// Of these, how many are one call's alone just now.
     pub leased: usize,
+    /// Its replicas, as configured: one where there is a single URL, none of what is started as a process.
+    pub replicas: Vec<ReplicaStatus>,
     /// What happened since the gateway started.
     pub counters: Counters,
+}
+
+/// One replica of a server as it was last seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicaStatus {
+    /// What it goes by: host and port, with a number behind where several are the same.
+    pub name: Arc<str>,
+    /// Its version, as configured.
+    pub version: Option<Arc<str>>,
+    /// Its weight, as configured.
+    pub weight: u32,
+    /// Its priority, as configured.
+    pub priority: u32,
+    /// How it stands with it.
+    pub health: ReplicaHealth,
+    /// Requests under way to it.
+    pub in_flight: usize,
+    /// Requests that it has answered since the gateway started; not counted of an only one.
+    pub answered: u64,
+    /// Requests, and beginnings, that had no answer.
+    pub failed: u64,
+    /// How often it was left alone.
+    pub ejections: u64,
+}
+
+/// How it stands with a replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplicaHealth {
+    /// It is used, or would be.
+    Well,
+    /// It leaves requests unanswered, and is used since as many others are left alone as may be.
+    Failing,
+    /// It is left alone.
+    Ejected {
+        /// Until when, at the least.
+        until: SystemTime,
+    },
+    /// It was left alone, and is tried with a few requests.
+    Tried,
+    /// Another version is pinned.
+    Unused,
+}
+
+impl ReplicaHealth {
+    /// As text, for logs, metrics and people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Well => "well",
+            Self::Failing => "failing",
+            Self::Ejected { .. } => "ejected",
+            Self::Tried => "tried",
+            Self::Unused => "unused",
+        }
+    }
 }
 
 /// Whether a server is up.

@@ -7,8 +7,9 @@ use tollgate_mcp::{Span, find, methods};
 use tollgate_model::{Caller, Era};
 
 use super::{Registry, TURNS_MAX, Way};
-use crate::greet::presumed;
+use crate::greet::{presumed, presumed_at};
 use crate::key::Key;
+use crate::replicas::Wish;
 use crate::seats::{Lease, Seat, Taken};
 use crate::shared::EraFact;
 use crate::slot::Held;
@@ -27,7 +28,11 @@ impl Registry {
     /// Whether a request needs an instance to itself, and which.
     pub(super) fn alone(&self, caller: &Caller, method: &str) -> Option<Alone> {
         let shared = &self.shared;
-        if caller.session.is_some() || presumed(shared) == EraFact::Modern {
+        let eras: Vec<EraFact> = match &self.way {
+            Way::Child(_) => vec![presumed(shared)],
+            Way::Http(replicas) => replicas.gates.iter().map(|gate| presumed_at(&gate.site)).collect(),
+        };
+        if caller.session.is_some() || eras.iter().all(|era| *era == EraFact::Modern) {
             return None;
         }
         if shared.settings.legacy_sessions == LegacySessions::Strict {
@@ -35,7 +40,7 @@ impl Registry {
         }
         let shares_a_stream = match &self.way {
             Way::Child(_) => true,
-            Way::Http { only_sse, .. } => *only_sse || presumed(shared) == EraFact::LegacySse,
+            Way::Http(replicas) => replicas.only_sse || eras.contains(&EraFact::LegacySse),
         };
         let asked = shares_a_stream && shared.asks() && methods::may_ask_for_input(method);
         (asked && can_be_asked(caller)).then_some(Alone::WhileAsked)
@@ -45,11 +50,12 @@ impl Registry {
         self: &Arc<Self>,
         caller: &Caller,
         how: Alone,
+        wish: Wish,
     ) -> Result<Link, UpstreamError> {
         let deadline = Instant::now() + self.shared.settings.timeouts.capacity;
         let mut turns = 1;
         loop {
-            match self.try_alone(caller, how).await {
+            match self.try_alone(caller, how, wish).await {
                 Err(UpstreamError::Capacity { .. }) if Instant::now() < deadline => {
                     self.seats.some_time().await;
                 }
@@ -59,7 +65,12 @@ impl Registry {
         }
     }
 
-    async fn try_alone(self: &Arc<Self>, caller: &Caller, how: Alone) -> Result<Link, UpstreamError> {
+    async fn try_alone(
+        self: &Arc<Self>,
+        caller: &Caller,
+        how: Alone,
+        wish: Wish,
+    ) -> Result<Link, UpstreamError> {
         let (key, _) = self.key(caller, false);
         let key = match how {
             Alone::Once => {
@@ -70,7 +81,7 @@ impl Registry {
         };
         let seat = Taken::new(self, key);
         self.put_away(seat.key());
-        let opened = self.open_at(caller, seat.key().seat).await;
+        let opened = self.open_at(caller, seat.key().seat, wish).await;
         if how == Alone::Once {
             self.seats.started(self.backoff, opened.as_ref().map(|_| ()));
         }

@@ -10,6 +10,7 @@ use super::Registry;
 use crate::event::Source;
 use crate::key::{Key, Scope};
 use crate::link::{Instance, Wire};
+use crate::replicas::Wish;
 use crate::watch::{Desk, keep};
 use crate::{Interest, Lists, UpstreamError, Watch};
 
@@ -20,7 +21,7 @@ impl Registry {
         caller: &Caller,
         interest: Interest,
     ) -> Result<Watch, UpstreamError> {
-        let instance = self.open_settled(caller).await?;
+        let instance = self.open_settled(caller, Wish::default()).await?;
         let desk = self.desk(caller, &instance, |desk| desk.want(&interest))?;
         Ok(Watch::new(desk, interest))
     }
@@ -32,7 +33,10 @@ impl Registry {
             && !Lists::declared(&instance.hello).is_empty()
         {
             let _ = self.desk(caller, instance, |desk| {
-                desk.attend(instance);
+                // Of several replicas one is listened to.
+                if self.gates().len() < 2 || desk.attended().is_none() {
+                    desk.attend(instance);
+                }
                 Ok(())
             });
         }

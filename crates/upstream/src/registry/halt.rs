@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Entry, Registry};
 use crate::link::Instance;
+use crate::replicas::Gate;
 use crate::slot::Held;
 
 impl Registry {
@@ -35,14 +36,13 @@ impl Registry {
         for (_, desk) in self.desks().drain() {
             desk.stop.cancel();
         }
-        let modern = self.modern.swap(None);
-        self.found.empty();
+        let modern: Vec<_> = self.gates().iter().filter_map(Gate::forget).collect();
         let entries: Vec<_> = self.instances().drain().map(|(_, entry)| entry).collect();
         self.end_all(modern, entries, grace).await;
     }
 
     /// Ends these, in the background, once what is under way has ended, or after `grace`.
-    pub(super) async fn end_all(&self, modern: Option<Arc<Instance>>, entries: Vec<Entry>, grace: Duration) {
+    pub(super) async fn end_all(&self, modern: Vec<Arc<Instance>>, entries: Vec<Entry>, grace: Duration) {
         let ready = entries.iter().filter_map(|entry| match entry.held() {
             Held::Ready(instance) => Some(instance),
             _ => None,

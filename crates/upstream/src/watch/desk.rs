@@ -119,6 +119,13 @@ impl Desk {
         self.lock().attended.upgrade().filter(|instance| instance.is_usable())
     }
 
+    /// Whether an instance was listened to that has ended.
+    pub(crate) fn has_lost_whom_it_attends(&self) -> bool {
+        let state = self.lock();
+        let never = state.attended.ptr_eq(&Weak::new());
+        !never && state.attended.upgrade().is_none_or(|instance| !instance.is_usable())
+    }
+
     pub(crate) fn has_watchers(&self) -> bool {
         self.lock().watchers > 0
     }

@@ -8,6 +8,7 @@ use super::{Desk, legacy, modern};
 use crate::backoff::Backoff;
 use crate::link::Instance;
 use crate::registry::Registry;
+use crate::replicas::Wish;
 
 /// Why an instance is no longer attended to.
 pub(crate) enum End {
@@ -20,18 +21,23 @@ pub(crate) enum End {
 /// Runs until nobody wants anything.
 pub(crate) async fn keep(desk: Arc<Desk>, registry: Weak<Registry>) {
     let timeouts = &desk.shared.settings.timeouts;
-    let backoff = Backoff { min: timeouts.backoff_min, max: timeouts.backoff_max };
+    let backoff = Backoff::new(timeouts.backoff_min, timeouts.backoff_max);
     let mut failures = 0;
     let mut missed = false;
     loop {
         let opened = {
             let Some(registry) = registry.upgrade() else { return };
+            if desk.has_lost_whom_it_attends()
+                && let Some(other) = registry.another_to_attend()
+            {
+                desk.attend(&other);
+            }
             if registry.close_desk(&desk) {
                 return;
             }
             match desk.attended() {
                 Some(instance) => Ok(instance),
-                None => registry.open_settled(&desk.caller).await,
+                None => registry.open_settled(&desk.caller, Wish::default()).await,
             }
         };
         match opened {

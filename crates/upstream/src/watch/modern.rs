@@ -99,7 +99,7 @@ pub(super) async fn attend(desk: &Desk, instance: &Arc<Instance>, missed: bool) 
         stood: false,
         since: None,
         not_before: Instant::now(),
-        backoff: Backoff { min: timeouts.backoff_min, max: timeouts.backoff_max },
+        backoff: Backoff::new(timeouts.backoff_min, timeouts.backoff_max),
     };
     let mut pulse = instance.pulse.listen();
     let mut held: Option<Box<Held>> = None;

@@ -12,6 +12,7 @@ mod legacy_http;
 mod log_levels;
 mod modern_http;
 mod old_sse;
+mod replicas;
 mod stdio;
 mod timeouts;
 mod tls;
