@@ -186,7 +186,13 @@ fn place(server: &ServerSettings) -> String {
     match &server.transport {
         Transport::Http(http) | Transport::Sse(http) => {
             let authority = http.url.authority().map_or("", |authority| authority.as_str());
-            format!("{}://{authority}{}", http.url.scheme_str().unwrap_or("http"), http.url.path())
+            let first =
+                format!("{}://{authority}{}", http.url.scheme_str().unwrap_or("http"), http.url.path());
+            match http.replicas.len() {
+                0 | 1 => first,
+                2 => format!("{first} and another replica"),
+                several => format!("{first} and {} other replicas", several - 1),
+            }
         }
         Transport::Stdio(stdio) => stdio.command.clone(),
     }

@@ -279,6 +279,16 @@ pub(super) struct ServerSection {
     pub(super) cwd: Option<String>,
     /// The URL of the server's MCP endpoint, `http` or `https`.
     pub(super) url: Option<String>,
+    /// The places of a server that runs at several, in the place of `url`. Requests are spread over them.
+    pub(super) replicas: Option<Items<ReplicaSection>>,
+    /// The one version of the replicas that is used, whatever their weights. Without it all are.
+    pub(super) version: Option<Scalar>,
+    /// While fewer than this share of the replicas of one priority are well, in percent, those of the next one are used
+    /// too.
+    #[schemars(range(min = 1, max = 100), extend("default" = 50))]
+    pub(super) failover_percent: Option<u8>,
+    /// When a replica, or a server with a `url`, is left alone for a while since it does not answer.
+    pub(super) circuit: Option<CircuitSection>,
     /// How the server is spoken with. `http` is Streamable HTTP and falls back to `sse` (HTTP+SSE of 2024-11-05) by the
     /// specification's rules; `stdio` goes without saying where there is a `command`.
     pub(super) transport: Option<TransportSection>,
@@ -376,6 +386,49 @@ pub(super) struct ServerSection {
     /// The longest wait after a failed start, in milliseconds.
     #[schemars(range(min = 1, max = 3_600_000), extend("default" = defaults::ms(defaults::timeouts().backoff_max)))]
     pub(super) backoff_ms_max: Option<u64>,
+}
+
+/// One of several places of a server.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-order" = keys::<ReplicaSection>()))]
+#[schemars(rename = "Replica")]
+pub(super) struct ReplicaSection {
+    /// The URL of the MCP endpoint there, `http` or `https`.
+    pub(super) url: Option<String>,
+    /// Which share of the requests it gets, against the weights of the others. One of weight 0 gets none as long as another
+    /// one can be used, unless its version is the one that is used.
+    #[schemars(range(min = 0, max = 1_000_000), extend("default" = 1))]
+    pub(super) weight: Option<u32>,
+    /// Which version of the server it is, in a word of your own.
+    pub(super) version: Option<Scalar>,
+    /// Replicas of the lowest number are used first, the others when too few of those are well.
+    #[schemars(range(min = 0, max = 1000), extend("default" = 0))]
+    pub(super) priority: Option<u32>,
+    /// Headers beside those of the server, which they replace where the names are the same.
+    pub(super) headers: Option<Keyed<Short<SecretSection>>>,
+    /// As the server's `ca_file`, in its place.
+    pub(super) ca_file: Option<String>,
+}
+
+/// When a replica is left alone.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-order" = keys::<CircuitSection>()))]
+#[schemars(rename = "Circuit")]
+#[expect(clippy::struct_field_names, reason = "each is a bound, and is called one in the file")]
+pub(super) struct CircuitSection {
+    /// After how many requests in a row that had no answer, or a 5xx status alone. Where no session can even be begun it is
+    /// left alone at once. The waits are `backoff_ms_min` and `backoff_ms_max`.
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = defaults::circuit().failures_max))]
+    pub(super) failures_max: Option<u32>,
+    /// How many requests are let through at once to one that was left alone, until one of them is answered.
+    #[schemars(range(min = 1, max = 1000), extend("default" = defaults::circuit().trials_max))]
+    pub(super) trials_max: Option<u32>,
+    /// Which share of the replicas may be left alone at once since requests failed, in percent: at least one, and never all
+    /// of several.
+    #[schemars(range(min = 0, max = 100), extend("default" = defaults::circuit().ejected_percent_max))]
+    pub(super) ejected_percent_max: Option<u8>,
 }
 
 /// How a server is spoken with.

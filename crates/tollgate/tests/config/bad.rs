@@ -34,6 +34,29 @@ servers:
         "servers: { a: { url: \"http://x/\", isolation: principal, legacy_sessions: stateless } }\n",
         "1:74: servers.a.legacy_sessions: a `stateless` server is shared by all clients, and `isolation` keeps them apart\n",
     ),
+    (
+        "replicas that cannot be",
+        "servers:
+  a: { replicas: [] }
+  b: { url: \"http://x/\", replicas: [{ url: \"http://x/\" }] }
+  c: { command: x, replicas: [{ url: \"http://x/\" }] }
+  d: { replicas: [{ url: \"http://x/\", version: a }, { weight: 2 }] }
+  e: { replicas: [{ url: \"http://x/\", version: a }], version: b }
+  f: { url: \"http://x/\", version: b, failover_percent: 0 }
+  g: { command: x, circuit: { trials_max: 0 } }
+",
+        "\
+2:8: servers.a.replicas: needs at least one replica
+3:26: servers.b.replicas: either `url` or `replicas`, and no `command`: each replica has a `url` of its own
+4:20: servers.c.replicas: either `url` or `replicas`, and no `command`: each replica has a `url` of its own
+5:53: servers.d.replicas[1]: needs a `url`
+6:63: servers.e.version: no replica is of this version
+7:35: servers.f.version: has no meaning for a server with a `url`
+7:56: servers.f.failover_percent: 0 is not a whole number from 1 to 100
+8:20: servers.g.circuit: has no meaning for a server with a `command`
+8:43: servers.g.circuit.trials_max: 0 is not a whole number from 1 to 1000
+",
+    ),
     ("a client's word", "mcpServers: {}\n", "1:1: mcpServers: unknown key `mcpServers` (did you mean `servers`?)"),
     (
         "foreign keys and doubled ones",

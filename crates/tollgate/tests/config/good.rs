@@ -415,3 +415,39 @@ fn others_reach_it_only_known_and_encrypted() {
     let warned = config.warnings.iter().any(|warning| warning.to_string().contains("agent `anonymous`"));
     assert!(warned, "{:?}", config.warnings);
 }
+
+#[test]
+fn a_server_may_be_at_several_places() {
+    let bench = yaml(
+        "servers:
+  s:
+    replicas:
+      - { url: https://a.example.com/mcp, weight: 9, version: 1.20 }
+      - url: https://b.example.com/mcp?key=${TOKEN}
+        version: '2'
+        weight: 0
+        priority: 3
+        headers: { X-Key: '${TOKEN}' }
+        ca_file: cert.pem
+    version: 1.20
+    failover_percent: 70
+    headers: { Authorization: 'Bearer ${TOKEN}' }
+    circuit: { failures_max: 7, trials_max: 2, ejected_percent_max: 30 }
+",
+    )
+    .file("cert.pem", "c")
+    .var("TOKEN", "t");
+    let config = bench.good("tollgate.yaml");
+    let http = http(&config, "s");
+    assert_eq!(headers(http), [("authorization", "Bearer t")]);
+    assert_eq!((http.pinned.as_deref(), http.failover_percent), (Some("1.20"), 70));
+    let [one, other] = &http.replicas[..] else { panic!("two replicas") };
+    assert_eq!(one.url, http.url);
+    assert_eq!((one.weight, one.version.as_deref(), one.priority), (9, Some("1.20"), 0));
+    assert_eq!(other.url, "https://b.example.com/mcp?key=t");
+    assert_eq!((other.weight, other.version.as_deref(), other.priority), (0, Some("2"), 3));
+    assert_eq!(other.headers[0].1.expose(), "t");
+    assert!(other.ca_file.as_ref().is_some_and(|path| path.ends_with("cert.pem")));
+    let circuit = &config.servers[0].circuit;
+    assert_eq!((circuit.failures_max, circuit.trials_max, circuit.ejected_percent_max), (7, 2, 30));
+}

@@ -9,7 +9,7 @@ use tollgate_ledger::{IndexSettings, LedgerSettings};
 use tollgate_limits::{LimitSettings, RunawaySettings};
 use tollgate_proxy::ProxySettings;
 use tollgate_store::FollowerSettings;
-use tollgate_upstream::{Limits, RetrySettings, Timeouts};
+use tollgate_upstream::{CircuitSettings, Limits, RetrySettings, Timeouts};
 
 /// Where the data plane listens.
 pub(in crate::config) const LISTEN: &str = "127.0.0.1:8080";
@@ -38,6 +38,10 @@ pub(in crate::config) fn retries() -> RetrySettings {
 
 pub(in crate::config) fn server_limits() -> Limits {
     Limits::for_sessions()
+}
+
+pub(in crate::config) fn circuit() -> CircuitSettings {
+    CircuitSettings::default()
 }
 
 pub(in crate::config) fn runaway() -> RunawaySettings {

@@ -9,6 +9,7 @@ mod ledger;
 mod limits;
 mod policy;
 mod reach;
+mod replicas;
 mod retention;
 mod server;
 mod store;

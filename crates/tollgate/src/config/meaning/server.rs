@@ -21,7 +21,9 @@ use crate::config::section::{
 
 /// Keys that only a server with a `command` has, and those that only one with a `url` has.
 const COMMAND_KEYS: [&str; 4] = ["args", "env", "env_file", "cwd"];
-const URL_KEYS: [&str; 3] = ["headers", "ca_file", "http_version"];
+const URL_KEYS: [&str; 4] = ["headers", "ca_file", "http_version", "circuit"];
+/// Keys that only a server with several `replicas` has.
+const REPLICA_KEYS: [&str; 2] = ["version", "failover_percent"];
 /// Headers that the gateway sets itself, beside all that begin with `mcp-`.
 const OWN_HEADERS: [&str; 12] = [
     "accept",
@@ -98,6 +100,12 @@ impl Meaning<'_> {
             let key = if section.retry_ms_min.is_some() { "retry_ms_min" } else { "retry_ms_max" };
             self.problems.error(&place.key(key), "`retry_ms_min` is longer than `retry_ms_max`");
         }
+        if let Some(circuit) = &section.circuit {
+            let own = &mut settings.circuit;
+            own.failures_max = circuit.failures_max.unwrap_or(own.failures_max);
+            own.trials_max = circuit.trials_max.unwrap_or(own.trials_max);
+            own.ejected_percent_max = circuit.ejected_percent_max.unwrap_or(own.ejected_percent_max);
+        }
         let limits = &mut settings.limits;
         limits.instances_max = section.instances_max.unwrap_or(limits.instances_max);
         limits.watched_max = section.watched_max.unwrap_or(limits.watched_max);
@@ -107,38 +115,57 @@ impl Meaning<'_> {
     }
 
     fn transport(&mut self, section: &ServerSection, place: &Place<'_>) -> Option<Transport> {
-        match (&section.command, &section.url) {
-            (Some(command), None) => {
+        match (&section.command, &section.url, &section.replicas) {
+            (Some(command), None, None) => {
                 if let Some(TransportSection::Http | TransportSection::Sse) = section.transport {
                     self.problems
                         .error(&place.key("transport"), "this transport needs a `url`, not a `command`");
                 }
                 self.without_effect(&URL_KEYS, "command", place);
+                self.without_effect(&REPLICA_KEYS, "command", place);
                 self.stdio(command, section, place)
             }
-            (None, Some(url)) => {
-                if section.transport == Some(TransportSection::Stdio) {
-                    self.problems.error(&place.key("transport"), "stdio needs a `command`, not a `url`");
-                }
+            (None, Some(url), None) => {
                 self.without_effect(&COMMAND_KEYS, "url", place);
-                let http = self.http(url, section, place)?;
-                Some(match section.transport {
-                    Some(TransportSection::Sse) => Transport::Sse(http),
-                    _ => Transport::Http(http),
-                })
+                self.without_effect(&REPLICA_KEYS, "url", place);
+                let url = self.server_url(url, &place.key("url"));
+                let http = self.http(section, place, HttpSettings::new(url?))?;
+                Some(self.over_http(http, section, place))
             }
-            (Some(_), Some(_)) => {
+            (None, None, Some(_)) => {
+                self.without_effect(&COMMAND_KEYS, "replicas", place);
+                let http = self.replicas(section, place)?;
+                let http = self.http(section, place, http)?;
+                Some(self.over_http(http, section, place))
+            }
+            (Some(_), Some(_), _) => {
                 let message = "either `command` or `url`: a server is started or reached, not both";
                 self.problems.error(&place.key("url"), message);
                 None
             }
-            (None, None) => {
+            (_, _, Some(_)) => {
+                let message =
+                    "either `url` or `replicas`, and no `command`: each replica has a `url` of its own";
+                self.problems.error(&place.key("replicas"), message);
+                None
+            }
+            (None, None, None) => {
                 // If a key was refused it may have been meant as one of the two.
                 if !self.problems.below(&place.path) {
                     self.problems.error(place, "needs a `command` to start or a `url` to reach");
                 }
                 None
             }
+        }
+    }
+
+    fn over_http(&mut self, http: HttpSettings, section: &ServerSection, place: &Place<'_>) -> Transport {
+        if section.transport == Some(TransportSection::Stdio) {
+            self.problems.error(&place.key("transport"), "stdio needs a `command`, not a `url`");
+        }
+        match section.transport {
+            Some(TransportSection::Sse) => Transport::Sse(http),
+            _ => Transport::Http(http),
         }
     }
 
@@ -230,16 +257,18 @@ impl Meaning<'_> {
         command.to_owned()
     }
 
-    fn http(&mut self, text: &str, section: &ServerSection, place: &Place<'_>) -> Option<HttpSettings> {
-        let url = self.server_url(text, &place.key("url"));
-        let headers = self.headers(section, &place.key("headers"));
-        let ca_file = match &section.ca_file {
+    /// What all replicas have in common.
+    fn http(
+        &mut self,
+        section: &ServerSection,
+        place: &Place<'_>,
+        mut http: HttpSettings,
+    ) -> Option<HttpSettings> {
+        http.headers = self.headers(section.headers.as_ref(), &place.key("headers"));
+        http.ca_file = match &section.ca_file {
             Some(path) => Some(self.readable(path, &place.key("ca_file"))?),
             None => None,
         };
-        let mut http = HttpSettings::new(url?);
-        http.headers = headers;
-        http.ca_file = ca_file;
         http.version = match section.http_version {
             None | Some(HttpVersionSection::Auto) => HttpVersion::Auto,
             Some(HttpVersionSection::Http1) => HttpVersion::Http1,
@@ -248,7 +277,7 @@ impl Meaning<'_> {
         Some(http)
     }
 
-    fn server_url(&mut self, text: &str, place: &Place<'_>) -> Option<Uri> {
+    pub(super) fn server_url(&mut self, text: &str, place: &Place<'_>) -> Option<Uri> {
         let url = match Url::parse(text) {
             Ok(url) if url.has_host() && matches!(url.scheme(), "http" | "https") => url,
             parsed => {
@@ -280,9 +309,13 @@ impl Meaning<'_> {
         }
     }
 
-    fn headers(&mut self, section: &ServerSection, place: &Place<'_>) -> Vec<(HeaderName, Secret)> {
+    pub(super) fn headers(
+        &mut self,
+        section: Option<&Keyed<Short<SecretSection>>>,
+        place: &Place<'_>,
+    ) -> Vec<(HeaderName, Secret)> {
         let mut headers: Vec<(HeaderName, Secret)> = Vec::new();
-        for (label, Short(value)) in Keyed::iter(section.headers.as_ref()) {
+        for (label, Short(value)) in Keyed::iter(section) {
             let place = place.key(label);
             let Ok(name) = HeaderName::from_bytes(label.as_bytes()) else {
                 self.problems.error(&place, "cannot be the name of a header");

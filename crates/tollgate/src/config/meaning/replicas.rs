@@ -1,0 +1,81 @@
+//! A server that is at several places.
+
+use std::sync::Arc;
+
+use tollgate_upstream::{HttpSettings, REPLICAS_MAX, ReplicaSettings};
+
+use super::Meaning;
+use crate::config::forms::{Items, Scalar};
+use crate::config::node::Place;
+use crate::config::section::{ReplicaSection, ServerSection};
+
+/// The longest name of a version.
+const VERSION_CHARS_MAX: usize = 64;
+
+impl Meaning<'_> {
+    /// The replicas of a server, and which of them are used; `None` if something is wrong with one, which is then reported.
+    pub(super) fn replicas(&mut self, section: &ServerSection, place: &Place<'_>) -> Option<HttpSettings> {
+        let list = place.key("replicas");
+        let mut replicas = Vec::new();
+        let mut good = true;
+        for (index, section) in Items::iter(section.replicas.as_ref()) {
+            match self.replica(section, &list.item(index)) {
+                Some(replica) => replicas.push(replica),
+                None => good = false,
+            }
+        }
+        if replicas.len() > REPLICAS_MAX {
+            self.problems.error(&list, format!("more than {REPLICAS_MAX} replicas"));
+            return None;
+        }
+        let pinned = self.version(section.version.as_ref(), &place.key("version"));
+        if good && pinned.is_some() && !replicas.iter().any(|replica| replica.version == pinned) {
+            self.problems.error(&place.key("version"), "no replica is of this version");
+            return None;
+        }
+        if replicas.is_empty() {
+            if good && !self.problems.below(&list.path) {
+                self.problems.error(&list, "needs at least one replica");
+            }
+            return None;
+        }
+        let mut http = HttpSettings::of(replicas).ok()?;
+        http.pinned = pinned;
+        http.failover_percent = section.failover_percent.unwrap_or(http.failover_percent);
+        good.then_some(http)
+    }
+
+    fn replica(&mut self, section: &ReplicaSection, place: &Place<'_>) -> Option<ReplicaSettings> {
+        let Some(url) = &section.url else {
+            if !self.problems.below(&place.path) {
+                self.problems.error(place, "needs a `url`");
+            }
+            return None;
+        };
+        let url = self.server_url(url, &place.key("url"));
+        let headers = self.headers(section.headers.as_ref(), &place.key("headers"));
+        let ca_file = match &section.ca_file {
+            Some(path) => Some(self.readable(path, &place.key("ca_file"))?),
+            None => None,
+        };
+        let plain = ReplicaSettings::new(url?);
+        Some(ReplicaSettings {
+            weight: section.weight.unwrap_or(plain.weight),
+            version: self.version(section.version.as_ref(), &place.key("version")),
+            priority: section.priority.unwrap_or(plain.priority),
+            headers,
+            ca_file,
+            ..plain
+        })
+    }
+
+    fn version(&mut self, section: Option<&Scalar>, place: &Place<'_>) -> Option<Arc<str>> {
+        let Scalar(text) = section?;
+        if text.is_empty() || text.chars().count() > VERSION_CHARS_MAX || text.contains(char::is_control) {
+            let message = format!("a version has 1 to {VERSION_CHARS_MAX} characters");
+            self.problems.error(place, message);
+            return None;
+        }
+        Some(Arc::from(text.as_str()))
+    }
+}
