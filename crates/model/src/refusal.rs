@@ -279,6 +279,11 @@ codes! {
     OutcomeUnrecorded = "outcome_unrecorded", rpc -32603 / -32603, http 503 / 503, Gateway, Unsafe;
     /// As many processes, sessions, requests, listeners or tasks as allowed are there, or requests came too often.
     Capacity = "capacity", rpc -32603 / -32603, http 200 / 200, Gateway, Safe;
+    /// As many requests to this server as allowed are under way, and this one cannot wait for long enough. `Retry-After` says when
+    /// there may be room.
+    UpstreamBusy = "upstream_busy", rpc -32603 / -32603, http 503 / 200, Gateway, Safe;
+    /// The gateway has as much to do as it can, and begins nothing new. `Retry-After` says when to come again.
+    Overloaded = "overloaded", rpc -32603 / -32603, http 503 / 503, Gateway, Safe;
     /// The client cancelled the request. Not sent yet: a cancelled request gets no answer.
     Cancelled = "cancelled", rpc -32603 / -32603, http 200 / 200, Client, Unsafe;
     /// The gateway is stopping.
@@ -317,6 +322,8 @@ pub enum Why {
     NeedsScopes(Vec<Arc<str>>),
     /// A limit leaves no room for it.
     Limited(Exceeded),
+    /// There is no room for it now, and there may be after so long.
+    Later(Duration),
     /// An operator has blocked something of this kind: `tool`, `server`, `agent`, `user`, `key` or `tenant`.
     Blocked(&'static str),
 }
@@ -451,6 +458,13 @@ impl Refusal {
             Some(Why::Limited(exceeded)) => Some(exceeded),
             _ => None,
         }
+    }
+
+    /// After how long there may be room for it.
+    #[must_use]
+    pub fn later(mut self, retry_after: Duration) -> Self {
+        self.why = Some(Box::new(Why::Later(retry_after)));
+        self
     }
 
     /// The kind of what an operator has blocked.

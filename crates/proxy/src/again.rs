@@ -64,6 +64,12 @@ impl<'a> Again<'a> {
         self.failures > 0 || self.was_stale
     }
 
+    /// Until when a try may wait for its place.
+    pub(crate) fn until(&self) -> Instant {
+        let total = self.waits.total.unwrap_or(self.server.settings().timeouts.request);
+        self.until.unwrap_or_else(|| Instant::now() + total)
+    }
+
     /// A try begins: how long it may take.
     pub(crate) fn begin(&mut self) -> Waits {
         let now = Instant::now();

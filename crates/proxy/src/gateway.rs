@@ -24,6 +24,7 @@ use crate::connections::Connections;
 use crate::handling::Hints;
 use crate::index::{CutNames, Indexes, ToolIndex, UriIndex};
 use crate::input::{self, ParkedCalls};
+use crate::load::Load;
 use crate::logging;
 use crate::mailbox::Topic;
 use crate::mirror::Mirrors;
@@ -66,6 +67,8 @@ pub(crate) struct Inner {
     mirrors: Mirrors,
     /// What trusted servers hint of their tools.
     hints: Hints,
+    /// How much there is to do.
+    load: Load,
     names: Names,
     parked: ParkedCalls,
     tasks: Tasks,
@@ -121,6 +124,7 @@ impl Gateway {
             tool_indexes: Indexes::default(),
             mirrors: Mirrors::default(),
             hints: Hints::default(),
+            load: Load::default(),
             names: Names::default(),
             parked: ParkedCalls::default(),
             tasks: Tasks::default(),
@@ -270,6 +274,10 @@ impl Gateway {
 
     pub(crate) fn names(&self) -> &Names {
         &self.0.names
+    }
+
+    pub(crate) fn load(&self) -> &Load {
+        &self.0.load
     }
 
     pub(crate) fn hints(&self) -> &Hints {

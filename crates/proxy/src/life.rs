@@ -8,7 +8,7 @@ use tollgate_catalog::{ListKind, Mirrored, uris};
 use tollgate_ledger::Outcome;
 use tollgate_mcp::{Message, Span, codes, methods};
 use tollgate_model::{Code, Era, Refusal, ServerId, Stage};
-use tollgate_upstream::{Link, Waits};
+use tollgate_upstream::{Link, Traffic, Waits};
 
 use crate::again::{self, Again};
 use crate::bridge::{self, Answered, Beside, Round};
@@ -168,6 +168,7 @@ pub(crate) async fn attempt(
         if again.is_again() || looked_up {
             policy::decide(gateway, inbound, resolved)?;
         }
+        let berth = route::enter(server, Traffic::Calls, again.until()).await?; // a place among those under way there
         let known = known_mirrors(gateway, inbound, resolved).await;
         let param_headers = mirror::headers_for(inbound, resolved, known.as_deref())?; // headers say what the body says
         let mut route = route::open_for(server, &inbound.caller, inbound.message.method(), permit).await?; // which session or process
@@ -180,7 +181,7 @@ pub(crate) async fn attempt(
         let effect = Effect { permit, link, responses, admitted: Some(admitted), ..Effect::default() };
         let receipt = record::intend(gateway, inbound, effect).await?; // on record before any effect
         let departure = depart(inbound, resolved, &route, (param_headers, again.begin()), round, plan);
-        let listener = Listener::of(gateway, inbound).holding(admitted);
+        let listener = Listener::of(gateway, inbound).holding(admitted, &berth);
         inbound.record.sends(departure.body.len());
         // On the heap: it has the exchange and its trace in it, and would be the largest part of every call's state.
         let sent = dispatch::send(server.id(), &route, departure, Some(&listener), receipt); // no Receipt, no call
@@ -203,10 +204,11 @@ pub(crate) async fn attempt(
             }
             Ok(sent) => return Ok((route, sent)),
             Err(error) => {
+                let was_told = listener.was_told();
+                drop(berth);
                 let is_harmless = || {
                     let link = route.link();
-                    !listener.was_told()
-                        && again::is_harmless(gateway, inbound, resolved, link, (plan, round))
+                    !was_told && again::is_harmless(gateway, inbound, resolved, link, (plan, round))
                 };
                 if !Box::pin(again.pause(gateway, &error, is_harmless)).await {
                     return Err(error.refusal(server.name()));

@@ -13,7 +13,7 @@ use tollgate_mcp::{
     Change, JsonKind, Kind, Limits, Message, Span, codes, elements, find, kind_of, meta, methods, quote,
 };
 use tollgate_model::{Caller, Code, Era, Refusal, ServerId, ServerName, Stage};
-use tollgate_upstream::{Hello, Reach, Server};
+use tollgate_upstream::{Hello, Reach, Server, Traffic};
 
 use crate::again::Again;
 use crate::bridge::{self, Answered, Beside, array_of};
@@ -55,6 +55,7 @@ async fn native(
 ) -> Result<Reply, Refusal> {
     let mut again = Again::of_list(server);
     loop {
+        let _berth = route::enter(server, Traffic::Lists, again.until()).await?;
         let route = route::open(server, &inbound.caller, permit).await?;
         let link = route.link();
         let id = link.mint();
@@ -461,6 +462,7 @@ async fn page(
     let listener = hears.then(|| Listener { token: None, ..Listener::of(gateway, inbound) });
     let mut again = Again::of_list(server);
     let (message, era) = loop {
+        let _berth = route::enter(server, Traffic::Lists, again.until()).await?;
         let route = route::open(server, &inbound.caller, permit).await?;
         let link = route.link();
         if !offers(link.hello(), kind) {

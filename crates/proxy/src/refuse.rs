@@ -65,6 +65,7 @@ pub(crate) fn render(refusal: &Refusal, era: Era, id: Option<&Bytes>, on_record:
             format!(",\"scopes\":{}", texts(scopes.iter().map(|scope| &**scope)))
         }
         Some(Why::Limited(exceeded)) => limited(exceeded),
+        Some(Why::Later(wait)) => format!(",\"retryAfterMs\":{}", ms(*wait)),
         Some(Why::Blocked(kind)) => format!(",\"blocked\":\"{kind}\""),
         None => String::new(),
     };
@@ -83,7 +84,11 @@ pub(crate) fn render(refusal: &Refusal, era: Era, id: Option<&Bytes>, on_record:
         _ => Vec::new(),
     };
     let exceeded = refusal.exceeded().cloned().map(Box::new);
-    Reply { scopes, exceeded, ..Reply::new(row.http(era), Segments::from(Bytes::from(body))) }
+    let retry_after = match refusal.why.as_deref() {
+        Some(Why::Later(wait)) => Some(*wait),
+        _ => None,
+    };
+    Reply { scopes, exceeded, retry_after, ..Reply::new(row.http(era), Segments::from(Bytes::from(body))) }
 }
 
 fn message(refusal: &Refusal) -> String {

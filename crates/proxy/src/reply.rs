@@ -1,6 +1,7 @@
 //! What a request comes to: one response message, and how it looks in HTTP.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tollgate_limits::Places;
@@ -20,6 +21,8 @@ pub(crate) struct Reply {
     pub(crate) scopes: Vec<Arc<str>>,
     /// The limit that left no room for the request.
     pub(crate) exceeded: Option<Box<Exceeded>>,
+    /// After how long there may be room for the request.
+    pub(crate) retry_after: Option<Duration>,
     /// The request's places among those under way, which it has until the client has its answer.
     pub(crate) places: Option<Arc<Places>>,
 }
@@ -27,7 +30,7 @@ pub(crate) struct Reply {
 impl Reply {
     /// A response as it is.
     pub(crate) fn new(status: u16, body: Segments) -> Self {
-        Self { status, body, scopes: Vec::new(), exceeded: None, places: None }
+        Self { status, body, scopes: Vec::new(), exceeded: None, retry_after: None, places: None }
     }
 
     /// The same, with the places of its request.

@@ -9,6 +9,7 @@ use tollgate_ledger::WhenUnwritable;
 use tollgate_model::{EndpointName, ServerId, TenantId};
 
 use crate::handling::Handling;
+use crate::load::LoadSettings;
 use crate::shares::Room;
 use crate::tasks::TaskSettings;
 
@@ -74,6 +75,8 @@ pub struct ProxySettings {
     /// How much of what all tenants share one of them may take up, in percent: sessions, connections, parked calls,
     /// listeners, tasks. Means nothing where there is one tenant.
     pub tenant_share_percent: usize,
+    /// How much may be going on at once in the whole process.
+    pub load: LoadSettings,
     /// What becomes of calls while nothing can be recorded.
     pub unwritable: Unwritable,
     /// How calls of servers' tools are handled, of servers of which anything is said.
@@ -121,6 +124,7 @@ impl Default for ProxySettings {
             list_items_max: 20_000,
             tasks: TaskSettings::default(),
             tenant_share_percent: 50,
+            load: LoadSettings::default(),
             unwritable: Unwritable::default(),
             handling: HashMap::new(),
         }

@@ -31,6 +31,7 @@ static CALLERS: Labelled = Labelled::new();
 static ISSUERS: Labelled = Labelled::new();
 static LIMITS: Labelled = Labelled::new();
 static RETRIES: Labelled = Labelled::new();
+static BUSY: Labelled = Labelled::new();
 static BUDGETS: Labelled = Labelled::new();
 static PAUSED: Labelled = Labelled::new();
 static ALLOWANCES_AWAY: AtomicI64 = AtomicI64::new(0);
@@ -176,11 +177,19 @@ pub enum Kept {
     Listener,
     /// A resource that a legacy client's session is subscribed to.
     Subscription,
+    /// A request over HTTP that is under way.
+    Request,
 }
 
 impl Kept {
-    const ALL: [Self; 5] =
-        [Self::ParkedCall, Self::Question, Self::FollowedTask, Self::Listener, Self::Subscription];
+    const ALL: [Self; 6] = [
+        Self::ParkedCall,
+        Self::Question,
+        Self::FollowedTask,
+        Self::Listener,
+        Self::Subscription,
+        Self::Request,
+    ];
 
     const fn label(self) -> &'static str {
         match self {
@@ -189,6 +198,7 @@ impl Kept {
             Self::FollowedTask => "followed_task",
             Self::Listener => "listener",
             Self::Subscription => "subscription",
+            Self::Request => "request",
         }
     }
 }
@@ -252,6 +262,10 @@ pub(crate) fn limit_reached(limit: &str, of: &'static str) {
 
 pub(crate) fn tried_again(server: &str, outcome: &'static str) {
     RETRIES.count(server, outcome);
+}
+
+pub(crate) fn server_busy(server: &str, why: &'static str) {
+    BUSY.count(server, why);
 }
 
 pub(crate) fn agent_paused(why: &'static str) {
@@ -345,6 +359,14 @@ pub fn write(metrics: &mut Metrics) {
         "Requests to servers that failed and were tried again, or were not since too many were.",
     );
     RETRIES.write(metrics, name, ["server", "outcome"]);
+
+    let name = "tollgate_upstream_busy_total";
+    metrics.family(
+        name,
+        "counter",
+        "Requests refused since as many as allowed were under way on their server.",
+    );
+    BUSY.write(metrics, name, ["server", "why"]);
     let name = "tollgate_limits_reached_total";
     metrics.family(
         name,

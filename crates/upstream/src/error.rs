@@ -94,6 +94,14 @@ pub enum UpstreamError {
         /// The limit.
         max: usize,
     },
+    /// As many requests as allowed are under way, and there is no waiting for a place.
+    #[error("at most {max} requests are under way on this server at once")]
+    Busy {
+        /// The limit.
+        max: usize,
+        /// After how long there may be a place.
+        retry_after: Duration,
+    },
     /// The server is being stopped.
     #[error("the server is being stopped")]
     Stopping,
@@ -126,7 +134,14 @@ impl UpstreamError {
     /// Whether the request certainly had no effect, since nothing of it has left for a server that could carry it out: it
     /// may be sent again, whatever it is.
     pub fn had_no_effect(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::Stale { .. } | Self::Capacity { .. } | Self::Stopping)
+        matches!(
+            self,
+            Self::Unavailable { .. }
+                | Self::Stale { .. }
+                | Self::Capacity { .. }
+                | Self::Busy { .. }
+                | Self::Stopping
+        )
     }
 
     /// Whether the same request may do better in a moment. Unless it [had no effect](Self::had_no_effect) it may have been
@@ -165,6 +180,7 @@ impl UpstreamError {
             | Self::Auth { .. }
             | Self::Unsupported { .. }
             | Self::Capacity { .. }
+            | Self::Busy { .. }
             | Self::Stopping => false,
         }
     }
@@ -182,6 +198,7 @@ impl UpstreamError {
             Self::Auth { .. } => Code::UpstreamAuth,
             Self::Unsupported { .. } => Code::UpstreamUnsupported,
             Self::Capacity { .. } => Code::Capacity,
+            Self::Busy { .. } => Code::UpstreamBusy,
             Self::Stopping => Code::Draining,
         }
     }
@@ -224,6 +241,9 @@ impl UpstreamError {
                 Cow::Borrowed("the server speaks no protocol revision that the gateway speaks")
             }
             Self::Capacity { what, max } => Cow::Owned(format!("{what}: at most {max} at once")),
+            Self::Busy { max, .. } => Cow::Owned(format!(
+                "as many requests as allowed are under way on this server: at most {max} at once, and this one cannot wait long enough"
+            )),
             Self::Stopping => Cow::Borrowed("the server is being stopped"),
         }
     }
@@ -235,9 +255,14 @@ impl UpstreamError {
             | Self::Rejected { status: 429 | 503, .. }
             | Self::Stale { .. }
             | Self::Capacity { .. }
+            | Self::Busy { .. }
             | Self::Stopping => Stage::Route,
             _ => Stage::Dispatch,
         };
-        Refusal::new(stage, self.code(), self.public()).of(server).because(self.to_string())
+        let refusal = Refusal::new(stage, self.code(), self.public()).of(server).because(self.to_string());
+        match self {
+            Self::Busy { retry_after, .. } => refusal.later(*retry_after),
+            _ => refusal,
+        }
     }
 }

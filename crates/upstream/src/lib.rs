@@ -7,6 +7,7 @@
 
 mod backoff;
 mod budget;
+mod bulkhead;
 mod circuit;
 mod comeback;
 mod conversation;
@@ -43,6 +44,7 @@ mod stream;
 mod watch;
 
 pub use budget::RetryBudget;
+pub use bulkhead::{Berth, Bulkhead, Traffic};
 pub use error::UpstreamError;
 pub use event::{Audience, EventKind, Origin, Question, ServerEvent, URI_BYTES_MAX};
 pub use exchange::{Exchange, Incoming};

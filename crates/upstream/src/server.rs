@@ -12,8 +12,8 @@ use crate::registry::Registry;
 use crate::replicas::Wish;
 use crate::shared::Shared;
 use crate::{
-    Avoid, Interest, Link, Reach, RetryBudget, ServerEvent, ServerSettings, ServerStatus, SettingsError,
-    Transport, UpstreamError, Watch,
+    Avoid, Bulkhead, Interest, Link, Reach, RetryBudget, ServerEvent, ServerSettings, ServerStatus,
+    SettingsError, Transport, UpstreamError, Watch,
 };
 
 /// One configured server. Cheap to clone; all clones are the same. Dropping the last one stops its instances without
@@ -55,6 +55,11 @@ impl Server {
     /// How often its requests may be tried again.
     pub fn retries(&self) -> &RetryBudget {
         &self.registry.shared().retries
+    }
+
+    /// Its places for requests under way.
+    pub fn bulkhead(&self) -> &Bulkhead {
+        &self.registry.shared().bulkhead
     }
 
     /// What can be said of it without asking it.

@@ -85,6 +85,7 @@ impl ServerSettings {
             ("call_queue_max", limits.call_queue_max == 0),
             ("send_queue_max", limits.send_queue_max == 0),
             ("calls_max", limits.calls_max == 0),
+            ("concurrency_max", limits.concurrency_max == 0),
             ("watched_max", limits.watched_max == 0),
             ("connections_max", limits.connections_max == 0),
             ("failures_max", self.circuit.failures_max == 0),
@@ -366,6 +367,8 @@ pub struct Timeouts {
     pub list: Duration,
     /// How long a request that needs an instance to itself waits for room. 5 s.
     pub capacity: Duration,
+    /// How long a request waits for a place among those under way. 2 s.
+    pub queue: Duration,
     /// How long an instance, or a pooled connection, may be unused before it is stopped. 10 minutes; a pooled
     /// connection 90 s at most.
     pub idle: Duration,
@@ -388,6 +391,7 @@ impl Default for Timeouts {
             silence: Duration::from_mins(2),
             list: Duration::from_secs(15),
             capacity: Duration::from_secs(5),
+            queue: Duration::from_secs(2),
             idle: Duration::from_mins(10),
             stop: Duration::from_secs(2),
             backoff_min: Duration::from_millis(500),
@@ -412,6 +416,11 @@ pub struct Limits {
     pub send_queue_max: usize,
     /// Requests in flight on one process or session. 4,096.
     pub calls_max: usize,
+    /// Calls, reads, prompts and completions under way at once, over all instances: 128 on processes, 512 on servers with a
+    /// URL. Pages of lists have an eighth of this beside it, 2 at least and 64 at most. What waits for its client has no place.
+    pub concurrency_max: usize,
+    /// Requests that wait for a place at once. 256.
+    pub queue_max: usize,
     /// Idle connections kept per origin. 64.
     pub idle_connections_max: usize,
     /// Connections per origin, idle and busy. 4,096.
@@ -434,6 +443,8 @@ impl Limits {
             call_queue_max: 1024,
             send_queue_max: 256,
             calls_max: 4096,
+            concurrency_max: 128,
+            queue_max: 256,
             idle_connections_max: 64,
             connections_max: 4096,
             watched_max: 10_000,
@@ -444,7 +455,7 @@ impl Limits {
 
     /// The defaults for servers with a URL.
     pub fn for_sessions() -> Self {
-        Self { instances_max: 10_000, ..Self::for_children() }
+        Self { instances_max: 10_000, concurrency_max: 512, ..Self::for_children() }
     }
 }
 

@@ -12,7 +12,7 @@ use tollgate_telemetry::events::{ServerDown, ServerUp};
 
 use crate::event::{NoPlace, Question, Source, Waiting};
 use crate::hello;
-use crate::{Counters, EventKind, Reach, RetryBudget, ServerEvent, ServerSettings, UpstreamError};
+use crate::{Bulkhead, Counters, EventKind, Reach, RetryBudget, ServerEvent, ServerSettings, UpstreamError};
 
 /// Into how many shares the queue of events is divided: one server may fill one of them.
 const SHARES: usize = 8;
@@ -78,6 +78,7 @@ pub(crate) struct Shared {
     not_up: AtomicBool,
     born: Instant,
     pub(crate) retries: RetryBudget,
+    pub(crate) bulkhead: Bulkhead,
 }
 
 impl Shared {
@@ -85,6 +86,7 @@ impl Shared {
         Self {
             id: settings.id(),
             retries: RetryBudget::new(&settings.retries),
+            bulkhead: Bulkhead::new(&settings),
             settings,
             counters: Tally::default(),
             events,

@@ -287,7 +287,9 @@ impl Rejection {
             Ok(body) if json => Message::parse(body, limits).ok(),
             _ => None,
         };
-        let is_result = message.as_ref().is_some_and(|message| message.kind() == Kind::Result);
+        // Whatever its status says, a stream of events is an answer.
+        let is_result = reply.is_of_type(headers::TEXT_EVENT_STREAM)
+            || message.as_ref().is_some_and(|message| message.kind() == Kind::Result);
         let message = message.filter(|message| message.kind() == Kind::Error);
         Self { status, message, is_result, retry_after: retry_after(reply.headers()) }
     }

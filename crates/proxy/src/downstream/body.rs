@@ -15,13 +15,19 @@ use tollgate_mcp::{Segments, encode_comment, encode_event};
 use super::call::Call;
 use super::connection::Connection;
 use crate::gateway::Gateway;
+use crate::load::Work;
 use crate::mailbox::Mailbox;
 use crate::replay::Reader;
 use crate::session::Session;
 use crate::standing::Leash;
 
 /// The body of a response.
-pub struct Body(Shape);
+pub struct Body {
+    shape: Shape,
+    /// The request that it answers, which is under way until the client has it all.
+    #[allow(dead_code, reason = "it is there to be dropped")]
+    work: Option<Arc<Work>>,
+}
 
 enum Shape {
     Whole(Whole),
@@ -131,6 +137,15 @@ impl KeepAlive {
 }
 
 impl Body {
+    fn of(shape: Shape) -> Self {
+        Self { shape, work: None }
+    }
+
+    /// The same, with the request that it answers.
+    pub(crate) fn keeping(self, work: Arc<Work>) -> Self {
+        Self { work: Some(work), ..self }
+    }
+
     /// Nothing.
     pub fn empty() -> Self {
         Self::whole(Segments::new())
@@ -138,12 +153,12 @@ impl Body {
 
     pub(crate) fn whole(segments: Segments) -> Self {
         let left = segments.len() as u64;
-        Self(Shape::Whole(Whole { pieces: segments.into_iter(), left, held: None }))
+        Self::of(Shape::Whole(Whole { pieces: segments.into_iter(), left, held: None }))
     }
 
     /// The same, with what is held until the client has it all. Only of a body that is known whole.
     pub(crate) fn holding(mut self, places: Option<Arc<Places>>) -> Self {
-        if let Shape::Whole(whole) = &mut self.0 {
+        if let Shape::Whole(whole) = &mut self.shape {
             whole.held = places;
         }
         self
@@ -151,7 +166,7 @@ impl Body {
 
     pub(crate) fn call(call: Call, keep_alive: Duration) -> Self {
         let events = Events::new(encode_comment(), keep_alive);
-        Self(Shape::Call(Box::new(CallStream { call, events })))
+        Self::of(Shape::Call(Box::new(CallStream { call, events })))
     }
 
     /// `first` is what the stream begins with: bytes that say nothing, or an event to come back to.
@@ -163,7 +178,12 @@ impl Body {
         keep_alive: Duration,
     ) -> Self {
         let events = Events::new(first, keep_alive);
-        Self(Shape::Session(Box::new(SessionStream { reader, leash, events, _left: LeftSession(session) })))
+        Self::of(Shape::Session(Box::new(SessionStream {
+            reader,
+            leash,
+            events,
+            _left: LeftSession(session),
+        })))
     }
 
     pub(crate) fn connection_stream(
@@ -176,7 +196,7 @@ impl Body {
         let mailbox = connection.outbox().clone();
         let events = Events::new(first, keep_alive);
         let left = LeftConnection(gateway, connection);
-        Self(Shape::Stream(Box::new(WaitingStream { mailbox, leash, events, _left: left })))
+        Self::of(Shape::Stream(Box::new(WaitingStream { mailbox, leash, events, _left: left })))
     }
 }
 
@@ -188,7 +208,7 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let piece = match &mut self.0 {
+        let piece = match &mut self.shape {
             Shape::Whole(whole) => {
                 Poll::Ready(whole.pieces.next().inspect(|piece| whole.left -= piece.len() as u64))
             }
@@ -224,14 +244,14 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.shape {
             Shape::Whole(whole) => whole.left == 0,
             Shape::Call(_) | Shape::Session(_) | Shape::Stream(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.shape {
             Shape::Whole(whole) => SizeHint::with_exact(whole.left),
             Shape::Call(_) | Shape::Session(_) | Shape::Stream(_) => SizeHint::default(),
         }

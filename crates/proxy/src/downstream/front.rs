@@ -11,13 +11,16 @@ use http::header::{
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tollgate_catalog::Endpoint;
 use tollgate_identity::NotKnown;
+use tollgate_mcp::{headers as names, methods};
 use tollgate_model::{Code, Era, Refusal, Stage, TenantId};
 
 use super::address::{Peer, client_address};
 use super::body::Body;
 use super::classify::VersionHeader;
+use super::taken::{self, Broken, Turned};
 use super::{headers, intake, limited, metadata, sse, streamable};
 use crate::gateway::Gateway;
+use crate::load;
 use crate::refuse;
 use crate::reply::Reply;
 use crate::resource::{Address, Family, Name};
@@ -48,7 +51,7 @@ impl Place {
 /// Answers one HTTP request on the data plane. Never fails: what cannot be served is answered with an error.
 pub async fn serve_http<B>(gateway: &Gateway, peer: Peer, request: Request<B>) -> Response<Body>
 where
-    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
 {
     let snapshot = gateway.snapshot();
     let settings = &snapshot.settings;
@@ -91,28 +94,7 @@ where
             Some(address) => {
                 let resource = (!snapshot.identity.is_off())
                     .then(|| address.resource(snapshot.base(gateway.bound(), host)));
-                match identify(gateway, &snapshot, &peer, &request, resource.as_deref()).await {
-                    Ok(who) => {
-                        let endpoint = place(&snapshot, &who.who().tenant, address);
-                        let mut response =
-                            route(gateway, Arc::clone(&snapshot), who, endpoint, request, era).await;
-                        // One who is known is told this only where the proof was taken back meanwhile.
-                        if let Some(resource) = &resource
-                            && response.status() == StatusCode::UNAUTHORIZED
-                        {
-                            challenge(&mut response, &snapshot.identity.taken_back(resource));
-                        }
-                        if let Some(resource) = &resource {
-                            ask_for_scopes(&mut response, &snapshot, resource);
-                        }
-                        response
-                    }
-                    Err(not_known) => {
-                        let stranger = stranger(&request);
-                        intake::discard(request.into_body()).await;
-                        unknown(gateway, &not_known, stranger).await
-                    }
-                }
+                serve(gateway, &snapshot, &peer, resource.as_deref(), request, era).await
             }
             None => refused(gateway, &nowhere(), stranger(&request), None).await,
         }
@@ -127,6 +109,55 @@ where
         map.append(VARY, HeaderValue::from_static("Origin"));
     }
     response
+}
+
+/// Serves a request at an address, if there is room for it.
+async fn serve<B>(
+    gateway: &Gateway,
+    snapshot: &Arc<Snapshot>,
+    peer: &Peer,
+    resource: Option<&str>,
+    request: Request<B>,
+    era: Era,
+) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+{
+    let source = client_address(peer, request.headers(), &snapshot.settings.trusted_proxies);
+    let listens =
+        request.headers().get(names::MCP_METHOD).is_some_and(|name| name == methods::SUBSCRIPTIONS_LISTEN);
+    let (request, work) = match taken::take(gateway, &snapshot.settings, request).await {
+        Ok(taken) => taken,
+        Err(Turned(id)) => {
+            return refused(gateway, &load::overloaded(), Early::stranger(source, era), id.as_ref()).await;
+        }
+    };
+    let response = match identify(gateway, snapshot, peer, &request, resource).await {
+        Ok(who) => {
+            let path = request.uri().path();
+            let path = path.strip_prefix(snapshot.public_prefix.as_str()).unwrap_or(path);
+            let place =
+                Address::read(path).map_or(Place::Nowhere, |at| place(snapshot, &who.who().tenant, at));
+            let mut response = route(gateway, Arc::clone(snapshot), who, place, request, era).await;
+            if let Some(resource) = resource {
+                // One who is known is told this only where the proof was taken back meanwhile.
+                if response.status() == StatusCode::UNAUTHORIZED {
+                    challenge(&mut response, &snapshot.identity.taken_back(resource));
+                }
+                ask_for_scopes(&mut response, snapshot, resource);
+            }
+            response
+        }
+        Err(not_known) => {
+            intake::discard(request.into_body()).await;
+            unknown(gateway, &not_known, Early::stranger(source, era)).await
+        }
+    };
+    match work {
+        // Who listens is counted among the listeners.
+        Some(work) if !listens => response.map(|body| body.keeping(work)),
+        _ => response,
+    }
 }
 
 /// Who calls, by what the request says before its body, and by its connection. `resource`: none while identity is off.
@@ -151,7 +182,7 @@ async fn route<B>(
     era: Era,
 ) -> Response<Body>
 where
-    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error = Broken> + Send + 'static,
 {
     let place = place.seen(|at| !policy::hides(gateway, &who, era, at));
     // A message is read first, so that its answer can be told from others.
@@ -256,6 +287,9 @@ pub(crate) fn json(reply: Reply) -> Response<Body> {
     }
     if let Some(exceeded) = &reply.exceeded {
         limited::write(response.headers_mut(), exceeded);
+    }
+    if let Some(wait) = reply.retry_after {
+        limited::write_wait(response.headers_mut(), wait);
     }
     response
 }

@@ -7,6 +7,8 @@ use http_body_util::BodyExt as _;
 use tollgate_mcp::{Fault, JsonKind, Kind, Limits, Message, ScanError, meta};
 use tollgate_model::{Code, Refusal, Stage};
 
+use super::taken::Broken;
+use crate::load;
 use crate::settings::ProxySettings;
 
 /// How large a progress token may be, as raw JSON.
@@ -33,7 +35,7 @@ impl From<Refusal> for NotTaken {
 /// Reads a whole body.
 pub(crate) async fn read<B>(body: B, settings: &ProxySettings) -> Result<Bytes, Refusal>
 where
-    B: http_body::Body<Data = Bytes>,
+    B: http_body::Body<Data = Bytes, Error = Broken>,
 {
     let bytes_max = settings.body_bytes_max;
     if body.size_hint().lower() > bytes_max as u64 {
@@ -45,17 +47,26 @@ where
     }
 }
 
-async fn collect<B>(body: B, bytes_max: usize) -> Result<Bytes, Refusal>
+/// A whole body of so many bytes at most.
+pub(crate) async fn collect<B>(body: B, bytes_max: usize) -> Result<Bytes, Refusal>
 where
-    B: http_body::Body<Data = Bytes>,
+    B: http_body::Body<Data = Bytes, Error = Broken>,
 {
     let announced = usize::try_from(body.size_hint().exact().unwrap_or(0)).unwrap_or(0);
     let mut body = std::pin::pin!(body);
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else {
-            return Err(Refusal::new(Stage::Transport, Code::InvalidRequest, "the request body broke off"));
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(Broken::TooMuch) => return Err(load::overloaded()),
+            Err(Broken::Off) => {
+                return Err(Refusal::new(
+                    Stage::Transport,
+                    Code::InvalidRequest,
+                    "the request body broke off",
+                ));
+            }
         };
         let Ok(data) = frame.into_data() else { continue };
         if first.len() + whole.len() + data.len() > bytes_max {
@@ -98,7 +109,7 @@ const DISCARDING: Duration = Duration::from_millis(250);
 /// Lets a client finish what it sends, if it is short.
 pub(crate) async fn discard<B>(body: B)
 where
-    B: http_body::Body<Data = Bytes>,
+    B: http_body::Body<Data = Bytes, Error = Broken>,
 {
     if !body.is_end_stream() && body.size_hint().lower() <= DISCARDED_BYTES_MAX as u64 {
         let _ = tokio::time::timeout(DISCARDING, collect(body, DISCARDED_BYTES_MAX)).await;

@@ -18,6 +18,7 @@ mod resume;
 mod sse;
 mod stdio;
 mod streamable;
+mod taken;
 
 pub use address::Peer;
 pub use body::Body;

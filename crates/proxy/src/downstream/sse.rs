@@ -13,6 +13,7 @@ use super::connection::Connection;
 use super::front::{empty, events, refused, served};
 use super::headers;
 use super::intake::{self, NotTaken};
+use super::taken::Broken;
 use crate::gateway::Gateway;
 use crate::refuse;
 use crate::resource::MESSAGES_PATH;
@@ -72,7 +73,7 @@ pub(crate) async fn post<B>(
     request: Request<B>,
 ) -> Response<Body>
 where
-    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error = Broken> + Send + 'static,
 {
     let taken = async {
         headers::check_content_type(request.headers())?;

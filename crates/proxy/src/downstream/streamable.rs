@@ -18,6 +18,7 @@ use super::headers::{self, Accepts};
 use super::intake::{self, NotTaken};
 use super::resume;
 use super::sse;
+use super::taken::Broken;
 use crate::gateway::Gateway;
 use crate::hello;
 use crate::inbound::Inbound;
@@ -39,7 +40,7 @@ pub(crate) async fn post<B>(
     request: Request<B>,
 ) -> Response<Body>
 where
-    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error = Broken> + Send + 'static,
 {
     let (parts, body) = request.into_parts();
     let version = VersionHeader::read(&parts.headers);

@@ -14,7 +14,7 @@ use tollgate_ledger::Outcome;
 use tollgate_limits::Places;
 use tollgate_mcp::{Message, Segments, compose};
 use tollgate_model::{Caller, ServerId};
-use tollgate_upstream::{Exchange, Incoming, Question, UpstreamError};
+use tollgate_upstream::{Berth, Exchange, Incoming, Question, UpstreamError};
 
 use super::Asked;
 use super::questions::{CannotAsk, Heard};
@@ -49,7 +49,7 @@ pub(crate) struct Bounds {
 }
 
 /// For which call a client is asked, and the call's places among those under way: it leaves them meanwhile.
-type Whose = (Option<Behalf>, Option<Arc<Places>>);
+type Whose = (Option<Behalf>, Option<Arc<Places>>, Option<Arc<Berth>>);
 
 /// Gives the gateway's id of the question.
 type Waiting<'a> = Pin<Box<dyn Future<Output = u64> + Send + 'a>>;
@@ -105,7 +105,7 @@ impl<'a> Asking<'a> {
         server: &'a ServerId,
         exchange: &mut Exchange,
         (gateway, session, stream): (&'a Gateway, &'a Session, &Mailbox),
-        ((behalf, places), Bounds { open_max, asked_max, wait }): (Whose, Bounds),
+        ((behalf, places, berth), Bounds { open_max, asked_max, wait }): (Whose, Bounds),
     ) -> Result<(), UpstreamError> {
         let (Some(raw_id), Some(behalf)) = (request.id_raw(), behalf) else { return Ok(()) };
         // Kept for longer than what it came with.
@@ -134,6 +134,9 @@ impl<'a> Asking<'a> {
         if let Some(places) = &places {
             places.leave();
         }
+        if let Some(berth) = &berth {
+            berth.leave();
+        }
         let open = self.open.get_or_insert_default();
         let id = question.id;
         open.ids.push((raw_id.clone(), id));
@@ -148,6 +151,9 @@ impl<'a> Asking<'a> {
             // Without an answer the server has withdrawn its question, or is about to hear that the call is over.
             let asks = (&session.caller, server);
             let mut answer = answer_for(gateway, asks, &raw_id, &mut question, wait, told).await;
+            if let Some(berth) = berth {
+                berth.come_back();
+            }
             if let Some(places) = places.filter(|_| answer.is_some())
                 && !places.come_back(wait).await
             {

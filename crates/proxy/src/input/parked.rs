@@ -10,7 +10,7 @@ use tollgate_ledger::Outcome;
 use tollgate_mcp::{Segments, compose, find};
 use tollgate_model::{Caller, Code, Refusal, ServerId, ServerName, Stage};
 use tollgate_telemetry::counters::Kept;
-use tollgate_upstream::{Exchange, UpstreamError};
+use tollgate_upstream::{Exchange, Traffic, UpstreamError};
 
 use super::Asked;
 use super::later::{self, Later};
@@ -232,7 +232,8 @@ pub(crate) async fn take_up(
         return Ok((route, Sent::Paused(paused)));
     }
     exchange.resume();
-    let listener = Listener::of(gateway, inbound).holding(admitted);
+    let berth = resolved.server().bulkhead().go_on(Traffic::Calls);
+    let listener = Listener::of(gateway, inbound).holding(admitted, &berth);
     let mut sent = dispatch::follow(server, &route, exchange, Some(&listener)).await.map_err(failed)?;
     match &mut sent {
         Sent::Paused(paused) => {

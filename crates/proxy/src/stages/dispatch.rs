@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue};
 use tollgate_limits::Places;
 use tollgate_mcp::{LogLevel, Message, Segments, compose, methods};
 use tollgate_model::{Caller, Era, Revision, ServerId};
-use tollgate_upstream::{Exchange, Incoming, Link, Outbound, Replies, UpstreamError, Waits};
+use tollgate_upstream::{Berth, Exchange, Incoming, Link, Outbound, Replies, UpstreamError, Waits};
 
 use super::record::{Behalf, Receipt};
 use super::{Admitted, Route, limits};
@@ -62,6 +62,8 @@ pub(crate) struct Listener<'a> {
     pub(crate) inbound: Option<&'a Inbound>,
     /// Its places among those under way, which it leaves while the client is asked.
     pub(crate) places: Option<&'a Arc<Places>>,
+    /// Its place among those under way on the server, which it leaves too.
+    pub(crate) berth: Option<&'a Arc<Berth>>,
     /// Whether anything of the answer has reached it, or was asked of it.
     pub(crate) was_told: AtomicBool,
 }
@@ -80,6 +82,7 @@ impl<'a> Listener<'a> {
             task: None,
             inbound: Some(inbound),
             places: None,
+            berth: None,
             was_told: AtomicBool::new(false),
         }
     }
@@ -94,8 +97,8 @@ impl<'a> Listener<'a> {
     }
 
     /// The same, of a request that was admitted.
-    pub(crate) fn holding(self, admitted: &'a Admitted) -> Self {
-        Self { places: Some(admitted.places()), ..self }
+    pub(crate) fn holding(self, admitted: &'a Admitted, berth: &'a Arc<Berth>) -> Self {
+        Self { places: Some(admitted.places()), berth: Some(berth), ..self }
     }
 
     /// What becomes of a notification of this server's.
@@ -263,7 +266,7 @@ pub(crate) async fn follow(
                     (Asker::Session { session, bounds }, Some(listener)) => {
                         let client = (listener.gateway, session, listener.outlet);
                         let behalf = listener.inbound.map(Behalf::of);
-                        let whose = (behalf, listener.places.map(Arc::clone));
+                        let whose = (behalf, listener.places.map(Arc::clone), listener.berth.map(Arc::clone));
                         Box::pin(asking.ask(&request, server, &mut exchange, client, (whose, bounds)))
                             .await?;
                     }

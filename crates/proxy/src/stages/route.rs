@@ -1,7 +1,10 @@
 //! Which session or process of the server carries the request.
 
+use std::sync::Arc;
+
+use tokio::time::Instant;
 use tollgate_model::{Caller, Refusal};
-use tollgate_upstream::{Link, Server};
+use tollgate_upstream::{Berth, Link, Server, Traffic};
 
 use super::Permit;
 
@@ -41,4 +44,16 @@ pub(crate) async fn open_for(
 /// The way that is open already. Starts nothing.
 pub(crate) fn opened(server: &Server, caller: &Caller, _permit: &Permit) -> Option<Route> {
     server.opened(caller).map(|link| Route { link })
+}
+
+/// A place among the requests under way on a server. Waits for one that is not there, if it may.
+pub(crate) async fn enter(server: &Server, traffic: Traffic, until: Instant) -> Result<Arc<Berth>, Refusal> {
+    match server.bulkhead().try_enter(traffic) {
+        Some(berth) => Ok(berth),
+        // On the heap: it is rare.
+        None => {
+            let waiting = Box::pin(server.bulkhead().enter(traffic, until));
+            waiting.await.map_err(|error| error.refusal(server.name()))
+        }
+    }
 }

@@ -251,6 +251,7 @@ impl Collecting {
             inbound: None,
             asker: Asker::Later { capabilities: &client.capabilities },
             places: None,
+            berth: None,
             was_told: AtomicBool::new(false),
         };
         let speaker = Speaker { gateway: &self.gateway, server: &self.server, route: &self.route, client };

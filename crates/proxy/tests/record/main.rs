@@ -4,6 +4,7 @@
 
 #[allow(dead_code, reason = "shared with the tests of tasks")]
 mod book;
+mod busy;
 mod calls;
 mod changes;
 #[allow(dead_code, reason = "shared with the tests of identity")]

@@ -88,7 +88,7 @@ impl Flaky {
         let retries = RetrySettings { wait_min: ms(1), wait_max: ms(5), ..RetrySettings::default() };
         let settings = ServerSettings::new(ServerName::new("flaky").unwrap(), transport);
         let timeouts = Timeouts { first_byte: Some(ms(200)), ..settings.timeouts.clone() };
-        ServerSettings { retries, timeouts, ..settings }
+        ServerSettings { timeouts, retries, ..settings }
     }
 
     async fn world(&self, handling: Handling, book: &Book) -> World {

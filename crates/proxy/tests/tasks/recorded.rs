@@ -318,13 +318,13 @@ async fn a_dialogue_over_streamable_http_is_on_record() {
     let (server, book) = (asks_meanwhile().await, Book::new());
     let gateway = recorded([("s", &server)], book.ledger.clone());
     let (client, _) = Client::legacy(&gateway, "/mcp/s", "2025-11-25", json!({"elicitation": {}})).await;
-    is_asked(&book, &server, async {
+    let dialogue = async {
         let mut stream = client.begin("tools/call", &call()["params"]);
         let question = stream.next().await;
         client.tell(&json!({"jsonrpc": "2.0", "id": question["id"], "result": said("a")})).await;
         stream.next().await
-    })
-    .await;
+    };
+    Box::pin(is_asked(&book, &server, dialogue)).await;
 }
 
 #[tokio::test]
@@ -409,13 +409,13 @@ async fn a_dialogue_over_http_and_sse_is_on_record() {
     let (server, book) = (asks_meanwhile().await, Book::new());
     let gateway = recorded([("s", &server)], book.ledger.clone());
     let mut client = Sse::open(&gateway, "/sse/s").await;
-    is_asked(&book, &server, async {
+    let dialogue = async {
         client.says(&initialize()).await;
         assert_eq!(client.hears().await["id"], 1);
         client.says(&call()).await;
         let question = client.hears().await;
         client.says(&json!({"jsonrpc": "2.0", "id": question["id"], "result": said("a")})).await;
         client.hears().await
-    })
-    .await;
+    };
+    Box::pin(is_asked(&book, &server, dialogue)).await;
 }

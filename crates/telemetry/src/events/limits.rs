@@ -51,6 +51,24 @@ impl TriedAgain<'_> {
     }
 }
 
+/// A request is refused since as many as allowed are under way on its server.
+#[derive(Debug)]
+pub struct ServerBusy<'a> {
+    /// The server.
+    pub server: &'a ServerId,
+    /// `queue_full`: as many wait as may. `too_late`: it would have to wait for longer than it can. `queue_timeout`: it has.
+    pub why: &'static str,
+}
+
+impl ServerBusy<'_> {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        let server = self.server.label();
+        counters::server_busy(&server.to_string(), self.why);
+        debug!(%server, why = self.why, "a server has as much to do as it may");
+    }
+}
+
 /// So much of a budget is used up that operators wanted to hear of it.
 #[derive(Debug)]
 pub struct BudgetShareUsed<'a> {

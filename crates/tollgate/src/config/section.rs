@@ -145,6 +145,17 @@ pub(super) struct LimitsSection {
     /// The largest request body, in bytes. Larger ones are refused with 413.
     #[schemars(range(min = 1024, max = 1_073_741_824), extend("default" = defaults::proxy().body_bytes_max))]
     pub(super) body_bytes_max: Option<usize>,
+    /// How many requests over HTTP may be under way at once in this process. Further ones are refused at once, with 503 and
+    /// `Retry-After`; what goes on with something that has begun has a quarter more.
+    #[schemars(range(min = 1, max = 10_000_000), extend("default" = defaults::proxy().load.requests_max))]
+    pub(super) requests_max: Option<usize>,
+    /// How many bytes the bodies of all these may have together. More is refused with 503.
+    #[schemars(range(min = 1_048_576, max = 1_099_511_627_776_u64), extend("default" = defaults::proxy().load.bytes_max))]
+    pub(super) requests_bytes_max: Option<usize>,
+    /// How late a serving thread may be, in milliseconds, before it begins nothing new, and refuses with 503 what it cannot
+    /// do in time. 0: it never does.
+    #[schemars(range(max = 60_000), extend("default" = defaults::ms(defaults::proxy().load.lag_max)))]
+    pub(super) lag_ms_max: Option<u64>,
     /// How long a request body may take to arrive in whole, in milliseconds. Slower ones are refused with 408.
     #[schemars(range(min = 1, max = 3_600_000), extend("default" = defaults::ms(defaults::proxy().body_timeout)))]
     pub(super) body_timeout_ms: Option<u64>,
@@ -330,6 +341,16 @@ pub(super) struct ServerSection {
     /// How many processes or sessions there may be at once. Default: 32 processes, 10000 sessions.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub(super) instances_max: Option<usize>,
+    /// How many calls, reads, prompts and completions may be under way at once on the server, over all its processes or sessions;
+    /// lists have an eighth of this beside it. Default: 128 on processes, 512 on servers with a URL.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub(super) concurrency_max: Option<usize>,
+    /// How many requests may wait for a place among those. More are refused at once, with 503 and `Retry-After`.
+    #[schemars(range(max = 1_000_000), extend("default" = defaults::server_limits().queue_max))]
+    pub(super) queue_max: Option<usize>,
+    /// How long a request waits for a place, in milliseconds. One that would have to wait for longer is refused at once.
+    #[schemars(range(max = 3_600_000), extend("default" = defaults::ms(defaults::timeouts().queue)))]
+    pub(super) queue_timeout_ms: Option<u64>,
     /// How many resources and tasks may be watched at once on one process or session.
     #[schemars(range(min = 1, max = 1_000_000), extend("default" = defaults::server_limits().watched_max))]
     pub(super) watched_max: Option<usize>,

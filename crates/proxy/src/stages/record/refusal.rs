@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use tollgate_ledger::{CallId, Content, Draft, Entry, Kind};
 use tollgate_mcp::Message;
-use tollgate_model::{EndpointName, Era, Principal, Refusal, Timestamp};
+use tollgate_model::{Code, EndpointName, Era, Principal, Refusal, Timestamp};
+use tollgate_telemetry::counters;
 use tollgate_telemetry::events::Refused;
 use tollgate_telemetry::trace::TraceId;
 
@@ -91,7 +92,12 @@ fn write(
 /// Puts on record the refusal of a request that the stages never had.
 pub(crate) async fn early(gateway: &Gateway, refusal: &Refusal, early: Early<'_>) -> OnRecord {
     let call = CallId::new(Timestamp::now());
-    emit(refusal, call, None);
+    if refusal.code == Code::Overloaded {
+        // What has to cost next to nothing has no line of its own.
+        counters::request(counters::Outcome::Refused(refusal.code));
+    } else {
+        emit(refusal, call, None);
+    }
     let ledger = gateway.ledger();
     if !ledger.is_on() {
         return OnRecord(call);

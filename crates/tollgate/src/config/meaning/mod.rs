@@ -392,6 +392,9 @@ fn bound(proxy: &mut ProxySettings, limits: &LimitsSection) {
     let set = |target: &mut usize, value: Option<usize>| *target = value.unwrap_or(*target);
     let wait = |target: &mut Duration, ms: Option<u64>| *target = ms.map_or(*target, Duration::from_millis);
     set(&mut proxy.body_bytes_max, limits.body_bytes_max);
+    set(&mut proxy.load.requests_max, limits.requests_max);
+    set(&mut proxy.load.bytes_max, limits.requests_bytes_max);
+    wait(&mut proxy.load.lag_max, limits.lag_ms_max);
     wait(&mut proxy.body_timeout, limits.body_timeout_ms);
     set(&mut proxy.sessions_max, limits.sessions_max);
     wait(&mut proxy.session_idle, limits.session_idle_ms);

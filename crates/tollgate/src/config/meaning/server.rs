@@ -83,6 +83,7 @@ impl Meaning<'_> {
         timeouts.first_byte = section.first_byte_timeout_ms.map(Duration::from_millis);
         wait(&mut timeouts.silence, section.idle_timeout_ms);
         wait(&mut timeouts.capacity, section.capacity_timeout_ms);
+        wait(&mut timeouts.queue, section.queue_timeout_ms);
         wait(&mut timeouts.idle, section.idle_ms);
         wait(&mut timeouts.stop, section.stop_timeout_ms);
         wait(&mut timeouts.backoff_min, section.backoff_ms_min);
@@ -108,6 +109,8 @@ impl Meaning<'_> {
         }
         let limits = &mut settings.limits;
         limits.instances_max = section.instances_max.unwrap_or(limits.instances_max);
+        limits.concurrency_max = section.concurrency_max.unwrap_or(limits.concurrency_max);
+        limits.queue_max = section.queue_max.unwrap_or(limits.queue_max);
         limits.watched_max = section.watched_max.unwrap_or(limits.watched_max);
         limits.message_bytes_max =
             section.message_bytes_max.or(message_bytes_max).unwrap_or(limits.message_bytes_max);

@@ -1,0 +1,286 @@
+//! How much the whole process has to do at once, and what is not begun when that is too much.
+//!
+//! There are three bounds: requests under way, bytes of bodies that are held for them, and how late the serving thread is. A
+//! thread that has more to do than it can comes to each of its tasks later and later, which no count of requests shows: one whose
+//! server is slow costs nothing while it waits. So beside the threads' tasks there is one that wants to be woken every few
+//! milliseconds. Where it is overdue for longer than allowed, and was late the time before (so that one pause of the machine turns
+//! nobody away), new work is refused until the thread has come round: as much is begun as can be done, and the rest costs
+//! next to nothing. What goes on with something that has begun passes ahead, within a reserve.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+use tollgate_mcp::{Kind, Message, methods};
+use tollgate_model::{Code, Refusal, Stage};
+use tollgate_telemetry::counters::{Keeping, Kept};
+
+/// With fewer requests under way a thread that is late is late for another reason.
+const BUSY_MIN: usize = 64;
+/// How often the time is looked at.
+const TICK: Duration = Duration::from_millis(10);
+/// When to come again.
+const COME_AGAIN: Duration = Duration::from_secs(1);
+
+/// How much may be going on at once in the whole process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadSettings {
+    /// Requests under way. A quarter more may go on with what has begun.
+    pub requests_max: usize,
+    /// Bytes of the bodies of requests under way.
+    pub bytes_max: usize,
+    /// How late a serving thread may be before it begins nothing new. Zero: as late as it likes.
+    pub lag_max: Duration,
+}
+
+impl Default for LoadSettings {
+    fn default() -> Self {
+        Self { requests_max: 10_000, bytes_max: 256 << 20, lag_max: Duration::from_millis(100) }
+    }
+}
+
+/// What a request is to the load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Begins {
+    /// It begins something.
+    New,
+    /// It goes on with something that has begun, or ends it.
+    GoesOn,
+}
+
+impl Begins {
+    /// What a message is: answers and notifications, looks at tasks, and rounds of a call that was interrupted go on with
+    /// something.
+    pub(crate) fn of(message: &Message) -> Self {
+        let goes_on = match message.kind() {
+            Kind::Request => {
+                let method = message.method();
+                method == methods::PING
+                    || method.starts_with("tasks/")
+                    || message.member("requestState").is_some()
+                    || message.member("inputResponses").is_some()
+            }
+            Kind::Notification | Kind::Result | Kind::Error => true,
+        };
+        if goes_on { Self::GoesOn } else { Self::New }
+    }
+}
+
+/// What is under way. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Load(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    under_way: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Load {
+    /// Takes a request in, if there is room for it.
+    pub(crate) fn begin(&self, settings: &LoadSettings, what: Begins) -> Option<Arc<Work>> {
+        let counts = &self.0;
+        let most = match what {
+            Begins::New => settings.requests_max,
+            Begins::GoesOn => settings.requests_max + settings.requests_max / 4,
+        };
+        let before = counts.under_way.fetch_add(1, Ordering::Relaxed);
+        let is_new = what == Begins::New;
+        if before >= most || (is_new && before >= BUSY_MIN && self.is_late(settings.lag_max)) {
+            counts.under_way.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        let bytes_max = settings.bytes_max;
+        let (counts, bytes) = (Arc::clone(counts), AtomicUsize::new(0));
+        Some(Arc::new(Work { counts, bytes, bytes_max, _counted: Keeping::new(Kept::Request) }))
+    }
+
+    /// Whether this thread has more to do than it can.
+    fn is_late(&self, lag_max: Duration) -> bool {
+        !lag_max.is_zero() && PULSE.with(|pulse| pulse.is_late(lag_max) || pulse.begin(self, lag_max))
+    }
+}
+
+/// A request that is under way.
+#[derive(Debug)]
+pub(crate) struct Work {
+    counts: Arc<Counts>,
+    bytes: AtomicUsize,
+    bytes_max: usize,
+    _counted: Keeping,
+}
+
+impl Work {
+    /// So much more of its body is held. Whether there is room for it.
+    pub(crate) fn holds(&self, bytes: usize) -> bool {
+        let before = self.counts.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        before.saturating_add(bytes) <= self.bytes_max
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.counts.bytes.fetch_sub(*self.bytes.get_mut(), Ordering::Relaxed);
+        self.counts.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What is not begun.
+pub(crate) fn overloaded() -> Refusal {
+    let text = "the gateway has as much to do as it can, and begins nothing new: come again in a moment";
+    Refusal::new(Stage::Transport, Code::Overloaded, text).later(COME_AGAIN)
+}
+
+thread_local! {
+    /// How late this thread is.
+    static PULSE: Arc<Pulse> = Arc::default();
+}
+
+/// Whether a thread comes to its tasks in time.
+#[derive(Debug, Default)]
+struct Pulse {
+    /// When the beat is due next, in microseconds of the clock that follows.
+    due_us: AtomicU64,
+    /// Whether it was late the last time.
+    was_late: AtomicBool,
+    /// Whether somebody feels it.
+    is_felt: AtomicBool,
+}
+
+impl Pulse {
+    /// Whether the beat is overdue, as it was the last time.
+    fn is_late(&self, lag_max: Duration) -> bool {
+        let due_us = self.due_us.load(Ordering::Relaxed);
+        self.was_late.load(Ordering::Relaxed) && now_us().saturating_sub(due_us) > us(lag_max)
+    }
+
+    /// Begins to feel it, if nobody does. Never says that it is late.
+    fn begin(self: &Arc<Self>, load: &Load, lag_max: Duration) -> bool {
+        if !self.is_felt.load(Ordering::Relaxed) && !self.is_felt.swap(true, Ordering::Relaxed) {
+            self.was_late.store(false, Ordering::Relaxed);
+            self.due_us.store(now_us() + us(TICK), Ordering::Relaxed);
+            tokio::spawn(feel(Feeling(Arc::clone(self)), load.clone(), lag_max));
+        }
+        false
+    }
+}
+
+/// Somebody feels the pulse. Dropped, nobody does.
+struct Feeling(Arc<Pulse>);
+
+impl Drop for Feeling {
+    fn drop(&mut self) {
+        self.0.was_late.store(false, Ordering::Relaxed);
+        self.0.is_felt.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Feels the pulse of a thread for as long as there is something to do.
+async fn feel(feeling: Feeling, load: Load, lag_max: Duration) {
+    let pulse = &feeling.0;
+    while load.0.under_way.load(Ordering::Relaxed) >= BUSY_MIN {
+        let due = Instant::now() + TICK;
+        pulse.due_us.store(now_us() + us(TICK), Ordering::Relaxed);
+        sleep_until(due).await;
+        pulse.was_late.store(due.elapsed() > lag_max, Ordering::Relaxed);
+    }
+}
+
+/// Microseconds since this was first asked.
+fn now_us() -> u64 {
+    static BEGAN: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    us(BEGAN.get_or_init(std::time::Instant::now).elapsed())
+}
+
+fn us(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tollgate_mcp::Limits;
+
+    use super::*;
+
+    #[test]
+    fn what_goes_on_has_a_reserve() {
+        let (load, settings) = (Load::default(), LoadSettings { requests_max: 4, ..LoadSettings::default() });
+        let mut held: Vec<_> = (0..4).map(|_| load.begin(&settings, Begins::New).expect("room")).collect();
+        assert!(load.begin(&settings, Begins::New).is_none());
+        held.push(load.begin(&settings, Begins::GoesOn).expect("the reserve"));
+        assert!(load.begin(&settings, Begins::GoesOn).is_none(), "it has an end");
+        held.truncate(3);
+        assert!(load.begin(&settings, Begins::New).is_some());
+    }
+
+    #[test]
+    fn bodies_are_bounded_together_and_given_back() {
+        let (load, settings) = (Load::default(), LoadSettings { bytes_max: 100, ..LoadSettings::default() });
+        let begin = || load.begin(&settings, Begins::New).expect("room");
+        let (one, other) = (begin(), begin());
+        assert!(one.holds(60) && !other.holds(60));
+        drop(other);
+        let third = begin();
+        assert!(third.holds(40));
+        drop((one, third));
+        assert_eq!(load.0.bytes.load(Ordering::Relaxed), 0);
+        assert_eq!(load.0.under_way.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn messages_say_whether_they_begin_something() {
+        for (text, expected) in [
+            (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a"}}"#, Begins::New),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","requestState":"s"}}"#,
+                Begins::GoesOn,
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"requestState"}}"#,
+                Begins::New,
+            ),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"tasks/get","params":{"taskId":"a"}}"#, Begins::GoesOn),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#, Begins::GoesOn),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#, Begins::New),
+            (
+                r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#,
+                Begins::GoesOn,
+            ),
+            (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, Begins::GoesOn),
+        ] {
+            let message = Message::parse(Bytes::copy_from_slice(text.as_bytes()), &Limits::default());
+            assert_eq!(Begins::of(&message.expect("a message")), expected, "{text}");
+        }
+    }
+
+    /// A thread that is busy for longer than allowed, twice in a row, begins nothing new until it has come round.
+    #[tokio::test]
+    async fn a_thread_that_is_late_begins_nothing_new() {
+        let lag_max = Duration::from_millis(30);
+        let (load, settings) = (Load::default(), LoadSettings { lag_max, ..LoadSettings::default() });
+        let busy = || std::thread::sleep(3 * lag_max);
+        let mut held: Vec<_> =
+            (0..BUSY_MIN).map(|_| load.begin(&settings, Begins::New).expect("room")).collect();
+        held.push(load.begin(&settings, Begins::New).expect("nobody knows yet"));
+        tokio::task::yield_now().await;
+        busy();
+        assert!(load.begin(&settings, Begins::New).is_some(), "it may have been a pause of the machine");
+        // The beat is felt, late.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        busy();
+        assert!(load.begin(&settings, Begins::New).is_none());
+        assert!(load.begin(&settings, Begins::GoesOn).is_some());
+        // Once in time, and it is over.
+        let over = async {
+            while load.begin(&settings, Begins::New).is_none() {
+                tokio::time::sleep(TICK).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), over).await.expect("it has come round");
+        held.truncate(BUSY_MIN - 1);
+        assert!(load.begin(&settings, Begins::New).is_some());
+    }
+}
