@@ -16,6 +16,7 @@ mod load;
 mod machine;
 mod measure;
 mod mock;
+mod overload;
 mod parked;
 mod payload;
 mod process;
@@ -43,7 +44,7 @@ use figures::{Figures, median};
 use machine::Machine;
 use measure::{Durations, measure};
 use report::{Measured, Report};
-use rows::{DECIDING, IDLE, KNOWING, LIMITING, LISTENERS, PARKED, RECORDING, ROWS, Row, VERIFYING};
+use rows::{DECIDING, IDLE, KNOWING, LIMITING, LISTENERS, OVERLOAD, PARKED, RECORDING, ROWS, Row, VERIFYING};
 use targets::{Target, World};
 
 /// What a chore can fail with: it is told to a person, who reads it and acts.
@@ -84,6 +85,9 @@ struct Arguments {
     /// Length of each closed loop and of each open one, in place of the usual ones: to profile while it runs.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=60))]
     seconds: Option<u32>,
+    /// How long too much is offered (row `overload`), in minutes. Usually 20 seconds.
+    #[arg(long, value_name = "MINUTES")]
+    overload: Option<f64>,
     /// Write the table to docs/reference/benchmark.md, if every answer was right.
     #[arg(long)]
     write: bool,
@@ -120,7 +124,7 @@ enum Mode {
 fn row_names() -> clap::builder::PossibleValuesParser {
     ROWS.iter()
         .map(|row| row.id)
-        .chain([IDLE, PARKED, LISTENERS, KNOWING, DECIDING, LIMITING, RECORDING, VERIFYING])
+        .chain([IDLE, PARKED, LISTENERS, KNOWING, DECIDING, LIMITING, OVERLOAD, RECORDING, VERIFYING])
         .collect::<Vec<_>>()
         .into()
 }
@@ -195,6 +199,16 @@ fn bench(arguments: &Arguments) -> Result<()> {
         }
         say::note(&format!("{LISTENERS}  Tollgate: {found:?}"));
         report.fan = Some(found);
+    }
+    if wanted.contains(&Target::Tollgate) && chosen(arguments, OVERLOAD) {
+        // New processes here too: memory is looked at.
+        let world = World::start(&[Target::Tollgate], tollgate.as_deref())?;
+        let usual = Duration::from_secs(if arguments.quick { 3 } else { 20 });
+        let duration = arguments.overload.map_or(usual, |minutes| Duration::from_secs_f64(60.0 * minutes));
+        report.overload = Some(overload::measure(&world, duration, &stop).map_err(|why| why.to_string()));
+        if stop.load(Ordering::Relaxed) {
+            return Err("interrupted".into());
+        }
     }
     if chosen(arguments, KNOWING) {
         let found = knowing::measure(arguments.quick).map_err(|why| why.to_string());
@@ -291,6 +305,7 @@ fn run(
         deciding: None,
         verifying: None,
         limiting: None,
+        overload: None,
         recording: None,
     })
 }

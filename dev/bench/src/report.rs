@@ -10,6 +10,7 @@ use crate::knowing;
 use crate::limiting;
 use crate::machine::Machine;
 use crate::measure::Durations;
+use crate::overload;
 use crate::parked::Parked;
 use crate::recording;
 use crate::rows::Row;
@@ -36,6 +37,7 @@ pub(crate) struct Report {
     pub(crate) recording: Option<Result<Vec<Line>, String>>,
     /// What limits cost, if it was measured.
     pub(crate) limiting: Option<Result<Vec<Line>, String>>,
+    pub(crate) overload: Option<Result<Vec<overload::Line>, String>>,
 }
 
 /// A row with its medians.
@@ -95,7 +97,9 @@ impl Report {
             self.recording.iter().filter_map(|found| Some(format!("ledger: {}", found.as_ref().err()?)));
         let limiting =
             self.limiting.iter().filter_map(|found| Some(format!("limits: {}", found.as_ref().err()?)));
-        let micro = knowing.chain(deciding).chain(verifying).chain(recording).chain(limiting);
+        let overload =
+            self.overload.iter().filter_map(|found| Some(format!("overload: {}", found.as_ref().err()?)));
+        let micro = overload.chain(knowing).chain(deciding).chain(verifying).chain(recording).chain(limiting);
         rows.chain(idle).chain(parked).chain(fan).chain(micro).collect()
     }
 
@@ -136,6 +140,9 @@ impl Report {
         }
         if let Some(Ok(lines)) = &self.deciding {
             deciding::table(text, lines);
+        }
+        if let Some(Ok(lines)) = &self.overload {
+            overload::table(text, lines);
         }
         if let Some(Ok(lines)) = &self.limiting {
             limiting::table(text, lines);
@@ -259,6 +266,17 @@ impl Report {
                 fan.listeners
             );
             aims.push((aim, format!("{p99_ms:.1} ms"), p99_ms <= FAN_P99_MAX_MS));
+        }
+        for line in self.overload.iter().flatten().flatten() {
+            let (share, least) = (100.0 * line.goodput(), 100.0 * overload::GOODPUT_MIN);
+            let aim = format!(
+                "{}: at least {least} % of what can be kept up while twice as much is offered",
+                line.what
+            );
+            aims.push((aim, format!("{share:.0} %"), line.goodput() >= overload::GOODPUT_MIN));
+            let (grown, most) = (line.growth_mib(), overload::GROWTH_MIB_MAX);
+            let aim = format!("{}: memory grows by at most {most} MiB meanwhile", line.what);
+            aims.push((aim, format!("{grown:.1} MiB"), grown <= most));
         }
         let knowing = self.knowing.iter().flatten().flatten().map(|line| ("identity", line));
         let deciding = self.deciding.iter().flatten().flatten().map(|line| ("policy", line));
@@ -456,6 +474,7 @@ mod tests {
             verifying: None,
             recording: None,
             limiting: None,
+            overload: None,
         }
     }
 

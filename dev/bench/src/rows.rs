@@ -48,6 +48,8 @@ pub(crate) const VERIFYING: &str = "verify";
 pub(crate) const RECORDING: &str = "ledger";
 /// The row of limits, within one process.
 pub(crate) const LIMITING: &str = "limits";
+/// The row of more than can be done.
+pub(crate) const OVERLOAD: &str = "overload";
 /// The row of identity, within one process.
 pub(crate) const KNOWING: &str = "identity";
 

@@ -49,6 +49,8 @@ pub(crate) struct Outcome {
     pub(crate) elapsed: Duration,
     /// Latencies in nanoseconds, from the intended moment of sending.
     pub(crate) latency_ns: Histogram<u64>,
+    /// Answers with 503, where they are taken for what they are.
+    pub(crate) refused: u64,
     pub(crate) errors: u64,
     pub(crate) first_error: Option<String>,
 }
@@ -66,6 +68,13 @@ impl Outcome {
     }
 }
 
+/// What came of looking at a connection.
+enum Came {
+    Nothing,
+    Answer(Duration),
+    Refusal,
+}
+
 /// Open connections to one address, each with its own request.
 pub(crate) struct Load {
     epoll: OwnedFd,
@@ -73,6 +82,8 @@ pub(crate) struct Load {
     connections: Vec<Connection>,
     check: Check,
     next_id: u64,
+    /// Whether 503 is no wrong answer.
+    takes_refusals: bool,
 }
 
 impl Load {
@@ -89,7 +100,12 @@ impl Load {
             epoll::add(&epoll, &stream, epoll::EventData::new_u64(place as u64), epoll::EventFlags::IN)?;
             own.push(Connection::new(stream, template));
         }
-        Ok(Load { epoll, timer, connections: own, check, next_id: ID_FIRST })
+        Ok(Load { epoll, timer, connections: own, check, next_id: ID_FIRST, takes_refusals: false })
+    }
+
+    /// The same, to which 503 is no wrong answer.
+    pub(crate) fn taking_refusals(self) -> Load {
+        Load { takes_refusals: true, ..self }
     }
 
     /// Sends on the first `connections` of them for `duration`, then waits for the answers that are still out.
@@ -106,6 +122,7 @@ impl Load {
             answered: 0,
             elapsed: Duration::ZERO,
             latency_ns: Histogram::new_with_bounds(1_000, 60_000_000_000, 3)?,
+            refused: 0,
             errors: 0,
             first_error: None,
         };
@@ -157,8 +174,9 @@ impl Load {
                 let at = usize::try_from(place)?;
                 let was_out = self.connections[at].is_out();
                 match self.advance(at, event.flags, &mut buffer) {
-                    Ok(None) => {}
-                    Ok(Some(latency)) => {
+                    Ok(Came::Nothing) => {}
+                    Ok(Came::Refusal) => outcome.refused += 1,
+                    Ok(Came::Answer(latency)) => {
                         outcome.answered += 1;
                         outcome.elapsed = start.elapsed();
                         let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
@@ -200,16 +218,22 @@ impl Load {
         at: usize,
         flags: epoll::EventFlags,
         buffer: &mut [u8],
-    ) -> std::result::Result<Option<Duration>, String> {
+    ) -> std::result::Result<Came, String> {
         let connection = &mut self.connections[at];
         if flags.contains(epoll::EventFlags::OUT) {
             connection.write()?;
         }
-        let Some(Answered { status, id, intended }) = connection.read(buffer)? else { return Ok(None) };
+        let Some(Answered { status, id, intended }) = connection.read(buffer)? else {
+            return Ok(Came::Nothing);
+        };
         let latency = intended.elapsed();
+        if self.takes_refusals && status == 503 {
+            connection.finish()?;
+            return Ok(Came::Refusal);
+        }
         let checked = self.check.check(status, connection.body(), id);
         connection.finish()?;
-        checked.map(|()| Some(latency))
+        checked.map(|()| Came::Answer(latency))
     }
 
     /// Waits for the next events, at most `until_due` and never longer than a tenth of a second.
