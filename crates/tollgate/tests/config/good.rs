@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::{Bench, yaml};
 use tollgate::config::{Config, Format, Lack, check_listen};
 use tollgate_catalog::{Pick, UriPick};
+use tollgate_proxy::LoadSettings;
 use tollgate_upstream::{
-    EraChoice, HttpSettings, HttpVersion, Isolation, LegacySessions, StdioSettings, Transport,
+    EraChoice, HttpSettings, HttpVersion, Isolation, LegacySessions, RetrySettings, StdioSettings, Transport,
 };
 
 fn stdio<'c>(config: &'c Config, server: &str) -> &'c StdioSettings {
@@ -49,6 +50,9 @@ admin_tls: { certificate: cert.pem, key: key.pem }
 limits:
   body_bytes_max: 2048
   body_timeout_ms: 1
+  requests_max: 17
+  requests_bytes_max: 2097152
+  lag_ms_max: 18
   message_bytes_max: 4096
   sessions_max: ${SESSIONS}
   session_idle_ms: 1000
@@ -102,6 +106,15 @@ servers:
     stop_timeout_ms: 6
     backoff_ms_min: 7
     backoff_ms_max: 8
+    first_byte_timeout_ms: 9
+    idle_timeout_ms: 10
+    queue_timeout_ms: 11
+    concurrency_max: 12
+    queue_max: 13
+    retries: 4
+    retry_percent: 14
+    retry_ms_min: 15
+    retry_ms_max: 16
   off: { command: '${UNSET}', disabled: true }
 toolsets:
   t:
@@ -154,6 +167,8 @@ toolsets:
     assert_eq!((tasks.poll_min, tasks.poll_max, tasks.ttl), (ms(10), ms(11), ms(1300)));
     assert_eq!(tasks.requests_per_s_max, 12);
     assert_eq!((proxy.parked_max, proxy.parked_per_principal_max), (15, 16));
+    let load = LoadSettings { requests_max: 17, bytes_max: 2 << 20, lag_max: ms(18) };
+    assert_eq!(proxy.load, load);
     assert_eq!((proxy.body_timeout, proxy.session_idle, proxy.keep_alive), (ms(1), ms(1000), ms(100)));
 
     assert_eq!(names(&config), ["z", "a"]);
@@ -193,6 +208,11 @@ toolsets:
         (times.idle, times.stop, times.backoff_min, times.backoff_max),
         (ms(5000), ms(6), ms(7), ms(8))
     );
+
+    assert_eq!((times.first_byte, times.silence, times.queue), (Some(ms(9)), ms(10), ms(11)));
+    assert_eq!((server.limits.concurrency_max, server.limits.queue_max), (12, 13));
+    let retries = RetrySettings { max: 4, percent: 14, wait_min: ms(15), wait_max: ms(16) };
+    assert_eq!(server.retries, retries);
 
     let toolset = &config.tenants[0].toolsets[0];
     assert_eq!((toolset.name.as_str(), toolset.description.as_deref()), ("t", Some("For all")));
