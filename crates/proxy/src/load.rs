@@ -5,7 +5,7 @@
 //! server is slow costs nothing while it waits. So beside the threads' tasks there is one that wants to be woken every few
 //! milliseconds. Where it is overdue for longer than allowed, and was late the time before (so that one pause of the machine turns
 //! nobody away), new work is refused until the thread has come round: as much is begun as can be done, and the rest costs
-//! next to nothing. What goes on with something that has begun passes ahead, within a reserve.
+//! little. What goes on with something that has begun passes ahead, within a reserve.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -20,6 +20,10 @@ use tollgate_telemetry::counters::{Keeping, Kept};
 const BUSY_MIN: usize = 64;
 /// How often the time is looked at.
 const TICK: Duration = Duration::from_millis(10);
+/// How long one who is turned away waits for that, and how many wait at once at most. Who is told at once comes again at once,
+/// and telling takes a good part of what doing takes: so the more come the less would be done.
+const HELD_BACK: Duration = Duration::from_millis(100);
+const HELD_BACK_MAX: usize = 4_096;
 /// When to come again.
 const COME_AGAIN: Duration = Duration::from_secs(1);
 
@@ -75,6 +79,7 @@ pub(crate) struct Load(Arc<Counts>);
 struct Counts {
     under_way: AtomicUsize,
     bytes: AtomicUsize,
+    held_back: AtomicUsize,
 }
 
 impl Load {
@@ -94,6 +99,21 @@ impl Load {
         let bytes_max = settings.bytes_max;
         let (counts, bytes) = (Arc::clone(counts), AtomicUsize::new(0));
         Some(Arc::new(Work { counts, bytes, bytes_max, _counted: Keeping::new(Kept::Request) }))
+    }
+
+    /// Waits before one is turned away.
+    pub(crate) async fn hold_back(&self) {
+        struct HeldBack<'a>(&'a AtomicUsize);
+        impl Drop for HeldBack<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        let before = self.0.held_back.fetch_add(1, Ordering::Relaxed);
+        let _held_back = HeldBack(&self.0.held_back);
+        if before < HELD_BACK_MAX {
+            tokio::time::sleep(HELD_BACK).await;
+        }
     }
 
     /// Whether this thread has more to do than it can.

@@ -419,9 +419,9 @@ pub struct Limits {
     /// Calls, reads, prompts and completions under way at once, over all instances: 128 on processes, 512 on servers with a
     /// URL. Pages of lists have an eighth of this beside it, 2 at least and 64 at most. What waits for its client has no place.
     pub concurrency_max: usize,
-    /// Requests that wait for a place at once. 256.
+    /// Requests that wait for a place at once. 2,048: mostly it is the time that they would wait for that turns them away.
     pub queue_max: usize,
-    /// Idle connections kept per origin. 64.
+    /// Idle connections kept per origin. 256: with fewer than there are requests at once, each of these would need a new one.
     pub idle_connections_max: usize,
     /// Connections per origin, idle and busy. 4,096.
     pub connections_max: usize,
@@ -444,8 +444,8 @@ impl Limits {
             send_queue_max: 256,
             calls_max: 4096,
             concurrency_max: 128,
-            queue_max: 256,
-            idle_connections_max: 64,
+            queue_max: 2048,
+            idle_connections_max: 256,
             connections_max: 4096,
             watched_max: 10_000,
             stderr_line_bytes_max: 4096,

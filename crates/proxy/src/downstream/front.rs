@@ -129,6 +129,7 @@ where
     let (request, work) = match taken::take(gateway, &snapshot.settings, request).await {
         Ok(taken) => taken,
         Err(Turned(id)) => {
+            gateway.load().hold_back().await;
             return refused(gateway, &load::overloaded(), Early::stranger(source, era), id.as_ref()).await;
         }
     };

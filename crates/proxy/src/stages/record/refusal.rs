@@ -93,7 +93,7 @@ fn write(
 pub(crate) async fn early(gateway: &Gateway, refusal: &Refusal, early: Early<'_>) -> OnRecord {
     let call = CallId::new(Timestamp::now());
     if refusal.code == Code::Overloaded {
-        // What has to cost next to nothing has no line of its own.
+        // What has to cost little has no line of its own.
         counters::request(counters::Outcome::Refused(refusal.code));
     } else {
         emit(refusal, call, None);
