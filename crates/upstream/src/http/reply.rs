@@ -25,7 +25,13 @@ pub(crate) struct Reply {
     collected: Collected,
     /// When something of it last came.
     heard: Instant,
+    /// How many bytes came since it was last waited for.
+    at_once: usize,
 }
+
+/// So many bytes are taken one after the other without anybody else having had a turn. Who sends faster than it is read would
+/// else keep the thread for itself, and everyone's timers with it.
+const AT_ONCE_MAX: usize = 128 * 1024;
 
 /// A body being collected; survives a dropped [`Reply::collect`].
 #[derive(Default)]
@@ -39,7 +45,8 @@ enum Collected {
 impl Reply {
     pub(super) fn new(head: Parts, body: Incoming, connection: Option<(Box<Http1>, Arc<Client>)>) -> Self {
         let heard = Instant::now();
-        let mut reply = Self { head, body, connection, ended: false, collected: Collected::Nothing, heard };
+        let mut reply =
+            Self { head, body, connection, ended: false, collected: Collected::Nothing, heard, at_once: 0 };
         if reply.body.is_end_stream() {
             reply.end();
         }
@@ -76,7 +83,20 @@ impl Reply {
 
     /// The next part of the body. Dropping the future loses nothing.
     pub(crate) async fn chunk(&mut self) -> Option<Result<Bytes, HttpError>> {
-        std::future::poll_fn(|cx| self.poll_chunk(cx)).await
+        if self.at_once >= AT_ONCE_MAX {
+            self.at_once = 0;
+            tokio::task::yield_now().await;
+        }
+        std::future::poll_fn(|cx| {
+            let polled = self.poll_chunk(cx);
+            match &polled {
+                Poll::Ready(Some(Ok(chunk))) => self.at_once += chunk.len(),
+                Poll::Ready(_) => {}
+                Poll::Pending => self.at_once = 0,
+            }
+            polled
+        })
+        .await
     }
 
     /// Whether the body has ended, without waiting.
