@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, reason = "a test fails loudly")]
 
 pub mod bend;
+pub mod book;
 pub mod clients;
 pub mod documents;
 pub mod features;

@@ -13,7 +13,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -23,8 +23,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{ChildStdin, ChildStdout, Command};
 use tokio::task::JoinSet;
+use tollgate_e2e::book::Book;
 use tollgate_e2e::gateway::{Gateway, binary, http, servers, with};
-use tollgate_ledger::{Kind, Outcome, Reader, Verify};
+use tollgate_ledger::{Outcome, Verify};
 use tollgate_testkit::fake::{Act, Ask, FakeServer, Http, Live, Script};
 
 const CLIENTS: u64 = 64;
@@ -404,44 +405,6 @@ async fn heard(http: &Http, ask: &Ask) -> Vec<Value> {
         Ok(Value::Array(messages)) => messages,
         Ok(message) => vec![message],
         Err(_) => Vec::new(),
-    }
-}
-
-/// What is on record.
-#[derive(Default)]
-struct Book {
-    /// By the server's name of the tool: which entries of which writer.
-    intents: HashMap<String, Vec<(PathBuf, u64)>>,
-    outcomes: HashMap<(PathBuf, u64), Outcome>,
-}
-
-impl Book {
-    fn read(ledger: &Path) -> Self {
-        let mut book = Self::default();
-        for writer in std::fs::read_dir(ledger).unwrap() {
-            let writer = writer.unwrap().path();
-            if writer.is_dir() {
-                book.take(&writer);
-            }
-        }
-        book
-    }
-
-    fn take(&mut self, writer: &Path) {
-        let mut reader = Reader::new(writer);
-        while let Some(read) = reader.next_entry().expect("the record can be read") {
-            let entry = read.entry().expect("an entry");
-            match (entry.kind, entry.native_name, entry.of, entry.outcome) {
-                (Kind::Intent, Some(native), ..) => {
-                    let intent = (writer.to_owned(), entry.seq);
-                    self.intents.entry(native.into_owned()).or_default().push(intent);
-                }
-                (Kind::Outcome, _, Some(of), Some(outcome)) => {
-                    self.outcomes.insert((writer.to_owned(), of), outcome);
-                }
-                _ => {}
-            }
-        }
     }
 }
 
