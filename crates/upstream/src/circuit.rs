@@ -43,6 +43,8 @@ pub(crate) enum Cause {
     Beginning,
     /// Requests had no answer.
     Requests,
+    /// Checks beside all requests had no good answer: others will say when it is well.
+    Checks,
 }
 
 /// How many of a server's replicas may be left alone at once because of their requests.
@@ -75,9 +77,10 @@ impl Floor {
 pub(crate) struct Rules {
     pub(crate) failures_max: u32,
     pub(crate) trials_max: u32,
-    /// The waits after failed beginnings, and after failed requests.
+    /// The waits after failed beginnings, after failed requests, and until the next check.
     pub(crate) beginnings: Backoff,
     pub(crate) requests: Backoff,
+    pub(crate) checks: Backoff,
 }
 
 /// The circuit of one replica.
@@ -109,6 +112,12 @@ struct Open {
     cause: Cause,
     error: UpstreamError,
     until: Instant,
+}
+
+impl Open {
+    fn is_due(&self) -> bool {
+        self.cause != Cause::Checks && Instant::now() >= self.until
+    }
 }
 
 /// What changed.
@@ -174,6 +183,22 @@ impl Circuit {
         if counts { self.open(Cause::Requests, error) } else { Change::None }
     }
 
+    /// It leaves more unanswered than the others.
+    pub(crate) fn is_outlier(&self, error: &UpstreamError) -> Change {
+        self.open(Cause::Requests, error)
+    }
+
+    /// Checks beside all requests have failed, for the time being.
+    pub(crate) fn condemn(&self, error: &UpstreamError) -> Change {
+        self.open(Cause::Checks, error)
+    }
+
+    /// Checks say that it is well.
+    pub(crate) fn acquit(&self) -> Change {
+        let cause = self.state().open.as_ref().map(|open| open.cause);
+        if cause == Some(Cause::Checks) { self.close() } else { Change::None }
+    }
+
     /// Nothing could be begun there, and this is why.
     pub(crate) fn could_not_begin(&self, error: &UpstreamError) -> Change {
         self.open(Cause::Beginning, error)
@@ -187,7 +212,8 @@ impl Circuit {
                 let cause = self.state().open.as_ref().map(|open| open.cause);
                 match cause {
                     Some(Cause::Beginning) => self.close(),
-                    _ => {
+                    Some(Cause::Checks) => Change::None,
+                    Some(Cause::Requests) | None => {
                         self.half_open();
                         Change::None
                     }
@@ -198,8 +224,7 @@ impl Circuit {
 
     /// Whether it is open, and has been for long enough.
     pub(crate) fn is_due(&self) -> bool {
-        self.standing() == Standing::Open
-            && self.state().open.as_ref().is_none_or(|open| Instant::now() >= open.until)
+        self.standing() == Standing::Open && self.state().open.as_ref().is_none_or(Open::is_due)
     }
 
     /// Whether it is open because nothing could be begun.
@@ -210,7 +235,7 @@ impl Circuit {
     /// From open, after its wait, to half open.
     pub(crate) fn half_open(&self) {
         let mut state = self.state();
-        let due = state.open.as_ref().is_none_or(|open| Instant::now() >= open.until);
+        let due = state.open.as_ref().is_none_or(Open::is_due);
         if due && self.standing() == Standing::Open {
             state.trials = 0;
             state.trial_at = None;
@@ -242,15 +267,23 @@ impl Circuit {
 
     /// What whoever would have asked is told meanwhile.
     pub(crate) fn error(&self) -> UpstreamError {
-        match &self.state().open {
-            Some(Open { cause: Cause::Beginning, error, .. }) => error.clone(),
-            Some(Open { cause: Cause::Requests, error, .. }) => UpstreamError::unavailable(
-                "the server has left several requests in a row unanswered; it is asked again after a pause",
-                error,
+        let state = self.state();
+        let (what, error, until) = match &state.open {
+            Some(Open { cause: Cause::Beginning, error, until }) => (error.public(), Some(error), *until),
+            Some(Open { cause: Cause::Requests, error, until }) => (
+                "the server has left several requests unanswered; it is asked again after a pause".into(),
+                Some(error),
+                *until,
             ),
-            None => {
-                UpstreamError::unavailable("the server is not asked for now", "a circuit without a cause")
+            Some(Open { cause: Cause::Checks, error, until }) => {
+                ("the server does not answer when it is looked at".into(), Some(error), *until)
             }
+            None => ("the server is not asked for now".into(), None, Instant::now()),
+        };
+        UpstreamError::LeftAlone {
+            what,
+            detail: error.map(ToString::to_string).unwrap_or_default().into(),
+            retry_after: until.saturating_duration_since(Instant::now()),
         }
     }
 
@@ -261,9 +294,18 @@ impl Circuit {
         match standing {
             // It is known already; but what cannot even be begun cannot be used either.
             Standing::Open if state.open.as_ref().is_some_and(|open| now < open.until) => {
-                if let (Some(open), Cause::Beginning) = (&mut state.open, cause) {
+                if let (Some(open), Cause::Beginning | Cause::Checks) = (&mut state.open, cause)
+                    && open.cause != Cause::Checks
+                {
                     open.cause = cause;
                 }
+                return Change::None;
+            }
+            // Only what condemned it says how long that lasts.
+            Standing::Open
+                if cause != Cause::Checks
+                    && state.open.as_ref().is_some_and(|open| open.cause == Cause::Checks) =>
+            {
                 return Change::None;
             }
             Standing::Closed | Standing::Failing => {
@@ -281,6 +323,7 @@ impl Circuit {
         let backoff = match cause {
             Cause::Beginning => self.rules.beginnings,
             Cause::Requests => self.rules.requests,
+            Cause::Checks => self.rules.checks,
         };
         let until = now + backoff.after(state.openings);
         state.open = Some(Open { cause, error: error.clone(), until });
@@ -318,7 +361,7 @@ mod tests {
 
     fn rules(failures_max: u32, trials_max: u32) -> Rules {
         let backoff = Backoff::new(SECOND, SECOND * 60);
-        Rules { failures_max, trials_max, beginnings: backoff, requests: backoff }
+        Rules { failures_max, trials_max, beginnings: backoff, requests: backoff, checks: backoff }
     }
 
     fn alone(failures_max: u32, trials_max: u32) -> Circuit {
@@ -420,6 +463,23 @@ mod tests {
         tokio::time::advance(SECOND * 60).await;
         assert_eq!(circuit.begun(), Change::None);
         assert_eq!(circuit.standing(), Standing::HalfOpen);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_checks_have_condemned_only_checks_acquit() {
+        let circuit = alone(1, 1);
+        assert_eq!(circuit.condemn(&lost()), Change::Opened);
+        tokio::time::advance(SECOND * 600).await;
+        assert!(!circuit.is_due());
+        circuit.half_open();
+        assert!(!circuit.take_trial());
+        assert_eq!(circuit.begun(), Change::None);
+        assert_eq!(circuit.standing(), Standing::Open);
+        assert_eq!(circuit.acquit(), Change::Closed);
+        // What requests have opened does not close for an answer to a check.
+        fail(&circuit, 1);
+        assert_eq!(circuit.acquit(), Change::None);
+        assert_eq!(circuit.standing(), Standing::Open);
     }
 
     #[tokio::test(start_paused = true)]

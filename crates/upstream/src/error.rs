@@ -27,6 +27,16 @@ pub enum UpstreamError {
         /// When the server wants to be asked again.
         retry_after: Option<Duration>,
     },
+    /// The server is left alone for a while, since it could not be reached or did not answer. Nothing was carried out.
+    #[error("left alone: {detail}")]
+    LeftAlone {
+        /// What is the matter, for the caller.
+        what: Cow<'static, str>,
+        /// For the log.
+        detail: Arc<str>,
+        /// When it is tried again.
+        retry_after: Duration,
+    },
     /// What was found out about the server does not fit any more (its era changed, its session is forgotten, its
     /// process ended before the request left). Nothing was carried out: open again and send the request once more.
     #[error("the server changed: {detail}")]
@@ -137,6 +147,7 @@ impl UpstreamError {
         matches!(
             self,
             Self::Unavailable { .. }
+                | Self::LeftAlone { .. }
                 | Self::Stale { .. }
                 | Self::Capacity { .. }
                 | Self::Busy { .. }
@@ -160,6 +171,7 @@ impl UpstreamError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Rejected { retry_after, .. } => *retry_after,
+            Self::LeftAlone { retry_after, .. } => Some(*retry_after),
             _ => None,
         }
     }
@@ -169,6 +181,7 @@ impl UpstreamError {
     pub(crate) fn is_ill_health(&self) -> bool {
         match self {
             Self::Unavailable { .. }
+            | Self::LeftAlone { .. }
             | Self::Timeout { .. }
             | Self::FirstByte { .. }
             | Self::Idle { .. }
@@ -188,9 +201,10 @@ impl UpstreamError {
     /// The stable code.
     pub fn code(&self) -> Code {
         match self {
-            Self::Unavailable { .. } | Self::Stale { .. } | Self::Rejected { status: 429 | 503, .. } => {
-                Code::UpstreamUnavailable
-            }
+            Self::Unavailable { .. }
+            | Self::LeftAlone { .. }
+            | Self::Stale { .. }
+            | Self::Rejected { status: 429 | 503, .. } => Code::UpstreamUnavailable,
             Self::Timeout { .. } | Self::FirstByte { .. } | Self::Idle { .. } => Code::UpstreamTimeout,
             Self::Closed { .. } => Code::UpstreamClosed,
             Self::Rejected { .. } | Self::Protocol { .. } => Code::UpstreamProtocol,
@@ -230,7 +244,9 @@ impl UpstreamError {
             Self::Closed { .. } => {
                 Cow::Borrowed("the server, or the connection to it, ended while the request was under way")
             }
-            Self::Unavailable { what, .. } | Self::Protocol { what, .. } => what.clone(),
+            Self::Unavailable { what, .. } | Self::LeftAlone { what, .. } | Self::Protocol { what, .. } => {
+                what.clone()
+            }
             Self::TooLarge { bytes_max } => {
                 Cow::Owned(format!("the server sent a message of more than {bytes_max} bytes"))
             }
@@ -252,6 +268,7 @@ impl UpstreamError {
     pub fn refusal(&self, server: &ServerName) -> Refusal {
         let stage = match self {
             Self::Unavailable { .. }
+            | Self::LeftAlone { .. }
             | Self::Rejected { status: 429 | 503, .. }
             | Self::Stale { .. }
             | Self::Capacity { .. }
@@ -261,7 +278,9 @@ impl UpstreamError {
         };
         let refusal = Refusal::new(stage, self.code(), self.public()).of(server).because(self.to_string());
         match self {
-            Self::Busy { retry_after, .. } => refusal.later(*retry_after),
+            Self::Busy { retry_after, .. } | Self::LeftAlone { retry_after, .. } => {
+                refusal.later(*retry_after)
+            }
             _ => refusal,
         }
     }

@@ -94,8 +94,7 @@ pub(crate) async fn discover_over_http(site: &Arc<Site>) -> Result<Option<Instan
 }
 
 /// Whether anybody is there who answers: whatever it is, but no 5xx status alone. For a replica that was left alone.
-pub(crate) async fn looks_alive(site: &Arc<Site>) -> Result<(), UpstreamError> {
-    let wait = site.shared.settings.timeouts.probe;
+pub(crate) async fn looks_alive(site: &Arc<Site>, wait: Duration) -> Result<(), UpstreamError> {
     let asked = timeout(wait, async {
         let (headers, body) = discovery(site)?;
         let reply = site.post(&site.target, headers, body).await.map_err(|error| site.error(error))?;

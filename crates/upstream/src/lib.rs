@@ -55,8 +55,9 @@ pub use replicas::Avoid;
 pub use replies::Replies;
 pub use server::Server;
 pub use settings::{
-    CircuitSettings, EraChoice, HttpSettings, HttpVersion, Isolation, LegacySessions, Limits, REPLICAS_MAX,
-    ReplicaSettings, RetrySettings, ServerSettings, SettingsError, StdioSettings, Timeouts, Transport,
+    CircuitSettings, EraChoice, HealthSettings, HttpSettings, HttpVersion, Isolation, LegacySessions, Limits,
+    OutlierSettings, REPLICAS_MAX, ReplicaSettings, RetrySettings, ServerSettings, SettingsError,
+    StdioSettings, Timeouts, Transport,
 };
 pub use status::{Counters, Reach, ReplicaHealth, ReplicaStatus, ServerStatus};
 pub use watch::{Interest, Lists, Verdict, Watch};

@@ -3,6 +3,7 @@
 mod alone;
 mod desks;
 mod halt;
+mod health;
 mod several;
 
 use std::collections::HashMap;
@@ -380,6 +381,7 @@ impl Registry {
     /// Ends what nobody has used for a while.
     fn start_sweeping(self: &Arc<Self>) {
         self.sweeping.call_once(|| {
+            self.start_looking();
             let idle = self.shared.settings.timeouts.idle;
             let every = (idle / 4).clamp(Duration::from_millis(20), Duration::from_secs(15));
             let registry = Arc::downgrade(self);

@@ -46,11 +46,13 @@ impl Replica {
     ) -> Vec<Arc<Self>> {
         let timeouts = &settings.timeouts;
         let max = timeouts.backoff_max;
+        let between = settings.health.as_ref().map_or(max, |health| health.interval);
         let rules = Rules {
             failures_max: settings.circuit.failures_max,
             trials_max: settings.circuit.trials_max,
             beginnings: Backoff::new(timeouts.backoff_min, max.min(BEGINNING_MAX)),
             requests: Backoff::new(timeouts.backoff_min, max),
+            checks: Backoff::new(between, between),
         };
         let is_used = |place: &&ReplicaSettings| http.pinned.is_none() || place.version == http.pinned;
         let used = places.iter().filter(is_used).count();
@@ -159,6 +161,25 @@ impl Replica {
             // It answers, if not as it should.
             _ => self.begun(),
         }
+    }
+
+    /// It leaves more unanswered than the others. Gives back whether it is left alone from now on.
+    pub(crate) fn is_outlier(&self, error: &UpstreamError) -> bool {
+        let change = self.circuit.is_outlier(error);
+        self.tell(change, Some(error));
+        change == Change::Opened
+    }
+
+    /// Checks say that it is ill. Gives back whether it is left alone from now on.
+    pub(crate) fn condemn(&self, error: &UpstreamError) -> bool {
+        let change = self.circuit.condemn(error);
+        self.tell(change, Some(error));
+        change == Change::Opened
+    }
+
+    /// Checks say that it is well.
+    pub(crate) fn acquit(&self) {
+        self.tell(self.circuit.acquit(), None);
     }
 
     fn tell(&self, change: Change, why: Option<&UpstreamError>) {

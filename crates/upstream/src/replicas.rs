@@ -43,6 +43,13 @@ pub(crate) struct Wish {
     pub(crate) avoid: Avoid,
     /// Where the server keeps something that it is about.
     pub(crate) prefer: Option<usize>,
+    /// Whether the version that most requests go to is to answer, if it can: it says what the server has.
+    pub(crate) main: bool,
+}
+
+impl Wish {
+    /// To hear what the server has.
+    pub(crate) const MAIN: Self = Self { avoid: Avoid(0), prefer: None, main: true };
 }
 
 /// One replica, and what is open to it for everyone.
@@ -73,6 +80,13 @@ impl Gate {
         })
     }
 
+    /// It is left alone: what is found there is found anew before it is used again.
+    pub(crate) fn leave(&self) {
+        if let Some(instance) = self.greeted() {
+            instance.retire();
+        }
+    }
+
     pub(crate) fn forget(&self) -> Option<Arc<Instance>> {
         self.found.empty();
         self.modern.swap(None)
@@ -85,6 +99,8 @@ pub(crate) struct Replicas {
     pub(crate) only_sse: bool,
     /// Those that may be used, by their place: first priority first.
     groups: Box<[Box<[usize]>]>,
+    /// Those of the version that most requests go to, by their bits.
+    main: u64,
     /// Whether all that may be used have weight 0, which then counts as 1.
     weightless: bool,
     failover_percent: usize,
@@ -126,8 +142,9 @@ impl Replicas {
             .chunk_by(|one, other| one.priority == other.priority)
             .map(|group| group.iter().map(|replica| replica.number).collect())
             .collect();
+        let main = main_version(&used);
         let failover_percent = usize::from(http.failover_percent.min(100));
-        Ok(Self { gates: gates.into(), only_sse, groups, weightless, failover_percent })
+        Ok(Self { gates: gates.into(), only_sse, groups, main, weightless, failover_percent })
     }
 
     /// The one gate of a server that has no other.
@@ -152,11 +169,6 @@ impl Replicas {
                 .any(|gate| matches!(gate.replica().era(), EraFact::Legacy | EraFact::LegacySse))
     }
 
-    /// The replica of this name.
-    pub(crate) fn named(&self, label: &str) -> Option<usize> {
-        self.gates.iter().position(|gate| &*gate.replica().label == label)
-    }
-
     /// Whether any replica but these can be asked now.
     pub(crate) fn has_other(&self, tried: Avoid) -> bool {
         let is_open = |number: &usize| {
@@ -172,6 +184,7 @@ impl Replicas {
 
     fn choose_by(&self, wish: Wish, random: u64) -> Choice {
         if let Some(number) = wish.prefer
+            && wish.avoid.0 & bit(number) == 0
             && self.is_asked(number)
         {
             return Choice { chosen: Ok(number), due: 0 };
@@ -211,7 +224,8 @@ impl Replicas {
         }
         let set = if any_well { used } else { used | spare | self.with_something_begun(all, used | spare) };
         let fresh = !wish.avoid.0;
-        let ranks = [set & fresh, spare & fresh, set | spare];
+        let main = if wish.main && set & fresh & self.main != 0 { self.main } else { u64::MAX };
+        let ranks = [set & fresh & main, spare & fresh, set | spare];
         let chosen = match ranks.into_iter().find(|set| *set != 0) {
             Some(set) => Ok(self.draw(set, random)),
             None => self.try_one(all),
@@ -296,6 +310,19 @@ impl Replicas {
     fn replica(&self, number: usize) -> &Replica {
         self.gates[number].replica()
     }
+}
+
+/// The replicas of the version that has most weight among those of the first priority.
+fn main_version(used: &[&Arc<Replica>]) -> u64 {
+    let first = used.first().map(|replica| replica.priority);
+    let weight = |version: &Option<Arc<str>>| -> u64 {
+        let same = used.iter().filter(|replica| replica.version == *version);
+        same.filter(|replica| Some(replica.priority) == first).map(|replica| u64::from(replica.weight)).sum()
+    };
+    // Of equals, the one that is written first.
+    let main = used.iter().rev().max_by_key(|replica| weight(&replica.version));
+    let is_main = |replica: &&&Arc<Replica>| main.is_some_and(|main| main.version == replica.version);
+    used.iter().filter(is_main).fold(0, |set, replica| set | bit(replica.number))
 }
 
 const fn bit(number: usize) -> u64 {

@@ -88,8 +88,11 @@ impl Server {
     /// Finds the session or process that may serve this caller, or starts one. Concurrent calls for the same one wait
     /// for one start, which goes on when they leave; a failed start is remembered until its backoff is over, and
     /// fails at once until then.
+    ///
+    /// It is for hearing what the server has: of several replicas it gives one of the version that most requests go to, if
+    /// one can be used.
     pub async fn open(&self, caller: &Caller) -> Result<Link, UpstreamError> {
-        self.open_for(caller, "").await
+        self.registry.open_for(caller, "", Wish::MAIN).await
     }
 
     /// The same for one request of this method. A modern client's request may get an instance to itself, for as long as
@@ -100,20 +103,20 @@ impl Server {
         self.registry.open_for(caller, method, Wish::default()).await
     }
 
-    /// The same on another replica than these, if there is one that can be used. For what has just failed there.
-    pub async fn open_besides(
+    /// The same where it is best asked, if the server has several replicas: on the one of this name (see
+    /// [`Link::replica`]), where the server keeps what the request is about, unless that is gone or left alone; and not on
+    /// those that have just failed it, if there is another that can be used. A session stays where it is, whatever is asked
+    /// for.
+    pub async fn open_where(
         &self,
         caller: &Caller,
         method: &str,
+        replica: Option<&str>,
         avoid: Avoid,
     ) -> Result<Link, UpstreamError> {
-        self.registry.open_for(caller, method, Wish { avoid, ..Wish::default() }).await
-    }
-
-    /// The same on the replica of this name (see [`Link::replica`]), where the server keeps what the request is about; on
-    /// another if that one is gone or left alone. A session stays where it is, whatever is asked for.
-    pub async fn open_on(&self, caller: &Caller, method: &str, replica: &str) -> Result<Link, UpstreamError> {
-        self.registry.open_for(caller, method, self.registry.preferring(replica)).await
+        let prefer = replica.and_then(|name| self.registry.named(name));
+        let wish = Wish { avoid, prefer, main: false };
+        self.registry.open_for(caller, method, wish).await
     }
 
     /// Enters wishes to hear of changes, on behalf of this caller, at the instance that serves it. The server is asked in

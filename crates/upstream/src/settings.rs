@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
 use http::{HeaderName, Uri};
 use tollgate_model::{Holder, Secret, ServerId, ServerName};
 
@@ -32,6 +33,8 @@ pub struct ServerSettings {
     pub retries: RetrySettings,
     /// When one of its replicas is left alone for a while.
     pub circuit: CircuitSettings,
+    /// How its replicas are looked at beside all requests; `None` if they are not.
+    pub health: Option<HealthSettings>,
 }
 
 impl ServerSettings {
@@ -52,6 +55,7 @@ impl ServerSettings {
             limits,
             retries: RetrySettings::default(),
             circuit: CircuitSettings::default(),
+            health: None,
         }
     }
 
@@ -91,7 +95,18 @@ impl ServerSettings {
             ("failures_max", self.circuit.failures_max == 0),
             ("trials_max", self.circuit.trials_max == 0),
         ];
-        match zero.into_iter().find(|(_, zero)| *zero) {
+        let checks = self.health.as_ref().map(|health| {
+            [
+                ("health.interval", health.interval.is_zero()),
+                ("health.timeout", health.timeout.is_zero()),
+                ("health.unhealthy_after", health.unhealthy_after == 0),
+                ("health.healthy_after", health.healthy_after == 0),
+            ]
+        });
+        let outliers = &self.circuit.outliers;
+        let outliers = outliers.as_ref().map(|outliers| ("outliers.interval", outliers.interval.is_zero()));
+        let mut zero = zero.into_iter().chain(checks.into_iter().flatten()).chain(outliers);
+        match zero.find(|(_, zero)| *zero) {
             Some((what, _)) => Err(SettingsError::Zero(what)),
             None => Ok(()),
         }
@@ -235,13 +250,66 @@ pub struct CircuitSettings {
     pub failures_max: u32,
     /// How many requests may be under way to one that has been left alone, until one of them is answered. 1.
     pub trials_max: u32,
-    /// Which share of the replicas may be left alone at once because requests failed: at least one, and never all. 100.
+    /// Which share of the replicas may be left alone at once because requests or checks failed: at least one, and never
+    /// all. 100.
     pub ejected_percent_max: u8,
+    /// How the replicas are compared with each other; `None` if they are not.
+    pub outliers: Option<OutlierSettings>,
 }
 
 impl Default for CircuitSettings {
     fn default() -> Self {
-        Self { failures_max: 5, trials_max: 1, ejected_percent_max: 100 }
+        Self {
+            failures_max: 5,
+            trials_max: 1,
+            ejected_percent_max: 100,
+            outliers: Some(OutlierSettings::default()),
+        }
+    }
+}
+
+/// When a replica that answers some requests, and fewer of them than the others do, is left alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutlierSettings {
+    /// How often they are compared. 10 s.
+    pub interval: Duration,
+    /// How many requests a replica must have had since the last time to be compared. 20.
+    pub requests_min: u64,
+    /// By how much its share of answered requests is below that of all others together, in percent of all. 30.
+    pub margin_percent: u8,
+}
+
+impl Default for OutlierSettings {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(10), requests_min: 20, margin_percent: 30 }
+    }
+}
+
+/// How replicas are looked at beside all requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthSettings {
+    /// How long after a check the next one follows; shortened at random by up to a quarter. 10 s.
+    pub interval: Duration,
+    /// How long an answer may take. 2 s.
+    pub timeout: Duration,
+    /// After how many checks in a row without a good answer it is left alone. 3.
+    pub unhealthy_after: u32,
+    /// After how many good answers in a row it is used again. 2.
+    pub healthy_after: u32,
+    /// What is asked for by GET, for a status below 400. `None`: `server/discover`, for any answer but a 5xx status
+    /// alone, which a server of every era has.
+    pub path: Option<PathAndQuery>,
+}
+
+impl Default for HealthSettings {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(10),
+            timeout: Duration::from_secs(2),
+            unhealthy_after: 3,
+            healthy_after: 2,
+            path: None,
+        }
     }
 }
 

@@ -165,6 +165,29 @@ impl Site {
         self.client.send(Method::DELETE, &self.target, headers, Outgoing::empty(), false).await
     }
 
+    /// Whether what is at this path of the origin has a good status.
+    pub(crate) async fn is_well(&self, path: &PathAndQuery, wait: Duration) -> Result<(), UpstreamError> {
+        let asked = async {
+            let unfit =
+                |_| UpstreamError::unavailable("the server cannot be looked at", "a path that is none");
+            let target = self.client.origin().target(path).map_err(unfit)?;
+            let mut headers = HeaderMap::with_capacity(4);
+            for (name, value) in &self.own_headers {
+                headers.append(name.clone(), value.clone());
+            }
+            let sent = self.client.send(Method::GET, &target, headers, Outgoing::empty(), false).await;
+            let status = status_of(sent.map_err(|error| self.error(error))?).await;
+            if status.is_client_error() || status.is_server_error() {
+                let detail = format!("status {}", status.as_u16());
+                return Err(UpstreamError::unavailable("the server says that it is not well", detail));
+            }
+            Ok(())
+        };
+        tokio::time::timeout(wait, asked)
+            .await
+            .unwrap_or(Err(UpstreamError::Timeout { what: "a check", after: wait }))
+    }
+
     /// Posts what has no answer: a notification or a response.
     pub(crate) async fn tell(
         &self,

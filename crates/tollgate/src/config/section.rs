@@ -300,6 +300,8 @@ pub(super) struct ServerSection {
     pub(super) failover_percent: Option<u8>,
     /// When a replica, or a server with a `url`, is left alone for a while since it does not answer.
     pub(super) circuit: Option<CircuitSection>,
+    /// How the server, or each replica, is looked at beside all requests. Without it it is not.
+    pub(super) health: Option<HealthSection>,
     /// How the server is spoken with. `http` is Streamable HTTP and falls back to `sse` (HTTP+SSE of 2024-11-05) by the
     /// specification's rules; `stdio` goes without saying where there is a `command`.
     pub(super) transport: Option<TransportSection>,
@@ -446,10 +448,55 @@ pub(super) struct CircuitSection {
     /// How many requests are let through at once to one that was left alone, until one of them is answered.
     #[schemars(range(min = 1, max = 1000), extend("default" = defaults::circuit().trials_max))]
     pub(super) trials_max: Option<u32>,
-    /// Which share of the replicas may be left alone at once since requests failed, in percent: at least one, and never all
-    /// of several.
+    /// Which share of the replicas may be left alone at once since requests or checks failed, in percent: at least one, and
+    /// never all of several.
     #[schemars(range(min = 0, max = 100), extend("default" = defaults::circuit().ejected_percent_max))]
     pub(super) ejected_percent_max: Option<u8>,
+    /// When one of several replicas that answers some requests is left alone, since the others answer more.
+    pub(super) outliers: Option<OutliersSection>,
+}
+
+/// How replicas are compared with each other.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-order" = keys::<OutliersSection>()))]
+#[schemars(rename = "Outliers")]
+pub(super) struct OutliersSection {
+    /// Whether they are not compared at all.
+    #[schemars(extend("default" = false))]
+    pub(super) disabled: Option<bool>,
+    /// How often they are compared, in milliseconds.
+    #[schemars(range(min = 100, max = 3_600_000), extend("default" = defaults::ms(defaults::outliers().interval)))]
+    pub(super) interval_ms: Option<u64>,
+    /// How many requests a replica must have had since the last time to be compared.
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = defaults::outliers().requests_min))]
+    pub(super) requests_min: Option<u64>,
+    /// By how much the share of requests that it answered is below that of all others together, in percent of all.
+    #[schemars(range(min = 1, max = 99), extend("default" = defaults::outliers().margin_percent))]
+    pub(super) margin_percent: Option<u8>,
+}
+
+/// How a server is looked at beside all requests.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-order" = keys::<HealthSection>()))]
+#[schemars(rename = "Health")]
+pub(super) struct HealthSection {
+    /// The time between two checks, in milliseconds; shortened at random by up to a quarter.
+    #[schemars(range(min = 100, max = 3_600_000), extend("default" = defaults::ms(defaults::health().interval)))]
+    pub(super) interval_ms: Option<u64>,
+    /// How long an answer may take, in milliseconds.
+    #[schemars(range(min = 1, max = 3_600_000), extend("default" = defaults::ms(defaults::health().timeout)))]
+    pub(super) timeout_ms: Option<u64>,
+    /// After how many checks in a row without a good answer it is left alone.
+    #[schemars(range(min = 1, max = 1000), extend("default" = defaults::health().unhealthy_after))]
+    pub(super) unhealthy_after: Option<u32>,
+    /// After how many good answers in a row it is used again.
+    #[schemars(range(min = 1, max = 1000), extend("default" = defaults::health().healthy_after))]
+    pub(super) healthy_after: Option<u32>,
+    /// The path that is asked for by GET, such as `/healthz`: any status below 400 is a good answer. Without it the server is
+    /// asked for `server/discover`, and any answer is a good one but a 5xx status alone.
+    pub(super) path: Option<String>,
 }
 
 /// How a server is spoken with.

@@ -44,6 +44,7 @@ servers:
   e: { replicas: [{ url: \"http://x/\", version: a }], version: b }
   f: { url: \"http://x/\", version: b, failover_percent: 0 }
   g: { command: x, circuit: { trials_max: 0 } }
+  h: { url: \"http://x/\", health: { path: healthz } }
 ",
         "\
 2:8: servers.a.replicas: needs at least one replica
@@ -55,6 +56,7 @@ servers:
 7:56: servers.f.failover_percent: 0 is not a whole number from 1 to 100
 8:20: servers.g.circuit: has no meaning for a server with a `command`
 8:43: servers.g.circuit.trials_max: 0 is not a whole number from 1 to 1000
+9:42: servers.h.health.path: is no path that begins with `/`
 ",
     ),
     ("a client's word", "mcpServers: {}\n", "1:1: mcpServers: unknown key `mcpServers` (did you mean `servers`?)"),

@@ -452,7 +452,13 @@ fn a_server_may_be_at_several_places() {
     version: 1.20
     failover_percent: 70
     headers: { Authorization: 'Bearer ${TOKEN}' }
-    circuit: { failures_max: 7, trials_max: 2, ejected_percent_max: 30 }
+    circuit:
+      failures_max: 7
+      trials_max: 2
+      ejected_percent_max: 30
+      outliers: { interval_ms: 500, requests_min: 5, margin_percent: 9 }
+    health: { interval_ms: 100, timeout_ms: 3, unhealthy_after: 4, healthy_after: 5, path: /healthz?x }
+  plain: { url: https://a.example.com/mcp, circuit: { outliers: { disabled: true } } }
 ",
     )
     .file("cert.pem", "c")
@@ -470,4 +476,13 @@ fn a_server_may_be_at_several_places() {
     assert!(other.ca_file.as_ref().is_some_and(|path| path.ends_with("cert.pem")));
     let circuit = &config.servers[0].circuit;
     assert_eq!((circuit.failures_max, circuit.trials_max, circuit.ejected_percent_max), (7, 2, 30));
+    let ms = Duration::from_millis;
+    let outliers = circuit.outliers.as_ref().expect("they are compared");
+    assert_eq!((outliers.interval, outliers.requests_min, outliers.margin_percent), (ms(500), 5, 9));
+    let health = config.servers[0].health.as_ref().expect("it is looked at");
+    assert_eq!((health.interval, health.timeout), (ms(100), ms(3)));
+    assert_eq!((health.unhealthy_after, health.healthy_after), (4, 5));
+    assert_eq!(health.path.as_ref().map(http::uri::PathAndQuery::as_str), Some("/healthz?x"));
+    assert_eq!(config.servers[1].circuit.outliers, None);
+    assert_eq!(config.servers[1].health, None);
 }

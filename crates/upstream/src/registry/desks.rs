@@ -21,7 +21,7 @@ impl Registry {
         caller: &Caller,
         interest: Interest,
     ) -> Result<Watch, UpstreamError> {
-        let instance = self.open_settled(caller, Wish::default()).await?;
+        let instance = self.open_settled(caller, Wish::MAIN).await?;
         let desk = self.desk(caller, &instance, |desk| desk.want(&interest))?;
         Ok(Watch::new(desk, interest))
     }

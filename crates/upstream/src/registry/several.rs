@@ -34,13 +34,9 @@ impl Registry {
         gate.greeted()
     }
 
-    /// Whether a replica of this name is meant.
-    pub(crate) fn preferring(&self, label: &str) -> Wish {
-        let prefer = match &self.way {
-            Way::Http(replicas) => replicas.named(label),
-            Way::Child(_) => None,
-        };
-        Wish { prefer, ..Wish::default() }
+    /// The replica of this name.
+    pub(crate) fn named(&self, label: &str) -> Option<usize> {
+        self.gates().iter().position(|gate| &*gate.replica().label == label)
     }
 
     /// The instance that serves this caller: the session that it has, or one on the replica that is chosen. Where nothing can
@@ -191,7 +187,7 @@ impl Registry {
     }
 
     /// Looks whether a replica that was left alone for long enough is back, so that no caller has to.
-    fn look(self: &Arc<Self>, gate: &Gate) {
+    pub(super) fn look(self: &Arc<Self>, gate: &Gate) {
         if gate.looking.swap(true, Ordering::Relaxed) {
             return;
         }
@@ -201,7 +197,7 @@ impl Registry {
         self.tasks.spawn(async move {
             let Some(gate) = registry.gates().get(number) else { return };
             let looked = async {
-                match looks_alive(&gate.site).await {
+                match looks_alive(&gate.site, registry.shared.settings.timeouts.probe).await {
                     Ok(()) => {
                         let found = registry.find(gate, None).await;
                         if !matches!(&found, Err(error) if error.is_ill_health()) {

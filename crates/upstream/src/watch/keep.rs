@@ -37,7 +37,7 @@ pub(crate) async fn keep(desk: Arc<Desk>, registry: Weak<Registry>) {
             }
             match desk.attended() {
                 Some(instance) => Ok(instance),
-                None => registry.open_settled(&desk.caller, Wish::default()).await,
+                None => registry.open_settled(&desk.caller, Wish::MAIN).await,
             }
         };
         match opened {

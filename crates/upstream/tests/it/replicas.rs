@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde_json::json;
 use tollgate_model::{Code, Era};
 use tollgate_upstream::{
-    Avoid, HttpSettings, Link, ReplicaHealth, ReplicaSettings, Server, ServerSettings, SettingsError,
-    Transport, UpstreamError,
+    Avoid, HealthSettings, HttpSettings, Link, OutlierSettings, ReplicaHealth, ReplicaSettings, Server,
+    ServerSettings, SettingsError, Transport, UpstreamError,
 };
 
 use crate::fake::{Answer, Fake, Seen, discovery, greeting, json_answer, refusal, status, text};
@@ -24,6 +24,11 @@ struct Mood {
     complains: AtomicBool,
     /// Answers calls with this status alone; 0: it does not.
     calls: AtomicUsize,
+    /// Answers every second call with status 500.
+    stumbles: AtomicBool,
+    stumbled: AtomicUsize,
+    /// Answers checks with this status; 0: with 204.
+    checks: AtomicUsize,
     /// Leaves calls unanswered until it is told otherwise.
     hangs: AtomicBool,
     wakes: tokio::sync::Notify,
@@ -33,6 +38,9 @@ impl Mood {
     async fn call(&self, request: &Seen, name: &str) -> Answer {
         if self.hangs.load(Ordering::SeqCst) {
             self.wakes.notified().await;
+        }
+        if self.stumbles.load(Ordering::SeqCst) && self.stumbled.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+            return status(500);
         }
         match self.calls.load(Ordering::SeqCst) {
             0 => {}
@@ -82,6 +90,10 @@ impl Peer {
                 match mood.status.load(Ordering::SeqCst) {
                     0 => {}
                     code => return status(u16::try_from(code).unwrap()),
+                }
+                if request.path == "/healthz" {
+                    let code = mood.checks.load(Ordering::SeqCst);
+                    return status(if code == 0 { 204 } else { u16::try_from(code).unwrap() });
                 }
                 match request.rpc() {
                     "server/discover" | "initialize" => greet(&request, name),
@@ -457,10 +469,10 @@ async fn what_failed_on_one_replica_can_be_asked_of_another() {
     let first = open(&server).await;
     for _ in 0..20 {
         let avoid = Avoid::default().and(&first);
-        let other = server.open_besides(&anyone(), "tools/call", avoid).await.unwrap();
+        let other = server.open_where(&anyone(), "tools/call", None, avoid).await.unwrap();
         assert_ne!(other.replica(), first.replica());
         // If there is no other, the same.
-        let any = server.open_besides(&anyone(), "tools/call", avoid.and(&other)).await.unwrap();
+        let any = server.open_where(&anyone(), "tools/call", None, avoid.and(&other)).await.unwrap();
         assert!(any.replica().is_some());
     }
 }
@@ -473,13 +485,13 @@ async fn what_a_replica_keeps_is_asked_for_there_while_it_can_be() {
     let (server, _events) = server(settings);
     let name = server.status().replicas[1].name.clone();
     for _ in 0..30 {
-        let link = server.open_on(&anyone(), "tasks/get", &name).await.unwrap();
+        let link = server.open_where(&anyone(), "tasks/get", Some(&*name), Avoid::default()).await.unwrap();
         assert_eq!(link.replica(), Some(&name));
     }
     peers[1].fails_with(503);
-    let link = server.open_on(&anyone(), "tasks/get", &name).await.unwrap();
+    let link = server.open_where(&anyone(), "tasks/get", Some(&*name), Avoid::default()).await.unwrap();
     assert!(call(&link, "x", &json!({})).await.is_err());
-    let link = server.open_on(&anyone(), "tasks/get", &name).await.unwrap();
+    let link = server.open_where(&anyone(), "tasks/get", Some(&*name), Avoid::default()).await.unwrap();
     assert_ne!(link.replica(), Some(&name));
 }
 
@@ -494,4 +506,112 @@ async fn a_halted_server_is_asked_on_no_replica() {
     }
     server.go_on();
     assert_eq!(tally(&server, 60).await.len(), 2);
+}
+
+fn checking(path: Option<&'static str>) -> Option<HealthSettings> {
+    Some(HealthSettings {
+        interval: Duration::from_millis(10),
+        unhealthy_after: 2,
+        path: path.map(http::uri::PathAndQuery::from_static),
+        ..HealthSettings::default()
+    })
+}
+
+#[tokio::test]
+async fn a_replica_whose_checks_fail_is_left_alone_until_they_do_not() {
+    let peers = [Peer::modern("a").await, Peer::modern("b").await];
+    let mut settings = of(vec![peers[0].at(), peers[1].at()]);
+    settings.health = checking(Some("/healthz"));
+    let (server, _events) = server(settings);
+    assert_eq!(tally(&server, 60).await.len(), 2);
+    peers[0].mood.checks.store(503, Ordering::SeqCst);
+    eventually(|| (health(&server, 0) == "ejected").then_some(())).await;
+    let before = peers[0].calls();
+    assert_eq!(tally(&server, 60).await["b"], 60, "though it would answer");
+    assert_eq!(peers[0].calls(), before);
+    peers[0].mood.checks.store(0, Ordering::SeqCst);
+    eventually(|| (health(&server, 0) == "well").then_some(())).await;
+    assert_eq!(tally(&server, 60).await.len(), 2);
+    assert_eq!(server.status().replicas[1].ejections, 0);
+    server.stop(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn an_only_replica_that_does_not_answer_when_looked_at_is_not_asked() {
+    for peer in [Peer::modern("a").await, Peer::legacy("a").await] {
+        let mut settings = of(vec![peer.at()]);
+        settings.health = checking(None);
+        let (server, _events) = server(settings);
+        assert_eq!(who(&server).await, "a");
+        peer.fails_with(503);
+        eventually(|| (health(&server, 0) == "ejected").then_some(())).await;
+        let calls = peer.calls();
+        for _ in 0..10 {
+            assert_eq!(fails(&server).await.map(|error| error.code()), Some(Code::UpstreamUnavailable));
+        }
+        assert_eq!(peer.calls(), calls);
+        peer.fails_with(0);
+        eventually(|| (health(&server, 0) == "well").then_some(())).await;
+        assert_eq!(who(&server).await, "a");
+        server.stop(Duration::ZERO).await;
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_looked_at_unless_that_is_configured() {
+    let peer = Peer::modern("a").await;
+    let (server, _events) = server(of(vec![peer.at()]));
+    assert_eq!(tally(&server, 100).await["a"], 100);
+    assert_eq!(peer.fake.seen("server/discover").len(), 1);
+    assert!(peer.fake.of_method(&http::Method::GET).is_empty());
+    server.stop(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn a_replica_that_answers_less_than_the_others_is_left_alone() {
+    let peers = [Peer::modern("a").await, Peer::modern("b").await];
+    let mut settings = of(vec![peers[0].at(), peers[1].at()]);
+    settings.circuit.outliers = Some(OutlierSettings {
+        interval: Duration::from_millis(50),
+        requests_min: 10,
+        ..OutlierSettings::default()
+    });
+    settings.timeouts.backoff_min = Duration::from_mins(10);
+    settings.timeouts.backoff_max = Duration::from_mins(10);
+    let (server, _events) = server(settings);
+    peers[0].mood.stumbles.store(true, Ordering::SeqCst);
+    let until = std::time::Instant::now() + LONG;
+    while health(&server, 0) == "well" && std::time::Instant::now() < until {
+        let _ = fails(&server).await;
+    }
+    assert_eq!(health(&server, 0), "ejected", "it never failed twice in a row");
+    assert_eq!(health(&server, 1), "well");
+    assert_eq!(tally(&server, 30).await["b"], 30);
+    server.stop(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn what_the_server_has_is_heard_from_the_version_that_most_requests_go_to() {
+    let peers = [Peer::modern("canary").await, Peer::modern("a").await, Peer::modern("b").await];
+    let of_version = |peer: &Peer, version: &str, weight| ReplicaSettings {
+        version: Some(version.into()),
+        ..weighing(peer, weight)
+    };
+    let replicas =
+        vec![of_version(&peers[0], "2", 15), of_version(&peers[1], "1", 10), of_version(&peers[2], "1", 10)];
+    let mut settings = of(replicas);
+    settings.circuit.failures_max = 1;
+    let (server, _events) = server(settings);
+    let status = server.status().replicas;
+    for _ in 0..40 {
+        assert_ne!(server.open(&anyone()).await.unwrap().replica(), Some(&status[0].name));
+    }
+    assert!(tally(&server, 60).await.contains_key("canary"), "calls go there");
+    for peer in &peers[1..] {
+        peer.fails_with(503);
+    }
+    while health(&server, 1) == "well" || health(&server, 2) == "well" {
+        let _ = fails(&server).await;
+    }
+    assert_eq!(server.open(&anyone()).await.unwrap().replica(), Some(&status[0].name));
 }

@@ -9,7 +9,7 @@ use tollgate_ledger::{IndexSettings, LedgerSettings};
 use tollgate_limits::{LimitSettings, RunawaySettings};
 use tollgate_proxy::ProxySettings;
 use tollgate_store::FollowerSettings;
-use tollgate_upstream::{CircuitSettings, Limits, RetrySettings, Timeouts};
+use tollgate_upstream::{CircuitSettings, HealthSettings, Limits, OutlierSettings, RetrySettings, Timeouts};
 
 /// Where the data plane listens.
 pub(in crate::config) const LISTEN: &str = "127.0.0.1:8080";
@@ -42,6 +42,14 @@ pub(in crate::config) fn server_limits() -> Limits {
 
 pub(in crate::config) fn circuit() -> CircuitSettings {
     CircuitSettings::default()
+}
+
+pub(in crate::config) fn outliers() -> OutlierSettings {
+    OutlierSettings::default()
+}
+
+pub(in crate::config) fn health() -> HealthSettings {
+    HealthSettings::default()
 }
 
 pub(in crate::config) fn runaway() -> RunawaySettings {

@@ -1,13 +1,17 @@
-//! A server that is at several places.
+//! A server that is at several places, and when one of them, or its only one, is left alone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tollgate_upstream::{HttpSettings, REPLICAS_MAX, ReplicaSettings};
+use http::uri::PathAndQuery;
+use tollgate_upstream::{
+    CircuitSettings, HealthSettings, HttpSettings, OutlierSettings, REPLICAS_MAX, ReplicaSettings,
+};
 
 use super::Meaning;
 use crate::config::forms::{Items, Scalar};
 use crate::config::node::Place;
-use crate::config::section::{ReplicaSection, ServerSection};
+use crate::config::section::{CircuitSection, HealthSection, ReplicaSection, ServerSection};
 
 /// The longest name of a version.
 const VERSION_CHARS_MAX: usize = 64;
@@ -66,6 +70,48 @@ impl Meaning<'_> {
             headers,
             ca_file,
             ..plain
+        })
+    }
+
+    /// When a replica is left alone.
+    pub(super) fn circuit(section: &CircuitSection) -> CircuitSettings {
+        let plain = CircuitSettings::default();
+        let mut outliers = Some(OutlierSettings::default());
+        if let (Some(section), Some(own)) = (&section.outliers, &mut outliers) {
+            own.interval = section.interval_ms.map_or(own.interval, Duration::from_millis);
+            own.requests_min = section.requests_min.unwrap_or(own.requests_min);
+            own.margin_percent = section.margin_percent.unwrap_or(own.margin_percent);
+            if section.disabled == Some(true) {
+                outliers = None;
+            }
+        }
+        CircuitSettings {
+            failures_max: section.failures_max.unwrap_or(plain.failures_max),
+            trials_max: section.trials_max.unwrap_or(plain.trials_max),
+            ejected_percent_max: section.ejected_percent_max.unwrap_or(plain.ejected_percent_max),
+            outliers,
+        }
+    }
+
+    /// How a server is looked at beside all requests.
+    pub(super) fn health(&mut self, section: &HealthSection, place: &Place<'_>) -> Option<HealthSettings> {
+        let plain = HealthSettings::default();
+        let path = match &section.path {
+            None => None,
+            Some(text) => match text.parse::<PathAndQuery>() {
+                Ok(path) if text.starts_with('/') => Some(path),
+                _ => {
+                    self.problems.error(&place.key("path"), "is no path that begins with `/`");
+                    return None;
+                }
+            },
+        };
+        Some(HealthSettings {
+            interval: section.interval_ms.map_or(plain.interval, Duration::from_millis),
+            timeout: section.timeout_ms.map_or(plain.timeout, Duration::from_millis),
+            unhealthy_after: section.unhealthy_after.unwrap_or(plain.unhealthy_after),
+            healthy_after: section.healthy_after.unwrap_or(plain.healthy_after),
+            path,
         })
     }
 

@@ -21,7 +21,7 @@ use crate::config::section::{
 
 /// Keys that only a server with a `command` has, and those that only one with a `url` has.
 const COMMAND_KEYS: [&str; 4] = ["args", "env", "env_file", "cwd"];
-const URL_KEYS: [&str; 4] = ["headers", "ca_file", "http_version", "circuit"];
+const URL_KEYS: [&str; 5] = ["headers", "ca_file", "http_version", "circuit", "health"];
 /// Keys that only a server with several `replicas` has.
 const REPLICA_KEYS: [&str; 2] = ["version", "failover_percent"];
 /// Headers that the gateway sets itself, beside all that begin with `mcp-`.
@@ -102,11 +102,12 @@ impl Meaning<'_> {
             self.problems.error(&place.key(key), "`retry_ms_min` is longer than `retry_ms_max`");
         }
         if let Some(circuit) = &section.circuit {
-            let own = &mut settings.circuit;
-            own.failures_max = circuit.failures_max.unwrap_or(own.failures_max);
-            own.trials_max = circuit.trials_max.unwrap_or(own.trials_max);
-            own.ejected_percent_max = circuit.ejected_percent_max.unwrap_or(own.ejected_percent_max);
+            settings.circuit = Self::circuit(circuit);
         }
+        settings.health = match &section.health {
+            Some(health) => Some(self.health(health, &place.key("health"))?),
+            None => None,
+        };
         let limits = &mut settings.limits;
         limits.instances_max = section.instances_max.unwrap_or(limits.instances_max);
         limits.concurrency_max = section.concurrency_max.unwrap_or(limits.concurrency_max);
