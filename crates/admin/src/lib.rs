@@ -14,4 +14,6 @@ pub use export::ExportLine;
 pub use index::IndexLine;
 pub use ledger::LedgerLine;
 pub use service::{Admin, Body};
-pub use snapshot::{LimitsLine, ServerLine, ServerReach, Snapshot, Standing, StoreLine, StoreReach};
+pub use snapshot::{
+    LimitsLine, ReplicaLine, ServerLine, ServerReach, Snapshot, Standing, StoreLine, StoreReach,
+};

@@ -114,8 +114,8 @@ fn reply(status: StatusCode, media_type: &'static str, text: String) -> Response
 mod tests {
     use super::*;
     use crate::{
-        ExportLine, IndexLine, LedgerLine, LimitsLine, ServerLine, ServerReach, Standing, StoreLine,
-        StoreReach,
+        ExportLine, IndexLine, LedgerLine, LimitsLine, ReplicaLine, ServerLine, ServerReach, Standing,
+        StoreLine, StoreReach,
     };
     use http_body_util::BodyExt;
     use tollgate_model::{Holder, ServerId, ServerName, TenantId, Timestamp};
@@ -126,6 +126,19 @@ mod tests {
 
     fn admin_with(standing: Standing, store: Option<StoreLine>) -> Admin {
         admin_of(standing, store, None)
+    }
+
+    fn replica(name: &str, health: &'static str, until_ms: Option<u64>) -> ReplicaLine {
+        ReplicaLine {
+            name: name.into(),
+            version: Some("1.2".into()),
+            health,
+            ejected_until: until_ms.map(Timestamp::from_ms),
+            in_flight: 2,
+            answered: 3,
+            failed: 4,
+            ejections: 5,
+        }
     }
 
     fn admin_of(standing: Standing, store: Option<StoreLine>, ledger: Option<LedgerLine>) -> Admin {
@@ -142,6 +155,10 @@ mod tests {
             starts: 3,
             restarts: 2,
             start_failures: 1,
+            replicas: vec![
+                replica("a.example:443", "well", None),
+                replica("b.example:443", "ejected", Some(951_782_405_000)),
+            ],
         };
         let servers = vec![line(Holder::Tenant(TenantId::new("acme"))), line(Holder::Shared)];
         Admin::new(
@@ -322,5 +339,26 @@ mod tests {
             assert!(body.contains(&line), "{body}");
         }
         assert!(body.contains("tollgate_ready 1\n"), "{body}");
+    }
+
+    #[test]
+    fn every_replica_of_several_is_told() {
+        let (_, body) = ask(Standing::Serving, "GET", "localhost", "/metrics");
+        for (name, up) in [("a.example:443", 1), ("b.example:443", 0)] {
+            let labels = format!("server=\"files\",replica=\"{name}\",version=\"1.2\"");
+            for (family, value) in [("up", up), ("requests_in_flight", 2), ("ejections_total", 5)] {
+                let line = format!("tollgate_replica_{family}{{{labels}}} {value}\n");
+                assert!(body.contains(&line), "{line} in {body}");
+            }
+        }
+        let (_, body) = ask(Standing::Serving, "GET", "localhost", "/readyz");
+        let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        let replicas = &body["servers"][0]["replicas"];
+        assert_eq!(
+            (&replicas[0]["state"], &replicas[0]["until"]),
+            (&"well".into(), &serde_json::Value::Null)
+        );
+        assert_eq!(replicas[1]["state"], "ejected");
+        assert_eq!(replicas[1]["until"], "2000-02-29T00:00:05Z");
     }
 }

@@ -106,6 +106,29 @@ pub struct ServerLine {
     pub restarts: u64,
     /// How often one did not start.
     pub start_failures: u64,
+    /// Its replicas: one of a server with a single URL, none of a process.
+    pub replicas: Vec<ReplicaLine>,
+}
+
+/// One replica of a server.
+#[derive(Debug, Clone)]
+pub struct ReplicaLine {
+    /// Host and port, with a number behind where several are the same.
+    pub name: Arc<str>,
+    /// Its version, as configured.
+    pub version: Option<Arc<str>>,
+    /// How it stands with it: `well`, `failing`, `ejected`, `tried` or `unused`.
+    pub health: &'static str,
+    /// Until when it is left alone, at the least.
+    pub ejected_until: Option<Timestamp>,
+    /// Requests under way.
+    pub in_flight: u64,
+    /// Requests that it answered; not counted of an only one.
+    pub answered: u64,
+    /// Requests, and beginnings, that had no answer.
+    pub failed: u64,
+    /// How often it was left alone.
+    pub ejections: u64,
 }
 
 /// Whether a server can be reached, as last seen.
@@ -202,6 +225,49 @@ impl Snapshot {
         self.family(metrics, "tollgate_server_start_failures_total", "counter", help, |line| {
             line.start_failures
         });
+        self.write_replicas(metrics);
+    }
+
+    /// What is known of each replica of the servers that have several.
+    fn write_replicas(&self, metrics: &mut Metrics) {
+        type Of = fn(&ReplicaLine) -> u64;
+        let families: [(&str, &str, &str, Of); 5] = [
+            ("up", "gauge", "1 while requests go to the replica.", |replica| {
+                u64::from(!matches!(replica.health, "ejected" | "unused"))
+            }),
+            ("requests_in_flight", "gauge", "Requests under way to the replica.", |replica| {
+                replica.in_flight
+            }),
+            ("requests_answered_total", "counter", "Requests that the replica answered.", |replica| {
+                replica.answered
+            }),
+            (
+                "failures_total",
+                "counter",
+                "Requests and beginnings that the replica left unanswered.",
+                |replica| replica.failed,
+            ),
+            ("ejections_total", "counter", "How often the replica was left alone.", |replica| {
+                replica.ejections
+            }),
+        ];
+        let several = || self.servers.iter().filter(|line| line.replicas.len() > 1);
+        if several().next().is_none() {
+            return;
+        }
+        for (name, kind, help, of) in families {
+            let family = format!("tollgate_replica_{name}");
+            metrics.family(&family, kind, help);
+            for line in several() {
+                let tenant = line.server.holder().tenant().map(|tenant| ("tenant", tenant.as_str()));
+                for replica in &line.replicas {
+                    let labels = [("server", line.server.name().as_str()), ("replica", &*replica.name)];
+                    let version = replica.version.as_deref().map(|version| ("version", version));
+                    let labels: Vec<_> = labels.into_iter().chain(version).chain(tenant).collect();
+                    metrics.number(&family, &labels, of(replica));
+                }
+            }
+        }
     }
 
     fn family(
@@ -284,6 +350,29 @@ impl ServerLine {
                 object["reason"] = reason.as_ref().into();
                 object["since"] = since.to_string().into();
             }
+        }
+        // An only one has nothing to tell apart, unless it is left alone.
+        if self.replicas.len() > 1 || self.replicas.iter().any(|replica| replica.health != "well") {
+            object["replicas"] = self.replicas.iter().map(ReplicaLine::to_json).collect();
+        }
+        object
+    }
+}
+
+impl ReplicaLine {
+    fn to_json(&self) -> Value {
+        let mut object = json!({
+            "replica": self.name,
+            "state": self.health,
+            "inFlight": self.in_flight,
+            "failed": self.failed,
+            "ejections": self.ejections,
+        });
+        if let Some(version) = &self.version {
+            object["version"] = (**version).into();
+        }
+        if let Some(until) = &self.ejected_until {
+            object["until"] = until.to_string().into();
         }
         object
     }

@@ -80,6 +80,9 @@ pub struct Entry<'a> {
     /// The session or process of the server that was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<Text<'a>>,
+    /// The replica of the server that was used, if it has several: host and port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica: Option<Text<'a>>,
     /// What the client called it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_name: Option<Text<'a>>,

@@ -23,6 +23,7 @@ use crate::onward::Onward;
 use crate::reply::Reply;
 use crate::stages::dispatch::{self, Departure, Listener, Sent};
 use crate::stages::record::{self, Effect, Ending, Lap};
+use crate::stages::route::Spot;
 use crate::stages::{Admitted, Permit, Route, limits, policy, resolve, route};
 use crate::subscriptions;
 use crate::tasks::{self, Plan};
@@ -90,8 +91,8 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
         Retry::First | Retry::Again => {
             attempt(gateway, inbound, &resolved, (&permit, &admitted), &Round::default()).await?
         }
-        Retry::Server(state) => {
-            let round = Round { state: Some(state), ..Round::default() };
+        Retry::Server(state, replica) => {
+            let round = Round { state: Some(state), replica, ..Round::default() };
             attempt(gateway, inbound, &resolved, (&permit, &admitted), &round).await?
         }
         Retry::Parked(parked) => {
@@ -139,11 +140,11 @@ async fn go_on(
             }
             (Era::Modern, Era::Legacy) if input::asks_for_input(&message, Era::Modern) => {
                 let (route, message) =
-                    Box::pin(input::drive(gateway, inbound, resolved, admitted, message)).await?;
+                    Box::pin(input::drive(gateway, inbound, resolved, admitted, (route, message))).await?;
                 (route, Sent::Response(message))
             }
             (Era::Modern, Era::Modern) if input::asks_for_input(&message, Era::Modern) => {
-                return input::pass(gateway, inbound, server, &message);
+                return input::pass(gateway, inbound, server, route.link(), &message);
             }
             (Era::Legacy, Era::Modern) if asks_for_urls(&message) => {
                 return input::urls(gateway, inbound, server, route.link(), &message);
@@ -164,6 +165,7 @@ pub(crate) async fn attempt(
     let server = resolved.server();
     let mut again = Again::of(inbound, resolved);
     let mut looked_up = false;
+    let mut spot = Spot::on(round.replica.as_deref());
     loop {
         if again.is_again() || looked_up {
             policy::decide(gateway, inbound, resolved)?;
@@ -171,7 +173,8 @@ pub(crate) async fn attempt(
         let berth = route::enter(server, Traffic::Calls, again.until()).await?; // a place among those under way there
         let known = known_mirrors(gateway, inbound, resolved).await;
         let param_headers = mirror::headers_for(inbound, resolved, known.as_deref())?; // headers say what the body says
-        let mut route = route::open_for(server, &inbound.caller, inbound.message.method(), permit).await?; // which session or process
+        let mut route =
+            route::open_for(server, &inbound.caller, inbound.message.method(), spot, permit).await?; // which session or process
         let plan = tasks::plan(gateway, inbound, resolved, route.link()).await; // whether the call may become a task
         if plan == Plan::Keep && route.link().is_leased() {
             route = Box::pin(route::open(server, &inbound.caller, permit)).await?; // where the task can be found again
@@ -213,6 +216,9 @@ pub(crate) async fn attempt(
                 if !Box::pin(again.pause(gateway, &error, is_harmless)).await {
                     return Err(error.refusal(server.name()));
                 }
+                if !error.is_stale() {
+                    spot.leave(route.link());
+                }
             }
         }
     }
@@ -230,6 +236,7 @@ fn respond(
     if gateway.policing().is_on() {
         tasks::remember_tool(gateway, inbound, resolved, route.link(), message);
     }
+    tasks::remember_home(gateway, inbound, server, route.link(), message);
     if tasks::is_created(inbound, message, route.link()) {
         return tasks::created(gateway, inbound, server, route, message);
     }

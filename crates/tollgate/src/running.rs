@@ -4,12 +4,13 @@ use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tollgate_admin::{
-    Admin, LedgerLine, LimitsLine, ServerLine, ServerReach, Snapshot, Standing, StoreLine, StoreReach,
+    Admin, LedgerLine, LimitsLine, ReplicaLine, ServerLine, ServerReach, Snapshot, Standing, StoreLine,
+    StoreReach,
 };
 use tollgate_ledger::{Health, Ledger, Work};
 use tollgate_limits::Away;
@@ -17,7 +18,7 @@ use tollgate_model::{ServerId, Timestamp};
 use tollgate_proxy::{Gateway, Peer, serve_http};
 use tollgate_store::{Confirmed, Follower};
 use tollgate_telemetry::events::{DrainEnded, DrainStarted};
-use tollgate_upstream::{Reach, ServerStatus};
+use tollgate_upstream::{Reach, ReplicaHealth, ReplicaStatus, ServerStatus};
 
 use crate::exporting::Exporting;
 use crate::listen::{Bounds, Listener, Stopper, Workers};
@@ -312,9 +313,7 @@ fn server_line(server: ServerId, status: ServerStatus) -> ServerLine {
         Reach::Unknown => ServerReach::Unknown,
         Reach::Up { revision, .. } => ServerReach::Up { revision: revision.as_str() },
         Reach::Down { code, reason, since, .. } => {
-            let since = since.duration_since(UNIX_EPOCH).unwrap_or_default();
-            let since = Timestamp::from_ms(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
-            ServerReach::Down { code: code.row().name, reason, since }
+            ServerReach::Down { code: code.row().name, reason, since: timestamp(since) }
         }
     };
     ServerLine {
@@ -326,5 +325,28 @@ fn server_line(server: ServerId, status: ServerStatus) -> ServerLine {
         starts: status.counters.starts,
         restarts: status.counters.restarts,
         start_failures: status.counters.start_failures,
+        replicas: status.replicas.into_iter().map(replica_line).collect(),
     }
+}
+
+fn replica_line(replica: ReplicaStatus) -> ReplicaLine {
+    let ejected_until = match replica.health {
+        ReplicaHealth::Ejected { until } => Some(timestamp(until)),
+        _ => None,
+    };
+    ReplicaLine {
+        name: replica.name,
+        version: replica.version,
+        health: replica.health.as_str(),
+        ejected_until,
+        in_flight: replica.in_flight as u64,
+        answered: replica.answered,
+        failed: replica.failed,
+        ejections: replica.ejections,
+    }
+}
+
+fn timestamp(time: SystemTime) -> Timestamp {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_ms(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

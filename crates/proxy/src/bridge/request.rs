@@ -1,5 +1,7 @@
 //! A client's request as the server gets it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use smallvec::SmallVec;
 use tollgate_mcp::{Change, Edit, LogLevel, Message, Segments, Span, compose, json, meta, methods};
@@ -24,6 +26,8 @@ pub(crate) struct Round {
     pub(crate) responses: Option<Bytes>,
     /// The server's own `requestState`, as the raw JSON string that it gave.
     pub(crate) state: Option<Bytes>,
+    /// The replica that gave it, and may keep what it is about.
+    pub(crate) replica: Option<Arc<str>>,
     /// `task`, as raw JSON: asks a legacy server to make a task of the call.
     pub(crate) task: Option<Bytes>,
     /// Whether the server declares no tasks, so that the client's own `task` must not reach it.

@@ -66,6 +66,7 @@ pub(crate) fn pass(
     gateway: &Gateway,
     inbound: &Inbound,
     server: &ServerId,
+    link: &Link,
     message: &Message,
 ) -> Result<Reply, Refusal> {
     let entries = read(inbound, server, message)?;
@@ -78,7 +79,7 @@ pub(crate) fn pass(
     }
     if let Some(span) = message.member("requestState") {
         let wait = inbound.snapshot.settings.input_timeout;
-        let state = State::Server(message.raw(span));
+        let state = State::Server(message.raw(span), link.replica().cloned());
         let sealed = state::seal(gateway, inbound, server, &state, wait)?;
         edit.replace(span, quote(&sealed));
     }

@@ -1,5 +1,7 @@
 //! What the retry of an interrupted request brings back.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tollgate_mcp::{JsonKind, Span, find, kind_of, members, methods, text};
 use tollgate_model::{Code, Era, Refusal, Stage};
@@ -16,8 +18,8 @@ pub(crate) enum Retry {
     First,
     /// The retry of a call that waits here.
     Parked(Box<Parked>),
-    /// The retry of a modern server's request: the server's own state, to the letter.
-    Server(Bytes),
+    /// The retry of a modern server's request: the server's own state, to the letter, and the replica that gave it.
+    Server(Bytes, Option<Arc<str>>),
     /// The call is made once more, from the start.
     Again,
 }
@@ -71,7 +73,7 @@ impl Retry {
         let (message, server) = (&inbound.message, resolved.server().id());
         let responses = message.member("inputResponses");
         match state {
-            State::Server(raw) => Ok(Self::Server(raw)),
+            State::Server(raw, replica) => Ok(Self::Server(raw, replica)),
             State::Parked(handle) => {
                 let parked = gateway.parked().take(&handle).ok_or_else(|| {
                     let text = "the call that `requestState` belongs to has ended, or was taken up before: send the request without it";

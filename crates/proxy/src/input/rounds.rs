@@ -36,13 +36,15 @@ pub(crate) async fn drive(
     inbound: &Inbound,
     resolved: &Resolved,
     admitted: &Admitted,
-    mut message: Message,
+    (route, mut message): (Route, Message),
 ) -> Result<(Route, Message), Refusal> {
     let server = resolved.server().id();
     let settings = &inbound.snapshot.settings;
     let session = inbound.session()?;
     let mut opened = Opened::default();
     let mut pause = PAUSE_MIN;
+    let mut replica = route.link().replica().cloned();
+    drop(route);
     for _ in 0..settings.input_rounds_max {
         let entries = pass::read(inbound, server, &message)?;
         let state = message.member("requestState").map(|span| message.raw(span));
@@ -59,14 +61,15 @@ pub(crate) async fn drive(
         // Every round is decided on anew: the first may have been long ago.
         let permit = policy::decide(gateway, inbound, resolved)?;
         limits::come_back(inbound, resolved, admitted).await?;
-        let round =
-            Round { responses: (!entries.is_empty()).then_some(responses), state, ..Round::default() };
+        let responses = (!entries.is_empty()).then_some(responses);
+        let round = Round { responses, state, replica, ..Round::default() };
         let (route, sent) = life::attempt(gateway, inbound, resolved, (&permit, admitted), &round).await?;
         message = sent.into_response().map_err(|error| error.refusal(server.name()))?;
         if !asks_for_input(&message, route.link().era()) {
             opened.complete(inbound);
             return Ok((route, message));
         }
+        replica = route.link().replica().cloned();
     }
     Err(too_many_rounds(server))
 }

@@ -1,5 +1,7 @@
 //! `requestState` as it travels through a client: sealed, and good for one caller, one server, one request and a while.
 
+use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -24,8 +26,8 @@ const PER_ROUND: [&str; 3] = ["_meta", "inputResponses", "requestState"];
 pub(crate) enum State {
     /// A call that waits here.
     Parked(Handle),
-    /// A modern server's own state: the raw JSON string, to the letter.
-    Server(Bytes),
+    /// A modern server's own state: the raw JSON string, to the letter; and the replica that gave it, if it has several.
+    Server(Bytes, Option<Arc<str>>),
     /// A call that has ended and is to be made once more, when the user has opened what it asked for.
     Again,
 }
@@ -40,10 +42,12 @@ pub(crate) fn seal(
 ) -> Result<String, Refusal> {
     let (call, step) = inbound.record.to_go_on();
     let expires = now_s().saturating_add(wait.as_secs());
-    let (kind, payload): (u8, &[u8]) = match state {
-        State::Parked(handle) => (0, handle.as_bytes()),
-        State::Server(raw) => (1, raw),
-        State::Again => (2, &[]),
+    let (kind, payload): (u8, Cow<'_, [u8]>) = match state {
+        State::Parked(handle) => (0, handle.as_bytes().into()),
+        State::Server(raw, None) => (1, (&raw[..]).into()),
+        State::Again => (2, Cow::default()),
+        // No replica's name has a NUL.
+        State::Server(raw, Some(replica)) => (3, [replica.as_bytes(), raw].join(&0).into()),
     };
     let mut bytes = Vec::with_capacity(1 + 8 + SHA256_OUTPUT_LEN + CALL_LEN + payload.len());
     bytes.push(kind);
@@ -51,7 +55,7 @@ pub(crate) fn seal(
     bytes.extend_from_slice(&request_digest(&inbound.message));
     bytes.extend_from_slice(&call.to_bytes());
     bytes.extend_from_slice(&step.to_be_bytes());
-    bytes.extend_from_slice(payload);
+    bytes.extend_from_slice(&payload);
     // The round that may follow was counted with this one.
     gateway.limits().expect(round((call, step)), wait);
     gateway.sealer().seal(&purpose(&inbound.caller, server), bytes).map_err(|error| {
@@ -93,7 +97,12 @@ pub(crate) fn open(
     }
     let state = match kind {
         0 => Handle::from_bytes(payload).map(State::Parked).ok_or_else(invalid)?,
-        1 => State::Server(Bytes::copy_from_slice(payload)),
+        1 => State::Server(Bytes::copy_from_slice(payload), None),
+        3 => {
+            let place = payload.iter().position(|byte| *byte == 0).ok_or_else(invalid)?;
+            let replica = std::str::from_utf8(&payload[..place]).map_err(|_| invalid())?;
+            State::Server(Bytes::copy_from_slice(&payload[place + 1..]), Some(replica.into()))
+        }
         2 => State::Again,
         _ => return Err(invalid()),
     };

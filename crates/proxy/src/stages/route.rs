@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 use tollgate_model::{Caller, Refusal};
-use tollgate_upstream::{Berth, Link, Server, Traffic};
+use tollgate_upstream::{Avoid, Berth, Link, Server, Traffic};
 
 use super::Permit;
 
@@ -20,6 +20,25 @@ impl Route {
     }
 }
 
+/// On which of a server's replicas a request is best asked, if there are several.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Spot<'a> {
+    /// Where the server keeps what it is about.
+    on: Option<&'a str>,
+    avoid: Avoid,
+}
+
+impl<'a> Spot<'a> {
+    pub(crate) fn on(replica: Option<&'a str>) -> Self {
+        Self { on: replica, avoid: Avoid::default() }
+    }
+
+    /// The replica behind this link has just failed it.
+    pub(crate) fn leave(&mut self, link: &Link) {
+        self.avoid = self.avoid.and(link);
+    }
+}
+
 /// Finds or opens the way. May start a process, or a session with the server.
 pub(crate) async fn open(server: &Server, caller: &Caller, _permit: &Permit) -> Result<Route, Refusal> {
     match server.open(caller).await {
@@ -28,14 +47,25 @@ pub(crate) async fn open(server: &Server, caller: &Caller, _permit: &Permit) -> 
     }
 }
 
+/// The same on a replica.
+pub(crate) async fn open_at(
+    server: &Server,
+    caller: &Caller,
+    spot: Spot<'_>,
+    permit: &Permit,
+) -> Result<Route, Refusal> {
+    open_for(server, caller, "", spot, permit).await
+}
+
 /// The same for one request of this method, which may get a session or process to itself.
 pub(crate) async fn open_for(
     server: &Server,
     caller: &Caller,
     method: &str,
+    spot: Spot<'_>,
     _permit: &Permit,
 ) -> Result<Route, Refusal> {
-    match server.open_for(caller, method).await {
+    match server.open_where(caller, method, spot.on, spot.avoid).await {
         Ok(link) => Ok(Route { link }),
         Err(error) => Err(error.refusal(server.name())),
     }

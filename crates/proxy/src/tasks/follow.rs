@@ -21,6 +21,7 @@ use crate::inbound::Inbound;
 use crate::input::{self, Opened};
 use crate::stages::dispatch::{Listener, Sent};
 use crate::stages::record::{self, Behalf, Doing, Effect, Receipt};
+use crate::stages::route::Spot;
 use crate::stages::{Resolved, Route, policy, route};
 
 /// How often the way to the server may break in a row before the task is given up.
@@ -204,7 +205,9 @@ impl Following<'_> {
                     sleep_until(Instant::now() + self.settings.poll_min * self.failures).await;
                     let (server, caller) = (self.resolved.server(), &self.inbound.caller);
                     let permit = policy::decide(self.gateway, self.inbound, self.resolved)?;
-                    followed.route = route::open(server, caller, &permit).await?;
+                    let home = followed.route.link().replica().cloned();
+                    let spot = Spot::on(home.as_deref());
+                    followed.route = route::open_at(server, caller, spot, &permit).await?;
                 }
                 Err(error) => return Err(error.refusal(followed.server.name())),
             }

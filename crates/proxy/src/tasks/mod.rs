@@ -43,6 +43,7 @@ use crate::onward::Onward;
 use crate::reply::Reply;
 use crate::stages::dispatch::{self, Departure, Listener, Sent};
 use crate::stages::record::{self, Effect, Lap};
+use crate::stages::route::Spot;
 use crate::stages::{Permit, Resolved, Route, policy, resolve, route};
 
 use collect::Collectors;
@@ -62,6 +63,8 @@ pub(crate) struct Tasks {
     owners: Owners,
     /// Which tool was called that became the task, where policies are configured.
     tools: Owners<Arc<str>>,
+    /// On which replica of its server a task was made: that is where it runs.
+    homes: Owners<Arc<str>>,
     rate: Rate,
     support: TaskSupport,
     waits: Waits,
@@ -116,8 +119,11 @@ pub(crate) async fn serve(gateway: &Gateway, inbound: &Inbound) -> Result<Reply,
     inbound.record.lap(Lap::Policy);
     let server = resolved.server();
     let mut retried = false;
+    let home =
+        resolved.native().and_then(|native| gateway.tasks().homes.of(&inbound.caller, server.id(), native));
+    let spot = Spot::on(home.as_deref());
     loop {
-        let route = route::open(server, &inbound.caller, &permit).await?;
+        let route = route::open_at(server, &inbound.caller, spot, &permit).await?;
         let served = match (inbound.era(), route.link().era()) {
             (Era::Modern, Era::Legacy) => adapt::serve(gateway, inbound, &resolved, &permit, &route).await,
             // The extension has no list (tasks extension), so neither has a server of that era.
@@ -260,6 +266,25 @@ pub(crate) fn created(
     let stand_ins = life::stand_ins(gateway, inbound, server, message)?;
     bridge::created(&Answered::of(inbound, route.link(), message).with(stand_ins))
         .map_err(|refusal| refusal.of(server.name()))
+}
+
+/// Remembers where a task was made, if its server has several replicas: each may know only of its own.
+pub(crate) fn remember_home(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    server: &ServerId,
+    link: &Link,
+    message: &Message,
+) {
+    let Some(replica) = link.replica() else { return };
+    let era = if is_augmented(inbound) { Era::Legacy } else { link.era() };
+    if (is_augmented(inbound) || is_created(inbound, message, link))
+        && let Some(native) = created_id(message, era)
+    {
+        let known_max = inbound.snapshot.settings.tasks.known_max;
+        let key = Key::new(&inbound.caller, server, &native);
+        gateway.tasks().homes.remember(key, Arc::clone(replica), known_max);
+    }
 }
 
 /// Remembers which tool a task was made by, so that whoever may use the tool no more may not use the task either.

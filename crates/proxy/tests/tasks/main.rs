@@ -13,6 +13,7 @@ mod modern;
 mod newer_server;
 mod older_server;
 mod recorded;
+mod replicas;
 mod rig;
 mod servers;
 

@@ -16,7 +16,7 @@ use tollgate_mcp::{Message, compose, methods};
 use tollgate_model::{Code, Era, Judged, RecordLevel, Refusal, ServerId, Timestamp};
 use tollgate_telemetry::counters;
 use tollgate_telemetry::trace::Trace;
-use tollgate_upstream::UpstreamError;
+use tollgate_upstream::{Link, UpstreamError};
 
 use super::open::{End as Ended, Open};
 use super::told::{self, End};
@@ -440,6 +440,7 @@ pub(super) fn write_intent(gateway: &Gateway, inbound: &Inbound, effect: &Effect
     entry.step = step;
     entry.definition = definition.as_deref().map(Into::into);
     entry.instance = effect.link.map(|link| link.number().to_string().into());
+    entry.replica = effect.link.and_then(Link::replica).map(|replica| (**replica).into());
     entry.credential = facts.credential.map(Into::into);
     if let Some(method) = effect.method {
         entry.method = Some(method.into());
