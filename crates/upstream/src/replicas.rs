@@ -6,7 +6,7 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 
@@ -74,10 +74,18 @@ impl Gate {
 
     /// The modern instance, also of a replica that is only tried.
     pub(crate) fn greeted(&self) -> Option<Arc<Instance>> {
-        self.modern().or_else(|| match self.found.held() {
-            Held::Ready(Some(instance)) if instance.is_usable() => Some(instance),
-            _ => None,
-        })
+        if let Some(instance) = self.modern() {
+            return Some(instance);
+        }
+        let Held::Ready(Some(instance)) = self.found.held() else { return None };
+        if !instance.is_usable() {
+            return None;
+        }
+        if self.replica().circuit.standing() == Standing::Closed {
+            // From now on without a look into the slot.
+            self.modern.store(Some(Arc::clone(&instance)));
+        }
+        Some(instance)
     }
 
     /// It is left alone: what is found there is found anew before it is used again.
@@ -216,7 +224,13 @@ impl Replicas {
                     {
                         return Choice { chosen: Ok(number), due };
                     }
-                    Standing::Open if replica.circuit.is_due() => due |= bit(number),
+                    // If it is being looked at, there is nothing to be done.
+                    Standing::Open
+                        if replica.circuit.is_due()
+                            && !self.gates[number].looking.load(Ordering::Relaxed) =>
+                    {
+                        due |= bit(number);
+                    }
                     Standing::HalfOpen | Standing::Open => {}
                 }
             }

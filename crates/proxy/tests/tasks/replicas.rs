@@ -1,16 +1,19 @@
 //! Servers with several replicas, of which each keeps its own tasks and its own state of what it asks.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tollgate_ledger::Ledger;
+use tollgate_limits::Glob;
 use tollgate_model::ServerName;
-use tollgate_proxy::{Gateway, ProxySettings, Setup};
-use tollgate_upstream::{HttpSettings, ReplicaSettings, ServerSettings, Transport};
+use tollgate_proxy::{Gateway, Handling, ProxySettings, Setup, ToolHandling};
+use tollgate_upstream::{HttpSettings, ReplicaSettings, RetrySettings, ServerSettings, Transport};
 
 use crate::book::Book;
-use crate::fake::{Answer, Fake, Seen, discovery, json_answer, response, text};
+use crate::fake::{Answer, Fake, Seen, discovery, json_answer, response, status, text};
 use crate::rig::Client;
 
 /// A replica. `slow` becomes a task that only it knows, `ask` asks for another round, which only it can answer.
@@ -42,7 +45,8 @@ fn answer(request: &Seen, name: &str, made: &AtomicUsize) -> Answer {
             json_answer(&response(request, &json!({"resultType": "input_required", "requestState": name})))
         }
         ("tools/call", "ask") if params["requestState"] == name => json_answer(&text(request, name)),
-        ("tools/call", "who") => json_answer(&text(request, name)),
+        ("tools/call", "read") if name == "a" => status(502),
+        ("tools/call", "who" | "read") => json_answer(&text(request, name)),
         _ => json_answer(&json!({"jsonrpc": "2.0", "id": request.body["id"],
                                  "error": {"code": -32602, "message": "unknown"}})),
     }
@@ -51,8 +55,20 @@ fn answer(request: &Seen, name: &str, made: &AtomicUsize) -> Answer {
 fn gateway(replicas: &[Fake], ledger: Option<Ledger>) -> Gateway {
     let places = replicas.iter().map(|fake| ReplicaSettings::new(fake.url())).collect();
     let transport = Transport::Http(HttpSettings::of(places).unwrap());
-    let server = ServerSettings::new(ServerName::new("one").unwrap(), transport);
-    let setup = Setup::new(ProxySettings::default(), vec![server], Vec::new());
+    let mut server = ServerSettings::new(ServerName::new("one").unwrap(), transport);
+    server.circuit.failures_max = u32::MAX;
+    server.circuit.outliers = None;
+    server.retries = RetrySettings {
+        percent: 100,
+        wait_min: Duration::from_millis(1),
+        wait_max: Duration::from_millis(1),
+        ..RetrySettings::default()
+    };
+    let read = ToolHandling { read_only: Some(true), ..ToolHandling::default() };
+    let handling = Handling { tools: vec![(Glob::new("read"), read)], ..Handling::default() };
+    let handling = HashMap::from([(server.id(), Arc::new(handling))]);
+    let settings = ProxySettings { handling, ..ProxySettings::default() };
+    let setup = Setup::new(settings, vec![server], Vec::new());
     let ledger = ledger.unwrap_or_else(|| setup.ledger.clone());
     Gateway::new(Setup { ledger, ..setup }).unwrap()
 }
@@ -101,6 +117,19 @@ async fn the_next_round_goes_to_the_replica_that_asked_for_it() {
     for _ in 0..8 {
         assert!(["a", "b"].contains(&legacy.call("ask").await.text()));
     }
+}
+
+#[tokio::test]
+async fn what_failed_on_one_replica_is_tried_on_another() {
+    let replicas = two().await;
+    let gateway = gateway(&replicas, None);
+    let client = Client::modern(&gateway, "/mcp/one", json!({}));
+    for _ in 0..40 {
+        assert_eq!(client.call("read").await.text(), "b");
+    }
+    let [failed, answered] = asked(&replicas, "tools/call");
+    assert_eq!(answered, 40);
+    assert!((1..=40).contains(&failed), "{failed}: no call goes twice to the one that failed it");
 }
 
 #[tokio::test]

@@ -439,7 +439,6 @@ pub(super) struct ReplicaSection {
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("x-order" = keys::<CircuitSection>()))]
 #[schemars(rename = "Circuit")]
-#[expect(clippy::struct_field_names, reason = "each is a bound, and is called one in the file")]
 pub(super) struct CircuitSection {
     /// After how many requests in a row that had no answer, or a 5xx status alone. Where no session can even be begun it is
     /// left alone at once. The waits are `backoff_ms_min` and `backoff_ms_max`.

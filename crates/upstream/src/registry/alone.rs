@@ -9,7 +9,7 @@ use tollgate_model::{Caller, Era};
 use super::{Registry, TURNS_MAX, Way};
 use crate::greet::{presumed, presumed_at};
 use crate::key::Key;
-use crate::replicas::Wish;
+use crate::replicas::{Gate, Wish};
 use crate::seats::{Lease, Seat, Taken};
 use crate::shared::EraFact;
 use crate::slot::Held;
@@ -28,11 +28,13 @@ impl Registry {
     /// Whether a request needs an instance to itself, and which.
     pub(super) fn alone(&self, caller: &Caller, method: &str) -> Option<Alone> {
         let shared = &self.shared;
-        let eras: Vec<EraFact> = match &self.way {
-            Way::Child(_) => vec![presumed(shared)],
-            Way::Http(replicas) => replicas.gates.iter().map(|gate| presumed_at(&gate.site)).collect(),
+        let is_modern = match &self.way {
+            Way::Child(_) => presumed(shared) == EraFact::Modern,
+            Way::Http(replicas) => {
+                replicas.gates.iter().all(|gate| presumed_at(&gate.site) == EraFact::Modern)
+            }
         };
-        if caller.session.is_some() || eras.iter().all(|era| *era == EraFact::Modern) {
+        if caller.session.is_some() || is_modern {
             return None;
         }
         if shared.settings.legacy_sessions == LegacySessions::Strict {
@@ -40,7 +42,10 @@ impl Registry {
         }
         let shares_a_stream = match &self.way {
             Way::Child(_) => true,
-            Way::Http(replicas) => replicas.only_sse || eras.contains(&EraFact::LegacySse),
+            Way::Http(replicas) => {
+                let is_sse = |gate: &Gate| presumed_at(&gate.site) == EraFact::LegacySse;
+                replicas.only_sse || replicas.gates.iter().any(is_sse)
+            }
         };
         let asked = shares_a_stream && shared.asks() && methods::may_ask_for_input(method);
         (asked && can_be_asked(caller)).then_some(Alone::WhileAsked)

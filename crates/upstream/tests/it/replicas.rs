@@ -12,7 +12,9 @@ use tollgate_upstream::{
     ServerSettings, SettingsError, Transport, UpstreamError,
 };
 
-use crate::fake::{Answer, Fake, Seen, discovery, greeting, json_answer, refusal, status, text};
+use crate::fake::{
+    Answer, Fake, Seen, discovery, event, events, greeting, json_answer, refusal, response, status, text,
+};
 use crate::{LONG, anyone, call, caller, eventually, server, settings, text_of};
 
 /// What a fake does at a call: it answers with its name, unless it is told to do worse.
@@ -48,7 +50,7 @@ impl Mood {
         }
         if self.complains.load(Ordering::SeqCst) {
             return match request.tool() {
-                "tool" => json_answer(&crate::fake::response(
+                "tool" => json_answer(&response(
                     request,
                     &json!({"isError": true, "content": [{"type": "text", "text": "no"}]}),
                 )),
@@ -438,7 +440,10 @@ async fn an_only_replica_that_answers_nothing_fails_fast_until_a_trial_is_answer
         assert_eq!(fails(&server).await.map(|error| error.code()), Some(Code::UpstreamProtocol));
     }
     for _ in 0..10 {
-        assert_eq!(fails(&server).await.map(|error| error.code()), Some(Code::UpstreamUnavailable));
+        let error = fails(&server).await.expect("it is left alone");
+        assert_eq!(error.code(), Code::UpstreamUnavailable);
+        assert!(error.had_no_effect());
+        assert!(error.retry_after().is_some_and(|wait| wait <= Duration::from_millis(400)), "{error:?}");
     }
     assert_eq!(peer.calls(), 3, "nobody asks it");
     let ReplicaHealth::Ejected { until } = server.status().replicas[0].health else {
@@ -614,4 +619,61 @@ async fn what_the_server_has_is_heard_from_the_version_that_most_requests_go_to(
         let _ = fails(&server).await;
     }
     assert_eq!(server.open(&anyone()).await.unwrap().replica(), Some(&status[0].name));
+}
+
+#[tokio::test]
+async fn changes_of_lists_are_heard_from_another_replica_when_the_one_is_lost() {
+    let streams: [Arc<std::sync::Mutex<Vec<tokio::sync::mpsc::Sender<String>>>>; 2] = Default::default();
+    let dead = Arc::new(AtomicUsize::new(usize::MAX));
+    let mut fakes = Vec::new();
+    for number in 0..2 {
+        let (streams, dead) = (Arc::clone(&streams[number]), Arc::clone(&dead));
+        let answer = move |request: Seen| {
+            let (streams, dead) = (Arc::clone(&streams), Arc::clone(&dead));
+            async move {
+                if dead.load(Ordering::SeqCst) == number {
+                    return status(503);
+                }
+                match request.rpc() {
+                    "server/discover" => json_answer(&response(
+                        &request,
+                        &json!({"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {"listChanged": true}}}),
+                    )),
+                    "subscriptions/listen" => {
+                        let (sender, answer) = events();
+                        let acknowledged = json!({"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged",
+                            "params": {"notifications": {"toolsListChanged": true}}});
+                        sender.send(event(&acknowledged)).await.unwrap();
+                        streams.lock().unwrap().push(sender);
+                        answer
+                    }
+                    _ => json_answer(&text(&request, "fine")),
+                }
+            }
+        };
+        fakes.push(Fake::start(answer).await);
+    }
+    let mut settings = of(fakes.iter().map(|fake| ReplicaSettings::new(fake.url())).collect());
+    settings.circuit.failures_max = 1;
+    let (server, mut told) = server(settings);
+    while fakes.iter().any(|fake| fake.seen("tools/call").is_empty()) {
+        assert_eq!(who(&server).await, "fine");
+    }
+    let heard = eventually(|| (0..2).find(|number| !streams[*number].lock().unwrap().is_empty())).await;
+    assert!(streams[1 - heard].lock().unwrap().is_empty(), "one is listened to");
+    dead.store(heard, Ordering::SeqCst);
+    streams[heard].lock().unwrap().clear();
+    while health(&server, heard) == "well" {
+        let _ = fails(&server).await;
+    }
+    let stream = eventually(|| streams[1 - heard].lock().unwrap().pop()).await;
+    // What changed meanwhile may have been missed.
+    let mut next = async || tokio::time::timeout(LONG, told.recv()).await.expect("in time").unwrap();
+    let missed = next().await;
+    assert_eq!(missed.kind, tollgate_upstream::EventKind::ToolsChanged);
+    missed.is_taken();
+    let changed = json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"});
+    stream.send(event(&changed)).await.unwrap();
+    assert_eq!(next().await.kind, tollgate_upstream::EventKind::ToolsChanged);
+    server.stop(Duration::ZERO).await;
 }
