@@ -20,6 +20,7 @@ use tollgate_store::Confirmed;
 use tollgate_telemetry::counters;
 use tollgate_upstream::{Audience, EventKind, Isolation, Question, Server, ServerEvent, ServerStatus};
 
+use crate::cache::{Cache, Part};
 use crate::connections::Connections;
 use crate::handling::Hints;
 use crate::index::{CutNames, Indexes, ToolIndex, UriIndex};
@@ -88,6 +89,7 @@ pub(crate) struct Inner {
     standing: Standing,
     blocks: Blocks,
     bound: OnceLock<Bound>,
+    cache: Cache,
     /// Whether the client on standard input is served, which proves nothing and needs not.
     on_stdio: AtomicBool,
 }
@@ -113,6 +115,7 @@ impl Gateway {
         let (events, inbox) = mpsc::channel(EVENTS_MAX);
         let ledger = setup.ledger.clone();
         let limits = Limits::new(&setup.limits);
+        let cache = Cache::new(&setup.settings.cache);
         let snapshot = Snapshot::new(setup, &[], &events)?;
         let gateway = Self(Arc::new(Inner {
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -142,6 +145,7 @@ impl Gateway {
             standing: Standing::default(),
             blocks: Blocks::default(),
             bound: OnceLock::new(),
+            cache,
             on_stdio: AtomicBool::new(false),
         }));
         tokio::spawn(follow_what_is_taken_back(Arc::downgrade(&gateway.0), gateway.reloads()));
@@ -161,6 +165,7 @@ impl Gateway {
         let limits = setup.limits.clone();
         let after = Snapshot::new(setup, before.servers(), &self.0.events)?;
         self.0.limits.apply(&limits);
+        self.0.cache.apply(&after.settings.cache);
         let is_kept = |server: &Server| after.servers().iter().any(|kept| kept.is(server));
         let gone: Vec<Server> = before.servers().iter().filter(|server| !is_kept(server)).cloned().collect();
         let after = Arc::new(after);
@@ -168,6 +173,7 @@ impl Gateway {
         self.0.uri_indexes.clear();
         self.0.tool_indexes.clear();
         for server in gone {
+            self.0.cache.forget(server.number());
             self.0.running.spawn(async move { server.stop(grace).await });
         }
         for session in self.0.sessions.all() {
@@ -361,6 +367,11 @@ impl Gateway {
         &self.0.standing
     }
 
+    /// What is kept of servers' answers.
+    pub(crate) fn cache(&self) -> &Cache {
+        &self.0.cache
+    }
+
     /// What operators have stopped.
     pub(crate) fn blocks(&self) -> &Blocks {
         &self.0.blocks
@@ -433,6 +444,7 @@ impl Gateway {
 
     /// A server said something that belongs to no call.
     fn told(&self, event: ServerEvent) {
+        self.outdates(&event);
         if self.0.blocks.stops(&self.snapshot(), &event.server) {
             return;
         }
@@ -462,6 +474,21 @@ impl Gateway {
             }
             EventKind::Notification(message) => self.pass_on(&event.audience, &event.server, &message),
             EventKind::Request(question) => self.ask_beside(&event.audience, event.server, question),
+        }
+    }
+
+    /// What is kept of what a server says that changed is not given out any more, before anybody hears of it.
+    fn outdates(&self, event: &ServerEvent) {
+        let snapshot = self.snapshot();
+        let Some(server) = snapshot.server_of(&event.server).map(Server::number) else { return };
+        match &event.kind {
+            EventKind::ToolsChanged => self.0.cache.changed(server, Part::Tools),
+            EventKind::PromptsChanged => self.0.cache.changed(server, Part::Prompts),
+            EventKind::ResourcesChanged => self.0.cache.changed(server, Part::Resources),
+            EventKind::ResourceUpdated { uri, .. } => {
+                self.0.cache.updated(server, subscriptions::whole_and_parents(uri));
+            }
+            EventKind::TaskUpdated { .. } | EventKind::Notification(_) | EventKind::Request(_) => {}
         }
     }
 
@@ -602,6 +629,7 @@ async fn sweep(gateway: Weak<Inner>) {
         gateway.strangers().record(gateway.ledger(), Some(Timestamp::now()));
         gateway.limits().settle_up(false).await;
         gateway.limits().sweep();
+        gateway.cache().sweep(|number| snapshot.servers().iter().any(|server| server.number() == number));
         counters::limit_counters(gateway.limits().counters(), gateway.limits().shared_count());
     }
 }

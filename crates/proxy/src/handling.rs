@@ -44,6 +44,8 @@ pub struct ToolHandling {
     pub idle_timeout: Option<Duration>,
     /// How often a call that failed is tried again at most, where that can do no harm.
     pub retries: Option<u32>,
+    /// How long its results are kept, if it is both read-only and idempotent. Not at all if absent.
+    pub cache_ttl: Option<Duration>,
 }
 
 impl ToolHandling {
@@ -57,6 +59,7 @@ impl ToolHandling {
             first_byte_timeout: self.first_byte_timeout.or(other.first_byte_timeout),
             idle_timeout: self.idle_timeout.or(other.idle_timeout),
             retries: self.retries.or(other.retries),
+            cache_ttl: self.cache_ttl.or(other.cache_ttl),
         }
     }
 }

@@ -6,6 +6,7 @@
 mod again;
 mod blocking;
 mod bridge;
+mod cache;
 mod connections;
 mod downstream;
 mod gateway;
@@ -42,6 +43,7 @@ mod standing;
 mod subscriptions;
 mod tasks;
 
+pub use cache::{CacheSettings, ServerCache};
 pub use downstream::{Body, Peer, StdioError, serve_http, serve_stdio};
 pub use gateway::{Gateway, Overview};
 pub use handling::{Handling, ToolHandling};

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use tollgate_catalog::{ListKind, Mirrored, uris};
 use tollgate_ledger::Outcome;
@@ -12,6 +13,7 @@ use tollgate_upstream::{Link, Traffic, Waits};
 
 use crate::again::{self, Again};
 use crate::bridge::{self, Answered, Beside, Round};
+use crate::cache::{self, Taken};
 use crate::gateway::Gateway;
 use crate::hello;
 use crate::inbound::Inbound;
@@ -87,17 +89,43 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
     resolve::refuse_look_alikes(inbound, &resolved)?; // of pinned arguments
     let admitted = limits::admit(gateway, inbound, &resolved, brought.round()).await?; // how often, and how many at once
     inbound.record.lap(Lap::Policy);
-    let (route, sent) = match Retry::of(gateway, inbound, &resolved, brought)? {
+    let retry = Retry::of(gateway, inbound, &resolved, brought)?;
+    let mut lead = None; // of those who want the same, where the answer may be kept
+    if matches!(retry, Retry::First)
+        && let Some(case) = cache::concerns(gateway, inbound, &resolved)
+    {
+        let looked = cache::look_up(gateway, inbound, &resolved, (&permit, &admitted), case);
+        match Box::pin(looked).await? {
+            Taken::Answered(reply) => return Ok(reply.holding(Some(&admitted))),
+            Taken::Goes(first) => lead = Some(first),
+        }
+    }
+    let attempted = match retry {
         Retry::First | Retry::Again => {
-            attempt(gateway, inbound, &resolved, (&permit, &admitted), &Round::default()).await?
+            attempt(gateway, inbound, &resolved, (&permit, &admitted), &Round::default()).await
         }
         Retry::Server(state, replica) => {
             let round = Round { state: Some(state), replica, ..Round::default() };
-            attempt(gateway, inbound, &resolved, (&permit, &admitted), &round).await?
+            attempt(gateway, inbound, &resolved, (&permit, &admitted), &round).await
         }
         Retry::Parked(parked) => {
-            Box::pin(input::take_up(gateway, inbound, &resolved, (&permit, &admitted), *parked)).await?
+            Box::pin(input::take_up(gateway, inbound, &resolved, (&permit, &admitted), *parked)).await
         }
+    };
+    let (route, sent) = match (attempted, lead) {
+        (Ok((route, sent)), lead) => {
+            if let (Sent::Response(message), Some(lead)) = (&sent, lead)
+                && is_final(inbound, message, route.link())
+            {
+                lead.keep(gateway, route.link(), message);
+            }
+            (route, sent)
+        }
+        (Err(refusal), Some(lead)) => {
+            let stale = lead.failed(gateway, inbound, &resolved, (&permit, &admitted), refusal);
+            return Box::pin(stale).await.map(|reply| reply.holding(Some(&admitted)));
+        }
+        (Err(refusal), None) => return Err(refusal),
     };
     let answer = match &sent {
         Sent::Response(message) if is_final(inbound, message, route.link()) => {
@@ -241,8 +269,21 @@ fn respond(
         return tasks::created(gateway, inbound, server, route, message);
     }
     tasks::remember(gateway, inbound, server, message);
+    let link = route.link();
+    shown(gateway, inbound, resolved, (link.era(), link.hello().info.as_ref()), message)
+}
+
+/// What a server of this era, which says this of itself, has answered now or before, as this client gets it.
+pub(crate) fn shown(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    resolved: &resolve::Resolved,
+    speaker: (Era, Option<&Bytes>),
+    message: &Message,
+) -> Result<Reply, Refusal> {
+    let server = resolved.server().id();
     let stand_ins = stand_ins(gateway, inbound, server, message)?;
-    bridge::response(&Answered::of(inbound, route.link(), message).with(stand_ins))
+    bridge::response(&Answered::from(inbound, speaker, message).with(stand_ins))
         .map_err(|refusal| refusal.of(server.name()))
 }
 
@@ -256,7 +297,7 @@ fn is_call(inbound: &Inbound) -> bool {
 
 /// Which arguments of the called tool are repeated as headers. Headers that fit no known tool are a reason to read the
 /// server's list; if that fails they are forwarded as they are.
-async fn known_mirrors(
+pub(crate) async fn known_mirrors(
     gateway: &Gateway,
     inbound: &Inbound,
     resolved: &resolve::Resolved,

@@ -3,33 +3,34 @@
 //! An endpoint that serves one server passes that server's own pages on. Elsewhere the servers' lists become one: all
 //! are asked at once, and one that is down, slow or talks nonsense only leaves a gap, which the result names.
 
+pub(crate) mod fetch;
+
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use tollgate_catalog::{Caching, Exposure, Item, ListKind, MergedCursor, Page, Shape, names, uris};
-use tollgate_mcp::{
-    Change, JsonKind, Kind, Limits, Message, Span, codes, elements, find, kind_of, meta, methods, quote,
-};
+use tokio::time::Instant;
+use tollgate_catalog::{Caching, Exposure, Item, ListKind, MergedCursor, Shape, names, uris};
+use tollgate_mcp::{Change, Limits, Message, Span, elements, meta, quote};
 use tollgate_model::{Caller, Code, Era, Refusal, ServerId, ServerName, Stage};
-use tollgate_upstream::{Hello, Reach, Server, Traffic};
+use tollgate_upstream::Server;
 
-use crate::again::Again;
-use crate::bridge::{self, Answered, Beside, array_of};
+use crate::bridge::{self, Answered, array_of};
+use crate::cache::{self, Found};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::index::{Key, Seen, ToolIndex, UriIndex};
-use crate::onward::Onward;
-use crate::policing::Changed;
 use crate::reply::Reply;
-use crate::stages::dispatch::{self, Departure, Listener, Sent};
 use crate::stages::policy::View;
-use crate::stages::record::{self, Receipt};
-use crate::stages::{Permit, block, policy, route, scopes};
+use crate::stages::{Permit, block, policy, scopes};
+use fetch::{Asks, Wanted};
 
 /// The `_meta` key under which a merged result names the servers that are missing from it, and why.
 pub(crate) const UNAVAILABLE_KEY: &str = "dev.tollgate/unavailable";
+/// The `_meta` key under which a result names the servers that could not be asked, and for which something older stands in.
+pub(crate) const STALE_KEY: &str = "dev.tollgate/stale";
 /// What a merged cursor is sealed for.
 const CURSOR: &str = "list-cursor";
 
@@ -53,123 +54,78 @@ async fn native(
     server: &Server,
     kind: ListKind,
 ) -> Result<Reply, Refusal> {
-    let mut again = Again::of_list(server);
-    loop {
-        let _berth = route::enter(server, Traffic::Lists, again.until()).await?;
-        let route = route::open(server, &inbound.caller, permit).await?;
-        let link = route.link();
-        let id = link.mint();
-        let log_level = inbound.log_level();
-        let onward = Onward::of(&inbound.record);
-        let body = bridge::request(
-            &inbound.message,
-            &inbound.caller.client,
-            link.revision(),
-            id,
-            &bridge::Target::default(),
-            &bridge::Round::default(),
-            &Beside { log_level, onward: Some(&onward) },
-        );
-        let departure = Departure {
-            id,
-            method: Cow::Owned(inbound.message.method().to_owned()),
-            native: None,
-            // What is not known is forwarded (2026-07-28, Streamable HTTP, custom headers).
-            param_headers: inbound.param_headers.clone().unwrap_or_default(),
-            body,
-            waits: again.begin(),
-            log_level,
-            onward: Some(onward),
-        };
-        let listener = Listener::of(gateway, inbound);
-        let sent = dispatch::send(server.id(), &route, departure, Some(&listener), Receipt::lists()).await;
-        match sent.and_then(Sent::into_response) {
-            Ok(message) => {
-                // It may have been stopped meanwhile.
-                block::server(gateway, &inbound.caller, server.name())?;
-                let sight = (view, &inbound.caller);
-                let message = shown(gateway, server.id(), kind, sight, link.era(), message);
-                let items = message.member(kind.items_member()).map(|span| span.of(message.bytes()));
-                let items = items.unwrap_or_default();
-                inbound.record.shows(elements(items, Span::all(items)).count(), items);
-                let answered = Answered::of(inbound, link, &message);
-                return bridge::response(&answered).map_err(|refusal| refusal.of(server.name()));
-            }
-            Err(error) => {
-                if !Box::pin(again.pause(gateway, &error, || !listener.was_told())).await {
-                    return Err(error.refusal(server.name()));
-                }
-            }
-        }
-    }
+    let cursor = inbound.message.text("cursor");
+    let wanted = Wanted { kind, cursor: cursor.as_deref(), asks: Asks::Client, anew: false, until: None };
+    let found = cache::page(gateway, inbound, permit, server, wanted).await?;
+    // It may have been stopped meanwhile.
+    block::server(gateway, &inbound.caller, server.name())?;
+    let Some(found) = found else {
+        let text = "the server has no such list";
+        return Err(Refusal::new(Stage::Dispatch, Code::UpstreamProtocol, text).of(server.name()));
+    };
+    let message = shown(gateway, server.name(), kind, (view, &inbound.caller), &found);
+    let items = message.member(kind.items_member()).map(|span| span.of(message.bytes()));
+    let items = items.unwrap_or_default();
+    inbound.record.shows(elements(items, Span::all(items)).count(), items);
+    let answered = Answered::from(inbound, (found.kept.era, found.kept.info.as_ref()), &message);
+    bridge::response(&answered).map_err(|refusal| refusal.of(server.name()))
 }
 
 /// What policy lets a caller see, and who that is: operators may have stopped some of it.
 type Sight<'a> = (&'a View, &'a Caller);
 
-/// A server's own page, less what must not be shown. What there is to learn from it is learnt on the way.
+/// A server's own page, less what must not be shown, and with what is left of the time for which it may be kept.
 fn shown(
     gateway: &Gateway,
-    server: &ServerId,
+    server: &ServerName,
     kind: ListKind,
     (view, caller): Sight<'_>,
-    era: Era,
-    message: Message,
+    found: &Found,
 ) -> Message {
-    if kind != ListKind::Tools && view.is_whole() {
-        return message;
-    }
-    let Ok(page) = Page::read(&message, kind) else { return message };
-    let all = page.items.len();
-    let mut items = learn_from(gateway, server, kind, page.items, view);
-    without_blocked(gateway, caller, server.name(), kind, &mut items);
+    let kept = &found.kept;
+    let Some(page) = &kept.page else { return kept.message.clone() };
+    let mut items = visible(&page.items, kind, view);
+    without_blocked(gateway, caller, server, kind, &mut items);
     let mut changes = Vec::new();
-    if items.len() < all {
+    if items.len() < kept.listed {
         let array = array_of(&items.iter().map(|item| item.raw().clone()).collect::<Vec<_>>());
         changes.push(Change::Set(kind.items_member(), Bytes::from(array)));
     }
+    let (caching, said) = (found.caching(), page.caching);
+    if caching.ttl_ms != said.ttl_ms && kept.says_how_long() {
+        changes.push(Change::Set("ttlMs", Bytes::from(caching.ttl_ms.to_string())));
+    }
     let is_whole = view.is_whole() && gateway.blocks().are_none();
-    if !is_whole && era == Era::Modern && page.caching.shared {
+    if !is_whole && kept.era == Era::Modern && said.shared {
         // What policy shows differs from caller to caller.
         changes.push(Change::Set("cacheScope", Bytes::from_static(b"\"private\"")));
     }
-    if changes.is_empty() {
-        return message;
+    let stale = found.stale_age().map(|age| stale([(server, age)]));
+    if changes.is_empty() && stale.is_none() {
+        return kept.message.clone();
     }
+    let message = &kept.message;
     let mut edit = message.edit();
+    if let Some(stale) = stale {
+        message.change_meta(&mut edit, &[Change::Set(STALE_KEY, Bytes::from(stale))]);
+    }
     message.change_body(&mut edit, &changes);
     // What was valid stays valid; were it not, the page goes as the server sent it.
     let limits = Limits { bytes_max: usize::MAX, ..Limits::default() };
-    Message::parse(edit.finish().into_bytes(), &limits).unwrap_or(message)
+    Message::parse(edit.finish().into_bytes(), &limits).unwrap_or_else(|_| message.clone())
 }
 
-/// Learns from a server's items what there is to learn. Gives those that this caller may be shown.
-fn learn_from(
-    gateway: &Gateway,
-    server: &ServerId,
-    kind: ListKind,
-    items: Vec<Item>,
-    view: &View,
-) -> Vec<Item> {
-    let mut items = items;
-    if matches!(kind, ListKind::Tools | ListKind::Prompts) {
-        gateway.names().learn(server, items.iter().map(Item::key));
-    }
-    if kind == ListKind::Tools {
-        gateway.tasks().learn(server, &items);
-        gateway.hints().learn(&gateway.snapshot().settings, server, &items);
-        items = gateway.mirrors().learn(server, items);
-    }
-    if gateway.policing().is_on() {
-        let changed = gateway.policing().definitions().learn(server, kind, &items);
-        if changed != Changed::Nothing {
-            record::learnt(gateway, server);
-        }
-    }
-    if !view.is_whole() {
-        items.retain(|item| view.shows(kind, item.key()));
-    }
-    items
+/// The items that a caller may be shown.
+fn visible(items: &[Item], kind: ListKind, view: &View) -> Vec<Item> {
+    items.iter().filter(|item| view.shows(kind, item.key())).cloned().collect()
+}
+
+/// What is said under [`STALE_KEY`]: which servers could not be asked, and how old what stands in for them is.
+pub(crate) fn stale<'a>(servers: impl IntoIterator<Item = (&'a ServerName, Duration)>) -> String {
+    let one = |(server, age): (&ServerName, Duration)| {
+        format!("{{\"server\":\"{server}\",\"ageMs\":{}}}", age.as_millis())
+    };
+    format!("[{}]", servers.into_iter().map(one).collect::<Vec<_>>().join(","))
 }
 
 /// Leaves out what operators have stopped. What the gateway reads for itself has it all: policies are about that too.
@@ -192,6 +148,8 @@ struct Part {
     next_cursor: Option<String>,
     caching: Caching,
     missing: Option<Missing>,
+    /// How old it is, where it stands in for what could not be had.
+    stale: Option<Duration>,
 }
 
 impl Part {
@@ -202,7 +160,24 @@ impl Part {
             next_cursor: None,
             caching: Caching { ttl_ms: u64::MAX, shared: true },
             missing: None,
+            stale: None,
         }
+    }
+}
+
+/// How much of a list is read, and whether what is kept of it will do.
+#[derive(Debug, Clone, Copy)]
+struct Extent {
+    whole: bool,
+    anew: bool,
+}
+
+impl Extent {
+    const WHOLE: Self = Self::of(true);
+    const ANEW: Self = Self { whole: true, anew: true };
+
+    const fn of(whole: bool) -> Self {
+        Self { whole, anew: false }
     }
 }
 
@@ -225,13 +200,14 @@ async fn merged(gateway: &Gateway, inbound: &Inbound, kind: ListKind) -> Result<
     let whole = matches!(inbound.endpoint.shape(), Shape::Toolset(_))
         || matches!(kind, ListKind::Resources | ListKind::Templates);
     let read_part = |(server, cursor): (ServerName, Option<String>)| async move {
-        let part = read(gateway, inbound, &server, kind, cursor, whole).await;
+        let part = read(gateway, inbound, &server, kind, cursor, Extent::of(whole)).await;
         part.unwrap_or_else(|refusal| Part {
             server,
             items: Vec::new(),
             next_cursor: None,
             caching: Caching::NONE,
             missing: Some(refusal.into()),
+            stale: None,
         })
     };
     let mut starts = starts.into_iter();
@@ -354,13 +330,13 @@ async fn read(
     server: &ServerName,
     kind: ListKind,
     cursor: Option<String>,
-    whole: bool,
+    extent: Extent,
 ) -> Result<Part, Refusal> {
     let upstream = inbound.server(server)?;
     let (caller, endpoint) = (&inbound.caller, inbound.endpoint.name());
     match policy::look(gateway, caller, endpoint, server) {
         Some(look) => {
-            let part = read_by(gateway, inbound, &look, &upstream, kind, cursor, whole).await;
+            let part = read_by(gateway, inbound, &look, &upstream, kind, cursor, extent).await;
             // It may have been stopped meanwhile, and then nothing else counts.
             block::server(gateway, caller, server)?;
             part.map(|mut part| {
@@ -384,7 +360,7 @@ pub(crate) async fn own_reading(
     kind: ListKind,
 ) -> Result<Vec<Item>, Refusal> {
     let look = policy::upkeep();
-    let part = read_by(gateway, inbound, &look, server, kind, None, true).await?;
+    let part = read_by(gateway, inbound, &look, server, kind, None, Extent::ANEW).await?;
     remember_cut_names(gateway, server.id(), kind, &part.items);
     Ok(part.items)
 }
@@ -392,137 +368,50 @@ pub(crate) async fn own_reading(
 async fn read_by(
     gateway: &Gateway,
     inbound: &Inbound,
-    look: &(Permit, View),
+    (permit, view): &(Permit, View),
     upstream: &Server,
     kind: ListKind,
     mut cursor: Option<String>,
-    whole: bool,
+    Extent { whole, anew }: Extent,
 ) -> Result<Part, Refusal> {
     let settings = &inbound.snapshot.settings;
     let server = upstream.name();
-    let deadline = upstream.settings().timeouts.list;
+    // All of it, however many pages it has.
+    let until = Some(Instant::now() + upstream.settings().timeouts.list);
     let mut part = Part::empty(server);
-    let reading = async {
-        let mut pages = 0;
-        loop {
-            let page = page(gateway, inbound, look, upstream, kind, cursor.as_deref()).await?;
-            let Some(page) = page else { return Ok(()) };
-            pages += 1;
-            part.items.extend(page.items);
-            part.caching = Caching::merged([part.caching, page.caching]);
-            let too_many = part.items.len() > settings.list_items_max;
-            if too_many || (whole && pages >= settings.list_pages_max && page.next_cursor.is_some()) {
-                part.items.truncate(settings.list_items_max);
-                part.missing = Some(Missing {
-                    code: "list_too_long",
-                    reason: format!("only the first {} items are shown", part.items.len()),
-                });
-                return Ok(());
-            }
-            match page.next_cursor {
-                // A server that gives the same cursor again would be read for ever.
-                Some(next) if whole && cursor.as_ref() != Some(&next) => cursor = Some(next),
-                Some(next) if !whole => {
-                    part.next_cursor = Some(next);
-                    return Ok(());
-                }
-                _ => return Ok(()),
-            }
-        }
-    };
-    match tokio::time::timeout(deadline, reading).await {
-        Ok(Ok(())) => Ok(part),
-        Ok(Err(refusal)) => Err(refusal),
-        Err(_) => {
-            let is_starting = matches!(upstream.status().reach, Reach::Unknown);
-            let starting = if is_starting { "the server is still starting: it" } else { "the server" };
-            let text = format!("{starting} did not list within {} ms", deadline.as_millis());
-            Err(Refusal::new(Stage::Dispatch, Code::UpstreamTimeout, text).of(server))
-        }
-    }
-}
-
-/// One page; none if the server has no such list at all.
-async fn page(
-    gateway: &Gateway,
-    inbound: &Inbound,
-    (permit, view): &(Permit, View),
-    server: &Server,
-    kind: ListKind,
-    cursor: Option<&str>,
-) -> Result<Option<Page>, Refusal> {
-    let params = cursor
-        .map_or_else(String::new, |cursor| format!("\"cursor\":{}", String::from_utf8_lossy(&quote(cursor))));
-    // A legacy server may ask its legacy client something at any time, also while it lists. What several servers report
-    // of one request cannot be told apart under one token; what they log can.
-    // Nothing comes on a stream of changes before its acknowledgement (2026-07-28, subscriptions).
-    let listens = inbound.message.method() == methods::SUBSCRIPTIONS_LISTEN;
-    let (client, log_level) = (&inbound.caller.client, inbound.log_level().filter(|_| !listens));
-    let hears = inbound.session.is_some() || log_level.is_some();
-    let listener = hears.then(|| Listener { token: None, ..Listener::of(gateway, inbound) });
-    let mut again = Again::of_list(server);
-    let (message, era) = loop {
-        let _berth = route::enter(server, Traffic::Lists, again.until()).await?;
-        let route = route::open(server, &inbound.caller, permit).await?;
-        let link = route.link();
-        if !offers(link.hello(), kind) {
-            return Ok(None);
-        }
-        let id = link.mint();
-        let departure = Departure {
-            id,
-            method: Cow::Borrowed(kind.method()),
-            native: None,
-            param_headers: Vec::new(),
-            body: bridge::own_request(id, kind.method(), &params, client, link.era(), log_level),
-            waits: again.begin(),
-            log_level,
-            onward: Some(Onward::of(&inbound.record)),
+    let mut pages = 0;
+    loop {
+        let wanted = Wanted { kind, cursor: cursor.as_deref(), asks: Asks::Own, anew, until };
+        let found = cache::page(gateway, inbound, permit, upstream, wanted).await?;
+        let Some((found, page)) = found.as_ref().and_then(|found| Some((found, found.kept.page.as_ref()?)))
+        else {
+            return Ok(part);
         };
-        let sent = dispatch::send(server.id(), &route, departure, listener.as_ref(), Receipt::lists()).await;
-        match sent.and_then(Sent::into_response) {
-            Ok(message) => break (message, link.era()),
-            Err(error) => {
-                let was_told = || listener.as_ref().is_some_and(Listener::was_told);
-                if !Box::pin(again.pause(gateway, &error, || !was_told())).await {
-                    return Err(error.refusal(server.name()));
-                }
+        pages += 1;
+        part.items.extend(visible(&page.items, kind, view));
+        let caching = found.caching();
+        let shared = caching.shared && view.is_whole() && gateway.blocks().are_none();
+        part.caching = Caching::merged([part.caching, Caching { shared, ..caching }]);
+        part.stale = part.stale.max(found.stale_age());
+        let too_many = part.items.len() > settings.list_items_max;
+        if too_many || (whole && pages >= settings.list_pages_max && page.next_cursor.is_some()) {
+            part.items.truncate(settings.list_items_max);
+            part.missing = Some(Missing {
+                code: "list_too_long",
+                reason: format!("only the first {} items are shown", part.items.len()),
+            });
+            return Ok(part);
+        }
+        match page.next_cursor.clone() {
+            // A server that gives the same cursor again would be read for ever.
+            Some(next) if whole && cursor.as_ref() != Some(&next) => cursor = Some(next),
+            Some(next) if !whole => {
+                part.next_cursor = Some(next);
+                return Ok(part);
             }
+            _ => return Ok(part),
         }
-    };
-    let page = read_page(&message, server.name(), kind)?;
-    Ok(page.map(|mut page| {
-        if era == Era::Legacy {
-            // It may depend on the session, whatever else the server says in words that its revision does not have.
-            page.caching = Caching::NONE;
-        }
-        page.items = learn_from(gateway, server.id(), kind, page.items, view);
-        if !view.is_whole() || !gateway.blocks().are_none() {
-            page.caching.shared = false;
-        }
-        page
-    }))
-}
-
-fn read_page(message: &Message, server: &ServerName, kind: ListKind) -> Result<Option<Page>, Refusal> {
-    if message.kind() == Kind::Error {
-        let code = message.error_code().unwrap_or_default();
-        if code == i64::from(codes::METHOD_NOT_FOUND) {
-            return Ok(None);
-        }
-        let text = format!("the server answered with error {code}");
-        return Err(Refusal::new(Stage::Dispatch, Code::UpstreamProtocol, text).of(server));
     }
-    Page::read(message, kind).map(Some).map_err(|_| {
-        Refusal::new(Stage::Dispatch, Code::UpstreamProtocol, "the server's answer is no list").of(server)
-    })
-}
-
-/// Whether the server says that it has such a list.
-fn offers(hello: &Hello, kind: ListKind) -> bool {
-    let capabilities = &hello.capabilities;
-    find(capabilities, Span::all(capabilities), kind.capability())
-        .is_some_and(|span| kind_of(capabilities, span) == JsonKind::Object)
 }
 
 fn remember_cut_names(gateway: &Gateway, server: &ServerId, kind: ListKind, items: &[Item]) {
@@ -545,7 +434,7 @@ pub(crate) async fn learn(
     server: &ServerName,
     kind: ListKind,
 ) -> Result<(), Refusal> {
-    let part = read(gateway, inbound, server, kind, None, true).await?;
+    let part = read(gateway, inbound, server, kind, None, Extent::ANEW).await?;
     remember_cut_names(gateway, inbound.server(server)?.id(), kind, &part.items);
     Ok(())
 }
@@ -631,7 +520,8 @@ fn remember_tools(gateway: &Gateway, inbound: &Inbound, parts: &[Part]) -> Arc<T
 /// Every server's whole list. A server that does not answer has nothing for now.
 async fn read_all(gateway: &Gateway, inbound: &Inbound, kind: ListKind) -> Result<Vec<Part>, Refusal> {
     let servers = inbound.endpoint.servers().iter().filter(|server| inbound.endpoint.lists(kind, server));
-    let parts = join_all(servers.map(|server| read(gateway, inbound, server, kind, None, true))).await;
+    let parts =
+        join_all(servers.map(|server| read(gateway, inbound, server, kind, None, Extent::WHOLE))).await;
     Ok(parts.into_iter().flatten().collect())
 }
 
@@ -747,6 +637,10 @@ fn result_meta(era: Era, parts: &[Part]) -> Vec<u8> {
     }
     if !missing.is_empty() {
         members.push(format!("\"{UNAVAILABLE_KEY}\":[{}]", missing.join(",")));
+    }
+    let stale_parts: Vec<_> = parts.iter().filter_map(|part| Some((&part.server, part.stale?))).collect();
+    if !stale_parts.is_empty() {
+        members.push(format!("\"{STALE_KEY}\":{}", stale(stale_parts)));
     }
     if members.is_empty() { Vec::new() } else { format!(",\"_meta\":{{{}}}", members.join(",")).into_bytes() }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tollgate_ledger::WhenUnwritable;
 use tollgate_model::{EndpointName, ServerId, TenantId};
 
+use crate::cache::CacheSettings;
 use crate::handling::Handling;
 use crate::load::LoadSettings;
 use crate::shares::Room;
@@ -81,6 +82,8 @@ pub struct ProxySettings {
     pub unwritable: Unwritable,
     /// How calls of servers' tools are handled, of servers of which anything is said.
     pub handling: HashMap<ServerId, Arc<Handling>>,
+    /// How answers of servers are kept.
+    pub cache: CacheSettings,
 }
 
 impl ProxySettings {
@@ -127,6 +130,7 @@ impl Default for ProxySettings {
             load: LoadSettings::default(),
             unwritable: Unwritable::default(),
             handling: HashMap::new(),
+            cache: CacheSettings::default(),
         }
     }
 }

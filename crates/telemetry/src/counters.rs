@@ -38,6 +38,11 @@ static ALLOWANCES_AWAY: AtomicI64 = AtomicI64::new(0);
 static SHARED_COUNTERS_AWAY: AtomicI64 = AtomicI64::new(0);
 static LIMIT_COUNTERS: AtomicU64 = AtomicU64::new(0);
 static LIMIT_COUNTERS_SHARED: AtomicU64 = AtomicU64::new(0);
+static CACHED: [[AtomicU64; Cached::ALL.len()]; Asked::ALL.len()] =
+    [const { [const { AtomicU64::new(0) }; Cached::ALL.len()] }; Asked::ALL.len()];
+static CACHE_EVICTED: AtomicU64 = AtomicU64::new(0);
+static CACHE_BYTES: AtomicU64 = AtomicU64::new(0);
+static CACHE_ENTRIES: AtomicU64 = AtomicU64::new(0);
 static RELOADS_OK: AtomicU64 = AtomicU64::new(0);
 static RELOADS_FAILED: AtomicU64 = AtomicU64::new(0);
 
@@ -134,6 +139,76 @@ impl Shadow {
 /// Counts one decision that others looked on.
 pub fn shadowed(verdict: Shadow) {
     SHADOWED[verdict as usize].fetch_add(1, Ordering::Relaxed);
+}
+
+/// What was asked of a server, or of what is kept of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// A page of a list.
+    List,
+    /// A resource.
+    Read,
+    /// A tool whose results may be kept.
+    Call,
+}
+
+impl Asked {
+    const ALL: [Self; 3] = [Self::List, Self::Read, Self::Call];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::List => "list",
+            Self::Read => "read",
+            Self::Call => "call",
+        }
+    }
+}
+
+/// Where its answer came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cached {
+    /// It was kept.
+    Hit,
+    /// The server, on behalf of whoever asked first.
+    Miss,
+    /// The same, on behalf of another who asked before.
+    Shared,
+    /// It was kept beyond its time, and the server could not be asked.
+    Stale,
+    /// The server: such answers are not kept.
+    Pass,
+}
+
+impl Cached {
+    const ALL: [Self; 5] = [Self::Hit, Self::Miss, Self::Shared, Self::Stale, Self::Pass];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Shared => "shared",
+            Self::Stale => "stale",
+            Self::Pass => "pass",
+        }
+    }
+}
+
+/// Counts one answer that could have been kept.
+pub fn cache_asked(asked: Asked, cached: Cached) {
+    CACHED[asked as usize][cached as usize].fetch_add(1, Ordering::Relaxed);
+}
+
+/// So many answers had to make room for others.
+pub fn cache_evicted(count: usize) {
+    if count > 0 {
+        CACHE_EVICTED.fetch_add(count as u64, Ordering::Relaxed);
+    }
+}
+
+/// So many bytes are kept, in so many entries.
+pub fn cache_holds(bytes: usize, entries: usize) {
+    CACHE_BYTES.store(bytes as u64, Ordering::Relaxed);
+    CACHE_ENTRIES.store(entries as u64, Ordering::Relaxed);
 }
 
 /// A legacy session with a client began.
@@ -407,6 +482,27 @@ pub fn write(metrics: &mut Metrics) {
     );
     metrics.number(name, &[], ALLOWANCES_AWAY.load(Ordering::Relaxed));
 
+    let name = "tollgate_cache_total";
+    metrics.family(name, "counter", "Answers of servers that may be kept, by where they came from.");
+    for asked in Asked::ALL {
+        for cached in Cached::ALL {
+            let labels = [("what", asked.label()), ("from", cached.label())];
+            metrics.number(name, &labels, load(&CACHED[asked as usize][cached as usize]));
+        }
+    }
+
+    let name = "tollgate_cache_evicted_total";
+    metrics.family(name, "counter", "Answers that had to make room for others.");
+    metrics.number(name, &[], load(&CACHE_EVICTED));
+
+    let name = "tollgate_cache_bytes";
+    metrics.family(name, "gauge", "Memory that answers of servers take which are kept.");
+    metrics.number(name, &[], load(&CACHE_BYTES));
+
+    let name = "tollgate_cache_entries";
+    metrics.family(name, "gauge", "Answers of servers that are kept, and what is remembered of others.");
+    metrics.number(name, &[], load(&CACHE_ENTRIES));
+
     let name = "tollgate_config_reloads_total";
     metrics.family(name, "counter", "Changes of the configuration by whether they were taken over.");
     metrics.number(name, &[("outcome", "ok")], load(&RELOADS_OK));
@@ -435,6 +531,12 @@ mod tests {
         }
         for (nth, verdict) in Verdict::ALL.iter().enumerate() {
             assert_eq!(*verdict as usize, nth);
+        }
+        for (nth, asked) in Asked::ALL.iter().enumerate() {
+            assert_eq!(*asked as usize, nth);
+        }
+        for (nth, cached) in Cached::ALL.iter().enumerate() {
+            assert_eq!(*cached as usize, nth);
         }
         for (nth, verdict) in Shadow::ALL.iter().enumerate() {
             assert_eq!(*verdict as usize, nth);

@@ -49,7 +49,7 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
     raise_file_limit();
     let mut signals = Signals::new()?;
     if command.stdio {
-        return run_stdio(&command, log, signals).await;
+        return Box::pin(run_stdio(&command, log, signals)).await;
     }
     // Heard from the start, as the others are: by default it would end the process.
     let mut upgrade = signals::upgrade()?;

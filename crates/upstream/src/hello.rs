@@ -42,7 +42,7 @@ impl Hello {
     }
 
     /// Whether the server declares that it tells when this list changes.
-    pub(crate) fn may_change(&self, part: &str) -> bool {
+    pub fn may_change(&self, part: &str) -> bool {
         self.has_flag(part, "listChanged")
     }
 

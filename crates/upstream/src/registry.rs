@@ -241,15 +241,19 @@ impl Registry {
         }
     }
 
-    /// Whose instance serves this caller, and how it is introduced to the server.
-    fn key(&self, caller: &Caller, modern: bool) -> (Key, Introduction) {
+    /// With whom a caller shares an instance, if the server is of this era.
+    pub(crate) fn isolation(&self, caller: &Caller, modern: bool) -> Isolation {
         // A legacy server keeps state by session; a modern one keeps none, and is told the capabilities each time.
         let usual = if modern { Isolation::Shared } else { Isolation::Session };
-        let isolation = match self.shared.settings.legacy_sessions {
+        match self.shared.settings.legacy_sessions {
             LegacySessions::Stateless if !modern && caller.session.is_none() => Isolation::Shared,
             _ => self.shared.settings.isolation.unwrap_or(usual),
-        };
-        let scope = Scope::of(caller, isolation);
+        }
+    }
+
+    /// Whose instance serves this caller, and how it is introduced to the server.
+    fn key(&self, caller: &Caller, modern: bool) -> (Key, Introduction) {
+        let scope = Scope::of(caller, self.isolation(caller, modern));
         let client = &caller.client;
         let info = if matches!(scope, Scope::Session(..)) { client.info.clone() } else { None };
         let introduction = Introduction { capabilities: client.capabilities.clone(), info };

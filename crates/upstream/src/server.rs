@@ -6,14 +6,14 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tollgate_model::{Caller, ServerId, ServerName, SessionId};
+use tollgate_model::{Caller, Era, ServerId, ServerName, SessionId};
 
 use crate::registry::Registry;
 use crate::replicas::Wish;
 use crate::shared::Shared;
 use crate::{
-    Avoid, Bulkhead, Interest, Link, Reach, RetryBudget, ServerEvent, ServerSettings, ServerStatus,
-    SettingsError, Transport, UpstreamError, Watch,
+    Avoid, Bulkhead, Interest, Isolation, Link, Reach, RetryBudget, ServerEvent, ServerSettings,
+    ServerStatus, SettingsError, Transport, UpstreamError, Watch,
 };
 
 /// One configured server. Cheap to clone; all clones are the same. Dropping the last one stops its instances without
@@ -45,6 +45,17 @@ impl Server {
     /// Whether both are clones of one.
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.registry, &other.registry)
+    }
+
+    /// The number of the server: no two of this process have the same, also where one takes another's place under its name
+    /// with other settings.
+    pub fn number(&self) -> u64 {
+        self.registry.shared().number
+    }
+
+    /// With whom a caller shares a session or process of the server, if the server speaks this era.
+    pub fn isolation_for(&self, caller: &Caller, era: Era) -> Isolation {
+        self.registry.isolation(caller, era == Era::Modern)
     }
 
     /// The settings it was made from.

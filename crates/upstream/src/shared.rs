@@ -59,10 +59,15 @@ pub(crate) enum EraFact {
 /// How many answers to one server's own requests beside all calls may be on their way at once.
 const ASIDES_MAX: usize = 32;
 
+/// The number of the next server.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
+
 /// Shared by all instances of one server.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) id: ServerId,
+    /// No two servers of this process have the same, also where one takes the other's place under its name.
+    pub(crate) number: u64,
     pub(crate) settings: Arc<ServerSettings>,
     pub(crate) counters: Tally,
     events: mpsc::Sender<ServerEvent>,
@@ -87,6 +92,7 @@ impl Shared {
             id: settings.id(),
             retries: RetryBudget::new(&settings.retries),
             bulkhead: Bulkhead::new(&settings),
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             settings,
             counters: Tally::default(),
             events,

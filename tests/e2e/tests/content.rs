@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use serde_json::{Value, json};
-use tollgate_e2e::gateway::{Gateway, http, servers};
+use tollgate_e2e::gateway::{Gateway, http, servers, with};
 use tollgate_e2e::upstream::{Kind, Upstream};
 use tollgate_testkit::fake::{Answer, Call, Dialect, FakeServer, HttpPeer, Peer, Script, json as raw};
 
@@ -267,7 +267,9 @@ async fn caching_hints_are_there_and_valid_whatever_a_server_says() {
                 script = script.saying(method, &listing(member, hints));
             }
             let server = FakeServer::start(script).await;
-            let gateway = Gateway::start(&servers([("there", http(&server.url()))])).await;
+            // What is kept has less and less time left.
+            let entry = with(&http(&server.url()), json!({"cache": {"enabled": false}}));
+            let gateway = Gateway::start(&servers([("there", entry)])).await;
             for (method, _, params) in methods {
                 for path in ["/mcp/there", "/mcp"] {
                     // Nobody lists it, so that only its own endpoint knows whom to ask.
@@ -327,7 +329,9 @@ async fn a_merged_list_is_kept_as_its_weakest_part() {
         (vec![&long, &old], 0, "private"),
         (vec![], 0, "private"),
     ] {
-        let entries = ["a", "b"].into_iter().zip(&behind).map(|(name, server)| (name, http(&server.url())));
+        // What is kept has less and less time left.
+        let entry = |server: &FakeServer| with(&http(&server.url()), json!({"cache": {"enabled": false}}));
+        let entries = ["a", "b"].into_iter().zip(&behind).map(|(name, server)| (name, entry(server)));
         let gateway = Gateway::start(&servers(entries)).await;
         let mut peer = gateway.modern("/mcp");
         for method in

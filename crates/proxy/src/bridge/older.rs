@@ -62,7 +62,7 @@ fn fit_structured(answered: &Answered<'_>, edit: &mut Edit<'_>) {
     let message = answered.message;
     let Some(structured) = message.member("structuredContent") else { return };
     let is_known = answered.client >= Revision::V2025_06_18;
-    let is_legal = message.kind_of(structured) == JsonKind::Object || answered.link.era() == Era::Legacy;
+    let is_legal = message.kind_of(structured) == JsonKind::Object || answered.era == Era::Legacy;
     if is_known && is_legal {
         return;
     }

@@ -17,8 +17,10 @@ use crate::reply::Reply;
 pub(crate) struct Answered<'a> {
     /// The response as the server sent it.
     pub(crate) message: &'a Message,
-    /// Who sent it.
-    pub(crate) link: &'a Link,
+    /// What its server speaks.
+    pub(crate) era: Era,
+    /// What its server says of itself.
+    pub(crate) info: Option<&'a Bytes>,
     /// The method of the request.
     pub(crate) method: &'a str,
     /// The id that the client gave the request.
@@ -34,9 +36,19 @@ pub(crate) struct Answered<'a> {
 impl<'a> Answered<'a> {
     /// A server's answer to a client's request, of which nothing is another for this client.
     pub(crate) fn of(inbound: &'a Inbound, link: &'a Link, message: &'a Message) -> Self {
+        Self::from(inbound, (link.era(), link.hello().info.as_ref()), message)
+    }
+
+    /// The same of a server of this era that says this of itself.
+    pub(crate) fn from(
+        inbound: &'a Inbound,
+        (era, info): (Era, Option<&'a Bytes>),
+        message: &'a Message,
+    ) -> Self {
         Self {
             message,
-            link,
+            era,
+            info,
             method: inbound.message.method(),
             client_id: &inbound.id,
             client: inbound.caller.client.revision,
@@ -61,14 +73,14 @@ pub(crate) fn response(answered: &Answered<'_>) -> Result<Reply, Refusal> {
 
 /// A modern server's task, in place of the result of a call, for a client that can follow it.
 pub(crate) fn created(answered: &Answered<'_>) -> Result<Reply, Refusal> {
-    if answered.client.era() == Era::Legacy || answered.link.era() == Era::Legacy {
+    if answered.client.era() == Era::Legacy || answered.era == Era::Legacy {
         return Err(own_fault("a task of one era cannot be another's"));
     }
     Ok(shaped(answered))
 }
 
 fn result(answered: &Answered<'_>) -> Result<Reply, Refusal> {
-    if answered.link.era() == Era::Modern {
+    if answered.era == Era::Modern {
         check_result_type(answered.message)?;
     }
     Ok(shaped(answered))
@@ -81,7 +93,7 @@ fn shaped(answered: &Answered<'_>) -> Reply {
     for (place, other) in &answered.stand_ins {
         edit.replace_once(*place, quote(other));
     }
-    match (answered.link.era(), answered.client.era()) {
+    match (answered.era, answered.client.era()) {
         (Era::Legacy, Era::Modern) => to_modern(answered, &mut edit),
         (Era::Modern, Era::Legacy) => to_legacy(answered, &mut edit),
         (Era::Modern, Era::Modern) => mend_caching(answered, &mut edit),
@@ -120,7 +132,7 @@ fn to_modern(answered: &Answered<'_>, edit: &mut Edit<'_>) {
         changes.push(Change::Set("ttlMs", Bytes::from_static(b"0")));
         changes.push(Change::Set("cacheScope", Bytes::from_static(b"\"private\"")));
     }
-    match (&answered.link.hello().info, message.meta()) {
+    match (answered.info, message.meta()) {
         (Some(info), Some(_)) => message.change_meta(edit, &[Change::Set(meta::SERVER_INFO, info.clone())]),
         (Some(info), None) => {
             let mut object = format!("{{\"{}\":", meta::SERVER_INFO).into_bytes();
@@ -168,7 +180,7 @@ fn error(answered: &Answered<'_>) -> Result<Reply, Refusal> {
     let message = answered.message;
     let code = message.error_code().unwrap_or(i64::from(codes::INTERNAL_ERROR));
     let is_read = answered.method == methods::RESOURCES_READ;
-    let other = match (answered.link.era(), answered.client.era()) {
+    let other = match (answered.era, answered.client.era()) {
         // Faults between the gateway and the server: the client can mend nothing about them.
         (Era::Modern, _) if code == i64::from(codes::HEADER_MISMATCH) => {
             return Err(own_fault("the server and the gateway disagree about a request's headers"));

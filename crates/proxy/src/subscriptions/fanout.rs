@@ -330,7 +330,7 @@ impl Entry {
 }
 
 /// A URI, and what it may be a part of, the longest first: cut before and after each slash of its path.
-fn whole_and_parents(uri: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn whole_and_parents(uri: &str) -> impl Iterator<Item = &str> {
     let path = uri.find("://").map_or_else(|| uri.find(':').map_or(0, |at| at + 1), |at| at + 3);
     let cuts = uri[path..].rmatch_indices(['/', '#', '?']).flat_map(move |(at, mark)| {
         let (before, after) = (path + at, path + at + mark.len());

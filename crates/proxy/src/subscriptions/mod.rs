@@ -9,6 +9,6 @@ mod listen;
 mod notice;
 mod session;
 
-pub(crate) use fanout::Fanout;
+pub(crate) use fanout::{Fanout, whole_and_parents};
 pub(crate) use listen::listen;
 pub(crate) use session::{Subscriptions, renew, subscribe, unsubscribe};

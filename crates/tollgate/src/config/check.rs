@@ -27,7 +27,7 @@ const FOREIGN: [(&str, &str); 14] = [
     ("enabled", "disabled"),
 ];
 /// The most known keys that a message names.
-const KNOWN_SHOWN_MAX: usize = 20;
+const KNOWN_SHOWN_MAX: usize = 24;
 
 /// Takes out of the tree what the schema refuses, and says why.
 pub(super) struct Checker<'s, 'p> {

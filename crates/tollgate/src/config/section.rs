@@ -1,6 +1,7 @@
 //! `tollgate.yaml` as it is written. These types are the one source of the JSON Schema, of the reference page and of the
 //! check of every file; what the values mean is decided in `meaning`.
 
+mod cache;
 mod export;
 mod identity;
 mod index;
@@ -20,6 +21,7 @@ use serde::Deserialize;
 use super::forms::{AnyJson, FromText, Items, Keyed, Scalar, Short, keys};
 use super::meaning::defaults;
 
+pub(super) use self::cache::{CacheSection, ServerCacheSection};
 pub(super) use self::export::{
     ConfirmSection, ExportFileSection, ExportFormatSection, ExportOtlpSection, ExportProtocolSection,
     ExportSection, SplunkSection, SyslogSection, WebhookSection,
@@ -90,6 +92,8 @@ pub(super) struct ConfigSection {
     pub(super) identity: Option<IdentitySection>,
     /// How much callers may do, and bounds of the gateway itself.
     pub(super) limits: Option<LimitsSection>,
+    /// How long what servers have said is kept.
+    pub(super) cache: Option<CacheSection>,
     /// The MCP servers behind the gateway, each under its name: letters, digits, `-` and single `_`, at most 32
     /// characters. Clients see a tool as `server__tool`; `/mcp/NAME` serves one server alone.
     pub(super) servers: Option<Keyed<ServerSection>>,
@@ -338,6 +342,8 @@ pub(super) struct ServerSection {
     /// again. Without it only what `tools` says counts.
     #[schemars(extend("default" = false))]
     pub(super) trust_annotations: Option<bool>,
+    /// What is kept of what the server has said, where that is otherwise than for all.
+    pub(super) cache: Option<ServerCacheSection>,
     /// What becomes of calls of the server while the ledger cannot be written. Default: `ledger.when_unwritable`.
     pub(super) when_unwritable: Option<WhenUnwritableSection>,
     /// How many processes or sessions there may be at once. Default: 32 processes, 10000 sessions.

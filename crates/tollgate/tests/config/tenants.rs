@@ -138,6 +138,36 @@ fn how_calls_are_handled_is_said_by_name_or_pattern() {
 }
 
 #[test]
+fn what_is_kept_is_said_for_all_for_a_server_and_for_a_tool() {
+    let config = yaml(
+        "cache: { bytes_max: 100000, entry_bytes_max: 2000, list_ttl_ms_max: 1, list_ttl_ms: 2, read_ttl_ms_max: 3, stale_ms_max: 4 }
+servers:
+  a:
+    url: 'http://127.0.0.1:1/'
+    cache: { enabled: false, list_ttl_ms: 5, read_ttl_ms: 6, stale_ms_max: 7 }
+    tools: { \"get_*\": { read_only: true, idempotent: true, cache_ttl_ms: 8 } }
+  b: { url: 'http://127.0.0.1:1/' }
+",
+    )
+    .good("tollgate.yaml");
+    let cache = &config.proxy.cache;
+    assert_eq!((cache.enabled, cache.bytes_max, cache.entry_bytes_max), (true, 100_000, 2000));
+    let waits = [cache.list_ttl_max, cache.list_ttl, cache.read_ttl_max, cache.stale_max];
+    assert_eq!(waits.map(|wait| wait.as_millis()), [1, 2, 3, 4]);
+    let [a, b] = &config.servers[..] else { panic!("two servers") };
+    let own = &cache.servers[&a.id()];
+    let waits = [own.list_ttl, own.read_ttl, own.stale_max].map(|wait| wait.expect("said").as_millis());
+    assert_eq!((own.enabled, waits), (Some(false), [5, 6, 7]));
+    assert!(!cache.servers.contains_key(&b.id()));
+    let ttl = config.proxy.handling[&a.id()].of("get_x").cache_ttl;
+    assert_eq!(ttl.map(|ttl| ttl.as_millis()), Some(8));
+    let bench = yaml(
+        "cache: { bytes_max: 65536, entry_bytes_max: 65537 }\nservers: { b: { url: 'http://127.0.0.1:1/' } }\n",
+    );
+    assert!(bench.bad("tollgate.yaml").contains("`entry_bytes_max` is more than `bytes_max`"));
+}
+
+#[test]
 fn facts_that_policies_could_not_name_are_refused() {
     let bench = yaml(
         "servers:

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -28,7 +28,7 @@ use crate::onward;
 use crate::policing::Question;
 use crate::refuse;
 use crate::reply::Reply;
-use crate::stages::Resolved;
+use crate::stages::{Permit, Resolved};
 
 /// What is known of a request, for the record. The stages fill it.
 #[derive(Debug)]
@@ -450,6 +450,48 @@ pub(super) fn write_intent(gateway: &Gateway, inbound: &Inbound, effect: &Effect
     ledger.intend(Draft { arguments: content, ..entry::draft(entry, inbound) })
 }
 
+/// Writes that what is kept, and so old, is the answer: an outcome without an intent.
+pub(super) fn write_kept(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    permit: &Permit,
+    age: Duration,
+) -> impl Future<Output = Result<(), Unrecorded>> + Send + use<> {
+    let mut guard = inbound.record.lock();
+    let facts = &mut *guard;
+    facts.judged = Some(Arc::clone(permit.judged()));
+    facts.shadow = permit.shadow().map(Arc::clone);
+    let payload = facts.arguments.clone();
+    let (arguments, results) = levels(gateway, facts.judged.as_deref());
+    let client = entry::client(inbound);
+    let step = facts.step;
+    facts.step += 1;
+    let facts = &*facts;
+    let definition = definition(gateway, inbound, facts);
+    let mut entry = entry::of(Kind::Outcome, inbound, facts, client.as_deref());
+    entry.step = step;
+    entry.definition = definition.as_deref().map(Into::into);
+    entry.latency = Some(facts.latency(inbound.record.began));
+    let came_to = facts.came_to.as_ref();
+    entry.outcome = came_to.map(|came_to| came_to.outcome);
+    let result = came_to.and_then(|came_to| came_to.result.clone());
+    let (sent_tokens, received_tokens) =
+        (entry::tokens(payload.bytes.as_ref()), entry::tokens(result.as_ref()));
+    entry.sizes = Some(Sizes { sent_tokens, received_tokens, ..Sizes::default() });
+    let mut detail = facts.detail(&payload).unwrap_or_default();
+    let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+    detail.extend(others::detail([("from", "cache".into()), ("age_ms", age_ms.into())]));
+    entry.detail = Some(detail);
+    if let Some(shadow) = facts.shadow.as_deref().and_then(Question::answer)
+        && let Some(judged) = &facts.judged
+    {
+        entry.decision = Some(Decided { shadow: Some(Box::new(shadow.into())), ..(&**judged).into() });
+    }
+    let arguments = payload.bytes.map(|bytes| Content { bytes, level: arguments });
+    let result = result.map(|bytes| Content { bytes, level: results });
+    gateway.ledger().note(Draft { arguments, result, ..entry::draft(entry, inbound) })
+}
+
 /// The digest of the called tool's definition, as far as it is known: where policies are about tools, it is.
 fn definition(gateway: &Gateway, inbound: &Inbound, facts: &Facts) -> Option<Arc<str>> {
     if inbound.message.method() != methods::TOOLS_CALL || !gateway.policing().is_on() {
@@ -640,6 +682,6 @@ impl Drop for Ending<'_> {
     }
 }
 
-fn us(time: std::time::Duration) -> u64 {
+fn us(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -8,7 +8,7 @@
 //! Each request has a [`CallRecord`], which the stages fill. An effect is a *step* of it: its intent is written before it
 //! leaves. A call has one step open at a time, which is closed by whatever comes first: the next step, the answer, or that
 //! nobody waits for the answer any more. So there is one place where a call ends, [`ends`], and forgetting an outcome is not
-//! possible. What travels beside the call (a client's answer to a server's question) is an [`Aside`], and closes by itself.
+//! possible. An answer that is kept has an outcome without an intent ([`from_cache`]), since nothing leaves. What travels beside the call (a client's answer to a server's question) is an [`Aside`], and closes by itself.
 
 mod aside;
 mod call;
@@ -27,7 +27,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tollgate_ledger::{Intending, Unrecorded, WhenUnwritable};
-use tollgate_model::{Caller, Code, EndpointName, Refusal, ServerId, Stage};
+use tollgate_mcp::Message;
+use tollgate_model::{Caller, Code, EndpointName, Era, Refusal, ServerId, Stage};
 use tollgate_telemetry::events::NotRecorded;
 use tollgate_upstream::Link;
 
@@ -127,6 +128,31 @@ pub(crate) async fn intend(
     }
     settle();
     Ok(Receipt(Covers::Effect))
+}
+
+/// Puts on record that a request is answered by what is kept of its server, as a step of its call that has no intent: nothing
+/// leaves. It counts as one that does. The step before it, if it is open, ends.
+pub(crate) async fn from_cache(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    (permit, admitted): (&Permit, &Admitted),
+    message: &Message,
+    (era, age): (Era, Duration),
+) -> Result<(), Refusal> {
+    let record = &inbound.record;
+    if record.is_open() {
+        call::close(gateway, inbound, None).await?;
+    }
+    record.lap(Lap::Route);
+    record.answered(inbound, message, era);
+    if gateway.ledger().is_on() {
+        match written(call::write_kept(gateway, inbound, permit, age)).await {
+            Err(failure) if !degrades(gateway, inbound, &failure) => return Err(unavailable(&failure)),
+            _ => {}
+        }
+    }
+    admitted.settle();
+    Ok(())
 }
 
 /// What is carried out all the same, although its intent is not written: it may be yet.

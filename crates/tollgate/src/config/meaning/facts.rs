@@ -80,6 +80,7 @@ impl Meaning<'_> {
                 first_byte_timeout: ms(section.first_byte_timeout_ms),
                 idle_timeout: ms(section.idle_timeout_ms),
                 retries: section.retries,
+                cache_ttl: ms(section.cache_ttl_ms),
             };
             (Glob::new(native), handling)
         });

@@ -1,5 +1,6 @@
 //! What a configuration means: the settings of the crates that use them, with everything checked that a schema cannot.
 
+mod cache;
 pub(super) mod defaults;
 mod export;
 mod facts;
@@ -30,7 +31,7 @@ use tollgate_ledger::upkeep::RetentionSettings;
 use tollgate_ledger::{IndexSettings, LedgerSettings, Prices};
 use tollgate_limits::LimitSettings;
 use tollgate_model::{Secret, ServerId, ServerName, TenantId};
-use tollgate_proxy::{Cidr, ProxySettings, Unwritable};
+use tollgate_proxy::{CacheSettings, Cidr, ProxySettings, Unwritable};
 use tollgate_telemetry::TelemetrySettings;
 use tollgate_upstream::ServerSettings;
 use url::{Host, Url};
@@ -165,9 +166,20 @@ impl Meaning<'_> {
         let tls = section.tls.as_ref().and_then(|tls| self.tls(tls, &root.key("tls")));
         let admin_tls = section.admin_tls.as_ref().and_then(|tls| self.tls(tls, &root.key("admin_tls")));
         let mut proxy = self.proxy(section, root);
-        let Served { servers, facts, tenants, policies, shadow, handling, unwritable, names_a_server } =
-            self.served(section, root);
+        let Served {
+            servers,
+            facts,
+            tenants,
+            policies,
+            shadow,
+            handling,
+            caches,
+            unwritable,
+            names_a_server,
+        } = self.served(section, root);
         proxy.handling = handling;
+        let cache = self.cache(section.cache.as_ref(), &root.key("cache"));
+        proxy.cache = CacheSettings { servers: caches, ..cache };
         proxy.unwritable = Unwritable { otherwise: proxy.unwritable.otherwise, ..unwritable };
         let ids: Vec<TenantId> = tenants.iter().map(|tenant| tenant.id.clone()).collect();
         let identity = self.identity(section.identity.as_ref(), &root.key("identity"), &ids);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tollgate_catalog::{ServerFacts, ToolsetSettings};
 use tollgate_model::{Holder, ServerId, ServerName, TenantId};
 use tollgate_policy::Source;
-use tollgate_proxy::{Handling, Unwritable};
+use tollgate_proxy::{Handling, ServerCache, Unwritable};
 use tollgate_upstream::ServerSettings;
 
 use super::ledger::when_unwritable;
@@ -37,6 +37,8 @@ pub(super) struct Served {
     pub(super) shadow: BTreeMap<TenantId, Vec<Source>>,
     /// How calls of servers' tools are handled, of servers of which anything is said.
     pub(super) handling: HashMap<ServerId, Arc<Handling>>,
+    /// What is said of what is kept of servers.
+    pub(super) caches: HashMap<ServerId, ServerCache>,
     /// What is said of servers and toolsets for when the ledger cannot be written.
     pub(super) unwritable: Unwritable,
     /// Whether any server is named, be it left out.
@@ -124,6 +126,8 @@ impl Meaning<'_> {
                 served.unwritable.servers.extend(unwritable);
                 let handling = Self::handling(section);
                 served.handling.extend(handling.map(|handling| (settings.id(), handling)));
+                let cache = section.cache.as_ref().map(Self::server_cache);
+                served.caches.extend(cache.map(|cache| (settings.id(), cache)));
                 served.facts.extend(facts.map(|facts| (settings.id(), facts)));
                 served.servers.push(settings);
             }

@@ -65,6 +65,10 @@ pub(in crate::config) struct ToolFactsSection {
     /// How often a call is tried again at most where it failed and may be made again. Default: the server's.
     #[schemars(range(max = 10))]
     pub(in crate::config) retries: Option<u32>,
+    /// How long results of the tool are kept for whoever called it, in milliseconds, if it is known to be both `read_only` and
+    /// `idempotent`. Without it none are.
+    #[schemars(range(min = 1, max = 86_400_000))]
+    pub(in crate::config) cache_ttl_ms: Option<u64>,
     /// Scopes that an access token needs for the tool, beside the server's.
     pub(in crate::config) scopes: Option<Items<String>>,
 }

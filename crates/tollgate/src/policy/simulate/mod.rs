@@ -235,7 +235,7 @@ impl Simulation {
             tally.damaged += 1;
             return;
         };
-        let Some(decision) = &entry.decision else { return };
+        let Some(decision) = entry.decision.as_ref().filter(|_| entry.of.is_none()) else { return };
         let at = Timestamp::from_ms(decision.at_ms);
         if at < self.since || at >= self.until {
             return;

@@ -93,7 +93,9 @@ pub(super) fn is_decided(json: &[u8]) -> bool {
     const HEAD: usize = 120;
     let head = &json[..json.len().min(HEAD)];
     let holds = |part: &[u8]| head.windows(part.len()).any(|window| window == part);
-    holds(br#""kind":"intent""#) || holds(br#""kind":"refusal""#)
+    // An answer that the gateway had kept has an outcome without an intent.
+    let is_of_no_intent = || holds(br#""kind":"outcome""#) && !holds(br#""of":"#);
+    holds(br#""kind":"intent""#) || holds(br#""kind":"refusal""#) || is_of_no_intent()
 }
 
 /// What is known of the arguments.
@@ -252,6 +254,15 @@ mod tests {
     fn pointers_lead_by_names() {
         assert_eq!(path(""), Vec::<String>::new());
         assert_eq!(path("/a~1b/~01/0"), ["a/b", "~1", "0"]);
+    }
+
+    #[test]
+    fn what_was_decided_stands_in_intents_refusals_and_outcomes_without_an_intent() {
+        let is = |kind: &str, rest: &str| {
+            is_decided(format!(r#"{{"seq":9,"time_ms":8,"kind":"{kind}","call":"c"{rest}}}"#).as_bytes())
+        };
+        assert!(is("intent", "") && is("refusal", "") && is("outcome", r#","step":1,"tenant":"t""#));
+        assert!(!is("outcome", r#","step":1,"of":7"#) && !is("list", "") && !is("checkpoint", ""));
     }
 
     #[test]
