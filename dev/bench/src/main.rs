@@ -10,6 +10,7 @@ mod fan;
 mod figures;
 mod hop;
 mod idle;
+mod keeping;
 mod knowing;
 mod limiting;
 mod load;
@@ -44,7 +45,9 @@ use figures::{Figures, median};
 use machine::Machine;
 use measure::{Durations, measure};
 use report::{Measured, Report};
-use rows::{DECIDING, IDLE, KNOWING, LIMITING, LISTENERS, OVERLOAD, PARKED, RECORDING, ROWS, Row, VERIFYING};
+use rows::{
+    DECIDING, IDLE, KEEPING, KNOWING, LIMITING, LISTENERS, OVERLOAD, PARKED, RECORDING, ROWS, Row, VERIFYING,
+};
 use targets::{Target, World};
 
 /// What a chore can fail with: it is told to a person, who reads it and acts.
@@ -124,7 +127,9 @@ enum Mode {
 fn row_names() -> clap::builder::PossibleValuesParser {
     ROWS.iter()
         .map(|row| row.id)
-        .chain([IDLE, PARKED, LISTENERS, KNOWING, DECIDING, LIMITING, OVERLOAD, RECORDING, VERIFYING])
+        .chain([
+            IDLE, PARKED, LISTENERS, KEEPING, KNOWING, DECIDING, LIMITING, OVERLOAD, RECORDING, VERIFYING,
+        ])
         .collect::<Vec<_>>()
         .into()
 }
@@ -209,6 +214,14 @@ fn bench(arguments: &Arguments) -> Result<()> {
         if stop.load(Ordering::Relaxed) {
             return Err("interrupted".into());
         }
+    }
+    if let Some(binary) = tollgate.as_deref().filter(|_| chosen(arguments, KEEPING)) {
+        let found = keeping::measure(binary, arguments.quick, &stop).map_err(|why| why.to_string());
+        if stop.load(Ordering::Relaxed) {
+            return Err("interrupted".into());
+        }
+        say::note(&format!("{KEEPING}  Tollgate: {found:?}"));
+        report.keeping = Some(found);
     }
     if chosen(arguments, KNOWING) {
         let found = knowing::measure(arguments.quick).map_err(|why| why.to_string());
@@ -301,6 +314,7 @@ fn run(
         idle: Vec::new(),
         parked: None,
         fan: None,
+        keeping: None,
         knowing: None,
         deciding: None,
         verifying: None,

@@ -6,6 +6,7 @@ use crate::deciding::{self, Line};
 use crate::fan::Fan;
 use crate::figures::{Figures, ratio};
 use crate::idle::Idle;
+use crate::keeping::Keeping;
 use crate::knowing;
 use crate::limiting;
 use crate::machine::Machine;
@@ -14,7 +15,7 @@ use crate::overload;
 use crate::parked::Parked;
 use crate::recording;
 use crate::rows::Row;
-use crate::targets::Target;
+use crate::targets::{MANY, Target};
 use crate::verifying;
 
 /// Everything that a run found.
@@ -27,6 +28,7 @@ pub(crate) struct Report {
     pub(crate) parked: Option<Result<Parked, String>>,
     /// The crowd that listens, if it was measured.
     pub(crate) fan: Option<Result<Fan, String>>,
+    pub(crate) keeping: Option<Result<Keeping, String>>,
     /// What it costs to know a caller, if it was measured.
     pub(crate) knowing: Option<Result<Vec<Line>, String>>,
     /// What policy costs, if it was measured.
@@ -99,8 +101,10 @@ impl Report {
             self.limiting.iter().filter_map(|found| Some(format!("limits: {}", found.as_ref().err()?)));
         let overload =
             self.overload.iter().filter_map(|found| Some(format!("overload: {}", found.as_ref().err()?)));
+        let keeping =
+            self.keeping.iter().filter_map(|found| Some(format!("kept lists: {}", found.as_ref().err()?)));
         let micro = overload.chain(knowing).chain(deciding).chain(verifying).chain(recording).chain(limiting);
-        rows.chain(idle).chain(parked).chain(fan).chain(micro).collect()
+        rows.chain(idle).chain(parked).chain(fan).chain(keeping).chain(micro).collect()
     }
 
     pub(crate) fn markdown(&self) -> String {
@@ -135,6 +139,7 @@ impl Report {
         self.write_idle(text);
         self.write_parked(text);
         self.write_fan(text);
+        self.write_keeping(text);
         if let Some(Ok(lines)) = &self.knowing {
             knowing::table(text, lines);
         }
@@ -278,6 +283,9 @@ impl Report {
             let aim = format!("{}: memory grows by at most {most} MiB meanwhile", line.what);
             aims.push((aim, format!("{grown:.1} MiB"), grown <= most));
         }
+        if let Some(Ok(keeping)) = &self.keeping {
+            aims.extend(keeping.aims());
+        }
         let knowing = self.knowing.iter().flatten().flatten().map(|line| ("identity", line));
         let deciding = self.deciding.iter().flatten().flatten().map(|line| ("policy", line));
         let verifying = self.verifying.iter().flatten().flatten().map(|line| ("ledger", line));
@@ -313,6 +321,27 @@ impl Report {
             }
             Err(_) => writeln!(text, "| Tollgate | **failed** | | | | | |"),
         };
+    }
+
+    fn write_keeping(&self, text: &mut String) {
+        let Some(keeping) = &self.keeping else { return };
+        let _ = write!(
+            text,
+            "\n## Lists that are kept\n\n\
+             A merged `tools/list` of {MANY} modern servers of ten tools each, one after the other on one connection; and an agent \
+             that lists before each of its 30 calls, while a server's tools change now and then: how many requests, lists and calls, \
+             reach the servers.\n\n\
+             | Tollgate | list p50 µs | list p99 µs | requests to servers |\n|---|--:|--:|--:|\n"
+        );
+        match keeping {
+            Ok(found) => {
+                for (what, seen) in [("keeps nothing", found.without), ("keeps lists", found.with)] {
+                    let [p50, p99, _] = seen.list_us;
+                    let _ = writeln!(text, "| {what} | {p50:.0} | {p99:.0} | {} |", seen.asked);
+                }
+            }
+            Err(_) => text.push_str("| **failed** | | | |\n"),
+        }
     }
 
     fn write_idle(&self, text: &mut String) {
@@ -469,6 +498,7 @@ mod tests {
                 sustained_per_s: 40,
                 upstream_streams: 1,
             })),
+            keeping: None,
             knowing: None,
             deciding: None,
             verifying: None,

@@ -40,6 +40,9 @@ pub(crate) const PARKED: &str = "parked-calls";
 /// The row of a crowd that is told of changes.
 pub(crate) const LISTENERS: &str = "listeners-1000";
 
+/// The row of lists that are kept.
+pub(crate) const KEEPING: &str = "cached-lists";
+
 /// The row of policy, within one process.
 pub(crate) const DECIDING: &str = "policy";
 /// The row of verifying a ledger, within one process.
