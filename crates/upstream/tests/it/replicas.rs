@@ -41,7 +41,9 @@ impl Mood {
         if self.hangs.load(Ordering::SeqCst) {
             self.wakes.notified().await;
         }
-        if self.stumbles.load(Ordering::SeqCst) && self.stumbled.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+        if self.stumbles.load(Ordering::SeqCst)
+            && self.stumbled.fetch_add(1, Ordering::SeqCst).is_multiple_of(2)
+        {
             return status(500);
         }
         match self.calls.load(Ordering::SeqCst) {
@@ -513,20 +515,20 @@ async fn a_halted_server_is_asked_on_no_replica() {
     assert_eq!(tally(&server, 60).await.len(), 2);
 }
 
-fn checking(path: Option<&'static str>) -> Option<HealthSettings> {
-    Some(HealthSettings {
+fn checking(path: Option<&'static str>) -> HealthSettings {
+    HealthSettings {
         interval: Duration::from_millis(10),
         unhealthy_after: 2,
         path: path.map(http::uri::PathAndQuery::from_static),
         ..HealthSettings::default()
-    })
+    }
 }
 
 #[tokio::test]
 async fn a_replica_whose_checks_fail_is_left_alone_until_they_do_not() {
     let peers = [Peer::modern("a").await, Peer::modern("b").await];
     let mut settings = of(vec![peers[0].at(), peers[1].at()]);
-    settings.health = checking(Some("/healthz"));
+    settings.health = Some(checking(Some("/healthz")));
     let (server, _events) = server(settings);
     assert_eq!(tally(&server, 60).await.len(), 2);
     peers[0].mood.checks.store(503, Ordering::SeqCst);
@@ -545,7 +547,7 @@ async fn a_replica_whose_checks_fail_is_left_alone_until_they_do_not() {
 async fn an_only_replica_that_does_not_answer_when_looked_at_is_not_asked() {
     for peer in [Peer::modern("a").await, Peer::legacy("a").await] {
         let mut settings = of(vec![peer.at()]);
-        settings.health = checking(None);
+        settings.health = Some(checking(None));
         let (server, _events) = server(settings);
         assert_eq!(who(&server).await, "a");
         peer.fails_with(503);
