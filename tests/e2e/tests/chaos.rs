@@ -35,8 +35,9 @@ const MESSAGE_BYTES_MAX: u64 = 4 << 20;
 /// What the gateway's memory may grow by while one server is bad, in KiB: three answers at once, each held twice while it
 /// grows, and what a busy gateway takes anyway.
 const GROWTH_KIB_MAX: u64 = 3 * 3 * MESSAGE_BYTES_MAX / 1024 + 28 * 1024;
-/// Calls to the counter; `TOLLGATE_CHAOS_CALLS` says how many instead.
+/// Calls to the counter, here and in `cargo xtask soak`.
 const CALLS: u64 = 5_000;
+const CALLS_OF_A_SOAK: u64 = 100_000;
 const SEED: u64 = 0x6368_616f_7321;
 
 fn impatient(url: &str) -> Value {
@@ -223,8 +224,8 @@ fn missing(answer: &Answer) -> BTreeSet<String> {
 /// Thousands of calls that must not be carried out twice, on connections that break at every point: each has one end, none
 /// is carried out twice, and the record has what became of each.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_done_twice_on_connections_that_break() {
-    let calls = std::env::var("TOLLGATE_CHAOS_CALLS").ok().and_then(|n| n.parse().ok()).unwrap_or(CALLS);
+async fn soak_of_connections_that_break_does_nothing_twice() {
+    let calls = if std::env::var_os("TOLLGATE_SOAK").is_some() { CALLS_OF_A_SOAK } else { CALLS };
     let counter = Counter::start().await;
     let chaos = Chaos::start(counter.addr(), SEED).await;
     let entry = with(&impatient(&chaos.url()), json!({ "backoff_ms_min": 1, "backoff_ms_max": 20 }));
@@ -256,8 +257,9 @@ async fn nothing_is_done_twice_on_connections_that_break() {
     let folder = gateway.data().join("ledger");
     let book = Book::read(&folder);
     for number in counts.keys() {
+        // A call that could not leave is tried again, and each try is on record.
         let intents = book.intents.get(&format!("{TOOL}{number}"));
-        assert_eq!(intents.map(Vec::len), Some(1), "the call of {number} is on record as it left, once");
+        assert!(intents.is_some_and(|tries| !tries.is_empty()), "the call of {number} is not on record");
     }
     for (tool, intents) in &book.intents {
         for intent in intents {
