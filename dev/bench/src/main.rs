@@ -4,6 +4,7 @@
 //! `measure` turns one row on one target into figures; `report` writes the Markdown.
 
 mod again;
+mod chaos;
 mod client;
 mod deciding;
 mod fan;
@@ -28,6 +29,7 @@ mod say;
 mod searching;
 mod secured;
 mod soak;
+mod starting;
 mod targets;
 mod verifying;
 
@@ -46,7 +48,8 @@ use machine::Machine;
 use measure::{Durations, measure};
 use report::{Measured, Report};
 use rows::{
-    DECIDING, IDLE, KEEPING, KNOWING, LIMITING, LISTENERS, OVERLOAD, PARKED, RECORDING, ROWS, Row, VERIFYING,
+    CHAOS, DECIDING, IDLE, KEEPING, KNOWING, LIMITING, LISTENERS, OVERLOAD, PARKED, RECORDING, ROWS, Row,
+    STARTING, VERIFYING,
 };
 use targets::{Target, World};
 
@@ -129,6 +132,7 @@ fn row_names() -> clap::builder::PossibleValuesParser {
         .map(|row| row.id)
         .chain([
             IDLE, PARKED, LISTENERS, KEEPING, KNOWING, DECIDING, LIMITING, OVERLOAD, RECORDING, VERIFYING,
+            STARTING, CHAOS,
         ])
         .collect::<Vec<_>>()
         .into()
@@ -222,6 +226,16 @@ fn bench(arguments: &Arguments) -> Result<()> {
         }
         say::note(&format!("{KEEPING}  Tollgate: {found:?}"));
         report.keeping = Some(found);
+    }
+    if let Some(binary) = tollgate.as_deref().filter(|_| chosen(arguments, STARTING)) {
+        let found = starting::measure(binary, arguments.quick).map_err(|why| why.to_string());
+        say::note(&format!("{STARTING}  {found:?}"));
+        report.starting = Some(found);
+    }
+    if let Some(binary) = tollgate.as_deref().filter(|_| chosen(arguments, CHAOS)) {
+        let found = chaos::measure(binary, arguments.quick).map_err(|why| why.to_string());
+        say::note(&format!("{CHAOS}  {found:?}"));
+        report.chaos = Some(found);
     }
     if chosen(arguments, KNOWING) {
         let found = knowing::measure(arguments.quick).map_err(|why| why.to_string());
@@ -320,6 +334,8 @@ fn run(
         verifying: None,
         limiting: None,
         overload: None,
+        starting: None,
+        chaos: None,
         recording: None,
     })
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::chaos;
 use crate::deciding::{self, Line};
 use crate::fan::Fan;
 use crate::figures::{Figures, ratio};
@@ -15,6 +16,7 @@ use crate::overload;
 use crate::parked::Parked;
 use crate::recording;
 use crate::rows::Row;
+use crate::starting;
 use crate::targets::{MANY, Target};
 use crate::verifying;
 
@@ -40,6 +42,10 @@ pub(crate) struct Report {
     /// What limits cost, if it was measured.
     pub(crate) limiting: Option<Result<Vec<Line>, String>>,
     pub(crate) overload: Option<Result<Vec<overload::Line>, String>>,
+    /// How long a start takes, if it was measured.
+    pub(crate) starting: Option<Result<Vec<Line>, String>>,
+    /// What a bad server does to the others, if it was measured.
+    pub(crate) chaos: Option<Result<Vec<Line>, String>>,
 }
 
 /// A row with its medians.
@@ -103,7 +109,18 @@ impl Report {
             self.overload.iter().filter_map(|found| Some(format!("overload: {}", found.as_ref().err()?)));
         let keeping =
             self.keeping.iter().filter_map(|found| Some(format!("kept lists: {}", found.as_ref().err()?)));
-        let micro = overload.chain(knowing).chain(deciding).chain(verifying).chain(recording).chain(limiting);
+        let starting =
+            self.starting.iter().filter_map(|found| Some(format!("start: {}", found.as_ref().err()?)));
+        let chaos =
+            self.chaos.iter().filter_map(|found| Some(format!("one bad server: {}", found.as_ref().err()?)));
+        let micro = overload
+            .chain(knowing)
+            .chain(deciding)
+            .chain(verifying)
+            .chain(recording)
+            .chain(limiting)
+            .chain(starting)
+            .chain(chaos);
         rows.chain(idle).chain(parked).chain(fan).chain(keeping).chain(micro).collect()
     }
 
@@ -151,6 +168,12 @@ impl Report {
         }
         if let Some(Ok(lines)) = &self.limiting {
             limiting::table(text, lines);
+        }
+        if let Some(Ok(lines)) = &self.starting {
+            starting::table(text, lines);
+        }
+        if let Some(Ok(lines)) = &self.chaos {
+            chaos::table(text, lines);
         }
         if let Some(Ok(lines)) = &self.recording {
             recording::table(text, lines);
@@ -291,6 +314,9 @@ impl Report {
         let verifying = self.verifying.iter().flatten().flatten().map(|line| ("ledger", line));
         let recording = self.recording.iter().flatten().flatten().map(|line| ("ledger", line));
         let limiting = self.limiting.iter().flatten().flatten().map(|line| ("limits", line));
+        let starting = self.starting.iter().flatten().flatten().map(|line| ("start", line));
+        let chaos = self.chaos.iter().flatten().flatten().map(|line| ("one bad server", line));
+        let knowing = knowing.chain(starting).chain(chaos);
         for (room, line) in knowing.chain(deciding).chain(limiting).chain(recording).chain(verifying) {
             let at = if line.is_p99 { "p99" } else { "p50" };
             let aim = format!("{room}, {}: at most {} µs at {at}", line.what, figure(line.aim_us));
@@ -505,6 +531,8 @@ mod tests {
             recording: None,
             limiting: None,
             overload: None,
+            starting: None,
+            chaos: None,
         }
     }
 

@@ -53,6 +53,10 @@ pub(crate) const RECORDING: &str = "ledger";
 pub(crate) const LIMITING: &str = "limits";
 /// The row of more than can be done.
 pub(crate) const OVERLOAD: &str = "overload";
+/// How long a start takes; not one of [`ROWS`].
+pub(crate) const STARTING: &str = "start";
+/// What a bad server does to the others; not one of [`ROWS`].
+pub(crate) const CHAOS: &str = "chaos";
 /// The row of identity, within one process.
 pub(crate) const KNOWING: &str = "identity";
 

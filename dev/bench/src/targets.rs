@@ -136,13 +136,16 @@ const RECORD: Duties<'_> = Duties { ledger: "", receiver: None };
 
 /// What `tollgate serve --json` prints.
 #[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Bound {
     listen: SocketAddr,
+    admin_listen: SocketAddr,
 }
 
 struct Tollgate {
     process: Running,
     address: SocketAddr,
+    admin: SocketAddr,
 }
 
 /// A gateway in front of a server that is not the mock. Its folder goes after it.
@@ -162,6 +165,11 @@ impl Gateway {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.tollgate.address
+    }
+
+    /// Where operators connect.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.tollgate.admin
     }
 }
 
@@ -419,9 +427,9 @@ impl Tollgate {
         let line = process
             .first_line()
             .map_err(|why| format!("{} {why}: {}", binary.display(), log_tail(std::slice::from_ref(&log))))?;
-        let Bound { listen } = serde_json::from_str(&line)?;
+        let Bound { listen, admin_listen: admin } = serde_json::from_str(&line)?;
         await_port(&mut process, listen)?;
-        Ok(Tollgate { process, address: listen })
+        Ok(Tollgate { process, address: listen, admin })
     }
 }
 
