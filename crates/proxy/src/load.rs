@@ -20,9 +20,7 @@ use tollgate_telemetry::counters::{Keeping, Kept};
 const BUSY_MIN: usize = 64;
 /// How often the time is looked at.
 const TICK: Duration = Duration::from_millis(10);
-/// How long one who is turned away waits for that, and how many wait at once at most. Who is told at once comes again at once,
-/// and telling takes a good part of what doing takes: so the more come the less would be done.
-const HELD_BACK: Duration = Duration::from_millis(100);
+/// How many of those who are turned away wait for that at once at most.
 const HELD_BACK_MAX: usize = 4_096;
 /// When to come again.
 const COME_AGAIN: Duration = Duration::from_secs(1);
@@ -80,6 +78,7 @@ struct Counts {
     under_way: AtomicUsize,
     bytes: AtomicUsize,
     held_back: AtomicUsize,
+    telling: Telling,
 }
 
 impl Load {
@@ -111,8 +110,9 @@ impl Load {
         }
         let before = self.0.held_back.fetch_add(1, Ordering::Relaxed);
         let _held_back = HeldBack(&self.0.held_back);
-        if before < HELD_BACK_MAX {
-            tokio::time::sleep(HELD_BACK).await;
+        let wait = self.0.telling.wait(now_us());
+        if before < HELD_BACK_MAX && !wait.is_zero() {
+            tokio::time::sleep(wait).await;
         }
     }
 
@@ -144,6 +144,47 @@ impl Drop for Work {
     fn drop(&mut self) {
         self.counts.bytes.fetch_sub(*self.bytes.get_mut(), Ordering::Relaxed);
         self.counts.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.counts.telling.has_ended(now_us());
+    }
+}
+
+/// When those are told who are turned away: one for every four requests that come to their end, and nobody later than after a
+/// second. Who is told at once comes again at once, and telling takes a good part of what doing takes: the more came, the less
+/// would be done.
+#[derive(Debug, Default)]
+struct Telling {
+    /// Which second it is.
+    second: AtomicU64,
+    /// How many requests have ended in it, and how many did in the one before.
+    ended: AtomicU64,
+    ended_before: AtomicU64,
+    /// When the next is told.
+    next_us: AtomicU64,
+}
+
+impl Telling {
+    const SECOND_US: u64 = 1_000_000;
+    /// How many requests end in a second at least, as far as this goes.
+    const ENDED_MIN: u64 = 100;
+
+    /// A request has come to its end.
+    fn has_ended(&self, now_us: u64) {
+        let second = now_us / Self::SECOND_US;
+        let last = self.second.load(Ordering::Relaxed);
+        if second != last && self.second.swap(second, Ordering::Relaxed) != second {
+            let ended = self.ended.swap(0, Ordering::Relaxed);
+            self.ended_before.store(if second == last + 1 { ended } else { 0 }, Ordering::Relaxed);
+        }
+        self.ended.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How long the next one waits who is turned away.
+    fn wait(&self, now_us: u64) -> Duration {
+        let every_us = 4 * Self::SECOND_US / self.ended_before.load(Ordering::Relaxed).max(Self::ENDED_MIN);
+        let latest = now_us + Self::SECOND_US;
+        let after = |next: u64| Some((next.max(now_us) + every_us).min(latest));
+        let next = self.next_us.fetch_update(Ordering::Relaxed, Ordering::Relaxed, after);
+        Duration::from_micros(next.unwrap_or(now_us).max(now_us) - now_us)
     }
 }
 
@@ -248,6 +289,23 @@ mod tests {
         drop((one, third));
         assert_eq!(load.0.bytes.load(Ordering::Relaxed), 0);
         assert_eq!(load.0.under_way.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn one_is_told_for_every_four_that_end_and_nobody_after_more_than_a_second() {
+        let telling = Telling::default();
+        let second = Telling::SECOND_US;
+        let waits = |now_us| telling.wait(now_us).as_micros();
+        assert_eq!([waits(second), waits(second), waits(second)], [0, 40_000, 80_000], "of 100 a second");
+        (0..4_000).for_each(|nth| telling.has_ended(2 * second + nth));
+        telling.has_ended(3 * second);
+        let now = 3 * second;
+        assert_eq!([waits(now), waits(now), waits(now)], [0, 1_000, 2_000]);
+        for _ in 0..2_000 {
+            waits(now);
+        }
+        assert_eq!(waits(now), 1_000_000);
+        assert_eq!(waits(now + 5 * second), 0);
     }
 
     #[test]
