@@ -78,7 +78,7 @@ pub(crate) async fn page(
     let was_told = || listener.as_ref().is_some_and(Listener::was_told);
     let mut again = Again::of_list(server);
     let (message, route) = loop {
-        let _berth = route::enter(server, Traffic::Lists, again.until()).await.map_err(Fault::unsaid)?;
+        let berth = route::enter(server, Traffic::Lists, again.until()).await.map_err(Fault::unsaid)?;
         let route = route::open(server, &inbound.caller, permit).await.map_err(Fault::unsaid)?;
         let link = route.link();
         if own && !offers(link.hello(), wanted.kind) {
@@ -89,6 +89,7 @@ pub(crate) async fn page(
         match sent.and_then(Sent::into_response) {
             Ok(message) => break (message, route),
             Err(error) => {
+                drop(berth); // who waits for another try has none
                 if !Box::pin(again.pause(gateway, &error, || !was_told())).await {
                     return Err(Fault::unsaid(error.refusal(server.name())));
                 }
