@@ -4,6 +4,7 @@
 //! spliced, so members that nobody here knows arrive unchanged.
 
 use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tollgate_mcp::json::{self, JsonKind, Span};
@@ -94,7 +95,29 @@ pub struct Item {
     kind: ListKind,
     raw: Bytes,
     key_span: Span,
-    key: String,
+    key: Arc<str>,
+    /// How it was exposed last, of an item that is kept.
+    memo: Option<Arc<Mutex<Option<Memo>>>>,
+}
+
+/// An item as it was exposed, and how.
+#[derive(Debug)]
+struct Memo {
+    key: Option<String>,
+    description: Option<String>,
+    reader: Option<Revision>,
+    foreign: bool,
+    exposed: Bytes,
+}
+
+impl Memo {
+    /// What it is good for: pinned arguments and URIs are not looked at.
+    fn fits(&self, exposure: &Exposure<'_>) -> bool {
+        self.key.as_deref() == exposure.key.as_deref()
+            && self.description.as_deref() == exposure.description
+            && self.reader == exposure.reader
+            && self.foreign == exposure.foreign
+    }
 }
 
 /// The server's answer is no list.
@@ -163,8 +186,14 @@ fn unknown_members(kind: ListKind, reader: Revision) -> &'static [&'static str] 
 impl Item {
     pub(crate) fn read(raw: Bytes, kind: ListKind) -> Option<Self> {
         let key_span = json::find(&raw, whole(&raw), kind.key_member())?;
-        let key = json::text(&raw, key_span)?.into_owned();
-        Some(Self { kind, raw, key_span, key })
+        let key = Arc::from(&*json::text(&raw, key_span)?);
+        Some(Self { kind, raw, key_span, key, memo: None })
+    }
+
+    /// The same item, which remembers how it is exposed: for one that is shown again and again.
+    #[must_use]
+    pub fn remembering(self) -> Self {
+        Self { memo: Some(Arc::default()), ..self }
     }
 
     /// The server's own name or URI for it.
@@ -179,10 +208,28 @@ impl Item {
 
     /// The item as an endpoint shows it.
     pub fn expose(&self, exposure: &Exposure<'_>) -> Bytes {
+        let is_plain = exposure.pinned.is_empty() && exposure.uris.is_empty();
+        let Some(memo) = self.memo.as_ref().filter(|_| is_plain) else { return self.exposed(exposure) };
+        let mut memo = memo.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = memo.as_ref().filter(|known| known.fits(exposure)) {
+            return known.exposed.clone();
+        }
+        let exposed = self.exposed(exposure);
+        *memo = Some(Memo {
+            key: exposure.key.as_deref().map(str::to_owned),
+            description: exposure.description.map(str::to_owned),
+            reader: exposure.reader,
+            foreign: exposure.foreign,
+            exposed: exposed.clone(),
+        });
+        exposed
+    }
+
+    fn exposed(&self, exposure: &Exposure<'_>) -> Bytes {
         let mut edit = Edit::new(&self.raw);
         let mut changes: Vec<Change<'_>> = Vec::new();
         if let Some(key) = &exposure.key
-            && *key != self.key
+            && **key != *self.key
         {
             edit.replace(self.key_span, json::quote(key));
         }
@@ -325,6 +372,36 @@ mod tests {
         let oldest = r#"{"name":"t","annotations":{"title":"A"},"x":1.50}"#;
         assert_eq!(of(Revision::V2025_03_26), oldest);
         assert_eq!(of(Revision::V2024_11_05), oldest);
+    }
+
+    #[test]
+    fn what_is_remembered_is_what_it_would_be_anew() {
+        let raw = r#"{"name":"t","title":"T","icons":[{"src":"http://a/"}],"inputSchema":{"type":"object"}}"#;
+        let (plain, keeping) = (item(ListKind::Tools, raw), item(ListKind::Tools, raw).remembering());
+        let pinned = [("a".to_owned(), Bytes::from_static(b"1"))];
+        let mut exposures = Vec::new();
+        for key in [None, Some("s__t"), Some("u")] {
+            for description in [None, Some("D")] {
+                for reader in [None, Some(Revision::V2025_03_26)] {
+                    for foreign in [false, true] {
+                        for pinned in [&[][..], &pinned[..]] {
+                            let key = key.map(Cow::Borrowed);
+                            exposures.push(Exposure {
+                                key,
+                                description,
+                                reader,
+                                foreign,
+                                pinned,
+                                uris: Vec::new(),
+                            });
+                        }
+                    }
+                }
+            }
+        }
+        for exposure in exposures.iter().flat_map(|exposure| [exposure, exposure]) {
+            assert_eq!(keeping.clone().expose(exposure), plain.expose(exposure), "{exposure:?}");
+        }
     }
 
     #[test]

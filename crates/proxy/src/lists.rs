@@ -12,9 +12,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::time::Instant;
-use tollgate_catalog::{Caching, Exposure, Item, ListKind, MergedCursor, Shape, names, uris};
+use tollgate_catalog::{Caching, Exposure, Item, ListKind, MergedCursor, Shape, uris};
 use tollgate_mcp::{Change, Limits, Message, Span, elements, meta, quote};
-use tollgate_model::{Caller, Code, Era, Refusal, ServerId, ServerName, Stage};
+use tollgate_model::{Caller, Code, Era, Refusal, ServerName, Stage};
 use tollgate_upstream::Server;
 
 use crate::bridge::{self, Answered, array_of};
@@ -150,6 +150,8 @@ struct Part {
     missing: Option<Missing>,
     /// How old it is, where it stands in for what could not be had.
     stale: Option<Duration>,
+    /// Whether all of it was kept.
+    is_kept: bool,
 }
 
 impl Part {
@@ -161,6 +163,7 @@ impl Part {
             caching: Caching { ttl_ms: u64::MAX, shared: true },
             missing: None,
             stale: None,
+            is_kept: true,
         }
     }
 }
@@ -208,6 +211,7 @@ async fn merged(gateway: &Gateway, inbound: &Inbound, kind: ListKind) -> Result<
             caching: Caching::NONE,
             missing: Some(refusal.into()),
             stale: None,
+            is_kept: false,
         })
     };
     let mut starts = starts.into_iter();
@@ -221,9 +225,6 @@ async fn merged(gateway: &Gateway, inbound: &Inbound, kind: ListKind) -> Result<
     if parts.iter().all(|part| part.next_cursor.is_none()) {
         parts.extend(join_all(starts.by_ref().map(read_part)).await);
     }
-    for part in &parts {
-        remember_cut_names(gateway, inbound.server(&part.server)?.id(), kind, &part.items);
-    }
     let later = starts.map(|(server, _)| server).collect();
     // Every server's first page says who may keep its list, so that the first page of all can speak for the others.
     // A server that fails later shows nothing, and so changes nothing about that.
@@ -233,7 +234,11 @@ async fn merged(gateway: &Gateway, inbound: &Inbound, kind: ListKind) -> Result<
         && parts.iter().all(is_shared);
     let rest = cut_after_unfinished(&mut parts, later);
     if kind == ListKind::Tools && from_start.is_none() && rest.is_empty() {
-        remember_tools(gateway, inbound, &parts);
+        // Nothing is new of what was kept already.
+        let is_known = parts.iter().all(|part| part.is_kept);
+        if !is_known || gateway.tool_indexes().get(&tools_key(inbound)).is_none() {
+            remember_tools(gateway, inbound, &parts);
+        }
     }
     let seen = match kind {
         ListKind::Resources => {
@@ -360,9 +365,7 @@ pub(crate) async fn own_reading(
     kind: ListKind,
 ) -> Result<Vec<Item>, Refusal> {
     let look = policy::upkeep();
-    let part = read_by(gateway, inbound, &look, server, kind, None, Extent::ANEW).await?;
-    remember_cut_names(gateway, server.id(), kind, &part.items);
-    Ok(part.items)
+    read_by(gateway, inbound, &look, server, kind, None, Extent::ANEW).await.map(|part| part.items)
 }
 
 async fn read_by(
@@ -393,6 +396,7 @@ async fn read_by(
         let shared = caching.shared && view.is_whole() && gateway.blocks().are_none();
         part.caching = Caching::merged([part.caching, Caching { shared, ..caching }]);
         part.stale = part.stale.max(found.stale_age());
+        part.is_kept &= found.was_kept();
         let too_many = part.items.len() > settings.list_items_max;
         if too_many || (whole && pages >= settings.list_pages_max && page.next_cursor.is_some()) {
             part.items.truncate(settings.list_items_max);
@@ -414,18 +418,6 @@ async fn read_by(
     }
 }
 
-fn remember_cut_names(gateway: &Gateway, server: &ServerId, kind: ListKind, items: &[Item]) {
-    if !matches!(kind, ListKind::Tools | ListKind::Prompts) {
-        return;
-    }
-    for item in items {
-        let public = names::public_name(server.name(), item.key());
-        if matches!(names::PublicName::read(&public), names::PublicName::Cut(_)) {
-            gateway.cut_names().remember(server, &public, item.key());
-        }
-    }
-}
-
 /// Reads a server's whole list, so that its cut names are known, and of its tools their headers and whether they can become
 /// tasks.
 pub(crate) async fn learn(
@@ -434,9 +426,7 @@ pub(crate) async fn learn(
     server: &ServerName,
     kind: ListKind,
 ) -> Result<(), Refusal> {
-    let part = read(gateway, inbound, server, kind, None, Extent::ANEW).await?;
-    remember_cut_names(gateway, inbound.server(server)?.id(), kind, &part.items);
-    Ok(())
+    read(gateway, inbound, server, kind, None, Extent::ANEW).await.map(drop)
 }
 
 /// Which server has which resource or template, as this caller sees it here: remembered for a while.
@@ -467,9 +457,6 @@ pub(crate) async fn tool_index(gateway: &Gateway, inbound: &Inbound) -> Result<A
         return Ok(index);
     }
     let parts = read_all(gateway, inbound, ListKind::Tools).await?;
-    for part in &parts {
-        remember_cut_names(gateway, inbound.server(&part.server)?.id(), ListKind::Tools, &part.items);
-    }
     Ok(remember_tools(gateway, inbound, &parts))
 }
 

@@ -11,8 +11,8 @@ use tollgate_upstream::Link;
 
 use super::settings::Rule;
 
-/// What is counted for an item of a page beside its bytes, which the message has.
-const ITEM_BYTES: usize = 160;
+/// What is counted for an item of a page beside its bytes.
+const ITEM_BYTES: usize = 320;
 /// What is counted for an entry beside what is in it.
 const ENTRY_BYTES: usize = 512;
 
@@ -140,7 +140,8 @@ impl Kept {
     /// About how many bytes it takes.
     pub(super) fn bytes(&self) -> usize {
         let items = self.page.iter().flat_map(|page| &page.items);
-        let items: usize = items.map(|item| item.key().len() + ITEM_BYTES).sum();
+        // Each item is there once more as it is shown.
+        let items: usize = items.map(|item| item.key().len() + item.raw().len() + ITEM_BYTES).sum();
         self.message.bytes().len() + items + self.info.as_ref().map_or(0, Bytes::len) + ENTRY_BYTES
     }
 }

@@ -40,6 +40,11 @@ impl Found {
         Self { kept, from }
     }
 
+    /// Whether nothing of it is new.
+    pub(crate) fn was_kept(&self) -> bool {
+        self.from == From::Memory
+    }
+
     /// How old it is, if it stands in for one that cannot be had.
     pub(crate) fn stale_age(&self) -> Option<Duration> {
         (self.from == From::Need).then(|| self.kept.age(Instant::now()))

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use tokio::time::Instant;
-use tollgate_catalog::{Item, ListKind, Page};
+use tollgate_catalog::{Item, ListKind, Page, names};
 use tollgate_mcp::{JsonKind, Kind, LogLevel, Span, codes, find, kind_of, methods, quote};
 use tollgate_model::{Code, Refusal, ServerId, Stage};
 use tollgate_upstream::{Hello, Link, Reach, Server, Traffic, Waits};
@@ -105,9 +105,10 @@ pub(crate) async fn page(
         return Err(Fault { refusal: nonsense(text).of(server.name()), is_said: true });
     }
     let kept = Kept::new(message, route.link(), wanted.kind.capability());
-    let kept = if keeps(&kept) { kept.compact() } else { kept };
+    let is_kept = keeps(&kept);
+    let kept = if is_kept { kept.compact() } else { kept };
     match Page::read(&kept.message, wanted.kind) {
-        Ok(page) => Ok(Some(Arc::new(learnt(gateway, server.id(), wanted.kind, kept, page)))),
+        Ok(page) => Ok(Some(Arc::new(learnt(gateway, server.id(), wanted.kind, (kept, is_kept), page)))),
         Err(_) if own => {
             let refusal = nonsense("the server's answer is no list".to_owned()).of(server.name());
             Err(Fault { refusal, is_said: true })
@@ -194,7 +195,13 @@ fn offers(hello: &Hello, kind: ListKind) -> bool {
 }
 
 /// Learns from a page what there is to learn, and leaves out what must not be shown to anyone.
-fn learnt(gateway: &Gateway, server: &ServerId, kind: ListKind, kept: Kept, page: Page) -> Kept {
+fn learnt(
+    gateway: &Gateway,
+    server: &ServerId,
+    kind: ListKind,
+    (kept, is_kept): (Kept, bool),
+    page: Page,
+) -> Kept {
     let listed = page.items.len();
     let mut shown = page.items;
     if matches!(kind, ListKind::Tools | ListKind::Prompts) {
@@ -211,5 +218,21 @@ fn learnt(gateway: &Gateway, server: &ServerId, kind: ListKind, kept: Kept, page
             record::learnt(gateway, server);
         }
     }
+    if matches!(kind, ListKind::Tools | ListKind::Prompts) {
+        remember_cut_names(gateway, server, &shown);
+    }
+    if is_kept {
+        shown = shown.into_iter().map(Item::remembering).collect();
+    }
     kept.with_page(Page { items: shown, ..page }, listed)
+}
+
+/// What the shortened names of tools and prompts stand for.
+fn remember_cut_names(gateway: &Gateway, server: &ServerId, items: &[Item]) {
+    for item in items {
+        let public = names::public_name(server.name(), item.key());
+        if matches!(names::PublicName::read(&public), names::PublicName::Cut(_)) {
+            gateway.cut_names().remember(server, &public, item.key());
+        }
+    }
 }
