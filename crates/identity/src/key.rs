@@ -63,6 +63,23 @@ pub fn id(text: &str) -> Option<KeyId> {
     is_well_formed(text).then(|| KeyId::new(&text[KEY_PREFIX.len()..KEY_PREFIX.len() + ID_CHARS]))
 }
 
+/// The id in what looks like a key: a whole one, or what a report of a leak has left of it. People name keys by that too,
+/// and it must not be kept or shown then. Whether there is such a key is another question.
+pub fn id_in(text: &str) -> Option<KeyId> {
+    let (id, rest) = text.strip_prefix(KEY_PREFIX)?.split_at_checked(ID_CHARS)?;
+    let is_id = id.bytes().all(|byte| byte.is_ascii_alphanumeric()) && rest.starts_with('_');
+    is_id.then(|| KeyId::new(id))
+}
+
+/// Whether a text has the whole of something in it that looks like a key.
+pub fn is_within(text: &str) -> bool {
+    text.match_indices(KEY_PREFIX).any(|(at, _)| {
+        let key = text.get(at..at + KEY_CHARS).filter(|key| id_in(key).is_some());
+        let secret = key.and_then(|key| key.get(KEY_PREFIX.len() + ID_CHARS + 1..));
+        secret.is_some_and(|secret| secret.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+    })
+}
+
 /// Whether something that was presented means to be a key.
 pub(crate) fn is_meant(text: &str) -> bool {
     text.starts_with(KEY_PREFIX)
@@ -150,6 +167,21 @@ mod tests {
         let text = one.text.expose();
         assert_eq!(text.len(), 65);
         assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'), "{text}");
+    }
+
+    #[test]
+    fn what_looks_like_a_key_is_known_by_its_id() {
+        let key = mint().expect("a key");
+        let text = key.text.expose();
+        let (masked, damaged) = (format!("{}****", &text[..20]), text.replace(&text[60..], "00000"));
+        for like in [text, &masked, &damaged, &text[..17], &text[..16]] {
+            assert_eq!(id_in(like).as_ref(), Some(&key.id), "{like}");
+        }
+        for other in [key.id.as_str(), "tg_short", &text[..15], &text[3..], "bot", ""] {
+            assert_eq!(id_in(other), None, "{other}");
+        }
+        assert!(is_within(text) && is_within(&format!("seen: {text}.")) && is_within(&damaged));
+        assert!(!is_within(&masked) && !is_within(&text[..64]) && !is_within("tg_ tg_é"));
     }
 
     proptest! {

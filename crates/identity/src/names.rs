@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use tollgate_model::PrincipalId;
 
+use crate::key;
+
 /// The longest name of an agent, a user, a group, a role or a scope, in bytes.
 pub const NAME_BYTES_MAX: usize = 256;
 /// The most groups, roles or scopes that one proof may name. More are refused, never left out: a rule that forbids may
@@ -24,6 +26,9 @@ pub enum BadName {
     /// It could not be shown as it is.
     #[error("a name has no control characters")]
     Control,
+    /// It looks like an API key, which is no name, and must not be shown as one.
+    #[error("this looks like an API key, which is a secret and no name")]
+    Key,
     /// The gateway gives this name itself.
     #[error("`local` and `anonymous` are the gateway's own names")]
     Reserved,
@@ -35,6 +40,7 @@ pub fn check(name: &str) -> Result<(), BadName> {
         "" => Err(BadName::Empty),
         name if name.len() > NAME_BYTES_MAX => Err(BadName::TooLong),
         name if name.chars().any(char::is_control) => Err(BadName::Control),
+        name if key::id_in(name).is_some() => Err(BadName::Key),
         _ => Ok(()),
     }
 }
@@ -84,6 +90,7 @@ mod tests {
         assert_eq!(check(&"x".repeat(NAME_BYTES_MAX + 1)), Err(BadName::TooLong));
         assert_eq!(check_caller("local"), Err(BadName::Reserved));
         assert_eq!(check("anonymous"), Ok(()));
+        assert_eq!(check("tg_4fVbq0Zk81Yt_x"), Err(BadName::Key));
     }
 
     proptest! {

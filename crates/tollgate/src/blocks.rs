@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tollgate_catalog::names::{self as public_names, PublicName};
-use tollgate_identity::names;
+use tollgate_identity::{key, names};
 use tollgate_model::{KeyId, ServerName, TenantId, Timestamp};
 use tollgate_store::{Blockable, Blocking, DefinitionsOf, List, Store, StoreError, Unblocking, WhichKeys};
 
@@ -12,7 +12,7 @@ use crate::cli::StoreArgs;
 use crate::cli::blocks::{Block, Blocks, Kind, Unblock, What};
 use crate::config::Config;
 use crate::exit::Failure;
-use crate::keys::table;
+use crate::keys::{self, table};
 use crate::out::{Printer, To, safe};
 use crate::serve;
 use crate::state::{config_file, failure, open_store};
@@ -102,7 +102,15 @@ fn config_of(store: &StoreArgs) -> Option<Config> {
 
 /// What the command line names.
 fn blockable(what: &What, config: Option<&Config>) -> Result<Blockable, Failure> {
-    let name = what.name.as_str();
+    let meant = match what.kind {
+        Kind::Key => Some(keys::named(&what.name)),
+        // It would be kept, and be on record.
+        _ if key::is_within(&what.name) => {
+            return Err(Failure::usage("NAME: there is an API key in it: `tollgate block key` takes one"));
+        }
+        _ => None,
+    };
+    let name = meant.as_ref().map_or(&*what.name, KeyId::as_str);
     let checked = |option: &str, name: &str| {
         names::check(name).map_err(|bad| Failure::usage(format!("{option}: {bad}")))
     };
@@ -191,6 +199,9 @@ fn reason(text: &str) -> Result<Arc<str>, Failure> {
     if text.chars().any(char::is_control) {
         return Err(Failure::usage("--reason: it is one line of text"));
     }
+    if key::is_within(text) {
+        return Err(Failure::usage("--reason: there is an API key in it, and it goes on record"));
+    }
     Ok(Arc::from(text))
 }
 
@@ -225,6 +236,9 @@ async fn unknown(
             let is_known = is_declared || store.key(id).await?.is_some();
             (!is_known).then(|| "there is no such key: it is blocked if it comes".to_owned())
         }
+        Blockable::Agent { tenant, agent } if matches!(&**agent, "local" | "anonymous") => {
+            config.and_then(|config| nameless(config, tenant, agent)).map(str::to_owned)
+        }
         Blockable::Agent { tenant, agent } => {
             let is_declared = config.is_some_and(|config| {
                 config.identity.keys.iter().any(|key| key.agent == *agent && key.tenant == *tenant)
@@ -242,6 +256,22 @@ async fn unknown(
         _ => None,
     };
     Ok(note)
+}
+
+/// What to say of a caller that has its name from the gateway, since it proves nothing, if there can be none.
+fn nameless(config: &Config, tenant: &TenantId, agent: &str) -> Option<&'static str> {
+    let identity = &config.identity;
+    if agent == "anonymous" {
+        let is_let_in = identity.anonymous.as_ref().is_some_and(|anonymous| anonymous.tenant == *tenant);
+        let text =
+            "the configuration lets nobody in who proves nothing (`identity.anonymous`) as this tenant's";
+        return (!is_let_in).then_some(text);
+    }
+    if *tenant != TenantId::default() {
+        return Some("`local` is of the tenant `default`: this tenant has no such agent");
+    }
+    let text = "with `identity` only the client of `tollgate serve --stdio` is `local`: whoever comes by HTTP proves who it is";
+    (!identity.is_off()).then_some(text)
 }
 
 /// Whether a server has listed such a tool; none if no list of it is kept.

@@ -113,7 +113,8 @@ async fn list(command: &KeysList) -> Result<(), Failure> {
 
 async fn rotate(command: &KeysRotate) -> Result<(), Failure> {
     let store = open_store(&command.store).await?;
-    let old = found(&*store, &command.id).await?;
+    let id = named(&command.id);
+    let old = found(&*store, &id).await?;
     let now = Timestamp::now();
     let expires = match command.expires {
         Some(expires) => Some(expires.from(now)),
@@ -133,7 +134,7 @@ async fn rotate(command: &KeysRotate) -> Result<(), Failure> {
         ..old
     };
     let until = now.after(command.overlap);
-    let old = store.rotate_key(&KeyId::new(&command.id), new.clone(), until).await;
+    let old = store.rotate_key(&id, new.clone(), until).await;
     let old = old.map_err(|error| failure(&error))?;
     show_new(&minted.text, &new, command.json);
     if !command.json
@@ -147,9 +148,9 @@ async fn rotate(command: &KeysRotate) -> Result<(), Failure> {
 
 async fn revoke(command: &KeysRevoke) -> Result<(), Failure> {
     let store = open_store(&command.store).await?;
-    let id = KeyId::new(&command.id);
+    let id = named(&command.id);
     let key = store.revoke_key(&id, Timestamp::now()).await.map_err(|error| match error {
-        tollgate_store::StoreError::NoSuchKey => no_such_key(&command.id),
+        tollgate_store::StoreError::NoSuchKey => no_such_key(&id),
         error => failure(&error),
     })?;
     let out = Printer::new(To::Out);
@@ -209,13 +210,27 @@ pub(crate) fn check_tenant(store: &StoreArgs, tenant: &str) -> Result<(), Failur
     Ok(())
 }
 
-async fn found(store: &dyn Store, id: &str) -> Result<KeyRecord, Failure> {
-    let key = store.key(&KeyId::new(id)).await.map_err(|error| failure(&error))?;
+/// The key that is meant: by its id, or by its whole text, of which only the id is taken, and nothing shown or kept.
+pub(crate) fn named(text: &str) -> KeyId {
+    let text = text.trim();
+    let Some(id) = key::id_in(text) else { return KeyId::new(text) };
+    let err = Printer::new(To::Err);
+    let note =
+        "what was given is a key, not its id: the id was taken from it, and nothing else of it is kept";
+    err.line(format!("{} {note}: {}", err.bold("note:"), id.as_str()));
+    id
+}
+
+async fn found(store: &dyn Store, id: &KeyId) -> Result<KeyRecord, Failure> {
+    let key = store.key(id).await.map_err(|error| failure(&error))?;
     key.ok_or_else(|| no_such_key(id))
 }
 
-fn no_such_key(id: &str) -> Failure {
-    Failure::usage(format!("there is no key {id:?}; `tollgate keys list` shows their ids"))
+fn no_such_key(id: &KeyId) -> Failure {
+    let id = id.as_str();
+    // It may be what is left of a key.
+    let id = if id.starts_with(key::KEY_PREFIX) { String::new() } else { format!(" {id:?}") };
+    Failure::usage(format!("there is no key{id}; `tollgate keys list` shows their ids"))
 }
 
 fn mint() -> Result<MintedKey, Failure> {

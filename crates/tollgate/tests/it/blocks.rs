@@ -98,6 +98,58 @@ fn what_nobody_knows_is_blocked_and_said() {
 }
 
 #[test]
+fn a_key_is_blocked_by_its_whole_text_too_and_nothing_of_its_secret_is_kept() {
+    let bench = Bench::one_tenant();
+    let made = bench.json(&["keys", "create", "--agent", "bot"]);
+    let (id, key) = (made["id"].as_str().expect("an id"), made["key"].as_str().expect("a key"));
+    let secret = &key[16..30];
+    let says_nothing = |output: &Output| {
+        let said = format!("{}{}", stdout(output), stderr(output));
+        assert!(!said.contains(secret), "{said}");
+    };
+    let blocked = bench.run(&["block", "key", key, "--reason", "seen in a repository"]);
+    assert!(blocked.status.success(), "{}", stderr(&blocked));
+    assert!(stderr(&blocked).contains("the id was taken from it") && stderr(&blocked).contains(id));
+    assert!(!stderr(&blocked).contains("no such key"), "{}", stderr(&blocked));
+    says_nothing(&blocked);
+    assert_eq!(bench.blocks()[0]["name"], id);
+    // What a report of a leak has left of it is enough.
+    let masked = bench.run(&["unblock", "key", &format!("{}****", &key[..20])]);
+    assert!(masked.status.success(), "{}", stderr(&masked));
+    assert_eq!(bench.blocks(), json!([]));
+    for args in [
+        &["agent", key, "--reason", "r"][..],
+        &["user", key, "--reason", "r"],
+        &["tenant", key, "--reason", "r"],
+        &["server", key, "--reason", "r"],
+        &["tool", &format!("crm__{key}"), "--reason", "r"],
+        &["agent", "bot", "--reason", &format!("its key is {key}")],
+    ] {
+        let refused = bench.run(&[&["block"], args].concat());
+        assert_eq!(refused.status.code(), Some(2), "{args:?}");
+        says_nothing(&refused);
+    }
+    assert_eq!(bench.blocks(), json!([]));
+}
+
+#[test]
+fn callers_that_the_gateway_names_are_known_where_there_are_such() {
+    let anonymous = "identity: { anonymous: {} }\nservers: { crm: { command: 'true' } }\n";
+    let none = "servers: { crm: { command: 'true' } }\n";
+    for (config, agent, said) in [
+        (none, "local", ""),
+        (none, "anonymous", "lets nobody in who proves nothing"),
+        (anonymous, "anonymous", ""),
+        (anonymous, "local", "only the client of `tollgate serve --stdio`"),
+    ] {
+        let output = Bench::new(config).run(&["block", "agent", agent, "--reason", "r"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let note = stderr(&output);
+        assert!(if said.is_empty() { note.is_empty() } else { note.contains(said) }, "{agent}: {note}");
+    }
+}
+
+#[test]
 fn among_several_tenants_nobody_guesses_whose_an_agent_is() {
     let bench =
         Bench::new("identity: {}\nservers: { crm: { command: 'true' } }\ntenants: { acme: {}, other: {} }\n");

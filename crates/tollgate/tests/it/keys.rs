@@ -112,6 +112,23 @@ fn a_key_lives_from_create_to_revoke() {
     assert!(bench.run(&["keys", "revoke", &old]).status.success());
     let listed = stdout(&bench.run(&["keys", "list"]));
     assert!(listed.contains("revoked"), "{listed}");
+    // Its whole text means the same key, and none of the secret comes back.
+    let whole = new["key"].as_str().expect("a key");
+    for args in [&["keys", "rotate", whole][..], &["keys", "revoke", whole], &["keys", "revoke", &key]] {
+        let output = bench.run(args);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(stderr(&output).contains("the id was taken from it"), "{}", stderr(&output));
+        let said = format!("{}{}", stdout(&output), stderr(&output));
+        assert!(!said.contains(&args[2][16..30]), "{said}");
+    }
+    let keys = bench.json(&["keys", "list", "--agent", "support-bot"]);
+    let revoked = keys.as_array().expect("a list").iter().filter(|key| !key["revoked"].is_null());
+    assert_eq!(revoked.count(), 2, "{keys}");
+    for lost in ["tg_000000000000_aaaabbbbcccc", "tg_00000_aaaabbbbcccc"] {
+        let output = bench.run(&["keys", "revoke", lost]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(!stderr(&output).contains("aaaabbbb"), "{}", stderr(&output));
+    }
     let unknown = bench.run(&["keys", "revoke", "nobody"]);
     assert_eq!(unknown.status.code(), Some(2));
     assert!(stderr(&unknown).contains("there is no key"), "{}", stderr(&unknown));
