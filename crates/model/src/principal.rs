@@ -111,6 +111,17 @@ impl Principal {
         Self::new(TenantId::default(), PrincipalId::local(), Proof::Local)
     }
 
+    /// The agent as policies, limits and blocks name it. Whoever proves nothing is an agent too, so that rules can be about
+    /// it: the gateway gives these two names, and nobody else can have them.
+    pub fn agent_name(&self) -> Option<&str> {
+        match (&self.agent, &self.proof) {
+            (Some(agent), _) => Some(agent),
+            (None, Proof::Local) => Some("local"),
+            (None, Proof::Anonymous) => Some("anonymous"),
+            (None, _) => None,
+        }
+    }
+
     /// Whether the proof has ended.
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.expires.is_some_and(|expires| expires <= now)

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use cedar_policy::{Entities, Entity, EntityUid, RestrictedExpression};
 use tollgate_catalog::ServerFacts;
-use tollgate_model::{Obligations, Principal, Proof};
+use tollgate_model::{Obligations, Principal};
 
 use crate::names::{self, Kind, Types};
 use crate::rule::{Literals, Rule, Scope};
@@ -159,7 +159,7 @@ impl Rules {
     /// What policies can tell of a caller.
     pub(crate) fn traits(&self, who: &Principal) -> Traits {
         let find = |kind: Kind, id: &str| self.literals.find(kind, id);
-        let agent = agent(who);
+        let agent = who.agent_name();
         let mut ids: smallvec::SmallVec<[u32; 16]> = smallvec::SmallVec::new();
         ids.extend(find(Kind::Caller, who.id.as_str()));
         ids.extend(find(Kind::Tenant, who.tenant.as_str()));
@@ -357,16 +357,6 @@ impl Rules {
             }
             _ => false,
         })
-    }
-}
-
-/// The agent as policies name it. Whoever proves nothing is an agent too, so that rules can be about it.
-fn agent(who: &Principal) -> Option<&str> {
-    match (&who.agent, &who.proof) {
-        (Some(agent), _) => Some(agent),
-        (None, Proof::Local) => Some("local"),
-        (None, Proof::Anonymous) => Some("anonymous"),
-        (None, _) => None,
     }
 }
 

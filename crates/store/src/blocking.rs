@@ -119,8 +119,7 @@ impl Blockable {
     /// Everything whose block stops whatever this caller does.
     pub fn of_caller(who: &Principal) -> impl Iterator<Item = Self> {
         let tenant = || who.tenant.clone();
-        let agent =
-            who.agent.as_ref().map(|agent| Self::Agent { tenant: tenant(), agent: Arc::clone(agent) });
+        let agent = who.agent_name().map(|agent| Self::Agent { tenant: tenant(), agent: agent.into() });
         let user = who.user.as_ref().map(|user| Self::User { tenant: tenant(), user: Arc::clone(user) });
         let key = match &who.proof {
             Proof::Key(id) => Some(Self::Key { id: id.clone() }),
@@ -207,7 +206,9 @@ mod tests {
         };
         let kinds: Vec<_> = Blockable::of_caller(&who).map(|what| what.kind()).collect();
         assert_eq!(kinds, ["tenant", "agent", "user", "key"]);
-        let nobody = Principal::local();
-        assert_eq!(Blockable::of_caller(&nobody).count(), 1);
+        let nobody: Vec<_> = Blockable::of_caller(&Principal::local()).collect();
+        let tenant = TenantId::default();
+        let local = Blockable::Agent { tenant: tenant.clone(), agent: "local".into() };
+        assert_eq!(nobody, [Blockable::Tenant { tenant }, local]);
     }
 }

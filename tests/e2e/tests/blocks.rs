@@ -443,6 +443,28 @@ async fn without_identity_too() {
     }
 }
 
+/// Whoever proves nothing has a name all the same: `local`, in policies, limits and blocks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_proves_nothing_is_stopped_as_the_agent_local() {
+    let server = FakeServer::start(Script::modern().with_tools(["echo", "count"])).await;
+    let rule = json!({ "name": "l", "match": { "agent": "local", "tool": "count" }, "rate": { "requests": 1, "per": "24h" } });
+    let config = with(&servers([("there", http(&server.url()))]), json!({ "limits": { "rules": [rule] } }));
+    let gateway = Gateway::start(&config).await;
+    let ask = async |tool: &str| gateway.modern("/mcp").request(&Call::tool(tool, "{}")).await;
+    assert_eq!(ask("there__count").await.status, 200);
+    assert_eq!(ask("there__count").await.refusal(), "rate_limited");
+    assert_eq!(ask("there__echo").await.status, 200);
+    let mut session = gateway.legacy("/mcp").await;
+    gateway.command(&["block", "agent", "local", "--reason", "it is out of hand", "--json"]).await;
+    let blocked = Instant::now();
+    until("a refusal", async || (ask("there__echo").await.status == 403).then_some(())).await;
+    assert!(blocked.elapsed() < AT_ONCE, "{:?}", blocked.elapsed());
+    assert_blocked(&ask("there__echo").await, "the agent local");
+    assert_eq!(session.request(&Call::new("ping", "")).await.status, 403);
+    gateway.command(&["unblock", "agent", "local", "--json"]).await;
+    until("service", async || (ask("there__echo").await.status == 200).then_some(())).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_one_tenant_may_not_use_another_may() {
     let server = FakeServer::start(Script::modern().with_tools(["echo"])).await;

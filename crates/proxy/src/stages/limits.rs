@@ -221,7 +221,7 @@ fn subject<'a>(inbound: &'a Inbound, server: Option<&'a ServerId>, tool: Option<
     let endpoint = inbound.endpoint.name().map_or("", |name| name.as_str());
     Subject {
         tenant: who.tenant.as_str(),
-        agent: who.agent.as_deref(),
+        agent: who.agent_name(),
         user: who.user.as_deref(),
         key: match &who.proof {
             Proof::Key(key) => Some(key.as_str()),
