@@ -49,6 +49,8 @@ pub(crate) struct Uses {
     pub(crate) resource: bool,
     /// The caller's attributes.
     pub(crate) caller: bool,
+    /// Attributes of anything but `context`.
+    pub(crate) attributes: bool,
     pub(crate) env: u16,
     pub(crate) input: Vec<Read>,
     /// Entities that are named.
@@ -78,6 +80,7 @@ impl Uses {
         self.action |= other.action;
         self.resource |= other.resource;
         self.caller |= other.caller;
+        self.attributes |= other.attributes;
         self.env |= other.env;
         self.input.extend(other.input.iter().cloned());
         self.literals.extend(other.literals.iter().cloned());
@@ -94,7 +97,10 @@ impl Uses {
                 self.caller |= matches!(attr.as_str(), "agent" | "user");
                 match chain(expr) {
                     Some(path) => self.context(&path, false),
-                    None => self.walk(base),
+                    None => {
+                        self.attributes = true;
+                        self.walk(base);
+                    }
                 }
             }
             Expr::HasAttr { expr: base, attrs } => {
@@ -104,7 +110,10 @@ impl Uses {
                         path.extend(attrs.iter().map(|attr| Arc::from(attr.as_str())));
                         self.context(&path, true);
                     }
-                    None => self.walk(base),
+                    None => {
+                        self.attributes = true;
+                        self.walk(base);
+                    }
                 }
             }
             Expr::UnaryOp { expr, .. } | Expr::Like { expr, .. } => self.walk(expr),
@@ -128,7 +137,8 @@ impl Uses {
             Expr::Literal(_) => {}
             // Whatever Cedar may come to have: it could read anything.
             _ => {
-                (self.principal, self.action, self.resource, self.caller) = (true, true, true, true);
+                (self.principal, self.action, self.resource) = (true, true, true);
+                (self.caller, self.attributes) = (true, true);
                 self.context(&[], false);
             }
         }

@@ -12,7 +12,7 @@ use tollgate_model::Timestamp;
 use crate::names::Kind;
 use crate::plan::{Outcome, evaluate, request};
 use crate::profile::{Profile, Profiles};
-use crate::rule::{Rule, Scope, State};
+use crate::rule::{Part, Rule, Scope, State};
 use crate::rules::{Rules, Target};
 use crate::uses::env;
 use crate::{Scene, circumstances};
@@ -214,14 +214,14 @@ impl Look<'_> {
         ids.iter().filter_map(|id| self.rules.literals.get(*id)).any(|(kind, _)| *kind == Kind::Server)
     }
 
-    fn truth(&self, part: &crate::rule::Part) -> Truth {
+    fn truth(&self, part: &Part) -> Truth {
         if !part.uses.input.is_empty() {
             return Truth::Open;
         }
         if let Some(known) = self.known.get(part.text.as_str()) {
             return *known;
         }
-        if self.target.is_none() && (part.uses.resource || part.uses.action) {
+        if self.target.is_none() && !is_one_for_all(self.on, part) {
             return Truth::Open;
         }
         match &self.request {
@@ -229,6 +229,17 @@ impl Look<'_> {
             None => Truth::Failed,
         }
     }
+}
+
+/// Whether a part of a condition says the same of everything of a kind on one server, so that any of it will do to find
+/// out what: it asks for the server, say. Prompts and resources differ in nothing but what they are called; tools in more.
+fn is_one_for_all(on: Kind, part: &Part) -> bool {
+    let uses = &part.uses;
+    if !uses.resource && !uses.action {
+        return true;
+    }
+    let names_one = uses.literals.iter().any(|(kind, _)| *kind == on);
+    !names_one && (on != Kind::Tool || !(uses.action || uses.attributes))
 }
 
 impl Visible {
@@ -303,7 +314,23 @@ impl Visible {
             Kind::Prompt => Some(crate::names::GET_PROMPT),
             _ => None,
         };
-        let target = self.rules.resource(self.server, "");
+        let target = match on {
+            Kind::Prompt => self.rules.prompt(self.server, ""),
+            Kind::Tool => self.rules.tool(&self.rules.world.unlisted(self.server, "")),
+            _ => self.rules.resource(self.server, ""),
+        };
+        // One that stands for all of them, where that is enough.
+        let parts = self.about.iter().filter_map(|at| self.rules.rule(*at)).flat_map(|rule| &rule.parts);
+        let stands_for_all =
+            |part: &&Part| (part.uses.resource || part.uses.action) && is_one_for_all(on, part);
+        let own = if parts.clone().any(|part| stands_for_all(&part)) {
+            let named = parts.flat_map(|part| &part.uses.literals);
+            let Some(own) = self.rules.entities(&self.caller, &target, named) else { return false };
+            Some(own)
+        } else {
+            None
+        };
+        let entities = own.as_ref().unwrap_or(entities);
         let request = self.context.clone().and_then(|context| request(&self.caller, &target, context).ok());
         let look =
             Look { rules: &self.rules, about: &self.about, on, known, target: None, request, entities };

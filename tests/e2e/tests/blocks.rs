@@ -12,7 +12,8 @@ use tollgate_e2e::gateway::{EVERYBODY, Gateway, binary, http, servers, stdio, wi
 use tollgate_e2e::guarded::{BASE, declared, resource, trusted, unthrottled};
 use tollgate_testkit::fake::stdio::Stage;
 use tollgate_testkit::fake::{
-    Answer, Call, Event, FakeServer, Http, HttpPeer, Live, Peer, Script, SsePeer, json as raw, soon, until,
+    Answer, Ask, Call, Event, FakeServer, Http, HttpPeer, Live, Peer, Script, SsePeer, json as raw, soon,
+    until,
 };
 use tollgate_testkit::issuer::{Issuer, api_key, digest};
 
@@ -463,6 +464,60 @@ async fn whoever_proves_nothing_is_stopped_as_the_agent_local() {
     assert_eq!(session.request(&Call::new("ping", "")).await.status, 403);
     gateway.command(&["unblock", "agent", "local", "--json"]).await;
     until("service", async || (ask("there__echo").await.status == 200).then_some(())).await;
+}
+
+/// What a caller is told of a server that policy hides is the same whether it is blocked or not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_block_tells_nothing_of_a_server_that_policy_hides() {
+    let (seen, hidden) = (
+        FakeServer::start(Script::modern().with_tools(["echo"])).await,
+        FakeServer::start(Script::legacy().with_tools(["echo"])).await,
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    let policy = folder.path().join("seen.cedar");
+    let text = r#"permit(principal, action, resource) when { resource in Server::"seen" };"#;
+    std::fs::write(&policy, text).expect("written");
+    let config = with(
+        &servers([("seen", http(&seen.url())), ("hidden", http(&hidden.url()))]),
+        json!({ "identity": unthrottled(json!({ "keys": [declared("ann")] })), "policy": { "files": [policy] } }),
+    );
+    let gateway = Gateway::start(&config).await;
+    let mut peer = Peer::from(modern(&gateway, "ann"));
+    until("the tools", async || (peer.tools().await.len() == 1).then_some(())).await;
+    let knock = async || {
+        let mut all: Vec<(u16, String)> = Vec::new();
+        for path in ["/mcp", "/mcp/hidden", "/mcp/nowhere"] {
+            let mut peer = HttpPeer::modern(gateway.bearing(&api_key("ann")), path);
+            for call in [
+                Call::new("tools/list", ""),
+                Call::new("resources/list", ""),
+                Call::new("server/discover", ""),
+                Call::tool("hidden__echo", "{}"),
+                Call::tool("echo", "{}"),
+            ] {
+                let answer = peer.request(&call).await;
+                all.push((answer.status, answer.refusal()));
+                let said = answer.everything();
+                assert!(!said.contains("hidden") || said.contains("Unknown tool"), "{path}: {said}");
+            }
+            let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"raw","version":"1"}}}"#;
+            let ask = Ask::new("POST", path)
+                .with("Content-Type", "application/json")
+                .with("Accept", "application/json, text/event-stream")
+                .body(initialize);
+            let answer = Answer::of(&gateway.bearing(&api_key("ann")).send(&ask).await);
+            all.push((answer.status, answer.refusal()));
+        }
+        all
+    };
+    let before = knock().await;
+    assert_eq!(before[6..12], before[12..18], "as a server that there is not");
+    gateway.command(&["block", "server", "hidden", "--reason", "r", "--show-reason", "--json"]).await;
+    until("the block", async || {
+        (gateway.metric("tollgate_blocks{kind=\"server\"}").await == 1).then_some(())
+    })
+    .await;
+    assert_eq!(knock().await, before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -234,6 +234,48 @@ fn resources_and_prompts_are_asked_for_by_name() {
 }
 
 #[test]
+fn a_server_that_conditions_leave_out_is_nothing() {
+    let bot = who("bot", None, &[]);
+    let see = |text: &str| {
+        let set = set(text);
+        ["files", "bank", "later"].map(|server| !set.visible(&bot, &name(server), &scene()).is_nothing())
+    };
+    for (text, seen) in [
+        (
+            r#"permit(principal, action, resource) when { resource in Server::"files" };"#,
+            [true, false, false],
+        ),
+        (
+            r#"permit(principal, action, resource) unless { resource in Server::"bank" };"#,
+            [true, false, true],
+        ),
+        (
+            r#"permit(principal, action, resource);
+               forbid(principal, action, resource) when { resource in Server::"later" };"#,
+            [true, true, false],
+        ),
+        (
+            r#"permit(principal, action == Action::"get_prompt", resource)
+               when { resource has risk && resource.risk == "high" };"#,
+            [false, true, false],
+        ),
+        // What is asked of one of many leaves open whether there is one.
+        (
+            r#"permit(principal, action == Action::"read", resource)
+               when { resource == Resource::"bank file:///a" || resource in Server::"later" };"#,
+            [true, true, true],
+        ),
+        // Which tools a server has is not known before it has listed them.
+        (
+            r#"permit(principal, action in Action::"call", resource) when { resource.read_only };"#,
+            [true, true, true],
+        ),
+    ] {
+        assert_eq!(see(text), seen, "{text}");
+    }
+}
+
+#[test]
 fn a_resource_is_judged_by_one_spelling_of_it() {
     let bot = who("bot", None, &[]);
     let named = r#"

@@ -452,6 +452,18 @@ proptest! {
         all in prop::collection::vec(arguments(), 1..24),
     ) {
         let set = set_of(&rules);
+        for server in ["bank", "files", "later"].map(name) {
+            if !set.visible(&who, &server, &scene).is_nothing() {
+                continue;
+            }
+            let (read, get) = (What::Read { uri: "file:///a" }, What::Get { native: "p", arguments: None });
+            // It has listed no tools yet, so that any name may turn out to be one.
+            let call = (server.as_str() == "later").then_some(What::Call { native: "x", arguments: None });
+            for what in [read, get].into_iter().chain(call) {
+                let decision = set.decide(&who, &Ask { server: &server, what, scene });
+                prop_assert!(!decision.allowed, "hidden, and allowed: {server} {what:?}");
+            }
+        }
         for tool in TOOLS {
             let (server, native) = tool.split_once("__").unwrap();
             let visible = set.visible(&who, &name(server), &scene);
