@@ -260,7 +260,26 @@ async fn merged(gateway: &Gateway, inbound: &Inbound, kind: ListKind) -> Result<
         }
         ListKind::Tools | ListKind::Prompts => Seen::default(),
     };
-    render(gateway, inbound, kind, &Rendered { parts, rest, shared }, &seen)
+    let is_left_out = leave_out_blocked(gateway, inbound, kind, &mut parts);
+    render(gateway, inbound, kind, &Rendered { parts, rest, shared: shared && !is_left_out }, &seen)
+}
+
+/// Leaves out what operators have stopped since each server's part was read: a list may wait long for its slowest part.
+fn leave_out_blocked(gateway: &Gateway, inbound: &Inbound, kind: ListKind, parts: &mut [Part]) -> bool {
+    if gateway.blocks().are_none() {
+        return false;
+    }
+    let (caller, endpoint) = (&inbound.caller, inbound.endpoint.name());
+    for part in parts {
+        let stopped = block::server(gateway, caller, &part.server).err();
+        match stopped.filter(|_| policy::sees(gateway, caller, endpoint, &part.server)) {
+            Some(refusal) => {
+                (part.items, part.caching, part.missing) = (Vec::new(), Caching::NONE, Some(refusal.into()));
+            }
+            None => without_blocked(gateway, caller, &part.server, kind, &mut part.items),
+        }
+    }
+    true
 }
 
 /// What becomes one page.

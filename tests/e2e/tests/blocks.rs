@@ -12,8 +12,8 @@ use tollgate_e2e::gateway::{EVERYBODY, Gateway, binary, http, servers, stdio, wi
 use tollgate_e2e::guarded::{BASE, declared, resource, trusted, unthrottled};
 use tollgate_testkit::fake::stdio::Stage;
 use tollgate_testkit::fake::{
-    Answer, Ask, Call, Event, FakeServer, Http, HttpPeer, Live, Peer, Script, SsePeer, json as raw, soon,
-    until,
+    Act, Answer, Ask, Call, Event, FakeServer, Http, HttpPeer, Live, Peer, Script, SsePeer, json as raw,
+    soon, until,
 };
 use tollgate_testkit::issuer::{Issuer, api_key, digest};
 
@@ -518,6 +518,36 @@ async fn a_block_tells_nothing_of_a_server_that_policy_hides() {
     })
     .await;
     assert_eq!(knock().await, before);
+}
+
+/// A merged list waits for its slowest server, and is put together by what is blocked then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_under_way_shows_nothing_of_what_is_blocked_meanwhile() {
+    let fast = FakeServer::start(Script::modern().with_tools(["echo", "count"])).await;
+    let other = FakeServer::start(Script::modern().with_tools(["echo", "count"])).await;
+    let slow = FakeServer::start(Script::modern().with_tools(["echo"]).on("tools/list", Act::Gate)).await;
+    let all = [("fast", http(&fast.url())), ("other", http(&other.url())), ("slow", http(&slow.url()))];
+    let gateway = Gateway::start(&servers(all)).await;
+    let mut peer = gateway.modern("/mcp");
+    let listing = tokio::spawn(async move { peer.request(&Call::new("tools/list", "")).await });
+    for server in [&fast, &other, &slow] {
+        server.log().wait_method("tools/list", 1).await;
+    }
+    for what in [["server", "fast"], ["tool", "other__echo"]] {
+        gateway.command(&[&["block"], &what[..], &["--reason", "r", "--json"]].concat()).await;
+    }
+    let status = async |tool: &str| gateway.modern("/mcp").request(&Call::tool(tool, "{}")).await.status;
+    for tool in ["fast__count", "other__echo"] {
+        until("a refusal", async || (status(tool).await == 403).then_some(())).await;
+    }
+    slow.release();
+    let listed = soon("the list", listing).await.expect("it is answered").value();
+    let names: Vec<&str> =
+        listed["tools"].as_array().expect("tools").iter().filter_map(|tool| tool["name"].as_str()).collect();
+    assert_eq!(names, ["other__count", "slow__echo"]);
+    let missing = &listed["_meta"]["dev.tollgate/unavailable"];
+    assert_eq!((&missing[0]["server"], &missing[0]["code"]), (&json!("fast"), &json!("blocked")), "{listed}");
+    assert_eq!(missing.as_array().map(Vec::len), Some(1), "{listed}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
