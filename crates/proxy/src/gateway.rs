@@ -398,8 +398,12 @@ impl Gateway {
             }
         }
         for connection in self.0.connections.all() {
-            if self.is_let_out(&connection.latest().load()) {
+            let who = connection.latest().load();
+            if self.is_taken_back(&who) {
                 connection.close(self);
+            } else if block::admit(self, &who).is_err() {
+                // Whoever waits for an answer is told first.
+                connection.close_when_idle();
             }
         }
         self.0.parked.retain(|caller, about| {

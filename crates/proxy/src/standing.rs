@@ -138,25 +138,31 @@ pub(crate) struct Leash {
     moved_on: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// Whether it ends with a proof that ends by itself.
     ends: bool,
+    /// Whether it ends as soon as who it is for is stopped. Others first say so to whoever waits for an answer.
+    is_cut: bool,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Leash {
     /// For a stream that only listens: it ends with the proof of the request that opened it.
     pub(crate) fn of_listener(gateway: &Gateway, opener: &Identified) -> Self {
-        Self::of_latest(gateway, Arc::new(ArcSwap::new(Arc::clone(opener.who()))), opener.as_of())
+        let who = Arc::new(ArcSwap::new(Arc::clone(opener.who())));
+        Self { is_cut: true, ..Self::of_latest(gateway, who, opener.as_of()) }
     }
 
     /// For the answer to a request, which may outlive a proof that ends by itself.
     pub(crate) fn of_answer(gateway: &Gateway, who: &Arc<Principal>, as_of: Mark) -> Self {
         let who = Arc::new(ArcSwap::new(Arc::clone(who)));
-        Self { gateway: gateway.clone(), who, seen: as_of, moved_on: None, ends: false, timer: None }
+        let gateway = gateway.clone();
+        Self { gateway, who, seen: as_of, moved_on: None, ends: false, is_cut: false, timer: None }
     }
 
-    /// For a stream beside which its client sends requests: it ends with the latest proof among them.
+    /// For a stream beside which its client sends requests: it ends with the latest proof among them. Where its client is
+    /// stopped, its connection ends it.
     pub(crate) fn of_latest(gateway: &Gateway, who: Latest, as_of: Mark) -> Self {
+        let gateway = gateway.clone();
         let mut leash =
-            Self { gateway: gateway.clone(), who, seen: as_of, moved_on: None, ends: true, timer: None };
+            Self { gateway, who, seen: as_of, moved_on: None, ends: true, is_cut: false, timer: None };
         leash.set_timer();
         leash
     }
@@ -169,7 +175,7 @@ impl Leash {
             if now != self.seen {
                 let who = self.who.load();
                 // The answer to who is stopped says so, and ends by itself.
-                if self.gateway.is_taken_back(&who) || (self.ends && self.gateway.is_let_out(&who)) {
+                if self.gateway.is_taken_back(&who) || (self.is_cut && self.gateway.is_let_out(&who)) {
                     return Poll::Ready(());
                 }
                 (self.seen, self.moved_on) = (now, None);

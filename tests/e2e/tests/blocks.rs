@@ -12,8 +12,8 @@ use tollgate_e2e::gateway::{EVERYBODY, Gateway, binary, http, servers, stdio, wi
 use tollgate_e2e::guarded::{BASE, declared, resource, trusted, unthrottled};
 use tollgate_testkit::fake::stdio::Stage;
 use tollgate_testkit::fake::{
-    Act, Answer, Ask, Call, Event, FakeServer, Http, HttpPeer, Live, Peer, Script, SsePeer, json as raw,
-    soon, until,
+    Act, Answer, Ask, Call, Dialect, Event, FakeServer, Http, HttpPeer, Live, Peer, Script, SsePeer,
+    json as raw, soon, until,
 };
 use tollgate_testkit::issuer::{Issuer, api_key, digest};
 
@@ -297,7 +297,9 @@ async fn whatever_a_blocked_agent_has_open_ends() {
         soon("progress", stream.event()).await.unwrap().expect("an event");
     }
     let get = session.listen().await;
-    let sse = SsePeer::connect(gateway.bearing(&api_key("ann")), "/sse").await.stream;
+    let mut sse = SsePeer::connect(gateway.bearing(&api_key("ann")), "/sse").await;
+    sse.post(&hang.message("\"s\"", Dialect::Legacy)).await;
+    soon("progress", sse.stream.event()).await.unwrap().expect("an event");
     let listener = modern(gateway, "ann").open(&listen).await;
     let kept = modern(gateway, "bob").open(&listen).await;
     assert_eq!((get.status, listener.status, kept.status), (200, 200, 200));
@@ -308,7 +310,11 @@ async fn whatever_a_blocked_agent_has_open_ends() {
         assert!(last(&events).contains(r#""code":"blocked""#), "{events:?}");
     }
     to_its_end(get).await;
-    to_its_end(sse).await;
+    let events = to_its_end(sse.stream).await;
+    assert!(
+        last(&events).contains(r#""id":"s""#) && last(&events).contains(r#""code":"blocked""#),
+        "{events:?}"
+    );
     to_its_end(listener).await;
     assert!(blocked.elapsed() < AT_ONCE, "{:?}", blocked.elapsed());
     // Whatever it asks next, by whatever method.
@@ -316,6 +322,9 @@ async fn whatever_a_blocked_agent_has_open_ends() {
         let answer = modern(gateway, "ann").request(&door).await;
         assert_blocked(&answer, "a blocked agent");
     }
+    let ask = Ask::new("POST", &sse.endpoint).with("Content-Type", "application/json");
+    let ask = ask.body(Call::new("ping", "").message("1", Dialect::Legacy));
+    assert_blocked(&Answer::of(&gateway.bearing(&api_key("ann")).send(&ask).await), "where SSE posts");
     let mut old_session = session;
     assert_eq!(old_session.request(&Call::new("ping", "")).await.status, 403);
     // Others go on.
@@ -385,10 +394,12 @@ async fn a_blocked_server_is_left_alone_and_its_child_ends() {
     for server in ["child", "new"] {
         let answer = call(gateway.bearing(&api_key("ann")), &format!("{server}__echo")).await;
         assert_blocked(&answer, server);
-        let at = HttpPeer::modern(gateway.bearing(&api_key("ann")), &format!("/mcp/{server}"))
-            .request(&Call::new("tools/list", ""))
-            .await;
-        assert_eq!(at.refusal(), "blocked", "{at:?}");
+        for call in [Call::new("tools/list", ""), listen.clone()] {
+            let at = HttpPeer::modern(gateway.bearing(&api_key("ann")), &format!("/mcp/{server}"))
+                .request(&call)
+                .await;
+            assert_eq!(at.refusal(), "blocked", "{at:?}");
+        }
     }
     assert!(gateway.children().len() < with_children, "nothing was started");
     assert_eq!(replicas.new.log().requests().len(), asked, "nothing was asked");

@@ -18,8 +18,8 @@ use crate::gateway::Gateway;
 use crate::refuse;
 use crate::resource::MESSAGES_PATH;
 use crate::snapshot::Snapshot;
-use crate::stages::Identified;
 use crate::stages::record::Early;
+use crate::stages::{Identified, block};
 use crate::standing::Leash;
 
 /// The query parameter that names the connection.
@@ -76,6 +76,8 @@ where
     B: http_body::Body<Data = Bytes, Error = Broken> + Send + 'static,
 {
     let taken = async {
+        // Its stream has ended, or is about to.
+        block::admit(gateway, who.who())?;
         headers::check_content_type(request.headers())?;
         let id = connection_id(request.uri().query()).ok_or_else(|| {
             let text = format!("the `{CONNECTION}` parameter is missing");

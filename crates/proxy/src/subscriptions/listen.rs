@@ -23,7 +23,7 @@ use crate::reply::Reply;
 use crate::snapshot::{Snapshot, sees_other_things};
 use crate::stages::record::{self, Behalf, Doing};
 use crate::stages::watch::Wishes;
-use crate::stages::{policy, resolve};
+use crate::stages::{block, policy, resolve};
 use crate::standing;
 use crate::tasks::capability;
 
@@ -44,6 +44,10 @@ pub(crate) async fn listen(gateway: &Gateway, inbound: &Inbound) -> Result<Reply
     if inbound.id.len() > ID_BYTES_MAX {
         let text = "the id of a request to listen is larger than 1 KiB";
         return Err(Refusal::new(Stage::Envelope, Code::InvalidRequest, text));
+    }
+    if let Some(server) = inbound.endpoint.native_server() {
+        // As what listens there is cut off when it is blocked.
+        block::server(gateway, &inbound.caller, server)?;
     }
     let asked = Asked::read(&inbound.message, settings.subscriptions_max)?;
     if !asked.task_ids.is_empty() {
