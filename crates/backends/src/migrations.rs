@@ -26,12 +26,13 @@ macro_rules! migration {
 }
 
 /// All there are, in their order: the first leads from nothing to version 1.
-const MIGRATIONS: [Migration; 5] = [
+const MIGRATIONS: [Migration; 6] = [
     migration!(1, "0001.sql"),
     migration!(2, "0002.sql"),
     migration!(3, "0003.sql"),
     migration!(4, "0004.sql"),
     migration!(5, "0005.sql"),
+    migration!(6, "0006.sql"),
 ];
 
 /// The newest version that this program knows.
@@ -111,8 +112,8 @@ mod tests {
     use tollgate_model::{KeyHash, KeyId, TenantId};
     use tollgate_store::{
         Allowance, Allowances, Anchors, AuditIndex, AuditQuery, Blocks, Digest, Erasures, FEED_MAX, Feed,
-        Followed, Keys, LastKnown, List, PolicySets, Revocations, Store, TakeAllowance, Usage, UsageQuery,
-        definitions_of,
+        Followed, Keys, LastKnown, List, Pauses, PolicySets, Revocations, Store, TakeAllowance, Usage,
+        UsageQuery, definitions_of,
     };
 
     use super::*;
@@ -120,7 +121,7 @@ mod tests {
     use crate::{Bounds, Place};
 
     /// What a program of each version may have stored: a version that is released brings its own.
-    const SAMPLES: [Migration; 5] = [
+    const SAMPLES: [Migration; 6] = [
         Migration {
             version: 1,
             sqlite: include_str!("../migrations/samples/sqlite/0001.sql"),
@@ -145,6 +146,11 @@ mod tests {
             version: 5,
             sqlite: include_str!("../migrations/samples/sqlite/0005.sql"),
             postgres: include_str!("../migrations/samples/postgres/0005.sql"),
+        },
+        Migration {
+            version: 6,
+            sqlite: include_str!("../migrations/samples/sqlite/0006.sql"),
+            postgres: include_str!("../migrations/samples/postgres/0006.sql"),
         },
     ];
 
@@ -177,6 +183,9 @@ mod tests {
             }
             if sample.version >= 5 {
                 check_allowances(&new).await;
+            }
+            if sample.version >= 6 {
+                check_pauses(&new).await;
             }
         }
     }
@@ -244,6 +253,16 @@ mod tests {
         );
         assert_eq!((blocks[1].is_public, &*blocks[1].by, blocks[1].since.as_ms()), (true, "ada", 1000));
         assert_eq!(store.snapshot().await.expect("read").blocks, blocks);
+    }
+
+    async fn check_pauses(store: &Database) {
+        let pauses = store.pauses(None, 9).await.expect("read");
+        let [pausing] = &pauses[..] else { panic!("one pause") };
+        assert_eq!(
+            (pausing.who.tenant.as_str(), &*pausing.who.agent, &*pausing.why),
+            ("acme", "bot", "repeats")
+        );
+        assert_eq!((pausing.since.as_ms(), pausing.until.as_ms()), (1000, 2000));
     }
 
     async fn check_allowances(store: &Database) {

@@ -37,7 +37,7 @@ pub use limits::Limits;
 pub use notice::Notice;
 pub use reach::Away;
 pub use rule::{About, Bound, Dimension, Every, Plan, Rule, Unit};
-pub use runaway::{RunawaySettings, Verdict, Why};
+pub use runaway::{RunawaySettings, RunawayWebhook, Verdict, Why};
 pub use settings::LimitSettings;
 pub use subject::Subject;
 pub use window::Zone;

@@ -24,6 +24,7 @@ use crate::rules::{Measure, Names, Prepared, Rules};
 use crate::runaway::Keys;
 use crate::table::{Room, Table};
 use crate::together::{Alone, Pending, Together};
+use crate::watching::Shared;
 use crate::{LimitSettings, Subject, key};
 
 /// How many rules about one request are looked at without memory of their own.
@@ -52,6 +53,7 @@ pub(crate) struct Inner {
     /// Who counts rates and places for all processes.
     pub(crate) together: Together,
     pub(crate) keys: Keys,
+    pub(crate) pauses: Shared,
     notices: mpsc::Sender<Notice>,
     hears: Mutex<Option<mpsc::Receiver<Notice>>>,
 }
@@ -108,6 +110,7 @@ impl Limits {
             allowances: Reach::default(),
             together: Together::default(),
             keys: Keys::default(),
+            pauses: Shared::default(),
             notices,
             hears: Mutex::new(Some(hears)),
         }))

@@ -21,12 +21,17 @@ pub enum Notice {
     Runaway {
         /// Its tenant.
         tenant: Arc<str>,
-        /// The agent; none where callers have no name.
-        agent: Option<Arc<str>>,
+        /// Under which name it is paused: the agent's, or the caller's where that is none.
+        agent: Arc<str>,
         /// Why.
         why: Why,
         /// For how long.
         pause: Duration,
+    },
+    /// Other gateways do not know that an agent is paused.
+    PauseNotStored {
+        /// Why.
+        reason: String,
     },
     /// Rates and places cannot be counted together with other gateways: each gives out no more than its share.
     SharedAway {

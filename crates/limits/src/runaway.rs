@@ -9,8 +9,10 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::num::NonZeroU32;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use tollgate_model::Secret;
 
 use crate::gcra::Rate;
 
@@ -30,6 +32,21 @@ pub struct RunawaySettings {
     pub slow: Duration,
     /// How long an agent is paused.
     pub pause: Duration,
+    /// Who is told when one is.
+    pub webhook: Option<RunawayWebhook>,
+}
+
+/// Whom operators have told when an agent is paused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunawayWebhook {
+    /// Where: `https`, or `http` on a loopback address.
+    pub url: Arc<str>,
+    /// By which it is known that the gateway has sent it.
+    pub secret: Secret,
+    /// Whether it may be an address that is not public.
+    pub allow_private: bool,
+    /// The certificate authorities to trust instead of the platform's: PEM.
+    pub ca_pem: Option<Arc<str>>,
 }
 
 impl Default for RunawaySettings {
@@ -42,6 +59,7 @@ impl Default for RunawaySettings {
             surge_min: some(200),
             slow: Duration::from_millis(250),
             pause: Duration::from_mins(5),
+            webhook: None,
         }
     }
 }
@@ -123,6 +141,8 @@ struct Going {
     paused_until: u64,
     /// Which configuration paused it.
     epoch: u64,
+    /// How often it was let go on before its pause was over: what it did before counts no more.
+    resumed: u32,
 }
 
 impl Pace {
@@ -145,6 +165,17 @@ impl Pace {
         let mut going = self.lock();
         going.epoch = epoch;
         going.paused_until = now.saturating_add(u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// It is let go on, and begins anew.
+    pub(crate) fn resume(&self) {
+        let mut going = self.lock();
+        *going = Going { resumed: going.resumed.wrapping_add(1), ..Going::default() };
+    }
+
+    /// How often it was let go on.
+    pub(crate) fn resumed(&self) -> u32 {
+        self.lock().resumed
     }
 
     /// Another call. How many times as many they are as they used to be, where that is a surge.

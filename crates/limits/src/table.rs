@@ -83,6 +83,11 @@ impl Table {
         Some(self.add(&mut shard, key, whose, make()))
     }
 
+    /// The counter of this key, if there is one.
+    pub(crate) fn find(&self, key: &[u8]) -> Option<Arc<Counter>> {
+        self.shard(key).counters.get(key).map(|kept| Arc::clone(&kept.counter))
+    }
+
     /// The same, whether there is room or not: for keys of which there are few.
     pub(crate) fn get_always(
         &self,

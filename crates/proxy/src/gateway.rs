@@ -150,7 +150,7 @@ impl Gateway {
         }));
         tokio::spawn(follow_what_is_taken_back(Arc::downgrade(&gateway.0), gateway.reloads()));
         tokio::spawn(follow_events(Arc::downgrade(&gateway.0), inbox));
-        tokio::spawn(limits::tell(gateway.limits().notices()));
+        tokio::spawn(limits::tell(Arc::downgrade(&gateway.0), gateway.limits().notices()));
         tokio::spawn(sweep(Arc::downgrade(&gateway.0)));
         tokio::spawn(record::follow_changes(Arc::downgrade(&gateway.0), gateway.reloads()));
         tokio::spawn(policing::follow(Arc::downgrade(&gateway.0)));
@@ -388,6 +388,7 @@ impl Gateway {
     /// Something may have been taken back: what is open, waits or is kept for whoever is no longer let in ends.
     pub(crate) fn look_again(&self) {
         let changed = self.take_blocks();
+        self.limits().take_pauses(self.snapshot().identity.follower().now().pauses());
         self.0.standing.look_again();
         for session in self.0.sessions.all() {
             let who = session.latest.load();

@@ -4,6 +4,7 @@
 //! the stages from top to bottom; each stage hands the next a value that only it can make.
 
 mod again;
+mod alerts;
 mod blocking;
 mod bridge;
 mod cache;

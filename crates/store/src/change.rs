@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use tollgate_model::{KeyHash, KeyId, KeyRecord, ServerName, TenantId, Timestamp};
 
 use crate::{
-    Blockable, Blocking, DefinitionsOf, Digest, List, Revocable, Revocation, StoreError, Unblocking,
+    Blockable, Blocking, DefinitionsOf, Digest, List, Pausable, Pausing, Resuming, Revocable, Revocation,
+    StoreError, Unblocking,
 };
 
 /// A place in the feed: behind one change.
@@ -32,6 +33,10 @@ pub enum Change {
     Blocked(Blocking),
     /// Something is no longer stopped.
     Unblocked(Unblocking),
+    /// An agent is paused.
+    Paused(Pausing),
+    /// An agent is let go on.
+    Resumed(Resuming),
     /// A server lists something else than before.
     Defined(DefinitionsOf, Digest),
     /// What a server listed is forgotten.
@@ -67,6 +72,8 @@ pub struct Snapshot {
     pub revocations: Vec<Revocation>,
     /// All that is stopped.
     pub blocks: Vec<Blocking>,
+    /// All that are paused.
+    pub pauses: Vec<Pausing>,
     /// The digests of all definitions.
     pub definitions: Vec<(DefinitionsOf, Digest)>,
 }
@@ -101,6 +108,19 @@ enum Written {
         kind: String,
         whose: String,
         name: String,
+        reason: String,
+        by: String,
+    },
+    Paused {
+        tenant: String,
+        agent: String,
+        why: String,
+        since: u64,
+        until: u64,
+    },
+    Resumed {
+        tenant: String,
+        agent: String,
         reason: String,
         by: String,
     },
@@ -164,6 +184,19 @@ impl Change {
                 let (kind, reason, by) = (kind.to_owned(), reason.to_string(), by.to_string());
                 Written::Unblocked { kind, whose, name, reason, by }
             }
+            Self::Paused(Pausing { who, why, since, until }) => Written::Paused {
+                tenant: who.tenant.as_str().to_owned(),
+                agent: who.agent.to_string(),
+                why: why.to_string(),
+                since: since.as_ms(),
+                until: until.as_ms(),
+            },
+            Self::Resumed(Resuming { who, reason, by }) => Written::Resumed {
+                tenant: who.tenant.as_str().to_owned(),
+                agent: who.agent.to_string(),
+                reason: reason.to_string(),
+                by: by.to_string(),
+            },
             Self::Defined(of, digest) => {
                 let (tenant, server, list) = owned_definitions(of);
                 Written::Defined { tenant, server, list, digest: digest.to_string() }
@@ -214,6 +247,17 @@ impl Change {
             }),
             Written::Unblocked { kind, whose, name, reason, by } => Self::Unblocked(Unblocking {
                 what: Blockable::from_parts(&kind, &whose, &name).ok_or_else(strange)?,
+                reason: reason.into(),
+                by: by.into(),
+            }),
+            Written::Paused { tenant, agent, why, since, until } => Self::Paused(Pausing {
+                who: Pausable { tenant: TenantId::new(&tenant), agent: agent.into() },
+                why: why.into(),
+                since: Timestamp::from_ms(since),
+                until: Timestamp::from_ms(until),
+            }),
+            Written::Resumed { tenant, agent, reason, by } => Self::Resumed(Resuming {
+                who: Pausable { tenant: TenantId::new(&tenant), agent: agent.into() },
                 reason: reason.into(),
                 by: by.into(),
             }),
@@ -288,7 +332,11 @@ mod tests {
         let tool = Blockable::Tool { tenant: None, server: server.clone(), native: "a/b".into() };
         let blocking =
             Blocking { what: tool.clone(), reason: "\"?\"".into(), is_public: true, by: "ö".into(), since };
+        let who = Pausable { tenant: TenantId::new("acme"), agent: "bot".into() };
+        let pausing = Pausing { who: who.clone(), why: "surge".into(), since, until: Timestamp::from_ms(7) };
         for change in [
+            Change::Paused(pausing),
+            Change::Resumed(Resuming { who, reason: "ü".into(), by: "ada".into() }),
             Change::Blocked(blocking),
             Change::Unblocked(Unblocking { what: tool, reason: "".into(), by: "ada".into() }),
             Change::Key(Arc::new(key(None))),

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use tollgate_model::{KeyHash, KeyId, KeyRecord, Principal, Proof, Timestamp};
 
 use crate::shards::Shards;
-use crate::{Blockable, Blocking, Change, DefinitionsOf, Digest, Revocable, Revocation, Snapshot};
+use crate::{
+    Blockable, Blocking, Change, DefinitionsOf, Digest, Pausable, Pausing, Revocable, Revocation, Snapshot,
+};
 
 /// The desired state as of one revision. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +18,7 @@ pub struct Desired {
     hashes: Shards<KeyHash, Arc<KeyRecord>>,
     revocations: Shards<Revocable, Revocation>,
     blocks: Arc<HashMap<Blockable, Arc<Blocking>>>,
+    pauses: Arc<HashMap<Pausable, Pausing>>,
     definitions: Shards<DefinitionsOf, Digest>,
 }
 
@@ -38,6 +41,11 @@ impl Desired {
     /// All that is stopped: the very same as before while nothing of it has changed.
     pub fn blocks(&self) -> &Arc<HashMap<Blockable, Arc<Blocking>>> {
         &self.blocks
+    }
+
+    /// Who is paused, or was: the very same as before while nothing of it has changed.
+    pub fn pauses(&self) -> &Arc<HashMap<Pausable, Pausing>> {
+        &self.pauses
     }
 
     /// How many keys there are, good or not.
@@ -97,6 +105,15 @@ impl Desired {
             Change::Unblocked(unblocking) => {
                 Arc::make_mut(&mut self.blocks).remove(&unblocking.what);
             }
+            Change::Paused(pausing) => {
+                let pauses = Arc::make_mut(&mut self.pauses);
+                // As the store does.
+                pauses.retain(|who, old| who.tenant != pausing.who.tenant || old.until > pausing.since);
+                pauses.insert(pausing.who.clone(), pausing);
+            }
+            Change::Resumed(resuming) => {
+                Arc::make_mut(&mut self.pauses).remove(&resuming.who);
+            }
             Change::Defined(of, digest) => self.definitions.insert(of, digest),
             Change::Forgotten(of) => self.definitions.remove(&of),
         }
@@ -119,6 +136,8 @@ impl From<Snapshot> for Desired {
         }
         let blocks = snapshot.blocks.into_iter();
         desired.blocks = Arc::new(blocks.map(|block| (block.what.clone(), Arc::new(block))).collect());
+        let pauses = snapshot.pauses.into_iter();
+        desired.pauses = Arc::new(pauses.map(|pausing| (pausing.who.clone(), pausing)).collect());
         for (of, digest) in snapshot.definitions {
             desired.definitions.insert(of, digest);
         }

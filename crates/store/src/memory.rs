@@ -15,7 +15,8 @@ use crate::record::{Anchor, Anchors, Erasure, Erasures, Kept};
 use crate::repositories::{ACCEPTED_MAX, Feed, Keys, LastKnown, PolicySets, Revocations, Store, WhichKeys};
 use crate::{
     Blockable, Blocking, Blocks, Change, Changes, Cursor, DEFINITIONS_BYTES_MAX, Definitions, DefinitionsOf,
-    Digest, Numbered, Revocable, Revocation, Snapshot, StoreError, Unblocking,
+    Digest, Numbered, PAUSES_MAX, Pausable, Pauses, Pausing, Resuming, Revocable, Revocation, Snapshot,
+    StoreError, Unblocking,
 };
 
 /// How many changes the feed keeps. Whoever is further behind reads the whole state anew.
@@ -38,6 +39,7 @@ pub(crate) struct State {
     keys: BTreeMap<KeyId, Arc<KeyRecord>>,
     revocations: BTreeMap<Revocable, Revocation>,
     blocks: BTreeMap<(&'static str, String, String), Blocking>,
+    pauses: BTreeMap<Pausable, Pausing>,
     definitions: BTreeMap<DefinitionsOf, Definitions>,
     accepted: BTreeMap<TenantId, VecDeque<Digest>>,
     pub(crate) indexed: Indexed,
@@ -139,6 +141,7 @@ impl Feed for Memory {
             keys: state.keys.values().cloned().collect(),
             revocations: state.revocations.values().cloned().collect(),
             blocks: state.blocks.values().cloned().collect(),
+            pauses: state.pauses.values().cloned().collect(),
             definitions: state.definitions.values().map(|found| (found.of.clone(), found.digest)).collect(),
         })
     }
@@ -266,6 +269,39 @@ impl Revocations for Memory {
             .collect();
         found.sort_by_key(|found| found.what.parts());
         Ok(found.into_iter().take(most).cloned().collect())
+    }
+}
+
+#[async_trait]
+impl Pauses for Memory {
+    async fn pause(&self, pausing: Pausing) -> Result<(), StoreError> {
+        self.change(|state| {
+            state.pauses.insert(pausing.who.clone(), pausing.clone());
+            let is_own = |who: &Pausable| who.tenant == pausing.who.tenant;
+            state.pauses.retain(|who, old| !is_own(who) || old.until > pausing.since);
+            while state.pauses.keys().filter(|who| is_own(who)).count() > PAUSES_MAX {
+                let own = state.pauses.values().filter(|old| is_own(&old.who));
+                let Some(first) = own.min_by_key(|old| (old.until, std::cmp::Reverse(&old.who))) else {
+                    break;
+                };
+                let first = first.who.clone();
+                state.pauses.remove(&first);
+            }
+            Ok(((), vec![Change::Paused(pausing)]))
+        })
+    }
+
+    async fn resume(&self, resuming: Resuming) -> Result<bool, StoreError> {
+        self.change(|state| match state.pauses.remove(&resuming.who) {
+            Some(_) => Ok((true, vec![Change::Resumed(resuming)])),
+            None => Ok((false, Vec::new())),
+        })
+    }
+
+    async fn pauses(&self, after: Option<&Pausable>, most: usize) -> Result<Vec<Pausing>, StoreError> {
+        let state = self.state();
+        let later = state.pauses.iter().filter(|(who, _)| after.is_none_or(|after| after < *who));
+        Ok(later.take(most).map(|(_, pausing)| pausing.clone()).collect())
     }
 }
 

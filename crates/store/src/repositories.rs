@@ -11,7 +11,7 @@ use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
 
 use crate::{
     Allowances, Anchors, AuditIndex, Blocks, Changes, Cursor, Definitions, DefinitionsOf, Digest, Erasures,
-    Revocable, Revocation, Snapshot, StoreError, Usage,
+    Pauses, Revocable, Revocation, Snapshot, StoreError, Usage,
 };
 
 /// How many of the texts that were accepted for a tenant are remembered.
@@ -24,6 +24,7 @@ pub trait Store:
     + Keys
     + Revocations
     + Blocks
+    + Pauses
     + LastKnown
     + PolicySets
     + AuditIndex

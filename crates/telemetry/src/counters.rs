@@ -34,6 +34,7 @@ static RETRIES: Labelled = Labelled::new();
 static BUSY: Labelled = Labelled::new();
 static BUDGETS: Labelled = Labelled::new();
 static PAUSED: Labelled = Labelled::new();
+static ALERTS_LOST: AtomicU64 = AtomicU64::new(0);
 static ALLOWANCES_AWAY: AtomicI64 = AtomicI64::new(0);
 static SHARED_COUNTERS_AWAY: AtomicI64 = AtomicI64::new(0);
 static LIMIT_COUNTERS: AtomicU64 = AtomicU64::new(0);
@@ -353,6 +354,10 @@ pub fn limit_counters(count: usize, shared: usize) {
     LIMIT_COUNTERS_SHARED.store(shared as u64, Ordering::Relaxed);
 }
 
+pub(crate) fn alert_lost() {
+    ALERTS_LOST.fetch_add(1, Ordering::Relaxed);
+}
+
 pub(crate) fn budget_warned(limit: &str) {
     BUDGETS.count(limit, "warned");
 }
@@ -465,6 +470,10 @@ pub fn write(metrics: &mut Metrics) {
     let name = "tollgate_agents_paused_total";
     metrics.family(name, "counter", "Agents that have run away and were paused, by why.");
     PAUSED.write(metrics, name, ["limit", "why"]);
+
+    let name = "tollgate_alerts_lost_total";
+    metrics.family(name, "counter", "Alerts that did not reach their receiver.");
+    metrics.number(name, &[], ALERTS_LOST.load(Ordering::Relaxed));
 
     let name = "tollgate_shared_counters_away";
     metrics.family(

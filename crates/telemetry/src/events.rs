@@ -11,8 +11,8 @@ use tracing::{debug, error, info, warn};
 
 pub use self::calls::{CallEnded, HopEnded, TelemetryNotSent, TelemetrySentAgain};
 pub use self::limits::{
-    AgentPaused, AllowancesAway, AllowancesBack, BudgetShareUsed, LimitReached, ServerBusy,
-    SharedCountersAway, SharedCountersBack, TriedAgain,
+    AgentPaused, AgentResumed, AlertLost, AllowancesAway, AllowancesBack, BudgetShareUsed, LimitReached,
+    PauseNotStored, ServerBusy, SharedCountersAway, SharedCountersBack, TriedAgain,
 };
 use crate::trace::TraceId;
 use crate::{Clean, bare_uri, counters};

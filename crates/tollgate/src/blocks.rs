@@ -96,7 +96,7 @@ pub(crate) async fn list(command: &Blocks) -> Result<(), Failure> {
 }
 
 /// The configuration, if it can be read: what is wrong with it is said where the store is opened.
-fn config_of(store: &StoreArgs) -> Option<Config> {
+pub(crate) fn config_of(store: &StoreArgs) -> Option<Config> {
     serve::read(&config_file(store)?).ok()
 }
 
@@ -130,7 +130,7 @@ fn blockable(what: &What, config: Option<&Config>) -> Result<Blockable, Failure>
         }
         Kind::Agent | Kind::User => {
             checked("NAME", name)?;
-            let (tenant, name) = (tenant_of(what, config)?, Arc::from(name));
+            let (tenant, name) = (tenant_of(what.tenant.as_deref(), config)?, Arc::from(name));
             Ok(match what.kind {
                 Kind::Agent => Blockable::Agent { tenant, agent: name },
                 _ => Blockable::User { tenant, user: name },
@@ -178,8 +178,8 @@ fn tool(name: &str) -> Result<(ServerName, Arc<str>), Failure> {
 }
 
 /// Whose an agent or user is. Where there are several tenants nobody guesses.
-fn tenant_of(what: &What, config: Option<&Config>) -> Result<TenantId, Failure> {
-    if let Some(tenant) = &what.tenant {
+pub(crate) fn tenant_of(tenant: Option<&str>, config: Option<&Config>) -> Result<TenantId, Failure> {
+    if let Some(tenant) = tenant {
         return Ok(TenantId::new(tenant));
     }
     match config.map(|config| config.tenants.as_slice()) {
@@ -192,7 +192,7 @@ fn tenant_of(what: &What, config: Option<&Config>) -> Result<TenantId, Failure> 
     }
 }
 
-fn reason(text: &str) -> Result<Arc<str>, Failure> {
+pub(crate) fn reason(text: &str) -> Result<Arc<str>, Failure> {
     if text.len() > REASON_BYTES_MAX {
         return Err(Failure::usage(format!("--reason: more than {REASON_BYTES_MAX} bytes")));
     }
@@ -298,7 +298,7 @@ async fn tool_is_known(
 }
 
 /// Who types: the name of the operating system's user.
-fn user() -> Arc<str> {
+pub(crate) fn user() -> Arc<str> {
     let id = rustix::process::getuid().as_raw().to_string();
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let name = users.lines().find_map(|line| {

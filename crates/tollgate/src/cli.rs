@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod blocks;
 pub mod keys;
+pub mod pauses;
 pub mod policy;
 pub mod search;
 
@@ -94,6 +95,10 @@ pub enum Command {
     Unblock(blocks::Unblock),
     /// List what is blocked, why, by whom and since when
     Blocks(blocks::Blocks),
+    /// List which agents have run away and are paused, why and until when
+    Paused(pauses::Paused),
+    /// Let an agent go on that is paused, at every gateway
+    Resume(pauses::Resume),
     /// Check, test and explain policies
     #[command(subcommand)]
     Policy(Box<policy::Policy>),

@@ -20,6 +20,7 @@ mod keys;
 mod listen;
 mod notify;
 mod out;
+mod pauses;
 mod policing;
 mod policy;
 mod remote;
@@ -108,6 +109,8 @@ fn run_async(command: Command, log_format: LogFormat) -> Result<(), Failure> {
             Command::Block(command) => blocks::block(&command).await,
             Command::Unblock(command) => blocks::unblock(&command).await,
             Command::Blocks(command) => blocks::list(&command).await,
+            Command::Paused(command) => pauses::list(&command).await,
+            Command::Resume(command) => pauses::resume(&command).await,
             Command::Policy(command) => policy::run(*command).await,
             Command::Audit(command) => audit::run(*command).await,
             Command::Usage(command) => usage::run(&command).await,

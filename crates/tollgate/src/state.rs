@@ -10,7 +10,7 @@ use tollgate_ledger::export::Unseal;
 use tollgate_ledger::upkeep::Needs;
 use tollgate_ledger::{Index, IndexStatus, Ledger};
 use tollgate_proxy::Gateway;
-use tollgate_store::{Allowances, Follower, Store, StoreError};
+use tollgate_store::{Allowances, Follower, Pauses, Store, StoreError};
 
 use crate::cli::{CONFIG_FILE, StoreArgs};
 use crate::config::{Config, DATABASE_URL, Env, ProcessEnv, StoreSettings, url_of_environment};
@@ -141,7 +141,8 @@ impl State {
     /// Opens what the configuration needs and is not open. Does not wait for it. Must be called within a runtime.
     pub(crate) fn open(&self, config: &Config) -> Result<(), Failure> {
         // What operators have blocked is all that it would be needed for: nothing is made for that alone.
-        let is_needed = config.needs_store() || config.index.is_some() || config.limits.are_metered();
+        let is_kept = config.limits.are_metered() || config.limits.runaway.is_some();
+        let is_needed = config.needs_store() || config.index.is_some() || is_kept;
         if !is_needed && !is_there(config) {
             return Ok(());
         }
@@ -214,11 +215,13 @@ impl State {
         self.0.index.get().map(Index::needs)
     }
 
-    /// Has quotas and budgets counted in the store, if there are any.
+    /// Has quotas and budgets counted in the store, if there are any, and agents that run away kept there.
     pub(crate) fn meter(&self, gateway: &Gateway, config: &Config) {
-        if let Some(store) = self.0.store.get().filter(|_| config.limits.are_metered()) {
+        let Some(store) = self.0.store.get() else { return };
+        if config.limits.are_metered() {
             gateway.limits().keep_in(Arc::clone(store) as Arc<dyn Allowances>);
         }
+        gateway.limits().pause_in(Arc::clone(store) as Arc<dyn Pauses>);
     }
 
     /// Waits until the index has what was recorded, but not for long: the next start goes on.

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tollgate_store::{
-    Blocking, Change, Changes, Cursor, Digest, Feed, Numbered, Revocation, Snapshot, StoreError, mark,
+    Blocking, Change, Changes, Cursor, Digest, Feed, Numbered, Pausing, Revocation, Snapshot, StoreError,
+    mark,
 };
 
-use super::{blocks, definitions, digest, keys, limit, revocations};
+use super::{blocks, definitions, digest, keys, limit, pauses, revocations};
 use crate::connections::{Row, Value};
 use crate::database::{Begin, Database, Transaction};
 use crate::postgres::CHANNEL;
@@ -107,11 +108,13 @@ impl Feed for Database {
             let keys = connection.rows(keys::ALL, Vec::new()).await?;
             let revocations = connection.rows(revocations::ALL, Vec::new()).await?;
             let stopped = connection.rows(blocks::ALL, Vec::new()).await?;
+            let paused = connection.rows(pauses::ALL, Vec::new()).await?;
             let definitions = connection.rows(definitions::DIGESTS, Vec::new()).await?;
             reading.commit().await?;
             let keys = keys.iter().map(|row| keys::key(row).map(Arc::new));
             let revocations = revocations.iter().map(revocations::revocation);
             let stopped = stopped.iter().map(blocks::blocking);
+            let paused = paused.iter().map(pauses::pausing);
             let definitions = definitions
                 .iter()
                 .map(|row| Ok((definitions::of(row)?, Digest(digest(&row.get::<Vec<u8>>(4)?)?))));
@@ -120,6 +123,7 @@ impl Feed for Database {
                 keys: keys.collect::<Result<_, StoreError>>()?,
                 revocations: revocations.collect::<Result<Vec<Revocation>, StoreError>>()?,
                 blocks: stopped.collect::<Result<Vec<Blocking>, StoreError>>()?,
+                pauses: paused.collect::<Result<Vec<Pausing>, StoreError>>()?,
                 definitions: definitions.collect::<Result<_, StoreError>>()?,
             })
         })

@@ -7,6 +7,7 @@ mod blocks;
 mod definitions;
 mod feed;
 mod keys;
+mod pauses;
 mod record;
 mod revocations;
 

@@ -1,5 +1,9 @@
 //! Agents that run away, and loops that are meant.
 
+use std::path::Path;
+
+use tollgate_store::{Desired, Feed, Memory, Pausable, Pauses, Resuming};
+
 use super::*;
 
 fn watched() -> Limits {
@@ -41,7 +45,7 @@ async fn the_same_call_again_and_again_is_slowed_and_paused() {
     let (made, slowed) = calls(&limits, "a", Duration::from_millis(1), 1000, |_| "{}".to_owned()).await;
     assert!(made <= 160 && slowed > 10, "{made} calls, {slowed} slowed");
     let Some(Notice::Runaway { agent, why, .. }) = notices.recv().await else { panic!("a notice") };
-    assert_eq!((agent.as_deref(), why), (Some("a"), Why::Repeats));
+    assert_eq!((&*agent, why), ("a", Why::Repeats));
     // Nothing of it is let through, and nobody else is paused.
     assert!(matches!(limits.watch(&of_tool("a", "put"), "a", b"1"), Verdict::Paused { is_new: None, .. }));
     assert_eq!(limits.watch(&of_tool("b", "find"), "b", b"{}"), Verdict::Go);
@@ -83,4 +87,88 @@ async fn a_surge_against_its_own_past_is_paused() {
     assert!(made < 1000, "{made} calls at a hundred times its pace");
     // Whoever always goes fast is in order.
     assert_eq!(calls(&limits, "fast", Duration::from_millis(10), 200_000, other).await, (200_000, 0));
+}
+
+/// A loop that was recorded: for each call the pause before it, its tool and its arguments.
+fn recorded(name: &str) -> Vec<(Duration, String, String)> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tests/loops").join(format!("{name}.tsv"));
+    let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let call = |line: &str| {
+        let mut parts = line.splitn(3, '\t');
+        let mut next = || parts.next().unwrap_or_else(|| panic!("{name}: {line}"));
+        let (ms, tool, arguments) = (next(), next(), next());
+        (Duration::from_millis(ms.parse().expect("a number")), tool.to_owned(), arguments.to_owned())
+    };
+    text.lines().filter(|line| !line.starts_with('#')).map(call).collect()
+}
+
+/// How many calls of a recorded loop are let through, of how many, and how many of them are slowed.
+async fn play(limits: &Limits, name: &str) -> (usize, usize, usize) {
+    let calls = recorded(name);
+    let mut slowed = 0;
+    for (number, (pause, tool, arguments)) in calls.iter().enumerate() {
+        tokio::time::advance(*pause).await;
+        match limits.watch(&of_tool(name, tool), name, arguments.as_bytes()) {
+            Verdict::Go => {}
+            Verdict::Slow(wait) => {
+                slowed += 1;
+                tokio::time::advance(wait).await;
+            }
+            Verdict::Paused { .. } => return (number, calls.len(), slowed),
+        }
+    }
+    (calls.len(), calls.len(), slowed)
+}
+
+#[tokio::test(start_paused = true)]
+async fn recorded_loops_that_are_meant_are_neither_paused_nor_slowed() {
+    let limits = watched();
+    for name in ["polling", "pagination", "coding", "fan-out", "retries", "heartbeat"] {
+        let (made, all, slowed) = play(&limits, name).await;
+        assert_eq!((made, slowed), (all, 0), "{name}");
+    }
+}
+
+/// What docs/limits.md promises.
+#[tokio::test(start_paused = true)]
+async fn recorded_attacks_are_paused_within_the_promised_number_of_calls() {
+    let limits = watched();
+    let (made, all, _) = play(&limits, "attack-repeats").await;
+    assert!(made <= 200, "{made} of {all}");
+    let (made, all, _) = play(&limits, "attack-surge").await;
+    let calm = 400;
+    assert!((calm..=calm + 500).contains(&made), "{made} of {all}");
+}
+
+/// What one gateway pauses is paused at all, until an operator resumes it.
+#[tokio::test(start_paused = true)]
+async fn a_pause_is_known_everywhere_and_can_be_ended() {
+    let store = Arc::new(Memory::default());
+    let [one, two] = [(); 2].map(|()| {
+        let limits = watched();
+        limits.pause_in(Arc::clone(&store) as Arc<dyn Pauses>);
+        limits
+    });
+    let is_paused = |limits: &Limits| limits.is_paused("acme", "a").is_some();
+    calls(&one, "a", Duration::from_millis(1), 1000, |_| "{}".to_owned()).await;
+    while store.pauses(None, 9).await.expect("read").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let take = async |limits: &Limits| {
+        let desired = Desired::from(store.snapshot().await.expect("read"));
+        limits.take_pauses(desired.pauses());
+    };
+    assert!(is_paused(&one) && !is_paused(&two));
+    take(&one).await;
+    take(&two).await;
+    assert!(is_paused(&one) && is_paused(&two));
+    assert!(matches!(two.watch(&of_tool("a", "put"), "a", b"1"), Verdict::Paused { is_new: None, .. }));
+    let who = Pausable { tenant: TenantId::new("acme"), agent: "a".into() };
+    let resuming = Resuming { who, reason: "".into(), by: "ops".into() };
+    assert!(store.resume(resuming).await.expect("written"));
+    take(&one).await;
+    take(&two).await;
+    assert!(!is_paused(&one) && !is_paused(&two));
+    let same = |_: usize| "{}".to_owned();
+    assert_eq!(calls(&one, "a", Duration::from_millis(1), 40, same).await, (40, 0), "it begins anew");
 }

@@ -4,8 +4,9 @@
 //! was counted is given back until the request is on record, and counts from then on, whatever becomes of it. A request that
 //! a server interrupts with questions is counted once, and has no place among those under way while it waits.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
 use tollgate_catalog::Shape;
@@ -14,13 +15,14 @@ use tollgate_limits::{Admission, Charge, Notice, Places, Spent, Subject, Verdict
 use tollgate_mcp::{Message, methods};
 use tollgate_model::{Code, Exceeded, Limited, Proof, Refusal, ServerId, Stage};
 use tollgate_telemetry::events::{
-    AgentPaused, AllowancesAway, AllowancesBack, BudgetShareUsed, LimitReached, SharedCountersAway,
-    SharedCountersBack,
+    AgentPaused, AllowancesAway, AllowancesBack, BudgetShareUsed, LimitReached, PauseNotStored,
+    SharedCountersAway, SharedCountersBack,
 };
 use tollgate_upstream::Server;
 
-use super::Resolved;
-use crate::gateway::Gateway;
+use super::{Resolved, policy};
+use crate::alerts::{self, Alert};
+use crate::gateway::{Gateway, Inner};
 use crate::inbound::Inbound;
 
 /// How many bytes are taken for one token, as the record does.
@@ -71,7 +73,11 @@ pub(crate) async fn admit(
     let server = resolved.server().id();
     let subject = subject(inbound, Some(server), resolved.native().filter(|_| is_call));
     if watches && is_call {
-        Box::pin(watch(gateway, inbound, &subject)).await.map_err(|refusal| refusal.of(server.name()))?;
+        let watched = Box::pin(watch(gateway, inbound, &subject)).await;
+        if watched.map_err(|refusal| refusal.of(server.name()))? == Watched::Waited {
+            // The policy may be another by now, or an operator may have stopped it.
+            policy::decide(gateway, inbound, resolved)?;
+        }
     }
     let tried = match round {
         Some(round) => limits.try_go_on(&subject, round),
@@ -93,28 +99,35 @@ pub(crate) async fn admit(
     Ok(admitted)
 }
 
+/// What watching a call has led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Watched {
+    Passed,
+    Waited,
+}
+
 /// Looks whether whoever calls has run away. What is slowed waits here, before it takes anybody's place.
-async fn watch(gateway: &Gateway, inbound: &Inbound, subject: &Subject<'_>) -> Result<(), Refusal> {
+async fn watch(gateway: &Gateway, inbound: &Inbound, subject: &Subject<'_>) -> Result<Watched, Refusal> {
     let arguments = inbound.record.arguments().unwrap_or_default();
-    let who = inbound.caller.principal().as_str();
-    match gateway.limits().watch(subject, subject.agent.unwrap_or(who), &arguments) {
-        Verdict::Go => Ok(()),
+    let who = subject.agent.unwrap_or(inbound.caller.principal().as_str());
+    let limits = gateway.limits();
+    match limits.watch(subject, who, &arguments) {
+        Verdict::Go => Ok(Watched::Passed),
         Verdict::Slow(wait) => {
             tokio::time::sleep(wait).await;
-            Ok(())
+            // Others of its calls may have come too far meanwhile.
+            limits
+                .is_paused(subject.tenant, who)
+                .map_or(Ok(Watched::Waited), |wait| Err(paused(inbound, wait)))
         }
-        Verdict::Paused { wait, .. } => Err(refuse(
-            inbound,
-            Exceeded {
-                limit: RUNAWAY.into(),
-                of: Limited::Runaway,
-                allowed: 0,
-                window: None,
-                left: 0,
-                retry_after: wait,
-            },
-        )),
+        Verdict::Paused { wait, .. } => Err(paused(inbound, wait)),
     }
+}
+
+/// The refusal of whoever is paused for so long.
+fn paused(inbound: &Inbound, wait: Duration) -> Refusal {
+    let (limit, of) = (RUNAWAY.into(), Limited::Runaway);
+    refuse(inbound, Exceeded { limit, of, allowed: 0, window: None, left: 0, retry_after: wait })
 }
 
 /// The server has answered a request: that is paid for from its budgets.
@@ -151,16 +164,19 @@ fn consumed<'a>(inbound: &'a Inbound, resolved: &'a Resolved, calls: u64) -> Con
 }
 
 /// Tells operators what they have to be told of limits. Ends with the gateway.
-pub(crate) async fn tell(notices: Option<Receiver<Notice>>) {
+pub(crate) async fn tell(gateway: Weak<Inner>, notices: Option<Receiver<Notice>>) {
     let Some(mut notices) = notices else { return };
+    let alerts = alerts::begin(Weak::clone(&gateway));
     while let Some(notice) = notices.recv().await {
         match notice {
             Notice::BudgetShare { limit, used, allowed } => {
                 BudgetShareUsed { limit: &limit, used, allowed }.emit();
             }
             Notice::Runaway { tenant, agent, why, pause } => {
-                AgentPaused { tenant: &tenant, agent: agent.as_deref(), why: why.as_str(), pause }.emit();
+                AgentPaused { tenant: &tenant, agent: &agent, why: why.as_str(), pause }.emit();
+                alerts::send(&gateway, &alerts, Alert::paused(&tenant, &agent, why, pause));
             }
+            Notice::PauseNotStored { reason } => PauseNotStored { reason: &reason }.emit(),
             Notice::SharedAway { reason } => SharedCountersAway { reason: &reason }.emit(),
             Notice::SharedBack => SharedCountersBack.emit(),
             Notice::Away { reason } => AllowancesAway { reason: &reason }.emit(),

@@ -9,7 +9,7 @@ use tollgate_model::{KeyId, KeyRecord, ServerName, TenantId, Timestamp};
 use super::{Place, blocked_agent, definitions, key, open, revoked_user};
 use crate::{
     ACCEPTED_MAX, Blockable, Blocking, DEFINITIONS_BYTES_MAX, Definitions, DefinitionsOf, Digest, ENDED_KEPT,
-    List, Revocable, Revocation, StoreError, Unblocking, WhichKeys,
+    List, Pausable, Pausing, Resuming, Revocable, Revocation, StoreError, Unblocking, WhichKeys,
 };
 
 fn ms(ms: u64) -> Timestamp {
@@ -171,6 +171,36 @@ pub async fn revocations_that_ended_long_ago_go(place: &dyn Place) {
         store.revoke(revocation.clone()).await.unwrap();
     }
     assert_eq!(store.revocations(None, 10).await.unwrap(), [just, last]);
+}
+
+pub async fn pauses_are_kept_until_they_are_over_or_lifted(place: &dyn Place) {
+    let store = open(place);
+    let of = |tenant: &str, agent: &str, until| Pausing {
+        who: Pausable { tenant: TenantId::new(tenant), agent: agent.into() },
+        why: "repeats".into(),
+        since: Timestamp::from_ms(1_000),
+        until: Timestamp::from_ms(until),
+    };
+    let all = [of("acme", "Ünï", 3_000), of("acme", "b", 2_000), of("globex", "a", 2_000)];
+    let mut sorted = all.to_vec();
+    sorted.sort_by(|one, other| one.who.cmp(&other.who));
+    for pausing in &all {
+        store.pause(pausing.clone()).await.unwrap();
+    }
+    assert_eq!(open(place).pauses(None, 10).await.unwrap(), sorted);
+    assert_eq!(store.pauses(Some(&sorted[0].who), 1).await.unwrap(), sorted[1..2]);
+    let again = Pausing { why: "surge".into(), since: Timestamp::from_ms(2_500), ..of("acme", "c", 9_000) };
+    store.pause(again.clone()).await.unwrap();
+    let left = store.pauses(None, 10).await.unwrap();
+    assert!(left.contains(&again) && left.contains(&all[0]) && left.contains(&all[2]), "{left:?}");
+    assert_eq!(left.len(), 3, "one of that tenant was over");
+    assert_eq!(store.snapshot().await.unwrap().pauses, left);
+    for who in [&again.who, &all[0].who, &all[2].who] {
+        let resuming = Resuming { who: who.clone(), reason: "".into(), by: "ops".into() };
+        assert!(store.resume(resuming.clone()).await.unwrap());
+        assert!(!store.resume(resuming).await.unwrap());
+    }
+    assert_eq!(store.pauses(None, 10).await.unwrap(), []);
 }
 
 pub async fn blocks_are_kept_until_they_are_lifted(place: &dyn Place) {

@@ -10,8 +10,9 @@ use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
 use crate::{
     Allowance, Allowances, Anchor, Anchors, Arrived, AuditBatch, AuditFound, AuditIndex, AuditQuery,
     AuditRow, Blockable, Blocking, Blocks, Changes, Cursor, Definitions, DefinitionsOf, Digest, Erasure,
-    Erasures, Feed, Followed, Keys, LastKnown, PolicySets, Revocable, Revocation, Revocations, Snapshot,
-    Store, StoreError, TakeAllowance, Unblocking, Usage, UsageQuery, UsageRow, WhichKeys, WhoseNames,
+    Erasures, Feed, Followed, Keys, LastKnown, Pausable, Pauses, Pausing, PolicySets, Resuming, Revocable,
+    Revocation, Revocations, Snapshot, Store, StoreError, TakeAllowance, Unblocking, Usage, UsageQuery,
+    UsageRow, WhichKeys, WhoseNames,
 };
 
 /// How a [`Faulty`] store is.
@@ -127,6 +128,21 @@ impl Revocations for Faulty {
         most: usize,
     ) -> Result<Vec<Revocation>, StoreError> {
         self.reach().await?.revocations(after, most).await
+    }
+}
+
+#[async_trait]
+impl Pauses for Faulty {
+    async fn pause(&self, pausing: Pausing) -> Result<(), StoreError> {
+        self.reach().await?.pause(pausing).await
+    }
+
+    async fn resume(&self, resuming: Resuming) -> Result<bool, StoreError> {
+        self.reach().await?.resume(resuming).await
+    }
+
+    async fn pauses(&self, after: Option<&Pausable>, most: usize) -> Result<Vec<Pausing>, StoreError> {
+        self.reach().await?.pauses(after, most).await
     }
 }
 

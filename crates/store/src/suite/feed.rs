@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
-use tollgate_model::{KeyId, KeyRecord, Timestamp};
+use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
 
 use super::{Place, blocked_agent, definitions, key, open, revoked_user};
 use crate::{
-    Change, Changes, Cursor, Desired, Follower, FollowerSettings, Numbered, Store, StoreError, Unblocking,
-    WhichKeys,
+    Change, Changes, Cursor, Desired, Follower, FollowerSettings, Numbered, Pausable, Pausing, Resuming,
+    Store, StoreError, Unblocking, WhichKeys,
 };
 
 async fn these(store: &dyn Store, after: Cursor, most: usize) -> Vec<Numbered> {
@@ -44,6 +44,17 @@ pub async fn the_feed_says_what_the_snapshot_says(place: &dyn Place) {
     store.block(freed.clone()).await.unwrap();
     let unblocking = Unblocking { what: freed.what.clone(), reason: "".into(), by: "ops".into() };
     assert!(store.unblock(unblocking.clone()).await.unwrap());
+    let paused = |agent: &str| Pausing {
+        who: Pausable { tenant: TenantId::new("acme"), agent: agent.into() },
+        why: "surge".into(),
+        since: Timestamp::from_ms(1_000),
+        until: Timestamp::from_ms(2_000),
+    };
+    let (waits, goes_on) = (paused("waits"), paused("goes on"));
+    store.pause(waits.clone()).await.unwrap();
+    store.pause(goes_on.clone()).await.unwrap();
+    let resuming = Resuming { who: goes_on.who.clone(), reason: "mended".into(), by: "ops".into() };
+    assert!(store.resume(resuming.clone()).await.unwrap());
 
     let changes = these(&*store, start, 100).await;
     let said: Vec<Change> = changes.iter().map(|numbered| numbered.change.clone()).collect();
@@ -61,22 +72,27 @@ pub async fn the_feed_says_what_the_snapshot_says(place: &dyn Place) {
         Change::Blocked(stopped.clone()),
         Change::Blocked(freed.clone()),
         Change::Unblocked(unblocking.clone()),
+        Change::Paused(waits.clone()),
+        Change::Paused(goes_on),
+        Change::Resumed(resuming),
     ];
     assert_eq!(said, wanted);
     let revisions: Vec<u64> = changes.iter().map(|numbered| numbered.cursor.revision).collect();
-    assert_eq!(revisions, (1..=13).collect::<Vec<u64>>());
+    assert_eq!(revisions, (1..=16).collect::<Vec<u64>>());
     let snapshot = store.snapshot().await.unwrap();
     assert_eq!(Some(snapshot.cursor), changes.last().map(|last| last.cursor));
     assert_eq!(snapshot.cursor, store.head().await.unwrap());
     assert_eq!(snapshot.keys, [Arc::new(old), Arc::new(revoked)]);
     assert_eq!(snapshot.revocations, [bob]);
     assert_eq!(snapshot.blocks, std::slice::from_ref(&stopped));
+    assert_eq!(snapshot.pauses, std::slice::from_ref(&waits));
     assert_eq!(snapshot.definitions, [(kept.of.clone(), kept.digest)]);
     let desired = Desired::from(snapshot);
-    assert_eq!((desired.revision(), desired.definitions(&kept.of)), (13, Some(kept.digest)));
+    assert_eq!((desired.revision(), desired.definitions(&kept.of)), (16, Some(kept.digest)));
     assert_eq!(desired.definitions(&gone.of), None);
     let blocks: Vec<_> = desired.blocks().values().map(|block| block.what.clone()).collect();
     assert_eq!(blocks, [stopped.what]);
+    assert_eq!(desired.pauses().values().collect::<Vec<_>>(), [&waits]);
 }
 
 pub async fn what_was_not_done_is_not_in_the_feed(place: &dyn Place) {

@@ -50,6 +50,7 @@ macro_rules! suite {
             revocations_are_kept_until_they_are_taken_back
             revocations_that_ended_long_ago_go
             blocks_are_kept_until_they_are_lifted
+            pauses_are_kept_until_they_are_over_or_lifted
             definitions_are_kept_to_the_letter
             definitions_are_kept_where_they_belong
             what_cannot_be_kept_is_refused

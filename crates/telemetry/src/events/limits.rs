@@ -89,14 +89,14 @@ impl BudgetShareUsed<'_> {
     }
 }
 
-/// An agent has run away, and is paused: nothing of its is let through until the pause is over, or the configuration is taken
-/// over anew.
+/// An agent has run away, and is paused: nothing of its is let through until the pause is over, an operator resumes it, or
+/// the configuration is taken over anew.
 #[derive(Debug)]
 pub struct AgentPaused<'a> {
     /// Its tenant.
     pub tenant: &'a str,
-    /// The agent, if it has a name.
-    pub agent: Option<&'a str>,
+    /// Under which name: the agent's, or the caller's where that is none.
+    pub agent: &'a str,
     /// Why: `repeats` or `surge`.
     pub why: &'static str,
     /// For how long.
@@ -107,7 +107,7 @@ impl AgentPaused<'_> {
     /// Logs and counts it.
     pub fn emit(self) {
         counters::agent_paused(self.why);
-        let (tenant, agent) = (Clean(self.tenant), Clean(self.agent.unwrap_or_default()));
+        let (tenant, agent) = (Clean(self.tenant), Clean(self.agent));
         warn!(%tenant, %agent, why = self.why, pause = ?self.pause, "an agent has run away, and is paused");
     }
 }
@@ -163,5 +163,56 @@ impl SharedCountersBack {
     pub fn emit(self) {
         counters::shared_counters_away(false);
         info!("rates and concurrency are counted together again");
+    }
+}
+
+/// An operator has let an agent go on before its pause was over.
+#[derive(Debug)]
+pub struct AgentResumed<'a> {
+    /// Its tenant.
+    pub tenant: &'a str,
+    /// Under which name it was paused.
+    pub agent: &'a str,
+    /// Who did it.
+    pub by: &'a str,
+    /// Why; empty if nothing was said.
+    pub reason: &'a str,
+}
+
+impl AgentResumed<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        let (tenant, agent) = (Clean(self.tenant), Clean(self.agent));
+        let (by, reason) = (Clean(self.by), Clean(self.reason));
+        info!(%tenant, %agent, %by, %reason, "an agent that was paused goes on");
+    }
+}
+
+/// Other gateways do not know that an agent is paused: the store is away.
+#[derive(Debug)]
+pub struct PauseNotStored<'a> {
+    /// Why.
+    pub reason: &'a str,
+}
+
+impl PauseNotStored<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        warn!(reason = %Clean(self.reason), "an agent is paused at this gateway alone: it could not be stored");
+    }
+}
+
+/// An alert did not reach the web server that operators have named for it.
+#[derive(Debug)]
+pub struct AlertLost<'a> {
+    /// Why.
+    pub reason: &'a str,
+}
+
+impl AlertLost<'_> {
+    /// Logs and counts it.
+    pub fn emit(self) {
+        counters::alert_lost();
+        warn!(reason = %Clean(self.reason), "an alert did not reach its receiver");
     }
 }

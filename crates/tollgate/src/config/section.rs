@@ -34,7 +34,7 @@ pub(super) use self::index::{IndexSection, PriceSection, UsageSection};
 pub(super) use self::ledger::{DurabilitySection, LedgerSection, RecordLevelSection, WhenUnwritableSection};
 pub(super) use self::limits::{
     BudgetSection, DimensionSection, EverySection, MatchSection, PlansSection, QuotaSection, RateSection,
-    RuleSection, RunawaySection,
+    RuleSection, RunawaySection, RunawayWebhookSection,
 };
 pub(super) use self::policy::{PolicySection, ShadowSection};
 pub(super) use self::retention::RetentionSection;

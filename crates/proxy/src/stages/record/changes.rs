@@ -1,14 +1,16 @@
 //! Changes of what is desired, as this process sees them come: each replica puts its own entry on record.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use serde_json::Value;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tollgate_ledger::{Draft, Entry, Kind};
 use tollgate_model::{Principal, PrincipalId, Proof, TenantId};
-use tollgate_store::{Blockable, Blocking, Change, Numbered, Revocable, Unblocking};
-use tollgate_telemetry::events::BlockChanged;
+use tollgate_store::{
+    Blockable, Blocking, Change, Numbered, Pausable, Pausing, Resuming, Revocable, Unblocking,
+};
+use tollgate_telemetry::events::{AgentResumed, BlockChanged};
 
 use super::others::detail;
 use crate::gateway::{Gateway, Inner};
@@ -81,6 +83,8 @@ fn applied_one(gateway: &Gateway, numbered: &Numbered) {
         Change::Reinstated(what) => revoked(gateway, what, "reinstated", revision()),
         Change::Blocked(blocking) => blocked(gateway, blocking, revision()),
         Change::Unblocked(unblocking) => unblocked(gateway, unblocking, revision()),
+        Change::Paused(pausing) => paused(gateway, pausing, revision()),
+        Change::Resumed(resuming) => resumed(gateway, resuming, revision()),
         // What servers list is upkeep.
         Change::Defined(..) | Change::Forgotten(_) => {}
     }
@@ -117,6 +121,31 @@ fn unblocked(gateway: &Gateway, unblocking: &Unblocking, revision: (&str, Value)
     emit(what, false, (by, reason));
     let said = [revision, ("reason", (&**reason).into()), ("by", (&**by).into())];
     blocked_or_not(gateway, what, "unblocked", said);
+}
+
+/// The log has it already, of the gateway that paused it.
+fn paused(gateway: &Gateway, pausing: &Pausing, revision: (&str, Value)) {
+    let Pausing { who, why, since, until } = pausing;
+    let said = [
+        revision,
+        ("why", (&**why).into()),
+        ("since", since.to_string().into()),
+        ("until", until.to_string().into()),
+    ];
+    note(gateway, "agent.paused", Some(&agent(who)), said);
+}
+
+fn resumed(gateway: &Gateway, resuming: &Resuming, revision: (&str, Value)) {
+    let Resuming { who, reason, by } = resuming;
+    gateway.limits().resume(who);
+    AgentResumed { tenant: who.tenant.as_str(), agent: &who.agent, by, reason }.emit();
+    let said = [revision, ("reason", (&**reason).into()), ("by", (&**by).into())];
+    note(gateway, "agent.resumed", Some(&agent(who)), said);
+}
+
+fn agent(who: &Pausable) -> Principal {
+    let agent = Some(Arc::clone(&who.agent));
+    Principal { agent, ..Principal::new(who.tenant.clone(), PrincipalId::new(""), Proof::Local) }
 }
 
 fn emit(what: &Blockable, is_blocked: bool, (by, reason): (&str, &str)) {

@@ -296,12 +296,12 @@ impl Meaning<'_> {
         headers
     }
 
-    fn authorities(&mut self, path: Option<&str>, place: &Place<'_>) -> Option<Arc<str>> {
+    pub(super) fn authorities(&mut self, path: Option<&str>, place: &Place<'_>) -> Option<Arc<str>> {
         let read = self.files.authorities(path?);
         read.map_err(|reason| self.problems.error(&place.key("ca_file"), reason)).ok()
     }
 
-    fn receiver_url(&mut self, text: &str, private: bool, place: &Place<'_>) -> Option<Url> {
+    pub(super) fn receiver_url(&mut self, text: &str, private: bool, place: &Place<'_>) -> Option<Url> {
         let url = match Url::parse(text) {
             Ok(url) if url.has_host() && matches!(url.scheme(), "http" | "https") => url,
             _ => {

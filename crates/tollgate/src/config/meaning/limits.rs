@@ -5,23 +5,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tollgate_limits::{
-    About, Bound, Dimension, Every, Glob, LimitSettings, Plan, Rule, RunawaySettings, Unit, Zone,
+    About, Bound, Dimension, Every, Glob, LimitSettings, Plan, Rule, RunawaySettings, RunawayWebhook, Unit,
+    Zone,
 };
 use tollgate_model::TenantId;
 
 use super::{Meaning, shown};
-use crate::config::forms::{Items, Keyed, Several};
+use crate::config::forms::{Items, Keyed, Several, Short};
 use crate::config::node::Place;
 use crate::config::problem::closest;
 use crate::config::section::{
     BudgetSection, ConfigSection, DimensionSection, EverySection, LimitsSection, MatchSection, QuotaSection,
-    RateSection, RuleSection, RunawaySection,
+    RateSection, RuleSection, RunawaySection, RunawayWebhookSection,
 };
 
 /// The longest name.
 const NAME_MAX: usize = 64;
 /// The most limits there may be, those of plans included: each request is held against all that may be about it.
 const RULES_MAX: usize = 1000;
+/// The shortest key of signatures, in bytes.
+const SECRET_BYTES_MIN: usize = 16;
 /// The longest time of a rate.
 const PER_MAX: Duration = Duration::from_hours(24);
 
@@ -47,7 +50,8 @@ impl Meaning<'_> {
                     }
                 }
             }
-            settings.runaway = limits.runaway.as_ref().map(runaway);
+            settings.runaway =
+                limits.runaway.as_ref().map(|runaway| self.runaway(runaway, &place.key("runaway")));
             settings.replicas = limits.replicas.and_then(NonZeroU32::new).unwrap_or(settings.replicas);
             settings.counters_max = limits.counters_max.unwrap_or(settings.counters_max);
             settings.tenant_share_percent =
@@ -112,6 +116,34 @@ impl Meaning<'_> {
             None => self.problems.error(place, message),
         }
         None
+    }
+
+    fn runaway(&mut self, section: &RunawaySection, place: &Place<'_>) -> RunawaySettings {
+        let webhook = section.webhook.as_ref();
+        let webhook = webhook.and_then(|webhook| self.runaway_webhook(webhook, &place.key("webhook")));
+        RunawaySettings { webhook, ..runaway(section) }
+    }
+
+    fn runaway_webhook(
+        &mut self,
+        section: &RunawayWebhookSection,
+        place: &Place<'_>,
+    ) -> Option<RunawayWebhook> {
+        let allow_private = section.allow_private_addresses == Some(true);
+        let ca_pem = self.authorities(section.ca_file.as_deref(), place);
+        let url = self.required(section.url.as_deref(), "url", place);
+        let url = url.and_then(|url| self.receiver_url(&url, allow_private, &place.key("url")));
+        let Some(Short(secret)) = &section.secret else {
+            self.required(None, "secret", place);
+            return None;
+        };
+        let secret = self.secret(secret, &place.key("secret"))?;
+        if secret.expose().len() < SECRET_BYTES_MIN {
+            let message = format!("it has less than {SECRET_BYTES_MIN} bytes, and could be guessed");
+            self.problems.error(&place.key("secret"), message);
+            return None;
+        }
+        Some(RunawayWebhook { url: url?.as_str().into(), secret, allow_private, ca_pem })
     }
 
     fn rules(
@@ -296,6 +328,7 @@ fn runaway(section: &RunawaySection) -> RunawaySettings {
         surge_min: some(section.surge_min, usual.surge_min),
         slow: section.slow_ms.map_or(usual.slow, Duration::from_millis),
         pause: section.pause_ms.map_or(usual.pause, Duration::from_millis),
+        webhook: None,
     }
 }
 

@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::config::forms::{Items, Keyed, Several, keys};
+use super::SecretSection;
+use crate::config::forms::{Items, Keyed, Several, Short, keys};
 use crate::config::meaning::defaults;
 
 /// A limit. Every request that it is about is counted, once for each of what `per` tells apart. A request has to find room in
@@ -172,6 +173,25 @@ pub(in crate::config) struct RunawaySection {
     /// How long an agent is paused, in milliseconds.
     #[schemars(range(min = 1000, max = 86_400_000), extend("default" = defaults::ms(defaults::runaway().pause)))]
     pub(in crate::config) pause_ms: Option<u64>,
+    /// Who is told when an agent is paused.
+    pub(in crate::config) webhook: Option<RunawayWebhookSection>,
+}
+
+/// A web server that is told by POST, as Standard Webhooks describe it. No call waits for it.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-order" = keys::<RunawayWebhookSection>()))]
+#[schemars(rename = "RunawayWebhook")]
+pub(in crate::config) struct RunawayWebhookSection {
+    /// Where: `https`, or `http` on a loopback address.
+    pub(in crate::config) url: Option<String>,
+    /// The key of its signatures, at least 16 bytes.
+    pub(in crate::config) secret: Option<Short<SecretSection>>,
+    /// Whether it may be at a private or loopback address.
+    #[schemars(extend("default" = false))]
+    pub(in crate::config) allow_private_addresses: Option<bool>,
+    /// PEM file with the certificate authorities to trust instead of the platform's. Relative to this file.
+    pub(in crate::config) ca_file: Option<String>,
 }
 
 /// A set of limits that tenants refer to by its name. Each tenant is counted apart.
