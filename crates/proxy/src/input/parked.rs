@@ -140,7 +140,7 @@ pub(crate) fn park(
     })?);
     let wait = settings.input_timeout;
     let state = State::Parked(handle);
-    let sealed = state::seal(gateway, inbound, server, &state, wait)?;
+    let sealed = state::seal(gateway, inbound, server, &state, true, wait)?;
     let info = route.link().hello().info.as_ref();
     let reply = later::interrupted(&inbound.id, &later::requests(&open, server.name()), &sealed, info);
 

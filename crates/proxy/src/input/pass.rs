@@ -80,7 +80,7 @@ pub(crate) fn pass(
     if let Some(span) = message.member("requestState") {
         let wait = inbound.snapshot.settings.input_timeout;
         let state = State::Server(message.raw(span), link.replica().cloned());
-        let sealed = state::seal(gateway, inbound, server, &state, wait)?;
+        let sealed = state::seal(gateway, inbound, server, &state, !entries.is_empty(), wait)?;
         edit.replace(span, quote(&sealed));
     }
     Ok(Reply::new(200, edit.finish()))
@@ -128,7 +128,7 @@ pub(crate) fn urls(
         entries.push(Later::new(nth, Bytes::new(), asked));
     }
     let wait = inbound.snapshot.settings.input_timeout;
-    let sealed = state::seal(gateway, inbound, server, &State::Again, wait)?;
+    let sealed = state::seal(gateway, inbound, server, &State::Again, true, wait)?;
     let requests = later::requests(&entries, server.name());
     Ok(later::interrupted(&inbound.id, &requests, &sealed, link.hello().info.as_ref()))
 }

@@ -25,7 +25,10 @@ pub(crate) enum Retry {
 }
 
 /// What a request brings back. Nothing is done with it yet: policy speaks first.
-pub(crate) struct Brought(Result<Option<(State, [u8; 20])>, Refusal>);
+pub(crate) struct Brought(Result<Option<Continues>, Refusal>);
+
+/// With what it goes on, and in which round of which call, if it is a round of one.
+type Continues = (State, Option<[u8; 20]>);
 
 impl Brought {
     /// Reads it, so that the record knows which call the request goes on with.
@@ -37,27 +40,27 @@ impl Brought {
         Self(Self::open(gateway, inbound, resolved))
     }
 
-    /// Which round of which call it is, if it goes on with one.
+    /// Which round of which call it is, if it goes on with one. Whoever was asked something and answers nothing does not: he
+    /// only has the server asked once more, which is a request of its own.
     pub(crate) fn round(&self) -> Option<[u8; 20]> {
-        self.0.as_ref().ok()?.as_ref().map(|(_, round)| *round)
+        self.0.as_ref().ok()?.as_ref().and_then(|(_, round)| *round)
     }
 
-    fn open(
-        gateway: &Gateway,
-        inbound: &Inbound,
-        resolved: &Resolved,
-    ) -> Result<Option<(State, [u8; 20])>, Refusal> {
+    fn open(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved) -> Result<Option<Continues>, Refusal> {
         let message = &inbound.message;
-        if let Some(span) = message.member("inputResponses") {
+        let responses = message.member("inputResponses");
+        if let Some(span) = responses {
             check_responses(message.bytes(), span)?;
         }
         let Some(span) = message.member("requestState") else { return Ok(None) };
         let sealed =
             text(message.bytes(), span).ok_or_else(|| invalid("`params.requestState` must be a string"))?;
         let server = resolved.server().id();
-        let (state, call) = state::open(gateway, &inbound.caller, server, message, &sealed)?;
-        inbound.record.goes_on(call);
-        Ok(Some((state, state::round(call))))
+        let opened = state::open(gateway, &inbound.caller, server, message, &sealed)?;
+        inbound.record.goes_on(opened.call, opened.rounds);
+        let answers = responses.is_some_and(|span| members(message.bytes(), span).next().is_some());
+        let goes_on = answers || !opened.was_asked;
+        Ok(Some((opened.state, goes_on.then(|| state::round(opened.call)))))
     }
 }
 

@@ -10,7 +10,7 @@ use tollgate_ledger::CallId;
 use tollgate_mcp::{Message, canonical};
 use tollgate_model::{Caller, Code, Refusal, ServerId, Stage, TenantId};
 
-use super::parked::Handle;
+use super::parked::{Handle, too_many_rounds};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 
@@ -18,6 +18,8 @@ use crate::inbound::Inbound;
 const PURPOSE: &str = "request-state";
 /// The id of a call, and a step of it.
 const CALL_LEN: usize = 16 + 4;
+/// How many rounds a call has had, and whether its client is asked something.
+const ROUNDS_LEN: usize = 4 + 1;
 /// Members of the params that differ from round to round.
 const PER_ROUND: [&str; 3] = ["_meta", "inputResponses", "requestState"];
 
@@ -32,15 +34,33 @@ pub(crate) enum State {
     Again,
 }
 
-/// Seals a state for the client that sent this request, with the id of its call and the step that is next.
+/// What a client has brought back, opened.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) state: State,
+    /// With which step of which call it goes on.
+    pub(crate) call: (CallId, u32),
+    /// How many rounds the call has had.
+    pub(crate) rounds: u32,
+    /// Whether its client was asked something.
+    pub(crate) was_asked: bool,
+}
+
+/// Seals a state for the client that sent this request, with the id of its call and the step that is next. A call has so many
+/// rounds and no more, whoever drives them.
 pub(crate) fn seal(
     gateway: &Gateway,
     inbound: &Inbound,
     server: &ServerId,
     state: &State,
+    is_asked: bool,
     wait: Duration,
 ) -> Result<String, Refusal> {
     let (call, step) = inbound.record.to_go_on();
+    let rounds = inbound.record.rounds().saturating_add(1);
+    if rounds > inbound.snapshot.settings.input_rounds_max {
+        return Err(too_many_rounds(server));
+    }
     let expires = now_s().saturating_add(wait.as_secs());
     let (kind, payload): (u8, Cow<'_, [u8]>) = match state {
         State::Parked(handle) => (0, handle.as_bytes().into()),
@@ -49,12 +69,14 @@ pub(crate) fn seal(
         // No replica's name has a NUL.
         State::Server(raw, Some(replica)) => (3, [replica.as_bytes(), raw].join(&0).into()),
     };
-    let mut bytes = Vec::with_capacity(1 + 8 + SHA256_OUTPUT_LEN + CALL_LEN + payload.len());
+    let mut bytes = Vec::with_capacity(1 + 8 + SHA256_OUTPUT_LEN + CALL_LEN + ROUNDS_LEN + payload.len());
     bytes.push(kind);
     bytes.extend_from_slice(&expires.to_be_bytes());
     bytes.extend_from_slice(&request_digest(&inbound.message));
     bytes.extend_from_slice(&call.to_bytes());
     bytes.extend_from_slice(&step.to_be_bytes());
+    bytes.extend_from_slice(&rounds.to_be_bytes());
+    bytes.push(u8::from(is_asked));
     bytes.extend_from_slice(&payload);
     // The round that may follow was counted with this one.
     gateway.limits().expect(round((call, step)), wait);
@@ -73,7 +95,7 @@ pub(crate) fn round((call, step): (CallId, u32)) -> [u8; 20] {
     round
 }
 
-/// Opens what [`seal`] made for this caller, server and request: the state, and with which step of which call it goes on.
+/// Opens what [`seal`] made for this caller, server and request.
 /// Whatever is wrong with it, the answer is the same.
 pub(crate) fn open(
     gateway: &Gateway,
@@ -81,7 +103,7 @@ pub(crate) fn open(
     server: &ServerId,
     request: &Message,
     sealed: &str,
-) -> Result<(State, (CallId, u32)), Refusal> {
+) -> Result<Opened, Refusal> {
     let invalid = || {
         let text = "`requestState` is not one that this gateway gave for this request, or it has expired: send the request without it";
         Refusal::new(Stage::Session, Code::InvalidRequestState, text).of(server.name())
@@ -91,7 +113,9 @@ pub(crate) fn open(
     let (expires, rest) = rest.split_first_chunk::<8>().ok_or_else(invalid)?;
     let (digest, rest) = rest.split_first_chunk::<SHA256_OUTPUT_LEN>().ok_or_else(invalid)?;
     let (call, rest) = rest.split_first_chunk::<16>().ok_or_else(invalid)?;
-    let (step, payload) = rest.split_first_chunk::<4>().ok_or_else(invalid)?;
+    let (step, rest) = rest.split_first_chunk::<4>().ok_or_else(invalid)?;
+    let (rounds, rest) = rest.split_first_chunk::<4>().ok_or_else(invalid)?;
+    let (was_asked, payload) = rest.split_first().ok_or_else(invalid)?;
     if now_s() > u64::from_be_bytes(*expires) || *digest != request_digest(request) {
         return Err(invalid());
     }
@@ -106,7 +130,12 @@ pub(crate) fn open(
         2 => State::Again,
         _ => return Err(invalid()),
     };
-    Ok((state, (CallId::from_bytes(*call), u32::from_be_bytes(*step))))
+    Ok(Opened {
+        state,
+        call: (CallId::from_bytes(*call), u32::from_be_bytes(*step)),
+        rounds: u32::from_be_bytes(*rounds),
+        was_asked: *was_asked != 0,
+    })
 }
 
 /// No part can hold a NUL, so no two purposes are one text.

@@ -145,6 +145,7 @@ impl World {
             key: self.keys[agent].clone(),
             session: None,
             modern: true,
+            able: json!({"extensions": {"io.modelcontextprotocol/tasks": {}}}),
         }
     }
 
@@ -176,6 +177,8 @@ pub(crate) struct Client {
     key: String,
     session: Option<String>,
     pub(crate) modern: bool,
+    /// What a modern client declares to be able to.
+    able: Value,
 }
 
 /// What a request came to.
@@ -210,8 +213,27 @@ impl Told {
 }
 
 impl Client {
+    /// The same client, a modern one, with these capabilities.
+    pub(crate) fn able(self, able: Value) -> Self {
+        Self { able, ..self }
+    }
+
     pub(crate) async fn ask(&self, method: &str, params: Value) -> Told {
-        let response = self.send(Method::POST, Some((method, params))).await;
+        Self::told(self.send(Method::POST, Some((method, params))).await).await
+    }
+
+    /// The same client as a legacy one that has no session yet.
+    pub(crate) fn without_session(self) -> Self {
+        Self { modern: false, session: None, ..self }
+    }
+
+    /// The same of a legacy client, with params as they are written.
+    pub(crate) async fn ask_as_written(&self, method: &str, params: &str) -> Told {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":7,"method":"{method}","params":{params}}}"#);
+        Self::told(self.post(Method::POST, body).await).await
+    }
+
+    async fn told(response: Response<Body>) -> Told {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body =
             tokio::time::timeout(LONG, response.into_body().collect()).await.expect("an answer in time");
@@ -273,8 +295,7 @@ impl Client {
         let body = message.map_or_else(String::new, |(method, mut params)| {
             if self.modern {
                 params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!("2026-07-28");
-                params["_meta"]["io.modelcontextprotocol/clientCapabilities"] =
-                    json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
+                params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = self.able.clone();
             }
             json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params}).to_string()
         });

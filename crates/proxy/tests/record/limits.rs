@@ -180,6 +180,100 @@ async fn a_request_of_several_rounds_counts_once() {
     assert_eq!(told.code(), "rate_limited", "brought again, it is another request");
 }
 
+/// A server that never has enough: with a question each time, or only wanting to be asked again.
+async fn never_content(with_question: bool) -> Fake {
+    Fake::start(move |request| async move {
+        match request.rpc() {
+            "server/discover" => discovery(&request),
+            "tools/list" => {
+                let tool = json!({"name": "ask", "inputSchema": {"type": "object"}});
+                let list =
+                    json!({"resultType": "complete", "ttlMs": 0, "cacheScope": "public", "tools": [tool]});
+                json_answer(&response(&request, &list))
+            }
+            _ => {
+                let mut result = json!({"resultType": "input_required", "requestState": "more"});
+                if with_question {
+                    result["inputRequests"] = json!({"r": {"method": "roots/list"}});
+                }
+                json_answer(&response(&request, &result))
+            }
+        }
+    })
+    .await
+}
+
+async fn before(server: &Fake) -> World {
+    let transport = Transport::Http(HttpSettings::new(server.url()));
+    World::new(vec![ServerSettings::new(ServerName::new("shop").unwrap(), transport)], vec![], ALL).await
+}
+
+/// What counts once has an end.
+#[tokio::test]
+async fn a_request_has_so_many_rounds_and_no_more() {
+    for with_question in [false, true] {
+        let server = never_content(with_question).await;
+        let world = before(&server).await;
+        world.limit(vec![rule("calls", &[], rate(1))]);
+        let ann = world.modern("ann", "/mcp").able(json!({"roots": {}}));
+        let mut call = json!({"name": "shop__ask", "arguments": {}});
+        let rounds_max = world.setup.settings.input_rounds_max;
+        for round in 0..rounds_max {
+            let told = ann.ask("tools/call", call.clone()).await;
+            let state = told.body["result"]["requestState"].clone();
+            assert!(state.is_string(), "round {round}: {told:?}");
+            call["requestState"] = state;
+            if with_question {
+                call["inputResponses"] = json!({"r": {"roots": []}});
+            }
+        }
+        let told = ann.ask("tools/call", call).await;
+        assert_eq!(told.code(), "upstream_protocol_error", "{told:?}");
+        assert_eq!(server.seen("tools/call").len(), rounds_max as usize + 1);
+    }
+}
+
+/// Whoever only has the server asked again has made another request of it, and is watched as for any other.
+#[tokio::test]
+async fn a_round_that_answers_nothing_counts() {
+    let server = never_content(true).await;
+    let world = before(&server).await;
+    let ann = world.modern("ann", "/mcp").able(json!({"roots": {}}));
+    let call = json!({"name": "shop__ask", "arguments": {}});
+    let with = |state: &Value, responses: Option<Value>| {
+        let mut retry = call.clone();
+        retry["requestState"] = state.clone();
+        if let Some(responses) = responses {
+            retry["inputResponses"] = responses;
+        }
+        retry
+    };
+    world.limit(vec![rule("calls", &[], rate(1))]);
+    let told = ann.ask("tools/call", call.clone()).await;
+    let state = told.body["result"]["requestState"].clone();
+    for nothing in [None, Some(json!({}))] {
+        let told = ann.ask("tools/call", with(&state, nothing)).await;
+        assert_eq!(told.code(), "rate_limited", "{told:?}");
+    }
+    assert_eq!(server.seen("tools/call").len(), 1);
+    let told = ann.ask("tools/call", with(&state, Some(json!({"r": {"roots": []}})))).await;
+    assert_eq!(told.body["result"]["resultType"], "input_required", "it may answer still: {told:?}");
+
+    let runaway = RunawaySettings {
+        repeats_max: some(6),
+        slow: Duration::from_millis(1),
+        ..RunawaySettings::default()
+    };
+    let limits = LimitSettings { runaway: Some(runaway), ..LimitSettings::default() };
+    world.gateway.apply(Setup { limits, ..world.setup.clone() }, HOUR).unwrap();
+    let mut told = ann.ask("tools/call", call.clone()).await;
+    for _ in 0..20 {
+        let Some(state) = told.body["result"].get("requestState").cloned() else { break };
+        told = ann.ask("tools/call", with(&state, None)).await;
+    }
+    assert_eq!(told.code(), "paused", "{told:?}");
+}
+
 #[tokio::test]
 async fn lists_have_limits_of_their_own() {
     for modern in [true, false] {

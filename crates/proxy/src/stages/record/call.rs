@@ -45,6 +45,8 @@ pub(super) struct Facts {
     pub(super) call: CallId,
     /// Which step is next.
     step: u32,
+    /// How many times its client was asked something, or to come again, before this request.
+    rounds: u32,
     /// The step that has left, until its outcome is on record.
     open: Option<Open>,
     /// The outcome that is being written of a step that nobody waits for any more.
@@ -133,6 +135,7 @@ impl CallRecord {
         let facts = Facts {
             call: CallId::new(Timestamp::now()),
             step: 0,
+            rounds: 0,
             open: None,
             closing: None,
             came_to: None,
@@ -188,10 +191,15 @@ impl CallRecord {
         (facts.call, facts.step - 1)
     }
 
-    /// It goes on with a call whose first steps were another request's.
-    pub(crate) fn goes_on(&self, (call, step): (CallId, u32)) {
+    /// How many rounds its call has had before.
+    pub(crate) fn rounds(&self) -> u32 {
+        self.lock().rounds
+    }
+
+    /// It goes on with a call whose first steps, and rounds, were another request's.
+    pub(crate) fn goes_on(&self, (call, step): (CallId, u32), rounds: u32) {
         let mut facts = self.lock();
-        (facts.call, facts.step) = (call, step);
+        (facts.call, facts.step, facts.rounds) = (call, step, rounds);
     }
 
     /// What the client means is known.
