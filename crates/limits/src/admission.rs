@@ -175,6 +175,11 @@ impl Places {
         self.held.is_empty()
     }
 
+    /// How long they are held after the request was left, where it is not known when its server is done with it.
+    pub fn stay(&self) -> Duration {
+        self.limits.as_ref().map_or(Duration::ZERO, |limits| limits.0.rules.load().abandoned)
+    }
+
     /// Leaves them for others while the request waits for a person.
     pub fn leave(&self) {
         if !self.held.is_empty() && !self.is_away.swap(true, Ordering::AcqRel) {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tollgate_model::Limited;
 
@@ -20,6 +21,8 @@ pub(crate) struct Rules {
     of_tenant: HashMap<Box<str>, Box<[usize]>>,
     pub(crate) room: Option<Room>,
     pub(crate) runaway: Option<RunawaySettings>,
+    /// How long a request that was left keeps its places.
+    pub(crate) abandoned: Duration,
     /// Which configuration it is.
     pub(crate) epoch: u64,
     /// How many processes count together.
@@ -74,6 +77,7 @@ impl Rules {
             of_tenant,
             room: Some(Room { all: settings.counters_max, tenant }),
             runaway: settings.runaway.clone(),
+            abandoned: settings.abandoned,
             epoch,
             replicas: settings.replicas.get(),
             is_any_per_method,

@@ -1,6 +1,8 @@
 //! What an operator says of limits, as meant.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tollgate_model::TenantId;
 
@@ -23,6 +25,11 @@ pub struct LimitSettings {
     /// How many processes count together. While they cannot be told what the others have used, each gives out no more than its
     /// share.
     pub replicas: NonZeroU32,
+    /// How long a request that its client has left, or whose time was up, keeps its places among those under way: its server may
+    /// still be at it. It gives them up before, where its server is heard to be done with it.
+    pub abandoned: Duration,
+    /// What budgets of money are in. Only said.
+    pub currency: Arc<str>,
     /// When agents are taken to have run away. None watches nobody.
     pub runaway: Option<RunawaySettings>,
 }
@@ -43,6 +50,8 @@ impl Default for LimitSettings {
             tenant_share_percent: 50,
             zone: Zone::default(),
             replicas: NonZeroU32::MIN,
+            abandoned: Duration::from_secs(10),
+            currency: Arc::from(""),
             runaway: None,
         }
     }

@@ -68,6 +68,11 @@ impl Exchange {
         Self { source, ticket, pace, deadline: pace.deadline(), heard: None, left: None }
     }
 
+    /// The id of the request upstream.
+    pub fn id(&self) -> u64 {
+        self.ticket.id
+    }
+
     /// The next message that belongs to this request. After [`Incoming::Response`] or an error there is nothing more.
     /// Dropping the future of this function loses nothing.
     pub async fn next(&mut self) -> Result<Incoming, UpstreamError> {

@@ -127,6 +127,26 @@ impl Link {
             .inspect_err(|error| self.0.failed(error, epoch))
     }
 
+    /// Ends when the server is done with a request, under this id, that is about to be left: where all requests share a
+    /// stream, on which its answer arrives after all. Never where that is not to be known. To be called before the request is
+    /// left; does not wait.
+    pub fn end_of(&self, id: u64) -> impl Future<Output = ()> + Send + 'static {
+        let end = match &self.0.wire {
+            Wire::Shared(conversation) => conversation.strays.end_of(id),
+            Wire::Modern(_) | Wire::Session(_) => None,
+        };
+        async move {
+            let has_ended = match end {
+                Some(end) => end.await.is_ok(),
+                None => false,
+            };
+            if !has_ended {
+                // Nor is it known when the stream ends.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// Asks a legacy server for log messages of this level and above, at a client's own wish. Its answer; none if it does
     /// not do this: it is modern, or declares no logging.
     pub async fn set_log_level(&self, level: LogLevel) -> Result<Option<Message>, UpstreamError> {

@@ -168,6 +168,7 @@ pub(crate) fn send<'a>(
 ) -> impl Future<Output = Result<Sent, UpstreamError>> + Send {
     let is_on_record = receipt.covers(&departure.method);
     let also = departure.onward.as_ref().map(Onward::headers).unwrap_or_default();
+    let id = departure.id;
     let crossing = departure.onward.map(|onward| {
         let gateway = listener.map(|listener| listener.gateway);
         Crossing::begin(gateway, onward, server, route.link(), &departure.method)
@@ -187,7 +188,9 @@ pub(crate) fn send<'a>(
             let what = "the request is not on record".into();
             return Err(UpstreamError::Protocol { what, detail: "a fault of the gateway's own".into() });
         }
-        let sent = match route.link().request(outbound).await {
+        let mut leaving = Leaving::of(route.link(), id, listener);
+        let exchange = leaving.ends(route.link().request(outbound).await);
+        let sent = match exchange {
             Ok(exchange) => follow(server, route, exchange, listener).await,
             Err(error) => Err(error),
         };
@@ -205,6 +208,30 @@ pub(crate) async fn follow(
     mut exchange: Exchange,
     listener: Option<&Listener<'_>>,
 ) -> Result<Sent, UpstreamError> {
+    // Dropped before the exchange: what the server says to a request that was left may come at once.
+    let mut leaving = Leaving::of(route.link(), exchange.id(), listener);
+    Ok(match leaving.ends(see_through(server, route, &mut exchange, listener).await)? {
+        Come::Response(message) => Sent::Response(message),
+        Come::Questions(asked) => {
+            Sent::Paused(Paused { exchange, asked, standing: Standing::default(), follows: None })
+        }
+    })
+}
+
+/// What a request that is followed comes to.
+#[allow(clippy::large_enum_variant, reason = "as of what was sent")]
+enum Come {
+    Response(Message),
+    /// Questions that have to wait, each under its raw id.
+    Questions(Vec<(Bytes, Asked)>),
+}
+
+async fn see_through(
+    server: &ServerId,
+    route: &Route,
+    exchange: &mut Exchange,
+    listener: Option<&Listener<'_>>,
+) -> Result<Come, UpstreamError> {
     let link = route.link();
     let asker = listener.map_or(Asker::Nobody, |listener| listener.asker);
     let mut asking = Asking::default();
@@ -212,23 +239,16 @@ pub(crate) async fn follow(
     let mut hearing = listener.map(Listener::hearing);
     loop {
         let incoming = if asked.is_empty() {
-            asking.next(&mut exchange).await?
+            asking.next(exchange).await?
         } else {
             // What a modern client must be asked goes out together, as far as it is there already.
             match exchange.next().now_or_never() {
                 Some(incoming) => incoming?,
-                None => {
-                    return Ok(Sent::Paused(Paused {
-                        exchange,
-                        asked,
-                        standing: Standing::default(),
-                        follows: None,
-                    }));
-                }
+                None => return Ok(Come::Questions(asked)),
             }
         };
         match incoming {
-            Incoming::Response(message) => return Ok(Sent::Response(message)),
+            Incoming::Response(message) => return Ok(Come::Response(message)),
             Incoming::Notification(message) => {
                 let (Some(listener), Some(hearing)) = (listener, &mut hearing) else { continue };
                 if message.method() == methods::NOTIFICATIONS_CANCELLED {
@@ -267,8 +287,7 @@ pub(crate) async fn follow(
                         let client = (listener.gateway, session, listener.outlet);
                         let behalf = listener.inbound.map(Behalf::of);
                         let whose = (behalf, listener.places.map(Arc::clone), listener.berth.map(Arc::clone));
-                        Box::pin(asking.ask(&request, server, &mut exchange, client, (whose, bounds)))
-                            .await?;
+                        Box::pin(asking.ask(&request, server, exchange, client, (whose, bounds))).await?;
                     }
                     (Asker::Later { capabilities }, _) => {
                         let question = Asked::of_request(&request);
@@ -289,6 +308,50 @@ pub(crate) async fn follow(
                 }
             }
         }
+    }
+}
+
+/// A request that is under way, and may be left. Its server may be at it for a while then, so its places among those under way
+/// are not free at once: whoever only goes away would have any number of requests under way.
+struct Leaving<'a> {
+    link: &'a Link,
+    id: u64,
+    places: Option<&'a Arc<Places>>,
+}
+
+impl<'a> Leaving<'a> {
+    fn of(link: &'a Link, id: u64, listener: Option<&'a Listener<'_>>) -> Self {
+        let places = listener.and_then(|listener| listener.places).filter(|places| !places.are_none());
+        Self { link, id, places }
+    }
+
+    /// It is seen through, unless its time was up: the server may go on then.
+    fn ends<T>(&mut self, came: Result<T, UpstreamError>) -> Result<T, UpstreamError> {
+        if !matches!(
+            came,
+            Err(UpstreamError::Timeout { .. } | UpstreamError::FirstByte { .. } | UpstreamError::Idle { .. })
+        ) {
+            self.places = None;
+        }
+        came
+    }
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        let (Some(places), Ok(runtime)) = (self.places, tokio::runtime::Handle::try_current()) else {
+            return;
+        };
+        let stay = places.stay();
+        if stay.is_zero() {
+            return;
+        }
+        // There are no more of these than there are places.
+        let (places, end) = (Arc::clone(places), self.link.end_of(self.id));
+        runtime.spawn(async move {
+            let _ = tokio::time::timeout(stay, end).await;
+            drop(places);
+        });
     }
 }
 

@@ -116,21 +116,58 @@ async fn so_many_are_under_way_at_once() {
     }
 }
 
+/// Its server may be at it for a while: whoever only goes away has no more under way than others. It is not for ever.
 #[tokio::test]
-async fn a_client_that_leaves_frees_its_place() {
+async fn a_client_that_leaves_frees_its_place_after_a_while() {
+    for (legacy, abandoned) in [
+        (false, Duration::ZERO),
+        (false, Duration::from_millis(1500)),
+        (true, Duration::from_millis(1500)),
+        (false, LimitSettings::default().abandoned),
+    ] {
+        let shop = Shop::start(!legacy, &["slow"]).await;
+        let world = World::new(vec![server("shop", &shop)], vec![], ALL).await;
+        let rules = vec![rule("parallel", &[], Bound::Concurrency(some(1)))];
+        let limits = LimitSettings { rules, abandoned, ..LimitSettings::default() };
+        world.gateway.apply(Setup { limits, ..world.setup.clone() }, HOUR).unwrap();
+        shop.set_awake(false);
+        let ann = world.modern("ann", "/mcp");
+        let caller = ann.clone();
+        let calling = tokio::spawn(async move { caller.call("shop__slow", json!({})).await });
+        crate::eventually(|| (shop.asked("tools/call") == 1).then_some(())).await;
+        assert_eq!(ann.call("shop__slow", json!({})).await.code(), "concurrency_limited");
+        calling.abort();
+        let _ = calling.await;
+        shop.set_awake(true);
+        let told = ann.call("shop__slow", json!({})).await;
+        if abandoned.is_zero() {
+            assert!(told.is_ok(), "{told:?}");
+            continue;
+        }
+        assert_eq!(told.code(), "concurrency_limited", "its server may be at it still");
+        if abandoned < Duration::from_secs(5) {
+            let free = async {
+                while !ann.call("shop__slow", json!({})).await.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::time::timeout(crate::LONG, free).await.expect("its place is free at last");
+        }
+    }
+}
+
+/// Nor is a server done with what took it too long.
+#[tokio::test]
+async fn a_request_whose_time_was_up_keeps_its_place_for_a_while() {
     let shop = Shop::modern(&["slow"]).await;
-    let world = World::new(vec![server("shop", &shop)], vec![], ALL).await;
+    let mut settings = server("shop", &shop);
+    settings.timeouts.request = Duration::from_millis(100);
+    let world = World::new(vec![settings], vec![], ALL).await;
     world.limit(vec![rule("parallel", &[], Bound::Concurrency(some(1)))]);
     shop.set_awake(false);
     let ann = world.modern("ann", "/mcp");
-    let caller = ann.clone();
-    let calling = tokio::spawn(async move { caller.call("shop__slow", json!({})).await });
-    crate::eventually(|| (shop.asked("tools/call") == 1).then_some(())).await;
+    assert_eq!(ann.call("shop__slow", json!({})).await.code(), "upstream_timeout");
     assert_eq!(ann.call("shop__slow", json!({})).await.code(), "concurrency_limited");
-    calling.abort();
-    let _ = calling.await;
-    shop.set_awake(true);
-    assert!(ann.call("shop__slow", json!({})).await.is_ok());
 }
 
 /// A server that wants to be asked twice before it answers.

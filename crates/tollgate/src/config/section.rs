@@ -132,6 +132,11 @@ pub(super) struct LimitsSection {
     pub(super) plans: Option<PlansSection>,
     /// Watches for agents that have run away. Without it nobody is watched; `{}` watches as the defaults say.
     pub(super) runaway: Option<RunawaySection>,
+    /// How long a request that its client has left, or whose time was up, keeps its place among those under way
+    /// (`concurrency`), in milliseconds: its server may still be at it. It gives the place up before where its server is heard
+    /// to be done with it, which is so where all requests share a stream (stdio, HTTP+SSE). 0 gives it up at once.
+    #[schemars(range(max = 3_600_000), extend("default" = defaults::ms(defaults::limits().abandoned)))]
+    pub(super) abandoned_ms: Option<u64>,
     /// The time zone in which days and months of quotas and budgets begin, such as `Europe/Berlin`.
     #[schemars(extend("default" = "UTC"))]
     pub(super) timezone: Option<String>,

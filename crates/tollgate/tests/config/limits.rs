@@ -29,6 +29,7 @@ fn rules_have_their_meaning() {
     let text = "\
 limits:
   counters_max: 500
+  abandoned_ms: 2500
   rules:
     - name: tenant-calls
       per: [tool, tenant]
@@ -39,7 +40,7 @@ limits:
 tenants: { acme: {} }
 ";
     let limits = bench(text).good("tollgate.yaml").limits;
-    assert_eq!(limits.counters_max, 500);
+    assert_eq!((limits.counters_max, limits.abandoned), (500, Duration::from_millis(2500)));
     let [first, second, third] = &limits.rules[..] else { panic!("three rules") };
     assert_eq!(&*first.name, "tenant-calls");
     assert_eq!(first.per, [Dimension::Tenant, Dimension::Tool]);

@@ -1,5 +1,6 @@
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 use tollgate_model::{Code, Era, Revision, Secret};
 use tollgate_upstream::{
@@ -369,4 +370,21 @@ async fn a_flood_on_standard_error_is_bounded() {
     call(&link, "stderr", &json!({"lines": 500})).await.unwrap();
     eventually(|| (server.status().counters.stderr_lines_dropped > 400).then_some(())).await;
     server.stop(Duration::ZERO).await;
+}
+
+/// Whoever has left a call can still know when its server is done with it, where its answer comes on the stream of all.
+#[tokio::test]
+async fn it_is_heard_when_a_server_is_done_with_a_call_that_was_left() {
+    for mode in ["legacy", "modern"] {
+        let (server, _events) = server(child(mode));
+        let link = server.open(&anyone()).await.unwrap();
+        let exchange = link.request(tool_call(&link, "hang", &json!({}))).await.unwrap();
+        let mut end = Box::pin(link.end_of(exchange.id()));
+        drop(exchange);
+        assert_eq!(text_of(&link, "echo", &json!({"a": 1})).await, r#"{"a": 1}"#);
+        assert!(end.as_mut().now_or_never().is_none(), "{mode}: it is still at it");
+        assert_eq!(text_of(&link, "release", &json!({})).await, "done");
+        tokio::time::timeout(LONG, end).await.expect("it is done");
+        server.stop(Duration::ZERO).await;
+    }
 }

@@ -58,6 +58,7 @@ impl Meaning<'_> {
                 limits.tenant_share_percent.unwrap_or(settings.tenant_share_percent);
             settings.rules = self.rules(limits.rules.as_ref(), None, tenants, &place.key("rules"));
             for (name, plan) in Keyed::iter(limits.plans.as_ref()) {
+            settings.abandoned = limits.abandoned_ms.map_or(settings.abandoned, Duration::from_millis);
                 let place = place.key("plans").key(name);
                 let own = plans.iter().filter(|(_, of)| *of == Some(name)).map(|(tenant, _)| tenant.clone());
                 let whose = Plan { name: Arc::from(name), tenants: own.collect() };

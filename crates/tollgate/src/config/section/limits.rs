@@ -111,7 +111,8 @@ pub(in crate::config) struct BudgetSection {
     /// In which window.
     #[schemars(extend("default" = "day"))]
     pub(in crate::config) every: Option<EverySection>,
-    /// The share of it at which operators are told, once for each window: 0.8 is 80 percent.
+    /// The share of it at which operators are told, once for each window: 0.8 is 80 percent. Of a soft budget
+    /// without it: 1.
     #[schemars(range(min = 0.001, max = 1))]
     pub(in crate::config) warn_at: Option<f64>,
     /// Whether operators are only told, and nothing is refused.
