@@ -1,5 +1,7 @@
 //! What a counter is found by.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 use tollgate_model::TenantId;
 use tollgate_store::{Digest, SharedBound};
@@ -34,6 +36,28 @@ pub(crate) fn of(slot: u32, rule: &Rule, subject: &Subject<'_>) -> Key {
         }
     }
     key
+}
+
+/// The same for operators to read.
+pub(crate) fn said(rule: &Rule, subject: &Subject<'_>) -> Arc<str> {
+    let tenant = rule.is_per_tenant().then_some(("tenant", Some(subject.tenant)));
+    let others = rule.per.iter().filter(|dimension| **dimension != Dimension::Tenant).map(|dimension| {
+        let name = match dimension {
+            Dimension::Tenant => Some(subject.tenant),
+            Dimension::Agent => subject.agent,
+            Dimension::User => subject.user,
+            Dimension::Key => subject.key,
+            Dimension::Server => subject.server.map(|server| server.name().as_str()),
+            Dimension::Tool => subject.tool,
+            Dimension::Toolset => subject.toolset,
+            Dimension::Endpoint => Some(subject.endpoint),
+            Dimension::Method => Some(subject.method),
+        };
+        (dimension.as_str(), name)
+    });
+    let said = tenant.into_iter().chain(others);
+    let said: Vec<String> = said.map(|(what, name)| format!("{what}={}", name.unwrap_or_default())).collect();
+    said.join(" ").into()
 }
 
 /// What a rule counts those under for whom there is no counter of their own: all of a tenant together.

@@ -355,7 +355,9 @@ impl Limits {
         let make = |key: &[u8]| match measure {
             Measure::Rate(_) => Counter::Rate(AtomicU64::new(0)),
             Measure::Slots(_) => Counter::Slots(AtomicU64::new(0)),
-            Measure::Meter(_) => Counter::Meter(Meter::new(*slot, key::stored(rule, key))),
+            Measure::Meter(_) => {
+                Counter::Meter(Meter::new(*slot, key::stored(rule, key), key::said(rule, subject)))
+            }
         };
         let room = rules.room.unwrap_or(Room { all: 0, tenant: 0 });
         let own = key::of(*slot, rule, subject);

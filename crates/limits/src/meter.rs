@@ -32,6 +32,8 @@ pub(crate) struct Metered {
     pub(crate) is_soft: bool,
     pub(crate) zone: Zone,
     pub(crate) replicas: u64,
+    /// What money is in.
+    pub(crate) currency: Arc<str>,
 }
 
 /// What is used up of one thing that is counted.
@@ -40,6 +42,8 @@ pub(crate) struct Meter {
     /// The number of its rule.
     slot: u32,
     of: Digest,
+    /// Whose it is, for operators.
+    whose: Arc<str>,
     state: Mutex<State>,
     /// Held by whoever asks the store.
     asking: tokio::sync::Mutex<()>,
@@ -84,11 +88,33 @@ impl Metered {
         let part = (self.allowed / PARTS).max(1);
         if self.of.is_none() { part.min(PART_CALLS_MAX) } else { part }
     }
+
+    /// In which currency it is, if it is of money.
+    pub(crate) fn currency(&self) -> Option<Arc<str>> {
+        (self.of == Some(Unit::Cost)).then(|| Arc::clone(&self.currency))
+    }
+
+    /// Whether so much is the share that operators have to hear of.
+    fn warns(&self, used: u64) -> bool {
+        self.warn_at
+            .is_some_and(|share| u128::from(used) * 1000 >= u128::from(self.allowed) * u128::from(share))
+    }
+
+    /// Whether operators were told before this process knew of the window: so much is used up that it cannot be the part that
+    /// another has taken and not given out.
+    fn was_told(&self, used: u64) -> bool {
+        used >= self.allowed || self.warns(used.saturating_sub(self.part()))
+    }
 }
 
 impl Meter {
-    pub(crate) fn new(slot: u32, of: Digest) -> Self {
-        Self { slot, of, state: Mutex::default(), asking: tokio::sync::Mutex::default() }
+    pub(crate) fn new(slot: u32, of: Digest, whose: Arc<str>) -> Self {
+        Self { slot, of, whose, state: Mutex::default(), asking: tokio::sync::Mutex::default() }
+    }
+
+    /// Whose it is, for operators.
+    pub(crate) fn whose(&self) -> &Arc<str> {
+        &self.whose
     }
 
     /// The number of its rule.
@@ -140,9 +166,7 @@ impl Meter {
         state.roll(metered, now);
         state.used = state.used.saturating_add(amount);
         let used = state.told.saturating_add(state.used).saturating_sub(state.known());
-        let warns = metered
-            .warn_at
-            .is_some_and(|share| u128::from(used) * 1000 >= u128::from(metered.allowed) * u128::from(share));
+        let warns = metered.warns(used);
         let is_news = warns && !std::mem::replace(&mut state.is_warned, warns);
         (state.used > state.taken, is_news.then_some(used))
     }
@@ -156,14 +180,15 @@ impl Meter {
         now: Now,
     ) -> Result<bool, StoreError> {
         let _asking = self.asking.lock().await;
-        let (take, window) = {
+        let (take, window, is_first) = {
             let mut state = self.lock();
             let look = state.look(metered, now);
             if look != Look::Unknown && state.owed() == 0 {
                 return Ok(false);
             }
             let wanted = if look == Look::Unknown { metered.part() } else { 0 };
-            (self.take(&state, metered, now, wanted), state.window)
+            let is_first = (state.told, state.taken, state.used) == (0, 0, 0);
+            (self.take(&state, metered, now, wanted), state.window, is_first)
         };
         let answered = store.take_allowance(&take).await;
         let mut state = self.lock();
@@ -176,6 +201,8 @@ impl Meter {
                 state.taken =
                     state.known().saturating_add(take.owed).max(state.taken).saturating_add(given.taken);
                 (state.borrowed, state.told) = (0, given.used);
+                // Once in a window, also where this process begins in the midst of it.
+                state.is_warned |= is_first && metered.was_told(given.used.saturating_sub(given.taken));
                 given.taken
             }
             Err(_) => {

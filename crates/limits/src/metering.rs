@@ -56,8 +56,9 @@ impl Limits {
             };
             let (tells, used) = meter.spend(metered, amount, self.both(self.now()));
             if let Some(used) = used {
-                let (limit, allowed) = (Arc::clone(&metered.limit), metered.allowed);
-                self.tell(Notice::BudgetShare { limit, used, allowed });
+                let (limit, whose) = (Arc::clone(&metered.limit), Arc::clone(meter.whose()));
+                let (allowed, currency) = (metered.allowed, metered.currency());
+                self.tell(Notice::BudgetShare { limit, whose, used, allowed, currency });
             }
             if tells && let Ok(runtime) = tokio::runtime::Handle::try_current() {
                 let (limits, counter, metered) = (self.clone(), Arc::clone(counter), Arc::clone(metered));

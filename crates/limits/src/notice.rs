@@ -12,10 +12,14 @@ pub enum Notice {
     BudgetShare {
         /// Which.
         limit: Arc<str>,
-        /// How much is used up.
+        /// Whose, of those that it counts apart: such as `tenant=acme agent=ann`. Empty where it counts all together.
+        whose: Arc<str>,
+        /// How much is used up: tokens, or billionths of the currency's unit.
         used: u64,
         /// How much there is.
         allowed: u64,
+        /// In which currency, if it is of money.
+        currency: Option<Arc<str>>,
     },
     /// An agent has run away, and is paused.
     Runaway {

@@ -105,6 +105,7 @@ impl Prepared {
             allowed: metered.allowed,
             window: Some(metered.every.about()),
             left: 0,
+            currency: metered.currency(),
             retry_after: wait,
         })
     }
@@ -125,6 +126,7 @@ impl Prepared {
             allowed: u64::from(allowed),
             window,
             left: 0,
+            currency: None,
             retry_after: Duration::from_nanos(wait_ns),
         }
     }
@@ -141,6 +143,7 @@ impl Prepared {
             allowed: u64::from(allowed),
             window: None,
             left: 0,
+            currency: None,
             retry_after: PLACE_WAIT,
         }
     }

@@ -129,16 +129,18 @@ impl Prepared {
 
 impl Names {
     fn prepare(&mut self, rule: &Rule, settings: &LimitSettings) -> Prepared {
-        let meter = |allowed, every, of, warn_at, is_soft| {
+        let meter = |allowed, every, of, warn_at: Option<u16>, is_soft: bool| {
             Measure::Meter(Arc::new(Metered {
                 limit: Arc::clone(&rule.name),
                 allowed,
                 every,
                 of,
-                warn_at,
+                // Of one that refuses nothing nobody would hear else.
+                warn_at: warn_at.or(is_soft.then_some(1000)),
                 is_soft,
                 zone: settings.zone.clone(),
                 replicas: u64::from(settings.replicas.get()),
+                currency: Arc::clone(&settings.currency),
             }))
         };
         let (measure, of) = match &rule.bound {

@@ -139,6 +139,8 @@ struct Going {
     since: Option<u64>,
     last: u64,
     paused_until: u64,
+    /// Until when calls of its are made to wait.
+    slowed_until: u64,
     /// Which configuration paused it.
     epoch: u64,
     /// How often it was let go on before its pause was over: what it did before counts no more.
@@ -165,6 +167,17 @@ impl Pace {
         let mut going = self.lock();
         going.epoch = epoch;
         going.paused_until = now.saturating_add(u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// A call is made to wait: by how much longer than others of its that wait already. Whoever waits makes no calls, which does
+    /// not make it any better: else being slowed would keep it from ever being paused.
+    pub(crate) fn slows(&self, now: u64, slow: Duration) -> u64 {
+        let mut going = self.lock();
+        let until = now.saturating_add(u64::try_from(slow.as_nanos()).unwrap_or(u64::MAX));
+        let longer = until.saturating_sub(going.slowed_until.max(now));
+        going.slowed_until = going.slowed_until.max(until);
+        going.last = going.last.max(until);
+        longer
     }
 
     /// It is let go on, and begins anew.

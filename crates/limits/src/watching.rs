@@ -78,7 +78,13 @@ impl Limits {
         };
         match (surge, repeats) {
             (2.., _) => self.run_away((subject.tenant, who), pace, (settings, epoch), Why::Surge, now),
-            (1, _) | (0, true) => Verdict::Slow(settings.slow),
+            (1, _) | (0, true) => {
+                let longer = pace.slows(now, settings.slow);
+                if let (true, Some(Counter::Rate(at))) = (repeats, counter.as_deref()) {
+                    at.fetch_add(longer, Ordering::Relaxed);
+                }
+                Verdict::Slow(settings.slow)
+            }
             (0, false) => Verdict::Go,
         }
     }

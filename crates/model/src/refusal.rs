@@ -341,6 +341,8 @@ pub struct Exceeded {
     pub window: Option<Duration>,
     /// How much of it is left.
     pub left: u64,
+    /// Of a budget of money: in which currency.
+    pub currency: Option<Arc<str>>,
     /// After how long there may be room again; a guess where it counts what is under way.
     pub retry_after: Duration,
 }

@@ -19,7 +19,7 @@ use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::reply::Reply;
 use crate::snapshot::Snapshot;
-use crate::stages::{Permit, policy, route};
+use crate::stages::{Permit, limits, policy, route};
 use crate::tasks::capability;
 
 /// What the gateway says of itself, as raw JSON.
@@ -43,12 +43,14 @@ pub(crate) async fn initialize(
     let (capabilities, info, instructions) = match endpoint.native_server() {
         Some(server) => {
             let (permit, _) = policy::look_at(gateway, caller, server)?;
+            limits::admit_session(gateway, snapshot, endpoint, caller).await?;
             let hello = hello_of(snapshot, server, caller, &permit).await?;
             let info = hello.info.clone().unwrap_or_else(|| Bytes::from_static(OWN_INFO.as_bytes()));
             let capabilities = carried(&hello.capabilities);
             (capability::with_tasks(&capabilities, &hello, revision), info, hello.instructions)
         }
         None => {
+            limits::admit_session(gateway, snapshot, endpoint, caller).await?;
             let info = Bytes::from_static(OWN_INFO.as_bytes());
             let hellos = hellos_of(gateway, snapshot, endpoint, caller).await;
             let capabilities = own_capabilities(Era::Legacy, &hellos);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tollgate_mcp::{Segments, json};
-use tollgate_model::{Code, Denial, Era, Exceeded, Refusal, Why};
+use tollgate_model::{Code, Denial, Era, Exceeded, Refusal, Why, money};
 
 use crate::bridge::array_of;
 use crate::gateway::Gateway;
@@ -114,10 +114,20 @@ fn denied(denial: &Denial) -> String {
 /// What a limit says, as further members.
 fn limited(exceeded: &Exceeded) -> String {
     let limit = String::from_utf8_lossy(&json::quote(&exceeded.limit)).into_owned();
-    let Exceeded { allowed, left, .. } = exceeded;
+    let Exceeded { allowed, left, currency, .. } = exceeded;
+    let (allowed, left) = match currency {
+        Some(_) => (money(*allowed), money(*left)),
+        None => (allowed.to_string(), left.to_string()),
+    };
+    let currency = currency.as_deref().filter(|currency| !currency.is_empty());
+    let currency = currency.map_or_else(String::new, |currency| {
+        format!(",\"currency\":{}", String::from_utf8_lossy(&json::quote(currency)))
+    });
     let window = exceeded.window.map_or_else(String::new, |window| format!(",\"windowMs\":{}", ms(window)));
     let retry_after = ms(exceeded.retry_after);
-    format!(",\"limit\":{limit},\"allowed\":{allowed},\"left\":{left}{window},\"retryAfterMs\":{retry_after}")
+    format!(
+        ",\"limit\":{limit},\"allowed\":{allowed},\"left\":{left}{currency}{window},\"retryAfterMs\":{retry_after}"
+    )
 }
 
 /// In whole milliseconds, rounded up: who waits for so long does not come too early.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use tollgate_model::Timestamp;
+use tollgate_model::{Timestamp, money};
 use tollgate_store::{UsageBy, UsageQuery, UsageRow};
 
 use crate::cli::search::{By, Format, Usage};
@@ -100,16 +100,9 @@ impl Cell {
         match self {
             Self::Text(text) => text,
             Self::Number(number) => number.to_string(),
-            Self::Amount(nano) => amount(nano),
+            Self::Amount(nano) => money(nano),
         }
     }
-}
-
-/// An amount in the currency's unit, to its last digit.
-fn amount(nano: u64) -> String {
-    let text = format!("{}.{:09}", nano / 1_000_000_000, nano % 1_000_000_000);
-    let end = text.trim_end_matches('0').len().max(text.len() - 7);
-    text[..end].to_owned()
 }
 
 /// A day since 1970-01-01.
@@ -184,16 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn amounts_keep_every_digit_that_counts() {
-        for (nano, text) in [
-            (0, "0.00"),
-            (1, "0.000000001"),
-            (1_500_000_000, "1.50"),
-            (12_345_600_000, "12.3456"),
-            (u64::MAX, "18446744073.709551615"),
-        ] {
-            assert_eq!(amount(nano), text);
-        }
+    fn days_have_dates() {
         assert_eq!(date(20_454), "2026-01-01");
     }
 

@@ -141,11 +141,46 @@ async fn a_budget_is_used_up_by_what_requests_use() {
     assert_eq!(spends(&two, 700, 5).await, 1, "what the other had taken of it");
     let exceeded = two.admit(&call("acme", "a")).await;
     assert_eq!(exceeded.expect_err("the other process knows").of, Limited::Budget);
-    let Some(Notice::BudgetShare { limit, used, allowed }) = notices.recv().await else { panic!("a notice") };
+    let Some(Notice::BudgetShare { limit, whose, used, allowed, currency }) = notices.recv().await else {
+        panic!("a notice")
+    };
+    assert_eq!((&*whose, currency), ("tenant=acme", None));
     assert!(&*limit == "metered" && (8_000..10_000).contains(&used) && allowed == 10_000, "{used}");
     assert!(notices.try_recv().is_err(), "once in a window");
     clock.put(DAY_MS);
     assert_eq!(spends(&two, 700, 3).await, 3);
+}
+
+/// Not again by a process that begins in the midst of it, nor after a while without requests.
+#[tokio::test(start_paused = true)]
+async fn operators_are_told_once_in_a_window() {
+    let (store, clock) = (memory(), Hand::default());
+    let told = |limits: &Limits| limits.notices().expect("notices");
+    let [one, two] = [(); 2].map(|()| process(budget(10_000, false), &store, &clock, 1));
+    let (mut first, mut second) = (told(&one), told(&two));
+    assert_eq!(spends(&one, 500, 17).await, 17);
+    assert!(matches!(first.try_recv(), Ok(Notice::BudgetShare { .. })));
+    one.settle_up(true).await;
+    assert_eq!(spends(&one, 100, 1).await, 1);
+    assert!(first.try_recv().is_err(), "it has only given back what it did not need");
+    assert_eq!(spends(&two, 100, 3).await, 3);
+    assert!(second.try_recv().is_err(), "it was told before it began");
+    clock.put(DAY_MS);
+    assert_eq!(spends(&two, 500, 17).await, 17);
+    assert!(matches!(second.try_recv(), Ok(Notice::BudgetShare { .. })), "another window");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_soft_budget_operators_hear_when_it_is_used_up() {
+    let (store, clock) = (memory(), Hand::default());
+    let bound =
+        Bound::Budget { allowed: 1000, of: Unit::Tokens, every: Every::Day, warn_at: None, is_soft: true };
+    let limits = process(bound, &store, &clock, 1);
+    let mut notices = limits.notices().expect("notices");
+    assert_eq!(spends(&limits, 300, 3).await, 3);
+    assert!(notices.try_recv().is_err());
+    assert_eq!(spends(&limits, 300, 3).await, 3);
+    assert!(matches!(notices.try_recv(), Ok(Notice::BudgetShare { used: 1200, allowed: 1000, .. })));
 }
 
 #[tokio::test(start_paused = true)]

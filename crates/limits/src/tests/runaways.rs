@@ -89,6 +89,43 @@ async fn a_surge_against_its_own_past_is_paused() {
     assert_eq!(calls(&limits, "fast", Duration::from_millis(10), 200_000, other).await, (200_000, 0));
 }
 
+/// What docs/limits.md promises: being slowed keeps no loop from being paused, however much it is slowed.
+#[tokio::test(start_paused = true)]
+async fn a_loop_is_paused_within_so_many_calls_however_it_is_slowed() {
+    let same = |_: usize| "{}".to_owned();
+    for slow_ms in [1, 250, 1000, 60_000] {
+        let runaway = RunawaySettings { slow: Duration::from_millis(slow_ms), ..RunawaySettings::default() };
+        let settings = LimitSettings { runaway: Some(runaway), ..LimitSettings::default() };
+        // For each how long its calls take, and how many are let through.
+        for (took_ms, least, most) in [(0, 95, 101), (100, 120, 127), (250, 195, 203)] {
+            let limits = Limits::new(&settings);
+            let took = Duration::from_millis(took_ms);
+            let (made, slowed) = calls(&limits, "a", took, 1000, same).await;
+            assert!(
+                (least..=most).contains(&made),
+                "slowed by {slow_ms} ms, {took_ms} ms each: {made} calls"
+            );
+            assert!(slowed >= 40, "{slowed} of them slowed");
+        }
+        let limits = Limits::new(&settings);
+        assert_eq!(
+            calls(&limits, "a", Duration::from_millis(500), 1000, same).await,
+            (1000, 0),
+            "2 a second"
+        );
+    }
+}
+
+/// Many at once that wait together are slowed once.
+#[tokio::test(start_paused = true)]
+async fn calls_that_wait_together_wait_once() {
+    let limits = watched();
+    let of = of_tool("a", "find");
+    let made =
+        (0..1000).take_while(|_| !matches!(limits.watch(&of, "a", b"{}"), Verdict::Paused { .. })).count();
+    assert!((98..=101).contains(&made), "{made} calls");
+}
+
 /// A loop that was recorded: for each call the pause before it, its tool and its arguments.
 fn recorded(name: &str) -> Vec<(Duration, String, String)> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tests/loops").join(format!("{name}.tsv"));

@@ -9,11 +9,11 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
-use tollgate_catalog::Shape;
+use tollgate_catalog::{Endpoint, Shape};
 use tollgate_ledger::Consumed;
 use tollgate_limits::{Admission, Charge, Notice, Places, Spent, Subject, Verdict};
-use tollgate_mcp::{Message, methods};
-use tollgate_model::{Code, Exceeded, Limited, Proof, Refusal, ServerId, Stage};
+use tollgate_mcp::{Message, Span, canonical, methods};
+use tollgate_model::{Caller, Code, Exceeded, Limited, Proof, Refusal, ServerId, Stage, money};
 use tollgate_telemetry::events::{
     AgentPaused, AllowancesAway, AllowancesBack, BudgetShareUsed, LimitReached, PauseNotStored,
     SharedCountersAway, SharedCountersBack,
@@ -24,6 +24,7 @@ use super::{Resolved, policy};
 use crate::alerts::{self, Alert};
 use crate::gateway::{Gateway, Inner};
 use crate::inbound::Inbound;
+use crate::snapshot::Snapshot;
 
 /// How many bytes are taken for one token, as the record does.
 const BYTES_PER_TOKEN: u64 = 4;
@@ -72,7 +73,7 @@ pub(crate) async fn admit(
     let is_call = inbound.message.method() == methods::TOOLS_CALL;
     let server = resolved.server().id();
     let subject = subject(inbound, Some(server), resolved.native().filter(|_| is_call));
-    if watches && is_call {
+    if watches {
         let watched = Box::pin(watch(gateway, inbound, &subject)).await;
         if watched.map_err(|refusal| refusal.of(server.name()))? == Watched::Waited {
             // The policy may be another by now, or an operator may have stopped it.
@@ -108,7 +109,7 @@ enum Watched {
 
 /// Looks whether whoever calls has run away. What is slowed waits here, before it takes anybody's place.
 async fn watch(gateway: &Gateway, inbound: &Inbound, subject: &Subject<'_>) -> Result<Watched, Refusal> {
-    let arguments = inbound.record.arguments().unwrap_or_default();
+    let arguments = asked_for(inbound);
     let who = subject.agent.unwrap_or(inbound.caller.principal().as_str());
     let limits = gateway.limits();
     match limits.watch(subject, who, &arguments) {
@@ -127,7 +128,20 @@ async fn watch(gateway: &Gateway, inbound: &Inbound, subject: &Subject<'_>) -> R
 /// The refusal of whoever is paused for so long.
 fn paused(inbound: &Inbound, wait: Duration) -> Refusal {
     let (limit, of) = (RUNAWAY.into(), Limited::Runaway);
-    refuse(inbound, Exceeded { limit, of, allowed: 0, window: None, left: 0, retry_after: wait })
+    let nothing =
+        Exceeded { limit, of, allowed: 0, window: None, left: 0, currency: None, retry_after: wait };
+    refuse(inbound, nothing)
+}
+
+/// What a request asks for, in one form however it is written.
+fn asked_for(inbound: &Inbound) -> Vec<u8> {
+    let native = inbound.record.native();
+    let mut form = native.as_deref().unwrap_or_default().as_bytes().to_vec();
+    form.push(0);
+    if let Some(arguments) = inbound.record.arguments().filter(|arguments| !arguments.is_empty()) {
+        canonical(&arguments, Span::all(&arguments), &mut form);
+    }
+    form
 }
 
 /// The server has answered a request: that is paid for from its budgets.
@@ -169,8 +183,13 @@ pub(crate) async fn tell(gateway: Weak<Inner>, notices: Option<Receiver<Notice>>
     let alerts = alerts::begin(Weak::clone(&gateway));
     while let Some(notice) = notices.recv().await {
         match notice {
-            Notice::BudgetShare { limit, used, allowed } => {
-                BudgetShareUsed { limit: &limit, used, allowed }.emit();
+            Notice::BudgetShare { limit, whose, used, allowed, currency } => {
+                let said =
+                    |amount: u64| currency.as_ref().map_or_else(|| amount.to_string(), |_| money(amount));
+                let (used, allowed) = (said(used), said(allowed));
+                let unit = currency.as_deref().unwrap_or("tokens");
+                let (used, allowed) = (used.as_str(), allowed.as_str());
+                BudgetShareUsed { limit: &limit, whose: &whose, used, allowed, unit }.emit();
             }
             Notice::Runaway { tenant, agent, why, pause } => {
                 AgentPaused { tenant: &tenant, agent: &agent, why: why.as_str(), pause }.emit();
@@ -232,9 +251,31 @@ pub(crate) async fn come_back(
     Err(refusal.of(resolved.server().name()))
 }
 
+/// Counts `initialize`, which comes before there is a session, and counts at once.
+pub(crate) async fn admit_session(
+    gateway: &Gateway,
+    snapshot: &Snapshot,
+    endpoint: &Endpoint,
+    caller: &Caller,
+) -> Result<(), Refusal> {
+    if !gateway.limits().are_any_beside_calls() {
+        return Ok(());
+    }
+    let server = endpoint.native_server().and_then(|name| snapshot.server(caller.tenant(), name));
+    let of = Subject { method: methods::INITIALIZE, ..subject_at(caller, endpoint, server.map(Server::id)) };
+    let admitted = gateway.limits().admit(&of).await;
+    admitted.map_err(|exceeded| refuse_as(methods::INITIALIZE, caller, exceeded))?.charge.settle();
+    Ok(())
+}
+
 fn subject<'a>(inbound: &'a Inbound, server: Option<&'a ServerId>, tool: Option<&'a str>) -> Subject<'a> {
-    let who = &inbound.caller.who;
-    let endpoint = inbound.endpoint.name().map_or("", |name| name.as_str());
+    let at = subject_at(&inbound.caller, &inbound.endpoint, server);
+    Subject { tool, method: inbound.message.method(), ..at }
+}
+
+fn subject_at<'a>(caller: &'a Caller, at: &'a Endpoint, server: Option<&'a ServerId>) -> Subject<'a> {
+    let who = &caller.who;
+    let endpoint = at.name().map_or("", |name| name.as_str());
     Subject {
         tenant: who.tenant.as_str(),
         agent: who.agent_name(),
@@ -244,17 +285,20 @@ fn subject<'a>(inbound: &'a Inbound, server: Option<&'a ServerId>, tool: Option<
             _ => None,
         },
         server,
-        tool,
-        toolset: matches!(inbound.endpoint.shape(), Shape::Toolset(_)).then_some(endpoint),
+        tool: None,
+        toolset: matches!(at.shape(), Shape::Toolset(_)).then_some(endpoint),
         endpoint,
-        method: inbound.message.method(),
+        method: "",
     }
 }
 
 /// The refusal of what a limit leaves no room for.
 fn refuse(inbound: &Inbound, exceeded: Exceeded) -> Refusal {
-    LimitReached { exceeded: &exceeded, tenant: inbound.caller.tenant(), method: inbound.message.method() }
-        .emit();
+    refuse_as(inbound.message.method(), &inbound.caller, exceeded)
+}
+
+fn refuse_as(method: &str, caller: &Caller, exceeded: Exceeded) -> Refusal {
+    LimitReached { exceeded: &exceeded, tenant: caller.tenant(), method }.emit();
     let limit = &exceeded.limit;
     let text = match exceeded.of {
         Limited::Rate => format!("the limit `{limit}` leaves no room for this now"),

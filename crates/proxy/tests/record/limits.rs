@@ -330,18 +330,49 @@ async fn lists_have_limits_of_their_own() {
     }
 }
 
+/// Whoever opens session after session is a caller too.
+#[tokio::test]
+async fn sessions_have_limits_where_they_are_meant() {
+    let shop = Shop::legacy(&["read"]).await;
+    let world = World::new(vec![server("shop", &shop)], vec![], ALL).await;
+    let params = json!({"protocolVersion": "2025-11-25", "capabilities": {},
+                        "clientInfo": {"name": "it", "version": "1"}});
+    for (pattern, path) in [("*", "/mcp"), ("initialize", "/mcp/shop")] {
+        let about = About { method: vec![Glob::new(pattern)], ..About::default() };
+        world.limit(vec![Rule {
+            about,
+            ..rule(&format!("of-{}", pattern.len()), &[Dimension::Agent], rate(2))
+        }]);
+        let ann = world.modern("ann", path).without_session();
+        for _ in 0..2 {
+            assert!(ann.ask("initialize", params.clone()).await.is_ok());
+        }
+        let told = ann.ask("initialize", params.clone()).await;
+        assert_eq!((told.code(), told.status), ("rate_limited", 200), "{told:?}");
+        assert!(told.headers.contains_key("retry-after"));
+        let bob = world.modern("bob", path).without_session();
+        assert!(bob.ask("initialize", params.clone()).await.is_ok());
+    }
+}
+
 /// What a result costs is known when it is there: the call that uses up the rest is seen through.
 #[tokio::test]
 async fn results_are_paid_from_budgets() {
     let shop = Shop::modern(&["read"]).await;
     let world = World::new(vec![server("shop", &shop)], vec![], ALL).await;
-    let of_money =
-        Bound::Budget { allowed: 25, of: Unit::Cost, every: Every::Month, warn_at: None, is_soft: false };
+    let of_money = Bound::Budget {
+        allowed: 1_500_000_000,
+        of: Unit::Cost,
+        every: Every::Month,
+        warn_at: None,
+        is_soft: false,
+    };
     let limits = LimitSettings {
         rules: vec![rule("money", &[Dimension::Agent], of_money)],
+        currency: "EUR".into(),
         ..LimitSettings::default()
     };
-    let price = Price { per_call_nano: 10, ..Price::default() };
+    let price = Price { per_call_nano: 600_000_000, ..Price::default() };
     let prices = Prices { currency: "EUR".into(), prices: vec![price] };
     world.gateway.apply(Setup { limits, prices, ..world.setup.clone() }, HOUR).unwrap();
     let ann = world.modern("ann", "/mcp");
@@ -353,11 +384,59 @@ async fn results_are_paid_from_budgets() {
         }
         done += 1;
     };
-    assert_eq!(done, 3, "10, 20, and the one that uses up the rest");
+    assert_eq!(done, 3, "0.60, 1.20, and the one that uses up the rest");
     assert_eq!((refused.code(), refused.status), ("budget_exhausted", 429));
+    let refusal = refused.refusal();
+    let said = (&refusal["allowed"], &refusal["left"], &refusal["currency"]);
+    assert_eq!(said, (&json!(1.5), &json!(0.0), &json!("EUR")), "in the currency's unit");
     assert!(refused.headers.contains_key("retry-after") && !refused.headers.contains_key("ratelimit"));
     assert_eq!(shop.asked("tools/call"), 3);
     assert!(world.modern("bob", "/mcp").call("shop__read", json!({})).await.is_ok());
+}
+
+/// Whatever is asked for again and again, and however it is written.
+#[tokio::test]
+async fn reads_prompts_and_completions_are_watched_too() {
+    let shop = Shop::modern(&["read"]).await;
+    let world = World::new(vec![server("shop", &shop)], vec![], ALL).await;
+    let usual = RunawaySettings::default();
+    let runaway = RunawaySettings { repeats_max: some(8), slow: Duration::from_millis(1), ..usual };
+    let reference = json!({"type": "ref/prompt", "name": "shop__greet"});
+    let typed = json!({"name": "name", "value": "a"});
+    for (method, params) in [
+        ("resources/read", json!({"uri": "shop://open"})),
+        ("prompts/get", json!({"name": "shop__greet"})),
+        ("completion/complete", json!({"ref": reference, "argument": typed})),
+    ] {
+        // A configuration that is taken over anew ends the pause.
+        let limits = LimitSettings { runaway: Some(runaway.clone()), ..LimitSettings::default() };
+        world.gateway.apply(Setup { limits, ..world.setup.clone() }, HOUR).unwrap();
+        let ann = world.modern("ann", "/mcp");
+        let mut made = 0;
+        while ann.ask(method, params.clone()).await.is_ok() {
+            made += 1;
+            assert!(made < 50, "{method}: it goes on and on");
+        }
+        assert!(made >= 8, "{method}: {made}");
+        assert_eq!(ann.ask(method, params).await.code(), "paused", "{method}");
+        assert_eq!(ann.call("shop__read", json!({})).await.code(), "paused", "{method}");
+        assert_eq!(ann.ask("prompts/get", json!({"name": "shop__greet"})).await.code(), "paused");
+    }
+    let limits = LimitSettings { runaway: Some(runaway), ..LimitSettings::default() };
+    world.gateway.apply(Setup { limits, ..world.setup.clone() }, HOUR).unwrap();
+    let bob = world.legacy("bob", "/mcp").await;
+    let written = [r#"{"path":"/x","depth":1}"#, r#"{ "depth" : 1, "path" : "\u002fx" }"#];
+    let mut told = None;
+    for nth in 0..50 {
+        let params = format!(r#"{{"name":"shop__read","arguments":{}}}"#, written[nth % 2]);
+        let answer = bob.ask_as_written("tools/call", &params).await;
+        if !answer.is_ok() {
+            told = Some((nth, answer.code().to_owned()));
+            break;
+        }
+    }
+    let (made, code) = told.expect("it goes on and on");
+    assert!((8..20).contains(&made) && code == "paused", "{made} {code}");
 }
 
 #[tokio::test]

@@ -74,18 +74,23 @@ impl ServerBusy<'_> {
 pub struct BudgetShareUsed<'a> {
     /// Which.
     pub limit: &'a str,
-    /// How much is used up, in tokens or billionths of the currency's unit.
-    pub used: u64,
+    /// Whose, of those that the limit counts apart: such as `tenant=acme agent=ann`.
+    pub whose: &'a str,
+    /// How much is used up.
+    pub used: &'a str,
     /// How much there is.
-    pub allowed: u64,
+    pub allowed: &'a str,
+    /// Of what: a currency, or `tokens`.
+    pub unit: &'a str,
 }
 
 impl BudgetShareUsed<'_> {
     /// Logs and counts it.
     pub fn emit(self) {
         counters::budget_warned(self.limit);
-        let Self { limit, used, allowed } = self;
-        warn!(limit, used, allowed, "a budget is used up to the share that was to be told");
+        let Self { limit, whose, used, allowed, unit } = self;
+        let (whose, unit) = (Clean(whose), Clean(unit));
+        warn!(limit, %whose, used, allowed, %unit, "a budget is used up to the share that was to be told");
     }
 }
 

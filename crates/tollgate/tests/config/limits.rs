@@ -8,7 +8,7 @@ use tollgate_model::TenantId;
 
 use crate::{Bench, yaml};
 
-const SERVER: &str = "servers: { a: { url: 'http://127.0.0.1:9/' } }\n";
+const SERVER: &str = "servers: { a: { url: 'http://127.0.0.1:9/' }, crm: { url: 'http://127.0.0.1:9/' } }\n";
 
 fn bench(text: &str) -> Bench {
     yaml(&format!("{SERVER}{text}"))
@@ -115,6 +115,46 @@ tenants: { acme: { plan: gold }, globex: {} }
         (&*plan.name, plan.tenants.iter().map(TenantId::as_str).collect::<Vec<_>>())
     });
     assert_eq!(plans.collect::<Vec<_>>(), [("gold", vec!["acme"]), ("free", vec!["default", "globex"])]);
+}
+
+/// A limit that is never in force would be taken for protection that is not there.
+#[test]
+fn limits_that_could_never_bite_are_refused() {
+    for (about, bound, said) in [
+        ("server: crn", "concurrency: 1", "there is no server `crn` (did you mean `crm`?)"),
+        ("server: [a, 'x*']", "concurrency: 1", "there is no server `x*`"),
+        ("toolset: kit", "concurrency: 1", "there is no toolset `kit`"),
+        ("endpoint: b", "concurrency: 1", "there is no endpoint `b`"),
+        ("method: tools/cal", "concurrency: 1", "did you mean `tools/call`?"),
+        ("agent: []", "concurrency: 1", "an empty list fits nothing"),
+        ("tool: [put, crm__put]", "concurrency: 1", "`server: crm, tool: put`"),
+        ("tool: put, method: '*/list'", "concurrency: 1", "is about `tools/call` only"),
+        ("method: tools/list", "budget: { tokens: 5 }", "paid for from a budget"),
+        ("method: notifications/progress", "concurrency: 1", "nothing of this is ever under way"),
+        ("server: a, endpoint: crm", "concurrency: 1", "no request can be for all of these"),
+    ] {
+        let text = format!("limits: {{ rules: [ {{ name: it, match: {{ {about} }}, {bound} }} ] }}\n");
+        let bad = bench(&text).bad("tollgate.yaml");
+        assert!(bad.contains(said), "{text}: {bad}");
+    }
+    for about in [
+        "server: 'c*'",
+        "endpoint: ''",
+        "endpoint: [crm, '']",
+        "server: a, endpoint: ['', crm]",
+        "method: '*'",
+        "method: ['*/list', initialize]",
+        "server: a, tool: crm__put",
+        "tool: 'crm_*put'",
+    ] {
+        let text = format!(
+            "limits: {{ rules: [ {{ name: it, match: {{ {about} }}, rate: {{ requests: 1 }} }} ] }}\n"
+        );
+        assert_eq!(bench(&text).good("tollgate.yaml").limits.rules.len(), 1, "{about}");
+    }
+    let kit = "toolsets: { kit: { tools: [a__find] } }\n\
+        limits: { rules: [ { name: it, match: { toolset: kit, server: a }, concurrency: 1 } ] }\n";
+    assert_eq!(bench(kit).good("tollgate.yaml").limits.rules.len(), 1);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use tollgate_limits::{
 };
 use tollgate_model::TenantId;
 
+use super::bites::Named;
 use super::{Meaning, shown};
 use crate::config::forms::{Items, Keyed, Several, Short};
 use crate::config::node::Place;
@@ -36,7 +37,12 @@ impl Meaning<'_> {
         tenants: &[TenantId],
         root: &Place<'_>,
     ) -> LimitSettings {
-        let mut settings = LimitSettings { tenants: tenants.to_vec(), ..LimitSettings::default() };
+        let currency = section.usage.as_ref().and_then(|usage| usage.currency.as_deref()).unwrap_or_default();
+        let mut settings = LimitSettings {
+            tenants: tenants.to_vec(),
+            currency: Arc::from(currency),
+            ..LimitSettings::default()
+        };
         let place = root.key("limits");
         let plans = self.plans(section, tenants, root);
         if let Some(limits) = &section.limits {
@@ -52,17 +58,20 @@ impl Meaning<'_> {
             }
             settings.runaway =
                 limits.runaway.as_ref().map(|runaway| self.runaway(runaway, &place.key("runaway")));
+            settings.abandoned = limits.abandoned_ms.map_or(settings.abandoned, Duration::from_millis);
             settings.replicas = limits.replicas.and_then(NonZeroU32::new).unwrap_or(settings.replicas);
             settings.counters_max = limits.counters_max.unwrap_or(settings.counters_max);
             settings.tenant_share_percent =
                 limits.tenant_share_percent.unwrap_or(settings.tenant_share_percent);
-            settings.rules = self.rules(limits.rules.as_ref(), None, tenants, &place.key("rules"));
+            let named = Named::of(section);
+            settings.rules = self.rules(limits.rules.as_ref(), None, (tenants, &named), &place.key("rules"));
             for (name, plan) in Keyed::iter(limits.plans.as_ref()) {
-            settings.abandoned = limits.abandoned_ms.map_or(settings.abandoned, Duration::from_millis);
+                settings.abandoned = limits.abandoned_ms.map_or(settings.abandoned, Duration::from_millis);
                 let place = place.key("plans").key(name);
                 let own = plans.iter().filter(|(_, of)| *of == Some(name)).map(|(tenant, _)| tenant.clone());
                 let whose = Plan { name: Arc::from(name), tenants: own.collect() };
-                let rules = self.rules(plan.rules.as_ref(), Some(&whose), tenants, &place.key("rules"));
+                let rules =
+                    self.rules(plan.rules.as_ref(), Some(&whose), (tenants, &named), &place.key("rules"));
                 settings.rules.extend(rules);
             }
         }
@@ -151,13 +160,13 @@ impl Meaning<'_> {
         &mut self,
         section: Option<&Items<RuleSection>>,
         plan: Option<&Plan>,
-        tenants: &[TenantId],
+        there: (&[TenantId], &Named<'_>),
         place: &Place<'_>,
     ) -> Vec<Rule> {
         let mut rules: Vec<Rule> = Vec::new();
         for (index, section) in Items::iter(section) {
             let place = place.item(index);
-            let Some(rule) = self.rule(section, plan, tenants, &place) else { continue };
+            let Some(rule) = self.rule(section, plan, there, &place) else { continue };
             if rules.iter().any(|other| other.name == rule.name) {
                 let message = format!("there is a limit `{}` already", rule.name);
                 self.problems.error(&place.key("name"), message);
@@ -172,7 +181,7 @@ impl Meaning<'_> {
         &mut self,
         section: &RuleSection,
         plan: Option<&Plan>,
-        tenants: &[TenantId],
+        (tenants, named): (&[TenantId], &Named<'_>),
         place: &Place<'_>,
     ) -> Option<Rule> {
         let name = self.limit_name(section.name.as_deref(), place);
@@ -189,9 +198,14 @@ impl Meaning<'_> {
         // In an order of its own, so that another order of the same words counts the same.
         per.sort_unstable();
         let about = section.about.as_ref();
+        if let Some(about) = about {
+            self.names_fit(about, named, &place.key("match"));
+        }
         let about = about.map(|about| self.about(about, tenants, &place.key("match"))).unwrap_or_default();
         let bound = self.bound_of(section, place);
-        Some(Rule { name: name?, plan: plan.cloned(), per, about, bound: bound? })
+        let rule = Rule { name: name?, plan: plan.cloned(), per, about, bound: bound? };
+        self.can_bite(&rule, named, place);
+        Some(rule)
     }
 
     fn limit_name(&mut self, name: Option<&str>, place: &Place<'_>) -> Option<Arc<str>> {

@@ -1,5 +1,6 @@
 //! What a configuration means: the settings of the crates that use them, with everything checked that a schema cannot.
 
+mod bites;
 mod cache;
 pub(super) mod defaults;
 mod export;
