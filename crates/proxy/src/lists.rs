@@ -274,7 +274,8 @@ fn leave_out_blocked(gateway: &Gateway, inbound: &Inbound, kind: ListKind, parts
         let stopped = block::server(gateway, caller, &part.server).err();
         match stopped.filter(|_| policy::sees(gateway, caller, endpoint, &part.server)) {
             Some(refusal) => {
-                (part.items, part.caching, part.missing) = (Vec::new(), Caching::NONE, Some(refusal.into()));
+                let missing = Some(refusal.into());
+                *part = Part { caching: Caching::NONE, missing, ..Part::empty(&part.server) };
             }
             None => without_blocked(gateway, caller, &part.server, kind, &mut part.items),
         }
