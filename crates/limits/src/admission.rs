@@ -114,6 +114,21 @@ impl Charge {
         }
     }
 
+    /// The request has used up these texts, whose tokens are counted now or soon; `cost` says what they cost by their numbers.
+    /// It is the whole of it for the first time, and what is more later.
+    pub fn pay(&self, texts: [&[u8]; 2], cost: impl FnOnce([u64; 2]) -> u64 + Send + 'static) {
+        let Some(budgets) = &self.budgets else { return };
+        budgets.is_paid.store(true, Ordering::Release);
+        let (limits, meters) = (budgets.limits.clone(), budgets.meters.clone());
+        let runtime = tokio::runtime::Handle::try_current();
+        limits.encoding().count(texts, move |tokens| {
+            // What is overdrawn is written down from there.
+            let _entered = runtime.as_ref().map(tokio::runtime::Handle::enter);
+            let all = tokens[0].saturating_add(tokens[1]);
+            limits.spend(&meters, Spent { tokens: all, cost_nano: cost(tokens) });
+        });
+    }
+
     /// The request is about to have its effect: it counts, whatever becomes of it.
     pub fn settle(&self) {
         self.is_settled.store(true, Ordering::Release);

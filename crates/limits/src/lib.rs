@@ -28,6 +28,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod together;
+mod tokens;
 mod watching;
 mod window;
 
@@ -40,4 +41,5 @@ pub use rule::{About, Bound, Dimension, Every, Plan, Rule, Unit};
 pub use runaway::{RunawaySettings, RunawayWebhook, Verdict, Why};
 pub use settings::LimitSettings;
 pub use subject::Subject;
+pub use tokens::Encoding;
 pub use window::Zone;

@@ -25,7 +25,7 @@ use crate::runaway::Keys;
 use crate::table::{Room, Table};
 use crate::together::{Alone, Pending, Together};
 use crate::watching::Shared;
-use crate::{LimitSettings, Subject, key};
+use crate::{Encoding, LimitSettings, Subject, key};
 
 /// How many rules about one request are looked at without memory of their own.
 const USUAL: usize = 6;
@@ -148,6 +148,15 @@ impl Limits {
     /// Whether there are any.
     pub fn are_any(&self) -> bool {
         !self.0.rules.load().all.is_empty()
+    }
+
+    pub(crate) fn encoding(&self) -> Encoding {
+        self.0.rules.load().tokens
+    }
+
+    /// Whether anything is paid for from budgets.
+    pub fn are_budgets(&self) -> bool {
+        self.0.rules.load().are_budgets
     }
 
     /// Whether there may be any for what is no call of a tool, no read and no prompt.
@@ -349,7 +358,13 @@ impl Limits {
         found
     }
 
-    fn counter(&self, rules: &Rules, prepared: &Prepared, subject: &Subject<'_>, now: u64) -> Arc<Counter> {
+    pub(crate) fn counter(
+        &self,
+        rules: &Rules,
+        prepared: &Prepared,
+        subject: &Subject<'_>,
+        now: u64,
+    ) -> Arc<Counter> {
         let Prepared { rule, slot, measure } = prepared;
         let whose = rule.is_per_tenant().then_some(subject.tenant);
         let make = |key: &[u8]| match measure {

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use tollgate_store::{Allowances, StoreError};
 
-use crate::Limits;
-use crate::admission::Spent;
+use crate::admission::{Charge, Spent};
 use crate::counter::Counter;
 use crate::meter::{Metered, Now};
 use crate::notice::Notice;
 use crate::rule::Unit;
+use crate::rules::Measure;
+use crate::{Limits, Subject};
 
 /// After how long without a request what was taken of a quota or budget in vain is given back, in nanoseconds.
 const IDLE: u64 = 600_000_000_000;
@@ -22,6 +23,20 @@ impl Limits {
     /// What is used up of quotas and budgets is known there from now on. Without it, it ends with the process.
     pub fn keep_in(&self, store: Arc<dyn Allowances>) {
         self.0.store.store(Arc::new(Known(store)));
+    }
+
+    /// What pays for something that is no request of its own, such as the result of a task.
+    pub fn budgets(&self, subject: &Subject<'_>) -> Charge {
+        let rules = self.0.rules.load();
+        let (now, mut charge) = (self.now(), Charge::default());
+        rules.about(subject, |_, prepared| {
+            if let Measure::Meter(metered) = &prepared.measure
+                && metered.of.is_some()
+            {
+                charge.pays(self, self.counter(&rules, prepared, subject, now), metered);
+            }
+        });
+        charge
     }
 
     /// Asks what other processes have used.

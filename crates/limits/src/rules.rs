@@ -12,7 +12,7 @@ use crate::meter::Metered;
 use crate::rule::{Bound, Dimension, Rule, Unit};
 use crate::runaway::RunawaySettings;
 use crate::table::Room;
-use crate::{LimitSettings, Subject};
+use crate::{Encoding, LimitSettings, Subject};
 
 /// The rules of one configuration.
 #[derive(Debug, Default)]
@@ -23,10 +23,14 @@ pub(crate) struct Rules {
     pub(crate) runaway: Option<RunawaySettings>,
     /// How long a request that was left keeps its places.
     pub(crate) abandoned: Duration,
+    /// By what tokens are counted.
+    pub(crate) tokens: Encoding,
     /// Which configuration it is.
     pub(crate) epoch: u64,
     /// How many processes count together.
     pub(crate) replicas: u32,
+    /// Whether anything is paid for.
+    pub(crate) are_budgets: bool,
     /// Patterns of methods that some rule names: beside calls, only these can be limited.
     pub(crate) is_any_per_method: bool,
 }
@@ -72,12 +76,16 @@ impl Rules {
         let is_any_per_method = all.iter().any(|prepared| {
             !prepared.rule.about.method.is_empty() || prepared.rule.per.contains(&Dimension::Method)
         });
+        let is_budget = |prepared: &Prepared| matches!(&prepared.measure, Measure::Meter(metered) if metered.of.is_some());
+        let are_budgets = all.iter().any(is_budget);
         Self {
             all,
             of_tenant,
             room: Some(Room { all: settings.counters_max, tenant }),
             runaway: settings.runaway.clone(),
             abandoned: settings.abandoned,
+            tokens: settings.tokens,
+            are_budgets,
             epoch,
             replicas: settings.replicas.get(),
             is_any_per_method,

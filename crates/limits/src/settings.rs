@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tollgate_model::TenantId;
 
-use crate::{Bound, Rule, RunawaySettings, Zone};
+use crate::{Bound, Encoding, Rule, RunawaySettings, Zone};
 
 /// What limits there are, and how they are counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct LimitSettings {
     pub abandoned: Duration,
     /// What budgets of money are in. Only said.
     pub currency: Arc<str>,
+    /// By what tokens are counted for budgets.
+    pub tokens: Encoding,
     /// When agents are taken to have run away. None watches nobody.
     pub runaway: Option<RunawaySettings>,
 }
@@ -52,6 +54,7 @@ impl Default for LimitSettings {
             replicas: NonZeroU32::MIN,
             abandoned: Duration::from_secs(10),
             currency: Arc::from(""),
+            tokens: Encoding::default(),
             runaway: None,
         }
     }

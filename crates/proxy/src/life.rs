@@ -164,7 +164,11 @@ async fn go_on(
             // The call has become a task, and its client cannot follow it.
             _ if !followed && tasks::must_be_followed(inbound, resolved, &message, route.link()) => {
                 followed = true;
-                Box::pin(tasks::follow(gateway, inbound, resolved, route, message)).await?
+                let ended = Box::pin(tasks::follow(gateway, inbound, resolved, route, message)).await?;
+                if let Sent::Response(message) = &ended.1 {
+                    limits::pay_result(inbound, resolved, admitted, message);
+                }
+                ended
             }
             (Era::Modern, Era::Legacy) if input::asks_for_input(&message, Era::Modern) => {
                 let (route, message) =
@@ -261,7 +265,7 @@ fn respond(
     message: &Message,
 ) -> Result<Reply, Refusal> {
     let server = resolved.server().id();
-    if gateway.policing().is_on() {
+    if gateway.policing().is_on() || gateway.limits().are_budgets() {
         tasks::remember_tool(gateway, inbound, resolved, route.link(), message);
     }
     tasks::remember_home(gateway, inbound, server, route.link(), message);

@@ -11,9 +11,11 @@ use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
 use tollgate_catalog::{Endpoint, Shape};
 use tollgate_ledger::Consumed;
-use tollgate_limits::{Admission, Charge, Notice, Places, Spent, Subject, Verdict};
+use tollgate_limits::{Admission, Charge, Notice, Places, Subject, Verdict};
 use tollgate_mcp::{Message, Span, canonical, methods};
-use tollgate_model::{Caller, Code, Exceeded, Limited, Proof, Refusal, ServerId, Stage, money};
+use tollgate_model::{
+    Caller, Code, Exceeded, Limited, Proof, Refusal, ServerId, ServerName, Stage, TenantId, money,
+};
 use tollgate_telemetry::events::{
     AgentPaused, AllowancesAway, AllowancesBack, BudgetShareUsed, LimitReached, PauseNotStored,
     SharedCountersAway, SharedCountersBack,
@@ -25,9 +27,6 @@ use crate::alerts::{self, Alert};
 use crate::gateway::{Gateway, Inner};
 use crate::inbound::Inbound;
 use crate::snapshot::Snapshot;
-
-/// How many bytes are taken for one token, as the record does.
-const BYTES_PER_TOKEN: u64 = 4;
 
 /// What stands for the name of a limit where agents are paused.
 const RUNAWAY: &str = "runaway";
@@ -149,19 +148,67 @@ pub(crate) fn pay(inbound: &Inbound, resolved: &Resolved, admitted: &Admitted, m
     if !admitted.charge.is_paid_for() {
         return;
     }
-    let tokens = |bytes: usize| (bytes as u64).div_ceil(BYTES_PER_TOKEN);
-    let result = message.body().map_or(0, |span| span.of(message.bytes()).len());
-    let (sent, arguments) = inbound.record.sent();
-    let consumed = Consumed {
-        argument_tokens: tokens(arguments),
-        result_tokens: tokens(result),
-        bytes: (sent + message.bytes().len()) as u64,
-        ..consumed(inbound, resolved, u64::from(admitted.is_new.swap(false, Ordering::Relaxed)))
-    };
-    admitted.charge.spend(Spent {
-        tokens: consumed.argument_tokens.saturating_add(consumed.result_tokens),
-        cost_nano: inbound.snapshot.prices.cost_nano(consumed),
-    });
+    let calls = u64::from(admitted.is_new.swap(false, Ordering::Relaxed));
+    let arguments = inbound.record.arguments().unwrap_or_default();
+    let bytes = inbound.record.sent().0 + message.bytes().len();
+    let priced = Priced::of(inbound, resolved, (calls, bytes));
+    admitted.charge.pay([&arguments, result(message)], move |tokens| priced.cost_nano(tokens));
+}
+
+/// The task that a call became has come to its end: its result is paid for too.
+pub(crate) fn pay_result(inbound: &Inbound, resolved: &Resolved, admitted: &Admitted, message: &Message) {
+    if admitted.charge.is_paid_for() {
+        let priced = Priced::of(inbound, resolved, (0, message.bytes().len()));
+        admitted.charge.pay([&[], result(message)], move |tokens| priced.cost_nano(tokens));
+    }
+}
+
+/// A client has got the result of a task that it follows itself: whoever gets one pays for it.
+pub(crate) fn pay_for_task(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved, result: &[u8]) {
+    if !gateway.limits().are_budgets() || result.is_empty() {
+        return;
+    }
+    let (server, task) = (resolved.server().id(), resolved.native().unwrap_or_default());
+    let tool = gateway.tasks().tool_of(&inbound.caller, server, task);
+    let subject = Subject { method: methods::TOOLS_CALL, ..subject(inbound, Some(server), tool.as_deref()) };
+    let charge = gateway.limits().budgets(&subject);
+    let tool = tool.as_deref().unwrap_or(methods::TOOLS_CALL).to_owned();
+    let priced = Priced { tool, ..Priced::of(inbound, resolved, (0, result.len())) };
+    charge.pay([&[], result], move |tokens| priced.cost_nano(tokens));
+}
+
+fn result(message: &Message) -> &[u8] {
+    message.body().map_or(&[][..], |span| span.of(message.bytes()))
+}
+
+/// What is priced once its tokens are counted.
+struct Priced {
+    snapshot: Arc<Snapshot>,
+    tenant: TenantId,
+    server: ServerName,
+    tool: String,
+    calls: u64,
+    bytes: u64,
+}
+
+impl Priced {
+    fn of(inbound: &Inbound, resolved: &Resolved, (calls, bytes): (u64, usize)) -> Self {
+        Self {
+            snapshot: Arc::clone(&inbound.snapshot),
+            tenant: inbound.caller.tenant().clone(),
+            server: resolved.server().name().clone(),
+            tool: consumed(inbound, resolved, 0).tool.to_owned(),
+            calls,
+            bytes: bytes as u64,
+        }
+    }
+
+    fn cost_nano(&self, [argument_tokens, result_tokens]: [u64; 2]) -> u64 {
+        let Self { tenant, server, tool, calls, bytes, .. } = self;
+        let (tenant, server, calls, bytes) = (tenant.as_str(), server.as_str(), *calls, *bytes);
+        let consumed = Consumed { tenant, server, tool, calls, argument_tokens, result_tokens, bytes };
+        self.snapshot.prices.cost_nano(consumed)
+    }
 }
 
 /// What a request is, as prices tell requests apart.

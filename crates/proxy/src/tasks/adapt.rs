@@ -19,7 +19,7 @@ use crate::inbound::Inbound;
 use crate::life;
 use crate::reply::Reply;
 use crate::stages::record::{self, Effect, Receipt};
-use crate::stages::{Permit, Resolved, Route};
+use crate::stages::{Permit, Resolved, Route, limits};
 
 /// The answer to a call that a legacy server made a task of.
 pub(crate) fn created(
@@ -60,7 +60,7 @@ pub(crate) async fn serve(
     let speaker = Speaker { gateway, server, route, client: &inbound.caller.client };
     let receipt = intend(inbound, &speaker, permit, None).await?;
     let served = match inbound.message.method() {
-        methods::TASKS_GET => get(inbound, &speaker, native, permit, receipt).await,
+        methods::TASKS_GET => get(inbound, &speaker, resolved, permit, receipt).await,
         methods::TASKS_UPDATE => update(inbound, &speaker, native, receipt).await,
         _ => cancel(inbound, &speaker, native, permit, receipt).await,
     };
@@ -90,10 +90,11 @@ async fn intend(
 async fn get(
     inbound: &Inbound,
     speaker: &Speaker<'_>,
-    native: &str,
+    resolved: &Resolved,
     permit: &Permit,
     receipt: Receipt,
 ) -> Served {
+    let native = resolved.native().unwrap_or_default();
     let task = speaker.ask(methods::TASKS_GET, native, receipt).await?;
     inbound.record.answered(inbound, &task, Era::Legacy);
     if task.kind() == Kind::Error {
@@ -108,6 +109,8 @@ async fn get(
             };
             let answer = speaker.result(native, None, receipt).await?.into_response()?;
             inbound.record.answered(inbound, &answer, Era::Legacy);
+            let result = answer.body().map_or(&[][..], |span| span.of(answer.bytes()));
+            limits::pay_for_task(speaker.gateway, inbound, resolved, result);
             let stand_ins = life::stand_ins(speaker.gateway, inbound, speaker.server, &answer);
             match stand_ins {
                 Ok(stand_ins) => {

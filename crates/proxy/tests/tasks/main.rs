@@ -5,6 +5,7 @@
 #[path = "../record/book.rs"]
 #[allow(dead_code, reason = "shared with the tests of the record")]
 mod book;
+mod budgets;
 #[path = "../../../upstream/tests/it/fake.rs"]
 #[allow(dead_code, reason = "shared with the tests of the crate that reaches servers")]
 mod fake;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tollgate_catalog::ToolsetSettings;
 use tollgate_ledger::Ledger;
+use tollgate_limits::LimitSettings;
 use tollgate_model::ServerName;
 use tollgate_proxy::{Gateway, Peer, ProxySettings, Setup, serve_http};
 use tollgate_upstream::{HttpSettings, ServerSettings, Transport};
@@ -31,6 +32,14 @@ pub(crate) fn recorded<'a>(
     ledger: Ledger,
 ) -> Gateway {
     Gateway::new(Setup { ledger, ..setup(servers, ProxySettings::default(), &[]) }).unwrap()
+}
+
+/// The same with limits.
+pub(crate) fn limited<'a>(
+    servers: impl IntoIterator<Item = (&'a str, &'a Fake)>,
+    limits: LimitSettings,
+) -> Gateway {
+    Gateway::new(Setup { limits, ..setup(servers, ProxySettings::default(), &[]) }).unwrap()
 }
 
 pub(crate) fn gateway_with<'a>(

@@ -30,7 +30,7 @@ pub(super) use self::identity::{
     AlgorithmSection, CertificateSection, ClaimsSection, IdentitySection, IntrospectionSection,
     IssuerSection, KeySection,
 };
-pub(super) use self::index::{IndexSection, PriceSection, UsageSection};
+pub(super) use self::index::{IndexSection, PriceSection, TokensSection, UsageSection};
 pub(super) use self::ledger::{DurabilitySection, LedgerSection, RecordLevelSection, WhenUnwritableSection};
 pub(super) use self::limits::{
     BudgetSection, DimensionSection, EverySection, MatchSection, PlansSection, QuotaSection, RateSection,

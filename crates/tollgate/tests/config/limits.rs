@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use tollgate_limits::{Bound, Dimension, Every, LimitSettings, RunawaySettings, Unit, Zone};
+use tollgate_limits::{Bound, Dimension, Encoding, Every, LimitSettings, RunawaySettings, Unit, Zone};
 use tollgate_model::TenantId;
 
 use crate::{Bench, yaml};
@@ -65,11 +65,12 @@ limits:
     - { name: monthly, per: [tenant], quota: { calls: 100000, every: month } }
     - { name: money, per: [tenant, agent], budget: { cost: 50.25, warn_at: 0.8, soft: true } }
     - { name: tokens, budget: { tokens: 1000, every: hour } }
-usage: { currency: EUR, prices: [ { per_call: 0.5 } ] }
+usage: { currency: EUR, tokens: o200k_base, prices: [ { per_call: 0.5 } ] }
 ";
     let config = bench(text).good("tollgate.yaml");
     assert_eq!(config.limits.zone, Zone::named("Europe/Berlin").expect("a zone"));
     assert!(config.limits.are_metered() && config.limits.replicas == some(3));
+    assert_eq!(config.limits.tokens, Encoding::O200k);
     let bounds: Vec<&Bound> = config.limits.rules.iter().map(|rule| &rule.bound).collect();
     let money = Bound::Budget {
         allowed: 50_250_000_000,
@@ -185,5 +186,23 @@ fn what_is_wrong_is_said() {
     ] {
         let bad = bench(&format!("limits:\n  {text}\n")).bad("tollgate.yaml");
         assert!(bad.contains(said), "{text}: {bad}");
+    }
+}
+
+#[test]
+fn a_webhook_has_a_url_and_a_secret_that_cannot_be_guessed() {
+    let webhook = |text: &str| bench(&format!("limits: {{ runaway: {{ webhook: {{ {text} }} }} }}\n"));
+    let good = webhook("url: 'https://ops.example/in', secret: 0123456789abcdef").good("tollgate.yaml");
+    let found = good.limits.runaway.and_then(|runaway| runaway.webhook).expect("a webhook");
+    assert_eq!((&*found.url, found.allow_private), ("https://ops.example/in", false));
+    for (text, says) in [
+        ("url: 'https://ops.example/in'", "secret"),
+        ("secret: 0123456789abcdef", "url"),
+        ("url: 'https://ops.example/in', secret: short", "less than 16 bytes"),
+        ("url: 'http://ops.example/in', secret: 0123456789abcdef", "https"),
+        ("url: 'https://127.0.0.1/in', secret: 0123456789abcdef", "private"),
+    ] {
+        let problems = webhook(text).bad("tollgate.yaml");
+        assert!(problems.contains(says), "{text}: {problems}");
     }
 }

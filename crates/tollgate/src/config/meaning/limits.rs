@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tollgate_limits::{
-    About, Bound, Dimension, Every, Glob, LimitSettings, Plan, Rule, RunawaySettings, RunawayWebhook, Unit,
-    Zone,
+    About, Bound, Dimension, Encoding, Every, Glob, LimitSettings, Plan, Rule, RunawaySettings,
+    RunawayWebhook, Unit, Zone,
 };
 use tollgate_model::TenantId;
 
@@ -17,7 +17,7 @@ use crate::config::node::Place;
 use crate::config::problem::closest;
 use crate::config::section::{
     BudgetSection, ConfigSection, DimensionSection, EverySection, LimitsSection, MatchSection, QuotaSection,
-    RateSection, RuleSection, RunawaySection, RunawayWebhookSection,
+    RateSection, RuleSection, RunawaySection, RunawayWebhookSection, TokensSection,
 };
 
 /// The longest name.
@@ -74,6 +74,13 @@ impl Meaning<'_> {
                     self.rules(plan.rules.as_ref(), Some(&whose), (tenants, &named), &place.key("rules"));
                 settings.rules.extend(rules);
             }
+        }
+        if let Some(tokens) = section.usage.as_ref().and_then(|usage| usage.tokens) {
+            settings.tokens = match tokens {
+                TokensSection::Bytes => Encoding::Bytes,
+                TokensSection::Cl100kBase => Encoding::Cl100k,
+                TokensSection::O200kBase => Encoding::O200k,
+            };
         }
         let is_of_money = |rule: &Rule| matches!(rule.bound, Bound::Budget { of: Unit::Cost, .. });
         let has_prices = section.usage.as_ref().is_some_and(|usage| usage.prices.is_some());

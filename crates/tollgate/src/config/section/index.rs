@@ -34,9 +34,23 @@ pub(in crate::config) struct UsageSection {
     /// How long the sums are kept, in days.
     #[schemars(range(min = 1, max = 36_500), extend("default" = defaults::days(defaults::index().usage_age_max)))]
     pub(in crate::config) age_max_days: Option<u32>,
+    /// By what budgets count tokens: `bytes` takes one for every four bytes, `cl100k_base` and `o200k_base` count as GPT-4 and
+    /// GPT-4o do. Reports of usage always take one for every four bytes.
+    #[schemars(extend("default" = "bytes"))]
+    pub(in crate::config) tokens: Option<TokensSection>,
     /// What calls cost. The first price that fits a call counts, and the costs are added up by the prices of their time. A
     /// call that no price fits costs nothing, and neither does one that was refused.
     pub(in crate::config) prices: Option<Items<PriceSection>>,
+}
+
+/// By what tokens are counted: a token for every four bytes, or as GPT-4 (`cl100k_base`) or GPT-4o (`o200k_base`) counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "Tokens")]
+pub(in crate::config) enum TokensSection {
+    Bytes,
+    Cl100kBase,
+    O200kBase,
 }
 
 /// What calls of something cost.
