@@ -52,6 +52,8 @@ const CONFIRM_EVERY: Duration = Duration::from_millis(500);
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 /// How long giving back what was taken of quotas may take at the end.
 const GIVE_BACK_MAX: Duration = Duration::from_secs(2);
+/// How long a server that is configured no more can still be reached by requests that began before.
+const REACHED_MAX: Duration = Duration::from_secs(2);
 
 /// The gateway. Cheap to clone; all clones are the same.
 #[derive(Clone)]
@@ -174,7 +176,12 @@ impl Gateway {
         self.0.tool_indexes.clear();
         for server in gone {
             self.0.cache.forget(server.number());
-            self.0.running.spawn(async move { server.stop(grace).await });
+            let released = before.released();
+            self.0.running.spawn(async move {
+                // Requests that began with it may be about to reach the server.
+                let _ = tokio::time::timeout(grace.min(REACHED_MAX), released).await;
+                server.stop(grace).await;
+            });
         }
         for session in self.0.sessions.all() {
             if sees_other_things(&before, &after, session.caller.tenant(), session.endpoint.as_ref()) {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 use tollgate_catalog::{Catalog, CatalogError, Endpoint, ListKind, ServerFacts, ToolsetSettings};
 use tollgate_identity::Identity;
 use tollgate_ledger::Prices;
@@ -31,6 +32,8 @@ pub(crate) struct Snapshot {
     facts: HashMap<ServerId, Arc<ServerFacts>>,
     /// What calls cost.
     pub(crate) prices: Prices,
+    /// Ends with the last request that holds this snapshot.
+    held: DropGuard,
 }
 
 /// What the callers of one tenant may know of.
@@ -97,7 +100,13 @@ impl Snapshot {
             views.insert(id, view);
         }
         let public_prefix = settings.public_url.as_deref().map(path_of).unwrap_or_default().to_owned();
-        Ok(Self { settings, servers, views, public_prefix, identity, facts, prices })
+        let held = CancellationToken::new().drop_guard();
+        Ok(Self { settings, servers, views, public_prefix, identity, facts, prices, held })
+    }
+
+    /// Is over once nobody holds this snapshot any more.
+    pub(crate) fn released(&self) -> WaitForCancellationFutureOwned {
+        self.held.token().clone().cancelled_owned()
     }
 
     /// What the canonical URIs of endpoints begin with, for a client that sends this `Host`.

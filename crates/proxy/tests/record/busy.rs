@@ -95,6 +95,28 @@ async fn who_waits_gets_the_place_that_becomes_free() {
     assert!(waiting.await.expect("it ends").is_ok());
 }
 
+/// A configuration that is changed drops no call: whoever waits for a server as it was reaches it still.
+#[tokio::test]
+async fn who_waits_while_the_server_is_configured_anew_is_served() {
+    let shop = Shop::modern(&["slow"]).await;
+    let world = World::new(vec![narrow(&shop, 1, crate::LONG)], vec![], ALL).await;
+    let ann = world.modern("ann", "/mcp");
+    shop.set_awake(false);
+    let first = calling(&ann, "shop__slow", 1);
+    crate::eventually(|| (shop.asked("tools/call") == 1).then_some(())).await;
+    let caller = ann.clone();
+    let waiting = tokio::spawn(async move { caller.call("shop__slow", json!({})).await });
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    let servers = vec![narrow(&shop, 2, crate::LONG)];
+    world.gateway.apply(tollgate_proxy::Setup { servers, ..world.setup.clone() }, crate::LONG).unwrap();
+    first.leave().await;
+    shop.set_awake(true);
+    let told = waiting.await.expect("it ends");
+    assert!(told.is_ok(), "{}", told.body);
+}
+
 /// What goes on with something passes ahead.
 #[tokio::test]
 async fn a_gateway_that_is_full_begins_nothing_new() {
