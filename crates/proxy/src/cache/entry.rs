@@ -31,7 +31,8 @@ pub(crate) struct Kept {
     pub(super) hint: Option<Duration>,
     /// Whether the server says that it is everyone's.
     pub(super) shared: bool,
-    /// Whether the server tells when it changes.
+    /// Whether a legacy server tells when it changes. What a modern one lets nobody keep is not kept, whatever it tells of
+    /// (2026-07-28, caching: no `ttlMs` is one of 0).
     pub(super) announces: bool,
     /// The session or process that said it, of a server that may keep something there.
     pub(super) instance: Option<u64>,
@@ -70,7 +71,7 @@ impl Kept {
             info: link.hello().info.clone(),
             hint,
             shared,
-            announces: link.hello().may_change(part),
+            announces: era == Era::Legacy && link.hello().may_change(part),
             instance: (era == Era::Legacy).then(|| link.number()),
             received: Instant::now(),
         }

@@ -183,17 +183,21 @@ pub(super) fn caching(ground: &Ground, pair: Pair) -> Proving<'_> {
         let mut client = client(&ground.gateway, pair.client, &pair.name()).await;
         let read = Call::new("resources/read", r#""uri":"note://greeting""#);
         let asked = [
-            (Call::new("tools/list", ""), json!([60_000, "public"])),
-            (Call::new("resources/list", ""), json!([30_000, "public"])),
-            (Call::new("prompts/list", ""), json!([5000, "private"])),
-            (read, json!([20_000, "public"])),
+            (Call::new("tools/list", ""), 60_000, "public"),
+            (Call::new("resources/list", ""), 30_000, "public"),
+            (Call::new("prompts/list", ""), 5000, "private"),
+            (read, 20_000, "public"),
         ];
-        for (call, hints) in asked {
+        for (call, ttl_ms, scope) in asked {
             let result = client.request(&call).await.value();
-            let seen = json!([result["ttlMs"], result["cacheScope"]]);
             // A legacy server gives no hints, and what it lists may depend on the session.
-            let wanted = if pair.server.is_modern() { hints } else { json!([0, "private"]) };
-            same(&format!("the hints of {}", call.method), &seen, &wanted)?;
+            let (ttl_ms, scope) = if pair.server.is_modern() { (ttl_ms, scope) } else { (0, "private") };
+            same(&format!("the scope of {}", call.method), &result["cacheScope"], &json!(scope))?;
+            // Of what the gateway keeps, what is left is told.
+            let left = result["ttlMs"].as_u64().filter(|left| *left <= ttl_ms && (*left > 0 || ttl_ms == 0));
+            if left.is_none() {
+                return Err(format!("{} may be kept for {}, not for {ttl_ms}", call.method, result["ttlMs"]));
+            }
         }
         Ok(())
     })
