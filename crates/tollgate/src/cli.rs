@@ -288,7 +288,7 @@ pub struct ClientConfig {
     /// The server or toolset whose own address the client is to use, instead of that of everything
     #[arg(long, value_name = "NAME", conflicts_with = "url")]
     pub endpoint: Option<String>,
-    /// The endpoint itself, as https://mcp.example.com/mcp, where the configuration is not at hand
+    /// The endpoint itself, where the configuration is not at hand
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
     /// The environment variable in which the client has its API key [default: TOLLGATE_KEY, where a key is needed]
