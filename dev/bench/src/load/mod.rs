@@ -126,6 +126,7 @@ impl Load {
             errors: 0,
             first_error: None,
         };
+        let takes_refusals = self.takes_refusals;
         let start = Instant::now();
         let end = start + duration;
         let mut schedule = Schedule { pace, start, end, sent: 0 };
@@ -136,7 +137,11 @@ impl Load {
         let mut buffer = vec![0_u8; 256 * 1024];
         loop {
             let mut now = Instant::now();
-            while let Some(intended) = (!idle.is_empty()).then(|| schedule.due(now)).flatten() {
+            // Where more is offered than can be done, what is overdue at the end would take as long again.
+            let is_over = |now: Instant| takes_refusals && now >= end;
+            while let Some(intended) =
+                (!idle.is_empty() && !is_over(now)).then(|| schedule.due(now)).flatten()
+            {
                 let Some(at) = idle.pop_front() else { break };
                 let id = self.next_id;
                 self.next_id += 1;
@@ -152,7 +157,7 @@ impl Load {
                 }
                 now = Instant::now();
             }
-            let next_due = if idle.is_empty() { None } else { schedule.next_due(now) };
+            let next_due = if idle.is_empty() || is_over(now) { None } else { schedule.next_due(now) };
             if out == 0 && (next_due.is_none() || idle.is_empty()) {
                 break;
             }
