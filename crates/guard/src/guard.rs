@@ -1,0 +1,644 @@
+//! JSON, inspected as configured.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use ring::hmac;
+use tollgate_mcp::{Span, quote};
+
+use crate::action::{self, Action};
+use crate::json::{Leaf, Step, View, Walk};
+use crate::rule::{Family, Finding, Rule};
+use crate::scanner::Scanner;
+
+/// How many findings are told one by one. Of the others only how many there are.
+const NOTED_MAX: usize = 32;
+/// The longest path.
+const PATH_BYTES_MAX: usize = 200;
+/// How often what was changed is looked at again. What is not clean by then does not pass.
+const ROUNDS_MAX: usize = 4;
+/// Numbers with fewer digits say nothing by themselves.
+const NUMBER_DIGITS_MIN: usize = 9;
+/// How sure a finding in a number has to be: most numbers are nobody's.
+const NUMBER_CONFIDENCE_MIN: u8 = 75;
+/// How much of a block of text is read together with those beside it.
+const SEAM: usize = 512;
+
+/// What is looked for, and what becomes of it.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    scanner: Scanner,
+    /// By place in [`Rule::ALL`].
+    actions: Vec<Action>,
+    /// By the operator's patterns.
+    own: Vec<Action>,
+    key: hmac::Key,
+    acts: bool,
+}
+
+/// Something that was found, without itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Noted {
+    /// Its rule.
+    pub rule: Rule,
+    /// What became of it.
+    pub action: Action,
+    /// How sure it is, in percent.
+    pub confidence: u8,
+    /// Where it stood: a JSON pointer (RFC 6901) from the value that was inspected. A name in which something was found stands as
+    /// `*`, and what is too long ends where it has to.
+    pub path: String,
+}
+
+/// What an inspection came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inspection {
+    /// What was found, up to a bound.
+    pub noted: Vec<Noted>,
+    /// How many more there were.
+    pub more: usize,
+    /// The value as it may pass, where it may not as it is.
+    pub changed: Option<Bytes>,
+    /// It may not pass: the rule that says so. None of its own if what was changed never became clean.
+    pub blocked: Option<Option<Rule>>,
+}
+
+impl Inspection {
+    /// Whether nothing was found: then nothing is changed either.
+    pub fn is_clean(&self) -> bool {
+        self.noted.is_empty() && self.blocked.is_none()
+    }
+}
+
+/// A change of a text: a part of it, and what stands there instead.
+type TextEdit = (Range<usize>, String);
+
+/// A text, and what is changed in it.
+struct Changed {
+    /// Where it stands, without quotes.
+    raw: Range<usize>,
+    kind: Changing,
+}
+
+enum Changing {
+    Text(Vec<TextEdit>),
+    /// All of it, as JSON.
+    Whole(Bytes),
+}
+
+impl Guard {
+    /// Looks for what the scanner looks for; `act` says of each rule what becomes of what it finds, `key` is what digests are made
+    /// with. Without `acts` everything is only reported.
+    pub fn new(scanner: Scanner, own: usize, act: impl Fn(Rule) -> Action, key: &[u8], acts: bool) -> Self {
+        let actions = Rule::ALL.iter().map(|rule| act(*rule)).collect();
+        let own = (0..).take(own).map(|place| act(Rule::Own(place))).collect();
+        Self { scanner, actions, own, key: hmac::Key::new(hmac::HMAC_SHA256, key), acts }
+    }
+
+    /// What looks.
+    pub fn scanner(&self) -> &Scanner {
+        &self.scanner
+    }
+
+    fn action(&self, rule: Rule) -> Action {
+        if !self.acts {
+            return Action::Report;
+        }
+        let action = match rule {
+            Rule::Own(place) => self.own.get(usize::from(place)),
+            rule => Rule::ALL.iter().position(|one| *one == rule).and_then(|place| self.actions.get(place)),
+        };
+        action.copied().unwrap_or_default()
+    }
+
+    /// Inspects a JSON value within validated bytes, except for the members of it (at the top) that are named.
+    ///
+    /// Texts of `content` that follow each other are also read as one, since a reader may.
+    pub fn inspect(&self, bytes: &Bytes, value: Span, except: &[&str]) -> Inspection {
+        let mut inspection = Inspection::default();
+        if self.scanner.is_idle() {
+            return inspection;
+        }
+        let mut current = value.slice(bytes);
+        let mut is_changed = false;
+        for round in 0.. {
+            let mut pass = Pass::new(self, &current, except, round > 0);
+            pass.run();
+            let Pass { changed, noted, more, blocked, .. } = pass;
+            inspection.noted.extend(noted);
+            inspection.more += more;
+            if inspection.noted.len() > NOTED_MAX {
+                inspection.more += inspection.noted.len() - NOTED_MAX;
+                inspection.noted.truncate(NOTED_MAX);
+            }
+            if let Some(rule) = blocked {
+                inspection.blocked = Some(Some(rule));
+                return inspection;
+            }
+            if changed.is_empty() {
+                break;
+            }
+            if round == ROUNDS_MAX {
+                inspection.blocked = Some(None);
+                return inspection;
+            }
+            current = spliced(&current, changed);
+            is_changed = true;
+        }
+        if is_changed {
+            inspection.changed = Some(current);
+        }
+        inspection
+    }
+}
+
+/// One pass over a value.
+struct Pass<'g> {
+    guard: &'g Guard,
+    bytes: &'g [u8],
+    except: &'g [&'g str],
+    /// Whether something was changed before: then only what is to be changed still is told.
+    is_again: bool,
+    found: Vec<Finding>,
+    view: View,
+    /// The name that the texts here stand under.
+    name: View,
+    changed: Vec<Changed>,
+    noted: Vec<Noted>,
+    more: usize,
+    blocked: Option<Rule>,
+    /// Members in whose names something was found, by where they begin.
+    masked_names: Vec<usize>,
+    /// The texts of blocks of `content`, without quotes.
+    blocks: Vec<Range<usize>>,
+}
+
+impl<'g> Pass<'g> {
+    fn new(guard: &'g Guard, bytes: &'g [u8], except: &'g [&'g str], is_again: bool) -> Self {
+        Self {
+            guard,
+            bytes,
+            except,
+            is_again,
+            found: Vec::new(),
+            view: View::default(),
+            name: View::default(),
+            changed: Vec::new(),
+            noted: Vec::new(),
+            more: 0,
+            blocked: None,
+            masked_names: Vec::new(),
+            blocks: Vec::new(),
+        }
+    }
+
+    fn run(&mut self) {
+        let bytes = self.bytes;
+        let mut walk = Walk::new(bytes, 0, bytes.len());
+        while let Some(leaf) = walk.next() {
+            match leaf {
+                Leaf::Name(start, end) => {
+                    let name = bytes.get(start..end).unwrap_or_default();
+                    if walk.way().len() == 1 && self.except.iter().any(|except| except.as_bytes() == name) {
+                        walk.skip();
+                    } else if is_worth_reading(name) {
+                        self.name(walk.way(), start..end);
+                    }
+                }
+                Leaf::Text(start, end) => self.text(walk.way(), start..end),
+                Leaf::Number(start, end) => self.number(walk.way(), start..end),
+            }
+            if self.blocked.is_some() {
+                return;
+            }
+        }
+        if self.blocks.len() > 1 {
+            self.seams();
+        }
+    }
+
+    /// The name of the innermost member.
+    fn key<'a>(&self, view: &'a mut View, way: &[Step]) -> &'a str
+    where
+        'g: 'a,
+    {
+        let last = way.iter().rev().find_map(|step| match step {
+            Step::Member(start, end) => self.bytes.get(*start..*end),
+            Step::Element(_) => None,
+        });
+        last.and_then(|raw| view.read(raw)).unwrap_or_default()
+    }
+
+    fn text(&mut self, way: &[Step], raw: Range<usize>) {
+        let Some(content) = self.bytes.get(raw.clone()) else { return };
+        if self.is_block(way) {
+            self.blocks.push(raw.clone());
+        }
+        let mut view = std::mem::take(&mut self.view);
+        let mut name = std::mem::take(&mut self.name);
+        let mut found = std::mem::take(&mut self.found);
+        found.clear();
+        let key = self.key(&mut name, way);
+        if let Some(text) = view.read(content) {
+            self.guard.scanner.scan(text, key, &mut found);
+            if !found.is_empty() {
+                let is_address = key == "uri" && self.is_of_content(way);
+                let is_blob = matches!(key, "data" | "blob");
+                let kind = self.judge(text, &found, way, is_address, is_blob);
+                if let Some(kind) = kind {
+                    self.changed.push(Changed { raw, kind: located(kind, &view) });
+                }
+            }
+        }
+        (self.view, self.name, self.found) = (view, name, found);
+    }
+
+    /// What becomes of what was found in a text.
+    fn judge(
+        &mut self,
+        text: &str,
+        found: &[Finding],
+        way: &[Step],
+        is_address: bool,
+        is_blob: bool,
+    ) -> Option<Changing> {
+        let mut edits: Vec<TextEdit> = Vec::new();
+        let (mut drops, mut fences) = (false, false);
+        // What is hidden goes first: then what it hid is found as a whole.
+        let unhides = found
+            .iter()
+            .any(|finding| is_hidden(finding.rule) && self.guard.action(finding.rule) == Action::Strip);
+        for finding in found {
+            if action::is_within_mark(text, finding.start) {
+                continue;
+            }
+            let mut action = self.guard.action(finding.rule);
+            // An address that does not lead anywhere any more helps nobody.
+            if is_address && action.changes() {
+                action = Action::Report;
+            }
+            if action == Action::Fence && action::fenced(text).is_none()
+                || self.is_again && action == Action::Report
+            {
+                continue;
+            }
+            if unhides && !is_hidden(finding.rule) && action.changes() {
+                continue;
+            }
+            self.note(*finding, action, way);
+            match action {
+                Action::Report => {}
+                Action::Block => {
+                    self.blocked = Some(finding.rule);
+                    return None;
+                }
+                Action::Drop => drops = true,
+                Action::Fence => fences = true,
+                action => edits.push((finding.start..finding.end, self.instead(action, *finding, text))),
+            }
+        }
+        if drops {
+            return Some(Changing::Whole(Bytes::from_static(b"\"[redacted]\"")));
+        }
+        if is_blob && !edits.is_empty() {
+            return Some(Changing::Whole(Bytes::from_static(b"\"\"")));
+        }
+        let edits = merged(edits);
+        if fences {
+            let changed = edited(text, &edits);
+            let fenced = action::fenced(&changed).unwrap_or(changed);
+            return Some(Changing::Whole(quote(&fenced)));
+        }
+        (!edits.is_empty()).then_some(Changing::Text(edits))
+    }
+
+    fn instead(&self, action: Action, finding: Finding, text: &str) -> String {
+        let id;
+        let name = match finding.rule {
+            Rule::Own(_) => {
+                id = self.guard.scanner.id(finding.rule);
+                id.strip_prefix("own.").unwrap_or(&id)
+            }
+            rule => rule.short(),
+        };
+        let found = text.get(finding.start..finding.end).unwrap_or_default();
+        action::instead(action, finding.rule, name, found, &self.guard.key)
+    }
+
+    /// A number: a card's, or what its name says that it is.
+    fn number(&mut self, way: &[Step], raw: Range<usize>) {
+        let Some(text) = self.bytes.get(raw.clone()).and_then(|text| std::str::from_utf8(text).ok()) else {
+            return;
+        };
+        if text.len() < NUMBER_DIGITS_MIN
+            || text.len() > 24
+            || !text.bytes().all(|byte| byte.is_ascii_digit())
+        {
+            return;
+        }
+        let mut name = std::mem::take(&mut self.name);
+        let mut found = std::mem::take(&mut self.found);
+        found.clear();
+        self.guard.scanner.scan(text, self.key(&mut name, way), &mut found);
+        found.retain(|one| one.confidence >= NUMBER_CONFIDENCE_MIN && one.rule.family() != Family::Secret);
+        let mut changes = false;
+        for finding in &found {
+            let action = self.guard.action(finding.rule);
+            self.note(*finding, action, way);
+            if action == Action::Block {
+                self.blocked = Some(finding.rule);
+            }
+            changes |= action.changes();
+        }
+        if changes {
+            // It stays a number, as what reads it expects.
+            self.changed.push(Changed { raw, kind: Changing::Whole(Bytes::from_static(b"0")) });
+        }
+        (self.name, self.found) = (name, found);
+    }
+
+    /// The name of a member.
+    fn name(&mut self, way: &[Step], raw: Range<usize>) {
+        let mut view = std::mem::take(&mut self.view);
+        let mut found = std::mem::take(&mut self.found);
+        found.clear();
+        let content = self.bytes.get(raw.clone()).unwrap_or_default();
+        if let Some(text) = view.read(content) {
+            self.guard.scanner.scan(text, "", &mut found);
+            found.retain(|finding| !action::is_within_mark(text, finding.start));
+        }
+        if !found.is_empty() {
+            self.masked_names.push(raw.start);
+        }
+        for finding in &found {
+            let action = self.guard.action(finding.rule);
+            self.note(*finding, action, way);
+            if action == Action::Block {
+                self.blocked = Some(finding.rule);
+            } else if action.changes() && self.changed.last().is_none_or(|last| last.raw != raw) {
+                // Names stay different from each other: the place is of this one alone.
+                let name = format!("[redacted:{} {}]", finding.rule.short(), raw.start);
+                self.changed.push(Changed { raw: raw.clone(), kind: Changing::Whole(quote(&name)) });
+            }
+        }
+        (self.view, self.found) = (view, found);
+    }
+
+    /// Notes what was found, without it.
+    fn note(&mut self, finding: Finding, action: Action, way: &[Step]) {
+        if self.noted.len() >= NOTED_MAX {
+            self.more += 1;
+            return;
+        }
+        let path = self.path(way);
+        self.noted.push(Noted { rule: finding.rule, action, confidence: finding.confidence, path });
+    }
+
+    fn path(&self, way: &[Step]) -> String {
+        let mut path = String::new();
+        for step in way {
+            let mut name = String::new();
+            match *step {
+                Step::Element(place) => drop(write!(name, "{place}")),
+                Step::Member(start, _) if self.masked_names.contains(&start) => name.push('*'),
+                Step::Member(start, end) => {
+                    let raw = self.bytes.get(start..end).unwrap_or_default();
+                    let mut view = View::default();
+                    let text = view.read(raw).unwrap_or_default();
+                    name = text.replace('~', "~0").replace('/', "~1");
+                }
+            }
+            if path.len() + name.len() >= PATH_BYTES_MAX {
+                break;
+            }
+            path.push('/');
+            path.push_str(&name);
+        }
+        path
+    }
+
+    fn names(&self, step: Step, name: &str) -> bool {
+        matches!(step, Step::Member(start, end) if self.bytes.get(start..end) == Some(name.as_bytes()))
+    }
+
+    /// Whether it is the text of a block of a result's content.
+    fn is_block(&self, way: &[Step]) -> bool {
+        matches!(way, [content, Step::Element(_), text] if self.names(*content, "content") && self.names(*text, "text"))
+    }
+
+    fn is_of_content(&self, way: &[Step]) -> bool {
+        way.first().is_some_and(|first| self.names(*first, "content") || self.names(*first, "contents"))
+    }
+
+    /// Reads the texts of blocks that follow each other as one, and looks for what is of two of them.
+    fn seams(&mut self) {
+        let blocks = std::mem::take(&mut self.blocks);
+        let mut edits: BTreeMap<usize, Vec<TextEdit>> = BTreeMap::new();
+        let mut window = Window::default();
+        for (place, raw) in blocks.iter().enumerate() {
+            let content = self.bytes.get(raw.clone()).unwrap_or_default();
+            let mut view = View::default();
+            let Some(text) = view.read(content) else { continue };
+            if text.len() <= 2 * SEAM {
+                window.push(place, 0, text);
+                continue;
+            }
+            let head = floor(text, SEAM);
+            window.push(place, 0, text.get(..head).unwrap_or_default());
+            self.seam(&window, &mut edits);
+            window = Window::default();
+            let tail = floor(text, text.len() - SEAM);
+            window.push(place, tail, text.get(tail..).unwrap_or_default());
+        }
+        self.seam(&window, &mut edits);
+        // Texts come in order.
+        let alone = self.changed.len();
+        for (block, edits) in edits {
+            let Some(raw) = blocks.get(block).cloned() else { continue };
+            // What a text by itself has to change comes first; the rest is found again.
+            let before = self.changed.get(..alone).unwrap_or_default();
+            if before.binary_search_by_key(&raw.start, |changed| changed.raw.start).is_ok() {
+                continue;
+            }
+            let mut view = View::default();
+            if view.read(self.bytes.get(raw.clone()).unwrap_or_default()).is_some() {
+                let kind = located(Changing::Text(merged(edits)), &view);
+                self.changed.push(Changed { raw, kind });
+            }
+        }
+    }
+
+    fn seam(&mut self, window: &Window, edits: &mut BTreeMap<usize, Vec<TextEdit>>) {
+        if window.pieces.len() < 2 {
+            return;
+        }
+        let mut found = Vec::new();
+        self.guard.scanner.scan(&window.text, "text", &mut found);
+        for finding in found {
+            let pieces: Vec<usize> = window.pieces_of(finding.start..finding.end).collect();
+            if pieces.len() < 2 || action::is_within_mark(&window.text, finding.start) {
+                continue;
+            }
+            let action = match self.guard.action(finding.rule) {
+                // Of these blocks nothing stays that would have to be fenced.
+                Action::Fence | Action::Drop => Action::Mask,
+                action => action,
+            };
+            if self.is_again && action == Action::Report {
+                continue;
+            }
+            self.note(finding, action, &[]);
+            match action {
+                Action::Report => {}
+                Action::Block => {
+                    self.blocked = Some(finding.rule);
+                    return;
+                }
+                action => {
+                    for (nth, piece) in pieces.into_iter().enumerate() {
+                        let part = window.part(piece, finding.start..finding.end);
+                        let instead = match nth {
+                            0 => self.instead(
+                                if action == Action::Partial { Action::Mask } else { action },
+                                finding,
+                                &window.text,
+                            ),
+                            _ => String::new(),
+                        };
+                        if let Some((block, ..)) = window.pieces.get(piece) {
+                            edits.entry(*block).or_default().push((part, instead));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Texts that follow each other, read as one.
+#[derive(Default)]
+struct Window {
+    text: String,
+    /// Of each: which block, where in the block's text it begins, and where here.
+    pieces: Vec<(usize, usize, usize)>,
+}
+
+impl Window {
+    fn push(&mut self, block: usize, offset: usize, text: &str) {
+        if !text.is_empty() {
+            self.pieces.push((block, offset, self.text.len()));
+            self.text.push_str(text);
+        }
+    }
+
+    /// Which pieces a part of the text lies in.
+    fn pieces_of(&self, part: Range<usize>) -> impl Iterator<Item = usize> {
+        let first = self.pieces.partition_point(|(.., start)| *start <= part.start).saturating_sub(1);
+        let last = self.pieces.partition_point(|(.., start)| *start < part.end);
+        first..last
+    }
+
+    /// The part of a block's text that a part of the whole is.
+    fn part(&self, piece: usize, part: Range<usize>) -> Range<usize> {
+        let Some((_, offset, start)) = self.pieces.get(piece) else { return 0..0 };
+        let end = self.pieces.get(piece + 1).map_or(self.text.len(), |(.., next)| *next);
+        let from = part.start.max(*start) - start + offset;
+        let to = part.end.min(end) - start + offset;
+        from..to
+    }
+}
+
+/// Whether what a rule finds are characters that hide others.
+fn is_hidden(rule: Rule) -> bool {
+    matches!(rule, Rule::Tags | Rule::ZeroWidth | Rule::Bidi | Rule::Ansi)
+}
+
+/// The largest boundary of characters up to here.
+fn floor(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+/// Whether the name of a member may have something in it. Most are short words.
+fn is_worth_reading(name: &[u8]) -> bool {
+    name.len() > 24
+        || name.len() > 7
+            && name
+                .iter()
+                .any(|byte| byte.is_ascii_digit() || *byte >= 0x80 || matches!(byte, b'@' | b' ' | b'\\'))
+}
+
+/// Changes of a text as changes of the string that it is read from.
+fn located(kind: Changing, view: &View) -> Changing {
+    match kind {
+        Changing::Text(edits) => Changing::Text(
+            edits
+                .into_iter()
+                .map(|(part, instead)| (view.raw(part.start)..view.raw(part.end), instead))
+                .collect(),
+        ),
+        whole @ Changing::Whole(_) => whole,
+    }
+}
+
+/// Changes in order and apart from each other: those that overlap become one, with what stands in place of the first.
+fn merged(mut edits: Vec<TextEdit>) -> Vec<TextEdit> {
+    edits.sort_by_key(|(part, _)| (part.start, part.end));
+    let mut apart: Vec<TextEdit> = Vec::with_capacity(edits.len());
+    for (part, instead) in edits {
+        match apart.last_mut() {
+            Some((last, kept)) if part.start < last.end => {
+                last.end = last.end.max(part.end);
+                if kept.is_empty() {
+                    *kept = instead;
+                }
+            }
+            _ => apart.push((part, instead)),
+        }
+    }
+    apart
+}
+
+fn edited(text: &str, edits: &[TextEdit]) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut from = 0;
+    for (part, instead) in edits {
+        out.push_str(text.get(from..part.start).unwrap_or_default());
+        out.push_str(instead);
+        from = part.end;
+    }
+    out.push_str(text.get(from..).unwrap_or_default());
+    out
+}
+
+/// The bytes with everything changed that is to be.
+fn spliced(bytes: &[u8], mut changed: Vec<Changed>) -> Bytes {
+    changed.sort_by_key(|changed| changed.raw.start);
+    let mut out = BytesMut::with_capacity(bytes.len() + 64);
+    let mut from = 0;
+    for Changed { raw, kind } in changed {
+        match kind {
+            Changing::Whole(value) => {
+                // With its quotes, if it has any.
+                let quotes = usize::from(bytes.get(raw.end) == Some(&b'"'));
+                out.extend_from_slice(bytes.get(from..raw.start - quotes).unwrap_or_default());
+                out.extend_from_slice(&value);
+                from = raw.end + quotes;
+            }
+            Changing::Text(edits) => {
+                for (part, instead) in edits {
+                    out.extend_from_slice(bytes.get(from..raw.start + part.start).unwrap_or_default());
+                    let quoted = quote(&instead);
+                    out.extend_from_slice(quoted.get(1..quoted.len() - 1).unwrap_or_default());
+                    from = raw.start + part.end;
+                }
+            }
+        }
+    }
+    out.extend_from_slice(bytes.get(from..).unwrap_or_default());
+    out.freeze()
+}

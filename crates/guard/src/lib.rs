@@ -1,0 +1,24 @@
+//! Is what passes clean? Personal data, secrets and injections: found in texts and in JSON, and taken out.
+//!
+//! Nothing here does I/O. A [`Scanner`] finds in texts; a [`Guard`] walks JSON, and changes what has to be by splices: where nothing
+//! is found, no byte is another. The time it takes grows with the length of a text alone, whatever the
+//! text is.
+
+mod action;
+mod guard;
+mod injection;
+mod json;
+mod own;
+mod personal;
+mod rule;
+mod scanner;
+mod secret;
+mod starters;
+mod sweep;
+mod text;
+
+pub use action::Action;
+pub use guard::{Guard, Inspection, Noted};
+pub use own::Pattern;
+pub use rule::{Family, Finding, Rule, RuleSet, Severity};
+pub use scanner::Scanner;

@@ -1,0 +1,80 @@
+//! What is looked for in a text, and what was found.
+
+use std::sync::Arc;
+
+use crate::own::Pattern;
+use crate::rule::{Family, Finding, Rule, RuleSet};
+use crate::sweep::Sweep;
+use crate::text::Text;
+
+/// What is looked for. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Scanner {
+    rules: RuleSet,
+    own: Arc<[Pattern]>,
+}
+
+impl Scanner {
+    /// Looks for these.
+    pub fn new(rules: RuleSet, own: Vec<Pattern>) -> Self {
+        Self { rules, own: own.into() }
+    }
+
+    /// Whether it looks for nothing.
+    pub fn is_idle(&self) -> bool {
+        self.rules.is_empty() && self.own.is_empty()
+    }
+
+    /// The id of a rule: for the operator's patterns the name that they have.
+    pub fn id(&self, rule: Rule) -> String {
+        match rule {
+            Rule::Own(place) => {
+                format!("own.{}", self.own.get(usize::from(place)).map_or("", Pattern::name))
+            }
+            rule => rule.id().to_owned(),
+        }
+    }
+
+    /// Finds everything in a text that stands in a member of this name, or in none. What was found is in order, and of one place
+    /// only once: data and secrets apart from injections, which may hold them.
+    ///
+    /// The time it takes grows with the length alone.
+    pub fn scan(&self, text: &str, key: &str, found: &mut Vec<Finding>) {
+        let from = found.len();
+        let text = Text::new(text, key);
+        Sweep::new(text, self.rules, 0, found).run();
+        for (place, pattern) in (0..).zip(self.own.iter()) {
+            pattern.find(place, &text, found);
+        }
+        if found.len() > from + 1 {
+            let mut new = found.split_off(from);
+            settle(&mut new);
+            found.append(&mut new);
+        }
+    }
+}
+
+/// Whether two findings are about the same thing where they are at the same place.
+fn is_injection(rule: Rule) -> bool {
+    rule.family() == Family::Injection
+}
+
+/// Puts findings in order, and of those that overlap keeps the surest, over the whole of them.
+fn settle(found: &mut Vec<Finding>) {
+    found.sort_by_key(|finding| (is_injection(finding.rule), finding.start, std::cmp::Reverse(finding.end)));
+    let mut kept: Vec<Finding> = Vec::with_capacity(found.len());
+    for one in found.drain(..) {
+        match kept.last_mut() {
+            Some(last) if is_injection(last.rule) == is_injection(one.rule) && one.start < last.end => {
+                if (one.confidence, one.end - one.start) > (last.confidence, last.end - last.start) {
+                    last.rule = one.rule;
+                    last.confidence = one.confidence;
+                }
+                last.end = last.end.max(one.end);
+            }
+            _ => kept.push(one),
+        }
+    }
+    kept.sort_by_key(|finding| (finding.start, finding.end));
+    *found = kept;
+}
