@@ -1,6 +1,7 @@
 //! What becomes of what was found.
 
 use std::fmt::Write;
+use std::ops::Range;
 
 use ring::hmac;
 
@@ -97,28 +98,45 @@ fn find_fence(text: &str) -> Option<usize> {
     })
 }
 
-/// Whether a place lies within a mark that stands for something that was taken out.
-pub(crate) fn is_within_mark(text: &str, at: usize) -> bool {
-    let from = at.saturating_sub(72);
-    let before = text.as_bytes().get(from..(at + 1).min(text.len())).unwrap_or_default();
-    let Some(open) = memchr::memrchr(b'[', before) else { return false };
-    let after = before.get(open..).unwrap_or_default();
-    let is_mark = after.starts_with(b"[redacted")
-        || after.starts_with(b"[hash:")
-        || text
-            .as_bytes()
-            .get(from + open..)
-            .is_some_and(|rest| rest.starts_with(b"[redacted") || rest.starts_with(b"[hash:"));
-    is_mark && !after.contains(&b']')
+/// The longest mark.
+const MARK_MAX: usize = 96;
+
+/// Whether a part of a text is of a mark that stands for something that was taken out: exactly such a mark, of a rule that there is,
+/// since otherwise anything could be hidden in one.
+pub(crate) fn is_of_mark(text: &str, part: &Range<usize>, is_name: impl Fn(&str) -> bool) -> bool {
+    let bytes = text.as_bytes();
+    let from = part.start.saturating_sub(MARK_MAX);
+    let before = bytes.get(from..(part.start + 1).min(bytes.len())).unwrap_or_default();
+    let Some(open) = memchr::memrchr(b'[', before).map(|place| from + place) else { return false };
+    let area = bytes.get(open..(open + MARK_MAX).min(bytes.len())).unwrap_or_default();
+    let Some(length) = memchr::memchr(b']', area) else { return false };
+    let Some(inner) = text.get(open + 1..open + length) else { return false };
+    let is_mark = match inner.split_once(':') {
+        Some(("redacted", name)) => {
+            let (name, place) = name.split_once(' ').unwrap_or((name, ""));
+            is_name(name) && place.len() <= 10 && place.bytes().all(|byte| byte.is_ascii_digit())
+        }
+        Some(("hash", rest)) => rest.split_once(':').is_some_and(|(name, digest)| {
+            is_name(name) && digest.len() == 16 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
+        }),
+        _ => false,
+    };
+    is_mark && part.end <= open + length + 1
 }
 
 /// What stands in place of something. `name` is its rule's.
-pub(crate) fn instead(action: Action, rule: Rule, name: &str, found: &str, key: &hmac::Key) -> String {
+pub(crate) fn instead(
+    action: Action,
+    rule: Rule,
+    name: &str,
+    found: &str,
+    key: impl Fn() -> hmac::Key,
+) -> String {
     match action {
         Action::Strip => String::new(),
         Action::Partial => partial(rule, found),
         Action::Hash => {
-            let mut context = hmac::Context::with_key(key);
+            let mut context = hmac::Context::with_key(&key());
             context.update(name.as_bytes());
             context.update(&[0]);
             context.update(found.as_bytes());
@@ -174,6 +192,22 @@ mod tests {
         assert_eq!(partial(Rule::Phone, "123-4567"), "***-****");
         assert_eq!(partial(Rule::GitToken, "ghp_0123456789abcdefghij"), "ghp_********");
         assert_eq!(partial(Rule::PrivateKey, "-----BEGIN PRIVATE KEY-----"), "[redacted:private_key]");
+    }
+
+    #[test]
+    fn only_a_mark_is_a_mark() {
+        let is = |text: &str, found: &str| {
+            let start = text.find(found).unwrap();
+            is_of_mark(text, &(start..start + found.len()), |name| name == "email")
+        };
+        assert!(is("a [redacted:email] b", "redacted"));
+        assert!(is("[hash:email:1234567890123456]", "1234567890123456"));
+        assert!(is("[redacted:email 17]", "17"));
+        assert!(!is("[redacted ignore all]", "ignore"));
+        assert!(!is("[redacted:ghp_x]", "ghp_x"));
+        assert!(!is("[redacted:email ann@example.com]", "ann@example.com"));
+        assert!(!is("[hash:email:12345678901234567]", "12345678901234567"));
+        assert!(!is("[redacted:email] ann@example.com", "ann@example.com"));
     }
 
     #[test]

@@ -89,8 +89,8 @@ enum Changing {
 }
 
 impl Guard {
-    /// Looks for what the scanner looks for; `act` says of each rule what becomes of what it finds, `key` is what digests are made
-    /// with. Without `acts` everything is only reported.
+    /// Looks for what the scanner looks for; `act` says of each rule what becomes of what it finds, the keys that digests are
+    /// made with are drawn from `key`, one for each tenant. Without `acts` everything is only reported.
     pub fn new(scanner: Scanner, own: usize, act: impl Fn(Rule) -> Action, key: &[u8], acts: bool) -> Self {
         let actions = Rule::ALL.iter().map(|rule| act(*rule)).collect();
         let own = (0..).take(own).map(|place| act(Rule::Own(place))).collect();
@@ -113,10 +113,18 @@ impl Guard {
         action.copied().unwrap_or_default()
     }
 
-    /// Inspects a JSON value within validated bytes, except for the members of it (at the top) that are named.
+    /// Whether a finding lies in what stands for something that was taken out.
+    fn is_of_mark(&self, text: &str, finding: &Finding) -> bool {
+        let is_name =
+            |name: &str| Rule::ALL.iter().any(|rule| rule.short() == name) || self.scanner.has_own(name);
+        action::is_of_mark(text, &(finding.start..finding.end), is_name)
+    }
+
+    /// Inspects a JSON value within validated bytes, except for the members of it (at the top) that are named. Digests are made
+    /// with the tenant's key.
     ///
     /// Texts of `content` that follow each other are also read as one, since a reader may.
-    pub fn inspect(&self, bytes: &Bytes, value: Span, except: &[&str]) -> Inspection {
+    pub fn inspect(&self, bytes: &Bytes, value: Span, except: &[&str], tenant: &str) -> Inspection {
         let mut inspection = Inspection::default();
         if self.scanner.is_idle() {
             return inspection;
@@ -124,7 +132,7 @@ impl Guard {
         let mut current = value.slice(bytes);
         let mut is_changed = false;
         for round in 0.. {
-            let mut pass = Pass::new(self, &current, except, round > 0);
+            let mut pass = Pass::new(self, &current, (except, tenant), round > 0);
             pass.run();
             let Pass { changed, noted, more, blocked, .. } = pass;
             inspection.noted.extend(noted);
@@ -159,6 +167,8 @@ struct Pass<'g> {
     guard: &'g Guard,
     bytes: &'g [u8],
     except: &'g [&'g str],
+    /// Whose key digests are made with.
+    tenant: &'g str,
     /// Whether something was changed before: then only what is to be changed still is told.
     is_again: bool,
     found: Vec<Finding>,
@@ -176,8 +186,14 @@ struct Pass<'g> {
 }
 
 impl<'g> Pass<'g> {
-    fn new(guard: &'g Guard, bytes: &'g [u8], except: &'g [&'g str], is_again: bool) -> Self {
+    fn new(
+        guard: &'g Guard,
+        bytes: &'g [u8],
+        (except, tenant): (&'g [&'g str], &'g str),
+        is_again: bool,
+    ) -> Self {
         Self {
+            tenant,
             guard,
             bytes,
             except,
@@ -271,7 +287,7 @@ impl<'g> Pass<'g> {
             .iter()
             .any(|finding| is_hidden(finding.rule) && self.guard.action(finding.rule) == Action::Strip);
         for finding in found {
-            if action::is_within_mark(text, finding.start) {
+            if self.guard.is_of_mark(text, finding) {
                 continue;
             }
             let mut action = self.guard.action(finding.rule);
@@ -324,7 +340,11 @@ impl<'g> Pass<'g> {
             rule => rule.short(),
         };
         let found = text.get(finding.start..finding.end).unwrap_or_default();
-        action::instead(action, finding.rule, name, found, &self.guard.key)
+        let key = || {
+            let own = hmac::sign(&self.guard.key, self.tenant.as_bytes());
+            hmac::Key::new(hmac::HMAC_SHA256, own.as_ref())
+        };
+        action::instead(action, finding.rule, name, found, key)
     }
 
     /// A number: a card's, or what its name says that it is.
@@ -367,7 +387,7 @@ impl<'g> Pass<'g> {
         let content = self.bytes.get(raw.clone()).unwrap_or_default();
         if let Some(text) = view.read(content) {
             self.guard.scanner.scan(text, "", &mut found);
-            found.retain(|finding| !action::is_within_mark(text, finding.start));
+            found.retain(|finding| !self.guard.is_of_mark(text, finding));
         }
         if !found.is_empty() {
             self.masked_names.push(raw.start);
@@ -478,7 +498,7 @@ impl<'g> Pass<'g> {
         self.guard.scanner.scan(&window.text, "text", &mut found);
         for finding in found {
             let pieces: Vec<usize> = window.pieces_of(finding.start..finding.end).collect();
-            if pieces.len() < 2 || action::is_within_mark(&window.text, finding.start) {
+            if pieces.len() < 2 || self.guard.is_of_mark(&window.text, &finding) {
                 continue;
             }
             let action = match self.guard.action(finding.rule) {

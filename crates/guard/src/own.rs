@@ -18,6 +18,7 @@ pub struct Pattern {
     name: String,
     regex: Regex,
     context: Vec<String>,
+    is_on: bool,
 }
 
 impl Pattern {
@@ -33,7 +34,12 @@ impl Pattern {
             return Err("it matches the empty text".to_owned());
         }
         let context = context.iter().map(|word| word.to_lowercase()).collect();
-        Ok(Self { name: name.to_owned(), regex, context })
+        Ok(Self { name: name.to_owned(), regex, context, is_on: true })
+    }
+
+    /// The same, which keeps its place among others and is not looked for.
+    pub(crate) fn off(self) -> Self {
+        Self { is_on: false, ..self }
     }
 
     /// Its name.
@@ -42,6 +48,9 @@ impl Pattern {
     }
 
     pub(crate) fn find(&self, place: u16, text: &Text<'_>, found: &mut Vec<Finding>) {
+        if !self.is_on {
+            return;
+        }
         let words: Vec<&str> = self.context.iter().map(String::as_str).collect();
         let mut from = 0;
         let mut after = 0;

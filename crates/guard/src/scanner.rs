@@ -35,6 +35,11 @@ impl Scanner {
         }
     }
 
+    /// Whether a pattern of the operator's has this name.
+    pub(crate) fn has_own(&self, name: &str) -> bool {
+        self.own.iter().any(|pattern| pattern.name() == name)
+    }
+
     /// Finds everything in a text that stands in a member of this name, or in none. What was found is in order, and of one place
     /// only once: data and secrets apart from injections, which may hold them.
     ///

@@ -29,6 +29,8 @@ pub enum Stage {
     Limits,
     /// What operators have blocked.
     Block,
+    /// What is in arguments and results.
+    Guard,
     /// Picking and opening the upstream.
     Route,
     /// Putting it on record.
@@ -49,6 +51,7 @@ impl Stage {
             Self::Policy => "policy",
             Self::Limits => "limits",
             Self::Block => "block",
+            Self::Guard => "guard",
             Self::Route => "route",
             Self::Ledger => "ledger",
             Self::Dispatch => "dispatch",
@@ -65,6 +68,8 @@ pub enum Source {
     Policy,
     /// A limit that the operator has set leaves no room for it.
     Limit,
+    /// A content guard found something that may not pass.
+    Guard,
     /// An operator has stopped it.
     Operator,
     /// The server behind the gateway failed.
@@ -80,6 +85,7 @@ impl Source {
             Self::Client => "client",
             Self::Policy => "policy",
             Self::Limit => "limit",
+            Self::Guard => "guard",
             Self::Operator => "operator",
             Self::Upstream => "upstream",
             Self::Gateway => "gateway",
@@ -259,6 +265,9 @@ codes! {
     /// An operator has blocked the tool, the server, or whoever calls (`tollgate block`). What was under way then was cut off, and
     /// may have had its effect. Whoever is blocked as a whole gets HTTP 403 in either era.
     Blocked = "blocked", rpc -32603 / -32603, http 403 / 200, Operator, Never;
+    /// A content guard found something in the arguments or in the result that may not pass. Of a result the server has carried out
+    /// what was asked: what streamed before it has reached the client.
+    GuardBlocked = "guard_blocked", rpc -32603 / -32603, http 200 / 200, Guard, Never;
     /// The server cannot be reached, or did not start.
     UpstreamUnavailable = "upstream_unavailable", rpc -32603 / -32603, http 200 / 200, Upstream, Safe;
     /// The server did not answer in time.

@@ -78,6 +78,7 @@ fn source(source: Source) -> &'static str {
         Source::Client => "The client sent something that it should not have sent, or cancelled the request.",
         Source::Policy => "Policy forbids it.",
         Source::Limit => "A limit that the operator has set leaves no room for it.",
+        Source::Guard => "A content guard found something that may not pass.",
         Source::Operator => "An operator has stopped it.",
         Source::Upstream => "The server behind the gateway failed.",
         Source::Gateway => "The gateway itself could not.",

@@ -26,7 +26,7 @@ use crate::reply::Reply;
 use crate::stages::dispatch::{self, Departure, Listener, Sent};
 use crate::stages::record::{self, Effect, Ending, Lap};
 use crate::stages::route::Spot;
-use crate::stages::{Admitted, Permit, Route, limits, policy, resolve, route};
+use crate::stages::{Admitted, Permit, Route, guard, limits, policy, resolve, route};
 use crate::subscriptions;
 use crate::tasks::{self, Plan};
 
@@ -87,6 +87,7 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
     let brought = Brought::read(gateway, inbound, &resolved); // which call it goes on with
     let permit = policy::decide(gateway, inbound, &resolved)?; // on exactly what will leave
     resolve::refuse_look_alikes(inbound, &resolved)?; // of pinned arguments
+    guard::arguments(gateway, inbound, &resolved)?; // what must not leave
     let admitted = limits::admit(gateway, inbound, &resolved, brought.round()).await?; // how often, and how many at once
     inbound.record.lap(Lap::Policy);
     let retry = Retry::of(gateway, inbound, &resolved, brought)?;
@@ -286,6 +287,8 @@ pub(crate) fn shown(
     message: &Message,
 ) -> Result<Reply, Refusal> {
     let server = resolved.server().id();
+    let clean = guard::result(gateway, inbound, resolved, message)?; // what must not arrive
+    let message = clean.as_deref().unwrap_or(message);
     let stand_ins = stand_ins(gateway, inbound, server, message)?;
     bridge::response(&Answered::from(inbound, speaker, message).with(stand_ins))
         .map_err(|refusal| refusal.of(server.name()))

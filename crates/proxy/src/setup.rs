@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tollgate_catalog::{
     Known, KnownServer, KnownToolset, Pick, ServerFacts, ToolDefinition, ToolsetSettings,
 };
+use tollgate_guard::GuardSettings;
 use tollgate_identity::{Identity, IdentitySettings};
 use tollgate_ledger::{Ledger, Prices};
 use tollgate_limits::LimitSettings;
@@ -35,6 +36,8 @@ pub struct Setup {
     pub limits: LimitSettings,
     /// What calls cost, for budgets of money.
     pub prices: Prices,
+    /// What is looked for in arguments and results.
+    pub guards: GuardSettings,
 }
 
 /// What one tenant has beside its servers.
@@ -57,7 +60,8 @@ impl Setup {
         let identity = Identity::new(IdentitySettings::default(), Follower::of_nothing());
         let (facts, ledger) = (HashMap::new(), Ledger::off());
         let (limits, prices) = (LimitSettings::default(), Prices::default());
-        Self { settings, servers, facts, tenants, identity, ledger, limits, prices }
+        let guards = GuardSettings::default();
+        Self { settings, servers, facts, tenants, identity, ledger, limits, prices, guards }
     }
 
     /// Everything that policies of a tenant may be about. `tools` says what is known of a server's tools.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 use tollgate_catalog::{Catalog, CatalogError, Endpoint, ListKind, ServerFacts, ToolsetSettings};
+use tollgate_guard::Guards;
 use tollgate_identity::Identity;
 use tollgate_ledger::Prices;
 use tollgate_model::{EndpointName, ServerId, ServerName, TenantId};
@@ -15,7 +16,7 @@ use crate::resource::Bound;
 use crate::seal::NoRandomness;
 use crate::settings::ProxySettings;
 use crate::setup::{Setup, TenantSetup};
-use crate::stages::scopes;
+use crate::stages::{guard, scopes};
 
 /// What is configured at one moment.
 pub(crate) struct Snapshot {
@@ -34,6 +35,8 @@ pub(crate) struct Snapshot {
     pub(crate) prices: Prices,
     /// Ends with the last request that holds this snapshot.
     held: DropGuard,
+    /// What is looked for in arguments and results.
+    pub(crate) guards: Guards,
 }
 
 /// What the callers of one tenant may know of.
@@ -78,7 +81,8 @@ impl Snapshot {
         running: &[Server],
         events: &mpsc::Sender<ServerEvent>,
     ) -> Result<Self, GatewayError> {
-        let Setup { mut settings, servers, facts, tenants, identity, prices, .. } = setup;
+        let Setup { mut settings, servers, facts, tenants, identity, prices, guards, .. } = setup;
+        let guards = Guards::new(&guards, guard::key()?);
         if tenants.len() < 2 {
             settings.tenant_share_percent = 100;
         }
@@ -101,7 +105,7 @@ impl Snapshot {
         }
         let public_prefix = settings.public_url.as_deref().map(path_of).unwrap_or_default().to_owned();
         let held = CancellationToken::new().drop_guard();
-        Ok(Self { settings, servers, views, public_prefix, identity, facts, prices, held })
+        Ok(Self { settings, servers, views, public_prefix, identity, facts, prices, held, guards })
     }
 
     /// Is over once nobody holds this snapshot any more.

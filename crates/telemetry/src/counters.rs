@@ -30,6 +30,7 @@ static BLOCKED: [AtomicU64; BLOCKED_KINDS.len()] = [const { AtomicU64::new(0) };
 static CALLERS: Labelled = Labelled::new();
 static ISSUERS: Labelled = Labelled::new();
 static LIMITS: Labelled = Labelled::new();
+static GUARDS: Labelled = Labelled::new();
 static RETRIES: Labelled = Labelled::new();
 static BUSY: Labelled = Labelled::new();
 static BUDGETS: Labelled = Labelled::new();
@@ -336,6 +337,10 @@ pub(crate) fn limit_reached(limit: &str, of: &'static str) {
     LIMITS.count(limit, of);
 }
 
+pub(crate) fn guard_found(rule: &str, action: &'static str) {
+    GUARDS.count(rule, action);
+}
+
 pub(crate) fn tried_again(server: &str, outcome: &'static str) {
     RETRIES.count(server, outcome);
 }
@@ -454,6 +459,13 @@ pub fn write(metrics: &mut Metrics) {
         "Requests that a limit left no room for, by its name and by what it is of.",
     );
     LIMITS.write(metrics, name, ["limit", "of"]);
+    let name = "tollgate_guard_findings_total";
+    metrics.family(
+        name,
+        "counter",
+        "What guards found in arguments and results, by rule and by what became of it.",
+    );
+    GUARDS.write(metrics, name, ["rule", "action"]);
 
     let name = "tollgate_limit_counters";
     metrics.family(name, "gauge", "Things that limits count apart.");

@@ -1,6 +1,7 @@
 //! Everything that an operator may want to know, one struct per event. `emit()` writes the log line and counts.
 
 mod calls;
+mod guards;
 mod limits;
 
 use std::net::{IpAddr, SocketAddr};
@@ -10,6 +11,7 @@ use tollgate_model::{Decision, Principal, Refusal, Revision, ServerId, ServerNam
 use tracing::{debug, error, info, warn};
 
 pub use self::calls::{CallEnded, HopEnded, TelemetryNotSent, TelemetrySentAgain};
+pub use self::guards::GuardFound;
 pub use self::limits::{
     AgentPaused, AgentResumed, AlertLost, AllowancesAway, AllowancesBack, BudgetShareUsed, LimitReached,
     PauseNotStored, ServerBusy, SharedCountersAway, SharedCountersBack, TriedAgain,
@@ -466,7 +468,7 @@ impl Refused<'_> {
         let text = Clean(&refusal.public);
         let internal = Clean(refusal.internal.as_deref().unwrap_or_default());
         match row.source {
-            Source::Client | Source::Policy | Source::Limit | Source::Operator => {
+            Source::Client | Source::Policy | Source::Limit | Source::Guard | Source::Operator => {
                 debug!(code, stage, server, request_id, trace_id, %text, %internal, "refused");
             }
             Source::Upstream | Source::Gateway => {

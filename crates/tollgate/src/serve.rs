@@ -59,7 +59,7 @@ pub(crate) async fn run(command: Serve, log: LogFormat) -> Result<(), Failure> {
     };
     let ended = match sockets {
         Ok(sockets) => {
-            run_http(&command, log, (&mut signals, &mut upgrade), (sockets, &mut predecessor)).await
+            Box::pin(run_http(&command, log, (&mut signals, &mut upgrade), (sockets, &mut predecessor))).await
         }
         Err(failure) => Err(failure),
     };
@@ -327,6 +327,7 @@ pub(crate) fn setup(config: &Config, identity: &Identity) -> Setup {
         ledger: Ledger::off(),
         limits: config.limits.clone(),
         prices: config.prices.clone(),
+        guards: config.guards.clone(),
     }
 }
 

@@ -9,6 +9,7 @@ mod client;
 mod deciding;
 mod fan;
 mod figures;
+mod guarding;
 mod hop;
 mod idle;
 mod keeping;
@@ -48,8 +49,8 @@ use machine::Machine;
 use measure::{Durations, measure};
 use report::{Measured, Report};
 use rows::{
-    CHAOS, DECIDING, IDLE, KEEPING, KNOWING, LIMITING, LISTENERS, OVERLOAD, PARKED, RECORDING, ROWS, Row,
-    STARTING, VERIFYING,
+    CHAOS, DECIDING, GUARDING, IDLE, KEEPING, KNOWING, LIMITING, LISTENERS, OVERLOAD, PARKED, RECORDING,
+    ROWS, Row, STARTING, VERIFYING,
 };
 use targets::{Target, World};
 
@@ -131,8 +132,8 @@ fn row_names() -> clap::builder::PossibleValuesParser {
     ROWS.iter()
         .map(|row| row.id)
         .chain([
-            IDLE, PARKED, LISTENERS, KEEPING, KNOWING, DECIDING, LIMITING, OVERLOAD, RECORDING, VERIFYING,
-            STARTING, CHAOS,
+            IDLE, PARKED, LISTENERS, KEEPING, KNOWING, DECIDING, LIMITING, GUARDING, OVERLOAD, RECORDING,
+            VERIFYING, STARTING, CHAOS,
         ])
         .collect::<Vec<_>>()
         .into()
@@ -257,6 +258,11 @@ fn bench(arguments: &Arguments) -> Result<()> {
         say::note(&format!("{LIMITING}  {found:?}"));
         report.limiting = Some(found);
     }
+    if chosen(arguments, GUARDING) {
+        let found = guarding::measure(arguments.quick).map_err(|why| why.to_string());
+        say::note(&format!("{GUARDING}  {found:?}"));
+        report.guarding = Some(found);
+    }
     if chosen(arguments, RECORDING) {
         let found = recording::measure(arguments.quick).map_err(|why| why.to_string());
         say::note(&format!("{RECORDING}  {found:?}"));
@@ -336,6 +342,7 @@ fn run(
         overload: None,
         starting: None,
         chaos: None,
+        guarding: None,
         recording: None,
     })
 }

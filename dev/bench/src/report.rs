@@ -6,6 +6,7 @@ use crate::chaos;
 use crate::deciding::{self, Line};
 use crate::fan::Fan;
 use crate::figures::{Figures, ratio};
+use crate::guarding;
 use crate::idle::Idle;
 use crate::keeping::Keeping;
 use crate::knowing;
@@ -46,6 +47,8 @@ pub(crate) struct Report {
     pub(crate) starting: Option<Result<Vec<Line>, String>>,
     /// What a bad server does to the others, if it was measured.
     pub(crate) chaos: Option<Result<Vec<Line>, String>>,
+    /// What guards cost, if it was measured.
+    pub(crate) guarding: Option<Result<Vec<Line>, String>>,
 }
 
 /// A row with its medians.
@@ -113,12 +116,15 @@ impl Report {
             self.starting.iter().filter_map(|found| Some(format!("start: {}", found.as_ref().err()?)));
         let chaos =
             self.chaos.iter().filter_map(|found| Some(format!("one bad server: {}", found.as_ref().err()?)));
+        let guarding =
+            self.guarding.iter().filter_map(|found| Some(format!("guard: {}", found.as_ref().err()?)));
         let micro = overload
             .chain(knowing)
             .chain(deciding)
             .chain(verifying)
             .chain(recording)
             .chain(limiting)
+            .chain(guarding)
             .chain(starting)
             .chain(chaos);
         rows.chain(idle).chain(parked).chain(fan).chain(keeping).chain(micro).collect()
@@ -174,6 +180,9 @@ impl Report {
         }
         if let Some(Ok(lines)) = &self.chaos {
             chaos::table(text, lines);
+        }
+        if let Some(Ok(lines)) = &self.guarding {
+            guarding::table(text, lines);
         }
         if let Some(Ok(lines)) = &self.recording {
             recording::table(text, lines);
@@ -317,6 +326,8 @@ impl Report {
         let starting = self.starting.iter().flatten().flatten().map(|line| ("start", line));
         let chaos = self.chaos.iter().flatten().flatten().map(|line| ("one bad server", line));
         let knowing = knowing.chain(starting).chain(chaos);
+        let guarding = self.guarding.iter().flatten().flatten().map(|line| ("guard", line));
+        let limiting = limiting.chain(guarding);
         for (room, line) in knowing.chain(deciding).chain(limiting).chain(recording).chain(verifying) {
             let at = if line.is_p99 { "p99" } else { "p50" };
             let aim = format!("{room}, {}: at most {} µs at {at}", line.what, figure(line.aim_us));
@@ -533,6 +544,7 @@ mod tests {
             overload: None,
             starting: None,
             chaos: None,
+            guarding: None,
         }
     }
 

@@ -57,6 +57,8 @@ pub(crate) const OVERLOAD: &str = "overload";
 pub(crate) const STARTING: &str = "start";
 /// What a bad server does to the others; not one of [`ROWS`].
 pub(crate) const CHAOS: &str = "chaos";
+/// The row of guards, within one process.
+pub(crate) const GUARDING: &str = "guard";
 /// The row of identity, within one process.
 pub(crate) const KNOWING: &str = "identity";
 

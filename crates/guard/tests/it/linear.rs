@@ -116,7 +116,7 @@ fn many_small_blocks_are_read_as_one_in_linear_time() {
         let blocks = vec![r#"{"type":"text","text":"a@b.co"}"#; count].join(",");
         Bytes::from(format!(r#"{{"content":[{blocks}]}}"#))
     };
-    let inspect = |bytes: &Bytes| timed(|| drop(guard.inspect(bytes, Span::all(bytes), &[])));
+    let inspect = |bytes: &Bytes| timed(|| drop(guard.inspect(bytes, Span::all(bytes), &[], "")));
     let (short, long) = (inspect(&of(2_000)), inspect(&of(8_000)));
     assert!(long < short * 9 + Duration::from_millis(5), "{short:?} and {long:?}");
 }

@@ -15,7 +15,7 @@ fn guard(act: impl Fn(Rule) -> Action) -> Guard {
 
 fn inspect(guard: &Guard, json: &str) -> (Inspection, String) {
     let bytes = Bytes::copy_from_slice(json.as_bytes());
-    let inspection = guard.inspect(&bytes, Span::all(&bytes), &["_meta"]);
+    let inspection = guard.inspect(&bytes, Span::all(&bytes), &["_meta"], "acme");
     let left = inspection.changed.clone().unwrap_or(bytes);
     (inspection, String::from_utf8(left.to_vec()).expect("UTF-8"))
 }
@@ -43,8 +43,9 @@ fn each_action_does_what_it_says_and_leaves_every_other_byte() {
     );
     let hashed = left(Action::Hash, json);
     assert!(hashed.contains("Write to [hash:email:") && !hashed.contains("ann@"), "{hashed}");
-    let other = Guard::new(Scanner::default(), 0, |_| Action::Hash, b"key of another", true);
-    assert_ne!(inspect(&other, json).1, hashed, "another tenant's digests are others");
+    let bytes = Bytes::copy_from_slice(json.as_bytes());
+    let other = guard(|_| Action::Hash).inspect(&bytes, Span::all(&bytes), &[], "umbrella").changed.unwrap();
+    assert_ne!(other, hashed, "another tenant's digests are others");
     let (inspection, _) =
         inspect(&guard(|rule| if rule == Rule::Card { Action::Block } else { Action::Mask }), json);
     assert_eq!(inspection.blocked, Some(Some(Rule::Card)));
@@ -228,6 +229,6 @@ proptest! {
             prop_assert!(text.get(finding.start..finding.end).is_some());
         }
         let bytes = Bytes::from(bytes);
-        let _ = guard(|_| Action::Mask).inspect(&bytes, Span::all(&bytes), &["a"]);
+        let _ = guard(|_| Action::Mask).inspect(&bytes, Span::all(&bytes), &["a"], "");
     }
 }

@@ -12,6 +12,7 @@ use tollgate_mcp::{LogLevel, Message, Segments, compose, methods};
 use tollgate_model::{Caller, Era, Revision, ServerId};
 use tollgate_upstream::{Berth, Exchange, Incoming, Link, Outbound, Replies, UpstreamError, Waits};
 
+use super::guard::{self, Said};
 use super::record::{Behalf, Receipt};
 use super::{Admitted, Route, limits};
 use crate::bridge::{self, Hearing, Relay};
@@ -118,6 +119,15 @@ impl<'a> Listener<'a> {
         {
             return Relay::Drop;
         }
+        let said = match self.inbound {
+            Some(inbound) => guard::said(self.gateway, inbound, server, message),
+            None => Said::AsItIs,
+        };
+        let message = match &said {
+            Said::AsItIs => message,
+            Said::Changed(changed) => changed.as_ref(),
+            Said::Never => return Relay::Drop,
+        };
         // Who does not follow tasks has been given none.
         if message.method() == methods::NOTIFICATIONS_TASKS_STATUS {
             return Relay::Drop;

@@ -3,6 +3,7 @@
 
 pub(crate) mod block;
 pub(crate) mod dispatch;
+pub(crate) mod guard;
 pub(crate) mod identify;
 pub(crate) mod limits;
 pub(crate) mod policy;

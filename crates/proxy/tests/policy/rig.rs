@@ -10,6 +10,7 @@ use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 use tollgate_catalog::{Pick, ToolChoice, ToolsetSettings};
+use tollgate_guard::GuardSettings;
 use tollgate_identity::{Identity, IdentitySettings, key::mint};
 use tollgate_ledger::Ledger;
 use tollgate_limits::{LimitSettings, Rule};
@@ -118,6 +119,11 @@ impl World {
     pub(crate) fn limit(&self, rules: Vec<Rule>) {
         let limits = LimitSettings { rules, ..LimitSettings::default() };
         self.gateway.apply(Setup { limits, ..self.setup.clone() }, LONG).unwrap();
+    }
+
+    /// Looks for this from now on.
+    pub(crate) fn guard(&self, guards: GuardSettings) {
+        self.gateway.apply(Setup { guards, ..self.setup.clone() }, LONG).unwrap();
     }
 
     /// Has another text decide, if it is good.

@@ -12,6 +12,7 @@ mod disk;
 #[path = "../../../upstream/tests/it/fake.rs"]
 #[allow(dead_code, reason = "shared with the tests of the crate that reaches servers")]
 mod fake;
+mod guards;
 mod limits;
 mod others;
 mod refusals;

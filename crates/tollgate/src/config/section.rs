@@ -3,6 +3,7 @@
 
 mod cache;
 mod export;
+mod guard;
 mod identity;
 mod index;
 mod ledger;
@@ -25,6 +26,10 @@ pub(super) use self::cache::{CacheSection, ServerCacheSection};
 pub(super) use self::export::{
     ConfirmSection, ExportFileSection, ExportFormatSection, ExportOtlpSection, ExportProtocolSection,
     ExportSection, SplunkSection, SyslogSection, WebhookSection,
+};
+pub(super) use self::guard::{
+    ArgumentsActionSection, ArgumentsGuardSection, GuardActionSection, GuardModeSection, GuardSection,
+    PatternSection, ResultsGuardSection,
 };
 pub(super) use self::identity::{
     AlgorithmSection, CertificateSection, ClaimsSection, IdentitySection, IntrospectionSection,
@@ -94,6 +99,9 @@ pub(super) struct ConfigSection {
     pub(super) limits: Option<LimitsSection>,
     /// How long what servers have said is kept.
     pub(super) cache: Option<CacheSection>,
+    /// What is looked for in arguments and results: personal data, secrets, injections. Without it nothing is; `{}` looks, and
+    /// only reports.
+    pub(super) guard: Option<GuardSection>,
     /// The MCP servers behind the gateway, each under its name: letters, digits, `-` and single `_`, at most 32
     /// characters. Clients see a tool as `server__tool`; `/mcp/NAME` serves one server alone.
     pub(super) servers: Option<Keyed<ServerSection>>,

@@ -6,6 +6,7 @@ mod bad;
 mod examples;
 mod export;
 mod good;
+mod guard;
 mod hostile;
 mod identity;
 mod ledger;

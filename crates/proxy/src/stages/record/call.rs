@@ -30,6 +30,9 @@ use crate::refuse;
 use crate::reply::Reply;
 use crate::stages::{Permit, Resolved};
 
+/// How much of what guards find in one call is on record.
+const GUARDED_MAX: usize = 32;
+
 /// What is known of a request, for the record. The stages fill it.
 #[derive(Debug)]
 pub(crate) struct CallRecord {
@@ -77,6 +80,8 @@ pub(super) struct Facts {
     latency: Latency,
     /// When the last lap ended.
     lap: Instant,
+    /// What guards found in it.
+    guarded: Vec<serde_json::Value>,
     /// The list that the client is shown.
     pub(super) shown: Option<Shown>,
 }
@@ -129,6 +134,13 @@ impl CallRecord {
         Self { trace: onward::begin(message, headers), ..Self::begin() }
     }
 
+    /// A guard found something: each says by which rule, where, and what became of it.
+    pub(crate) fn guarded(&self, found: impl Iterator<Item = serde_json::Value>) {
+        let mut facts = self.lock();
+        let room = GUARDED_MAX.saturating_sub(facts.guarded.len());
+        facts.guarded.extend(found.take(room));
+    }
+
     /// The record of something of the gateway's own, outside of any trace.
     pub(crate) fn begin() -> Self {
         let began = Instant::now();
@@ -149,6 +161,7 @@ impl CallRecord {
             judged: None,
             credential: None,
             shadow: None,
+            guarded: Vec::new(),
             sent_bytes: 0,
             sent_tokens: 0,
             latency: Latency::default(),
@@ -346,7 +359,7 @@ impl CallRecord {
 impl Facts {
     /// More of what the request is about, for its entries. `payload` is what stands in the entry as its arguments.
     pub(super) fn detail(&self, payload: &Payload) -> Option<serde_json::Map<String, serde_json::Value>> {
-        if self.completes.is_none() && payload.members.is_empty() {
+        if self.completes.is_none() && payload.members.is_empty() && self.guarded.is_empty() {
             return None;
         }
         let mut said = others::detail([]);
@@ -355,6 +368,9 @@ impl Facts {
         }
         if !payload.members.is_empty() {
             said.insert("members".to_owned(), payload.members.into());
+        }
+        if !self.guarded.is_empty() {
+            said.insert("guard".to_owned(), self.guarded.clone().into());
         }
         Some(said)
     }
@@ -577,6 +593,12 @@ fn outcome<'a>(
     if let (Some(shadow), Some(judged), None) = (shadow, &facts.judged, &entry.decision) {
         let shadow = Some(Box::new(shadow.into()));
         entry.decision = Some(Decided { shadow, ..(&**judged).into() });
+    }
+    // What was found in arguments is on record with them.
+    let guarded: Vec<serde_json::Value> =
+        facts.guarded.iter().filter(|found| found["in"] != "arguments").cloned().collect();
+    if !guarded.is_empty() {
+        entry.detail.get_or_insert_default().insert("guard".to_owned(), guarded.into());
     }
     entry.sizes = Some(Sizes {
         sent_bytes: facts.sent_bytes as u64,

@@ -5,6 +5,7 @@ mod cache;
 pub(super) mod defaults;
 mod export;
 mod facts;
+mod guard;
 mod identity;
 mod index;
 mod ledger;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tollgate_catalog::ServerFacts;
+use tollgate_guard::GuardSettings;
 use tollgate_identity::IdentitySettings;
 use tollgate_ledger::export::ExportSettings;
 use tollgate_ledger::upkeep::RetentionSettings;
@@ -104,6 +106,8 @@ pub struct Config {
     pub environment: Option<Arc<str>>,
     /// How much callers may do.
     pub limits: LimitSettings,
+    /// What is looked for in arguments and results.
+    pub guards: GuardSettings,
     /// Where rates and concurrency are counted for several gateways together (`REDIS_URL`). It holds a password, perhaps.
     pub shared_counters: Option<Secret>,
     /// The policies.
@@ -222,6 +226,7 @@ impl Meaning<'_> {
             retention,
             environment: section.environment.as_deref().map(Arc::from),
             limits: self.limits(section, &ids, root),
+            guards: self.guards(section.guard.as_ref(), &root.key("guard")),
             shared_counters: self.env.var(REDIS_URL).filter(|url| !url.is_empty()).map(Secret::new),
             policies: self.policies(section.policy.as_ref(), (policies, shadow), ids, &root.key("policy")),
             files: Vec::new(),

@@ -1,0 +1,90 @@
+//! What an operator wants looked for, and what becomes of it.
+
+use std::collections::BTreeMap;
+
+use crate::action::Action;
+use crate::guard::Guard;
+use crate::own::Pattern;
+use crate::rule::{Family, Rule, RuleSet};
+use crate::scanner::Scanner;
+
+/// What is looked for in which direction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GuardSettings {
+    /// In what servers answer; nothing if it is not inspected.
+    pub results: Option<Direction>,
+    /// In the arguments of calls and prompts; nothing if they are not inspected.
+    pub arguments: Option<Direction>,
+    /// The operator's own patterns. [`Rule::Own`] counts them from 0.
+    pub patterns: Vec<PatternSettings>,
+}
+
+/// What is looked for in one direction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Direction {
+    /// Whether anything becomes of what is found, beside being on record.
+    pub acts: bool,
+    /// What becomes of what each rule finds. What is not here is not looked for.
+    pub rules: BTreeMap<Rule, Action>,
+}
+
+/// A pattern of the operator's. See [`Pattern::new`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PatternSettings {
+    /// Its name.
+    pub name: String,
+    /// The regular expression.
+    pub expression: String,
+    /// Words of which one has to stand before it.
+    pub words: Vec<String>,
+}
+
+/// What becomes of what a rule finds in results where nobody says otherwise: what hides is stripped, other injections are
+/// only reported, since a text about them is like one of them.
+pub const fn usual_of_results(rule: Rule) -> Action {
+    match (rule, rule.family()) {
+        (Rule::Tags | Rule::ZeroWidth | Rule::Bidi | Rule::Ansi, _) => Action::Strip,
+        (_, Family::Injection) => Action::Report,
+        _ => Action::Mask,
+    }
+}
+
+/// The same in arguments: secrets do not leave, everything else does.
+pub const fn usual_of_arguments(rule: Rule) -> Action {
+    match rule.family() {
+        Family::Secret => Action::Block,
+        _ => Action::Report,
+    }
+}
+
+/// The guards of a gateway.
+#[derive(Clone, Debug, Default)]
+pub struct Guards {
+    /// Of what servers answer.
+    pub results: Option<Guard>,
+    /// Of arguments.
+    pub arguments: Option<Guard>,
+}
+
+impl Guards {
+    /// Guards as the settings say; digests are made with a key of each tenant's, drawn from this one. Whoever reads settings
+    /// looks at their patterns with [`Pattern::new`] first: one that is none is left out, and those behind it move up.
+    pub fn new(settings: &GuardSettings, key: &[u8]) -> Self {
+        let patterns: Vec<Pattern> = settings
+            .patterns
+            .iter()
+            .filter_map(|one| Pattern::new(&one.name, &one.expression, &one.words).ok())
+            .collect();
+        let of = |direction: &Direction| {
+            let rules = direction.rules.keys().fold(RuleSet::NONE, |set, rule| set.with(*rule));
+            let own = (0..).zip(&patterns).map(|(place, pattern)| {
+                let is_on = direction.rules.contains_key(&Rule::Own(place));
+                if is_on { pattern.clone() } else { pattern.clone().off() }
+            });
+            let scanner = Scanner::new(rules, own.collect());
+            let act = |rule: Rule| direction.rules.get(&rule).copied().unwrap_or_default();
+            Guard::new(scanner, patterns.len(), act, key, direction.acts)
+        };
+        Self { results: settings.results.as_ref().map(of), arguments: settings.arguments.as_ref().map(of) }
+    }
+}

@@ -1,0 +1,178 @@
+//! What guards find, take out and stop.
+
+use serde_json::{Value, json};
+use tollgate_guard::{Action, Direction, GuardSettings, Rule, usual_of_arguments, usual_of_results};
+use tollgate_model::RecordLevel;
+use tollgate_upstream::ServerSettings;
+
+use crate::book::Book;
+use crate::fake::{Fake, event, events, greeting, json_answer, refusal, response, status};
+use crate::rig::{World, server};
+use crate::shop::Shop;
+
+const ALL: &str = r#"permit(principal in Agent::"ann", action, resource);"#;
+const TOKEN: &str = "ghp_0aB1cD2eF3gH4iJ5kL6mN7oP8qR9sT0uV1wX";
+
+fn direction(acts: bool, usual: fn(Rule) -> Action, said: &[(Rule, Action)]) -> Direction {
+    let usual = Rule::ALL.iter().filter(|rule| rule.is_default()).map(|rule| (*rule, usual(*rule)));
+    Direction { acts, rules: usual.chain(said.iter().copied()).collect() }
+}
+
+fn results(acts: bool, said: &[(Rule, Action)]) -> GuardSettings {
+    GuardSettings { results: Some(direction(acts, usual_of_results, said)), ..GuardSettings::default() }
+}
+
+#[tokio::test]
+async fn what_a_server_answers_is_cleaned_and_on_record_without_itself() {
+    for modern in [true, false] {
+        let (book, shop) = (Book::keeping(RecordLevel::Digest), Shop::start(modern, &["read"]).await);
+        let world = World::recorded(vec![server("shop", &shop)], vec![], ALL, book.ledger.clone()).await;
+        let ann = world.either(modern, "ann", "/mcp").await;
+        let arguments = json!({"path": format!("to ann@example.com, {TOKEN}")});
+        let before = ann.call("shop__read", arguments.clone()).await;
+        assert_eq!(before.body["result"]["content"][0]["text"], arguments.to_string());
+
+        world.guard(results(true, &[(Rule::Email, Action::Partial)]));
+        let ann = world.either(modern, "ann", "/mcp").await;
+        let told = ann.call("shop__read", arguments.clone()).await;
+        assert_eq!(
+            told.body["result"]["content"][0]["text"],
+            json!({"path": "to a***@example.com, [redacted:git_token]"}).to_string()
+        );
+        let seen = shop.fake.seen("tools/call");
+        assert_eq!(
+            seen.last().unwrap().body["params"]["arguments"],
+            arguments,
+            "arguments leave as they are"
+        );
+
+        let entry: Value = book.entries().into_iter().rfind(|entry| entry["kind"] == "outcome").unwrap();
+        assert_eq!(
+            entry["detail"]["guard"],
+            json!([
+                {"rule": "personal.email", "severity": "medium", "confidence": 95, "action": "partial", "in": "result", "path": "/content/0/text"},
+                {"rule": "secret.git_token", "severity": "high", "confidence": 97, "action": "mask", "in": "result", "path": "/content/0/text"},
+            ])
+        );
+        assert!(!entry.to_string().contains("ann@") && !entry.to_string().contains("ghp_"), "{entry}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_only_reported_passes_to_the_letter() {
+    let (book, shop) = (Book::new(), Shop::modern(&["read"]).await);
+    let world = World::recorded(vec![server("shop", &shop)], vec![], ALL, book.ledger.clone()).await;
+    world.guard(results(false, &[(Rule::Email, Action::Block)]));
+    let arguments = json!({"path": "to ann@example.com"});
+    let told = world.modern("ann", "/mcp").call("shop__read", arguments.clone()).await;
+    assert_eq!(told.body["result"]["content"][0]["text"], arguments.to_string());
+    let entry = book.entries().pop().unwrap();
+    assert_eq!(entry["detail"]["guard"][0]["action"], "report");
+}
+
+#[tokio::test]
+async fn a_result_that_may_not_pass_is_withheld_and_its_outcome_says_so() {
+    let (book, shop) = (Book::new(), Shop::modern(&["read"]).await);
+    let world = World::recorded(vec![server("shop", &shop)], vec![], ALL, book.ledger.clone()).await;
+    world.guard(results(true, &[(Rule::GitToken, Action::Block)]));
+    let told = world.modern("ann", "/mcp").call("shop__read", json!({"path": TOKEN})).await;
+    let refusal = told.refusal();
+    assert_eq!(
+        (&refusal["code"], &refusal["stage"], &refusal["source"], &refusal["retry"]),
+        (&json!("guard_blocked"), &json!("guard"), &json!("guard"), &json!("never"))
+    );
+    assert!(!told.body.to_string().contains("ghp_"), "{told:?}");
+    let entry = book.entries().pop().unwrap();
+    assert_eq!(
+        (&entry["kind"], &entry["outcome"], &entry["code"], &entry["detail"]["guard"][0]["rule"]),
+        (&json!("outcome"), &json!("refused"), &json!("guard_blocked"), &json!("secret.git_token"))
+    );
+    assert_eq!(shop.asked("tools/call"), 1, "it was carried out");
+}
+
+#[tokio::test]
+async fn a_secret_in_arguments_reaches_no_server() {
+    for modern in [true, false] {
+        let (book, shop) = (Book::new(), Shop::start(modern, &["read"]).await);
+        let world = World::recorded(vec![server("shop", &shop)], vec![], ALL, book.ledger.clone()).await;
+        let arguments = direction(true, usual_of_arguments, &[]);
+        world.guard(GuardSettings { arguments: Some(arguments), ..GuardSettings::default() });
+        let ann = world.either(modern, "ann", "/mcp").await;
+        let told = ann.call("shop__read", json!({"path": format!("curl -H 'x: {TOKEN}'")})).await;
+        assert_eq!(told.code(), "guard_blocked", "{told:?}");
+        assert_eq!(shop.asked("tools/call"), 0);
+        let entry = book.entries().pop().unwrap();
+        assert_eq!((&entry["kind"], &entry["code"]), (&json!("refusal"), &json!("guard_blocked")));
+        assert_eq!(
+            (&entry["detail"]["guard"][0]["in"], &entry["detail"]["guard"][0]["path"]),
+            (&json!("arguments"), &json!("/path"))
+        );
+        let told = ann.call("shop__read", json!({"path": "to ann@example.com"})).await;
+        assert!(told.is_ok(), "personal data is what tools are called with: {told:?}");
+    }
+}
+
+/// What policy hides is not even looked at: it answers as what does not exist.
+#[tokio::test]
+async fn what_policy_hides_no_guard_shows() {
+    let shop = Shop::modern(&["read", "write"]).await;
+    let text = r#"permit(principal in Agent::"ann", action == Action::"shop__read", resource);"#;
+    let world = World::new(vec![server("shop", &shop)], vec![], text).await;
+    let arguments = direction(true, usual_of_arguments, &[]);
+    world.guard(GuardSettings { arguments: Some(arguments), ..GuardSettings::default() });
+    let told = world.modern("ann", "/mcp").call("shop__write", json!({"path": TOKEN})).await;
+    assert_eq!(told.code(), "unknown_tool");
+}
+
+/// A server that says something while it works.
+async fn talkative() -> (Fake, ServerSettings) {
+    let fake = Fake::start(|request| async move {
+        if request.rpc() != "tools/call" {
+            return match request.rpc() {
+                "initialize" => greeting(&request, "s", &json!({"tools": {}})),
+                "tools/list" => json_answer(&response(&request, &json!({"tools": [crate::shop::tool("read")]}))),
+                _ if request.method == http::Method::GET => status(405),
+                _ if request.body["id"].is_null() => status(202),
+                _ => refusal(
+                    400,
+                    &json!({"jsonrpc": "2.0", "id": request.body["id"], "error": {"code": -32601, "message": "?"}}),
+                ),
+            };
+        }
+        let (stream, answer) = events();
+        let token = &request.body["params"]["_meta"]["progressToken"];
+        let progress = json!({"jsonrpc": "2.0", "method": "notifications/progress", "params":
+            {"progressToken": token, "progress": 1, "message": format!("mail to ann@example.com {TOKEN}")}});
+        stream.send(event(&progress)).await.unwrap();
+        let result = response(&request, &json!({"content": [{"type": "text", "text": "done"}]}));
+        stream.send(event(&result)).await.unwrap();
+        answer
+    })
+    .await;
+    let shop = tollgate_upstream::Transport::Http(tollgate_upstream::HttpSettings::new(fake.url()));
+    let settings = ServerSettings::new(tollgate_model::ServerName::new("shop").unwrap(), shop);
+    (fake, settings)
+}
+
+#[tokio::test]
+async fn what_a_server_says_meanwhile_is_cleaned_or_lost() {
+    for (action, expected) in [
+        (Action::Mask, Some("mail to [redacted:email] [redacted:git_token]")),
+        (Action::Report, Some("mail to ann@example.com [redacted:git_token]")),
+        (Action::Block, None),
+    ] {
+        let (_fake, settings) = talkative().await;
+        let world = World::new(vec![settings], vec![], ALL).await;
+        world.guard(results(true, &[(Rule::Email, action)]));
+        let ann = world.either(false, "ann", "/mcp").await;
+        let params = json!({"name": "shop__read", "arguments": {}, "_meta": {"progressToken": "p"}});
+        let response = ann.send(http::Method::POST, Some(("tools/call", params))).await;
+        let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        assert!(text.contains("\"done\""), "{text}");
+        match expected {
+            Some(expected) => assert!(text.contains(expected), "{text}"),
+            None => assert!(!text.contains("notifications/progress"), "{text}"),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The section `guard`.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::config::forms::{Items, Keyed, keys};
+
+/// What is looked for in arguments and results: personal data, secrets, and text that is meant for the model. What is found is
+/// on record and in metrics, never itself. `docs/reference/guards.md` lists the rules with how well they do.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-order" = keys::<GuardSection>()))]
+#[schemars(rename = "Guard")]
+pub(in crate::config) struct GuardSection {
+    /// What is looked for in what servers answer to calls, reads, prompts and completions, and in what they say meanwhile: progress
+    /// and lines of their log.
+    pub(in crate::config) results: Option<ResultsGuardSection>,
+    /// What is looked for in the arguments of calls and prompts.
+    pub(in crate::config) arguments: Option<ArgumentsGuardSection>,
+    /// Own patterns, each under its name: letters, digits, `-` and `_`, at most 32 characters. The rule of one is `own.NAME`.
+    pub(in crate::config) patterns: Option<Keyed<PatternSection>>,
+}
+
+/// Whether it is looked, and what comes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(extend("default" = "report"))]
+#[schemars(rename = "GuardMode")]
+pub(in crate::config) enum GuardModeSection {
+    /// Nothing is looked for.
+    Off,
+    /// What is found is on record, and passes.
+    Report,
+    /// What is said of each rule is done.
+    Act,
+}
+
+/// What becomes of what is found in results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "GuardAction")]
+pub(in crate::config) enum GuardActionSection {
+    /// It is not looked for.
+    Off,
+    /// It stays.
+    Report,
+    /// What it was stands there: `[redacted:email]`.
+    Mask,
+    /// Some of it stays: the last four digits, the first letter and the host of an address, the beginning of a key.
+    Partial,
+    /// A keyed digest stands there, the same for the same text, tenant and run of the gateway.
+    Hash,
+    /// It goes, and nothing stands there.
+    Strip,
+    /// The whole text that it stands in becomes `[redacted]`.
+    Drop,
+    /// The whole text that it stands in is put between `<untrusted-data>` and `</untrusted-data>`.
+    Fence,
+    /// The answer is withheld: `guard_blocked`.
+    Block,
+}
+
+/// What becomes of what is found in arguments. Arguments are never changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "ArgumentsAction")]
+pub(in crate::config) enum ArgumentsActionSection {
+    /// It is not looked for.
+    Off,
+    /// It passes.
+    Report,
+    /// The request is refused: `guard_blocked`.
+    Block,
+}
+
+/// What is looked for in results.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-order" = keys::<ResultsGuardSection>()))]
+#[schemars(rename = "ResultsGuard")]
+pub(in crate::config) struct ResultsGuardSection {
+    /// Whether it is looked, and what comes of it.
+    pub(in crate::config) mode: Option<GuardModeSection>,
+    /// What becomes of personal data. Default: `mask`.
+    pub(in crate::config) personal: Option<GuardActionSection>,
+    /// What becomes of secrets. Default: `mask`.
+    pub(in crate::config) secret: Option<GuardActionSection>,
+    /// What becomes of injections. Default: characters that hide are stripped (`strip`), everything else is only reported.
+    pub(in crate::config) injection: Option<GuardActionSection>,
+    /// What becomes of what single rules find, by their ids. One that is not on by itself is on if it is here.
+    pub(in crate::config) rules: Option<Keyed<GuardActionSection>>,
+}
+
+/// What is looked for in arguments.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-order" = keys::<ArgumentsGuardSection>()))]
+#[schemars(rename = "ArgumentsGuard")]
+pub(in crate::config) struct ArgumentsGuardSection {
+    /// Whether it is looked, and what comes of it.
+    pub(in crate::config) mode: Option<GuardModeSection>,
+    /// What becomes of personal data. Default: `report`.
+    pub(in crate::config) personal: Option<ArgumentsActionSection>,
+    /// What becomes of secrets. Default: `block`.
+    pub(in crate::config) secret: Option<ArgumentsActionSection>,
+    /// What becomes of injections. Default: `report`.
+    pub(in crate::config) injection: Option<ArgumentsActionSection>,
+    /// What becomes of what single rules find, by their ids. One that is not on by itself is on if it is here.
+    pub(in crate::config) rules: Option<Keyed<ArgumentsActionSection>>,
+}
+
+/// A pattern.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-order" = keys::<PatternSection>()))]
+#[schemars(rename = "Pattern")]
+pub(in crate::config) struct PatternSection {
+    /// A regular expression, without look-around and references back. What it finds is at most 512 bytes long.
+    pub(in crate::config) expression: Option<String>,
+    /// Words of which one has to begin a word of the 56 bytes before it, or of the name of the member that it is the value of.
+    /// Without them it stands for itself.
+    pub(in crate::config) words: Option<Items<String>>,
+}

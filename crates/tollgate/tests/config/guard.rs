@@ -1,0 +1,75 @@
+//! The section `guard`.
+
+use tollgate_guard::{Action, GuardSettings, Rule};
+
+use crate::{Bench, yaml};
+
+const SERVER: &str = "servers: { a: { url: 'http://127.0.0.1:9/' } }\n";
+
+fn bench(text: &str) -> Bench {
+    yaml(&format!("{SERVER}{text}"))
+}
+
+fn good(text: &str) -> GuardSettings {
+    bench(text).good("tollgate.yaml").guards
+}
+
+#[test]
+fn without_the_section_nothing_is_looked_for_and_an_empty_one_only_reports() {
+    assert_eq!(good(""), GuardSettings::default());
+    let usual = good("guard: {}\n");
+    for direction in [usual.results.expect("results"), usual.arguments.expect("arguments")] {
+        assert!(!direction.acts);
+        assert!(direction.rules.contains_key(&Rule::Email) && !direction.rules.contains_key(&Rule::Ip));
+    }
+    assert_eq!(good("guard: { arguments: { mode: 'off' } }\n").arguments, None);
+}
+
+#[test]
+fn rules_weigh_more_than_families_and_families_more_than_what_is_usual() {
+    let text = r"
+guard:
+  results:
+    mode: act
+    personal: hash
+    rules: { personal.email: partial, personal.ip: mask, secret.jwt: 'off', own.employee: drop }
+  arguments:
+    mode: act
+    rules: { personal.card: block }
+  patterns:
+    employee: { expression: '\bE\d{6}\b', words: [staff, employee] }
+    project: { expression: 'PRJ-[0-9]+' }
+";
+    let settings = good(text);
+    let results = settings.results.expect("results");
+    assert!(results.acts);
+    let of = |rule: Rule| results.rules.get(&rule).copied();
+    assert_eq!(of(Rule::Email), Some(Action::Partial));
+    assert_eq!(of(Rule::Phone), Some(Action::Hash));
+    assert_eq!(of(Rule::Ip), Some(Action::Mask), "what is named is on");
+    assert_eq!(of(Rule::Mac), None);
+    assert_eq!((of(Rule::Jwt), of(Rule::GitToken)), (None, Some(Action::Mask)));
+    assert_eq!((of(Rule::Tags), of(Rule::Override)), (Some(Action::Strip), Some(Action::Report)));
+    assert_eq!((of(Rule::Own(0)), of(Rule::Own(1))), (Some(Action::Drop), Some(Action::Mask)));
+    let arguments = settings.arguments.expect("arguments");
+    let of = |rule: Rule| arguments.rules.get(&rule).copied();
+    assert_eq!((of(Rule::Card), of(Rule::Email)), (Some(Action::Block), Some(Action::Report)));
+    assert_eq!(of(Rule::GitToken), Some(Action::Block));
+    assert_eq!(settings.patterns[0].words, ["staff", "employee"]);
+}
+
+#[test]
+fn what_is_wrong_is_told_where_it_is() {
+    for (text, said) in [
+        ("results: { rules: { personal.emial: mask } }", "did you mean `personal.email`?"),
+        ("results: { rules: { own.none: mask } }", "there is no rule"),
+        ("arguments: { secret: mask }", "secret"),
+        ("patterns: { x: { expression: '(' } }", "it cannot be used"),
+        ("patterns: { x: { expression: 'a*' } }", "matches the empty text"),
+        ("patterns: { x: {} }", "needs an `expression`"),
+        ("patterns: { 'x y': { expression: a } }", "no name of a pattern"),
+    ] {
+        let bad = bench(&format!("guard:\n  {text}\n")).bad("tollgate.yaml");
+        assert!(bad.contains(said), "{text}: {bad}");
+    }
+}
