@@ -20,6 +20,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
+use super::appetite::Greed;
 use super::connect::{Stream, connect};
 use super::reply::Reply;
 use super::{HttpError, Origin, Outgoing, Target};
@@ -45,6 +46,8 @@ pub(crate) struct Client {
     /// Last in, first out: under low load the same few connections stay warm and the others age.
     idle: Mutex<Vec<Idle>>,
     shared: Mutex<Option<http2::SendRequest<Outgoing>>>,
+    /// How many of its answers come faster than they can be read.
+    greed: Arc<Greed>,
 }
 
 /// A connection that waits for its next request.
@@ -101,6 +104,7 @@ impl Client {
             permits: Arc::new(Semaphore::new(limits.connections_max)),
             idle: Mutex::new(Vec::new()),
             shared: Mutex::new(None),
+            greed: Arc::default(),
         })
     }
 
@@ -286,7 +290,7 @@ impl Client {
 
     fn reply(self: &Arc<Self>, response: Response<Incoming>, connection: Option<Box<Http1>>) -> Reply {
         let (head, body) = response.into_parts();
-        Reply::new(head, body, connection.map(|connection| (connection, Arc::clone(self))))
+        Reply::new(head, body, connection.map(|connection| (connection, Arc::clone(self))), &self.greed)
     }
 
     fn take_idle(&self) -> Option<Box<Http1>> {

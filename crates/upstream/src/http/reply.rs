@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::response::Parts;
 use http::{HeaderMap, StatusCode};
@@ -13,6 +13,8 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::HttpError;
+use super::appetite::{Appetite, Greed};
+use super::gathered::Gathered;
 use super::pool::{Client, Http1};
 
 /// The head of a response, and its body as it comes. Dropping it before the end closes the connection (HTTP/1.1) or
@@ -22,31 +24,23 @@ pub(crate) struct Reply {
     body: Incoming,
     connection: Option<(Box<Http1>, Arc<Client>)>,
     ended: bool,
-    collected: Collected,
+    /// What [`Reply::collect`] has of it; survives the dropping of that.
+    gathered: Option<Box<Gathered>>,
     /// When something of it last came.
     heard: Instant,
-    /// How many bytes came since it was last waited for.
-    at_once: usize,
-}
-
-/// So many bytes are taken one after the other without anybody else having had a turn. Who sends faster than it is read would
-/// else keep the thread for itself, and everyone's timers with it.
-const AT_ONCE_MAX: usize = 128 * 1024;
-
-/// A body being collected; survives a dropped [`Reply::collect`].
-#[derive(Default)]
-enum Collected {
-    #[default]
-    Nothing,
-    One(Bytes),
-    Many(BytesMut),
+    appetite: Appetite,
 }
 
 impl Reply {
-    pub(super) fn new(head: Parts, body: Incoming, connection: Option<(Box<Http1>, Arc<Client>)>) -> Self {
+    pub(super) fn new(
+        head: Parts,
+        body: Incoming,
+        connection: Option<(Box<Http1>, Arc<Client>)>,
+        greed: &Arc<Greed>,
+    ) -> Self {
         let heard = Instant::now();
-        let mut reply =
-            Self { head, body, connection, ended: false, collected: Collected::Nothing, heard, at_once: 0 };
+        let appetite = Appetite::new(greed, heard);
+        let mut reply = Self { head, body, connection, ended: false, gathered: None, heard, appetite };
         if reply.body.is_end_stream() {
             reply.end();
         }
@@ -83,16 +77,13 @@ impl Reply {
 
     /// The next part of the body. Dropping the future loses nothing.
     pub(crate) async fn chunk(&mut self) -> Option<Result<Bytes, HttpError>> {
-        if self.at_once >= AT_ONCE_MAX {
-            self.at_once = 0;
-            tokio::task::yield_now().await;
-        }
+        self.appetite.pause().await;
         std::future::poll_fn(|cx| {
             let polled = self.poll_chunk(cx);
             match &polled {
-                Poll::Ready(Some(Ok(chunk))) => self.at_once += chunk.len(),
+                Poll::Ready(Some(Ok(chunk))) => self.appetite.took(chunk.len()),
                 Poll::Ready(_) => {}
-                Poll::Pending => self.at_once = 0,
+                Poll::Pending => self.appetite.waits(),
             }
             polled
         })
@@ -153,33 +144,17 @@ impl Reply {
         }
         while let Some(chunk) = self.chunk().await {
             let chunk = chunk?;
-            self.collected = match std::mem::take(&mut self.collected) {
-                Collected::Nothing if self.ended => Collected::One(chunk),
-                Collected::Nothing => {
-                    let mut whole = BytesMut::with_capacity(announced.unwrap_or(2 * chunk.len()));
-                    whole.extend_from_slice(&chunk);
-                    Collected::Many(whole)
-                }
-                Collected::One(first) => {
-                    let mut whole = BytesMut::from(&first[..]);
-                    whole.extend_from_slice(&chunk);
-                    Collected::Many(whole)
-                }
-                Collected::Many(mut whole) => {
-                    if whole.len() + chunk.len() > bytes_max {
-                        return Err(HttpError::TooLarge);
-                    }
-                    whole.extend_from_slice(&chunk);
-                    Collected::Many(whole)
-                }
-            };
+            let before = self.gathered.as_ref().map_or(0, |gathered| gathered.len());
+            if before + chunk.len() > bytes_max {
+                return Err(HttpError::TooLarge);
+            }
+            if self.ended && before == 0 {
+                return Ok(chunk);
+            }
+            let gathered = || Box::new(announced.map_or_else(Gathered::default, Gathered::announced));
+            self.gathered.get_or_insert_with(gathered).push(chunk);
         }
-        let whole = match std::mem::take(&mut self.collected) {
-            Collected::Nothing => Bytes::new(),
-            Collected::One(bytes) => bytes,
-            Collected::Many(bytes) => bytes.freeze(),
-        };
-        if whole.len() > bytes_max { Err(HttpError::TooLarge) } else { Ok(whole) }
+        Ok(self.gathered.take().map(|gathered| gathered.join()).unwrap_or_default())
     }
 
     fn end(&mut self) {
