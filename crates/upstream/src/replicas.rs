@@ -43,7 +43,8 @@ pub(crate) struct Wish {
     pub(crate) avoid: Avoid,
     /// Where the server keeps something that it is about.
     pub(crate) prefer: Option<usize>,
-    /// Whether the version that most requests go to is to answer, if it can: it says what the server has.
+    /// Whether the version that most requests go to is to answer, if it can: it says what the server has. Such a request is no
+    /// trial of a replica that nobody has looked at since it was left alone: the lists of all the other servers would wait.
     pub(crate) main: bool,
 }
 
@@ -242,7 +243,7 @@ impl Replicas {
         let ranks = [set & fresh & main, spare & fresh, set | spare];
         let chosen = match ranks.into_iter().find(|set| *set != 0) {
             Some(set) => Ok(self.draw(set, random)),
-            None => self.try_one(all),
+            None => self.try_one(all, !wish.main),
         };
         Choice { chosen, due }
     }
@@ -255,11 +256,11 @@ impl Replicas {
         if failing == 0 { 0 } else { set() }
     }
 
-    /// Where all are left alone: one whose time has come.
-    fn try_one(&self, all: u64) -> Result<usize, UpstreamError> {
+    /// Where all are left alone: one whose time has come, if it may be tried unseen.
+    fn try_one(&self, all: u64, unseen: bool) -> Result<usize, UpstreamError> {
         for number in self.numbers(all) {
             let circuit = &self.replica(number).circuit;
-            if circuit.is_due() {
+            if unseen && circuit.is_due() {
                 circuit.half_open();
             }
             if circuit.take_trial() {

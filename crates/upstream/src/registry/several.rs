@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tollgate_model::{Caller, Era};
 
@@ -17,6 +18,10 @@ use crate::seats::Seat;
 use crate::shared::EraFact;
 use crate::slot::Held;
 use crate::{LegacySessions, ReplicaHealth, ReplicaStatus, UpstreamError};
+
+/// So long is waited for the look at a server that was left alone, by who would be told that it still is. One that is back
+/// answers sooner, and one that hangs must not hold up the lists of all others.
+const LOOK_MAX: Duration = Duration::from_millis(200);
 
 impl Registry {
     /// The modern instance that a request goes to, of several replicas that are modern all. None if anything has to be
@@ -48,18 +53,24 @@ impl Registry {
         seat: Seat,
         mut wish: Wish,
     ) -> Opened {
+        let mut waited = false;
         loop {
             if let Some(instance) = self.session(replicas, caller, seat) {
                 return Ok(instance);
             }
             let choice = replicas.choose(wish);
-            for (number, gate) in replicas.gates.iter().enumerate() {
-                if choice.due & (1 << number) != 0 {
-                    self.look(gate);
-                }
-            }
+            let due = replicas.gates.iter().enumerate().filter(|(number, _)| choice.due & (1 << number) != 0);
+            let looks: Vec<JoinHandle<()>> = due.filter_map(|(_, gate)| self.look(gate)).collect();
             let number = match choice.chosen {
                 Ok(number) => number,
+                Err(_) if !looks.is_empty() && !waited => {
+                    waited = true;
+                    let until = Instant::now() + LOOK_MAX;
+                    for look in looks {
+                        let _ = tokio::time::timeout_at(until, look).await;
+                    }
+                    continue;
+                }
                 Err(error) => {
                     self.shared.is_down(&error);
                     return Err(error);
@@ -186,15 +197,15 @@ impl Registry {
         Ok(found)
     }
 
-    /// Looks whether a replica that was left alone for long enough is back, so that no caller has to.
-    pub(super) fn look(self: &Arc<Self>, gate: &Gate) {
+    /// Looks whether a replica that was left alone for long enough is back, so that no caller has to. None if somebody does.
+    pub(super) fn look(self: &Arc<Self>, gate: &Gate) -> Option<JoinHandle<()>> {
         if gate.looking.swap(true, Ordering::Relaxed) {
-            return;
+            return None;
         }
         let registry = Arc::clone(self);
         let number = gate.replica().number;
         let stop = self.stop.clone();
-        self.tasks.spawn(async move {
+        let looking = self.tasks.spawn(async move {
             let Some(gate) = registry.gates().get(number) else { return };
             let looked = async {
                 match looks_alive(&gate.site, registry.shared.settings.timeouts.probe).await {
@@ -210,6 +221,7 @@ impl Registry {
             stop.run_until_cancelled(looked).await;
             gate.looking.store(false, Ordering::Relaxed);
         });
+        Some(looking)
     }
 
     /// How it stands with each replica.

@@ -33,6 +33,8 @@ struct Mood {
     checks: AtomicUsize,
     /// Leaves calls unanswered until it is told otherwise.
     hangs: AtomicBool,
+    /// Answers nothing at all any more.
+    silent: AtomicBool,
     wakes: tokio::sync::Notify,
 }
 
@@ -91,6 +93,9 @@ impl Peer {
         let fake = Fake::start(move |request: Seen| {
             let mood = Arc::clone(&own);
             async move {
+                if mood.silent.load(Ordering::SeqCst) {
+                    std::future::pending::<()>().await;
+                }
                 match mood.status.load(Ordering::SeqCst) {
                     0 => {}
                     code => return status(u16::try_from(code).unwrap()),
@@ -467,6 +472,51 @@ async fn an_only_replica_that_answers_nothing_fails_fast_until_a_trial_is_answer
     }
     assert_eq!(health(&server, 0), "well");
     assert_eq!(tally(&server, 10).await["a"], 10);
+}
+
+#[tokio::test]
+async fn who_asks_what_a_server_has_does_not_wait_for_one_that_hangs() {
+    let peer = Peer::modern("a").await;
+    let mut settings = of(vec![peer.at()]);
+    settings.circuit.failures_max = 2;
+    settings.timeouts.backoff_min = Duration::from_millis(50);
+    settings.timeouts.backoff_max = Duration::from_millis(50);
+    settings.timeouts.probe = Duration::from_mins(10);
+    let (server, _events) = server(settings);
+    open(&server).await;
+    peer.fails_calls_with(500);
+    assert!(fails(&server).await.is_some() && fails(&server).await.is_some());
+    peer.mood.silent.store(true, Ordering::SeqCst);
+    let ReplicaHealth::Ejected { until } = server.status().replicas[0].health else {
+        panic!("it is ejected")
+    };
+    eventually(|| (std::time::SystemTime::now() > until).then_some(())).await;
+    for _ in 0..3 {
+        let asked = tokio::time::timeout(Duration::from_mins(1), server.open(&anyone())).await;
+        let error = asked.expect("nobody waits for the look").map(drop).expect_err("it is left alone");
+        assert_eq!(error.code(), Code::UpstreamUnavailable);
+    }
+}
+
+#[tokio::test]
+async fn who_asks_what_a_server_has_gets_one_that_is_back_at_once() {
+    let peer = Peer::modern("a").await;
+    let mut settings = of(vec![peer.at()]);
+    settings.circuit.failures_max = 2;
+    settings.timeouts.backoff_min = Duration::from_millis(50);
+    settings.timeouts.backoff_max = Duration::from_millis(50);
+    let (server, _events) = server(settings);
+    open(&server).await;
+    peer.fails_calls_with(500);
+    assert!(fails(&server).await.is_some() && fails(&server).await.is_some());
+    let ReplicaHealth::Ejected { until } = server.status().replicas[0].health else {
+        panic!("it is ejected")
+    };
+    eventually(|| (std::time::SystemTime::now() > until).then_some(())).await;
+    peer.fails_calls_with(0);
+    let link = server.open(&anyone()).await.expect("it is back");
+    assert_eq!(text_of(&link, "x", &json!({})).await, "a");
+    assert_eq!(health(&server, 0), "well");
 }
 
 #[tokio::test]
