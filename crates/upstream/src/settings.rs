@@ -489,7 +489,7 @@ pub struct Limits {
     pub concurrency_max: usize,
     /// Requests that wait for a place at once. 2,048: mostly it is the time that they would wait for that turns them away.
     pub queue_max: usize,
-    /// Idle connections kept per origin. 256: with fewer than there are requests at once, each of these would need a new one.
+    /// Idle connections kept per origin. 640: with fewer than there may be requests at once, many of these need a new one each.
     pub idle_connections_max: usize,
     /// Connections per origin, idle and busy. 4,096.
     pub connections_max: usize,
@@ -513,7 +513,7 @@ impl Limits {
             calls_max: 4096,
             concurrency_max: 128,
             queue_max: 2048,
-            idle_connections_max: 256,
+            idle_connections_max: 640,
             connections_max: 4096,
             watched_max: 10_000,
             stderr_line_bytes_max: 4096,
