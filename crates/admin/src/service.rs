@@ -1,30 +1,41 @@
-//! The answers of the admin listener.
+//! The answers of the admin listener: one router, in front of which it is asked by what name the listener is called.
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::Router;
+use axum::body::HttpBody;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::routing::any;
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
 use serde_json::json;
 use tollgate_telemetry::counters::{self, Metrics};
+use tower_service::Service as _;
 
 use crate::{Snapshot, host};
 
 /// The body of every answer.
-pub type Body = Full<Bytes>;
+pub type Body = axum::body::Body;
 
 const JSON: &str = "application/json";
 /// The Prometheus text format.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// The largest body of a request. Nobody has more to say here.
+const BODY_BYTES_MAX: usize = 256 * 1024;
+/// How long the head of an answer may take, the body of its request included.
+const ANSWER_MAX: Duration = Duration::from_mins(1);
 
 /// Answers the admin listener's requests. Cheap to clone.
 #[derive(Clone)]
 pub struct Admin {
-    snapshot: Arc<dyn Fn() -> Snapshot + Send + Sync>,
+    router: Router,
     hosts: Arc<[String]>,
 }
+
+type Snapshots = Arc<dyn Fn() -> Snapshot + Send + Sync>;
 
 impl fmt::Debug for Admin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -36,54 +47,78 @@ impl Admin {
     /// Answers from what `snapshot` says at that moment. `hosts` are the values of `Host` that may ask, beside
     /// addresses and `localhost`: `name` (any port) or `name:port`.
     pub fn new(snapshot: impl Fn() -> Snapshot + Send + Sync + 'static, hosts: Vec<String>) -> Self {
-        Self { snapshot: Arc::new(snapshot), hosts: hosts.into() }
+        let snapshots: Snapshots = Arc::new(snapshot);
+        let router = Router::new()
+            .route("/healthz", any(alive))
+            .route("/readyz", any(readiness))
+            .route("/metrics", any(metrics))
+            .fallback(unknown)
+            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+            .with_state(snapshots);
+        Self { router, hosts: hosts.into() }
     }
 
-    /// Answers one request. Its body is never read.
+    /// Answers one request.
     ///
     /// `/healthz`: 200 while the process lives. `/readyz`: 200 while clients are served, else 503; the body says how
     /// each server does (one that is down does not make the gateway unready: the others are served). `/metrics`:
     /// Prometheus text. Everything else: 404; another method than GET and HEAD: 405; an unknown `Host`: 403.
-    pub fn answer<B>(&self, request: &Request<B>) -> Response<Body> {
-        let mut response = self.route(request);
-        if request.method() == Method::HEAD {
+    pub async fn answer<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
+        let is_head = *request.method() == Method::HEAD;
+        let mut response = if host_of(&request).is_some_and(|host| host::allowed(host, &self.hosts)) {
+            let answered = tokio::time::timeout(ANSWER_MAX, self.router.clone().call(request.map(Body::new)));
+            match answered.await {
+                Ok(Ok(response)) => response,
+                Ok(Err(never)) => match never {},
+                Err(_) => error(StatusCode::REQUEST_TIMEOUT, "the request, or its answer, took too long"),
+            }
+        } else {
+            error(StatusCode::FORBIDDEN, "this host name is not known here")
+        };
+        if is_head {
             *response.body_mut() = Body::default();
         }
         response
     }
+}
 
-    fn route<B>(&self, request: &Request<B>) -> Response<Body> {
-        if !host_of(request).is_some_and(|host| host::allowed(host, &self.hosts)) {
-            return error(StatusCode::FORBIDDEN, "this host name is not known here");
-        }
-        let path = request.uri().path();
-        if !matches!(path, "/healthz" | "/readyz" | "/metrics") {
-            return error(StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics");
-        }
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD");
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return response;
-        }
-        match path {
-            "/healthz" => reply(StatusCode::OK, JSON, json!({"alive": true}).to_string()),
-            "/readyz" => self.readiness(),
-            _ => self.metrics(),
-        }
-    }
+async fn alive(method: Method) -> Response<Body> {
+    reading(&method, || reply(StatusCode::OK, JSON, json!({"alive": true}).to_string()))
+}
 
-    fn readiness(&self) -> Response<Body> {
-        let snapshot = (self.snapshot)();
+async fn readiness(method: Method, State(snapshots): State<Snapshots>) -> Response<Body> {
+    reading(&method, || {
+        let snapshot = snapshots();
         let status = if snapshot.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         reply(status, JSON, snapshot.to_json().to_string())
-    }
+    })
+}
 
-    fn metrics(&self) -> Response<Body> {
+async fn metrics(method: Method, State(snapshots): State<Snapshots>) -> Response<Body> {
+    reading(&method, || {
         let mut metrics = Metrics::default();
         counters::write(&mut metrics);
-        (self.snapshot)().write(&mut metrics);
+        snapshots().write(&mut metrics);
         reply(StatusCode::OK, METRICS, metrics.into_text())
+    })
+}
+
+async fn unknown() -> Response<Body> {
+    error(StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics")
+}
+
+/// What only answers those who read.
+fn reading(method: &Method, answer: impl FnOnce() -> Response<Body>) -> Response<Body> {
+    if matches!(*method, Method::GET | Method::HEAD) {
+        return answer();
     }
+    let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
 }
 
 /// `Host` of HTTP/1.1 or the authority of HTTP/2.
@@ -101,7 +136,7 @@ fn error(status: StatusCode, text: &str) -> Response<Body> {
 }
 
 fn reply(status: StatusCode, media_type: &'static str, text: String) -> Response<Body> {
-    let mut response = Response::new(Full::from(text));
+    let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
@@ -200,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_ledger_that_cannot_be_written_makes_it_unready_where_calls_are_refused() {
-        let down = || Some(("No space left on device".into(), std::time::Duration::from_millis(1500)));
+        let down = || Some(("No space left on device".into(), Duration::from_millis(1500)));
         for (down, refuses, status, state, metric) in [
             (None, true, 200, "up", "tollgate_ledger_up 1\n"),
             (down(), true, 503, "down", "tollgate_ledger_up 0\n"),
@@ -222,8 +257,8 @@ mod tests {
 
     #[test]
     fn a_ledger_that_can_begin_no_new_segment_says_so_and_serves() {
-        let stuck = Some(("Too many open files".into(), std::time::Duration::from_millis(1500)));
-        let retention_waits = Some(("siem".into(), std::time::Duration::from_millis(20)));
+        let stuck = Some(("Too many open files".into(), Duration::from_millis(1500)));
+        let retention_waits = Some(("siem".into(), Duration::from_millis(20)));
         let ledger = LedgerLine {
             stuck,
             retention_waits,
@@ -266,11 +301,11 @@ mod tests {
     }
 
     fn ask_of(admin: &Admin, method: &str, host: &str, path: &str) -> (u16, String) {
-        let request =
-            Request::builder().method(method).uri(path).header(HOST, host).body(()).expect("a request");
-        let response = admin.answer(&request);
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let request = Request::builder().method(method).uri(path).header(HOST, host).body(Body::empty());
+        let request = request.expect("a request");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         runtime.block_on(async {
+            let response = admin.answer(request).await;
             let status = response.status().as_u16();
             let body = response.into_body().collect().await.expect("a body").to_bytes();
             (status, String::from_utf8(body.to_vec()).expect("text"))
@@ -302,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_store_that_is_away_too_long_makes_it_unready() {
-        let age = Some(std::time::Duration::from_millis(1500));
+        let age = Some(Duration::from_millis(1500));
         for (reach, age, status, state, metric) in [
             (StoreReach::Up, age, 200, "up", "tollgate_store_up 1\n"),
             (StoreReach::Away, age, 200, "away", "tollgate_store_confirmed_age_seconds 1.5\n"),

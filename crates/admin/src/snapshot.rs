@@ -362,7 +362,7 @@ impl ServerLine {
 impl ReplicaLine {
     fn to_json(&self) -> Value {
         let mut object = json!({
-            "replica": self.name,
+            "replica": &*self.name,
             "state": self.health,
             "inFlight": self.in_flight,
             "failed": self.failed,

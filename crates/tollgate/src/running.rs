@@ -91,7 +91,11 @@ impl AdminPlane {
         let service = Admin::new(move || told.snapshot(), hosts);
         let (stopper, stop) = Stopper::new();
         let (address, socket) = (listener.address(), listener.socket()?);
-        let answer = move |_, request| std::future::ready(service.answer(&request));
+        let answer = move |_, request| {
+            let service = service.clone();
+            // On the heap while it runs, as on the other listener.
+            Box::pin(async move { service.answer(request).await })
+        };
         let serving = tokio::spawn(listener.serve(admin_bounds(), stop, answer));
         Ok(Self { plane: Plane { address, socket, stopper, serving }, about })
     }
