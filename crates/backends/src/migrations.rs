@@ -26,13 +26,14 @@ macro_rules! migration {
 }
 
 /// All there are, in their order: the first leads from nothing to version 1.
-const MIGRATIONS: [Migration; 6] = [
+const MIGRATIONS: [Migration; 7] = [
     migration!(1, "0001.sql"),
     migration!(2, "0002.sql"),
     migration!(3, "0003.sql"),
     migration!(4, "0004.sql"),
     migration!(5, "0005.sql"),
     migration!(6, "0006.sql"),
+    migration!(7, "0007.sql"),
 ];
 
 /// The newest version that this program knows.
@@ -112,8 +113,8 @@ mod tests {
     use tollgate_model::{KeyHash, KeyId, TenantId};
     use tollgate_store::{
         Allowance, Allowances, Anchors, AuditIndex, AuditQuery, Blocks, Digest, Erasures, FEED_MAX, Feed,
-        Followed, Keys, LastKnown, List, Pauses, PolicySets, Revocations, Store, TakeAllowance, Usage,
-        UsageQuery, definitions_of,
+        Followed, Keys, LastKnown, List, Pauses, PinKind, PinMark, PinShape, Pins, PolicySets, Revocations,
+        Store, TakeAllowance, Usage, UsageQuery, WhichPins, definitions_of,
     };
 
     use super::*;
@@ -121,7 +122,7 @@ mod tests {
     use crate::{Bounds, Place};
 
     /// What a program of each version may have stored: a version that is released brings its own.
-    const SAMPLES: [Migration; 6] = [
+    const SAMPLES: [Migration; 7] = [
         Migration {
             version: 1,
             sqlite: include_str!("../migrations/samples/sqlite/0001.sql"),
@@ -151,6 +152,11 @@ mod tests {
             version: 6,
             sqlite: include_str!("../migrations/samples/sqlite/0006.sql"),
             postgres: include_str!("../migrations/samples/postgres/0006.sql"),
+        },
+        Migration {
+            version: 7,
+            sqlite: include_str!("../migrations/samples/sqlite/0007.sql"),
+            postgres: include_str!("../migrations/samples/postgres/0007.sql"),
         },
     ];
 
@@ -186,6 +192,9 @@ mod tests {
             }
             if sample.version >= 6 {
                 check_pauses(&new).await;
+            }
+            if sample.version >= 7 {
+                check_pins(&new).await;
             }
         }
     }
@@ -263,6 +272,23 @@ mod tests {
             ("acme", "bot", "repeats")
         );
         assert_eq!((pausing.since.as_ms(), pausing.until.as_ms()), (1000, 2000));
+    }
+
+    async fn check_pins(store: &Database) {
+        let pins = store.pins(&WhichPins { most: 9, ..WhichPins::default() }).await.expect("read");
+        let [pin] = &pins[..] else { panic!("one pin") };
+        assert_eq!(
+            (pin.of.kind, &*pin.of.item, &*pin.by, &*pin.reason),
+            (PinKind::Tool, "search", "ada", "looked at")
+        );
+        let mark = PinMark { approved: Some(Digest([9; 32])), waiting: Some(Digest([10; 32])) };
+        assert_eq!(
+            (pin.mark(), pin.since, pin.seen),
+            (mark, Some(Timestamp::from_ms(1000)), Some(Timestamp::from_ms(2000)))
+        );
+        let text = |shape: &Option<PinShape>| shape.as_ref().and_then(|shape| shape.text.clone());
+        assert_eq!((text(&pin.approved), text(&pin.waiting)), (Some("{\"name\":\"search\"}".into()), None));
+        assert_eq!(store.snapshot().await.expect("read").pins, [(pin.of.clone(), mark)]);
     }
 
     async fn check_allowances(store: &Database) {

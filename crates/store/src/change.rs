@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use tollgate_model::{KeyHash, KeyId, KeyRecord, ServerName, TenantId, Timestamp};
 
 use crate::{
-    Blockable, Blocking, DefinitionsOf, Digest, List, Pausable, Pausing, Resuming, Revocable, Revocation,
-    StoreError, Unblocking,
+    Blockable, Blocking, DefinitionsOf, Digest, List, Pausable, Pausing, PinChange, PinMark, PinOf, Resuming,
+    Revocable, Revocation, StoreError, Unblocking,
 };
 
 /// A place in the feed: behind one change.
@@ -41,6 +41,8 @@ pub enum Change {
     Defined(DefinitionsOf, Digest),
     /// What a server listed is forgotten.
     Forgotten(DefinitionsOf),
+    /// A pin of a definition is not what it was.
+    Pinned(PinChange),
 }
 
 /// A change, and the place behind it.
@@ -76,6 +78,8 @@ pub struct Snapshot {
     pub pauses: Vec<Pausing>,
     /// The digests of all definitions.
     pub definitions: Vec<(DefinitionsOf, Digest)>,
+    /// What is approved and what waits of all that is pinned.
+    pub pins: Vec<(PinOf, PinMark)>,
 }
 
 /// How a change stands in a feed: JSON.
@@ -135,6 +139,21 @@ enum Written {
         server: String,
         list: String,
     },
+    Pinned {
+        tenant: String,
+        server: String,
+        kind: String,
+        item: String,
+        pin: Option<WrittenMark>,
+        by: String,
+        reason: String,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct WrittenMark {
+    approved: Option<String>,
+    waiting: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -205,6 +224,20 @@ impl Change {
                 let (tenant, server, list) = owned_definitions(of);
                 Written::Forgotten { tenant, server, list }
             }
+            Self::Pinned(PinChange { of, mark, by, reason }) => {
+                let hex = |digest: Option<Digest>| digest.map(|digest| digest.to_string());
+                let pin =
+                    mark.map(|mark| WrittenMark { approved: hex(mark.approved), waiting: hex(mark.waiting) });
+                Written::Pinned {
+                    tenant: of.tenant.as_ref().map_or("", TenantId::as_str).to_owned(),
+                    server: of.server.to_string(),
+                    kind: of.kind.as_str().to_owned(),
+                    item: of.item.to_string(),
+                    pin,
+                    by: by.to_string(),
+                    reason: reason.to_string(),
+                }
+            }
         };
         // Nothing in it can fail to be written.
         serde_json::to_string(&written).unwrap_or_default()
@@ -268,6 +301,20 @@ impl Change {
             Written::Forgotten { tenant, server, list } => {
                 Self::Forgotten(definitions_of(tenant.as_deref(), &server, &list)?)
             }
+            Written::Pinned { tenant, server, kind, item, pin, by, reason } => {
+                let of = PinOf::from_parts(&tenant, &server, &kind, &item).ok_or_else(strange)?;
+                let digest = |text: Option<String>| {
+                    text.map(|text| unhex(&text).map(Digest).ok_or_else(strange)).transpose()
+                };
+                let mark = |pin: WrittenMark| {
+                    Ok::<_, StoreError>(PinMark {
+                        approved: digest(pin.approved)?,
+                        waiting: digest(pin.waiting)?,
+                    })
+                };
+                let mark = pin.map(mark).transpose()?;
+                Self::Pinned(PinChange { of, mark, by: by.into(), reason: reason.into() })
+            }
         })
     }
 }
@@ -307,6 +354,7 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::PinKind;
 
     fn key(expires: Option<u64>) -> KeyRecord {
         KeyRecord {
@@ -334,7 +382,14 @@ mod tests {
             Blocking { what: tool.clone(), reason: "\"?\"".into(), is_public: true, by: "ö".into(), since };
         let who = Pausable { tenant: TenantId::new("acme"), agent: "bot".into() };
         let pausing = Pausing { who: who.clone(), why: "surge".into(), since, until: Timestamp::from_ms(7) };
+        let pinned = |mark| {
+            let of = PinOf { tenant: None, server: server.clone(), kind: PinKind::Tool, item: "ü/b".into() };
+            Change::Pinned(PinChange { of, mark, by: "ada".into(), reason: "\"so\"".into() })
+        };
         for change in [
+            pinned(None),
+            pinned(Some(PinMark { approved: Some(Digest([7; 32])), waiting: None })),
+            pinned(Some(PinMark { approved: None, waiting: Some(Digest([8; 32])) })),
             Change::Paused(pausing),
             Change::Resumed(Resuming { who, reason: "ü".into(), by: "ada".into() }),
             Change::Blocked(blocking),

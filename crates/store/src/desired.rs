@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tollgate_model::{KeyHash, KeyId, KeyRecord, Principal, Proof, Timestamp};
+use tollgate_model::{KeyHash, KeyId, KeyRecord, Principal, Proof, ServerName, TenantId, Timestamp};
 
 use crate::shards::Shards;
 use crate::{
-    Blockable, Blocking, Change, DefinitionsOf, Digest, Pausable, Pausing, Revocable, Revocation, Snapshot,
+    Blockable, Blocking, Change, DefinitionsOf, Digest, Pausable, Pausing, PinChange, PinKind, PinMark,
+    PinOf, Revocable, Revocation, Snapshot,
 };
 
 /// The desired state as of one revision. Cheap to clone.
@@ -20,7 +21,14 @@ pub struct Desired {
     blocks: Arc<HashMap<Blockable, Arc<Blocking>>>,
     pauses: Arc<HashMap<Pausable, Pausing>>,
     definitions: Shards<DefinitionsOf, Digest>,
+    pins: Arc<HashMap<PinsOf, Arc<PinMarks>>>,
 }
+
+/// Whose pins: a server's, and the tenant's whose it is, if it is not shared.
+type PinsOf = (Option<TenantId>, ServerName);
+
+/// What is approved and what waits of each item of a server, by kind.
+pub type PinMarks = HashMap<PinKind, HashMap<Arc<str>, PinMark>>;
 
 impl Desired {
     /// As of which revision.
@@ -57,6 +65,15 @@ impl Desired {
     /// read from the store.
     pub fn definitions(&self, of: &DefinitionsOf) -> Option<Digest> {
         self.definitions.get(of).copied()
+    }
+
+    /// What is approved and what waits of the items of a server: the very same as before while nothing of it has changed. None
+    /// if nothing of it was ever pinned.
+    pub fn pins_of(&self, tenant: Option<&TenantId>, server: &ServerName) -> Option<&Arc<PinMarks>> {
+        if self.pins.is_empty() {
+            return None;
+        }
+        self.pins.get(&(tenant.cloned(), server.clone()))
     }
 
     /// Whether a principal that came in before is refused by now.
@@ -116,7 +133,19 @@ impl Desired {
             }
             Change::Defined(of, digest) => self.definitions.insert(of, digest),
             Change::Forgotten(of) => self.definitions.remove(&of),
+            Change::Pinned(change) => self.pin(change),
         }
+    }
+
+    fn pin(&mut self, PinChange { of, mark, .. }: PinChange) {
+        let PinOf { tenant, server, kind, item } = of;
+        let pins = Arc::make_mut(&mut self.pins);
+        let marks = Arc::make_mut(pins.entry((tenant, server)).or_default());
+        let items = marks.entry(kind).or_default();
+        match mark {
+            Some(mark) => items.insert(item, mark),
+            None => items.remove(&item),
+        };
     }
 
     fn put(&mut self, key: Arc<KeyRecord>) {
@@ -138,6 +167,11 @@ impl From<Snapshot> for Desired {
         desired.blocks = Arc::new(blocks.map(|block| (block.what.clone(), Arc::new(block))).collect());
         let pauses = snapshot.pauses.into_iter();
         desired.pauses = Arc::new(pauses.map(|pausing| (pausing.who.clone(), pausing)).collect());
+        let mut pins: HashMap<PinsOf, PinMarks> = HashMap::new();
+        for (PinOf { tenant, server, kind, item }, mark) in snapshot.pins {
+            pins.entry((tenant, server)).or_default().entry(kind).or_default().insert(item, mark);
+        }
+        desired.pins = Arc::new(pins.into_iter().map(|(of, marks)| (of, Arc::new(marks))).collect());
         for (of, digest) in snapshot.definitions {
             desired.definitions.insert(of, digest);
         }
@@ -147,7 +181,7 @@ impl From<Snapshot> for Desired {
 
 #[cfg(test)]
 mod tests {
-    use tollgate_model::{PrincipalId, TenantId};
+    use tollgate_model::PrincipalId;
 
     use super::*;
 

@@ -14,6 +14,7 @@ mod error;
 mod follower;
 mod memory;
 mod pausing;
+mod pinning;
 mod record;
 mod repositories;
 mod revocation;
@@ -31,12 +32,16 @@ pub use audit::{
 pub use blocking::{Blockable, Blocking, Blocks, Unblocking};
 pub use change::{Change, Changes, Cursor, Numbered, Snapshot, definitions_of};
 pub use definitions::{DEFINITIONS_BYTES_MAX, Definitions, DefinitionsOf, List};
-pub use desired::Desired;
+pub use desired::{Desired, PinMarks};
 pub use digest::Digest;
 pub use error::{Cause, StoreError};
 pub use follower::{Confirmed, Follower, FollowerSettings};
 pub use memory::{ENDED_BATCH, ENDED_KEPT, FEED_MAX, Memory, mark, rotated};
 pub use pausing::{PAUSES_MAX, Pausable, Pauses, Pausing, Resuming};
+pub use pinning::{
+    Approved, Approving, PIN_ITEM_BYTES_MAX, PIN_TEXT_BYTES_MAX, PINS_MAX, Pin, PinChange, PinKind, PinMark,
+    PinOf, PinShape, Pins, Sighting, Sightings, WhichPins,
+};
 pub use record::{ANCHORS_KEPT, ANCHORS_MAX, Anchor, Anchors, ERASURES_KEPT, Erasure, Erasures};
 pub use repositories::{ACCEPTED_MAX, Feed, Keys, LastKnown, PolicySets, Revocations, Store, WhichKeys};
 pub use revocation::{Revocable, Revocation};

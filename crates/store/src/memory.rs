@@ -14,9 +14,10 @@ use crate::audit::Indexed;
 use crate::record::{Anchor, Anchors, Erasure, Erasures, Kept};
 use crate::repositories::{ACCEPTED_MAX, Feed, Keys, LastKnown, PolicySets, Revocations, Store, WhichKeys};
 use crate::{
-    Blockable, Blocking, Blocks, Change, Changes, Cursor, DEFINITIONS_BYTES_MAX, Definitions, DefinitionsOf,
-    Digest, Numbered, PAUSES_MAX, Pausable, Pauses, Pausing, Resuming, Revocable, Revocation, Snapshot,
-    StoreError, Unblocking,
+    Approved, Approving, Blockable, Blocking, Blocks, Change, Changes, Cursor, DEFINITIONS_BYTES_MAX,
+    Definitions, DefinitionsOf, Digest, Numbered, PAUSES_MAX, PINS_MAX, Pausable, Pauses, Pausing, Pin,
+    PinChange, PinMark, PinOf, Pins, Resuming, Revocable, Revocation, Sightings, Snapshot, StoreError,
+    Unblocking, WhichPins,
 };
 
 /// How many changes the feed keeps. Whoever is further behind reads the whole state anew.
@@ -40,6 +41,7 @@ pub(crate) struct State {
     revocations: BTreeMap<Revocable, Revocation>,
     blocks: BTreeMap<(&'static str, String, String), Blocking>,
     pauses: BTreeMap<Pausable, Pausing>,
+    pins: BTreeMap<PinOf, Pin>,
     definitions: BTreeMap<DefinitionsOf, Definitions>,
     accepted: BTreeMap<TenantId, VecDeque<Digest>>,
     pub(crate) indexed: Indexed,
@@ -143,6 +145,7 @@ impl Feed for Memory {
             blocks: state.blocks.values().cloned().collect(),
             pauses: state.pauses.values().cloned().collect(),
             definitions: state.definitions.values().map(|found| (found.of.clone(), found.digest)).collect(),
+            pins: state.pins.values().map(|pin| (pin.of.clone(), pin.mark())).collect(),
         })
     }
 
@@ -326,6 +329,88 @@ impl Blocks for Memory {
         let state = self.state();
         let later = state.blocks.iter().filter(|(parts, _)| after.as_ref().is_none_or(|after| after < parts));
         Ok(later.take(most).map(|(_, blocking)| blocking.clone()).collect())
+    }
+}
+
+#[async_trait]
+impl Pins for Memory {
+    async fn sight(&self, sightings: Sightings) -> Result<usize, StoreError> {
+        let Sightings { tenant, server, items, at, by } = sightings;
+        self.change(|state| {
+            let is_its = |of: &PinOf| of.tenant == tenant && of.server == server;
+            let mut count = state.pins.keys().filter(|of| is_its(of)).count();
+            let mut changes = Vec::new();
+            for sighting in items {
+                let (kind, item) = (sighting.kind, Arc::clone(&sighting.item));
+                let of = PinOf { tenant: tenant.clone(), server: server.clone(), kind, item };
+                let before = state.pins.get(&of);
+                if (before.is_none() && count >= PINS_MAX) || !PinOf::can_be_kept(&of.item) {
+                    continue;
+                }
+                let Some(mark) = Pin::sighted(before.map(Pin::mark), &sighting) else { continue };
+                count += usize::from(before.is_none());
+                let pin = state.pins.entry(of.clone()).or_insert_with(|| Pin {
+                    of: of.clone(),
+                    approved: None,
+                    by: "".into(),
+                    reason: "".into(),
+                    since: None,
+                    waiting: None,
+                    seen: None,
+                });
+                let is_approved = pin.mark().approved != mark.approved;
+                if is_approved {
+                    (pin.by, pin.since) = (Arc::clone(&by), Some(at));
+                    pin.approved = Some(sighting.shape.clone());
+                }
+                pin.waiting = mark.waiting.map(|_| sighting.shape);
+                pin.seen = mark.waiting.map(|_| at);
+                let by = if is_approved { Arc::clone(&by) } else { "".into() };
+                changes.push(Change::Pinned(PinChange { of, mark: Some(mark), by, reason: "".into() }));
+            }
+            Ok((changes.len(), changes))
+        })
+    }
+
+    async fn approve_pin(&self, approving: Approving) -> Result<Approved, StoreError> {
+        let Approving { of, digest, by, reason, at } = approving;
+        self.change(|state| {
+            let Some(pin) = state.pins.get_mut(&of) else { return Ok((Approved::Unknown, Vec::new())) };
+            match pin.mark() {
+                PinMark { waiting, .. } if waiting == Some(digest) => {}
+                PinMark { approved, .. } if approved == Some(digest) => {
+                    return Ok((Approved::Before, Vec::new()));
+                }
+                _ => return Ok((Approved::Otherwise, Vec::new())),
+            }
+            (pin.approved, pin.seen) = (pin.waiting.take(), None);
+            (pin.by, pin.reason, pin.since) = (Arc::clone(&by), Arc::clone(&reason), Some(at));
+            let mark = Some(pin.mark());
+            Ok((Approved::Now, vec![Change::Pinned(PinChange { of, mark, by, reason })]))
+        })
+    }
+
+    async fn forget_pin(&self, of: &PinOf, by: &str, reason: &str) -> Result<bool, StoreError> {
+        self.change(|state| match state.pins.remove(of) {
+            Some(_) => {
+                let (of, by, reason) = (of.clone(), by.into(), reason.into());
+                Ok((true, vec![Change::Pinned(PinChange { of, mark: None, by, reason })]))
+            }
+            None => Ok((false, Vec::new())),
+        })
+    }
+
+    async fn pin(&self, of: &PinOf) -> Result<Option<Pin>, StoreError> {
+        Ok(self.state().pins.get(of).cloned())
+    }
+
+    async fn pins(&self, which: &WhichPins) -> Result<Vec<Pin>, StoreError> {
+        let is_meant = |pin: &&Pin| {
+            which.server.as_ref().is_none_or(|server| *server == pin.of.server)
+                && (!which.is_waiting || pin.waiting.is_some())
+                && which.after.as_ref().is_none_or(|after| *after < pin.of)
+        };
+        Ok(self.state().pins.values().filter(is_meant).take(which.most).cloned().collect())
     }
 }
 

@@ -11,7 +11,7 @@ use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
 
 use crate::{
     Allowances, Anchors, AuditIndex, Blocks, Changes, Cursor, Definitions, DefinitionsOf, Digest, Erasures,
-    Pauses, Revocable, Revocation, Snapshot, StoreError, Usage,
+    Pauses, Pins, Revocable, Revocation, Snapshot, StoreError, Usage,
 };
 
 /// How many of the texts that were accepted for a tenant are remembered.
@@ -25,6 +25,7 @@ pub trait Store:
     + Revocations
     + Blocks
     + Pauses
+    + Pins
     + LastKnown
     + PolicySets
     + AuditIndex

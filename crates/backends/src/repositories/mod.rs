@@ -8,6 +8,7 @@ mod definitions;
 mod feed;
 mod keys;
 mod pauses;
+mod pins;
 mod record;
 mod revocations;
 

@@ -8,11 +8,11 @@ use tokio::sync::watch;
 use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
 
 use crate::{
-    Allowance, Allowances, Anchor, Anchors, Arrived, AuditBatch, AuditFound, AuditIndex, AuditQuery,
-    AuditRow, Blockable, Blocking, Blocks, Changes, Cursor, Definitions, DefinitionsOf, Digest, Erasure,
-    Erasures, Feed, Followed, Keys, LastKnown, Pausable, Pauses, Pausing, PolicySets, Resuming, Revocable,
-    Revocation, Revocations, Snapshot, Store, StoreError, TakeAllowance, Unblocking, Usage, UsageQuery,
-    UsageRow, WhichKeys, WhoseNames,
+    Allowance, Allowances, Anchor, Anchors, Approved, Approving, Arrived, AuditBatch, AuditFound, AuditIndex,
+    AuditQuery, AuditRow, Blockable, Blocking, Blocks, Changes, Cursor, Definitions, DefinitionsOf, Digest,
+    Erasure, Erasures, Feed, Followed, Keys, LastKnown, Pausable, Pauses, Pausing, Pin, PinOf, Pins,
+    PolicySets, Resuming, Revocable, Revocation, Revocations, Sightings, Snapshot, Store, StoreError,
+    TakeAllowance, Unblocking, Usage, UsageQuery, UsageRow, WhichKeys, WhichPins, WhoseNames,
 };
 
 /// How a [`Faulty`] store is.
@@ -143,6 +143,29 @@ impl Pauses for Faulty {
 
     async fn pauses(&self, after: Option<&Pausable>, most: usize) -> Result<Vec<Pausing>, StoreError> {
         self.reach().await?.pauses(after, most).await
+    }
+}
+
+#[async_trait]
+impl Pins for Faulty {
+    async fn sight(&self, sightings: Sightings) -> Result<usize, StoreError> {
+        self.reach().await?.sight(sightings).await
+    }
+
+    async fn approve_pin(&self, approving: Approving) -> Result<Approved, StoreError> {
+        self.reach().await?.approve_pin(approving).await
+    }
+
+    async fn forget_pin(&self, of: &PinOf, by: &str, reason: &str) -> Result<bool, StoreError> {
+        self.reach().await?.forget_pin(of, by, reason).await
+    }
+
+    async fn pin(&self, of: &PinOf) -> Result<Option<Pin>, StoreError> {
+        self.reach().await?.pin(of).await
+    }
+
+    async fn pins(&self, which: &WhichPins) -> Result<Vec<Pin>, StoreError> {
+        self.reach().await?.pins(which).await
     }
 }
 

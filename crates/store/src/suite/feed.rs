@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
 
-use super::{Place, blocked_agent, definitions, key, open, revoked_user};
+use super::{Place, blocked_agent, definitions, key, open, revoked_user, sighting, sightings};
 use crate::{
-    Change, Changes, Cursor, Desired, Follower, FollowerSettings, Numbered, Pausable, Pausing, Resuming,
-    Store, StoreError, Unblocking, WhichKeys,
+    Change, Changes, Cursor, Desired, Follower, FollowerSettings, Numbered, Pausable, Pausing, PinChange,
+    PinMark, Resuming, Store, StoreError, Unblocking, WhichKeys, WhichPins,
 };
 
 async fn these(store: &dyn Store, after: Cursor, most: usize) -> Vec<Numbered> {
@@ -56,6 +56,11 @@ pub async fn the_feed_says_what_the_snapshot_says(place: &dyn Place) {
     let resuming = Resuming { who: goes_on.who.clone(), reason: "mended".into(), by: "ops".into() };
     assert!(store.resume(resuming.clone()).await.unwrap());
 
+    store.sight(sightings(None, "pinned", vec![sighting("a", "1", true)])).await.unwrap();
+    store.sight(sightings(None, "pinned", vec![sighting("a", "2", true)])).await.unwrap();
+    let pins = store.pins(&WhichPins { most: 9, ..WhichPins::default() }).await.unwrap();
+    let (of, mark) = (pins[0].of.clone(), pins[0].mark());
+
     let changes = these(&*store, start, 100).await;
     let said: Vec<Change> = changes.iter().map(|numbered| numbered.change.clone()).collect();
     let wanted = [
@@ -75,10 +80,17 @@ pub async fn the_feed_says_what_the_snapshot_says(place: &dyn Place) {
         Change::Paused(waits.clone()),
         Change::Paused(goes_on),
         Change::Resumed(resuming),
+        Change::Pinned(PinChange {
+            of: of.clone(),
+            mark: Some(PinMark { waiting: None, ..mark }),
+            by: "gateway".into(),
+            reason: "".into(),
+        }),
+        Change::Pinned(PinChange { of: of.clone(), mark: Some(mark), by: "".into(), reason: "".into() }),
     ];
     assert_eq!(said, wanted);
     let revisions: Vec<u64> = changes.iter().map(|numbered| numbered.cursor.revision).collect();
-    assert_eq!(revisions, (1..=16).collect::<Vec<u64>>());
+    assert_eq!(revisions, (1..=18).collect::<Vec<u64>>());
     let snapshot = store.snapshot().await.unwrap();
     assert_eq!(Some(snapshot.cursor), changes.last().map(|last| last.cursor));
     assert_eq!(snapshot.cursor, store.head().await.unwrap());
@@ -87,8 +99,11 @@ pub async fn the_feed_says_what_the_snapshot_says(place: &dyn Place) {
     assert_eq!(snapshot.blocks, std::slice::from_ref(&stopped));
     assert_eq!(snapshot.pauses, std::slice::from_ref(&waits));
     assert_eq!(snapshot.definitions, [(kept.of.clone(), kept.digest)]);
+    assert_eq!(snapshot.pins, [(of.clone(), mark)]);
     let desired = Desired::from(snapshot);
-    assert_eq!((desired.revision(), desired.definitions(&kept.of)), (16, Some(kept.digest)));
+    let marks = desired.pins_of(None, &of.server).unwrap();
+    assert_eq!(marks[&of.kind][&of.item], mark);
+    assert_eq!((desired.revision(), desired.definitions(&kept.of)), (18, Some(kept.digest)));
     assert_eq!(desired.definitions(&gone.of), None);
     let blocks: Vec<_> = desired.blocks().values().map(|block| block.what.clone()).collect();
     assert_eq!(blocks, [stopped.what]);

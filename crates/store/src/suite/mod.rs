@@ -7,6 +7,7 @@ mod cases;
 mod faults;
 mod feed;
 mod model;
+mod pins;
 mod record;
 mod samples;
 
@@ -20,8 +21,9 @@ pub use cases::*;
 pub use faults::{Fault, Faulty};
 pub use feed::*;
 pub use model::it_does_what_the_store_in_memory_does;
+pub use pins::*;
 pub use record::*;
-pub use samples::{blocked_agent, definitions, key, revoked_user};
+pub use samples::{blocked_agent, definitions, key, revoked_user, sighting, sightings};
 
 /// A place for one store, empty at first.
 pub trait Place: Send + Sync {
@@ -51,6 +53,10 @@ macro_rules! suite {
             revocations_that_ended_long_ago_go
             blocks_are_kept_until_they_are_lifted
             pauses_are_kept_until_they_are_over_or_lifted
+            what_is_seen_first_is_pinned_and_what_differs_waits
+            only_what_was_looked_at_is_approved
+            pins_are_listed_in_their_order
+            no_more_is_pinned_of_a_server_than_is_allowed
             definitions_are_kept_to_the_letter
             definitions_are_kept_where_they_belong
             what_cannot_be_kept_is_refused

@@ -5,8 +5,11 @@
 
 use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
 
-use super::{Place, blocked_agent, definitions, key, open};
-use crate::{Blocking, Digest, Feed, Memory, Revocable, Revocation, Store, Unblocking, WhichKeys};
+use super::{Place, blocked_agent, definitions, key, open, sighting, sightings};
+use crate::{
+    Approving, Blocking, Digest, Feed, Memory, PinKind, PinOf, Revocable, Revocation, Sightings, Store,
+    Unblocking, WhichKeys, WhichPins,
+};
 
 /// Numbers that are the same in every run.
 pub(super) struct Dice(pub(super) u64);
@@ -38,6 +41,7 @@ pub async fn it_does_what_the_store_in_memory_does(place: &dyn Place) {
     };
     assert_eq!(sorted(stored.revocations), sorted(meant.revocations));
     assert_eq!(stored.blocks, meant.blocks);
+    assert_eq!(stored.pins, meant.pins);
     let (mut stored, mut meant) = (stored.definitions, meant.definitions);
     stored.sort();
     meant.sort();
@@ -52,7 +56,7 @@ async fn step(store: &dyn Store, mut dice: Dice) -> String {
     let time = Timestamp::from_ms(1_000 + dice.below(1_000_000_000));
     let (id, other) = (dice.id(), dice.id());
     let what = Revocable::Agent { tenant: TenantId::new("acme"), agent: other.as_str().into() };
-    match dice.below(13) {
+    match dice.below(17) {
         0 | 1 => {
             let expires = (dice.below(2) == 0).then_some(time);
             format!("{:?}", store.add_key(KeyRecord { expires, ..key(&id) }).await)
@@ -83,7 +87,33 @@ async fn step(store: &dyn Store, mut dice: Dice) -> String {
             let unblocking = Unblocking { what, reason: "".into(), by: "ops".into() };
             format!("{:?}", store.unblock(unblocking).await)
         }
-        11 => format!("{:?}", store.blocks(Some(&blocked_agent(&other).what), 3).await),
+        11 | 12 => {
+            let text = ["{}", "[1]", "2"][usize::try_from(dice.below(3)).unwrap_or(0)];
+            let seen = vec![sighting(&id, text, dice.below(2) == 0), sighting(&other, "{}", true)];
+            format!("{:?}", store.sight(Sightings { at: time, ..sightings(None, "s", seen) }).await)
+        }
+        13 => {
+            let of = PinOf {
+                tenant: None,
+                server: definitions(None, "s", &[]).of.server,
+                kind: PinKind::Tool,
+                item: id.into(),
+            };
+            let (digest, by, reason) = (Digest::of(["[1]".as_bytes()]), "ops".into(), "so".into());
+            format!("{:?}", store.approve_pin(Approving { of, digest, by, reason, at: time }).await)
+        }
+        14 => {
+            let of = PinOf {
+                tenant: None,
+                server: definitions(None, "s", &[]).of.server,
+                kind: PinKind::Tool,
+                item: id.into(),
+            };
+            let pin = store.pin(&of).await;
+            let listed = store.pins(&WhichPins { is_waiting: true, most: 3, ..WhichPins::default() }).await;
+            format!("{pin:?} {listed:?} {:?}", store.forget_pin(&of, "ops", "").await)
+        }
+        15 => format!("{:?}", store.blocks(Some(&blocked_agent(&other).what), 3).await),
         _ => {
             let text = Digest::of([id.as_bytes()]);
             let tenant = TenantId::new("acme");

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use tollgate_model::{KeyHash, KeyId, KeyRecord, ServerName, TenantId, Timestamp};
 
-use crate::{Blockable, Blocking, Definitions, DefinitionsOf, Digest, List, Revocable, Revocation};
+use crate::{
+    Blockable, Blocking, Definitions, DefinitionsOf, Digest, List, PinKind, PinShape, Revocable, Revocation,
+    Sighting, Sightings,
+};
 
 /// A key of the tenant `acme` and the agent `bot`.
 pub fn key(id: &str) -> KeyRecord {
@@ -44,4 +47,17 @@ pub fn definitions(tenant: Option<&str>, server: &str, items: &[&'static str]) -
     let of = DefinitionsOf { tenant: tenant.map(TenantId::new), server, list: List::Tools };
     let items = items.iter().map(|item| Bytes::from_static(item.as_bytes())).collect();
     Definitions::new(of, items, Timestamp::from_ms(7))
+}
+
+/// A tool as it is seen, by its definition.
+pub fn sighting(item: &str, text: &'static str, is_trusted: bool) -> Sighting {
+    let shape = PinShape::new(Digest::of([text.as_bytes()]), Bytes::from_static(text.as_bytes()));
+    Sighting { kind: PinKind::Tool, item: item.into(), shape, is_trusted }
+}
+
+/// What is seen of a server.
+pub fn sightings(tenant: Option<&str>, server: &str, items: Vec<Sighting>) -> Sightings {
+    let server = ServerName::new(server).unwrap_or_else(|error| panic!("{server}: {error}"));
+    let tenant = tenant.map(TenantId::new);
+    Sightings { tenant, server, items, at: Timestamp::from_ms(5), by: "gateway".into() }
 }
