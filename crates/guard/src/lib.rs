@@ -1,4 +1,5 @@
-//! Is what passes clean? Personal data, secrets and injections: found in texts and in JSON, and taken out.
+//! Is what passes clean? Personal data, secrets and injections: found in texts and in JSON, and taken out. And is what servers define still what was
+//! approved ([`pins`])?
 //!
 //! Nothing here does I/O. A [`Scanner`] finds in texts; a [`Guard`] walks JSON, and changes what has to be by splices: where nothing
 //! is found, no byte is another. The time it takes grows with the length of a text alone, whatever the
@@ -10,6 +11,7 @@ mod injection;
 mod json;
 mod own;
 mod personal;
+pub mod pins;
 mod rule;
 mod scanner;
 mod secret;

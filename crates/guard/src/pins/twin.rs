@@ -1,0 +1,188 @@
+//! Names that look like others.
+//!
+//! A skeleton is what is left of a name when letters that look alike are one letter, and what nobody sees is gone: by a
+//! small table of our own, of the letters of other scripts and styles that stand for ASCII ones (compare Unicode TS 39).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::definition::Definition;
+
+/// Letters that look like an ASCII one.
+const ALIKE: [(char, &str); 26] = [
+    ('a', "аɑαａ⍺ạàáâãäåāă"),
+    ('b', "Ьƅｂв"),
+    ('c', "сϲｃⅽçćč"),
+    ('d', "ԁｄⅾđ"),
+    ('e', "еｅҽєèéêëēė"),
+    ('f', "ｆƒ"),
+    ('g', "ɡｇց"),
+    ('h', "һｈհ"),
+    ('i', "іｉⅰıìíîïɩι"),
+    ('j', "јｊϳ"),
+    ('k', "ｋκк"),
+    ('l', "ｌⅼӏІｌן"),
+    ('m', "ｍⅿм"),
+    ('n', "ｎпոñń"),
+    ('o', "оｏοօσòóôõöøō"),
+    ('p', "рｐρ"),
+    ('q', "ｑԛգ"),
+    ('r', "ｒгᴦ"),
+    ('s', "ѕｓꜱśš"),
+    ('t', "ｔτт"),
+    ('u', "ｕυսùúûüū"),
+    ('v', "ｖνѵⅴ"),
+    ('w', "ｗԝѡ"),
+    ('x', "ｘхⅹχ"),
+    ('y', "уｙγүýÿ"),
+    ('z', "ｚᴢžź"),
+];
+
+/// Whether a character is one that nobody sees, or that turns what one sees.
+pub(super) fn is_hidden(character: char) -> bool {
+    matches!(
+        character,
+        '\u{AD}'
+            | '\u{34F}'
+            | '\u{61C}'
+            | '\u{115F}'
+            | '\u{1160}'
+            | '\u{17B4}'
+            | '\u{17B5}'
+            | '\u{180B}'..='\u{180F}'
+            | '\u{200B}'..='\u{200F}'
+            | '\u{202A}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}'
+            | '\u{3164}'
+            | '\u{FE00}'..='\u{FE0F}'
+            | '\u{FEFF}'
+            | '\u{FFA0}'
+            | '\u{FFF9}'..='\u{FFFB}'
+            | '\u{E0000}'..='\u{E0FFF}'
+    ) || (character.is_control() && !matches!(character, '\n' | '\r' | '\t'))
+}
+
+/// Whether a text has characters in it that nobody sees.
+pub fn has_hidden(text: &str) -> bool {
+    !text.is_ascii() && text.chars().any(is_hidden)
+        || text.bytes().any(|byte| byte < b' ' && !matches!(byte, b'\n' | b'\r' | b'\t'))
+}
+
+/// What is left of a name when what looks alike is one.
+pub fn skeleton(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for character in name.chars().filter(|character| !is_hidden(*character)) {
+        let plain = plain(character);
+        match plain {
+            '0' => out.push('o'),
+            '1' | 'I' | '|' => out.push('l'),
+            '‐' | '‑' | '‒' | '–' | '—' | '−' | 'ー' => out.push('-'),
+            '＿' => out.push('_'),
+            other => out.extend(other.to_lowercase()),
+        }
+    }
+    out
+}
+
+/// The ASCII letter that a character looks like; itself if there is none.
+fn plain(character: char) -> char {
+    if character.is_ascii() {
+        return character;
+    }
+    let code = u32::from(character);
+    // Full-width forms, and the styles of letters and digits for mathematics.
+    let styled = match code {
+        0xFF01..=0xFF5E => char::from_u32(code - 0xFF01 + 0x21),
+        0x1D400..=0x1D6A3 => {
+            let at = (code - 0x1D400) % 52;
+            let base = if at < 26 { u32::from('A') + at } else { u32::from('a') + at - 26 };
+            char::from_u32(base)
+        }
+        0x1D7CE..=0x1D7FF => char::from_u32(u32::from('0') + (code - 0x1D7CE) % 10),
+        0x24B6..=0x24CF => char::from_u32(u32::from('a') + code - 0x24B6),
+        0x24D0..=0x24E9 => char::from_u32(u32::from('a') + code - 0x24D0),
+        _ => None,
+    };
+    if let Some(styled) = styled {
+        return styled;
+    }
+    let lower = character.to_lowercase().next().unwrap_or(character);
+    let find = |wanted: char| ALIKE.iter().find(|(_, like)| like.contains(wanted)).map(|(plain, _)| *plain);
+    find(character).or_else(|| find(lower)).unwrap_or(character)
+}
+
+/// The names that there are, by what they look like.
+#[derive(Debug, Clone, Default)]
+pub struct Twins {
+    names: HashMap<String, Arc<str>>,
+}
+
+impl Twins {
+    /// Takes a name in, if no other looks like it.
+    pub fn add(&mut self, name: &Arc<str>) {
+        self.names.entry(skeleton(name)).or_insert_with(|| Arc::clone(name));
+    }
+
+    /// Another name that this one looks like.
+    pub fn of(&self, name: &str) -> Option<&Arc<str>> {
+        self.names.get(&skeleton(name)).filter(|other| &***other != name)
+    }
+}
+
+impl Definition {
+    /// Whether there are characters in it that nobody sees.
+    pub fn has_hidden(&self) -> bool {
+        let text = String::from_utf8_lossy(self.text());
+        // Canonical JSON escapes control characters, and nothing else.
+        has_hidden(&text) || ["\\u00", "\\b", "\\f"].iter().any(|escape| text.contains(escape))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn twins_have_one_skeleton() {
+        for (one, other) in [
+            ("read_file", "rеad_file"),
+            ("pay", "рay"),
+            ("list", "1ist"),
+            ("search", "ѕearch"),
+            ("delete", "ｄelete"),
+            ("open", "0pen"),
+            ("send", "se\u{200B}nd"),
+            ("send", "𝐬𝐞𝐧𝐝"),
+            ("Pay", "pay"),
+        ] {
+            assert_eq!(skeleton(one), skeleton(other), "{one} {other}");
+            let mut twins = Twins::default();
+            twins.add(&one.into());
+            assert_eq!(twins.of(other).map(|name| &**name), Some(one));
+            assert_eq!(twins.of(one), None);
+        }
+    }
+
+    #[test]
+    fn names_that_only_resemble_others_are_none() {
+        for (one, other) in [
+            ("read_file", "read_files"),
+            ("get_user", "getUser"),
+            ("search", "research"),
+            ("日本", "日木"),
+            ("a-b", "a_b"),
+        ] {
+            assert_ne!(skeleton(one), skeleton(other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_sees_is_found() {
+        for hidden in ["a\u{200B}b", "\u{E0041}", "a\u{202E}b", "\u{1B}[8m", "x\u{FEFF}"] {
+            assert!(has_hidden(hidden), "{hidden:?}");
+        }
+        for seen in ["a\nb\tc", "naïve", "日本語", "a–b"] {
+            assert!(!has_hidden(seen), "{seen:?}");
+        }
+    }
+}
