@@ -26,7 +26,7 @@ macro_rules! migration {
 }
 
 /// All there are, in their order: the first leads from nothing to version 1.
-const MIGRATIONS: [Migration; 7] = [
+const MIGRATIONS: [Migration; 8] = [
     migration!(1, "0001.sql"),
     migration!(2, "0002.sql"),
     migration!(3, "0003.sql"),
@@ -34,6 +34,7 @@ const MIGRATIONS: [Migration; 7] = [
     migration!(5, "0005.sql"),
     migration!(6, "0006.sql"),
     migration!(7, "0007.sql"),
+    migration!(8, "0008.sql"),
 ];
 
 /// The newest version that this program knows.
@@ -112,9 +113,10 @@ async fn one(connection: &mut Connection, sql: &'static str) -> Result<i64, Stor
 mod tests {
     use tollgate_model::{KeyHash, KeyId, TenantId};
     use tollgate_store::{
-        Allowance, Allowances, Anchors, AuditIndex, AuditQuery, Blocks, Digest, Erasures, FEED_MAX, Feed,
-        Followed, Keys, LastKnown, List, Pauses, PinKind, PinMark, PinShape, Pins, PolicySets, Revocations,
-        Store, TakeAllowance, Usage, UsageQuery, WhichPins, definitions_of,
+        Allowance, Allowances, Anchors, Approvals, AuditIndex, AuditQuery, Blocks, Digest, Erasures,
+        FEED_MAX, Feed, Followed, Keys, LastKnown, List, Pauses, PinKind, PinMark, PinShape, Pins,
+        PolicySets, Revocations, Store, TakeAllowance, Usage, UsageQuery, WhichApprovals, WhichPins,
+        definitions_of,
     };
 
     use super::*;
@@ -122,7 +124,7 @@ mod tests {
     use crate::{Bounds, Place};
 
     /// What a program of each version may have stored: a version that is released brings its own.
-    const SAMPLES: [Migration; 7] = [
+    const SAMPLES: [Migration; 8] = [
         Migration {
             version: 1,
             sqlite: include_str!("../migrations/samples/sqlite/0001.sql"),
@@ -158,6 +160,11 @@ mod tests {
             sqlite: include_str!("../migrations/samples/sqlite/0007.sql"),
             postgres: include_str!("../migrations/samples/postgres/0007.sql"),
         },
+        Migration {
+            version: 8,
+            sqlite: include_str!("../migrations/samples/sqlite/0008.sql"),
+            postgres: include_str!("../migrations/samples/postgres/0008.sql"),
+        },
     ];
 
     #[test]
@@ -192,6 +199,9 @@ mod tests {
             }
             if sample.version >= 6 {
                 check_pauses(&new).await;
+            }
+            if sample.version >= 8 {
+                check_approvals(&new).await;
             }
             if sample.version >= 7 {
                 check_pins(&new).await;
@@ -289,6 +299,22 @@ mod tests {
         let text = |shape: &Option<PinShape>| shape.as_ref().and_then(|shape| shape.text.clone());
         assert_eq!((text(&pin.approved), text(&pin.waiting)), (Some("{\"name\":\"search\"}".into()), None));
         assert_eq!(store.snapshot().await.expect("read").pins, [(pin.of.clone(), mark)]);
+    }
+
+    async fn check_approvals(store: &Database) {
+        let which = WhichApprovals {
+            waiting_at: Some(Timestamp::from_ms(2000)),
+            most: 9,
+            ..WhichApprovals::default()
+        };
+        let waiting = store.approvals(&which).await.expect("read");
+        let [waiting] = &waiting[..] else { panic!("one approval") };
+        assert_eq!(
+            (waiting.id.as_str(), &*waiting.asked.native, waiting.needs[0].people),
+            ("apr_1", "pay", 2)
+        );
+        assert_eq!((&*waiting.votes[0].by, &*waiting.votes[0].via), ("bob", "console"));
+        assert_eq!((waiting.of.binding, waiting.until.as_ms()), (Digest([11; 32]), 9000));
     }
 
     async fn check_allowances(store: &Database) {

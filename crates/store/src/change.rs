@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use tollgate_model::{KeyHash, KeyId, KeyRecord, ServerName, TenantId, Timestamp};
 
 use crate::{
-    Blockable, Blocking, DefinitionsOf, Digest, List, Pausable, Pausing, PinChange, PinMark, PinOf, Resuming,
-    Revocable, Revocation, StoreError, Unblocking,
+    Approval, Blockable, Blocking, DefinitionsOf, Digest, List, Pausable, Pausing, PinChange, PinMark, PinOf,
+    Resuming, Revocable, Revocation, StoreError, Unblocking,
 };
 
 /// A place in the feed: behind one change.
@@ -37,6 +37,8 @@ pub enum Change {
     Paused(Pausing),
     /// An agent is let go on.
     Resumed(Resuming),
+    /// An approval is asked for, or stands otherwise than before: as it is now, without its arguments.
+    Approval(Arc<Approval>),
     /// A server lists something else than before.
     Defined(DefinitionsOf, Digest),
     /// What a server listed is forgotten.
@@ -128,6 +130,9 @@ enum Written {
         reason: String,
         by: String,
     },
+    Approval {
+        approval: String,
+    },
     Defined {
         tenant: Option<String>,
         server: String,
@@ -216,6 +221,7 @@ impl Change {
                 reason: reason.to_string(),
                 by: by.to_string(),
             },
+            Self::Approval(approval) => Written::Approval { approval: approval.without_arguments().encode() },
             Self::Defined(of, digest) => {
                 let (tenant, server, list) = owned_definitions(of);
                 Written::Defined { tenant, server, list, digest: digest.to_string() }
@@ -294,6 +300,7 @@ impl Change {
                 reason: reason.into(),
                 by: by.into(),
             }),
+            Written::Approval { approval } => Self::Approval(Arc::new(Approval::decode(&approval)?)),
             Written::Defined { tenant, server, list, digest } => {
                 let of = definitions_of(tenant.as_deref(), &server, &list)?;
                 Self::Defined(of, Digest(unhex(&digest).ok_or_else(strange)?))
@@ -341,14 +348,7 @@ pub fn definitions_of(tenant: Option<&str>, server: &str, list: &str) -> Result<
 }
 
 fn unhex(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
-    }
-    Some(bytes)
+    Digest::from_hex(text).map(|digest| digest.0)
 }
 
 #[cfg(test)]

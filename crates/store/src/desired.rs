@@ -131,6 +131,8 @@ impl Desired {
             Change::Resumed(resuming) => {
                 Arc::make_mut(&mut self.pauses).remove(&resuming.who);
             }
+            // Whoever waits for one hears of it, and looks at the store.
+            Change::Approval(_) => {}
             Change::Defined(of, digest) => self.definitions.insert(of, digest),
             Change::Forgotten(of) => self.definitions.remove(&of),
             Change::Pinned(change) => self.pin(change),

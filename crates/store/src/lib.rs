@@ -4,6 +4,7 @@
 //! desired have a [`Follower`]. Every driver passes the same suite (feature `suite`).
 
 mod allowances;
+mod approving;
 mod audit;
 mod blocking;
 mod change;
@@ -24,6 +25,10 @@ pub mod suite;
 mod together;
 
 pub use allowances::{ALLOWANCES_KEPT, Allowance, Allowances, TakeAllowance};
+pub use approving::{
+    APPROVAL_TEXT_MAX, APPROVAL_VOTES_MAX, APPROVALS_BATCH, APPROVALS_KEPT, Approval, ApprovalId, ApprovalOf,
+    Approvals, Asked, Asking, AskingRoom, Needed, NotCounted, Standing, Vote, WhichApprovals,
+};
 pub use audit::{
     Arrived, AuditBatch, AuditFound, AuditIndex, AuditName, AuditQuery, AuditRow, BLOCK_ROWS_MAX, BLOCK_SPAN,
     Block, BrokenBlock, COLUMNS, FOUND_MAX, Filter, Followed, OPEN, Place, SMALL_BLOCKS_MAX, Sieve, Usage,

@@ -10,14 +10,16 @@ use tokio::sync::watch;
 use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
 
 use crate::allowances::{Allowance, Allowances, TakeAllowance, Used};
+use crate::approving;
 use crate::audit::Indexed;
 use crate::record::{Anchor, Anchors, Erasure, Erasures, Kept};
 use crate::repositories::{ACCEPTED_MAX, Feed, Keys, LastKnown, PolicySets, Revocations, Store, WhichKeys};
 use crate::{
-    Approved, Approving, Blockable, Blocking, Blocks, Change, Changes, Cursor, DEFINITIONS_BYTES_MAX,
-    Definitions, DefinitionsOf, Digest, Numbered, PAUSES_MAX, PINS_MAX, Pausable, Pauses, Pausing, Pin,
-    PinChange, PinMark, PinOf, Pins, Resuming, Revocable, Revocation, Sightings, Snapshot, StoreError,
-    Unblocking, WhichPins,
+    Approval, ApprovalId, ApprovalOf, Approvals, Approved, Approving, Asking, AskingRoom, Blockable,
+    Blocking, Blocks, Change, Changes, Cursor, DEFINITIONS_BYTES_MAX, Definitions, DefinitionsOf, Digest,
+    NotCounted, Numbered, PAUSES_MAX, PINS_MAX, Pausable, Pauses, Pausing, Pin, PinChange, PinMark, PinOf,
+    Pins, Resuming, Revocable, Revocation, Sightings, Snapshot, StoreError, Unblocking, Vote, WhichApprovals,
+    WhichPins,
 };
 
 /// How many changes the feed keeps. Whoever is further behind reads the whole state anew.
@@ -42,6 +44,7 @@ pub(crate) struct State {
     blocks: BTreeMap<(&'static str, String, String), Blocking>,
     pauses: BTreeMap<Pausable, Pausing>,
     pins: BTreeMap<PinOf, Pin>,
+    approvals: approving::Kept,
     definitions: BTreeMap<DefinitionsOf, Definitions>,
     accepted: BTreeMap<TenantId, VecDeque<Digest>>,
     pub(crate) indexed: Indexed,
@@ -306,6 +309,79 @@ impl Pauses for Memory {
         let later = state.pauses.iter().filter(|(who, _)| after.is_none_or(|after| after < *who));
         Ok(later.take(most).map(|(_, pausing)| pausing.clone()).collect())
     }
+}
+
+#[async_trait]
+impl Approvals for Memory {
+    async fn ask_approval(&self, approval: Approval, room: AskingRoom) -> Result<Asking, StoreError> {
+        self.change(|state| {
+            let asking = state.approvals.ask(approval.clone(), room);
+            let is_new = asking == Asking::New;
+            Ok((asking, is_new.then(|| told(&approval)).into_iter().collect()))
+        })
+    }
+
+    async fn use_approval(
+        &self,
+        of: &ApprovalOf,
+        call: &str,
+        now: Timestamp,
+    ) -> Result<Option<Approval>, StoreError> {
+        self.change(|state| {
+            let used = state.approvals.use_up(of, call, now);
+            let told = used.as_ref().map(told);
+            Ok((used, told.into_iter().collect()))
+        })
+    }
+
+    async fn approval(&self, id: &ApprovalId) -> Result<Option<Approval>, StoreError> {
+        Ok(self.state().approvals.get(id))
+    }
+
+    async fn approvals(&self, which: &WhichApprovals) -> Result<Vec<Approval>, StoreError> {
+        Ok(self.state().approvals.list(which))
+    }
+
+    async fn vote_approval(
+        &self,
+        id: &ApprovalId,
+        vote: Vote,
+    ) -> Result<Result<Approval, NotCounted>, StoreError> {
+        self.change(|state| {
+            let voted = state.approvals.vote(id, vote);
+            let told = voted.as_ref().ok().map(told);
+            Ok((voted, told.into_iter().collect()))
+        })
+    }
+
+    async fn replace_approval(
+        &self,
+        id: &ApprovalId,
+        by: Approval,
+        vote: Vote,
+    ) -> Result<Result<Approval, NotCounted>, StoreError> {
+        self.change(|state| {
+            Ok(match state.approvals.replace(id, by, vote) {
+                // Who waits for the old one looks for the new one.
+                Ok((old, new)) => {
+                    let changes = vec![told(&new), told(&old)];
+                    (Ok(new), changes)
+                }
+                Err(why) => (Err(why), Vec::new()),
+            })
+        })
+    }
+
+    async fn withdraw_approval(&self, id: &ApprovalId, now: Timestamp) -> Result<bool, StoreError> {
+        self.change(|state| {
+            let withdrawn = state.approvals.withdraw(id, now);
+            Ok((withdrawn.is_some(), withdrawn.as_ref().map(told).into_iter().collect()))
+        })
+    }
+}
+
+fn told(approval: &Approval) -> Change {
+    Change::Approval(Arc::new(approval.without_arguments()))
 }
 
 #[async_trait]

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
 
 use crate::{
-    Allowances, Anchors, AuditIndex, Blocks, Changes, Cursor, Definitions, DefinitionsOf, Digest, Erasures,
-    Pauses, Pins, Revocable, Revocation, Snapshot, StoreError, Usage,
+    Allowances, Anchors, Approvals, AuditIndex, Blocks, Changes, Cursor, Definitions, DefinitionsOf, Digest,
+    Erasures, Pauses, Pins, Revocable, Revocation, Snapshot, StoreError, Usage,
 };
 
 /// How many of the texts that were accepted for a tenant are remembered.
@@ -26,6 +26,7 @@ pub trait Store:
     + Blocks
     + Pauses
     + Pins
+    + Approvals
     + LastKnown
     + PolicySets
     + AuditIndex

@@ -2,6 +2,7 @@
 
 mod accepted;
 mod allowances;
+mod approvals;
 mod audit;
 mod blocks;
 mod definitions;

@@ -8,11 +8,12 @@ use tokio::sync::watch;
 use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
 
 use crate::{
-    Allowance, Allowances, Anchor, Anchors, Approved, Approving, Arrived, AuditBatch, AuditFound, AuditIndex,
-    AuditQuery, AuditRow, Blockable, Blocking, Blocks, Changes, Cursor, Definitions, DefinitionsOf, Digest,
-    Erasure, Erasures, Feed, Followed, Keys, LastKnown, Pausable, Pauses, Pausing, Pin, PinOf, Pins,
-    PolicySets, Resuming, Revocable, Revocation, Revocations, Sightings, Snapshot, Store, StoreError,
-    TakeAllowance, Unblocking, Usage, UsageQuery, UsageRow, WhichKeys, WhichPins, WhoseNames,
+    Allowance, Allowances, Anchor, Anchors, Approval, ApprovalId, ApprovalOf, Approvals, Approved, Approving,
+    Arrived, Asking, AskingRoom, AuditBatch, AuditFound, AuditIndex, AuditQuery, AuditRow, Blockable,
+    Blocking, Blocks, Changes, Cursor, Definitions, DefinitionsOf, Digest, Erasure, Erasures, Feed, Followed,
+    Keys, LastKnown, NotCounted, Pausable, Pauses, Pausing, Pin, PinOf, Pins, PolicySets, Resuming,
+    Revocable, Revocation, Revocations, Sightings, Snapshot, Store, StoreError, TakeAllowance, Unblocking,
+    Usage, UsageQuery, UsageRow, Vote, WhichApprovals, WhichKeys, WhichPins, WhoseNames,
 };
 
 /// How a [`Faulty`] store is.
@@ -166,6 +167,51 @@ impl Pins for Faulty {
 
     async fn pins(&self, which: &WhichPins) -> Result<Vec<Pin>, StoreError> {
         self.reach().await?.pins(which).await
+    }
+}
+
+#[async_trait]
+impl Approvals for Faulty {
+    async fn ask_approval(&self, approval: Approval, room: AskingRoom) -> Result<Asking, StoreError> {
+        self.reach().await?.ask_approval(approval, room).await
+    }
+
+    async fn use_approval(
+        &self,
+        of: &ApprovalOf,
+        call: &str,
+        now: Timestamp,
+    ) -> Result<Option<Approval>, StoreError> {
+        self.reach().await?.use_approval(of, call, now).await
+    }
+
+    async fn approval(&self, id: &ApprovalId) -> Result<Option<Approval>, StoreError> {
+        self.reach().await?.approval(id).await
+    }
+
+    async fn approvals(&self, which: &WhichApprovals) -> Result<Vec<Approval>, StoreError> {
+        self.reach().await?.approvals(which).await
+    }
+
+    async fn vote_approval(
+        &self,
+        id: &ApprovalId,
+        vote: Vote,
+    ) -> Result<Result<Approval, NotCounted>, StoreError> {
+        self.reach().await?.vote_approval(id, vote).await
+    }
+
+    async fn replace_approval(
+        &self,
+        id: &ApprovalId,
+        by: Approval,
+        vote: Vote,
+    ) -> Result<Result<Approval, NotCounted>, StoreError> {
+        self.reach().await?.replace_approval(id, by, vote).await
+    }
+
+    async fn withdraw_approval(&self, id: &ApprovalId, now: Timestamp) -> Result<bool, StoreError> {
+        self.reach().await?.withdraw_approval(id, now).await
     }
 }
 

@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
 
-use super::{Place, blocked_agent, definitions, key, open, revoked_user, sighting, sightings};
+use super::{Place, approval, blocked_agent, definitions, key, open, revoked_user, sighting, sightings};
 use crate::{
-    Change, Changes, Cursor, Desired, Follower, FollowerSettings, Numbered, Pausable, Pausing, PinChange,
-    PinMark, Resuming, Store, StoreError, Unblocking, WhichKeys, WhichPins,
+    Asking, AskingRoom, Change, Changes, Cursor, Desired, Follower, FollowerSettings, Numbered, Pausable,
+    Pausing, PinChange, PinMark, Resuming, Store, StoreError, Unblocking, WhichKeys, WhichPins,
 };
 
 async fn these(store: &dyn Store, after: Cursor, most: usize) -> Vec<Numbered> {
@@ -55,6 +55,11 @@ pub async fn the_feed_says_what_the_snapshot_says(place: &dyn Place) {
     store.pause(goes_on.clone()).await.unwrap();
     let resuming = Resuming { who: goes_on.who.clone(), reason: "mended".into(), by: "ops".into() };
     assert!(store.resume(resuming.clone()).await.unwrap());
+    let asked = approval("a1", 1);
+    let room = AskingRoom { principal_max: 9, tenant_max: 9 };
+    assert_eq!(store.ask_approval(asked.clone(), room).await.unwrap(), Asking::New);
+    assert!(store.withdraw_approval(&asked.id, Timestamp::from_ms(2_000)).await.unwrap());
+    let withdrawn = store.approval(&asked.id).await.unwrap().unwrap();
 
     store.sight(sightings(None, "pinned", vec![sighting("a", "1", true)])).await.unwrap();
     store.sight(sightings(None, "pinned", vec![sighting("a", "2", true)])).await.unwrap();
@@ -80,6 +85,8 @@ pub async fn the_feed_says_what_the_snapshot_says(place: &dyn Place) {
         Change::Paused(waits.clone()),
         Change::Paused(goes_on),
         Change::Resumed(resuming),
+        Change::Approval(Arc::new(asked.without_arguments())),
+        Change::Approval(Arc::new(withdrawn.without_arguments())),
         Change::Pinned(PinChange {
             of: of.clone(),
             mark: Some(PinMark { waiting: None, ..mark }),
@@ -90,7 +97,7 @@ pub async fn the_feed_says_what_the_snapshot_says(place: &dyn Place) {
     ];
     assert_eq!(said, wanted);
     let revisions: Vec<u64> = changes.iter().map(|numbered| numbered.cursor.revision).collect();
-    assert_eq!(revisions, (1..=18).collect::<Vec<u64>>());
+    assert_eq!(revisions, (1..=20).collect::<Vec<u64>>());
     let snapshot = store.snapshot().await.unwrap();
     assert_eq!(Some(snapshot.cursor), changes.last().map(|last| last.cursor));
     assert_eq!(snapshot.cursor, store.head().await.unwrap());
@@ -103,7 +110,7 @@ pub async fn the_feed_says_what_the_snapshot_says(place: &dyn Place) {
     let desired = Desired::from(snapshot);
     let marks = desired.pins_of(None, &of.server).unwrap();
     assert_eq!(marks[&of.kind][&of.item], mark);
-    assert_eq!((desired.revision(), desired.definitions(&kept.of)), (18, Some(kept.digest)));
+    assert_eq!((desired.revision(), desired.definitions(&kept.of)), (20, Some(kept.digest)));
     assert_eq!(desired.definitions(&gone.of), None);
     let blocks: Vec<_> = desired.blocks().values().map(|block| block.what.clone()).collect();
     assert_eq!(blocks, [stopped.what]);

@@ -2,6 +2,7 @@
 //! writes those tests.
 
 mod allowances;
+mod approving;
 mod audit;
 mod cases;
 mod faults;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use crate::Store;
 
 pub use allowances::*;
+pub use approving::*;
 pub use audit::*;
 pub use cases::*;
 pub use faults::{Fault, Faulty};
@@ -23,7 +25,7 @@ pub use feed::*;
 pub use model::it_does_what_the_store_in_memory_does;
 pub use pins::*;
 pub use record::*;
-pub use samples::{blocked_agent, definitions, key, revoked_user, sighting, sightings};
+pub use samples::{approval, blocked_agent, definitions, key, revoked_user, sighting, sightings};
 
 /// A place for one store, empty at first.
 pub trait Place: Send + Sync {
@@ -57,6 +59,14 @@ macro_rules! suite {
             only_what_was_looked_at_is_approved
             pins_are_listed_in_their_order
             no_more_is_pinned_of_a_server_than_is_allowed
+            approvals_are_kept_as_they_were_asked_for
+            the_same_call_is_asked_about_once
+            no_more_wait_than_may
+            a_grant_is_given_to_one_of_many
+            a_grant_is_good_for_its_own_call
+            of_two_words_at_once_both_count
+            a_change_of_arguments_is_an_approval_of_its_own
+            approvals_that_ended_long_ago_go
             definitions_are_kept_to_the_letter
             definitions_are_kept_where_they_belong
             what_cannot_be_kept_is_refused

@@ -1,11 +1,13 @@
 //! Things to store.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use tollgate_model::{KeyHash, KeyId, KeyRecord, ServerName, TenantId, Timestamp};
+use tollgate_model::{KeyHash, KeyId, KeyRecord, PrincipalId, ServerName, TenantId, Timestamp};
 
 use crate::{
-    Blockable, Blocking, Definitions, DefinitionsOf, Digest, List, PinKind, PinShape, Revocable, Revocation,
-    Sighting, Sightings,
+    Approval, ApprovalId, ApprovalOf, Asked, Blockable, Blocking, Definitions, DefinitionsOf, Digest, List,
+    Needed, PinKind, PinShape, Revocable, Revocation, Sighting, Sightings, Standing,
 };
 
 /// A key of the tenant `acme` and the agent `bot`.
@@ -60,4 +62,46 @@ pub fn sightings(tenant: Option<&str>, server: &str, items: Vec<Sighting>) -> Si
     let server = ServerName::new(server).unwrap_or_else(|error| panic!("{server}: {error}"));
     let tenant = tenant.map(TenantId::new);
     Sightings { tenant, server, items, at: Timestamp::from_ms(5), by: "gateway".into() }
+}
+
+/// A call of the agent `bot`, on behalf of the user `ada` of the tenant `acme`, about which somebody of `finance` is asked. What
+/// it is about is another thing for each number.
+pub fn approval(id: &str, about: u64) -> Approval {
+    let digest = Digest::of([&about.to_be_bytes()[..]]);
+    Approval {
+        id: ApprovalId::new(id),
+        of: ApprovalOf {
+            tenant: TenantId::new("acme"),
+            principal: PrincipalId::new("bot/ada"),
+            binding: digest,
+        },
+        asked: Asked {
+            agent: Some("bot".into()),
+            user: Some("ada".into()),
+            callers: vec!["bot".into(), "ada".into()],
+            endpoint: "".into(),
+            method: "tools/call".into(),
+            server: "bank".into(),
+            native: "pay".into(),
+            arguments_digest: digest.to_string().into(),
+            arguments: Some("{\"amount\":10000,\"to\":\"[redacted:email]\"}".into()),
+            arguments_whole: Some("{\"amount\":10000,\"to\":\"eve@example.com\"}".into()),
+            definition: "d".into(),
+            policy: "p".into(),
+            rules: vec!["pay \"big\"".into()],
+            why: "a policy demands it".into(),
+            risk: "write".into(),
+            call: "c0".into(),
+        },
+        needs: vec![Needed { group: "finance".into(), people: 1 }],
+        at: Timestamp::from_ms(1_000),
+        grant_for: Duration::from_mins(1),
+        standing: Standing::Waiting,
+        until: Timestamp::from_ms(10_000),
+        votes: Vec::new(),
+        replaces: None,
+        replaced_by: None,
+        edited: None,
+        used_by: None,
+    }
 }

@@ -1,0 +1,135 @@
+//! What approvers are told when something waits for them: as an object for programs, as a message of Slack, as a mail.
+//!
+//! Whatever comes from a caller or a server (names, arguments, reasons) is text and nothing else in each of them: it cannot
+//! make a link, mention anybody, or begin a line of its own.
+
+use serde_json::{Value, json};
+use tollgate_model::Timestamp;
+use tollgate_store::Approval;
+
+use crate::ApprovalSettings;
+use crate::show::{self, Sees};
+
+/// The longest text of a caller's that is told, in characters.
+const TEXT_MAX: usize = 2_000;
+
+/// For programs: `type` is `approval.requested`.
+pub fn generic(approval: &Approval, settings: &ApprovalSettings, sees: Sees, now: Timestamp) -> Value {
+    let url = settings.url_of(approval.id.as_str());
+    json!({
+        "type": "approval.requested", "timestamp": now.to_string(),
+        "data": { "approval": show::object(approval, sees, now), "url": url },
+    })
+}
+
+/// For a webhook of Slack, or of what takes the same: every text is `plain_text`.
+pub fn slack(approval: &Approval, settings: &ApprovalSettings, sees: Sees) -> Value {
+    let headline = headline(approval);
+    let fields = facts(approval, sees).into_iter().map(|(name, value)| plain(&format!("{name}: {value}")));
+    // Ten of them at most.
+    let fields: Vec<Value> = fields.take(10).collect();
+    let mut blocks = vec![
+        json!({ "type": "section", "text": plain(&headline) }),
+        json!({ "type": "section", "fields": fields }),
+    ];
+    if let Some(url) = settings.url_of(approval.id.as_str()) {
+        let button = json!({ "type": "button", "text": plain("Review"), "url": url });
+        blocks.push(json!({ "type": "actions", "elements": [button] }));
+    }
+    json!({ "text": escaped(&headline), "blocks": blocks })
+}
+
+/// The subject and the text of a mail.
+pub fn mail(approval: &Approval, settings: &ApprovalSettings, sees: Sees) -> (String, String) {
+    let facts = facts(approval, sees).into_iter().map(|(name, value)| format!("{name}: {value}"));
+    let review = match settings.url_of(approval.id.as_str()) {
+        Some(url) => format!("Review it: {url}"),
+        None => format!("Review it: tollgate approvals show {}", approval.id),
+    };
+    let lines = [headline(approval), String::new()].into_iter().chain(facts).chain([String::new(), review]);
+    let text = lines.fold(String::new(), |text, line| text + &line + "\n");
+    (format!("[Tollgate] {}", headline(approval)), text)
+}
+
+fn headline(approval: &Approval) -> String {
+    let asked = &approval.asked;
+    let agent = asked.agent.as_deref().unwrap_or("somebody");
+    line(&format!("{agent} wants to use {} of {}", asked.native, asked.server))
+}
+
+fn facts(approval: &Approval, sees: Sees) -> Vec<(&'static str, String)> {
+    let asked = &approval.asked;
+    let groups: Vec<&str> = approval.needs.iter().map(|need| &*need.group).collect();
+    let mut facts = vec![
+        ("Approval", approval.id.to_string()),
+        ("Tenant", line(approval.of.tenant.as_str())),
+        ("Asked", line(&groups.join(", "))),
+        ("Why", line(&asked.why)),
+        ("Until", approval.until.to_string()),
+    ];
+    facts.extend(asked.user.as_ref().map(|user| ("For", line(user))));
+    facts.extend(Some(&asked.risk).filter(|risk| !risk.is_empty()).map(|risk| ("Risk", line(risk))));
+    facts.extend(show::arguments(approval, sees).map(|arguments| ("Arguments", line(arguments))));
+    facts.push(("Arguments digest", asked.arguments_digest.to_string()));
+    facts
+}
+
+/// On one line, without what writes over other text, and not too long.
+fn line(text: &str) -> String {
+    let is_shown = |c: &char| {
+        !c.is_control()
+            && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    let mut shown: String = text.chars().filter(is_shown).take(TEXT_MAX).collect();
+    if text.chars().count() > TEXT_MAX {
+        shown.push('…');
+    }
+    shown
+}
+
+fn plain(text: &str) -> Value {
+    json!({ "type": "plain_text", "text": text, "emoji": false })
+}
+
+/// As Slack wants the text of a message, which it reads as its own kind of markup.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use tollgate_store::suite::approval;
+
+    use super::*;
+
+    fn nasty() -> Approval {
+        let mut asked = approval("a1", 1);
+        asked.asked.native = "pay\r\nBcc: all@example.com\u{202e}<https://evil.example|click>".into();
+        asked.asked.arguments = Some("{\"to\":\"<!channel>\"}".into());
+        asked
+    }
+
+    #[test]
+    fn what_a_caller_writes_is_text_and_nothing_else() {
+        let settings =
+            ApprovalSettings { url: Some("https://gate/a/{id}".into()), ..ApprovalSettings::default() };
+        let told = slack(&nasty(), &settings, Sees::Redacted);
+        let text = told["text"].as_str().expect("a text");
+        assert!(!text.contains('<') && text.contains("&lt;https://evil.example"), "{text}");
+        let blocks = told["blocks"].to_string();
+        assert!(!blocks.contains("mrkdwn") && blocks.contains("https://gate/a/a1"), "{blocks}");
+        let (subject, text) = mail(&nasty(), &settings, Sees::Redacted);
+        assert!(!subject.contains(['\r', '\n', '\u{202e}']), "{subject:?}");
+        assert!(text.contains("Arguments: {\"to\":\"<!channel>\"}") && text.contains("https://gate/a/a1"));
+        assert!(!text.lines().any(|line| line.starts_with("Bcc")), "{text}");
+    }
+
+    #[test]
+    fn programs_are_told_all_that_may_be_seen() {
+        let now = Timestamp::from_ms(1_000);
+        let told = generic(&approval("a1", 1), &ApprovalSettings::default(), Sees::Redacted, now);
+        assert_eq!((&told["type"], &told["data"]["url"]), (&json!("approval.requested"), &Value::Null));
+        assert_eq!(told["data"]["approval"]["arguments"]["to"], "[redacted:email]");
+        assert_eq!(told["data"]["approval"]["until"], "1970-01-01T00:00:10Z");
+    }
+}
