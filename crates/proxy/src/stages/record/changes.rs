@@ -85,8 +85,8 @@ fn applied_one(gateway: &Gateway, numbered: &Numbered) {
         Change::Unblocked(unblocking) => unblocked(gateway, unblocking, revision()),
         Change::Paused(pausing) => paused(gateway, pausing, revision()),
         Change::Resumed(resuming) => resumed(gateway, resuming, revision()),
-        // What servers list is upkeep.
-        Change::Defined(..) | Change::Forgotten(_) => {}
+        // What servers list is upkeep; of the others nothing comes yet.
+        Change::Defined(..) | Change::Forgotten(_) | Change::Approval(_) | Change::Pinned(_) => {}
     }
 }
 
