@@ -29,6 +29,8 @@ pub enum Stage {
     Limits,
     /// What operators have blocked.
     Block,
+    /// Whether definitions are what was approved.
+    Pins,
     /// What is in arguments and results.
     Guard,
     /// Picking and opening the upstream.
@@ -51,6 +53,7 @@ impl Stage {
             Self::Policy => "policy",
             Self::Limits => "limits",
             Self::Block => "block",
+            Self::Pins => "pins",
             Self::Guard => "guard",
             Self::Route => "route",
             Self::Ledger => "ledger",
@@ -265,6 +268,9 @@ codes! {
     /// An operator has blocked the tool, the server, or whoever calls (`tollgate block`). What was under way then was cut off, and
     /// may have had its effect. Whoever is blocked as a whole gets HTTP 403 in either era.
     Blocked = "blocked", rpc -32603 / -32603, http 403 / 200, Operator, Never;
+    /// The tool, prompt or resource is not defined as it was approved, or nobody has approved it yet (`tollgate pins list`). The
+    /// server was not asked.
+    Quarantined = "quarantined", rpc -32603 / -32603, http 200 / 200, Operator, Never;
     /// A content guard found something in the arguments or in the result that may not pass. Of a result the server has carried out
     /// what was asked: what streamed before it has reached the client.
     GuardBlocked = "guard_blocked", rpc -32603 / -32603, http 200 / 200, Guard, Never;

@@ -30,6 +30,7 @@ use crate::logging;
 use crate::mailbox::Topic;
 use crate::mirror::Mirrors;
 use crate::names::Names;
+use crate::pinning::{self, Pinning};
 use crate::policing::{self, Policing};
 use crate::resource::Bound;
 use crate::seal::Sealer;
@@ -90,6 +91,7 @@ pub(crate) struct Inner {
     local: Arc<Principal>,
     standing: Standing,
     blocks: Blocks,
+    pins: Arc<Pinning>,
     bound: OnceLock<Bound>,
     cache: Cache,
     /// Whether the client on standard input is served, which proves nothing and needs not.
@@ -146,6 +148,7 @@ impl Gateway {
             local: Arc::new(Principal::local()),
             standing: Standing::default(),
             blocks: Blocks::default(),
+            pins: Arc::default(),
             bound: OnceLock::new(),
             cache,
             on_stdio: AtomicBool::new(false),
@@ -157,6 +160,8 @@ impl Gateway {
         tokio::spawn(record::follow_changes(Arc::downgrade(&gateway.0), gateway.reloads()));
         tokio::spawn(policing::follow(Arc::downgrade(&gateway.0)));
         tokio::spawn(policing::run(Arc::downgrade(&gateway.0)));
+        tokio::spawn(pinning::run(Arc::downgrade(&gateway.0)));
+        gateway.take_pins(true);
         Ok(gateway)
     }
 
@@ -193,6 +198,7 @@ impl Gateway {
                 }
             }
         }
+        self.take_pins(true);
         self.look_again();
         self.0.reloads.send_replace(());
         record::changed(self, "configuration.applied", [("servers", after.servers().len().into())]);
@@ -329,6 +335,16 @@ impl Gateway {
         &self.0.limits
     }
 
+    /// What is pinned of servers' definitions.
+    pub(crate) fn pins(&self) -> &Pinning {
+        &self.0.pins
+    }
+
+    /// The same, for whoever must not keep the gateway.
+    pub(crate) fn shared_pins(&self) -> Arc<Pinning> {
+        Arc::clone(&self.0.pins)
+    }
+
     pub(crate) fn tasks(&self) -> &Tasks {
         &self.0.tasks
     }
@@ -396,6 +412,7 @@ impl Gateway {
     pub(crate) fn look_again(&self) {
         let changed = self.take_blocks();
         self.limits().take_pauses(self.snapshot().identity.follower().now().pauses());
+        self.take_pins(false);
         self.0.standing.look_again();
         for session in self.0.sessions.all() {
             let who = session.latest.load();
@@ -466,15 +483,19 @@ impl Gateway {
                 self.0.tasks.tools_changed(&event.server);
                 self.0.mirrors.changed(&event.server);
                 self.0.hints.changed(&event.server);
-                if self.0.policing.is_on() {
+                if self.0.policing.is_on() || self.0.pins.is_on() {
                     // Policies are about what the server's tools are now: that has to be known before anybody looks.
                     self.0.policing.upkeep().told(event);
                 } else {
                     self.tell_changed(ListKind::Tools, &event);
                 }
             }
-            EventKind::PromptsChanged => self.tell_changed(ListKind::Prompts, &event),
+            EventKind::PromptsChanged => {
+                self.reads_again(&event.server);
+                self.tell_changed(ListKind::Prompts, &event);
+            }
             EventKind::ResourcesChanged => {
+                self.reads_again(&event.server);
                 self.0.uri_indexes.changed(&event.server);
                 self.tell_changed(ListKind::Resources, &event);
             }
@@ -486,6 +507,13 @@ impl Gateway {
             }
             EventKind::Notification(message) => self.pass_on(&event.audience, &event.server, &message),
             EventKind::Request(question) => self.ask_beside(&event.audience, event.server, question),
+        }
+    }
+
+    /// A server is read soon, where its definitions are pinned.
+    fn reads_again(&self, server: &ServerId) {
+        if self.0.pins.is_on() {
+            self.0.policing.upkeep().is_due(server);
         }
     }
 

@@ -44,7 +44,7 @@ pub(crate) async fn initialize(
         Some(server) => {
             let (permit, _) = policy::look_at(gateway, caller, server)?;
             limits::admit_session(gateway, snapshot, endpoint, caller).await?;
-            let hello = hello_of(snapshot, server, caller, &permit).await?;
+            let hello = hello_of(gateway, snapshot, server, caller, &permit).await?;
             let info = hello.info.clone().unwrap_or_else(|| Bytes::from_static(OWN_INFO.as_bytes()));
             let capabilities = carried(&hello.capabilities);
             (capability::with_tasks(&capabilities, &hello, revision), info, hello.instructions)
@@ -78,7 +78,7 @@ pub(crate) async fn discover(gateway: &Gateway, inbound: &Inbound) -> Result<Rep
     let (capabilities, info, instructions, caching) = match endpoint.native_server() {
         Some(server) => {
             let (permit, _) = policy::look_at(gateway, caller, server)?;
-            let hello = hello_of(snapshot, server, caller, &permit).await?;
+            let hello = hello_of(gateway, snapshot, server, caller, &permit).await?;
             let info = hello.info.clone().unwrap_or_else(|| Bytes::from_static(OWN_INFO.as_bytes()));
             let capabilities = carried(&hello.capabilities);
             let capabilities = capability::with_tasks(&capabilities, &hello, caller.client.revision);
@@ -120,7 +120,9 @@ pub(crate) fn supported() -> String {
     format!("[{}]", versions.join(","))
 }
 
+/// What a server says of itself, without instructions that nobody has approved.
 async fn hello_of(
+    gateway: &Gateway,
     snapshot: &Snapshot,
     server: &ServerName,
     caller: &Caller,
@@ -133,7 +135,9 @@ async fn hello_of(
         );
     };
     let route = route::open(server, caller, permit).await?;
-    Ok(route.link().hello().clone())
+    let mut hello = route.link().hello().clone();
+    hello.instructions = hello.instructions.filter(|raw| gateway.allows_instructions(server.id(), raw));
+    Ok(hello)
 }
 
 /// What each server behind an endpoint says of itself, in order; nothing from one that does not answer in time.
@@ -153,13 +157,13 @@ async fn hellos_of<'a>(
     let seen: Vec<_> = seen.collect();
     let mut hellos: Hellos<'a> = seen.iter().map(|(server, _)| (*server, None)).collect();
     let mut silent: Vec<usize> = (0..seen.len()).collect();
-    let mut asked: FuturesUnordered<_> =
-        seen.into_iter()
-            .enumerate()
-            .map(|(at, (server, permit))| async move {
-                (at, hello_of(snapshot, server, caller, &permit).await.ok())
-            })
-            .collect();
+    let mut asked: FuturesUnordered<_> = seen
+        .into_iter()
+        .enumerate()
+        .map(|(at, (server, permit))| async move {
+            (at, hello_of(gateway, snapshot, server, caller, &permit).await.ok())
+        })
+        .collect();
     let mut deadline = Instant::now() + HELLO_WAIT;
     while let Ok(Some((at, hello))) = timeout_at(deadline, asked.next()).await {
         hellos[at].1 = hello;

@@ -26,7 +26,7 @@ use crate::reply::Reply;
 use crate::stages::dispatch::{self, Departure, Listener, Sent};
 use crate::stages::record::{self, Effect, Ending, Lap};
 use crate::stages::route::Spot;
-use crate::stages::{Admitted, Permit, Route, guard, limits, policy, resolve, route};
+use crate::stages::{Admitted, Permit, Route, guard, limits, pins, policy, resolve, route};
 use crate::subscriptions;
 use crate::tasks::{self, Plan};
 
@@ -87,6 +87,7 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
     let brought = Brought::read(gateway, inbound, &resolved); // which call it goes on with
     let permit = policy::decide(gateway, inbound, &resolved)?; // on exactly what will leave
     resolve::refuse_look_alikes(inbound, &resolved)?; // of pinned arguments
+    pins::settle(gateway, inbound, &resolved).await?; // defined as it was approved
     guard::arguments(gateway, inbound, &resolved)?; // what must not leave
     let admitted = limits::admit(gateway, inbound, &resolved, brought.round()).await?; // how often, and how many at once
     inbound.record.lap(Lap::Policy);

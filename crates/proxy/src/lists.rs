@@ -86,6 +86,7 @@ fn shown(
     let Some(page) = &kept.page else { return kept.message.clone() };
     let mut items = visible(&page.items, kind, view);
     without_blocked(gateway, caller, server, kind, &mut items);
+    gateway.without_waiting(caller.tenant(), server, kind, &mut items);
     let mut changes = Vec::new();
     if items.len() < kept.listed {
         let array = array_of(&items.iter().map(|item| item.raw().clone()).collect::<Vec<_>>());
@@ -366,6 +367,7 @@ async fn read(
             block::server(gateway, caller, server)?;
             part.map(|mut part| {
                 without_blocked(gateway, caller, server, kind, &mut part.items);
+                gateway.without_waiting(caller.tenant(), server, kind, &mut part.items);
                 part
             })
         }
@@ -408,6 +410,9 @@ async fn read_by(
         let found = cache::page(gateway, inbound, permit, upstream, wanted).await?;
         let Some((found, page)) = found.as_ref().and_then(|found| Some((found, found.kept.page.as_ref()?)))
         else {
+            if part.items.is_empty() {
+                gateway.pins().was_read(upstream.id(), kind);
+            }
             return Ok(part);
         };
         pages += 1;
@@ -433,7 +438,12 @@ async fn read_by(
                 part.next_cursor = Some(next);
                 return Ok(part);
             }
-            _ => return Ok(part),
+            _ => {
+                if whole {
+                    gateway.pins().was_read(upstream.id(), kind);
+                }
+                return Ok(part);
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use tollgate_model::{EndpointName, ServerId, TenantId};
 use crate::cache::CacheSettings;
 use crate::handling::Handling;
 use crate::load::LoadSettings;
+use crate::pinning::PinSettings;
 use crate::shares::Room;
 use crate::tasks::TaskSettings;
 
@@ -84,6 +85,8 @@ pub struct ProxySettings {
     pub handling: HashMap<ServerId, Arc<Handling>>,
     /// How answers of servers are kept.
     pub cache: CacheSettings,
+    /// How servers' definitions are pinned.
+    pub pins: PinSettings,
 }
 
 impl ProxySettings {
@@ -131,6 +134,7 @@ impl Default for ProxySettings {
             unwritable: Unwritable::default(),
             handling: HashMap::new(),
             cache: CacheSettings::default(),
+            pins: PinSettings::default(),
         }
     }
 }

@@ -31,6 +31,7 @@ static CALLERS: Labelled = Labelled::new();
 static ISSUERS: Labelled = Labelled::new();
 static LIMITS: Labelled = Labelled::new();
 static GUARDS: Labelled = Labelled::new();
+static PINS: Labelled = Labelled::new();
 static RETRIES: Labelled = Labelled::new();
 static BUSY: Labelled = Labelled::new();
 static BUDGETS: Labelled = Labelled::new();
@@ -341,6 +342,10 @@ pub(crate) fn guard_found(rule: &str, action: &'static str) {
     GUARDS.count(rule, action);
 }
 
+pub(crate) fn pin_turned(kind: &str, why: &'static str) {
+    PINS.count(kind, why);
+}
+
 pub(crate) fn tried_again(server: &str, outcome: &'static str) {
     RETRIES.count(server, outcome);
 }
@@ -466,6 +471,13 @@ pub fn write(metrics: &mut Metrics) {
         "What guards found in arguments and results, by rule and by what became of it.",
     );
     GUARDS.write(metrics, name, ["rule", "action"]);
+    let name = "tollgate_pins_turned_total";
+    metrics.family(
+        name,
+        "counter",
+        "Items of servers that were found to be another than approved, or as approved again, by kind and why.",
+    );
+    PINS.write(metrics, name, ["kind", "why"]);
 
     let name = "tollgate_limit_counters";
     metrics.family(name, "gauge", "Things that limits count apart.");

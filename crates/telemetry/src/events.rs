@@ -3,6 +3,7 @@
 mod calls;
 mod guards;
 mod limits;
+mod pins;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -16,6 +17,7 @@ pub use self::limits::{
     AgentPaused, AgentResumed, AlertLost, AllowancesAway, AllowancesBack, BudgetShareUsed, LimitReached,
     PauseNotStored, ServerBusy, SharedCountersAway, SharedCountersBack, TriedAgain,
 };
+pub use self::pins::PinTurned;
 use crate::trace::TraceId;
 use crate::{Clean, bare_uri, counters};
 

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod blocks;
 pub mod keys;
 pub mod pauses;
+pub mod pins;
 pub mod policy;
 pub mod search;
 
@@ -99,6 +100,8 @@ pub enum Command {
     Paused(pauses::Paused),
     /// Let an agent go on that is paused, at every gateway
     Resume(pauses::Resume),
+    /// See and approve how servers define their tools, prompts, resources and instructions
+    Pins(pins::PinsCommand),
     /// Check, test and explain policies
     #[command(subcommand)]
     Policy(Box<policy::Policy>),

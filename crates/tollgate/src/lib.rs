@@ -21,6 +21,7 @@ mod listen;
 mod notify;
 mod out;
 mod pauses;
+mod pins;
 mod policing;
 mod policy;
 mod remote;
@@ -111,6 +112,7 @@ fn run_async(command: Command, log_format: LogFormat) -> Result<(), Failure> {
             Command::Blocks(command) => blocks::list(&command).await,
             Command::Paused(command) => pauses::list(&command).await,
             Command::Resume(command) => pauses::resume(&command).await,
+            Command::Pins(command) => pins::run(command).await,
             Command::Policy(command) => policy::run(*command).await,
             Command::Audit(command) => audit::run(*command).await,
             Command::Usage(command) => usage::run(&command).await,

@@ -212,7 +212,9 @@ async fn decide(config: &Config, started: &Started) -> Result<(), Failure> {
     let Started { gateway, identity, state, .. } = started;
     state.settle().await?;
     gateway.begin_blocking();
-    policing::begin(config, gateway, &setup(config, identity), state.store().as_ref()).await
+    policing::begin(config, gateway, &setup(config, identity), state.store().as_ref()).await?;
+    gateway.keep_pins(state.store());
+    Ok(())
 }
 
 /// A service manager that has opened the sockets has said where. The same rules hold there.
@@ -567,6 +569,7 @@ async fn reload(
     if let Some(policies) = policies {
         policing::take_over(gateway, policies, &config, store.as_ref()).await;
     }
+    gateway.keep_pins(state.store());
     state.meter(gateway, &config);
     exporting.apply(&config.exports);
     keeping.apply(&config.retention);

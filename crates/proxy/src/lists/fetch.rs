@@ -212,6 +212,7 @@ fn learnt(
         gateway.hints().learn(&gateway.snapshot().settings, server, &shown);
         shown = gateway.mirrors().learn(server, shown);
     }
+    gateway.learn_pins(server, kind, &shown);
     if gateway.policing().is_on() {
         let changed = gateway.policing().definitions().learn(server, kind, &shown);
         if changed != Changed::Nothing {

@@ -21,7 +21,7 @@ pub(crate) use compile::{About, follow};
 pub use compile::{CompiledPolicies, PolicySettings};
 pub(crate) use definitions::Definitions;
 pub(crate) use shadow::{Looker, Question};
-pub(crate) use upkeep::{Changed, Upkeep, run};
+pub(crate) use upkeep::{Changed, Upkeep, inbound as own_inbound, run};
 use views::Telling;
 pub(crate) use views::{Digest, differing, sees};
 

@@ -1,6 +1,6 @@
 //! What the gateway reads of servers by itself, so that policies have something to be about: each server's tools, at start,
 //! when the server says that they have changed, and now and then. It does so in the background, a few servers at a time,
-//! as a principal of its own, and only where policies are configured.
+//! as a principal of its own, and only where policies are configured or definitions are pinned.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -76,6 +76,12 @@ impl Upkeep {
         due.at = Some(Instant::now());
         add(&mut due.told, event);
         drop(servers);
+        self.woken.notify_one();
+    }
+
+    /// A server is to be read, though nobody waits to be told.
+    pub(crate) fn is_due(&self, server: &ServerId) {
+        self.lock().entry(server.clone()).or_default().at = Some(Instant::now());
         self.woken.notify_one();
     }
 
@@ -170,7 +176,7 @@ pub(crate) async fn run(gateway: Weak<Inner>) {
     loop {
         let Some(now) = gateway.upgrade().map(Gateway::of) else { return };
         let policing = now.shared_policing();
-        if policing.is_on() && !now.is_draining() {
+        if (policing.is_on() || now.pins().is_on()) && !now.is_draining() {
             for (server, told) in policing.upkeep().take(&served(&now)) {
                 tokio::spawn(visit(now.clone(), server, told));
             }
@@ -209,6 +215,12 @@ async fn visit(gateway: Gateway, server: Server, told: Told) {
         }
     };
     match changed {
+        // Nobody compiles policies again, and tells of it then.
+        _ if !gateway.policing().is_on() => {
+            for event in told.values() {
+                gateway.tell_changed(ListKind::Tools, event);
+            }
+        }
         Changed::Looks => gateway.look_after_views(),
         // It may be so for some callers only.
         Changed::Nothing => told.values().for_each(|event| gateway.tell_changed(ListKind::Tools, event)),
@@ -256,7 +268,7 @@ async fn read_others(gateway: &Gateway, server: &Server) {
 }
 
 /// A request for the server's tools, of the gateway's own.
-fn inbound(gateway: &Gateway, server: &Server) -> Option<Inbound> {
+pub(crate) fn inbound(gateway: &Gateway, server: &Server) -> Option<Inbound> {
     let snapshot = gateway.snapshot();
     let tenant = snapshot.tenants().find(|tenant| server.id().holder().serves(tenant))?.clone();
     let endpoint = Arc::clone(snapshot.endpoint(&tenant, Some(server.name()))?);

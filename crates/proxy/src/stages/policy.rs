@@ -20,7 +20,7 @@ use tollgate_policy::{Ask, PolicySet, Scene, Visible, What};
 use tollgate_telemetry::counters::{self, Verdict};
 use tollgate_telemetry::events::Denied;
 
-use super::{Identified, Resolved, block, resolve, scopes};
+use super::{Identified, Resolved, block, pins, resolve, scopes};
 use crate::bridge;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
@@ -112,10 +112,11 @@ impl Sight {
 }
 
 /// Decides on exactly what will leave. What is hidden from the caller is refused as unknown. What is allowed may still be
-/// stopped by an operator.
+/// stopped by an operator, or wait to be approved by one.
 pub(crate) fn decide(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved) -> Result<Permit, Refusal> {
     let permit = judge(gateway, inbound, resolved)?;
-    match block::check(gateway, inbound, resolved) {
+    let checked = block::check(gateway, inbound, resolved);
+    match checked.and_then(|()| pins::check(gateway, inbound, resolved)) {
         Ok(()) => Ok(permit),
         Err(refusal) => Err(refusal.judged(permit.judged)),
     }
@@ -188,7 +189,7 @@ pub(crate) fn hears(
     uri: &str,
 ) -> bool {
     let rules = gateway.policing().rules();
-    if block::server(gateway, caller, server.name()).is_err() {
+    if block::server(gateway, caller, server.name()).is_err() || pins::hides_resource(gateway, server, uri) {
         return false;
     }
     let Some(sets) = rules.sets() else { return built_in(caller).is_ok() };

@@ -87,6 +87,18 @@ impl World {
         policy: &str,
         ledger: Ledger,
     ) -> Self {
+        Self::following(settings, servers, toolsets, policy, ledger, Follower::of_nothing()).await
+    }
+
+    /// The same with stored state.
+    pub(crate) async fn following(
+        settings: ProxySettings,
+        servers: Vec<ServerSettings>,
+        toolsets: Vec<ToolsetSettings>,
+        policy: &str,
+        ledger: Ledger,
+        follower: Follower,
+    ) -> Self {
         let mut keys = BTreeMap::new();
         let mut records = Vec::new();
         for agent in ["ann", "bob", "eve"] {
@@ -105,7 +117,7 @@ impl World {
             });
         }
         let identity = IdentitySettings { configured: true, keys: records, ..IdentitySettings::default() };
-        let identity = Identity::new(identity, Follower::of_nothing());
+        let identity = Identity::new(identity, follower);
         let setup = Setup { identity, ledger, ..Setup::new(settings, servers, toolsets) };
         let gateway = Gateway::new(setup.clone()).unwrap();
         gateway.await_policies();

@@ -15,6 +15,7 @@ mod fake;
 mod guards;
 mod limits;
 mod others;
+mod pins;
 mod refusals;
 mod retries;
 #[path = "../policy/rig.rs"]

@@ -8,6 +8,7 @@ mod identity;
 mod index;
 mod ledger;
 mod limits;
+mod pins;
 mod policy;
 mod retention;
 mod store;
@@ -41,6 +42,7 @@ pub(super) use self::limits::{
     BudgetSection, DimensionSection, EverySection, MatchSection, PlansSection, QuotaSection, RateSection,
     RuleSection, RunawaySection, RunawayWebhookSection,
 };
+pub(super) use self::pins::{FirstUseSection, PinChangesSection, PinsSection, ServerPinsSection};
 pub(super) use self::policy::{PolicySection, ShadowSection};
 pub(super) use self::retention::RetentionSection;
 pub(super) use self::store::{StoreSection, WhenStaleSection};
@@ -99,6 +101,8 @@ pub(super) struct ConfigSection {
     pub(super) limits: Option<LimitsSection>,
     /// How long what servers have said is kept.
     pub(super) cache: Option<CacheSection>,
+    /// Whether servers' definitions are pinned, and what becomes of those that changed.
+    pub(super) pins: Option<PinsSection>,
     /// What is looked for in arguments and results: personal data, secrets, injections. Without it nothing is; `{}` looks, and
     /// only reports.
     pub(super) guard: Option<GuardSection>,
@@ -357,6 +361,8 @@ pub(super) struct ServerSection {
     pub(super) trust_annotations: Option<bool>,
     /// What is kept of what the server has said, where that is otherwise than for all.
     pub(super) cache: Option<ServerCacheSection>,
+    /// How the server's definitions are pinned, where that is otherwise than for all.
+    pub(super) pins: Option<ServerPinsSection>,
     /// What becomes of calls of the server while the ledger cannot be written. Default: `ledger.when_unwritable`.
     pub(super) when_unwritable: Option<WhenUnwritableSection>,
     /// How many processes or sessions there may be at once. Default: 32 processes, 10000 sessions.

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tollgate_ledger::{Draft, Entry, Kind};
 use tollgate_model::{Principal, PrincipalId, Proof, TenantId};
 use tollgate_store::{
-    Blockable, Blocking, Change, Numbered, Pausable, Pausing, Resuming, Revocable, Unblocking,
+    Blockable, Blocking, Change, Numbered, Pausable, Pausing, PinChange, Resuming, Revocable, Unblocking,
 };
 use tollgate_telemetry::events::{AgentResumed, BlockChanged};
 
@@ -85,8 +85,9 @@ fn applied_one(gateway: &Gateway, numbered: &Numbered) {
         Change::Unblocked(unblocking) => unblocked(gateway, unblocking, revision()),
         Change::Paused(pausing) => paused(gateway, pausing, revision()),
         Change::Resumed(resuming) => resumed(gateway, resuming, revision()),
-        // What servers list is upkeep; of the others nothing comes yet.
-        Change::Defined(..) | Change::Forgotten(_) | Change::Approval(_) | Change::Pinned(_) => {}
+        Change::Pinned(change) => pinned(gateway, change, revision()),
+        // What servers list is upkeep; of approvals nothing comes yet.
+        Change::Defined(..) | Change::Forgotten(_) | Change::Approval(_) => {}
     }
 }
 
@@ -121,6 +122,28 @@ fn unblocked(gateway: &Gateway, unblocking: &Unblocking, revision: (&str, Value)
     emit(what, false, (by, reason));
     let said = [revision, ("reason", (&**reason).into()), ("by", (&**by).into())];
     blocked_or_not(gateway, what, "unblocked", said);
+}
+
+/// What was approved by being seen, and what a server shows otherwise, is upkeep.
+fn pinned(gateway: &Gateway, change: &PinChange, revision: (&str, Value)) {
+    let PinChange { of, mark, by, reason } = change;
+    if by.is_empty() || crate::pinning::is_first_use(by) {
+        return;
+    }
+    let word = if mark.is_some() { "pin.approved" } else { "pin.forgotten" };
+    let about =
+        of.tenant.as_ref().map(|tenant| Principal::new(tenant.clone(), PrincipalId::new(""), Proof::Local));
+    let digest = mark.and_then(|mark| mark.approved).map(|digest| digest.to_string());
+    let said = [
+        revision,
+        ("server", of.server.as_str().into()),
+        ("kind", of.kind.as_str().into()),
+        ("item", (&*of.item).into()),
+        ("digest", digest.into()),
+        ("by", (&**by).into()),
+        ("reason", (&**reason).into()),
+    ];
+    note(gateway, word, about.as_ref(), said);
 }
 
 /// The log has it already, of the gateway that paused it.

@@ -10,6 +10,7 @@ mod identity;
 mod index;
 mod ledger;
 mod limits;
+mod pins;
 mod policy;
 mod reach;
 mod replicas;
@@ -34,7 +35,7 @@ use tollgate_ledger::upkeep::RetentionSettings;
 use tollgate_ledger::{IndexSettings, LedgerSettings, Prices};
 use tollgate_limits::LimitSettings;
 use tollgate_model::{Secret, ServerId, ServerName, TenantId};
-use tollgate_proxy::{CacheSettings, Cidr, ProxySettings, Unwritable};
+use tollgate_proxy::{CacheSettings, Cidr, PinSettings, ProxySettings, Unwritable};
 use tollgate_telemetry::TelemetrySettings;
 use tollgate_upstream::ServerSettings;
 use url::{Host, Url};
@@ -112,6 +113,8 @@ pub struct Config {
     pub shared_counters: Option<Secret>,
     /// The policies.
     pub policies: Policies,
+    /// The lock file that says what definitions are approved, if one does. It need not exist.
+    pub lock_file: Option<PathBuf>,
     /// The files that the configuration refers to, absolute: policies, secrets, certificates, certificate authorities. They can be
     /// read now; a change of one is a change of the configuration.
     pub files: Vec<PathBuf>,
@@ -179,12 +182,16 @@ impl Meaning<'_> {
             shadow,
             handling,
             caches,
+            pins,
             unwritable,
             names_a_server,
         } = self.served(section, root);
         proxy.handling = handling;
         let cache = self.cache(section.cache.as_ref(), &root.key("cache"));
         proxy.cache = CacheSettings { servers: caches, ..cache };
+        proxy.pins = PinSettings { servers: pins, ..self.pins(section.pins.as_ref(), &root.key("pins")) };
+        let lock_file = section.pins.as_ref().and_then(|pins| pins.lock.as_deref());
+        let lock_file = lock_file.map(|path| self.files.path(path));
         proxy.unwritable = Unwritable { otherwise: proxy.unwritable.otherwise, ..unwritable };
         let ids: Vec<TenantId> = tenants.iter().map(|tenant| tenant.id.clone()).collect();
         let identity = self.identity(section.identity.as_ref(), &root.key("identity"), &ids);
@@ -230,6 +237,7 @@ impl Meaning<'_> {
             shared_counters: self.env.var(REDIS_URL).filter(|url| !url.is_empty()).map(Secret::new),
             policies: self.policies(section.policy.as_ref(), (policies, shadow), ids, &root.key("policy")),
             files: Vec::new(),
+            lock_file,
             warnings: Vec::new(),
         };
         self.reach(&config, root);

@@ -50,7 +50,10 @@ pub(crate) fn url_of_environment(url: Option<String>) -> Option<Secret> {
 impl Config {
     /// Whether anything is configured for which state is kept.
     pub fn needs_store(&self) -> bool {
-        !self.identity.is_off() || self.policies.are_configured || self.tenants.len() > 1
+        !self.identity.is_off()
+            || self.policies.are_configured
+            || self.tenants.len() > 1
+            || self.proxy.pins.are_on()
     }
 }
 

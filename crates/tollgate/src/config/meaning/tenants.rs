@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tollgate_catalog::{ServerFacts, ToolsetSettings};
 use tollgate_model::{Holder, ServerId, ServerName, TenantId};
 use tollgate_policy::Source;
-use tollgate_proxy::{Handling, ServerCache, Unwritable};
+use tollgate_proxy::{Handling, ServerCache, ServerPins, Unwritable};
 use tollgate_upstream::ServerSettings;
 
 use super::ledger::when_unwritable;
@@ -39,6 +39,8 @@ pub(super) struct Served {
     pub(super) handling: HashMap<ServerId, Arc<Handling>>,
     /// What is said of what is kept of servers.
     pub(super) caches: HashMap<ServerId, ServerCache>,
+    /// What is said of how definitions of servers are pinned.
+    pub(super) pins: HashMap<ServerId, ServerPins>,
     /// What is said of servers and toolsets for when the ledger cannot be written.
     pub(super) unwritable: Unwritable,
     /// Whether any server is named, be it left out.
@@ -128,6 +130,8 @@ impl Meaning<'_> {
                 served.handling.extend(handling.map(|handling| (settings.id(), handling)));
                 let cache = section.cache.as_ref().map(Self::server_cache);
                 served.caches.extend(cache.map(|cache| (settings.id(), cache)));
+                let pins = section.pins.as_ref().map(Self::server_pins);
+                served.pins.extend(pins.map(|pins| (settings.id(), pins)));
                 served.facts.extend(facts.map(|facts| (settings.id(), facts)));
                 served.servers.push(settings);
             }
