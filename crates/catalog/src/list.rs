@@ -96,6 +96,10 @@ pub struct Item {
     raw: Bytes,
     key_span: Span,
     key: Arc<str>,
+    /// The server's own bytes, where others are shown.
+    original: Option<Bytes>,
+    /// Whether nobody is shown it.
+    is_withheld: bool,
     /// How it was exposed last, of an item that is kept.
     memo: Option<Arc<Mutex<Option<Memo>>>>,
 }
@@ -187,7 +191,33 @@ impl Item {
     pub(crate) fn read(raw: Bytes, kind: ListKind) -> Option<Self> {
         let key_span = json::find(&raw, whole(&raw), kind.key_member())?;
         let key = Arc::from(&*json::text(&raw, key_span)?);
-        Some(Self { kind, raw, key_span, key, memo: None })
+        Some(Self { kind, raw, key_span, key, original: None, is_withheld: false, memo: None })
+    }
+
+    /// The same item as it may be shown. None if these bytes are those of another.
+    pub fn shown_as(self, raw: Bytes) -> Option<Self> {
+        let shown = Self::read(raw, self.kind).filter(|shown| shown.key == self.key)?;
+        Some(Self {
+            original: Some(self.original.unwrap_or(self.raw)),
+            is_withheld: self.is_withheld,
+            ..shown
+        })
+    }
+
+    /// The same item, which nobody is shown.
+    #[must_use]
+    pub fn withheld(self) -> Self {
+        Self { is_withheld: true, ..self }
+    }
+
+    /// Whether nobody is shown it.
+    pub fn is_withheld(&self) -> bool {
+        self.is_withheld
+    }
+
+    /// Whether other bytes than the server's own are shown.
+    pub fn is_changed(&self) -> bool {
+        self.original.is_some()
     }
 
     /// The same item, which remembers how it is exposed: for one that is shown again and again.
@@ -201,9 +231,14 @@ impl Item {
         &self.key
     }
 
-    /// The server's own bytes.
+    /// The bytes that are shown: the server's own, if nothing had to be changed.
     pub fn raw(&self) -> &Bytes {
         &self.raw
+    }
+
+    /// The server's own bytes.
+    pub fn original(&self) -> &Bytes {
+        self.original.as_ref().unwrap_or(&self.raw)
     }
 
     /// The item as an endpoint shows it.

@@ -10,8 +10,10 @@ use tollgate_mcp::{Span, quote};
 
 use crate::action::{self, Action};
 use crate::json::{Leaf, Step, View, Walk};
+use crate::neighbours;
 use crate::rule::{Family, Finding, Rule};
 use crate::scanner::Scanner;
+use crate::subject::{Reading, Subject};
 
 /// How many findings are told one by one. Of the others only how many there are.
 const NOTED_MAX: usize = 32;
@@ -125,6 +127,11 @@ impl Guard {
     ///
     /// Texts of `content` that follow each other are also read as one, since a reader may.
     pub fn inspect(&self, bytes: &Bytes, value: Span, except: &[&str], tenant: &str) -> Inspection {
+        self.inspect_as(bytes, value, &Subject { except, tenant, ..Subject::default() })
+    }
+
+    /// The same of something that is read in a way of its own.
+    pub fn inspect_as(&self, bytes: &Bytes, value: Span, subject: &Subject<'_>) -> Inspection {
         let mut inspection = Inspection::default();
         if self.scanner.is_idle() {
             return inspection;
@@ -132,7 +139,7 @@ impl Guard {
         let mut current = value.slice(bytes);
         let mut is_changed = false;
         for round in 0.. {
-            let mut pass = Pass::new(self, &current, (except, tenant), round > 0);
+            let mut pass = Pass::new(self, &current, subject, round > 0);
             pass.run();
             let Pass { changed, noted, more, blocked, .. } = pass;
             inspection.noted.extend(noted);
@@ -166,9 +173,7 @@ impl Guard {
 struct Pass<'g> {
     guard: &'g Guard,
     bytes: &'g [u8],
-    except: &'g [&'g str],
-    /// Whose key digests are made with.
-    tenant: &'g str,
+    subject: &'g Subject<'g>,
     /// Whether something was changed before: then only what is to be changed still is told.
     is_again: bool,
     found: Vec<Finding>,
@@ -186,17 +191,11 @@ struct Pass<'g> {
 }
 
 impl<'g> Pass<'g> {
-    fn new(
-        guard: &'g Guard,
-        bytes: &'g [u8],
-        (except, tenant): (&'g [&'g str], &'g str),
-        is_again: bool,
-    ) -> Self {
+    fn new(guard: &'g Guard, bytes: &'g [u8], subject: &'g Subject<'g>, is_again: bool) -> Self {
         Self {
-            tenant,
             guard,
             bytes,
-            except,
+            subject,
             is_again,
             found: Vec::new(),
             view: View::default(),
@@ -217,7 +216,9 @@ impl<'g> Pass<'g> {
             match leaf {
                 Leaf::Name(start, end) => {
                     let name = bytes.get(start..end).unwrap_or_default();
-                    if walk.way().len() == 1 && self.except.iter().any(|except| except.as_bytes() == name) {
+                    if walk.way().len() == 1
+                        && self.subject.except.iter().any(|except| except.as_bytes() == name)
+                    {
                         walk.skip();
                     } else if is_worth_reading(name) {
                         self.name(walk.way(), start..end);
@@ -259,10 +260,18 @@ impl<'g> Pass<'g> {
         let key = self.key(&mut name, way);
         if let Some(text) = view.read(content) {
             self.guard.scanner.scan(text, key, &mut found);
+            if let Reading::Definition(Some(others)) = self.subject.reading {
+                if !self.is_fixed(way) && self.guard.scanner.has(Rule::CrossServer) {
+                    neighbours::talk(text, others, &mut found);
+                } else if key == "name" && way.len() == 1 && self.guard.scanner.has(Rule::LookAlike) {
+                    neighbours::name(text, others, &mut found);
+                }
+            }
             if !found.is_empty() {
-                let is_address = key == "uri" && self.is_of_content(way);
+                let is_fixed = self.is_fixed(way);
+                let is_address = key == "taskId" || key == "uri" && self.is_of_content(way);
                 let is_blob = matches!(key, "data" | "blob");
-                let kind = self.judge(text, &found, way, is_address, is_blob);
+                let kind = self.judge(text, &found, way, (is_fixed, is_address), is_blob);
                 if let Some(kind) = kind {
                     self.changed.push(Changed { raw, kind: located(kind, &view) });
                 }
@@ -277,7 +286,7 @@ impl<'g> Pass<'g> {
         text: &str,
         found: &[Finding],
         way: &[Step],
-        is_address: bool,
+        (is_fixed, is_address): (bool, bool),
         is_blob: bool,
     ) -> Option<Changing> {
         let mut edits: Vec<TextEdit> = Vec::new();
@@ -294,6 +303,9 @@ impl<'g> Pass<'g> {
             // An address that does not lead anywhere any more helps nobody.
             if is_address && action.changes() {
                 action = Action::Report;
+            }
+            if is_fixed {
+                action = unchanging(finding.rule, action);
             }
             if action == Action::Fence && action::fenced(text).is_none()
                 || self.is_again && action == Action::Report
@@ -341,7 +353,7 @@ impl<'g> Pass<'g> {
         };
         let found = text.get(finding.start..finding.end).unwrap_or_default();
         let key = || {
-            let own = hmac::sign(&self.guard.key, self.tenant.as_bytes());
+            let own = hmac::sign(&self.guard.key, self.subject.tenant.as_bytes());
             hmac::Key::new(hmac::HMAC_SHA256, own.as_ref())
         };
         action::instead(action, finding.rule, name, found, key)
@@ -365,7 +377,10 @@ impl<'g> Pass<'g> {
         found.retain(|one| one.confidence >= NUMBER_CONFIDENCE_MIN && one.rule.family() != Family::Secret);
         let mut changes = false;
         for finding in &found {
-            let action = self.guard.action(finding.rule);
+            let mut action = self.guard.action(finding.rule);
+            if !self.subject.reading.is_of_words() {
+                action = unchanging(finding.rule, action);
+            }
             self.note(*finding, action, way);
             if action == Action::Block {
                 self.blocked = Some(finding.rule);
@@ -393,7 +408,10 @@ impl<'g> Pass<'g> {
             self.masked_names.push(raw.start);
         }
         for finding in &found {
-            let action = self.guard.action(finding.rule);
+            let mut action = self.guard.action(finding.rule);
+            if !self.subject.reading.is_of_words() {
+                action = unchanging(finding.rule, action);
+            }
             self.note(*finding, action, way);
             if action == Action::Block {
                 self.blocked = Some(finding.rule);
@@ -437,6 +455,20 @@ impl<'g> Pass<'g> {
             path.push_str(&name);
         }
         path
+    }
+
+    /// Whether a text has to stay as it is, since it is no words of anybody's.
+    fn is_fixed(&self, way: &[Step]) -> bool {
+        if self.subject.reading.is_of_words() {
+            return false;
+        }
+        let mut view = View::default();
+        let names = way.iter().filter_map(|step| match *step {
+            Step::Member(start, end) => self.bytes.get(start..end),
+            Step::Element(_) => None,
+        });
+        let names: Vec<String> = names.map(|raw| view.read(raw).unwrap_or_default().to_owned()).collect();
+        self.subject.reading.is_fixed(&names.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     fn names(&self, step: Step, name: &str) -> bool {
@@ -570,6 +602,16 @@ impl Window {
     }
 }
 
+/// What becomes of something that cannot be taken out of where it stands: what is meant for the model keeps the whole from passing.
+fn unchanging(rule: Rule, action: Action) -> Action {
+    match action {
+        Action::Report | Action::Block => action,
+        Action::Fence => Action::Report,
+        _ if rule.family() == Family::Injection => Action::Block,
+        _ => Action::Report,
+    }
+}
+
 /// Whether what a rule finds are characters that hide others.
 fn is_hidden(rule: Rule) -> bool {
     matches!(rule, Rule::Tags | Rule::ZeroWidth | Rule::Bidi | Rule::Ansi)
@@ -586,10 +628,8 @@ fn floor(text: &str, mut at: usize) -> usize {
 /// Whether the name of a member may have something in it. Most are short words.
 fn is_worth_reading(name: &[u8]) -> bool {
     name.len() > 24
-        || name.len() > 7
-            && name
-                .iter()
-                .any(|byte| byte.is_ascii_digit() || *byte >= 0x80 || matches!(byte, b'@' | b' ' | b'\\'))
+        || name.iter().any(|byte| *byte >= 0x80 || *byte == b'\\')
+        || name.len() > 7 && name.iter().any(|byte| byte.is_ascii_digit() || matches!(byte, b'@' | b' '))
 }
 
 /// Changes of a text as changes of the string that it is read from.

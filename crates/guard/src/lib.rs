@@ -9,6 +9,7 @@ mod action;
 mod guard;
 mod injection;
 mod json;
+mod neighbours;
 mod own;
 mod personal;
 pub mod pins;
@@ -17,12 +18,18 @@ mod scanner;
 mod secret;
 mod settings;
 mod starters;
+mod subject;
 mod sweep;
 mod text;
 
 pub use action::Action;
 pub use guard::{Guard, Inspection, Noted};
+pub use neighbours::{Neighbours, looks_like, skeleton};
 pub use own::Pattern;
 pub use rule::{Family, Finding, Rule, RuleSet, Severity};
 pub use scanner::Scanner;
-pub use settings::{Direction, GuardSettings, Guards, PatternSettings, usual_of_arguments, usual_of_results};
+pub use settings::{
+    Direction, GuardSettings, Guards, PatternSettings, usual_of_arguments, usual_of_definitions,
+    usual_of_results,
+};
+pub use subject::{Reading, Subject};

@@ -188,12 +188,21 @@ rules! {
     Exfiltrate, "injection.exfiltrate", Injection, High, true;
     /// A link or image that carries data away.
     Link, "injection.link", Injection, High, true;
+    /// A definition that tells the model what to do with another server's tools.
+    CrossServer, "injection.cross_server", Injection, High, true;
+    /// A tool whose name looks like another server's, or is written in scripts that are not written together.
+    LookAlike, "injection.look_alike", Injection, Medium, true;
 }
 
 impl Rule {
     /// The rule that is built in under this id.
     pub fn of_id(id: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|rule| rule.id() == id)
+    }
+
+    /// Whether it is about definitions alone, which are held against those of other servers.
+    pub const fn is_of_definitions(self) -> bool {
+        matches!(self, Self::CrossServer | Self::LookAlike)
     }
 
     /// What follows the family in its id.

@@ -25,6 +25,11 @@ impl Scanner {
         self.rules.is_empty() && self.own.is_empty()
     }
 
+    /// Whether it looks for this.
+    pub(crate) fn has(&self, rule: Rule) -> bool {
+        self.rules.has(rule)
+    }
+
     /// The id of a rule: for the operator's patterns the name that they have.
     pub fn id(&self, rule: Rule) -> String {
         match rule {

@@ -1,12 +1,16 @@
 //! What an operator wants looked for, and what becomes of it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::action::Action;
 use crate::guard::Guard;
 use crate::own::Pattern;
 use crate::rule::{Family, Rule, RuleSet};
 use crate::scanner::Scanner;
+
+/// How many guards there have been.
+static NUMBER: AtomicU64 = AtomicU64::new(1);
 
 /// What is looked for in which direction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +19,9 @@ pub struct GuardSettings {
     pub results: Option<Direction>,
     /// In the arguments of calls and prompts; nothing if they are not inspected.
     pub arguments: Option<Direction>,
+    /// In what servers define: their tools, prompts and resources, and what they say of themselves; nothing if it is not
+    /// inspected.
+    pub definitions: Option<Direction>,
     /// The operator's own patterns. [`Rule::Own`] counts them from 0.
     pub patterns: Vec<PatternSettings>,
 }
@@ -57,6 +64,15 @@ pub const fn usual_of_arguments(rule: Rule) -> Action {
     }
 }
 
+/// The same in definitions: what hides is stripped. Everything else is only reported: a definition that is no server's own any
+/// more helps nobody.
+pub const fn usual_of_definitions(rule: Rule) -> Action {
+    match rule {
+        Rule::Tags | Rule::ZeroWidth | Rule::Bidi | Rule::Ansi => Action::Strip,
+        _ => Action::Report,
+    }
+}
+
 /// The guards of a gateway.
 #[derive(Clone, Debug, Default)]
 pub struct Guards {
@@ -64,6 +80,12 @@ pub struct Guards {
     pub results: Option<Guard>,
     /// Of arguments.
     pub arguments: Option<Guard>,
+    /// Of definitions.
+    pub definitions: Option<Guard>,
+    /// What they were made of.
+    settings: GuardSettings,
+    /// Others have another one.
+    number: u64,
 }
 
 impl Guards {
@@ -85,6 +107,23 @@ impl Guards {
             let act = |rule: Rule| direction.rules.get(&rule).copied().unwrap_or_default();
             Guard::new(scanner, patterns.len(), act, key, direction.acts)
         };
-        Self { results: settings.results.as_ref().map(of), arguments: settings.arguments.as_ref().map(of) }
+        Self {
+            results: settings.results.as_ref().map(of),
+            arguments: settings.arguments.as_ref().map(of),
+            definitions: settings.definitions.as_ref().map(of),
+            settings: settings.clone(),
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// Tells these guards from all others: what was judged by others has to be judged again.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether definitions are judged as by these.
+    pub fn define_as(&self, other: &Self) -> bool {
+        let (own, others) = (&self.settings, &other.settings);
+        own.definitions == others.definitions && own.patterns == others.patterns
     }
 }

@@ -1,5 +1,6 @@
 //! The gateway: what is configured now, and what it remembers.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -39,6 +40,7 @@ use crate::setup::Setup;
 use crate::shares::Room;
 use crate::snapshot::{GatewayError, Snapshot, sees_other_things};
 use crate::stages::block::{self, Blocks};
+use crate::stages::guard::{self, Desk, Said};
 use crate::stages::limits;
 use crate::stages::record::{self, Strangers};
 use crate::standing::Standing;
@@ -94,6 +96,8 @@ pub(crate) struct Inner {
     pins: Arc<Pinning>,
     bound: OnceLock<Bound>,
     cache: Cache,
+    /// What guards say of servers' definitions.
+    guarded: guard::Definitions,
     /// Whether the client on standard input is served, which proves nothing and needs not.
     on_stdio: AtomicBool,
 }
@@ -151,6 +155,7 @@ impl Gateway {
             pins: Arc::default(),
             bound: OnceLock::new(),
             cache,
+            guarded: guard::Definitions::default(),
             on_stdio: AtomicBool::new(false),
         }));
         tokio::spawn(follow_what_is_taken_back(Arc::downgrade(&gateway.0), gateway.reloads()));
@@ -179,6 +184,10 @@ impl Gateway {
         self.0.snapshot.store(Arc::clone(&after));
         self.0.uri_indexes.clear();
         self.0.tool_indexes.clear();
+        let is_judged_alike = before.guards.define_as(&after.guards);
+        if !is_judged_alike {
+            self.forget_definitions(&after);
+        }
         for server in gone {
             self.0.cache.forget(server.number());
             let released = before.released();
@@ -189,7 +198,8 @@ impl Gateway {
             });
         }
         for session in self.0.sessions.all() {
-            if sees_other_things(&before, &after, session.caller.tenant(), session.endpoint.as_ref()) {
+            let (tenant, endpoint) = (session.caller.tenant(), session.endpoint.as_ref());
+            if !is_judged_alike || sees_other_things(&before, &after, tenant, endpoint) {
                 for kind in [ListKind::Tools, ListKind::Prompts, ListKind::Resources] {
                     tell_list(&session, kind);
                 }
@@ -203,6 +213,16 @@ impl Gateway {
         self.0.reloads.send_replace(());
         record::changed(self, "configuration.applied", [("servers", after.servers().len().into())]);
         Ok(())
+    }
+
+    /// What was learnt of servers' definitions was judged by other guards.
+    fn forget_definitions(&self, snapshot: &Snapshot) {
+        self.0.guarded.clear();
+        for server in snapshot.servers() {
+            for part in [Part::Tools, Part::Prompts, Part::Resources] {
+                self.0.cache.changed(server.number(), part);
+            }
+        }
     }
 
     /// Begins to stop: new requests are refused, and streams that only wait are ended, so that connections can close.
@@ -395,6 +415,11 @@ impl Gateway {
         &self.0.cache
     }
 
+    /// What guards say of servers' definitions.
+    pub(crate) fn guarded_definitions(&self) -> &guard::Definitions {
+        &self.0.guarded
+    }
+
     /// What operators have stopped.
     pub(crate) fn blocks(&self) -> &Blocks {
         &self.0.blocks
@@ -500,12 +525,23 @@ impl Gateway {
                 self.tell_changed(ListKind::Resources, &event);
             }
             EventKind::ResourceUpdated { uri, message } => {
-                self.0.fanout.updated(&(event.server, event.origin), &uri, message.as_deref());
+                let told = message.as_deref().map(|message| self.inspected(&event.server, message));
+                let message = match &told {
+                    Some(Some(message)) => Some(&**message),
+                    Some(None) => return,
+                    None => None,
+                };
+                self.0.fanout.updated(&(event.server, event.origin), &uri, message);
             }
             EventKind::TaskUpdated { task_id, message } => {
+                let Some(message) = self.inspected(&event.server, &message) else { return };
                 self.0.fanout.task_updated(&(event.server, event.origin), &task_id, &message);
             }
-            EventKind::Notification(message) => self.pass_on(&event.audience, &event.server, &message),
+            EventKind::Notification(message) => {
+                if let Some(message) = self.inspected(&event.server, &message) {
+                    self.pass_on(&event.audience, &event.server, &message);
+                }
+            }
             EventKind::Request(question) => self.ask_beside(&event.audience, event.server, question),
         }
     }
@@ -514,6 +550,17 @@ impl Gateway {
     fn reads_again(&self, server: &ServerId) {
         if self.0.pins.is_on() {
             self.0.policing.upkeep().is_due(server);
+        }
+    }
+
+    /// What a server says that belongs to no request, as it may be told.
+    fn inspected<'m>(&self, server: &ServerId, message: &'m Message) -> Option<Cow<'m, Message>> {
+        let snapshot = self.snapshot();
+        let tenant = server.holder().tenant().cloned().unwrap_or_default();
+        match Desk::beside(self, &snapshot.guards, &tenant).said(server, message) {
+            Said::AsItIs => Some(Cow::Borrowed(message)),
+            Said::Changed(message) => Some(Cow::Owned(*message)),
+            Said::Never => None,
         }
     }
 

@@ -19,7 +19,7 @@ use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::reply::Reply;
 use crate::snapshot::Snapshot;
-use crate::stages::{Permit, limits, policy, route};
+use crate::stages::{Permit, guard, limits, policy, route};
 use crate::tasks::capability;
 
 /// What the gateway says of itself, as raw JSON.
@@ -137,7 +137,7 @@ async fn hello_of(
     let route = route::open(server, caller, permit).await?;
     let mut hello = route.link().hello().clone();
     hello.instructions = hello.instructions.filter(|raw| gateway.allows_instructions(server.id(), raw));
-    Ok(hello)
+    Ok(guard::hello(gateway, snapshot, server.id(), hello))
 }
 
 /// What each server behind an endpoint says of itself, in order; nothing from one that does not answer in time.

@@ -162,6 +162,12 @@ async fn go_on(
             Sent::Response(message) => message,
             Sent::Paused(paused) => return input::park(gateway, inbound, server, route, paused),
         };
+        let message = if is_final(inbound, &message, route.link()) {
+            message
+        } else {
+            // What asks something, or has become a task. What must not arrive of answers is seen to as they are shown.
+            guard::cleaned(gateway, inbound, resolved, message)?
+        };
         (route, sent) = match (route.link().era(), inbound.era()) {
             // The call has become a task, and its client cannot follow it.
             _ if !followed && tasks::must_be_followed(inbound, resolved, &message, route.link()) => {

@@ -85,10 +85,9 @@ fn shown(
     let kept = &found.kept;
     let Some(page) = &kept.page else { return kept.message.clone() };
     let mut items = visible(&page.items, kind, view);
-    without_blocked(gateway, caller, server, kind, &mut items);
-    gateway.without_waiting(caller.tenant(), server, kind, &mut items);
+    without_hidden(gateway, caller, server, kind, &mut items);
     let mut changes = Vec::new();
-    if items.len() < kept.listed {
+    if items.len() < kept.listed || items.iter().any(Item::is_changed) {
         let array = array_of(&items.iter().map(|item| item.raw().clone()).collect::<Vec<_>>());
         changes.push(Change::Set(kind.items_member(), Bytes::from(array)));
     }
@@ -129,14 +128,17 @@ pub(crate) fn stale<'a>(servers: impl IntoIterator<Item = (&'a ServerName, Durat
     format!("[{}]", servers.into_iter().map(one).collect::<Vec<_>>().join(","))
 }
 
-/// Leaves out what operators have stopped. What the gateway reads for itself has it all: policies are about that too.
-fn without_blocked(
+/// Leaves out what guards withhold, what waits to be approved, and what operators have stopped. What the gateway reads for itself
+/// has it all: policies are about that too.
+fn without_hidden(
     gateway: &Gateway,
     caller: &Caller,
     server: &ServerName,
     kind: ListKind,
     items: &mut Vec<Item>,
 ) {
+    items.retain(|item| !item.is_withheld());
+    gateway.without_waiting(caller.tenant(), server, kind, items);
     if kind == ListKind::Tools && !gateway.blocks().are_none() {
         items.retain(|item| !block::hides(gateway, caller, server, item.key()));
     }
@@ -278,7 +280,7 @@ fn leave_out_blocked(gateway: &Gateway, inbound: &Inbound, kind: ListKind, parts
                 let missing = Some(refusal.into());
                 *part = Part { caching: Caching::NONE, missing, ..Part::empty(&part.server) };
             }
-            None => without_blocked(gateway, caller, &part.server, kind, &mut part.items),
+            None => without_hidden(gateway, caller, &part.server, kind, &mut part.items),
         }
     }
     true
@@ -366,8 +368,7 @@ async fn read(
             // It may have been stopped meanwhile, and then nothing else counts.
             block::server(gateway, caller, server)?;
             part.map(|mut part| {
-                without_blocked(gateway, caller, server, kind, &mut part.items);
-                gateway.without_waiting(caller.tenant(), server, kind, &mut part.items);
+                without_hidden(gateway, caller, server, kind, &mut part.items);
                 part
             })
         }

@@ -4,10 +4,15 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
-use tollgate_guard::{Finding, Rule, RuleSet, Scanner};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tollgate_guard::{
+    Action, Finding, Guard, Neighbours, Reading, Rule, RuleSet, Scanner, Subject, looks_like, skeleton,
+};
+use tollgate_mcp::Span;
 
 use crate::corpus::negatives::{KINDS, Maker};
-use crate::corpus::{Dice, Sample, injections, personal, secrets};
+use crate::corpus::{Dice, Sample, definitions, injections, personal, secrets};
 
 /// How many texts there are with something of each rule, and how many of each kind without anything.
 const EACH: usize = 500;
@@ -55,6 +60,73 @@ const MAKERS: &[(Rule, Maker)] = &[
     (Rule::Exfiltrate, injections::exfiltrate),
     (Rule::Link, injections::link),
 ];
+
+/// Makes a definition.
+type Define = fn(&mut Dice) -> Value;
+
+/// Rules about definitions, which are made beside those of other servers.
+const DEFINITIONS: &[(Rule, Define)] =
+    &[(Rule::CrossServer, definitions::cross_server), (Rule::LookAlike, definitions::look_alike)];
+
+/// The tools of other servers, held against one that has none of them unless it says so.
+struct Others<'a>(&'a str);
+
+impl Neighbours for Others<'_> {
+    fn have(&self, name: &str) -> bool {
+        name != self.0 && definitions::OTHERS.contains(&name)
+    }
+
+    fn have_like(&self, name: &str) -> bool {
+        definitions::OTHERS.iter().any(|other| skeleton(other) == skeleton(name) && looks_like(name, other))
+    }
+}
+
+/// Which rules about definitions find something in one.
+fn judged(guard: &Guard, item: &Value) -> Vec<Rule> {
+    let (bytes, others) = (Bytes::from(item.to_string()), Others(item["name"].as_str().unwrap_or_default()));
+    let subject = Subject { reading: Reading::Definition(Some(&others)), ..Subject::default() };
+    let noted = guard.inspect_as(&bytes, Span::all(&bytes), &subject).noted;
+    noted.iter().map(|noted| noted.rule).filter(|rule| rule.is_of_definitions()).collect()
+}
+
+fn count_definitions(counts: &mut BTreeMap<Rule, Count>) {
+    let scanner = Scanner::new(RuleSet::NONE.with(Rule::CrossServer).with(Rule::LookAlike), Vec::new());
+    let guard = Guard::new(scanner, 0, |_| Action::Report, b"", false);
+    let shown = std::env::var("TOLLGATE_SHOW").unwrap_or_default();
+    for (rule, make) in DEFINITIONS {
+        let mut dice = Dice::new(rule.id().bytes().map(u64::from).sum());
+        for _ in 0..EACH {
+            let item = make(&mut dice);
+            let found = judged(&guard, &item);
+            let is_right = found.contains(rule);
+            if !is_right && (rule.id() == shown || shown == "all") {
+                println!("missed {}: {item}", rule.id());
+            }
+            let count = counts.entry(*rule).or_default();
+            count.texts += 1;
+            count.found += usize::from(is_right);
+            for other in found.iter().filter(|found| *found != rule) {
+                counts.entry(*other).or_default().elsewhere += 1;
+            }
+        }
+    }
+    let plain = KINDS.iter().map(|(kind, make)| (*kind, Some(*make))).chain([("definitions", None)]);
+    for (kind, make) in plain {
+        let mut dice = Dice::new(kind.bytes().map(u64::from).sum());
+        for _ in 0..EACH {
+            let item = match make {
+                Some(make) => json!({"name": "plain_tool", "description": make(&mut dice).text}),
+                None => definitions::harmless(&mut dice),
+            };
+            for rule in judged(&guard, &item) {
+                if rule.id() == shown || shown == "all" {
+                    println!("wrong {} in {kind}: {item}", rule.id());
+                }
+                counts.entry(rule).or_default().wrong += 1;
+            }
+        }
+    }
+}
 
 #[derive(Default)]
 struct Count {
@@ -154,6 +226,7 @@ fn count(scanner: &Scanner) -> BTreeMap<Rule, Count> {
             }
         }
     }
+    count_definitions(&mut counts);
     counts
 }
 
@@ -168,6 +241,9 @@ fn page(counts: &BTreeMap<Rule, Count>) -> String {
          *Precision* is how many of all that was told were right, where what was told of the {} texts without anything is wrong. \
          *Elsewhere* counts what was told beside what a text is labelled with. The texts are made up, and \
          made by the project: figures on texts of other people's are lower.\n\n\
+         `injection.cross_server` and `injection.look_alike` are about definitions alone: they are measured over {EACH} definitions \
+         of tools each, and over definitions of which the texts of each kind above, and {EACH} more made for it, are the \
+         descriptions.\n\n\
          A rule is on where nobody says otherwise only if its precision is at least {PRECISION_MIN}.\n",
         kinds.join(", "),
         EACH * KINDS.len(),

@@ -23,6 +23,7 @@ use crate::mailbox::Mailbox;
 use crate::session::Session;
 use crate::stages::block;
 use crate::stages::dispatch::{self, Own};
+use crate::stages::guard::{Desk, Said};
 use crate::stages::record::{self, Behalf, Doing};
 use crate::tasks;
 
@@ -214,6 +215,14 @@ pub(crate) async fn ask_beside(
 ) {
     let request = tasks::question(&gateway, &session.caller, &server, None, asks.request().clone());
     let Some(raw_id) = request.id_raw() else { return };
+    let snapshot = gateway.snapshot();
+    let asked = Desk::beside(&gateway, &snapshot.guards, session.caller.tenant()).asked(&server, &request);
+    drop(snapshot);
+    let request = match asked {
+        Said::AsItIs => request.clone(),
+        Said::Changed(changed) => *changed,
+        Said::Never => return asks.answer(failed(&raw_id, "a content guard keeps this from the client")),
+    };
     let asked = Asked::of_request(&request);
     let client = &session.caller.client;
     if asked.missing(&client.capabilities).is_some() || asked.is_too_large() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 use tollgate_catalog::{Item, ListKind, Page, names};
-use tollgate_mcp::{JsonKind, Kind, LogLevel, Span, codes, find, kind_of, methods, quote};
+use tollgate_mcp::{JsonKind, Kind, LogLevel, Span, codes, elements, find, kind_of, methods, quote};
 use tollgate_model::{Code, Refusal, ServerId, Stage};
 use tollgate_upstream::{Hello, Link, Reach, Server, Traffic, Waits};
 
@@ -18,7 +18,7 @@ use crate::onward::Onward;
 use crate::policing::Changed;
 use crate::stages::dispatch::{self, Departure, Listener, Sent};
 use crate::stages::record::{self, Receipt};
-use crate::stages::{Permit, route};
+use crate::stages::{Permit, guard, route};
 
 /// Which page, and how it is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -104,11 +104,15 @@ pub(crate) async fn page(
         let text = format!("the server answered with error {code}");
         return Err(Fault { refusal: nonsense(text).of(server.name()), is_said: true });
     }
+    let message = guard::page(gateway, inbound, server.id(), wanted.kind, message)
+        .map_err(|refusal| Fault { refusal, is_said: true })?;
     let kept = Kept::new(message, route.link(), wanted.kind.capability());
     let is_kept = keeps(&kept);
     let kept = if is_kept { kept.compact() } else { kept };
     match Page::read(&kept.message, wanted.kind) {
-        Ok(page) => Ok(Some(Arc::new(learnt(gateway, server.id(), wanted.kind, (kept, is_kept), page)))),
+        Ok(page) => {
+            Ok(Some(Arc::new(learnt(gateway, inbound, server.id(), wanted.kind, (kept, is_kept), page))))
+        }
         Err(_) if own => {
             let refusal = nonsense("the server's answer is no list".to_owned()).of(server.name());
             Err(Fault { refusal, is_said: true })
@@ -197,12 +201,13 @@ fn offers(hello: &Hello, kind: ListKind) -> bool {
 /// Learns from a page what there is to learn, and leaves out what must not be shown to anyone.
 fn learnt(
     gateway: &Gateway,
+    inbound: &Inbound,
     server: &ServerId,
     kind: ListKind,
     (kept, is_kept): (Kept, bool),
     page: Page,
 ) -> Kept {
-    let listed = page.items.len();
+    let mut listed = page.items.len();
     let mut shown = page.items;
     if matches!(kind, ListKind::Tools | ListKind::Prompts) {
         gateway.names().learn(server, shown.iter().map(Item::key));
@@ -221,6 +226,12 @@ fn learnt(
     }
     if matches!(kind, ListKind::Tools | ListKind::Prompts) {
         remember_cut_names(gateway, server, &shown);
+    }
+    if inbound.snapshot.guards.definitions.is_some() {
+        shown = guard::items(gateway, &inbound.snapshot, server, kind, shown);
+        // What has no name is judged by nobody, and shown to nobody.
+        let (message, items) = (&kept.message, kept.message.member(kind.items_member()));
+        listed = items.map_or(listed, |items| elements(message.bytes(), items).count());
     }
     if is_kept {
         shown = shown.into_iter().map(Item::remembering).collect();

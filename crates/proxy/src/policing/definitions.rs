@@ -248,7 +248,7 @@ impl Definitions {
 impl Server {
     /// Takes one tool in.
     fn learn(&mut self, item: &Item, own: bool) -> Changed {
-        let looks = looks_of(item.raw());
+        let looks = looks_of(item.original());
         let mut own = own;
         let mut before = None;
         if let Some(known) = self.tools.get_mut(item.key()) {
@@ -259,11 +259,11 @@ impl Server {
             own = known.own;
             before = Some(known.definition.clone());
         }
-        let Some(definition) = ToolDefinition::read(item.raw()) else { return Changed::Nothing };
+        let Some(definition) = ToolDefinition::read(item.original()) else { return Changed::Nothing };
         self.forget(item.key());
         let is_same = before.as_ref() == Some(&definition);
         // Copied, since the item shares the buffer of a whole list.
-        let raw = Bytes::copy_from_slice(item.raw());
+        let raw = Bytes::copy_from_slice(item.original());
         match self.keep(definition, &raw, looks, own) {
             false => Changed::Nothing,
             true if is_same => Changed::Looks,
@@ -300,7 +300,7 @@ impl Server {
             if others.len() >= OTHERS_MAX && !others.contains_key(item.key()) {
                 return;
             }
-            others.insert(Arc::from(item.key()), looks_of(item.raw()));
+            others.insert(Arc::from(item.key()), looks_of(item.original()));
         }
     }
 }

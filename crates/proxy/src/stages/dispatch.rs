@@ -12,7 +12,7 @@ use tollgate_mcp::{LogLevel, Message, Segments, compose, methods};
 use tollgate_model::{Caller, Era, Revision, ServerId};
 use tollgate_upstream::{Berth, Exchange, Incoming, Link, Outbound, Replies, UpstreamError, Waits};
 
-use super::guard::{self, Said};
+use super::guard::{Desk, Said};
 use super::record::{Behalf, Receipt};
 use super::{Admitted, Route, limits};
 use crate::bridge::{self, Hearing, Relay};
@@ -106,7 +106,8 @@ impl<'a> Listener<'a> {
     fn relay(&self, message: &Message, server: &ServerId, era: Era, hearing: &mut Hearing<'_>) -> Relay {
         let follows_tasks = self.caller.client.revision == Revision::V2025_11_25;
         if tasks::speaks_of_a_task(message) && follows_tasks {
-            match tasks::notification(self.gateway, self.caller, server, message) {
+            let Some(message) = self.said(server, message) else { return Relay::Drop };
+            match tasks::notification(self.gateway, self.caller, server, &message) {
                 Some(told) => return Relay::Send(told),
                 // Of a call that is only about to become a task.
                 None if message.method() == methods::NOTIFICATIONS_PROGRESS => {}
@@ -119,20 +120,42 @@ impl<'a> Listener<'a> {
         {
             return Relay::Drop;
         }
-        let said = match self.inbound {
-            Some(inbound) => guard::said(self.gateway, inbound, server, message),
-            None => Said::AsItIs,
-        };
-        let message = match &said {
-            Said::AsItIs => message,
-            Said::Changed(changed) => changed.as_ref(),
-            Said::Never => return Relay::Drop,
-        };
         // Who does not follow tasks has been given none.
         if message.method() == methods::NOTIFICATIONS_TASKS_STATUS {
             return Relay::Drop;
         }
-        bridge::relay(message, era, self.era, hearing)
+        match self.said(server, message) {
+            Some(message) => bridge::relay(&message, era, self.era, hearing),
+            None => Relay::Drop,
+        }
+    }
+
+    /// What a server says, as guards let it pass.
+    fn said<'m>(&self, server: &ServerId, message: &'m Message) -> Option<Cow<'m, Message>> {
+        match self.look(|desk| desk.said(server, message)) {
+            Said::AsItIs => Some(Cow::Borrowed(message)),
+            Said::Changed(changed) => Some(Cow::Owned(*changed)),
+            Said::Never => None,
+        }
+    }
+
+    /// The same of what it asks.
+    fn asked(&self, server: &ServerId, request: Message) -> Option<Message> {
+        match self.look(|desk| desk.asked(server, &request)) {
+            Said::AsItIs => Some(request),
+            Said::Changed(changed) => Some(*changed),
+            Said::Never => None,
+        }
+    }
+
+    fn look(&self, look: impl FnOnce(&Desk<'_>) -> Said) -> Said {
+        match self.inbound {
+            Some(inbound) => look(&Desk::of(self.gateway, inbound)),
+            None => {
+                let snapshot = self.gateway.snapshot();
+                look(&Desk::beside(self.gateway, &snapshot.guards, self.caller.tenant()))
+            }
+        }
     }
 
     fn hearing(&self) -> Hearing<'_> {
@@ -288,7 +311,14 @@ async fn see_through(
                 let request = match listener {
                     Some(listener) => {
                         listener.is_told();
-                        tasks::question(listener.gateway, listener.caller, server, listener.task, request)
+                        let (gateway, caller, task) = (listener.gateway, listener.caller, listener.task);
+                        let request = tasks::question(gateway, caller, server, task, request);
+                        let Some(request) = listener.asked(server, request) else {
+                            let own = Own::no_answer(&raw_id, "a content guard keeps this from the client");
+                            Box::pin(reply(&exchange.replies(), own)).await?;
+                            continue;
+                        };
+                        request
                     }
                     None => request,
                 };

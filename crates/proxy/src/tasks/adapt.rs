@@ -19,7 +19,7 @@ use crate::inbound::Inbound;
 use crate::life;
 use crate::reply::Reply;
 use crate::stages::record::{self, Effect, Receipt};
-use crate::stages::{Permit, Resolved, Route, limits};
+use crate::stages::{Permit, Resolved, Route, guard, limits};
 
 /// The answer to a call that a legacy server made a task of.
 pub(crate) fn created(
@@ -62,7 +62,7 @@ pub(crate) async fn serve(
     let served = match inbound.message.method() {
         methods::TASKS_GET => get(inbound, &speaker, resolved, permit, receipt).await,
         methods::TASKS_UPDATE => update(inbound, &speaker, native, receipt).await,
-        _ => cancel(inbound, &speaker, native, permit, receipt).await,
+        _ => cancel(inbound, &speaker, resolved, permit, receipt).await,
     };
     if let Err(error) = &served {
         inbound.record.failed(error);
@@ -97,6 +97,10 @@ async fn get(
     let native = resolved.native().unwrap_or_default();
     let task = speaker.ask(methods::TASKS_GET, native, receipt).await?;
     inbound.record.answered(inbound, &task, Era::Legacy);
+    let task = match guard::cleaned(speaker.gateway, inbound, resolved, task) {
+        Ok(task) => task,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
     if task.kind() == Kind::Error {
         return Ok(error(inbound, speaker, &task));
     }
@@ -109,6 +113,10 @@ async fn get(
             };
             let answer = speaker.result(native, None, receipt).await?.into_response()?;
             inbound.record.answered(inbound, &answer, Era::Legacy);
+            let answer = match guard::cleaned(speaker.gateway, inbound, resolved, answer) {
+                Ok(answer) => answer,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
             let result = answer.body().map_or(&[][..], |span| span.of(answer.bytes()));
             limits::pay_for_task(speaker.gateway, inbound, resolved, result);
             let stand_ins = life::stand_ins(speaker.gateway, inbound, speaker.server, &answer);
@@ -148,10 +156,11 @@ async fn update(inbound: &Inbound, speaker: &Speaker<'_>, native: &str, receipt:
 async fn cancel(
     inbound: &Inbound,
     speaker: &Speaker<'_>,
-    native: &str,
+    resolved: &Resolved,
     permit: &Permit,
     receipt: Receipt,
 ) -> Served {
+    let native = resolved.native().unwrap_or_default();
     collect::forget(inbound, speaker, native);
     let cancelled = speaker.ask(methods::TASKS_CANCEL, native, receipt).await?;
     inbound.record.answered(inbound, &cancelled, Era::Legacy);
@@ -163,7 +172,8 @@ async fn cancel(
         let task = speaker.ask(methods::TASKS_GET, native, receipt).await?;
         inbound.record.answered(inbound, &task, Era::Legacy);
         if task.kind() == Kind::Error {
-            return Ok(error(inbound, speaker, &task));
+            let task = guard::cleaned(speaker.gateway, inbound, resolved, task);
+            return Ok(task.and_then(|task| error(inbound, speaker, &task)));
         }
     }
     Ok(Ok(acknowledged(inbound, speaker)))

@@ -44,7 +44,7 @@ use crate::reply::Reply;
 use crate::stages::dispatch::{self, Departure, Listener, Sent};
 use crate::stages::record::{self, Effect, Lap};
 use crate::stages::route::Spot;
-use crate::stages::{Permit, Resolved, Route, limits, policy, resolve, route};
+use crate::stages::{Permit, Resolved, Route, guard, limits, policy, resolve, route};
 
 use collect::Collectors;
 pub(crate) use follow::{Followed, to_end as follow};
@@ -205,6 +205,7 @@ async fn pass(
         }
     };
     inbound.record.answered(inbound, &message, link.era());
+    let message = guard::cleaned(gateway, inbound, resolved, message)?;
     let result = match method {
         methods::TASKS_RESULT => message.body(),
         methods::TASKS_GET => message.member("result"),

@@ -7,6 +7,7 @@ mod book;
 mod busy;
 mod calls;
 mod changes;
+mod definitions;
 #[allow(dead_code, reason = "shared with the tests of identity")]
 mod disk;
 #[path = "../../../upstream/tests/it/fake.rs"]

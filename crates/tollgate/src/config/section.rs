@@ -29,8 +29,8 @@ pub(super) use self::export::{
     ExportSection, SplunkSection, SyslogSection, WebhookSection,
 };
 pub(super) use self::guard::{
-    ArgumentsActionSection, ArgumentsGuardSection, GuardActionSection, GuardModeSection, GuardSection,
-    PatternSection, ResultsGuardSection,
+    ArgumentsActionSection, ArgumentsGuardSection, DefinitionsActionSection, DefinitionsGuardSection,
+    GuardActionSection, GuardModeSection, GuardSection, PatternSection, ResultsGuardSection,
 };
 pub(super) use self::identity::{
     AlgorithmSection, CertificateSection, ClaimsSection, IdentitySection, IntrospectionSection,

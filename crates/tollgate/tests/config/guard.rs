@@ -18,11 +18,27 @@ fn good(text: &str) -> GuardSettings {
 fn without_the_section_nothing_is_looked_for_and_an_empty_one_only_reports() {
     assert_eq!(good(""), GuardSettings::default());
     let usual = good("guard: {}\n");
-    for direction in [usual.results.expect("results"), usual.arguments.expect("arguments")] {
+    let (results, arguments) = (usual.results.expect("results"), usual.arguments.expect("arguments"));
+    for direction in [results, arguments, usual.definitions.expect("definitions")] {
         assert!(!direction.acts);
         assert!(direction.rules.contains_key(&Rule::Email) && !direction.rules.contains_key(&Rule::Ip));
     }
     assert_eq!(good("guard: { arguments: { mode: 'off' } }\n").arguments, None);
+}
+
+#[test]
+fn definitions_are_stripped_of_what_hides_unless_told_otherwise() {
+    let text = r"
+guard:
+  definitions: { mode: act, personal: 'off', rules: { injection.look_alike: block, injection.bidi: fence } }
+";
+    let definitions = good(text).definitions.expect("definitions");
+    let of = |rule: Rule| definitions.rules.get(&rule).copied();
+    assert!(definitions.acts);
+    assert_eq!((of(Rule::Tags), of(Rule::Override)), (Some(Action::Strip), Some(Action::Report)));
+    assert_eq!((of(Rule::LookAlike), of(Rule::Bidi)), (Some(Action::Block), Some(Action::Fence)));
+    assert_eq!(of(Rule::Email), None);
+    bench("guard: { definitions: { injection: mask } }\n").bad("tollgate.yaml");
 }
 
 #[test]

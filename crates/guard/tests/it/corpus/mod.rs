@@ -1,6 +1,7 @@
 //! Labelled texts, made by generators that share no code with the detectors: they have their own checksums, alphabets and
 //! templates. Everything is made up; the same seed gives the same texts.
 
+pub(crate) mod definitions;
 pub(crate) mod injections;
 pub(crate) mod negatives;
 pub(crate) mod personal;

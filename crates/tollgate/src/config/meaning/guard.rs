@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tollgate_guard::{
     Action, Direction, Family, GuardSettings, Pattern, PatternSettings, Rule, usual_of_arguments,
-    usual_of_results,
+    usual_of_definitions, usual_of_results,
 };
 
 use super::{Meaning, shown};
@@ -12,8 +12,8 @@ use crate::config::forms::{Items, Keyed};
 use crate::config::node::Place;
 use crate::config::problem::closest;
 use crate::config::section::{
-    ArgumentsActionSection, ArgumentsGuardSection, GuardActionSection, GuardModeSection, GuardSection,
-    PatternSection, ResultsGuardSection,
+    ArgumentsActionSection, ArgumentsGuardSection, DefinitionsActionSection, DefinitionsGuardSection,
+    GuardActionSection, GuardModeSection, GuardSection, PatternSection, ResultsGuardSection,
 };
 
 /// The longest name of a pattern.
@@ -44,9 +44,11 @@ impl Meaning<'_> {
         let patterns = self.patterns(section.patterns.as_ref(), &place.key("patterns"));
         let results = of_results(section.results.as_ref());
         let arguments = of_arguments(section.arguments.as_ref());
+        let definitions = of_definitions(section.definitions.as_ref());
         GuardSettings {
             results: self.direction(&results, &patterns, &place.key("results")),
             arguments: self.direction(&arguments, &patterns, &place.key("arguments")),
+            definitions: self.direction(&definitions, &patterns, &place.key("definitions")),
             patterns,
         }
     }
@@ -183,5 +185,30 @@ fn of_arguments(section: Option<&ArgumentsGuardSection>) -> Said<'_> {
             .map(|(id, action)| (id, of(action)))
             .collect(),
         usual: usual_of_arguments,
+    }
+}
+
+fn of_definitions(section: Option<&DefinitionsGuardSection>) -> Said<'_> {
+    let of = |action: &DefinitionsActionSection| match action {
+        DefinitionsActionSection::Off => Word::Off,
+        DefinitionsActionSection::Report => Word::Do(Action::Report),
+        DefinitionsActionSection::Strip => Word::Do(Action::Strip),
+        DefinitionsActionSection::Fence => Word::Do(Action::Fence),
+        DefinitionsActionSection::Block => Word::Do(Action::Block),
+    };
+    let family = |action: fn(&DefinitionsGuardSection) -> Option<&DefinitionsActionSection>| {
+        section.and_then(action).map(of)
+    };
+    Said {
+        mode: section.and_then(|section| section.mode),
+        families: [
+            (Family::Personal, family(|section| section.personal.as_ref())),
+            (Family::Secret, family(|section| section.secret.as_ref())),
+            (Family::Injection, family(|section| section.injection.as_ref())),
+        ],
+        rules: Keyed::iter(section.and_then(|section| section.rules.as_ref()))
+            .map(|(id, action)| (id, of(action)))
+            .collect(),
+        usual: usual_of_definitions,
     }
 }

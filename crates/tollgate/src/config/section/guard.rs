@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::config::forms::{Items, Keyed, keys};
 
-/// What is looked for in arguments and results: personal data, secrets, and text that is meant for the model. What is found is
+/// What is looked for in arguments, results and definitions: personal data, secrets, and text that is meant for the model. What is found is
 /// on record and in metrics, never itself. `docs/reference/guards.md` lists the rules with how well they do.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -17,6 +17,8 @@ pub(in crate::config) struct GuardSection {
     pub(in crate::config) results: Option<ResultsGuardSection>,
     /// What is looked for in the arguments of calls and prompts.
     pub(in crate::config) arguments: Option<ArgumentsGuardSection>,
+    /// What is looked for in what servers define: tools, prompts, resources and templates in lists, and instructions.
+    pub(in crate::config) definitions: Option<DefinitionsGuardSection>,
     /// Own patterns, each under its name: letters, digits, `-` and `_`, at most 32 characters. The rule of one is `own.NAME`.
     pub(in crate::config) patterns: Option<Keyed<PatternSection>>,
 }
@@ -73,6 +75,24 @@ pub(in crate::config) enum ArgumentsActionSection {
     Block,
 }
 
+/// What becomes of what is found in definitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "DefinitionsAction")]
+pub(in crate::config) enum DefinitionsActionSection {
+    /// It is not looked for.
+    Off,
+    /// It stays.
+    Report,
+    /// It goes, and nothing stands there. From a name, a URI or a demand of a schema nothing can be taken: then the item is
+    /// left out as by `block`.
+    Strip,
+    /// The whole text that it stands in is put between `<untrusted-data>` and `</untrusted-data>`.
+    Fence,
+    /// The item is left out of lists, and who uses it is refused: `guard_blocked`. Instructions are left out.
+    Block,
+}
+
 /// What is looked for in results.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -107,6 +127,24 @@ pub(in crate::config) struct ArgumentsGuardSection {
     pub(in crate::config) injection: Option<ArgumentsActionSection>,
     /// What becomes of what single rules find, by their ids. One that is not on by itself is on if it is here.
     pub(in crate::config) rules: Option<Keyed<ArgumentsActionSection>>,
+}
+
+/// What is looked for in definitions.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-order" = keys::<DefinitionsGuardSection>()))]
+#[schemars(rename = "DefinitionsGuard")]
+pub(in crate::config) struct DefinitionsGuardSection {
+    /// Whether it is looked, and what comes of it.
+    pub(in crate::config) mode: Option<GuardModeSection>,
+    /// What becomes of personal data. Default: `report`.
+    pub(in crate::config) personal: Option<DefinitionsActionSection>,
+    /// What becomes of secrets. Default: `report`.
+    pub(in crate::config) secret: Option<DefinitionsActionSection>,
+    /// What becomes of injections. Default: characters that hide are stripped (`strip`), everything else is only reported.
+    pub(in crate::config) injection: Option<DefinitionsActionSection>,
+    /// What becomes of what single rules find, by their ids. One that is not on by itself is on if it is here.
+    pub(in crate::config) rules: Option<Keyed<DefinitionsActionSection>>,
 }
 
 /// A pattern.

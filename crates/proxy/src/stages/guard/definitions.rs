@@ -1,0 +1,341 @@
+//! Definitions of tools, prompts and resources, and what servers say of themselves: judged when they are learnt, once for as long
+//! as they, the configuration and the names of other servers' tools stay the same.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tollgate_catalog::{Item, ListKind};
+use tollgate_guard::{Guard, Inspection, Reading, Rule, Subject};
+use tollgate_mcp::{Message, Span, methods};
+use tollgate_model::{Refusal, ServerId};
+use tollgate_telemetry::events::GuardFound;
+use tollgate_upstream::Hello;
+
+use super::neighbours::Names;
+use super::{Desk, FOUND_MAX, OF_PROTOCOL, found};
+use crate::gateway::Gateway;
+use crate::inbound::Inbound;
+use crate::snapshot::Snapshot;
+use crate::stages::{Resolved, record};
+
+/// How many judgements are kept, of all servers together. Beyond it those of the server that brings more are forgotten, and made
+/// anew.
+const JUDGED_MAX: usize = 50_000;
+/// The largest definition that is kept as it is shown. A larger one is judged each time.
+const KEPT_BYTES_MAX: usize = 64 << 10;
+/// How many items of one server can be withheld one by one. Beyond it all of them are.
+const WITHHELD_MAX: usize = 10_000;
+/// The longest name that is told of an item in which something was found.
+const NAME_MAX: usize = 128;
+
+/// What is known of the definitions of all servers.
+#[derive(Debug, Default)]
+pub(crate) struct Definitions {
+    names: Names,
+    judged: Mutex<Judgements>,
+    withheld: Mutex<HashMap<ServerId, Withheld>>,
+    /// Whether anything is withheld: nothing else is asked on the way of a call while nothing is.
+    is_any_withheld: AtomicBool,
+}
+
+/// The rule that withholds something, if it is one alone.
+type By = Option<Rule>;
+
+/// What a judgement is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum What {
+    Item(ListKind),
+    Instructions,
+    Info,
+}
+
+#[derive(Debug, Default)]
+struct Judgements {
+    keys: RandomState,
+    of: HashMap<ServerId, HashMap<(What, Box<str>), Judged>>,
+    count: usize,
+}
+
+#[derive(Debug)]
+struct Judged {
+    /// Of the server's own bytes. Its key is of this process alone.
+    digest: u64,
+    /// By which guards, and beside which names.
+    as_of: (u64, u64),
+    verdict: Verdict,
+}
+
+#[derive(Debug, Clone)]
+enum Verdict {
+    AsItIs,
+    Changed(Bytes),
+    /// Nobody is shown it.
+    Never(By),
+}
+
+#[derive(Debug, Default)]
+struct Withheld {
+    items: HashMap<ListKind, HashMap<Box<str>, By>>,
+    count: usize,
+}
+
+impl Definitions {
+    /// Others judge from now on: what is withheld shows when the lists are read again.
+    pub(crate) fn clear(&self) {
+        self.lock_withheld().clear();
+        self.is_any_withheld.store(false, Ordering::Release);
+    }
+
+    fn known(
+        &self,
+        server: &ServerId,
+        what: What,
+        key: &str,
+        bytes: &[u8],
+        as_of: (u64, u64),
+    ) -> (u64, Option<Verdict>) {
+        let judged = self.lock();
+        let digest = judged.keys.hash_one(bytes);
+        // The key of the map is made only where there is something to look for.
+        let known = judged.of.get(server).and_then(|of| of.get(&(what, Box::from(key))));
+        let verdict = known.filter(|known| known.digest == digest && known.as_of == as_of);
+        (digest, verdict.map(|known| known.verdict.clone()))
+    }
+
+    fn keep(&self, server: &ServerId, what: What, key: &str, judged: Judged) {
+        if matches!(&judged.verdict, Verdict::Changed(bytes) if bytes.len() > KEPT_BYTES_MAX) {
+            return;
+        }
+        let mut all = self.lock();
+        if all.count >= JUDGED_MAX {
+            let gone = all.of.remove(server).map_or(0, |of| of.len());
+            all.count -= gone;
+            if gone == 0 {
+                all.of.clear();
+                all.count = 0;
+            }
+        }
+        let before = all.of.entry(server.clone()).or_default().insert((what, key.into()), judged);
+        all.count += usize::from(before.is_none());
+    }
+
+    fn withhold(&self, server: &ServerId, kind: ListKind, key: &str, rule: Option<By>) {
+        if rule.is_none() && !self.is_any_withheld.load(Ordering::Acquire) {
+            return;
+        }
+        let mut all = self.lock_withheld();
+        let of = all.entry(server.clone()).or_default();
+        let items = of.items.entry(kind).or_default();
+        match rule {
+            Some(rule) if of.count < WITHHELD_MAX => {
+                of.count += usize::from(items.insert(key.into(), rule).is_none());
+            }
+            Some(_) => of.count = WITHHELD_MAX,
+            None => of.count -= usize::from(items.remove(key).is_some()),
+        }
+        if of.count == 0 {
+            all.remove(server);
+        }
+        self.is_any_withheld.store(!all.is_empty(), Ordering::Release);
+    }
+
+    /// Whether a server's item is withheld, and by which rule.
+    fn withheld(&self, server: &ServerId, kind: ListKind, key: &str) -> Option<By> {
+        if !self.is_any_withheld.load(Ordering::Acquire) {
+            return None;
+        }
+        let all = self.lock_withheld();
+        let of = all.get(server)?;
+        let rule = of.items.get(&kind).and_then(|items| items.get(key)).copied();
+        rule.or_else(|| (of.count >= WITHHELD_MAX).then_some(None))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Judgements> {
+        self.judged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_withheld(&self) -> MutexGuard<'_, HashMap<ServerId, Withheld>> {
+        self.withheld.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Judges the items of a list as they are learnt. What may not be shown is marked as withheld, and what was changed shows so.
+pub(crate) fn items(
+    gateway: &Gateway,
+    snapshot: &Snapshot,
+    server: &ServerId,
+    kind: ListKind,
+    items: Vec<Item>,
+) -> Vec<Item> {
+    let Some(guard) = &snapshot.guards.definitions else { return items };
+    let definitions = gateway.guarded_definitions();
+    if kind == ListKind::Tools {
+        definitions.names.learn(server, items.iter().map(Item::key));
+    }
+    let mut judging = Judging::new(gateway, snapshot, server, guard);
+    let shown = items.into_iter().map(|item| {
+        let key: Box<str> = item.key().into();
+        let verdict = judging.judge(What::Item(kind), &key, item.raw());
+        let changed = match verdict {
+            Verdict::AsItIs => Ok(item),
+            Verdict::Changed(bytes) => item.clone().shown_as(bytes).ok_or((item, None)),
+            Verdict::Never(rule) => Err((item, rule)),
+        };
+        definitions.withhold(server, kind, &key, changed.as_ref().err().map(|(_, rule)| *rule));
+        changed.unwrap_or_else(|(item, _)| item.withheld())
+    });
+    let shown = shown.collect();
+    judging.tell();
+    shown
+}
+
+/// Looks at what a page says beside its items, or at what stands in its place.
+pub(crate) fn page(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    server: &ServerId,
+    kind: ListKind,
+    message: Message,
+) -> Result<Message, Refusal> {
+    let Some(guard) = &inbound.snapshot.guards.definitions else { return Ok(message) };
+    let Some(body) = message.body() else { return Ok(message) };
+    let except: Vec<&str> = OF_PROTOCOL.iter().copied().chain([kind.items_member()]).collect();
+    let tenant = inbound.caller.tenant();
+    let subject = Subject { except: &except, tenant: tenant.as_str(), reading: Reading::Definition(None) };
+    let inspection = guard.inspect_as(message.bytes(), body, &subject);
+    if inspection.noted.is_empty() {
+        return Ok(message);
+    }
+    Desk::of(gateway, inbound).tell(guard, "definition", server, &inspection);
+    let refuse = || super::refuse("list", guard, &inspection).of(server.name());
+    if inspection.blocked.is_some() {
+        return Err(refuse());
+    }
+    match super::changed(&message, body, &inspection) {
+        Ok(changed) => Ok(changed.map_or(message, |changed| *changed)),
+        Err(()) => Err(refuse()),
+    }
+}
+
+/// What a server says of itself, as it may be shown.
+pub(crate) fn hello(gateway: &Gateway, snapshot: &Snapshot, server: &ServerId, mut hello: Hello) -> Hello {
+    let Some(guard) = &snapshot.guards.definitions else { return hello };
+    let mut judging = Judging::new(gateway, snapshot, server, guard);
+    let mut shown = |what, said: Option<Bytes>| {
+        let said = said?;
+        match judging.judge(what, "", &said) {
+            Verdict::AsItIs => Some(said),
+            Verdict::Changed(bytes) => Some(bytes),
+            Verdict::Never(_) => None,
+        }
+    };
+    hello.instructions = shown(What::Instructions, hello.instructions.take());
+    hello.info = shown(What::Info, hello.info.take());
+    judging.tell();
+    hello
+}
+
+/// Refuses what uses an item that is withheld. Asked of what policy allows.
+pub(super) fn refuse_withheld(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    resolved: &Resolved,
+) -> Result<(), Refusal> {
+    let (server, Some(native)) = (resolved.server(), resolved.native()) else { return Ok(()) };
+    let (of, definitions) = (&inbound.snapshot.guards.definitions, gateway.guarded_definitions());
+    let Some(guard) = of else { return Ok(()) };
+    let kinds: &[ListKind] = match resolved.target().key {
+        Some(("uri", _)) => &[ListKind::Resources, ListKind::Templates],
+        _ if inbound.message.method() == methods::TOOLS_CALL => &[ListKind::Tools],
+        _ => &[ListKind::Prompts],
+    };
+    let withheld = kinds.iter().find_map(|kind| definitions.withheld(server.id(), *kind, native));
+    let Some(rule) = withheld else { return Ok(()) };
+    let inspection = Inspection { blocked: Some(rule), ..Inspection::default() };
+    Err(super::refuse("definition", guard, &inspection).of(server.name()))
+}
+
+/// Judging what one server says.
+struct Judging<'a> {
+    gateway: &'a Gateway,
+    snapshot: &'a Snapshot,
+    server: &'a ServerId,
+    guard: &'a Guard,
+    as_of: (u64, u64),
+    found: Vec<Value>,
+    more: usize,
+}
+
+impl<'a> Judging<'a> {
+    fn new(gateway: &'a Gateway, snapshot: &'a Snapshot, server: &'a ServerId, guard: &'a Guard) -> Self {
+        let as_of = (snapshot.guards.number(), gateway.guarded_definitions().names.generation());
+        Self { gateway, snapshot, server, guard, as_of, found: Vec::new(), more: 0 }
+    }
+
+    fn judge(&mut self, what: What, key: &str, bytes: &Bytes) -> Verdict {
+        let definitions = self.gateway.guarded_definitions();
+        let (digest, known) = definitions.known(self.server, what, key, bytes, self.as_of);
+        if let Some(verdict) = known {
+            return verdict;
+        }
+        let names = definitions.names.beside(self.server, self.snapshot, what == What::Item(ListKind::Tools));
+        let tenant = self.server.holder().tenant().map_or("", |tenant| tenant.as_str());
+        let subject = Subject { except: &[], tenant, reading: Reading::Definition(Some(&names)) };
+        let inspection = self.guard.inspect_as(bytes, Span::all(bytes), &subject);
+        drop(names);
+        let verdict = match (&inspection.blocked, &inspection.changed) {
+            (Some(rule), _) => Verdict::Never(*rule),
+            (None, Some(bytes)) => Verdict::Changed(bytes.clone()),
+            (None, None) => Verdict::AsItIs,
+        };
+        self.note(what, key, &inspection);
+        definitions.keep(
+            self.server,
+            what,
+            key,
+            Judged { digest, as_of: self.as_of, verdict: verdict.clone() },
+        );
+        verdict
+    }
+
+    fn note(&mut self, what: What, key: &str, inspection: &Inspection) {
+        self.more += inspection.more;
+        let is_told = |noted: &tollgate_guard::Noted| noted.path == "/name" || noted.path.starts_with("/uri");
+        let item = match what {
+            What::Instructions => Cow::Borrowed("instructions"),
+            What::Info => Cow::Borrowed("serverInfo"),
+            // Nothing that was found is told, so neither is a name in which it was.
+            What::Item(_) if key.len() > NAME_MAX || inspection.noted.iter().any(is_told) => {
+                Cow::Borrowed("*")
+            }
+            What::Item(_) => Cow::Owned(key.to_owned()),
+        };
+        let tenant = self.server.holder().tenant().cloned().unwrap_or_default();
+        for noted in &inspection.noted {
+            let (rule, action) = (self.guard.scanner().id(noted.rule), noted.action.as_str());
+            let (path, server) = (noted.path.as_str(), self.server);
+            GuardFound { rule: &rule, action, place: "definition", path, server, tenant: &tenant }.emit();
+            if self.found.len() >= FOUND_MAX {
+                self.more += 1;
+                continue;
+            }
+            let mut told = found(self.guard, "definition", noted);
+            told["item"] = json!(item);
+            self.found.push(told);
+        }
+    }
+
+    /// Puts on record what was found that is new.
+    fn tell(self) {
+        if self.found.is_empty() {
+            return;
+        }
+        let said = [("guard", self.found.into()), ("more", self.more.into())];
+        record::upkeep(self.gateway, self.server, None, said);
+    }
+}
