@@ -75,16 +75,16 @@ impl Inspection {
 }
 
 /// A change of a text: a part of it, and what stands there instead.
-type TextEdit = (Range<usize>, String);
+pub(crate) type TextEdit = (Range<usize>, String);
 
 /// A text, and what is changed in it.
-struct Changed {
+pub(crate) struct Changed {
     /// Where it stands, without quotes.
-    raw: Range<usize>,
-    kind: Changing,
+    pub(crate) raw: Range<usize>,
+    pub(crate) kind: Changing,
 }
 
-enum Changing {
+pub(crate) enum Changing {
     Text(Vec<TextEdit>),
     /// All of it, as JSON.
     Whole(Bytes),
@@ -646,7 +646,7 @@ fn located(kind: Changing, view: &View) -> Changing {
 }
 
 /// Changes in order and apart from each other: those that overlap become one, with what stands in place of the first.
-fn merged(mut edits: Vec<TextEdit>) -> Vec<TextEdit> {
+pub(crate) fn merged(mut edits: Vec<TextEdit>) -> Vec<TextEdit> {
     edits.sort_by_key(|(part, _)| (part.start, part.end));
     let mut apart: Vec<TextEdit> = Vec::with_capacity(edits.len());
     for (part, instead) in edits {
@@ -663,7 +663,7 @@ fn merged(mut edits: Vec<TextEdit>) -> Vec<TextEdit> {
     apart
 }
 
-fn edited(text: &str, edits: &[TextEdit]) -> String {
+pub(crate) fn edited(text: &str, edits: &[TextEdit]) -> String {
     let mut out = String::with_capacity(text.len());
     let mut from = 0;
     for (part, instead) in edits {
@@ -676,7 +676,7 @@ fn edited(text: &str, edits: &[TextEdit]) -> String {
 }
 
 /// The bytes with everything changed that is to be.
-fn spliced(bytes: &[u8], mut changed: Vec<Changed>) -> Bytes {
+pub(crate) fn spliced(bytes: &[u8], mut changed: Vec<Changed>) -> Bytes {
     changed.sort_by_key(|changed| changed.raw.start);
     let mut out = BytesMut::with_capacity(bytes.len() + 64);
     let mut from = 0;

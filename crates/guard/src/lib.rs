@@ -10,6 +10,7 @@ mod guard;
 mod injection;
 mod json;
 mod neighbours;
+pub mod outside;
 mod own;
 mod personal;
 pub mod pins;

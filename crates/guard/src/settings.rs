@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::action::Action;
 use crate::guard::Guard;
+use crate::outside::OutsideSettings;
 use crate::own::Pattern;
 use crate::rule::{Family, Rule, RuleSet};
 use crate::scanner::Scanner;
@@ -24,6 +25,8 @@ pub struct GuardSettings {
     pub definitions: Option<Direction>,
     /// The operator's own patterns. [`Rule::Own`] counts them from 0.
     pub patterns: Vec<PatternSettings>,
+    /// Guards outside of the gateway, in the order in which they are asked.
+    pub outside: Vec<OutsideSettings>,
 }
 
 /// What is looked for in one direction.

@@ -274,6 +274,9 @@ codes! {
     /// A content guard found something in the arguments or in the result that may not pass. Of a result the server has carried out
     /// what was asked: what streamed before it has reached the client.
     GuardBlocked = "guard_blocked", rpc -32603 / -32603, http 200 / 200, Guard, Never;
+    /// A guard outside of the gateway could not be asked about the arguments or the result, and what it has not seen does not
+    /// pass. Of a result the server has carried out what was asked.
+    GuardUnavailable = "guard_unavailable", rpc -32603 / -32603, http 200 / 200, Guard, Unsafe;
     /// The server cannot be reached, or did not start.
     UpstreamUnavailable = "upstream_unavailable", rpc -32603 / -32603, http 200 / 200, Upstream, Safe;
     /// The server did not answer in time.

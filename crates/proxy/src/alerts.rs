@@ -8,12 +8,7 @@
 use std::sync::Weak;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue};
-use ring::hmac;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tollgate_egress::{Egress, EgressSettings};
@@ -23,6 +18,7 @@ use tollgate_telemetry::events::AlertLost;
 use url::Url;
 
 use crate::gateway::{Gateway, Inner};
+use crate::signed;
 
 /// How many may wait.
 const WAITING_MAX: usize = 256;
@@ -54,10 +50,7 @@ impl Alert {
                 "until": Timestamp::from_ms(until).to_string(),
             },
         });
-        let random = ring::rand::SystemRandom::new();
-        let id =
-            ring::rand::generate::<[u8; 12]>(&random).map(ring::rand::Random::expose).unwrap_or_default();
-        Self { id: format!("msg_{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(id)), at, body }
+        Self { id: signed::id(), at, body }
     }
 }
 
@@ -112,7 +105,7 @@ fn egress(webhook: &RunawayWebhook) -> Option<(Egress, Url)> {
 
 async fn post(webhook: &RunawayWebhook, egress: &Egress, url: &Url, alert: &Alert) -> Result<(), String> {
     let body = Bytes::from(alert.body.to_string());
-    let headers = headers(webhook, alert, &body);
+    let headers = signed::headers(&webhook.secret, &alert.id, alert.at, &body);
     let mut pause = PAUSE;
     let mut reason = String::new();
     for tried in 0..TRIES {
@@ -127,25 +120,4 @@ async fn post(webhook: &RunawayWebhook, egress: &Egress, url: &Url, alert: &Aler
         };
     }
     Err(reason)
-}
-
-fn headers(webhook: &RunawayWebhook, alert: &Alert, body: &Bytes) -> HeaderMap {
-    let seconds = (alert.at.as_ms() / 1000).to_string();
-    let key = hmac::Key::new(hmac::HMAC_SHA256, webhook.secret.expose().as_bytes());
-    let mut signed = hmac::Context::with_key(&key);
-    for part in [alert.id.as_bytes(), b".", seconds.as_bytes(), b".", body] {
-        signed.update(part);
-    }
-    let signature = format!("v1,{}", STANDARD.encode(signed.sign()));
-    let said =
-        [("webhook-id", alert.id.clone()), ("webhook-timestamp", seconds), ("webhook-signature", signature)];
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    for (name, value) in said {
-        // Digits, letters and signs of base64.
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(HeaderName::from_static(name), value);
-        }
-    }
-    headers
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use tollgate_catalog::{ListKind, Mirrored, uris};
+use tollgate_guard::outside::Heard;
 use tollgate_ledger::Outcome;
 use tollgate_mcp::{Message, Span, codes, methods};
 use tollgate_model::{Code, Era, Refusal, ServerId, Stage};
@@ -26,7 +27,7 @@ use crate::reply::Reply;
 use crate::stages::dispatch::{self, Departure, Listener, Sent};
 use crate::stages::record::{self, Effect, Ending, Lap};
 use crate::stages::route::Spot;
-use crate::stages::{Admitted, Permit, Route, guard, limits, pins, policy, resolve, route};
+use crate::stages::{Admitted, Permit, Route, guard, limits, outside, pins, policy, resolve, route};
 use crate::subscriptions;
 use crate::tasks::{self, Plan};
 
@@ -81,14 +82,19 @@ async fn beside(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> 
 
 /// Carries one call, read, prompt or completion from admission to reply.
 async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
-    let resolved = resolve::resolve(gateway, inbound).await?; // what is really meant; pinned arguments put in
+    let mut resolved = resolve::resolve(gateway, inbound).await?; // what is really meant; pinned arguments put in
     inbound.record.means(inbound, &resolved);
     inbound.record.lap(Lap::Resolve);
     let brought = Brought::read(gateway, inbound, &resolved); // which call it goes on with
-    let permit = policy::decide(gateway, inbound, &resolved)?; // on exactly what will leave
+    let mut permit = policy::decide(gateway, inbound, &resolved)?; // on exactly what will leave
     resolve::refuse_look_alikes(inbound, &resolved)?; // of pinned arguments
     pins::settle(gateway, inbound, &resolved).await?; // defined as it was approved
     guard::arguments(gateway, inbound, &resolved)?; // what must not leave
+    if outside::hears(inbound, &resolved, Heard::Arguments)
+        && Box::pin(outside::arguments(gateway, inbound, &mut resolved)).await?
+    {
+        permit = policy::decide(gateway, inbound, &resolved)?; // on what leaves now
+    }
     let admitted = limits::admit(gateway, inbound, &resolved, brought.round()).await?; // how often, and how many at once
     inbound.record.lap(Lap::Policy);
     let retry = Retry::of(gateway, inbound, &resolved, brought)?;
@@ -131,7 +137,7 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
     };
     let answer = match &sent {
         Sent::Response(message) if is_final(inbound, message, route.link()) => {
-            respond(gateway, inbound, &resolved, &route, message)
+            respond(gateway, inbound, &resolved, &route, message).await
         }
         // What is rare, on the heap.
         _ => Box::pin(go_on(gateway, inbound, &resolved, &admitted, route, sent)).await,
@@ -189,7 +195,7 @@ async fn go_on(
             (Era::Legacy, Era::Modern) if asks_for_urls(&message) => {
                 return input::urls(gateway, inbound, server, route.link(), &message);
             }
-            _ => return respond(gateway, inbound, resolved, &route, &message),
+            _ => return respond(gateway, inbound, resolved, &route, &message).await,
         };
     }
 }
@@ -265,7 +271,7 @@ pub(crate) async fn attempt(
 }
 
 /// The server's response as the client gets it.
-fn respond(
+async fn respond(
     gateway: &Gateway,
     inbound: &Inbound,
     resolved: &resolve::Resolved,
@@ -282,11 +288,11 @@ fn respond(
     }
     tasks::remember(gateway, inbound, server, message);
     let link = route.link();
-    shown(gateway, inbound, resolved, (link.era(), link.hello().info.as_ref()), message)
+    shown(gateway, inbound, resolved, (link.era(), link.hello().info.as_ref()), message).await
 }
 
 /// What a server of this era, which says this of itself, has answered now or before, as this client gets it.
-pub(crate) fn shown(
+pub(crate) async fn shown(
     gateway: &Gateway,
     inbound: &Inbound,
     resolved: &resolve::Resolved,
@@ -296,6 +302,12 @@ pub(crate) fn shown(
     let server = resolved.server().id();
     let clean = guard::result(gateway, inbound, resolved, message)?; // what must not arrive
     let message = clean.as_deref().unwrap_or(message);
+    let cleaner = if outside::hears(inbound, resolved, Heard::Result) {
+        Box::pin(outside::result(gateway, inbound, resolved, message)).await?
+    } else {
+        None
+    };
+    let message = cleaner.as_deref().unwrap_or(message);
     let stand_ins = stand_ins(gateway, inbound, server, message)?;
     bridge::response(&Answered::from(inbound, speaker, message).with(stand_ins))
         .map_err(|refusal| refusal.of(server.name()))

@@ -12,6 +12,7 @@ use tollgate_ledger::Prices;
 use tollgate_model::{EndpointName, ServerId, ServerName, TenantId};
 use tollgate_upstream::{Server, ServerEvent, ServerSettings, SettingsError};
 
+use crate::outsiders::Outsiders;
 use crate::resource::Bound;
 use crate::seal::NoRandomness;
 use crate::settings::ProxySettings;
@@ -37,6 +38,8 @@ pub(crate) struct Snapshot {
     held: DropGuard,
     /// What is looked for in arguments and results.
     pub(crate) guards: Guards,
+    /// Guards outside of the gateway.
+    pub(crate) outsiders: Outsiders,
 }
 
 /// What the callers of one tenant may know of.
@@ -82,6 +85,7 @@ impl Snapshot {
         events: &mpsc::Sender<ServerEvent>,
     ) -> Result<Self, GatewayError> {
         let Setup { mut settings, servers, facts, tenants, identity, prices, guards, .. } = setup;
+        let outsiders = Outsiders::new(&guards.outside);
         let guards = Guards::new(&guards, guard::key()?);
         if tenants.len() < 2 {
             settings.tenant_share_percent = 100;
@@ -105,7 +109,7 @@ impl Snapshot {
         }
         let public_prefix = settings.public_url.as_deref().map(path_of).unwrap_or_default().to_owned();
         let held = CancellationToken::new().drop_guard();
-        Ok(Self { settings, servers, views, public_prefix, identity, facts, prices, held, guards })
+        Ok(Self { settings, servers, views, public_prefix, identity, facts, prices, held, guards, outsiders })
     }
 
     /// Is over once nobody holds this snapshot any more.

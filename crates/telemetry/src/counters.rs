@@ -32,6 +32,7 @@ static ISSUERS: Labelled = Labelled::new();
 static LIMITS: Labelled = Labelled::new();
 static GUARDS: Labelled = Labelled::new();
 static PINS: Labelled = Labelled::new();
+static GUARDS_ASKED: Labelled = Labelled::new();
 static RETRIES: Labelled = Labelled::new();
 static BUSY: Labelled = Labelled::new();
 static BUDGETS: Labelled = Labelled::new();
@@ -346,6 +347,10 @@ pub(crate) fn pin_turned(kind: &str, why: &'static str) {
     PINS.count(kind, why);
 }
 
+pub(crate) fn guard_asked(guard: &str, outcome: &'static str) {
+    GUARDS_ASKED.count(guard, outcome);
+}
+
 pub(crate) fn tried_again(server: &str, outcome: &'static str) {
     RETRIES.count(server, outcome);
 }
@@ -478,6 +483,13 @@ pub fn write(metrics: &mut Metrics) {
         "Items of servers that were found to be another than approved, or as approved again, by kind and why.",
     );
     PINS.write(metrics, name, ["kind", "why"]);
+    let name = "tollgate_guard_external_total";
+    metrics.family(
+        name,
+        "counter",
+        "Times that guards outside of the gateway were to be asked, by guard and by what it came to.",
+    );
+    GUARDS_ASKED.write(metrics, name, ["guard", "outcome"]);
 
     let name = "tollgate_limit_counters";
     metrics.family(name, "gauge", "Things that limits count apart.");

@@ -12,7 +12,7 @@ use tollgate_model::{Decision, Principal, Refusal, Revision, ServerId, ServerNam
 use tracing::{debug, error, info, warn};
 
 pub use self::calls::{CallEnded, HopEnded, TelemetryNotSent, TelemetrySentAgain};
-pub use self::guards::GuardFound;
+pub use self::guards::{GuardAsked, GuardFound, GuardUnavailable};
 pub use self::limits::{
     AgentPaused, AgentResumed, AlertLost, AllowancesAway, AllowancesBack, BudgetShareUsed, LimitReached,
     PauseNotStored, ServerBusy, SharedCountersAway, SharedCountersBack, TriedAgain,

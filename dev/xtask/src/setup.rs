@@ -1,7 +1,7 @@
 //! Installing what the tests need, by package name.
 //!
-//! Everything but system packages goes into `target/testenv`: two Python environments (the official SDK in its legacy
-//! and in its modern major version) and one `node_modules`. What is pinned stands in `tests/e2e/python` and
+//! Everything but system packages goes into `target/testenv`: three Python environments (the official SDK in its legacy
+//! and in its modern major version, and the analyzer of Presidio) and one `node_modules`. What is pinned stands in `tests/e2e/python` and
 //! `tests/e2e/node`; a stamp with the pins in it makes a second run free.
 
 use std::fs;
@@ -35,6 +35,7 @@ pub(crate) fn install(root: &Path) -> Result<(), String> {
     fs::create_dir_all(&env).map_err(|error| format!("{}: {error}", env.display()))?;
     python(&env.join("python-legacy"), &pins.join("python/legacy.txt"))?;
     python(&env.join("python-modern"), &pins.join("python/modern.txt"))?;
+    python(&env.join("python-presidio"), &pins.join("python/presidio.txt"))?;
     node(&env.join("node"), &pins.join("node"))?;
     link_modules(&pins.join("node_modules"))
 }

@@ -219,7 +219,7 @@ async fn give(
     let age = kept.age(Instant::now());
     record::from_cache(gateway, inbound, (permit, admitted), &message, (kept.era, age)).await?;
     limits::pay(inbound, resolved, admitted, &message);
-    life::shown(gateway, inbound, resolved, (kept.era, kept.info.as_ref()), &message)
+    life::shown(gateway, inbound, resolved, (kept.era, kept.info.as_ref()), &message).await
 }
 
 /// What is kept, with what is left of its time.

@@ -14,7 +14,7 @@ use tollgate_upstream::{Berth, Exchange, Incoming, Link, Outbound, Replies, Upst
 
 use super::guard::{Desk, Said};
 use super::record::{Behalf, Receipt};
-use super::{Admitted, Route, limits};
+use super::{Admitted, Route, limits, outside};
 use crate::bridge::{self, Hearing, Relay};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
@@ -158,6 +158,14 @@ impl<'a> Listener<'a> {
         }
     }
 
+    /// What guards outside of the gateway leave of a notification.
+    async fn ask_outside(&self, server: &ServerId, message: Segments) -> Option<Segments> {
+        match self.inbound.filter(|inbound| outside::hears_said(inbound, server)) {
+            Some(inbound) => Box::pin(outside::said(self.gateway, inbound, server, message)).await,
+            None => Some(message),
+        }
+    }
+
     fn hearing(&self) -> Hearing<'_> {
         Hearing::new(self.token.as_ref(), self.log_level)
     }
@@ -296,6 +304,7 @@ async fn see_through(
                 match listener.relay(&message, server, link.era(), hearing) {
                     // A client that reads nothing for so long loses the message, but never its reply.
                     Relay::Send(message) => {
+                        let Some(message) = listener.ask_outside(server, message).await else { continue };
                         listener.is_told();
                         drop(tokio::time::timeout(READER_PATIENCE, listener.outlet.send(message)).await);
                     }

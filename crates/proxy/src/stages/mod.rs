@@ -6,6 +6,7 @@ pub(crate) mod dispatch;
 pub(crate) mod guard;
 pub(crate) mod identify;
 pub(crate) mod limits;
+pub(crate) mod outside;
 pub(crate) mod pins;
 pub(crate) mod policy;
 pub(crate) mod record;

@@ -284,28 +284,23 @@ fn by_set(
     let started = Instant::now();
     let (caller, server) = (&inbound.caller, resolved.server().name());
     let scene = scene(caller, inbound.endpoint.name());
-    let (joined, message);
+    let mut joined = Bytes::new();
+    let message;
     let what = match &resolved.target().key {
         Some(("uri", uri)) => {
             message = inbound.message.bytes();
             What::Read { uri }
         }
         Some(("name", native)) if inbound.message.method() == methods::TOOLS_CALL => {
-            let pinned = &resolved.target().pinned;
-            let arguments = if pinned.is_empty() {
-                message = inbound.message.bytes();
-                arguments_of(inbound)
-            } else {
-                joined = bridge::with_pinned(&inbound.message, pinned);
-                message = &joined;
-                Some((&*joined, Span::all(&joined)))
-            };
+            let arguments;
+            (message, arguments) = leaving(inbound, resolved, &mut joined);
             What::Call { native, arguments }
         }
         Some(("name", native)) => {
             let is_get = inbound.message.method() == methods::PROMPTS_GET;
-            message = inbound.message.bytes();
-            What::Get { native, arguments: if is_get { arguments_of(inbound) } else { None } }
+            let arguments;
+            (message, arguments) = leaving(inbound, resolved, &mut joined);
+            What::Get { native, arguments: if is_get { arguments } else { None } }
         }
         // About a server, or a task of it, as a whole.
         key => {
@@ -398,8 +393,19 @@ fn shows_task(gateway: &Gateway, resolved: &Resolved, caller: &Caller, task: &st
     tool.is_none_or(|tool| view.shows(ListKind::Tools, &tool))
 }
 
-fn arguments_of(inbound: &Inbound) -> Option<(&[u8], Span)> {
-    inbound.message.member("arguments").map(|span| (&**inbound.message.bytes(), span))
+/// The arguments as they leave, and the bytes that they stand in. `joined` is room for what is put together.
+fn leaving<'a>(
+    inbound: &'a Inbound,
+    resolved: &Resolved,
+    joined: &'a mut Bytes,
+) -> (&'a Bytes, Option<(&'a [u8], Span)>) {
+    let pinned = &resolved.target().pinned;
+    if pinned.is_empty() {
+        let message = inbound.message.bytes();
+        return (message, inbound.message.member("arguments").map(|span| (&**message, span)));
+    }
+    *joined = bridge::with_pinned(&inbound.message, pinned);
+    (joined, Some((&**joined, Span::all(joined))))
 }
 
 /// The refusal of what does not exist for this caller: exactly as if it did not for anyone.

@@ -30,6 +30,18 @@ impl Resolved {
         &self.target
     }
 
+    /// Sets arguments to what a guard has made of them: they leave in place of what the client wrote, and policy decides on
+    /// them.
+    pub(crate) fn set_arguments(&mut self, arguments: Vec<(String, Bytes)>) {
+        let pinned = &mut self.target.pinned;
+        for (name, value) in arguments {
+            match pinned.iter_mut().find(|(other, _)| *other == name) {
+                Some((_, before)) => *before = value,
+                None => pinned.push((name, value)),
+            }
+        }
+    }
+
     /// The server's own name or URI of what is meant.
     pub(crate) fn native(&self) -> Option<&str> {
         self.target.key.as_ref().map(|(_, native)| native.as_str())

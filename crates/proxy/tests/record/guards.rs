@@ -125,7 +125,7 @@ async fn what_policy_hides_no_guard_shows() {
 }
 
 /// A server that says something while it works.
-async fn talkative() -> (Fake, ServerSettings) {
+pub(crate) async fn talkative() -> (Fake, ServerSettings) {
     let fake = Fake::start(|request| async move {
         if request.rpc() != "tools/call" {
             return match request.rpc() {

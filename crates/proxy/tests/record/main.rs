@@ -16,6 +16,7 @@ mod fake;
 mod guards;
 mod limits;
 mod others;
+mod outside;
 mod pins;
 mod refusals;
 mod retries;

@@ -3,6 +3,7 @@
 
 mod cache;
 mod export;
+mod external;
 mod guard;
 mod identity;
 mod index;
@@ -27,6 +28,10 @@ pub(super) use self::cache::{CacheSection, ServerCacheSection};
 pub(super) use self::export::{
     ConfirmSection, ExportFileSection, ExportFormatSection, ExportOtlpSection, ExportProtocolSection,
     ExportSection, SplunkSection, SyslogSection, WebhookSection,
+};
+pub(super) use self::external::{
+    ClassifierSection, ExternalDirectionSection, ExternalGuardSection, ExternalKindSection, OnFailureSection,
+    PresidioSection,
 };
 pub(super) use self::guard::{
     ArgumentsActionSection, ArgumentsGuardSection, DefinitionsActionSection, DefinitionsGuardSection,

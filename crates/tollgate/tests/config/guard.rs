@@ -1,5 +1,6 @@
 //! The section `guard`.
 
+use tollgate_guard::outside::{OnFailure, OutsideKind};
 use tollgate_guard::{Action, GuardSettings, Rule};
 
 use crate::{Bench, yaml};
@@ -88,4 +89,76 @@ fn what_is_wrong_is_told_where_it_is() {
         let bad = bench(&format!("guard:\n  {text}\n")).bad("tollgate.yaml");
         assert!(bad.contains(said), "{text}: {bad}");
     }
+}
+
+#[test]
+fn guards_outside_are_asked_in_the_order_of_the_file() {
+    let text = r#"
+guard:
+  external:
+    dlp:
+      url: https://dlp.example.com/check
+      direction: arguments
+      servers: [a]
+      on_failure: pass
+      secret: 0123456789abcdef
+      timeout_ms: 250
+    analyzer:
+      url: http://127.0.0.1:3000/analyze
+      allow_private_addresses: true
+      kind: presidio
+      presidio: { entities: [PERSON, US_SSN], confidence_min: 70, action: 'off', actions: { PERSON: hash } }
+    classes:
+      url: http://classes.internal/predict
+      allow_private_addresses: true
+      allow_plain_http: true
+      kind: classifier
+      direction: results
+      tools: [a/fetch]
+      classifier:
+        request: '{"inputs": "{{texts}}"}'
+        label: /0/label
+        score: /0/score
+        rules:
+          - { label: INJECTION, confidence_min: 90 }
+          - { name: doubt, label: UNKNOWN, action: fence }
+"#;
+    let outside = good(text).outside;
+    let names: Vec<&str> = outside.iter().map(|one| &*one.name).collect();
+    assert_eq!(names, ["dlp", "analyzer", "classes"]);
+    let dlp = &outside[0];
+    assert_eq!((dlp.results, dlp.arguments, dlp.on_failure), (false, true, OnFailure::Pass));
+    assert_eq!((dlp.timeout.as_millis(), dlp.servers.as_slice()), (250, ["a".to_owned()].as_slice()));
+    let OutsideKind::Presidio(presidio) = &outside[1].kind else { panic!("{outside:?}") };
+    assert_eq!((presidio.confidence_min, presidio.action), (70, None));
+    assert_eq!(presidio.actions["PERSON"], Some(Action::Hash));
+    assert_eq!(outside[1].on_failure, OnFailure::Refuse, "what it has not seen does not pass");
+    let OutsideKind::Classifier(classifier) = &outside[2].kind else { panic!("{outside:?}") };
+    assert_eq!(classifier.rules[0].label, Some(("/0/label".to_owned(), "INJECTION".to_owned())));
+    assert_eq!((classifier.rules[0].score_min, classifier.rules[0].action), (90, Action::Block));
+    assert_eq!((&*classifier.rules[1].name, classifier.rules[1].action), ("doubt", Action::Fence));
+}
+
+#[test]
+fn a_guard_outside_that_could_not_be_asked_is_told() {
+    for (text, said) in [
+        ("{}", "`url` is missing"),
+        ("{ url: 'http://dlp.example.com/' }", "use https"),
+        ("{ url: 'http://127.0.0.1:1/' }", "use https"),
+        ("{ url: 'https://10.0.0.1/' }", "private addresses"),
+        ("{ url: 'https://u:p@dlp.example.com/' }", "user name or password"),
+        ("{ url: 'https://dlp.example.com/', secret: short }", "could be guessed"),
+        ("{ url: 'https://dlp.example.com/', tools: [fetch] }", "SERVER/TOOL"),
+        ("{ url: 'https://dlp.example.com/', presidio: {} }", "only for a guard of the kind `presidio`"),
+        ("{ url: 'https://dlp.example.com/', kind: classifier }", "it cannot be used"),
+        (
+            "{ url: 'https://dlp.example.com/', kind: classifier, classifier: { request: '[\"{{text}}\"]', rules: [{}] } }",
+            "fits everything",
+        ),
+    ] {
+        let bad = bench(&format!("guard: {{ external: {{ dlp: {text} }} }}\n")).bad("tollgate.yaml");
+        assert!(bad.contains(said), "{text}: {bad}");
+    }
+    let bad = bench("guard: { external: { 'x y': { url: 'https://a.example/' } } }\n").bad("tollgate.yaml");
+    assert!(bad.contains("no name of a guard"), "{bad}");
 }

@@ -24,7 +24,7 @@ use crate::seal::NoRandomness;
 pub(crate) use definitions::{Definitions, hello, items, page};
 
 /// Members of results, of errors and of notifications that are the protocol's own.
-const OF_PROTOCOL: &[&str] =
+pub(super) const OF_PROTOCOL: &[&str] =
     &["_meta", "resultType", "nextCursor", "requestState", "progressToken", "level", "logger", "code"];
 
 /// How many findings are told one by one.

@@ -395,7 +395,7 @@ impl Payload {
         let (message, pinned) = (&inbound.message, &resolved.target().pinned);
         let value = |member| message.member(member).map(|span| message.raw(span));
         match message.method() {
-            methods::TOOLS_CALL if !pinned.is_empty() => {
+            methods::TOOLS_CALL | methods::PROMPTS_GET if !pinned.is_empty() => {
                 Self { bytes: Some(bridge::with_pinned(message, pinned)), members: &[] }
             }
             methods::TOOLS_CALL | methods::PROMPTS_GET => Self { bytes: value("arguments"), members: &[] },

@@ -274,7 +274,7 @@ impl Meaning<'_> {
     }
 
     /// Names of headers, in lower case, and their values.
-    fn export_headers(
+    pub(super) fn export_headers(
         &mut self,
         section: Option<&Keyed<Short<SecretSection>>>,
         place: &Place<'_>,

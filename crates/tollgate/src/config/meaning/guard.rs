@@ -50,6 +50,7 @@ impl Meaning<'_> {
             arguments: self.direction(&arguments, &patterns, &place.key("arguments")),
             definitions: self.direction(&definitions, &patterns, &place.key("definitions")),
             patterns,
+            outside: self.external_guards(section.external.as_ref(), &place.key("external")),
         }
     }
 
@@ -138,17 +139,7 @@ impl Meaning<'_> {
 }
 
 fn of_results(section: Option<&ResultsGuardSection>) -> Said<'_> {
-    let of = |action: &GuardActionSection| match action {
-        GuardActionSection::Off => Word::Off,
-        GuardActionSection::Report => Word::Do(Action::Report),
-        GuardActionSection::Mask => Word::Do(Action::Mask),
-        GuardActionSection::Partial => Word::Do(Action::Partial),
-        GuardActionSection::Hash => Word::Do(Action::Hash),
-        GuardActionSection::Strip => Word::Do(Action::Strip),
-        GuardActionSection::Drop => Word::Do(Action::Drop),
-        GuardActionSection::Fence => Word::Do(Action::Fence),
-        GuardActionSection::Block => Word::Do(Action::Block),
-    };
+    let of = |action: &GuardActionSection| action_of(*action).map_or(Word::Off, Word::Do);
     let family =
         |action: fn(&ResultsGuardSection) -> Option<&GuardActionSection>| section.and_then(action).map(of);
     Said {
@@ -163,6 +154,21 @@ fn of_results(section: Option<&ResultsGuardSection>) -> Said<'_> {
             .collect(),
         usual: usual_of_results,
     }
+}
+
+/// What is said of something; nothing if it is not looked for.
+pub(super) const fn action_of(action: GuardActionSection) -> Option<Action> {
+    Some(match action {
+        GuardActionSection::Off => return None,
+        GuardActionSection::Report => Action::Report,
+        GuardActionSection::Mask => Action::Mask,
+        GuardActionSection::Partial => Action::Partial,
+        GuardActionSection::Hash => Action::Hash,
+        GuardActionSection::Strip => Action::Strip,
+        GuardActionSection::Drop => Action::Drop,
+        GuardActionSection::Fence => Action::Fence,
+        GuardActionSection::Block => Action::Block,
+    })
 }
 
 fn of_arguments(section: Option<&ArgumentsGuardSection>) -> Said<'_> {

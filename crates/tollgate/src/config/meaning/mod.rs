@@ -4,6 +4,7 @@ mod bites;
 mod cache;
 pub(super) mod defaults;
 mod export;
+mod external;
 mod facts;
 mod guard;
 mod identity;

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::external::ExternalGuardSection;
 use crate::config::forms::{Items, Keyed, keys};
 
 /// What is looked for in arguments, results and definitions: personal data, secrets, and text that is meant for the model. What is found is
@@ -21,6 +22,8 @@ pub(in crate::config) struct GuardSection {
     pub(in crate::config) definitions: Option<DefinitionsGuardSection>,
     /// Own patterns, each under its name: letters, digits, `-` and `_`, at most 32 characters. The rule of one is `own.NAME`.
     pub(in crate::config) patterns: Option<Keyed<PatternSection>>,
+    /// Guards outside of the gateway that are asked over HTTP, each under its name, in this order: `docs/external-guards.md`.
+    pub(in crate::config) external: Option<Keyed<ExternalGuardSection>>,
 }
 
 /// Whether it is looked, and what comes of it.
