@@ -26,7 +26,7 @@ macro_rules! migration {
 }
 
 /// All there are, in their order: the first leads from nothing to version 1.
-const MIGRATIONS: [Migration; 8] = [
+const MIGRATIONS: [Migration; 9] = [
     migration!(1, "0001.sql"),
     migration!(2, "0002.sql"),
     migration!(3, "0003.sql"),
@@ -35,6 +35,7 @@ const MIGRATIONS: [Migration; 8] = [
     migration!(6, "0006.sql"),
     migration!(7, "0007.sql"),
     migration!(8, "0008.sql"),
+    migration!(10, "0010.sql"),
 ];
 
 /// The newest version that this program knows.
@@ -114,9 +115,9 @@ mod tests {
     use tollgate_model::{KeyHash, KeyId, TenantId};
     use tollgate_store::{
         Allowance, Allowances, Anchors, Approvals, AuditIndex, AuditQuery, Blocks, Digest, Erasures,
-        FEED_MAX, Feed, Followed, Keys, LastKnown, List, Pauses, PinKind, PinMark, PinShape, Pins,
-        PolicySets, Revocations, Store, TakeAllowance, Usage, UsageQuery, WhichApprovals, WhichPins,
-        definitions_of,
+        FEED_MAX, Feed, Followed, Keys, LastKnown, Life, List, Pauses, PinKind, PinMark, PinShape, Pins,
+        PolicySets, Registrations, Revocations, Store, TakeAllowance, Usage, UsageQuery, WhichApprovals,
+        WhichPins, WhichRegistrations, definitions_of,
     };
 
     use super::*;
@@ -124,7 +125,7 @@ mod tests {
     use crate::{Bounds, Place};
 
     /// What a program of each version may have stored: a version that is released brings its own.
-    const SAMPLES: [Migration; 8] = [
+    const SAMPLES: [Migration; 9] = [
         Migration {
             version: 1,
             sqlite: include_str!("../migrations/samples/sqlite/0001.sql"),
@@ -164,6 +165,11 @@ mod tests {
             version: 8,
             sqlite: include_str!("../migrations/samples/sqlite/0008.sql"),
             postgres: include_str!("../migrations/samples/postgres/0008.sql"),
+        },
+        Migration {
+            version: 10,
+            sqlite: include_str!("../migrations/samples/sqlite/0010.sql"),
+            postgres: include_str!("../migrations/samples/postgres/0010.sql"),
         },
     ];
 
@@ -205,6 +211,9 @@ mod tests {
             }
             if sample.version >= 7 {
                 check_pins(&new).await;
+            }
+            if sample.version >= 10 {
+                check_registrations(&new).await;
             }
         }
     }
@@ -315,6 +324,14 @@ mod tests {
         );
         assert_eq!((&*waiting.votes[0].by, &*waiting.votes[0].via), ("bob", "console"));
         assert_eq!((waiting.of.binding, waiting.until.as_ms()), (Digest([11; 32]), 9000));
+    }
+
+    async fn check_registrations(store: &Database) {
+        let which = WhichRegistrations { most: 9, ..WhichRegistrations::default() };
+        let found = store.registrations(&which).await.expect("read");
+        let [one] = &found[..] else { panic!("one registration") };
+        assert_eq!((one.id.name.as_str(), one.life, one.share), ("crm", Life::Approved, 100));
+        assert_eq!(store.snapshot().await.expect("read").registrations, [std::sync::Arc::new(one.clone())]);
     }
 
     async fn check_allowances(store: &Database) {

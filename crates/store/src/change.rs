@@ -7,7 +7,7 @@ use tollgate_model::{KeyHash, KeyId, KeyRecord, ServerName, TenantId, Timestamp}
 
 use crate::{
     Approval, Blockable, Blocking, DefinitionsOf, Digest, List, Pausable, Pausing, PinChange, PinMark, PinOf,
-    Resuming, Revocable, Revocation, StoreError, Unblocking,
+    Registration, Resuming, Revocable, Revocation, StoreError, Unblocking, registering,
 };
 
 /// A place in the feed: behind one change.
@@ -39,6 +39,8 @@ pub enum Change {
     Resumed(Resuming),
     /// An approval is asked for, or stands otherwise than before: as it is now, without its arguments.
     Approval(Arc<Approval>),
+    /// A server was registered, or its registration is different from before: as it is now.
+    Registered(Arc<Registration>),
     /// A server lists something else than before.
     Defined(DefinitionsOf, Digest),
     /// What a server listed is forgotten.
@@ -78,6 +80,8 @@ pub struct Snapshot {
     pub blocks: Vec<Blocking>,
     /// All that are paused.
     pub pauses: Vec<Pausing>,
+    /// All registrations that are not retired.
+    pub registrations: Vec<Arc<Registration>>,
     /// The digests of all definitions.
     pub definitions: Vec<(DefinitionsOf, Digest)>,
     /// What is approved and what waits of all that is pinned.
@@ -133,6 +137,7 @@ enum Written {
     Approval {
         approval: String,
     },
+    Registered(Box<registering::Written>),
     Defined {
         tenant: Option<String>,
         server: String,
@@ -222,6 +227,7 @@ impl Change {
                 by: by.to_string(),
             },
             Self::Approval(approval) => Written::Approval { approval: approval.without_arguments().encode() },
+            Self::Registered(registration) => Written::Registered(Box::new((&**registration).into())),
             Self::Defined(of, digest) => {
                 let (tenant, server, list) = owned_definitions(of);
                 Written::Defined { tenant, server, list, digest: digest.to_string() }
@@ -301,6 +307,7 @@ impl Change {
                 by: by.into(),
             }),
             Written::Approval { approval } => Self::Approval(Arc::new(Approval::decode(&approval)?)),
+            Written::Registered(written) => Self::Registered(Arc::new((*written).try_into()?)),
             Written::Defined { tenant, server, list, digest } => {
                 let of = definitions_of(tenant.as_deref(), &server, &list)?;
                 Self::Defined(of, Digest(unhex(&digest).ok_or_else(strange)?))

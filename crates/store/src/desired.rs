@@ -1,14 +1,14 @@
 //! What operators want to be so, as of one revision of the feed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tollgate_model::{KeyHash, KeyId, KeyRecord, Principal, Proof, ServerName, TenantId, Timestamp};
 
 use crate::shards::Shards;
 use crate::{
-    Blockable, Blocking, Change, DefinitionsOf, Digest, Pausable, Pausing, PinChange, PinKind, PinMark,
-    PinOf, Revocable, Revocation, Snapshot,
+    Blockable, Blocking, Change, DefinitionsOf, Digest, Life, Pausable, Pausing, PinChange, PinKind, PinMark,
+    PinOf, Registration, RegistrationId, Revocable, Revocation, Snapshot,
 };
 
 /// The desired state as of one revision. Cheap to clone.
@@ -20,6 +20,7 @@ pub struct Desired {
     revocations: Shards<Revocable, Revocation>,
     blocks: Arc<HashMap<Blockable, Arc<Blocking>>>,
     pauses: Arc<HashMap<Pausable, Pausing>>,
+    registrations: Arc<BTreeMap<RegistrationId, Arc<Registration>>>,
     definitions: Shards<DefinitionsOf, Digest>,
     pins: Arc<HashMap<PinsOf, Arc<PinMarks>>>,
 }
@@ -54,6 +55,11 @@ impl Desired {
     /// Who is paused, or was: the very same as before while nothing of it has changed.
     pub fn pauses(&self) -> &Arc<HashMap<Pausable, Pausing>> {
         &self.pauses
+    }
+
+    /// All registrations that are not retired: the very same as before while nothing of them has changed.
+    pub fn registrations(&self) -> &Arc<BTreeMap<RegistrationId, Arc<Registration>>> {
+        &self.registrations
     }
 
     /// How many keys there are, good or not.
@@ -133,6 +139,14 @@ impl Desired {
             }
             // Whoever waits for one hears of it, and looks at the store.
             Change::Approval(_) => {}
+            Change::Registered(registration) => {
+                let registrations = Arc::make_mut(&mut self.registrations);
+                if registration.life == Life::Retired {
+                    registrations.remove(&registration.id);
+                } else {
+                    registrations.insert(registration.id.clone(), registration);
+                }
+            }
             Change::Defined(of, digest) => self.definitions.insert(of, digest),
             Change::Forgotten(of) => self.definitions.remove(&of),
             Change::Pinned(change) => self.pin(change),
@@ -174,6 +188,8 @@ impl From<Snapshot> for Desired {
             pins.entry((tenant, server)).or_default().entry(kind).or_default().insert(item, mark);
         }
         desired.pins = Arc::new(pins.into_iter().map(|(of, marks)| (of, Arc::new(marks))).collect());
+        let registrations = snapshot.registrations.into_iter();
+        desired.registrations = Arc::new(registrations.map(|one| (one.id.clone(), one)).collect());
         for (of, digest) in snapshot.definitions {
             desired.definitions.insert(of, digest);
         }

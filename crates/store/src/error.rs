@@ -24,6 +24,26 @@ pub enum StoreError {
     /// The new key of a rotation is another tenant's or agent's than the old one.
     #[error("a key can only be replaced by a key of the same tenant and agent")]
     KeyOfAnother,
+    /// There is no such server, or no such version of it.
+    #[error("no such server is registered")]
+    NoSuchServer,
+    /// Somebody else changed it first, or there is one of this name and version.
+    #[error("somebody else was faster: look at it again")]
+    Overtaken,
+    /// Where it is in its life that cannot be done with it.
+    #[error("that cannot be done with a server that is {}", life.as_str())]
+    NotInLife {
+        /// Where it is.
+        life: crate::Life,
+        /// What was to be done.
+        act: crate::Act,
+    },
+    /// As much is kept as can be.
+    #[error("no more than {most} are kept")]
+    Full {
+        /// How many.
+        most: usize,
+    },
     /// Larger than anything that is kept.
     #[error("{bytes} bytes are more than the {bytes_max} that are kept")]
     TooLarge {

@@ -17,6 +17,7 @@ mod memory;
 mod pausing;
 mod pinning;
 mod record;
+mod registering;
 mod repositories;
 mod revocation;
 mod shards;
@@ -48,6 +49,10 @@ pub use pinning::{
     PinOf, PinShape, Pins, Sighting, Sightings, WhichPins,
 };
 pub use record::{ANCHORS_KEPT, ANCHORS_MAX, Anchor, Anchors, ERASURES_KEPT, Erasure, Erasures};
+pub use registering::{
+    About, Act, Doing, Life, REACH_BYTES_MAX, REGISTRATIONS_MAX, Registration, RegistrationId, Registrations,
+    Step, VERSIONS_MAX, WHOLE, WhichRegistrations, approve, earlier, shift,
+};
 pub use repositories::{ACCEPTED_MAX, Feed, Keys, LastKnown, PolicySets, Revocations, Store, WhichKeys};
 pub use revocation::{Revocable, Revocation};
 pub use together::{Counted, LEASE, PlaceId, SharedBound, SharedCount, SharedCounters};

@@ -17,9 +17,10 @@ use crate::repositories::{ACCEPTED_MAX, Feed, Keys, LastKnown, PolicySets, Revoc
 use crate::{
     Approval, ApprovalId, ApprovalOf, Approvals, Approved, Approving, Asking, AskingRoom, Blockable,
     Blocking, Blocks, Change, Changes, Cursor, DEFINITIONS_BYTES_MAX, Definitions, DefinitionsOf, Digest,
-    NotCounted, Numbered, PAUSES_MAX, PINS_MAX, Pausable, Pauses, Pausing, Pin, PinChange, PinMark, PinOf,
-    Pins, Resuming, Revocable, Revocation, Sightings, Snapshot, StoreError, Unblocking, Vote, WhichApprovals,
-    WhichPins,
+    Life, NotCounted, Numbered, PAUSES_MAX, PINS_MAX, Pausable, Pauses, Pausing, Pin, PinChange, PinMark,
+    PinOf, Pins, REGISTRATIONS_MAX, Registration, RegistrationId, Registrations, Resuming, Revocable,
+    Revocation, Sightings, Snapshot, StoreError, Unblocking, VERSIONS_MAX, Vote, WhichApprovals, WhichPins,
+    WhichRegistrations,
 };
 
 /// How many changes the feed keeps. Whoever is further behind reads the whole state anew.
@@ -45,6 +46,7 @@ pub(crate) struct State {
     pauses: BTreeMap<Pausable, Pausing>,
     pins: BTreeMap<PinOf, Pin>,
     approvals: approving::Kept,
+    registrations: BTreeMap<RegistrationId, Arc<Registration>>,
     definitions: BTreeMap<DefinitionsOf, Definitions>,
     accepted: BTreeMap<TenantId, VecDeque<Digest>>,
     pub(crate) indexed: Indexed,
@@ -147,6 +149,7 @@ impl Feed for Memory {
             revocations: state.revocations.values().cloned().collect(),
             blocks: state.blocks.values().cloned().collect(),
             pauses: state.pauses.values().cloned().collect(),
+            registrations: state.living().cloned().collect(),
             definitions: state.definitions.values().map(|found| (found.of.clone(), found.digest)).collect(),
             pins: state.pins.values().map(|pin| (pin.of.clone(), pin.mark())).collect(),
         })
@@ -487,6 +490,63 @@ impl Pins for Memory {
                 && which.after.as_ref().is_none_or(|after| *after < pin.of)
         };
         Ok(self.state().pins.values().filter(is_meant).take(which.most).cloned().collect())
+    }
+}
+
+#[async_trait]
+impl Registrations for Memory {
+    async fn put_registrations(&self, registrations: Vec<Registration>) -> Result<(), StoreError> {
+        self.change(|state| {
+            // All or none.
+            let before = state.registrations.clone();
+            let put = registrations.into_iter().map(|one| state.register(one)).collect::<Result<Vec<_>, _>>();
+            if put.is_err() {
+                state.registrations = before;
+            }
+            Ok(((), put?.into_iter().map(Change::Registered).collect()))
+        })
+    }
+
+    async fn registration(&self, id: &RegistrationId) -> Result<Option<Registration>, StoreError> {
+        Ok(self.state().registrations.get(id).map(|one| Registration::clone(one)))
+    }
+
+    async fn registrations(&self, which: &WhichRegistrations) -> Result<Vec<Registration>, StoreError> {
+        let is_meant = |id: &RegistrationId| {
+            which.tenant.as_ref().is_none_or(|tenant| *tenant == id.tenant)
+                && which.name.as_ref().is_none_or(|name| *name == id.name)
+                && which.after.as_ref().is_none_or(|after| after < id)
+        };
+        let state = self.state();
+        let found = state.registrations.iter().filter(|(id, _)| is_meant(id)).take(which.most);
+        Ok(found.map(|(_, one)| Registration::clone(one)).collect())
+    }
+}
+
+impl State {
+    fn living(&self) -> impl Iterator<Item = &Arc<Registration>> {
+        self.registrations.values().filter(|one| one.life != Life::Retired)
+    }
+
+    fn register(&mut self, one: Registration) -> Result<Arc<Registration>, StoreError> {
+        let before = self.registrations.get(&one.id);
+        one.check(before.map(|before| &**before))?;
+        if before.is_none() {
+            let is_other =
+                |other: &&Arc<Registration>| other.id.tenant == one.id.tenant && other.id.name == one.id.name;
+            if self.living().filter(is_other).count() >= VERSIONS_MAX {
+                return Err(StoreError::Full { most: VERSIONS_MAX });
+            }
+            if self.registrations.len() >= REGISTRATIONS_MAX {
+                let retired = self.registrations.values().filter(|other| other.life == Life::Retired);
+                let oldest = retired.min_by_key(|other| (other.last.at, &other.id));
+                let oldest = oldest.ok_or(StoreError::Full { most: REGISTRATIONS_MAX })?.id.clone();
+                self.registrations.remove(&oldest);
+            }
+        }
+        let one = Arc::new(one);
+        self.registrations.insert(one.id.clone(), Arc::clone(&one));
+        Ok(one)
     }
 }
 

@@ -11,7 +11,7 @@ use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
 
 use crate::{
     Allowances, Anchors, Approvals, AuditIndex, Blocks, Changes, Cursor, Definitions, DefinitionsOf, Digest,
-    Erasures, Pauses, Pins, Revocable, Revocation, Snapshot, StoreError, Usage,
+    Erasures, Pauses, Pins, Registrations, Revocable, Revocation, Snapshot, StoreError, Usage,
 };
 
 /// How many of the texts that were accepted for a tenant are remembered.
@@ -27,6 +27,7 @@ pub trait Store:
     + Pauses
     + Pins
     + Approvals
+    + Registrations
     + LastKnown
     + PolicySets
     + AuditIndex

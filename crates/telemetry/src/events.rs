@@ -511,6 +511,49 @@ impl BlockChanged<'_> {
     }
 }
 
+/// Something was done with a server that was registered while gateways run.
+#[derive(Debug)]
+pub struct RegistrationChanged<'a> {
+    /// The server.
+    pub name: &'a str,
+    /// The version.
+    pub version: &'a str,
+    /// Whose it is.
+    pub tenant: &'a str,
+    /// What was done.
+    pub act: &'a str,
+    /// Who did it.
+    pub by: &'a str,
+    /// Why; empty if nothing was said.
+    pub reason: &'a str,
+}
+
+impl RegistrationChanged<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        let (server, version, tenant) = (Clean(self.name), Clean(self.version), Clean(self.tenant));
+        let (by, reason) = (Clean(self.by), Clean(self.reason));
+        info!(%server, %version, %tenant, act = self.act, %by, %reason, "a registered server has changed");
+    }
+}
+
+/// A registered server is approved, and cannot be served here.
+#[derive(Debug)]
+pub struct RegistrationLeftOut<'a> {
+    /// The server and its version.
+    pub server: &'a str,
+    /// Why.
+    pub reason: &'a str,
+}
+
+impl RegistrationLeftOut<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        let (server, reason) = (Clean(self.server), Clean(self.reason));
+        warn!(%server, %reason, "a registered server is approved, and is not served here");
+    }
+}
+
 /// Something is served that cannot be put on record: the configuration says so.
 #[derive(Debug)]
 pub struct NotRecorded<'a> {

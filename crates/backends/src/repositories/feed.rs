@@ -11,7 +11,7 @@ use tollgate_store::{
     mark,
 };
 
-use super::{blocks, definitions, digest, keys, limit, pauses, pins, revocations};
+use super::{blocks, definitions, digest, keys, limit, pauses, pins, registrations, revocations};
 use crate::connections::{Row, Value};
 use crate::database::{Begin, Database, Transaction};
 use crate::postgres::CHANNEL;
@@ -109,6 +109,7 @@ impl Feed for Database {
             let revocations = connection.rows(revocations::ALL, Vec::new()).await?;
             let stopped = connection.rows(blocks::ALL, Vec::new()).await?;
             let paused = connection.rows(pauses::ALL, Vec::new()).await?;
+            let registered = connection.rows(registrations::ALL, Vec::new()).await?;
             let definitions = connection.rows(definitions::DIGESTS, Vec::new()).await?;
             let pinned = connection.rows(pins::MARKS, Vec::new()).await?;
             reading.commit().await?;
@@ -116,6 +117,7 @@ impl Feed for Database {
             let revocations = revocations.iter().map(revocations::revocation);
             let stopped = stopped.iter().map(blocks::blocking);
             let paused = paused.iter().map(pauses::pausing);
+            let registered = registered.iter().map(|row| registrations::registration(row).map(Arc::new));
             let definitions = definitions
                 .iter()
                 .map(|row| Ok((definitions::of(row)?, Digest(digest(&row.get::<Vec<u8>>(4)?)?))));
@@ -125,6 +127,7 @@ impl Feed for Database {
                 revocations: revocations.collect::<Result<Vec<Revocation>, StoreError>>()?,
                 blocks: stopped.collect::<Result<Vec<Blocking>, StoreError>>()?,
                 pauses: paused.collect::<Result<Vec<Pausing>, StoreError>>()?,
+                registrations: registered.collect::<Result<_, StoreError>>()?,
                 definitions: definitions.collect::<Result<_, StoreError>>()?,
                 pins: pinned.iter().map(pins::marked).collect::<Result<_, StoreError>>()?,
             })

@@ -11,6 +11,7 @@ mod keys;
 mod pauses;
 mod pins;
 mod record;
+mod registrations;
 mod revocations;
 
 use async_trait::async_trait;

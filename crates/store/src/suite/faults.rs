@@ -11,9 +11,10 @@ use crate::{
     Allowance, Allowances, Anchor, Anchors, Approval, ApprovalId, ApprovalOf, Approvals, Approved, Approving,
     Arrived, Asking, AskingRoom, AuditBatch, AuditFound, AuditIndex, AuditQuery, AuditRow, Blockable,
     Blocking, Blocks, Changes, Cursor, Definitions, DefinitionsOf, Digest, Erasure, Erasures, Feed, Followed,
-    Keys, LastKnown, NotCounted, Pausable, Pauses, Pausing, Pin, PinOf, Pins, PolicySets, Resuming,
-    Revocable, Revocation, Revocations, Sightings, Snapshot, Store, StoreError, TakeAllowance, Unblocking,
-    Usage, UsageQuery, UsageRow, Vote, WhichApprovals, WhichKeys, WhichPins, WhoseNames,
+    Keys, LastKnown, NotCounted, Pausable, Pauses, Pausing, Pin, PinOf, Pins, PolicySets, Registration,
+    RegistrationId, Registrations, Resuming, Revocable, Revocation, Revocations, Sightings, Snapshot, Store,
+    StoreError, TakeAllowance, Unblocking, Usage, UsageQuery, UsageRow, Vote, WhichApprovals, WhichKeys,
+    WhichPins, WhichRegistrations, WhoseNames,
 };
 
 /// How a [`Faulty`] store is.
@@ -212,6 +213,21 @@ impl Approvals for Faulty {
 
     async fn withdraw_approval(&self, id: &ApprovalId, now: Timestamp) -> Result<bool, StoreError> {
         self.reach().await?.withdraw_approval(id, now).await
+    }
+}
+
+#[async_trait]
+impl Registrations for Faulty {
+    async fn put_registrations(&self, registrations: Vec<Registration>) -> Result<(), StoreError> {
+        self.reach().await?.put_registrations(registrations).await
+    }
+
+    async fn registration(&self, id: &RegistrationId) -> Result<Option<Registration>, StoreError> {
+        self.reach().await?.registration(id).await
+    }
+
+    async fn registrations(&self, which: &WhichRegistrations) -> Result<Vec<Registration>, StoreError> {
+        self.reach().await?.registrations(which).await
     }
 }
 

@@ -9,10 +9,12 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
 
-use super::{Place, approval, blocked_agent, definitions, key, open, revoked_user, sighting, sightings};
+use super::{
+    Place, approval, blocked_agent, definitions, key, open, registered, revoked_user, sighting, sightings,
+};
 use crate::{
-    Asking, AskingRoom, Change, Changes, Cursor, Desired, Follower, FollowerSettings, Numbered, Pausable,
-    Pausing, PinChange, PinMark, Resuming, Store, StoreError, Unblocking, WhichKeys, WhichPins,
+    Asking, AskingRoom, Change, Changes, Cursor, Desired, Doing, Follower, FollowerSettings, Numbered,
+    Pausable, Pausing, PinChange, PinMark, Resuming, Store, StoreError, Unblocking, WhichKeys, WhichPins,
 };
 
 async fn these(store: &dyn Store, after: Cursor, most: usize) -> Vec<Numbered> {
@@ -65,6 +67,11 @@ pub async fn the_feed_says_what_the_snapshot_says(place: &dyn Place) {
     store.sight(sightings(None, "pinned", vec![sighting("a", "2", true)])).await.unwrap();
     let pins = store.pins(&WhichPins { most: 9, ..WhichPins::default() }).await.unwrap();
     let (of, mark) = (pins[0].of.clone(), pins[0].mark());
+    let (lives, ends) = (registered("lives", "1"), registered("ends", "1"));
+    store.put_registrations(vec![lives.clone(), ends.clone()]).await.unwrap();
+    let doing = Doing { by: "ops".into(), reason: "over".into(), at: Timestamp::from_ms(2_000) };
+    let ended = ends.retired(&doing).unwrap();
+    store.put_registrations(vec![ended.clone()]).await.unwrap();
 
     let changes = these(&*store, start, 100).await;
     let said: Vec<Change> = changes.iter().map(|numbered| numbered.change.clone()).collect();
@@ -94,10 +101,13 @@ pub async fn the_feed_says_what_the_snapshot_says(place: &dyn Place) {
             reason: "".into(),
         }),
         Change::Pinned(PinChange { of: of.clone(), mark: Some(mark), by: "".into(), reason: "".into() }),
+        Change::Registered(Arc::new(lives.clone())),
+        Change::Registered(Arc::new(ends)),
+        Change::Registered(Arc::new(ended)),
     ];
     assert_eq!(said, wanted);
     let revisions: Vec<u64> = changes.iter().map(|numbered| numbered.cursor.revision).collect();
-    assert_eq!(revisions, (1..=20).collect::<Vec<u64>>());
+    assert_eq!(revisions, (1..=23).collect::<Vec<u64>>());
     let snapshot = store.snapshot().await.unwrap();
     assert_eq!(Some(snapshot.cursor), changes.last().map(|last| last.cursor));
     assert_eq!(snapshot.cursor, store.head().await.unwrap());
@@ -105,15 +115,17 @@ pub async fn the_feed_says_what_the_snapshot_says(place: &dyn Place) {
     assert_eq!(snapshot.revocations, [bob]);
     assert_eq!(snapshot.blocks, std::slice::from_ref(&stopped));
     assert_eq!(snapshot.pauses, std::slice::from_ref(&waits));
+    assert_eq!(snapshot.registrations, [Arc::new(lives.clone())], "what is retired is no more");
     assert_eq!(snapshot.definitions, [(kept.of.clone(), kept.digest)]);
     assert_eq!(snapshot.pins, [(of.clone(), mark)]);
     let desired = Desired::from(snapshot);
     let marks = desired.pins_of(None, &of.server).unwrap();
     assert_eq!(marks[&of.kind][&of.item], mark);
-    assert_eq!((desired.revision(), desired.definitions(&kept.of)), (20, Some(kept.digest)));
+    assert_eq!((desired.revision(), desired.definitions(&kept.of)), (23, Some(kept.digest)));
     assert_eq!(desired.definitions(&gone.of), None);
     let blocks: Vec<_> = desired.blocks().values().map(|block| block.what.clone()).collect();
     assert_eq!(blocks, [stopped.what]);
+    assert_eq!(desired.registrations().keys().collect::<Vec<_>>(), [&lives.id]);
     assert_eq!(desired.pauses().values().collect::<Vec<_>>(), [&waits]);
 }
 

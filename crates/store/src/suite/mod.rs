@@ -10,6 +10,7 @@ mod feed;
 mod model;
 mod pins;
 mod record;
+mod registering;
 mod samples;
 
 use std::sync::Arc;
@@ -25,7 +26,8 @@ pub use feed::*;
 pub use model::it_does_what_the_store_in_memory_does;
 pub use pins::*;
 pub use record::*;
-pub use samples::{approval, blocked_agent, definitions, key, revoked_user, sighting, sightings};
+pub use registering::*;
+pub use samples::{approval, blocked_agent, definitions, key, registered, revoked_user, sighting, sightings};
 
 /// A place for one store, empty at first.
 pub trait Place: Send + Sync {
@@ -67,6 +69,10 @@ macro_rules! suite {
             of_two_words_at_once_both_count
             a_change_of_arguments_is_an_approval_of_its_own
             approvals_that_ended_long_ago_go
+            registrations_live_as_they_may
+            of_two_who_change_a_registration_one_is_told
+            registrations_change_together_or_not_at_all
+            a_server_has_so_many_versions
             definitions_are_kept_to_the_letter
             definitions_are_kept_where_they_belong
             what_cannot_be_kept_is_refused

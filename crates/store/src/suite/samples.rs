@@ -6,8 +6,9 @@ use bytes::Bytes;
 use tollgate_model::{KeyHash, KeyId, KeyRecord, PrincipalId, ServerName, TenantId, Timestamp};
 
 use crate::{
-    Approval, ApprovalId, ApprovalOf, Asked, Blockable, Blocking, Definitions, DefinitionsOf, Digest, List,
-    Needed, PinKind, PinShape, Revocable, Revocation, Sighting, Sightings, Standing,
+    About, Approval, ApprovalId, ApprovalOf, Asked, Blockable, Blocking, Definitions, DefinitionsOf, Digest,
+    Doing, List, Needed, PinKind, PinShape, Registration, RegistrationId, Revocable, Revocation, Sighting,
+    Sightings, Standing,
 };
 
 /// A key of the tenant `acme` and the agent `bot`.
@@ -41,6 +42,15 @@ pub fn blocked_agent(name: &str) -> Blocking {
         by: "ops".into(),
         since: Timestamp::from_ms(3),
     }
+}
+
+/// A draft of the tenant `acme`.
+pub fn registered(name: &str, version: &str) -> Registration {
+    let name = ServerName::new(name).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let id = RegistrationId { tenant: TenantId::new("acme"), name, version: version.into() };
+    let about = About { owner: Some("Ünï".into()), tags: vec!["a \"b\"".into()], ..About::default() };
+    let doing = Doing { by: "ada".into(), reason: "needed".into(), at: Timestamp::from_ms(1_000) };
+    Registration::draft(id, "{\"url\":\"https://crm.example/mcp\"}".into(), about, "cli", &doing)
 }
 
 /// Tools of a server.

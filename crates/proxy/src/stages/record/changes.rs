@@ -8,9 +8,10 @@ use tokio::sync::watch;
 use tollgate_ledger::{Draft, Entry, Kind};
 use tollgate_model::{Principal, PrincipalId, Proof, TenantId};
 use tollgate_store::{
-    Blockable, Blocking, Change, Numbered, Pausable, Pausing, PinChange, Resuming, Revocable, Unblocking,
+    Blockable, Blocking, Change, Life, Numbered, Pausable, Pausing, PinChange, Registration, Resuming,
+    Revocable, Unblocking,
 };
-use tollgate_telemetry::events::{AgentResumed, BlockChanged};
+use tollgate_telemetry::events::{AgentResumed, BlockChanged, RegistrationChanged};
 
 use super::others::detail;
 use crate::gateway::{Gateway, Inner};
@@ -86,6 +87,7 @@ fn applied_one(gateway: &Gateway, numbered: &Numbered) {
         Change::Paused(pausing) => paused(gateway, pausing, revision()),
         Change::Resumed(resuming) => resumed(gateway, resuming, revision()),
         Change::Pinned(change) => pinned(gateway, change, revision()),
+        Change::Registered(registration) => registered(gateway, registration, revision()),
         // What servers list is upkeep; of approvals nothing comes yet.
         Change::Defined(..) | Change::Forgotten(_) | Change::Approval(_) => {}
     }
@@ -164,6 +166,36 @@ fn resumed(gateway: &Gateway, resuming: &Resuming, revision: (&str, Value)) {
     AgentResumed { tenant: who.tenant.as_str(), agent: &who.agent, by, reason }.emit();
     let said = [revision, ("reason", (&**reason).into()), ("by", (&**by).into())];
     note(gateway, "agent.resumed", Some(&agent(who)), said);
+}
+
+/// Which act it was, by whom and why, what was before and what is now: the server's life, and its part of the requests.
+fn registered(gateway: &Gateway, registration: &Registration, revision: (&str, Value)) {
+    let Registration { id, life, share, sunset, last, .. } = registration;
+    let (name, act) = (id.name.as_str(), last.act.as_str());
+    RegistrationChanged {
+        name,
+        version: &id.version,
+        tenant: id.tenant.as_str(),
+        act,
+        by: &last.by,
+        reason: &last.reason,
+    }
+    .emit();
+    let about = Principal::new(id.tenant.clone(), PrincipalId::new(""), Proof::Local);
+    let said = [
+        revision,
+        ("name", name.into()),
+        ("version", (&*id.version).into()),
+        ("life", life.as_str().into()),
+        ("before", last.from.map(Life::as_str).into()),
+        ("share", (*share).into()),
+        ("sunset", sunset.map(|sunset| sunset.to_string()).into()),
+        // What it was that somebody looked at.
+        ("digest", registration.digest().to_string().into()),
+        ("reason", (&*last.reason).into()),
+        ("by", (&*last.by).into()),
+    ];
+    note(gateway, &format!("server.{act}"), Some(&about), said);
 }
 
 fn agent(who: &Pausable) -> Principal {
