@@ -55,6 +55,9 @@ pub(crate) fn of(snapshot: &Snapshot) -> Vec<Value> {
             }));
         }
     }
+    for (name, reason) in &snapshot.left_out {
+        parts.push(json!({ "part": "registry", "name": name, "reason": reason }));
+    }
     parts
 }
 

@@ -207,7 +207,8 @@ mod tests {
                     allowances_away: None,
                 };
                 let exports = vec![export()];
-                Snapshot { standing, servers, store, exports, ledger, index, blocks, limits }
+                let left_out = vec![("crm@2".to_owned(), "its name is taken".to_owned())];
+                Snapshot { standing, servers, store, exports, ledger, index, blocks, limits, left_out }
             },
             vec!["gate.example".to_owned()],
         )

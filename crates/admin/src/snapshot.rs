@@ -51,6 +51,8 @@ pub struct Snapshot {
     pub blocks: Vec<(&'static str, u64)>,
     /// How limits are counted.
     pub limits: LimitsLine,
+    /// Registered servers that are approved and not served here, each with why.
+    pub left_out: Vec<(String, String)>,
 }
 
 /// How limits are counted.

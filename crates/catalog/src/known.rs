@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tollgate_model::{EndpointName, ServerName, TenantId};
+use tollgate_model::{EndpointName, ServerName, TenantId, Timestamp};
 
 /// One tool as its server last listed it: what policies are written about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub struct ServerFacts {
     pub scopes: Vec<Arc<str>>,
     /// What is said of single tools, by native name.
     pub tools: BTreeMap<Arc<str>, ToolFacts>,
+    /// When it will be gone, if it is deprecated. Clients are told.
+    pub sunset: Option<Timestamp>,
 }
 
 /// One server as policies see it.

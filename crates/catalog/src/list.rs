@@ -9,10 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tollgate_mcp::json::{self, JsonKind, Span};
 use tollgate_mcp::{Change, Edit, Message, methods};
-use tollgate_model::Revision;
+use tollgate_model::{Revision, Timestamp};
 
 use crate::caching::Caching;
 use crate::uris;
+
+/// The `_meta` key under which an item says that it will be gone, and when.
+const DEPRECATED_KEY: &str = "dev.tollgate/deprecated";
 
 /// The four lists of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -111,6 +114,7 @@ struct Memo {
     description: Option<String>,
     reader: Option<Revision>,
     foreign: bool,
+    sunset: Option<Timestamp>,
     exposed: Bytes,
 }
 
@@ -121,6 +125,7 @@ impl Memo {
             && self.description.as_deref() == exposure.description
             && self.reader == exposure.reader
             && self.foreign == exposure.foreign
+            && self.sunset == exposure.sunset
     }
 }
 
@@ -162,6 +167,8 @@ pub struct Exposure<'a> {
     /// Whether the reader sees items of several servers, so that it cannot know whose an icon is: only those stay that
     /// are fetched over TLS or stand in the list itself.
     pub foreign: bool,
+    /// When the item will be gone with its server, which is deprecated.
+    pub sunset: Option<Timestamp>,
     /// URIs in the item that stand for others at this endpoint: each place, and what stands there instead.
     pub uris: Vec<(Span, String)>,
 }
@@ -255,6 +262,7 @@ impl Item {
             description: exposure.description.map(str::to_owned),
             reader: exposure.reader,
             foreign: exposure.foreign,
+            sunset: exposure.sunset,
             exposed: exposed.clone(),
         });
         exposed
@@ -268,8 +276,12 @@ impl Item {
         {
             edit.replace(self.key_span, json::quote(key));
         }
-        if let Some(description) = exposure.description {
-            changes.push(Change::Set("description", json::quote(description)));
+        if let Some(description) = self.description(exposure) {
+            changes.push(Change::Set("description", json::quote(&description)));
+        }
+        if let Some(sunset) = exposure.sunset {
+            let said = Bytes::from(format!("{{\"sunset\":\"{sunset}\"}}"));
+            edit.within(whole(&self.raw), "_meta", &[Change::Set(DEPRECATED_KEY, said)]);
         }
         if let Some(reader) = exposure.reader {
             self.fit(reader, &mut edit, &mut changes);
@@ -287,6 +299,18 @@ impl Item {
             self.hide_pinned(&mut edit, exposure.pinned);
         }
         edit.finish().into_bytes()
+    }
+
+    /// What stands in place of the item's own description, if anything does. That a tool will be gone is said to whoever chooses
+    /// it, which reads descriptions.
+    fn description<'e>(&self, exposure: &Exposure<'e>) -> Option<Cow<'e, str>> {
+        let Some(sunset) = exposure.sunset.filter(|_| self.kind == ListKind::Tools) else {
+            return exposure.description.map(Cow::Borrowed);
+        };
+        let own = || json::text(&self.raw, json::find(&self.raw, whole(&self.raw), "description")?);
+        let said = exposure.description.map(Cow::Borrowed).or_else(own).unwrap_or_default();
+        let gap = if said.is_empty() { "" } else { "\n\n" };
+        Some(Cow::Owned(format!("{said}{gap}Deprecated: this tool will be gone after {sunset}.")))
     }
 
     /// Takes out what a client of this revision does not know.
@@ -427,16 +451,49 @@ mod tests {
                                 reader,
                                 foreign,
                                 pinned,
-                                uris: Vec::new(),
+                                ..Exposure::default()
                             });
                         }
                     }
                 }
             }
         }
+        let ends = exposures
+            .clone()
+            .into_iter()
+            .map(|exposure| Exposure { sunset: Some(Timestamp::from_ms(1_000)), ..exposure });
+        let exposures: Vec<_> =
+            exposures.iter().cloned().zip(ends).flat_map(|(one, end)| [one, end]).collect();
         for exposure in exposures.iter().flat_map(|exposure| [exposure, exposure]) {
             assert_eq!(keeping.clone().expose(exposure), plain.expose(exposure), "{exposure:?}");
         }
+    }
+
+    #[test]
+    fn what_will_be_gone_says_when() {
+        let of = |kind, raw: &'static str, description| {
+            let sunset = Some(Timestamp::from_ms(1_798_761_600_000));
+            let exposure = Exposure { sunset, description, ..Exposure::default() };
+            String::from_utf8(item(kind, raw).expose(&exposure).to_vec()).expect("UTF-8")
+        };
+        let end = "Deprecated: this tool will be gone after 2027-01-01T00:00:00Z.";
+        let meta = r#""dev.tollgate/deprecated":{"sunset":"2027-01-01T00:00:00Z"}"#;
+        assert_eq!(
+            of(ListKind::Tools, r#"{"name":"t","description":"D","_meta":{"a":1.0},"x":1.50}"#, None),
+            format!(r#"{{"name":"t","description":"D\n\n{end}","_meta":{{"a":1.0,{meta}}},"x":1.50}}"#)
+        );
+        assert_eq!(
+            of(ListKind::Tools, r#"{"name":"t"}"#, Some("own")),
+            format!(r#"{{"name":"t","_meta":{{{meta}}},"description":"own\n\n{end}"}}"#)
+        );
+        assert_eq!(
+            of(ListKind::Tools, r#"{"name":"t"}"#, None),
+            format!(r#"{{"name":"t","_meta":{{{meta}}},"description":"{end}"}}"#)
+        );
+        assert_eq!(
+            of(ListKind::Prompts, r#"{"name":"p","description":"D"}"#, None),
+            format!(r#"{{"name":"p","description":"D","_meta":{{{meta}}}}}"#)
+        );
     }
 
     #[test]

@@ -11,8 +11,8 @@ mod dial;
 mod error;
 mod roots;
 
-pub use address::is_public;
 pub use client::{Answer, Egress, EgressSettings, Posted};
 pub use dial::{Dialer, DialerSettings, Wire};
 pub use error::EgressError;
 pub use roots::trusted;
+pub use tollgate_model::is_public;

@@ -3,6 +3,7 @@
 //! Every other crate speaks in these types: revisions of the protocol, names, callers, and refusals. Nothing here
 //! does I/O, knows a socket, or depends on an async runtime.
 
+mod address;
 mod calendar;
 mod caller;
 mod decision;
@@ -16,6 +17,7 @@ mod secret;
 mod server;
 mod time;
 
+pub use address::{Reach, is_public};
 pub use calendar::{Civil, InvalidTime};
 pub use caller::{Caller, ClientProfile, Owner, PrincipalId, SessionId, TenantId};
 pub use decision::{Decision, Judged, Obligations, PolicyRef, RecordLevel};

@@ -14,7 +14,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 use tollgate_catalog::{Caching, Exposure, Item, ListKind, MergedCursor, Shape, uris};
 use tollgate_mcp::{Change, Limits, Message, Span, elements, meta, quote};
-use tollgate_model::{Caller, Code, Era, Refusal, ServerName, Stage};
+use tollgate_model::{Caller, Code, Era, Refusal, ServerName, Stage, Timestamp};
 use tollgate_upstream::Server;
 
 use crate::bridge::{self, Answered, array_of};
@@ -63,7 +63,8 @@ async fn native(
         let text = "the server has no such list";
         return Err(Refusal::new(Stage::Dispatch, Code::UpstreamProtocol, text).of(server.name()));
     };
-    let message = shown(gateway, server.name(), kind, (view, &inbound.caller), &found);
+    let sunset = inbound.snapshot.sunset(server.id());
+    let message = shown(gateway, (server.name(), sunset), kind, (view, &inbound.caller), &found);
     let items = message.member(kind.items_member()).map(|span| span.of(message.bytes()));
     let items = items.unwrap_or_default();
     inbound.record.shows(elements(items, Span::all(items)).count(), items);
@@ -77,7 +78,7 @@ type Sight<'a> = (&'a View, &'a Caller);
 /// A server's own page, less what must not be shown, and with what is left of the time for which it may be kept.
 fn shown(
     gateway: &Gateway,
-    server: &ServerName,
+    (server, sunset): (&ServerName, Option<Timestamp>),
     kind: ListKind,
     (view, caller): Sight<'_>,
     found: &Found,
@@ -87,8 +88,10 @@ fn shown(
     let mut items = visible(&page.items, kind, view);
     without_hidden(gateway, caller, server, kind, &mut items);
     let mut changes = Vec::new();
-    if items.len() < kept.listed || items.iter().any(Item::is_changed) {
-        let array = array_of(&items.iter().map(|item| item.raw().clone()).collect::<Vec<_>>());
+    let is_sunset = sunset.is_some() && !items.is_empty();
+    if items.len() < kept.listed || is_sunset || items.iter().any(Item::is_changed) {
+        let exposure = Exposure { sunset, ..Exposure::default() };
+        let array = array_of(&items.iter().map(|item| item.expose(&exposure)).collect::<Vec<_>>());
         changes.push(Change::Set(kind.items_member(), Bytes::from(array)));
     }
     let (caching, said) = (found.caching(), page.caching);
@@ -573,6 +576,8 @@ fn render(
     let reader = inbound.caller.client.revision;
     let mut shown: Vec<(usize, Bytes)> = Vec::new();
     for part in parts {
+        let server = inbound.snapshot.server(inbound.caller.tenant(), &part.server);
+        let sunset = server.and_then(|server| inbound.snapshot.sunset(server.id()));
         for item in &part.items {
             for (place, exposure) in inbound.endpoint.exposures(kind, &part.server, item.key()) {
                 let is_uri = matches!(kind, ListKind::Resources | ListKind::Templates);
@@ -585,6 +590,7 @@ fn render(
                     key,
                     reader: (reader.era() == Era::Legacy).then_some(reader),
                     foreign: true,
+                    sunset,
                     uris: views_of(item, &part.server, seen),
                     ..exposure
                 };

@@ -9,7 +9,7 @@ use tollgate_catalog::{Catalog, CatalogError, Endpoint, ListKind, ServerFacts, T
 use tollgate_guard::Guards;
 use tollgate_identity::Identity;
 use tollgate_ledger::Prices;
-use tollgate_model::{EndpointName, ServerId, ServerName, TenantId};
+use tollgate_model::{EndpointName, ServerId, ServerName, TenantId, Timestamp};
 use tollgate_upstream::{Server, ServerEvent, ServerSettings, SettingsError};
 
 use crate::outsiders::Outsiders;
@@ -130,6 +130,11 @@ impl Snapshot {
     /// The scopes that an access token needs for a server's things, or for one of its tools.
     pub(crate) fn scopes(&self, server: &ServerId, tool: Option<&str>) -> Vec<Arc<str>> {
         self.facts.get(server).map_or_else(Vec::new, |facts| scopes::of(facts, tool))
+    }
+
+    /// When a server will be gone, if it is deprecated.
+    pub(crate) fn sunset(&self, server: &ServerId) -> Option<Timestamp> {
+        self.facts.get(server)?.sunset
     }
 
     /// Whether what stands under a name may be another thing for another caller.

@@ -7,6 +7,7 @@ pub mod pauses;
 pub mod pins;
 pub mod policy;
 pub mod search;
+pub mod servers;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ Examples:
   tollgate check tollgate.yaml                   say what would be served, or all that is wrong
   tollgate keys create -c tollgate.yaml --agent support-bot
   tollgate block tool crm__search -c tollgate.yaml --reason 'leaks'  stop it at once, everywhere
+  tollgate servers list -c tollgate.yaml         see which servers there are, and where in their life
   tollgate policy check -c tollgate.yaml         say what is wrong with the policies
   tollgate tools list http://127.0.0.1:8080/mcp  see the tools of any MCP endpoint
   tollgate client-config --for cursor            print what a client's configuration needs
@@ -102,6 +104,9 @@ pub enum Command {
     Resume(pauses::Resume),
     /// See and approve how servers define their tools, prompts, resources and instructions
     Pins(pins::PinsCommand),
+    /// Register servers while gateways run, and take them through their life
+    #[command(subcommand)]
+    Servers(Box<servers::Servers>),
     /// Check, test and explain policies
     #[command(subcommand)]
     Policy(Box<policy::Policy>),

@@ -24,10 +24,12 @@ mod pauses;
 mod pins;
 mod policing;
 mod policy;
+mod registering;
 mod remote;
 mod revocations;
 mod running;
 mod serve;
+mod servers;
 mod signals;
 mod sockets;
 mod state;
@@ -113,6 +115,7 @@ fn run_async(command: Command, log_format: LogFormat) -> Result<(), Failure> {
             Command::Paused(command) => pauses::list(&command).await,
             Command::Resume(command) => pauses::resume(&command).await,
             Command::Pins(command) => pins::run(command).await,
+            Command::Servers(command) => servers::run(*command).await,
             Command::Policy(command) => policy::run(*command).await,
             Command::Audit(command) => audit::run(*command).await,
             Command::Usage(command) => usage::run(&command).await,

@@ -121,6 +121,7 @@ impl About {
                 index: None,
                 blocks: Vec::new(),
                 limits: LimitsLine::default(),
+                left_out: Vec::new(),
             },
         };
         if !self.serving.load(Ordering::Acquire) {
@@ -253,6 +254,7 @@ pub(crate) fn snapshot(
         index: state.index_line(),
         blocks: gateway.blocked(),
         limits: limits_line(gateway),
+        left_out: state.left().lines(),
     }
 }
 

@@ -32,6 +32,7 @@ use crate::listen::{ClientAuthorities, Listener};
 use crate::notify::{self, News};
 use crate::out::{Printer, To};
 use crate::policing;
+use crate::registering::{self, Joined};
 use crate::running::{self, AdminPlane, Cause, DRAIN, Running};
 use crate::signals::{self, Signals};
 use crate::sockets::Sockets;
@@ -95,7 +96,7 @@ async fn run_http(
     let started = start(command, &config)?;
     let Started { gateway, state, exporting, .. } = &started;
     admin.knows(gateway, state, exporting);
-    decide(&config, &started).await?;
+    let joined = decide(&config, &started).await?;
     let telemetry = start_telemetry(&config, gateway, state, exporting)?;
     let running = Running::start(gateway.clone(), data, Some(admin))
         .map_err(|error| Failure::failed(format!("the serving threads do not start: {error}")))?;
@@ -111,7 +112,7 @@ async fn run_http(
     let secured: Vec<Arc<Certificates>> = tls.into_iter().chain(admin_tls).collect();
     let cause = {
         let following =
-            follow(command, started.followed(), config, (&mut watcher, hangup.as_mut()), &secured);
+            follow(command, started.followed(), (config, joined), (&mut watcher, hangup.as_mut()), &secured);
         let mut following = pin!(following);
         loop {
             tokio::select! {
@@ -155,13 +156,13 @@ async fn run_stdio(command: &Serve, log: LogFormat, mut signals: Signals) -> Res
     let config = load(command, &mut watcher)?;
     warn_of(&config, log);
     let started = start(command, &config)?;
-    decide(&config, &started).await?;
+    let joined = decide(&config, &started).await?;
     let Started { gateway, state, exporting, .. } = &started;
     let telemetry = start_telemetry(&config, gateway, state, exporting)?;
     let served = serve_stdio(gateway, &mut signals);
     let ended = tokio::select! {
         ended = served => ended,
-        () = follow(command, started.followed(), config, (&mut watcher, hangup.as_mut()), &[]) => Ok(()),
+        () = follow(command, started.followed(), (config, joined), (&mut watcher, hangup.as_mut()), &[]) => Ok(()),
     };
     started.end(telemetry).await;
     ended
@@ -208,13 +209,19 @@ fn start(command: &Serve, config: &Config) -> Result<Started, Failure> {
 }
 
 /// Learns who may do what, before anybody is served.
-async fn decide(config: &Config, started: &Started) -> Result<(), Failure> {
+async fn decide(config: &Config, started: &Started) -> Result<Joined, Failure> {
     let Started { gateway, identity, state, .. } = started;
     state.settle().await?;
     gateway.begin_blocking();
-    policing::begin(config, gateway, &setup(config, identity), state.store().as_ref()).await?;
+    let mut joined = Joined::new(config, state);
+    if joined.config != *config {
+        let applied = joined.apply(gateway, identity, state);
+        applied.map_err(|error| Failure::config(format!("{}: {error}", config.file.display())))?;
+    }
+    let described = setup(&joined.config, identity);
+    policing::begin(config, gateway, &described, state.store().as_ref()).await?;
     gateway.keep_pins(state.store());
-    Ok(())
+    Ok(joined)
 }
 
 /// A service manager that has opened the sockets has said where. The same rules hold there.
@@ -286,14 +293,19 @@ fn load(command: &Serve, watcher: &mut Watcher) -> Result<Config, Failure> {
 /// Reads a configuration as this process serves it.
 pub(crate) fn read(file: &Path) -> Result<Config, config::ConfigError> {
     let mut config = config::load(file, &ProcessEnv)?;
-    // The guard is this very program: it outlives the gateway by as long as it takes to end the server's processes.
+    guard_commands(&mut config);
+    Ok(config)
+}
+
+/// Has commands started by a guard, which is this very program: it outlives the gateway by as long as it takes to end the
+/// server's processes.
+pub(crate) fn guard_commands(config: &mut Config) {
     let guard = handover::program();
     for server in &mut config.servers {
         if let Transport::Stdio(stdio) = &mut server.transport {
             stdio.guard.clone_from(&guard);
         }
     }
-    Ok(config)
 }
 
 /// Reads a configuration whose files are watched from before they were read: when it names a file for the first time,
@@ -464,7 +476,7 @@ type Followed<'a> = (&'a Gateway, &'a State, (&'a Exporting, &'a Keeping));
 async fn follow(
     command: &Serve,
     (gateway, state, (exporting, keeping)): Followed<'_>,
-    mut config: Config,
+    (mut config, mut joined): (Config, Joined),
     (watcher, mut hangup): (&mut Watcher, Option<&mut Signal>),
     secured: &[Arc<Certificates>],
 ) {
@@ -476,7 +488,11 @@ async fn follow(
         tokio::select! {
             () = watcher.changed() => {}
             () = state.appears(&config) => {
-                take_up_state(gateway, state, &config).await;
+                joined = take_up_state(gateway, state, &config).await;
+                continue;
+            }
+            () = joined.outdated(state) => {
+                joined = registering::renew(joined, &config, gateway, state).await;
                 continue;
             }
             () = next_hangup(hangup.as_deref_mut()) => {
@@ -486,7 +502,7 @@ async fn follow(
             }
         }
         if let Some(taken) = reload(command, (gateway, state, (exporting, keeping)), &config, watcher).await {
-            config = taken;
+            (config, joined) = taken;
             for certificates in secured.iter().filter(|certificates| certificates.plane() == DATA_PLANE) {
                 certificates.ask_clients(config.client_certificates.as_ref().map(authorities));
             }
@@ -495,7 +511,7 @@ async fn follow(
 }
 
 /// Follows a store that was not there before: somebody has made it to block something.
-async fn take_up_state(gateway: &Gateway, state: &State, config: &Config) {
+async fn take_up_state(gateway: &Gateway, state: &State, config: &Config) -> Joined {
     let opened = match state.open(config) {
         Ok(()) => state.settle().await,
         Err(failure) => Err(failure),
@@ -504,9 +520,11 @@ async fn take_up_state(gateway: &Gateway, state: &State, config: &Config) {
         tracing::warn!(reason = %failure.text, "what operators have blocked is not known here");
     }
     let identity = gateway.identity().renewed(config.identity.clone(), state.follower());
-    if let Err(error) = gateway.apply(setup(config, &identity), DRAIN) {
+    let mut joined = Joined::new(config, state);
+    if let Err(error) = joined.apply(gateway, &identity, state) {
         tracing::warn!(%error, "what operators have blocked is not known here");
     }
+    joined
 }
 
 async fn next_hangup(hangup: Option<&mut Signal>) {
@@ -522,7 +540,7 @@ async fn reload(
     (gateway, state, (exporting, keeping)): Followed<'_>,
     before: &Config,
     watcher: &mut Watcher,
-) -> Option<Config> {
+) -> Option<(Config, Joined)> {
     let path = command.config.display().to_string();
     let reject = |reason: String| ConfigRejected { path: &path, reason: &reason }.emit();
     let mut config = match read_watched(&command.config, &before.files, watcher) {
@@ -554,15 +572,16 @@ async fn reload(
     }
     // What callers were found out to be is kept only where nothing was changed of how.
     let identity = gateway.identity().renewed(config.identity.clone(), state.follower());
-    let (setup, store) = (setup(&config, &identity), state.store());
-    let policies = match policing::renew(&config, before, gateway, &setup, store.as_ref()).await {
+    let mut joined = Joined::new(&config, state);
+    let (described, store) = (setup(&joined.config, &identity), state.store());
+    let policies = match policing::renew(&config, before, gateway, &described, store.as_ref()).await {
         Ok(policies) => policies,
         Err(findings) => {
             reject(findings);
             return None;
         }
     };
-    if let Err(error) = gateway.apply(setup, DRAIN) {
+    if let Err(error) = joined.apply(gateway, &identity, state) {
         reject(error.to_string());
         return None;
     }
@@ -593,7 +612,7 @@ async fn reload(
         tracing::warn!(%problem, "configuration");
     }
     ConfigReloaded { path: &path, servers: config.servers.len() }.emit();
-    Some(config)
+    Some((config, joined))
 }
 
 /// Serves one client on standard input and output, until its input ends or a signal.

@@ -16,6 +16,7 @@ use crate::cli::{CONFIG_FILE, StoreArgs};
 use crate::config::{Config, DATABASE_URL, Env, ProcessEnv, StoreSettings, url_of_environment};
 use crate::exit::Failure;
 use crate::out::{Printer, To};
+use crate::registering::Left;
 use crate::serve;
 
 /// How long `serve` waits at its start for a store that does not answer, before it goes on without.
@@ -135,6 +136,8 @@ struct Parts {
     /// Set once callers or policies depend on it.
     is_needed: OnceLock<()>,
     index: OnceLock<Index>,
+    /// What is registered and not served.
+    left: Left,
 }
 
 impl State {
@@ -199,6 +202,16 @@ impl State {
     /// The store, if callers or policies depend on what is stored.
     pub(crate) fn store(&self) -> Option<Arc<dyn Store>> {
         self.0.is_needed.get().and(self.0.store.get()).cloned()
+    }
+
+    /// The store, whatever it is needed for.
+    pub(crate) fn any_store(&self) -> Option<Arc<dyn Store>> {
+        self.0.store.get().cloned()
+    }
+
+    /// What is registered and not served here.
+    pub(crate) fn left(&self) -> &Left {
+        &self.0.left
     }
 
     /// Begins to keep the index of the ledger, if one is configured. Must be called within a runtime.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::uri::PathAndQuery;
 use http::{HeaderName, Uri};
-use tollgate_model::{Holder, Secret, ServerId, ServerName};
+use tollgate_model::{Holder, Reach, Secret, ServerId, ServerName};
 
 /// One server behind the gateway. [`ServerSettings::new`] fills everything but the name and the transport with the
 /// documented defaults.
@@ -128,7 +128,12 @@ impl Transport {
     /// By what kind of credential requests go out, for the record: never the credential.
     pub fn credential(&self) -> &'static str {
         match self {
-            Self::Http(http) | Self::Sse(http) if !http.headers.is_empty() => "headers",
+            Self::Http(http) | Self::Sse(http)
+                if !http.headers.is_empty()
+                    || http.replicas.iter().any(|replica| !replica.headers.is_empty()) =>
+            {
+                "headers"
+            }
             Self::Stdio(stdio) if !stdio.env.is_empty() => "environment",
             Self::Http(_) | Self::Sse(_) | Self::Stdio(_) => "none",
         }
@@ -153,6 +158,8 @@ pub struct HttpSettings {
     pub pinned: Option<Arc<str>>,
     /// While fewer than this share of the replicas of one priority are well, those of the next one are used too. 50.
     pub failover_percent: u8,
+    /// How far connections may lead, whatever names are resolved to.
+    pub reach: Reach,
 }
 
 /// How many replicas a server may have.
@@ -169,6 +176,7 @@ impl HttpSettings {
             replicas: Vec::new(),
             pinned: None,
             failover_percent: 50,
+            reach: Reach::Anywhere,
         }
     }
 

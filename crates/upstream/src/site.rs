@@ -59,6 +59,7 @@ impl Site {
             idle: settings.timeouts.idle.min(Duration::from_secs(90)),
             idle_max: settings.limits.idle_connections_max,
             connections_max: settings.limits.connections_max,
+            reach: http.reach,
         };
         let client = Arc::new(Client::new(origin, tls, http.version, limits)?);
         let own_headers = own_headers(http, own)?;

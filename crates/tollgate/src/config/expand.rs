@@ -190,6 +190,21 @@ impl Expander<'_> {
     }
 }
 
+/// What stands between the braces of each `${…}` of a text, in their order, and where each begins.
+pub(super) fn references(text: &str) -> Vec<(usize, &str)> {
+    let (mut found, mut from) = (Vec::new(), 0);
+    while let Some(at) = text[from..].find("${").map(|at| from + at) {
+        if text[from..at].ends_with('$') {
+            from = at + 2;
+            continue;
+        }
+        let Some(end) = text[at..].find('}').map(|length| at + length) else { break };
+        found.push((at, &text[at + 2..end]));
+        from = end + 1;
+    }
+    found
+}
+
 /// The name of a variable as shells allow it (POSIX.1-2024, 3.216).
 fn check_name(name: &str) -> Result<(), Fault> {
     let legal = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')

@@ -18,12 +18,19 @@ const AUTHORITIES_BYTES_MAX: u64 = 1024 * 1024;
 pub(super) struct Files {
     folder: PathBuf,
     seen: RefCell<Vec<PathBuf>>,
+    /// Whether files are left alone: each is taken to be there.
+    unread: bool,
 }
 
 impl Files {
     /// For a configuration in this folder.
     pub(super) fn beside(folder: PathBuf) -> Self {
-        Self { folder, seen: RefCell::default() }
+        Self { folder, seen: RefCell::default(), unread: false }
+    }
+
+    /// For what another process will read.
+    pub(super) fn of_nobody(folder: PathBuf) -> Self {
+        Self { unread: true, ..Self::beside(folder) }
     }
 
     /// The path as meant: relative to the configuration's folder, without idle dots.
@@ -42,13 +49,18 @@ impl Files {
     /// The path, if a file is there that can be opened.
     pub(super) fn readable(&self, path: &str) -> Result<PathBuf, String> {
         let path = self.note(path);
-        open(&path)?;
+        if !self.unread {
+            open(&path)?;
+        }
         Ok(path)
     }
 
     /// The content of a file, without one line break at its end.
     pub(super) fn secret(&self, path: &str) -> Result<Secret, String> {
         let path = self.note(path);
+        if self.unread {
+            return Ok(Secret::new("placeholder".to_owned()));
+        }
         let mut text = Self::text(&path, SECRET_BYTES_MAX)?;
         if text.ends_with('\n') {
             text.pop();
@@ -75,8 +87,11 @@ impl Files {
     /// The variables of an environment file, in its order.
     pub(super) fn variables(&self, path: &str) -> Result<Vec<(String, Secret)>, String> {
         let path = self.note(path);
-        let text = Secret::new(Self::text(&path, SECRET_BYTES_MAX)?);
         let mut variables = Vec::new();
+        if self.unread {
+            return Ok(variables);
+        }
+        let text = Secret::new(Self::text(&path, SECRET_BYTES_MAX)?);
         for (index, line) in text.expose().lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {

@@ -11,13 +11,18 @@ mod check;
 mod client;
 mod expand;
 mod files;
+pub(crate) mod foreign;
 mod forms;
+mod joined;
 mod json;
+mod literal;
 mod meaning;
 mod node;
 mod problem;
 mod reference;
+pub(crate) mod registered;
 mod section;
+mod server_json;
 mod watch;
 mod yaml;
 
@@ -41,9 +46,10 @@ use self::section::ConfigSection;
 
 pub use self::client::Format;
 pub use self::expand::{Env, ProcessEnv};
+pub(crate) use self::joined::{LeftOut, label};
 pub use self::meaning::{
-    ClientFiles, Config, DATABASE_URL, Lack, OpenListen, Policies, StoreSettings, TenantSettings, TlsFiles,
-    check_listen,
+    ClientFiles, Config, DATABASE_URL, Lack, OpenListen, Policies, RegistrySettings, StoreSettings,
+    TenantSettings, TlsFiles, check_listen,
 };
 pub(crate) use self::meaning::{ENCRYPTION_KEY, url_of_environment};
 pub(crate) use self::problem::closest;

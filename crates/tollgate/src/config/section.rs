@@ -11,6 +11,7 @@ mod ledger;
 mod limits;
 mod pins;
 mod policy;
+mod registry;
 mod retention;
 mod store;
 mod telemetry;
@@ -49,6 +50,7 @@ pub(super) use self::limits::{
 };
 pub(super) use self::pins::{FirstUseSection, PinChangesSection, PinsSection, ServerPinsSection};
 pub(super) use self::policy::{PolicySection, ShadowSection};
+pub(super) use self::registry::RegistrySection;
 pub(super) use self::retention::RetentionSection;
 pub(super) use self::store::{StoreSection, WhenStaleSection};
 pub(super) use self::telemetry::{OtlpSection, ProtocolSection, TelemetrySection};
@@ -121,6 +123,8 @@ pub(super) struct ConfigSection {
     /// its own servers and toolsets, and the servers at the top of the file that are `shared`; nothing of another tenant.
     /// What else stands in `servers` and `toolsets` belongs to the tenant `default`.
     pub(super) tenants: Option<Keyed<TenantSection>>,
+    /// What servers may be that are registered while the gateway runs.
+    pub(super) registry: Option<RegistrySection>,
 }
 
 /// A certificate and its key. Both files are read again when they change.

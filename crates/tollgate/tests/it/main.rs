@@ -16,6 +16,7 @@ mod policy;
 mod policy_page;
 mod search;
 mod serve;
+mod servers;
 mod state;
 mod support;
 mod tls;

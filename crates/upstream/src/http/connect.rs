@@ -1,6 +1,7 @@
 //! One new connection: TCP, and TLS where the URL says so.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tollgate_model::Reach;
 
 use super::Origin;
 
@@ -21,14 +23,33 @@ pub(super) enum Stream {
 }
 
 /// Connects; says whether the peer chose HTTP/2 by ALPN.
-pub(super) async fn connect(origin: &Origin, tls: Option<&Arc<ClientConfig>>) -> io::Result<(Stream, bool)> {
-    let tcp = TcpStream::connect((origin.bare_host(), origin.port)).await?;
+pub(super) async fn connect(
+    origin: &Origin,
+    tls: Option<&Arc<ClientConfig>>,
+    reach: Reach,
+) -> io::Result<(Stream, bool)> {
+    let tcp = dial((origin.bare_host(), origin.port), reach).await?;
     tcp.set_nodelay(true)?;
     let Some(config) = tls else { return Ok((Stream::Plain(tcp), false)) };
     let name = ServerName::try_from(origin.bare_host().to_owned()).map_err(io::Error::other)?;
     let stream = TlsConnector::from(Arc::clone(config)).connect(name, tcp).await?;
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     Ok((Stream::Tls(Box::new(stream)), http2))
+}
+
+/// Connects to what a name is resolved to, as far as connections may lead: looked at here, a name that is resolved anew cannot
+/// get around it.
+async fn dial(place: (&str, u16), reach: Reach) -> io::Result<TcpStream> {
+    if reach == Reach::Anywhere {
+        return TcpStream::connect(place).await;
+    }
+    let found = tokio::net::lookup_host(place).await?;
+    let allowed: Vec<SocketAddr> = found.filter(|address| reach.may_connect(address.ip())).collect();
+    if allowed.is_empty() {
+        let reason = "it is at no address that registered servers may be at";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+    }
+    TcpStream::connect(&*allowed).await
 }
 
 macro_rules! either {
@@ -78,5 +99,20 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         either!(self, stream => stream.poll_shutdown(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_that_leads_to_this_machine_leads_only_those_here_who_may() {
+        let listener = tokio::net::TcpListener::bind(("localhost", 0)).await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        for (reach, leads) in [(Reach::Anywhere, true), (Reach::Private, true), (Reach::Public, false)] {
+            let dialled = dial(("localhost", port), reach).await;
+            assert_eq!(dialled.is_ok(), leads, "{reach:?}: {dialled:?}");
+        }
     }
 }

@@ -19,6 +19,7 @@ use rustls::ClientConfig;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
+use tollgate_model::Reach;
 
 use super::appetite::Greed;
 use super::connect::{Stream, connect};
@@ -33,6 +34,7 @@ pub(crate) struct ClientLimits {
     pub(crate) idle: Duration,
     pub(crate) idle_max: usize,
     pub(crate) connections_max: usize,
+    pub(crate) reach: Reach,
 }
 
 /// A client of one origin.
@@ -181,7 +183,7 @@ impl Client {
             } else {
                 Some(Arc::clone(&self.permits).acquire_owned().await.map_err(|_| HttpError::Busy)?)
             };
-            let (stream, negotiated) = connect(&self.origin, self.tls.as_ref())
+            let (stream, negotiated) = connect(&self.origin, self.tls.as_ref(), self.limits.reach)
                 .await
                 .map_err(|error| HttpError::Connect(error.to_string()))?;
             let http2 = negotiated || (self.version == HttpVersion::Http2 && self.tls.is_none());

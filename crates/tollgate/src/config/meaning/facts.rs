@@ -37,6 +37,7 @@ impl Meaning<'_> {
             environment: self.word(section.environment.as_deref(), &place.key("environment")),
             scopes: self.scopes(section.scopes.as_ref(), &place.key("scopes")),
             tools,
+            sunset: None,
         };
         (facts != ServerFacts::default()).then(|| Arc::new(facts))
     }

@@ -14,6 +14,7 @@ mod limits;
 mod pins;
 mod policy;
 mod reach;
+mod registry;
 mod replicas;
 mod retention;
 mod server;
@@ -54,6 +55,7 @@ use self::tenants::Served;
 pub(crate) use self::ledger::ENCRYPTION_KEY;
 pub use self::policy::Policies;
 pub use self::reach::{Lack, OpenListen, check_listen};
+pub use self::registry::RegistrySettings;
 pub(crate) use self::store::url_of_environment;
 pub use self::store::{DATABASE_URL, StoreSettings};
 pub use self::tenants::TenantSettings;
@@ -112,6 +114,8 @@ pub struct Config {
     pub guards: GuardSettings,
     /// Where rates and concurrency are counted for several gateways together (`REDIS_URL`). It holds a password, perhaps.
     pub shared_counters: Option<Secret>,
+    /// What servers may be that are registered at run time.
+    pub registry: RegistrySettings,
     /// The policies.
     pub policies: Policies,
     /// The lock file that says what definitions are approved, if one does. It need not exist.
@@ -236,6 +240,10 @@ impl Meaning<'_> {
             limits: self.limits(section, &ids, root),
             guards: self.guards(section.guard.as_ref(), &root.key("guard")),
             shared_counters: self.env.var(REDIS_URL).filter(|url| !url.is_empty()).map(Secret::new),
+            registry: {
+                let bytes_max = section.limits.as_ref().and_then(|limits| limits.message_bytes_max);
+                self.registry(section.registry.as_ref(), bytes_max, &root.key("registry"))
+            },
             policies: self.policies(section.policy.as_ref(), (policies, shadow), ids, &root.key("policy")),
             files: Vec::new(),
             lock_file,

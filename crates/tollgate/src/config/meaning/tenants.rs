@@ -26,25 +26,25 @@ pub struct TenantSettings {
 
 /// Everything that is served, and to whom.
 #[derive(Default)]
-pub(super) struct Served {
-    pub(super) servers: Vec<ServerSettings>,
-    pub(super) facts: HashMap<ServerId, Arc<ServerFacts>>,
+pub(in crate::config) struct Served {
+    pub(in crate::config) servers: Vec<ServerSettings>,
+    pub(in crate::config) facts: HashMap<ServerId, Arc<ServerFacts>>,
     /// The one that is always there first.
-    pub(super) tenants: Vec<TenantSettings>,
+    pub(in crate::config) tenants: Vec<TenantSettings>,
     /// The policies of the others.
-    pub(super) policies: BTreeMap<TenantId, Vec<Source>>,
+    pub(in crate::config) policies: BTreeMap<TenantId, Vec<Source>>,
     /// Those of them that only look on.
-    pub(super) shadow: BTreeMap<TenantId, Vec<Source>>,
+    pub(in crate::config) shadow: BTreeMap<TenantId, Vec<Source>>,
     /// How calls of servers' tools are handled, of servers of which anything is said.
-    pub(super) handling: HashMap<ServerId, Arc<Handling>>,
+    pub(in crate::config) handling: HashMap<ServerId, Arc<Handling>>,
     /// What is said of what is kept of servers.
-    pub(super) caches: HashMap<ServerId, ServerCache>,
+    pub(in crate::config) caches: HashMap<ServerId, ServerCache>,
     /// What is said of how definitions of servers are pinned.
-    pub(super) pins: HashMap<ServerId, ServerPins>,
+    pub(in crate::config) pins: HashMap<ServerId, ServerPins>,
     /// What is said of servers and toolsets for when the ledger cannot be written.
-    pub(super) unwritable: Unwritable,
+    pub(in crate::config) unwritable: Unwritable,
     /// Whether any server is named, be it left out.
-    pub(super) names_a_server: bool,
+    pub(in crate::config) names_a_server: bool,
 }
 
 impl Meaning<'_> {
@@ -78,6 +78,20 @@ impl Meaning<'_> {
             }
             served.tenants.push(TenantSettings { id, toolsets });
         }
+        served
+    }
+
+    /// The servers that stand alone, for one holder.
+    pub(in crate::config) fn registered(
+        &mut self,
+        section: &ConfigSection,
+        root: &Place<'_>,
+        holder: &Holder,
+        message_bytes_max: Option<usize>,
+    ) -> Served {
+        let (mut names, mut served) = (Servers::default(), Served::default());
+        let place = root.key("servers");
+        self.servers(section.servers.as_ref(), &place, holder, message_bytes_max, &mut names, &mut served);
         served
     }
 

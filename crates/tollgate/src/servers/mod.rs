@@ -1,0 +1,269 @@
+//! `tollgate servers`: servers that are registered while gateways run, and their life.
+
+mod add;
+mod import;
+mod show;
+
+use std::sync::Arc;
+
+use tollgate_identity::names;
+use tollgate_model::{ServerName, TenantId, Timestamp};
+use tollgate_store::{
+    Act, Doing, Life, Registration, RegistrationId, Store, VERSIONS_MAX, WHOLE, WhichRegistrations, approve,
+    earlier, shift,
+};
+
+use crate::blocks::{config_of, reason, tenant_of, user};
+use crate::cli::servers::{
+    Servers, ServersApprove, ServersDeprecate, ServersRollback, ServersShare, ServersStep, WhichServer,
+};
+use crate::config::{Config, label};
+use crate::exit::Failure;
+use crate::out::{Printer, To, safe};
+use crate::state::{failure, open_store};
+
+/// The longest name of a version, in characters.
+const VERSION_CHARS_MAX: usize = 64;
+
+/// Runs one of the commands.
+pub(crate) async fn run(command: Servers) -> Result<(), Failure> {
+    match command {
+        Servers::List(command) => show::list(&command).await,
+        Servers::Show(command) => show::show(&command).await,
+        Servers::Add(command) => add::add(&command).await,
+        Servers::Submit(command) => step(&command, Act::Submitted).await,
+        Servers::Approve(command) => approve_one(&command).await,
+        Servers::Reject(command) => step(&command, Act::Rejected).await,
+        Servers::Share(command) => share(&command).await,
+        Servers::Rollback(command) => roll_back(&command).await,
+        Servers::Deprecate(command) => deprecate(&command).await,
+        Servers::Retire(command) => step(&command, Act::Retired).await,
+        Servers::Import(command) => import::import(&command).await,
+    }
+}
+
+/// A server, as the command line names it.
+struct Named {
+    tenant: TenantId,
+    name: ServerName,
+}
+
+impl Named {
+    fn new(which: &WhichServer, config: Option<&Config>) -> Result<Self, Failure> {
+        let name = ServerName::new(&which.name)
+            .map_err(|bad| Failure::usage(format!("{:?} is no name of a server: {bad}", which.name)))?;
+        Ok(Self { tenant: owner(which.tenant.as_deref(), config)?, name })
+    }
+
+    fn version(&self, version: &str) -> Result<RegistrationId, Failure> {
+        let is_of_version = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '+');
+        let is_short = (1..=VERSION_CHARS_MAX).contains(&version.chars().count());
+        if !is_short || !version.chars().all(is_of_version) {
+            let text = format!(
+                "--version: a version has 1 to {VERSION_CHARS_MAX} letters, digits, `.`, `-`, `_` and `+`"
+            );
+            return Err(Failure::usage(text));
+        }
+        Ok(RegistrationId { tenant: self.tenant.clone(), name: self.name.clone(), version: version.into() })
+    }
+
+    /// All versions that are registered.
+    async fn versions(&self, store: &dyn Store) -> Result<Vec<Registration>, Failure> {
+        let mut which = WhichRegistrations {
+            tenant: Some(self.tenant.clone()),
+            name: Some(self.name.clone()),
+            after: None,
+            most: VERSIONS_MAX,
+        };
+        read_all(store, &mut which).await
+    }
+}
+
+/// Whose a server is. One that is known by its tenant's name alone may come with the configuration.
+fn owner(tenant: Option<&str>, config: Option<&Config>) -> Result<TenantId, Failure> {
+    if let Some(tenant) = tenant {
+        names::check(tenant).map_err(|bad| Failure::usage(format!("--tenant: {bad}")))?;
+    }
+    tenant_of(tenant, config)
+}
+
+async fn read_all(store: &dyn Store, which: &mut WhichRegistrations) -> Result<Vec<Registration>, Failure> {
+    let mut found: Vec<Registration> = Vec::new();
+    loop {
+        let page = store.registrations(which).await.map_err(|error| failure(&error))?;
+        let is_last = page.len() < which.most;
+        found.extend(page);
+        if is_last {
+            return Ok(found);
+        }
+        which.after = found.last().map(|last| last.id.clone());
+    }
+}
+
+fn doing(why: &str) -> Result<Doing, Failure> {
+    Ok(Doing { by: user(), reason: reason(why)?, at: Timestamp::now() })
+}
+
+/// The version that is meant: the one that is named, or the only one for which it can be done.
+fn meant<'v>(
+    versions: &'v [Registration],
+    version: Option<&str>,
+    lives: &[Life],
+    named: &Named,
+) -> Result<&'v Registration, Failure> {
+    let name = &named.name;
+    if let Some(version) = version {
+        let found = versions.iter().find(|one| &*one.id.version == version);
+        return found.ok_or_else(|| {
+            Failure::usage(format!("no version {version:?} of `{name}` is registered{}", known(versions)))
+        });
+    }
+    let candidates: Vec<&Registration> = versions.iter().filter(|one| lives.contains(&one.life)).collect();
+    match candidates[..] {
+        [only] => Ok(only),
+        [] if versions.is_empty() => Err(Failure::usage(format!(
+            "no server `{name}` is registered; `tollgate servers list` lists those"
+        ))),
+        [] => {
+            let lives: Vec<&str> = lives.iter().map(|life| life.as_str()).collect();
+            let text = format!("no version of `{name}` is {}{}", lives.join(" or "), known(versions));
+            Err(Failure::usage(text))
+        }
+        _ => Err(Failure::usage(format!("say which: --version{}", known(versions)))),
+    }
+}
+
+fn known(versions: &[Registration]) -> String {
+    let of = |one: &Registration| format!("{} is {}", one.id.version, one.life.as_str());
+    let list: Vec<String> = versions.iter().map(of).collect();
+    if list.is_empty() { String::new() } else { format!(": {}", list.join(", ")) }
+}
+
+/// Submits, rejects or retires.
+async fn step(command: &ServersStep, act: Act) -> Result<(), Failure> {
+    let lives: &[Life] = match act {
+        Act::Submitted => &[Life::Draft],
+        Act::Rejected => &[Life::InReview],
+        _ => &[Life::Draft, Life::InReview, Life::Approved, Life::Deprecated],
+    };
+    let doing = doing(&command.reason)?;
+    change(command, lives, |versions, version| {
+        let one = found(versions, version)?;
+        let next = match act {
+            Act::Submitted => one.submitted(&doing),
+            Act::Rejected => one.rejected(&doing),
+            _ => one.retired(&doing),
+        };
+        Ok(vec![next?])
+    })
+    .await
+}
+
+async fn approve_one(command: &ServersApprove) -> Result<(), Failure> {
+    let doing = doing(&command.step.reason)?;
+    change(&command.step, &[Life::InReview], |versions, version| {
+        approve(versions, version, command.share, &doing)
+    })
+    .await
+}
+
+async fn share(command: &ServersShare) -> Result<(), Failure> {
+    let doing = doing(&command.step.reason)?;
+    change(&command.step, &[Life::Approved], |versions, version| {
+        shift(versions, version, command.share, &doing)
+    })
+    .await
+}
+
+async fn deprecate(command: &ServersDeprecate) -> Result<(), Failure> {
+    let doing = doing(&command.step.reason)?;
+    let sunset = command.sunset.from(doing.at);
+    if sunset <= doing.at {
+        return Err(Failure::usage("--sunset: this time is over; `tollgate servers retire` ends it now"));
+    }
+    change(&command.step, &[Life::Approved], |versions, version| {
+        Ok(vec![found(versions, version)?.deprecated(sunset, &doing)?])
+    })
+    .await
+}
+
+async fn roll_back(command: &ServersRollback) -> Result<(), Failure> {
+    let named = Named::new(&command.which, config_of(&command.store).as_ref())?;
+    let doing = doing(&command.reason)?;
+    let store = open_store(&command.store).await?;
+    let versions = named.versions(&*store).await?;
+    let to = match &command.to {
+        Some(_) => meant(&versions, command.to.as_deref(), &[], &named)?,
+        None => earlier(&versions).ok_or_else(|| {
+            let text = format!("`{}` has no earlier version to go back to{}", named.name, known(&versions));
+            Failure::usage(text)
+        })?,
+    };
+    let changed = shift(&versions, &to.id.version, WHOLE, &doing).map_err(|error| failure(&error))?;
+    put(&*store, changed, command.json).await
+}
+
+fn found<'v>(
+    versions: &'v [Registration],
+    version: &str,
+) -> Result<&'v Registration, tollgate_store::StoreError> {
+    let found = versions.iter().find(|one| &*one.id.version == version);
+    found.ok_or(tollgate_store::StoreError::NoSuchServer)
+}
+
+/// Reads, changes and puts back. What another changes meanwhile is not overwritten.
+async fn change(
+    command: &ServersStep,
+    lives: &[Life],
+    next: impl FnOnce(&[Registration], &str) -> Result<Vec<Registration>, tollgate_store::StoreError>,
+) -> Result<(), Failure> {
+    let named = Named::new(&command.which, config_of(&command.store).as_ref())?;
+    let store = open_store(&command.store).await?;
+    let versions = named.versions(&*store).await?;
+    let one = meant(&versions, command.version.as_deref(), lives, &named)?;
+    let changed = next(&versions, &one.id.version).map_err(|error| match error {
+        tollgate_store::StoreError::NotInLife { life, .. } => {
+            let text = format!("{} is {}: {}", label(&one.id), life.as_str(), advice(life));
+            Failure::usage(text)
+        }
+        error => failure(&error),
+    })?;
+    put(&*store, changed, command.json).await
+}
+
+/// What can be done with one that is so.
+const fn advice(life: Life) -> &'static str {
+    match life {
+        Life::Draft => "it can be edited (`add`), submitted or retired",
+        Life::InReview => "it can be approved, rejected or retired",
+        Life::Approved => "it can be deprecated or retired, or get another share",
+        Life::Deprecated => "it can be approved again, deprecated to another day, or retired",
+        Life::Retired => "register another version",
+    }
+}
+
+/// Puts what has changed into the store, and tells.
+async fn put(store: &dyn Store, changed: Vec<Registration>, json: bool) -> Result<(), Failure> {
+    store.put_registrations(changed.clone()).await.map_err(|error| failure(&error))?;
+    let out = Printer::new(To::Out);
+    if json {
+        let objects: serde_json::Value = changed.iter().map(show::object).collect();
+        out.line(objects.to_string());
+        return Ok(());
+    }
+    for one in &changed {
+        let label = safe(&label(&one.id));
+        let more = match (one.life.is_served(), one.sunset) {
+            (true, Some(sunset)) => format!(", with {}% of the requests, until {sunset}", one.share),
+            (true, None) => format!(", with {}% of the requests", one.share),
+            _ => String::new(),
+        };
+        out.line(format!("{} {label} is {}{more}", out.green("ok:"), show::word(one.life)));
+    }
+    Ok(())
+}
+
+/// Text of the command line, or nothing.
+fn text(text: Option<&String>) -> Option<Arc<str>> {
+    text.map(|text| Arc::from(text.as_str())).filter(|text: &Arc<str>| !text.is_empty())
+}
