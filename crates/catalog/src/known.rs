@@ -47,6 +47,25 @@ pub struct ServerFacts {
     pub tools: BTreeMap<Arc<str>, ToolFacts>,
     /// When it will be gone, if it is deprecated. Clients are told.
     pub sunset: Option<Timestamp>,
+    /// What a registry says of it, its newest version first; nothing of one that was not registered.
+    pub published: Vec<Published>,
+}
+
+/// What a registry says of one version of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// The version.
+    pub version: Arc<str>,
+    /// What the server is for.
+    pub description: Option<Arc<str>>,
+    /// The URL of its documentation.
+    pub documentation: Option<Arc<str>>,
+    /// When it was approved.
+    pub since: Timestamp,
+    /// When anything of it was changed last.
+    pub changed: Timestamp,
+    /// When it will be gone, if it is deprecated.
+    pub sunset: Option<Timestamp>,
 }
 
 /// One server as policies see it.

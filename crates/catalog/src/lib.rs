@@ -17,7 +17,7 @@ pub mod uris;
 pub use caching::Caching;
 pub use cursor::MergedCursor;
 pub use endpoint::{Catalog, CatalogError, Endpoint, Named, Shape};
-pub use known::{Known, KnownServer, KnownToolset, ServerFacts, ToolDefinition, ToolFacts};
+pub use known::{Known, KnownServer, KnownToolset, Published, ServerFacts, ToolDefinition, ToolFacts};
 pub use list::{Exposure, Item, ListKind, NotAList, Page, may_need_fitting};
 pub use mirrored::{InvalidMirror, Mirrored, mirrored};
 pub use settings::{Pick, PromptChoice, ResourceChoice, ToolChoice, ToolsetSettings, UriPick};

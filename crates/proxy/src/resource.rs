@@ -32,6 +32,8 @@ pub(crate) enum Family {
     Sse,
     /// What clients of HTTP+SSE post. It belongs to the stream's resource.
     Messages,
+    /// What a registry says of the endpoints. It belongs to the merged endpoint's resource.
+    Registry,
 }
 
 /// What stands behind the path.
@@ -66,7 +68,7 @@ impl<'a> Address<'a> {
     /// alike: nothing says whether anything is there.
     pub(crate) fn resource(&self, base: &str) -> String {
         let root = match self.family {
-            Family::Mcp => MCP_PATH,
+            Family::Mcp | Family::Registry => MCP_PATH,
             Family::Sse | Family::Messages => SSE_PATH,
         };
         let (slash, name) = match self.name {

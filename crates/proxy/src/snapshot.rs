@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
-use tollgate_catalog::{Catalog, CatalogError, Endpoint, ListKind, ServerFacts, ToolsetSettings};
+use tollgate_catalog::{Catalog, CatalogError, Endpoint, ListKind, Published, ServerFacts, ToolsetSettings};
 use tollgate_guard::Guards;
 use tollgate_identity::Identity;
 use tollgate_ledger::Prices;
@@ -130,6 +130,16 @@ impl Snapshot {
     /// The scopes that an access token needs for a server's things, or for one of its tools.
     pub(crate) fn scopes(&self, server: &ServerId, tool: Option<&str>) -> Vec<Arc<str>> {
         self.facts.get(server).map_or_else(Vec::new, |facts| scopes::of(facts, tool))
+    }
+
+    /// The endpoints of a tenant, the merged one first, and then in no order.
+    pub(crate) fn endpoints(&self, tenant: &TenantId) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.views.get(tenant).into_iter().flat_map(|view| view.catalog.endpoints())
+    }
+
+    /// What a registry says of a server, its newest version first; nothing of one that was not registered.
+    pub(crate) fn published(&self, server: &ServerId) -> &[Published] {
+        self.facts.get(server).map_or(&[], |facts| &facts.published)
     }
 
     /// When a server will be gone, if it is deprecated.

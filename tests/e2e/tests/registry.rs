@@ -10,7 +10,9 @@ use tokio::process::Command;
 use tollgate_database::Server;
 use tollgate_e2e::gateway::{EVERYBODY, Gateway, binary, http, servers, with};
 use tollgate_e2e::guarded::{BASE, declared, unthrottled};
-use tollgate_testkit::fake::{Answer, Call, Dialect, FakeServer, HttpPeer, Peer, Script, soon, until};
+use tollgate_testkit::fake::{
+    Answer, Ask, Call, Dialect, FakeServer, Http, HttpPeer, Peer, Script, soon, until,
+};
 use tollgate_testkit::issuer::api_key;
 
 /// How soon every gateway has to know.
@@ -337,4 +339,139 @@ async fn what_cannot_be_served_is_left_out_and_told_and_stops_nothing() {
     assert_eq!(call(&replicas.gateways[0], "old__echo").await.status, 200);
     let sh = replicas.refused(&["add", "sh", "--reason", "r", "--file", "/dev/null"]).await;
     assert!(sh.contains("is a mapping"), "{sh}");
+}
+
+async fn get(http: Http, path: &str) -> (u16, Value) {
+    let reply = http.send(&Ask::new("GET", path)).await;
+    (reply.status, serde_json::from_slice(&reply.body).unwrap_or(Value::Null))
+}
+
+fn names(page: &Value) -> Vec<String> {
+    let servers = page["servers"].as_array().unwrap_or_else(|| panic!("{page}"));
+    servers.iter().map(|one| one["server"]["name"].as_str().expect("a name").to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_find_what_they_may_use_as_in_any_registry() {
+    let crm = FakeServer::start(Script::modern().with_tools(TOOLS)).await;
+    let identity = unthrottled(json!({ "keys": [declared("ann"), declared("bob")] }));
+    let policy = "permit (principal in Agent::\"ann\", action, resource);";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ann.cedar");
+    std::fs::write(&file, policy).unwrap();
+    let config = servers([("old", http(&crm.url()))]);
+    let config = with(
+        &config,
+        json!({
+            "public_url": "https://tools.example.com/gate", "identity": identity, "policy": { "files": [file] },
+            "registry": { "allow_private": true },
+        }),
+    );
+    let gateway = Gateway::start(&config).await;
+    let run = async |words: &[&str]| gateway.command(&[&["servers"], words, &["--json"]].concat()).await;
+    for version in ["1.0.0", "2.0.0"] {
+        run(&[
+            "add",
+            "crm",
+            "--version",
+            version,
+            "--url",
+            &crm.url(),
+            "--description",
+            "Customers",
+            "--docs",
+            "https://wiki.example.com/crm",
+        ])
+        .await;
+        run(&["submit", "crm", "--version", version]).await;
+        run(&["approve", "crm", "--version", version, "--share", "50"]).await;
+    }
+    run(&["add", "draft", "--url", &crm.url()]).await;
+    let ann = || gateway.bearing(&api_key("ann"));
+    let both = until("both versions", async || {
+        let (status, page) = get(ann(), "/gate/v0.1/servers").await;
+        (status == 200 && names(&page).len() == 3).then_some(page)
+    })
+    .await;
+    assert_eq!(names(&both), ["com.example.tools/crm", "com.example.tools/crm", "com.example.tools/old"]);
+    assert_eq!(both["metadata"], json!({ "count": 3 }));
+    let official = "io.modelcontextprotocol.registry/official";
+    let newest = get(ann(), "/v0.1/servers/com.example.tools%2Fcrm/versions/latest").await.1;
+    assert_eq!(newest["server"]["version"], "2.0.0");
+    assert_eq!(newest["server"]["description"], "Customers");
+    assert_eq!(newest["server"]["websiteUrl"], "https://wiki.example.com/crm");
+    assert_eq!(
+        (&newest["_meta"][official]["status"], &newest["_meta"][official]["isLatest"]),
+        (&json!("active"), &json!(true))
+    );
+    // Where the server is stays the gateway's own affair.
+    let remote = json!([{ "type": "streamable-http", "url": "https://tools.example.com/gate/mcp/crm" }]);
+    assert_eq!(newest["server"]["remotes"], remote);
+    assert!(!both.to_string().contains(&crm.addr().port().to_string()), "{both}");
+    let versions = get(ann(), "/v0.1/servers/com.example.tools/crm/versions").await.1;
+    let of = |page: &Value| -> Vec<Value> {
+        page["servers"].as_array().unwrap().iter().map(|one| one["server"]["version"].clone()).collect()
+    };
+    assert_eq!(of(&versions), ["2.0.0", "1.0.0"]);
+
+    // By pages, and as asked for.
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = get(ann(), &format!("/v0.1/servers?limit=1{cursor}")).await.1;
+        seen.extend(names(&page));
+        let Some(next) = page["metadata"]["nextCursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(seen, names(&both));
+    for (query, count) in [("search=CRM", 2), ("search=erp", 0), ("version=latest", 2), ("version=1.0.0", 2)]
+    {
+        let page = get(ann(), &format!("/v0.1/servers?{query}")).await.1;
+        assert_eq!(names(&page).len(), count, "{query}: {page}");
+    }
+    for (path, status) in [
+        ("/v0.1/servers?limit=0", 400),
+        ("/v0.1/servers?updated_since=yesterday", 400),
+        ("/v0.1/servers/com.example.tools%2Fdraft/versions", 404),
+        ("/v0.1/servers/com.example.tools%2Fcrm/versions/3.0.0", 404),
+        ("/v0.1/servers/com.example%2Fcrm/versions", 404),
+        ("/v0.1/publish", 404),
+    ] {
+        let (said, body) = get(ann(), path).await;
+        assert_eq!(said, status, "{path}: {body}");
+    }
+    let posted = ann().send(&Ask::new("POST", "/v0.1/servers").body("{}")).await;
+    assert_eq!(posted.status, 405);
+
+    // Behind the same door as all the rest, and nothing of it for those who may use nothing.
+    assert_eq!(get(Http::new(gateway.listen), "/v0.1/servers").await.0, 401);
+    let bob = || gateway.bearing(&api_key("bob"));
+    assert_eq!(
+        get(bob(), "/v0.1/servers").await,
+        (200, json!({ "servers": [], "metadata": { "count": 0 } }))
+    );
+    assert_eq!(get(bob(), "/v0.1/servers/com.example.tools%2Fcrm/versions").await.0, 404);
+    gateway.command(&["block", "server", "crm", "--reason", "leaks", "--json"]).await;
+    until("nothing of what is blocked", async || {
+        (names(&get(ann(), "/v0.1/servers").await.1) == ["com.example.tools/old"]).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_gateway_is_the_registry_of_another() {
+    let crm = FakeServer::start(Script::modern().with_tools(TOOLS)).await;
+    let here = Gateway::start(&servers([("crm", http(&crm.url())), ("erp", http(&crm.url()))])).await;
+    let there = Gateway::start(&with(&servers([]), json!({ "registry": { "allow_private": true } }))).await;
+    let run = async |words: &[&str]| there.command(&[&["servers"], words, &["--json"]].concat()).await;
+    let registry = format!("http://{}", here.listen);
+    let imported = run(&["import", &registry, "--only", "127.0.0.1/crm"]).await;
+    assert_eq!((&imported[0]["name"], &imported[0]["life"]), (&json!("crm"), &json!("draft")));
+    assert_eq!(imported[0]["reach"]["url"], format!("{registry}/mcp/crm"));
+    let all = run(&["import", &format!("{registry}/v0.1/servers")]).await;
+    assert_eq!(all.as_array().map(Vec::len), Some(2), "{all}");
+    for words in [["submit", "erp"], ["approve", "erp"]] {
+        run(&words).await;
+    }
+    until("a call through both", async || (call(&there, "erp__echo").await.status == 200).then_some(()))
+        .await;
 }

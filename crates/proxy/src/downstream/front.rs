@@ -17,6 +17,7 @@ use tollgate_model::{Code, Era, Refusal, Stage, TenantId};
 use super::address::{Peer, client_address};
 use super::body::Body;
 use super::classify::VersionHeader;
+use super::registry::{self, Asked};
 use super::taken::{self, Broken, Turned};
 use super::{headers, intake, limited, metadata, sse, streamable};
 use crate::gateway::Gateway;
@@ -33,6 +34,7 @@ enum Place {
     Mcp(Option<Arc<Endpoint>>),
     Sse(Option<Arc<Endpoint>>),
     Messages(Option<Arc<Endpoint>>),
+    Registry,
     Nowhere,
 }
 
@@ -43,7 +45,7 @@ impl Place {
         match self {
             Self::Mcp(endpoint) => Self::Mcp(filter(endpoint)),
             Self::Sse(endpoint) => Self::Sse(filter(endpoint)),
-            Self::Messages(_) | Self::Nowhere => self,
+            Self::Messages(_) | Self::Registry | Self::Nowhere => self,
         }
     }
 }
@@ -90,7 +92,7 @@ where
         refused(gateway, &refusal, stranger(&request), None).await
     } else {
         let path = path.strip_prefix(snapshot.public_prefix.as_str()).unwrap_or(path);
-        match Address::read(path) {
+        match address_of(path) {
             Some(address) => {
                 let resource = (!snapshot.identity.is_off())
                     .then(|| address.resource(snapshot.base(gateway.bound(), host)));
@@ -137,8 +139,7 @@ where
         Ok(who) => {
             let path = request.uri().path();
             let path = path.strip_prefix(snapshot.public_prefix.as_str()).unwrap_or(path);
-            let place =
-                Address::read(path).map_or(Place::Nowhere, |at| place(snapshot, &who.who().tenant, at));
+            let place = address_of(path).map_or(Place::Nowhere, |at| place(snapshot, &who.who().tenant, at));
             let mut response = route(gateway, Arc::clone(snapshot), who, place, request, era).await;
             if let Some(resource) = resource {
                 // One who is known is told this only where the proof was taken back meanwhile.
@@ -204,11 +205,25 @@ where
         }
         (Place::Mcp(_), _) => not_allowed(gateway, Early::known(&who, era), "POST, GET, DELETE").await,
         (Place::Sse(endpoint), &Method::GET) => sse::open(gateway, &snapshot, &who, endpoint, &request).await,
-        (Place::Sse(_), _) => not_allowed(gateway, Early::known(&who, era), "GET").await,
+        (Place::Registry, &Method::GET) => {
+            let path = request.uri().path();
+            match Asked::read(path.strip_prefix(snapshot.public_prefix.as_str()).unwrap_or(path)) {
+                Some(asked) => registry::answer(gateway, &snapshot, &who, &asked, &request),
+                None => refused(gateway, &nowhere(), Early::known(&who, era), None).await,
+            }
+        }
+        (Place::Sse(_) | Place::Registry, _) => not_allowed(gateway, Early::known(&who, era), "GET").await,
         (Place::Messages(endpoint), &Method::POST) => sse::post(gateway, who, endpoint, request).await,
         (Place::Messages(_), _) => not_allowed(gateway, Early::known(&who, era), "POST").await,
         (Place::Nowhere, _) => refused(gateway, &nowhere(), Early::known(&who, era), None).await,
     }
+}
+
+/// What an address leads to, a registry's among them.
+fn address_of(path: &str) -> Option<Address<'_>> {
+    let is_registry = || Asked::read(path).is_some();
+    let registry = Address { family: Family::Registry, name: Name::Merged };
+    Address::read(path).or_else(|| is_registry().then_some(registry))
 }
 
 fn nowhere() -> Refusal {
@@ -227,6 +242,7 @@ fn place(snapshot: &Snapshot, tenant: &TenantId, address: Address<'_>) -> Place 
         Family::Mcp => Place::Mcp(endpoint),
         Family::Sse => Place::Sse(endpoint),
         Family::Messages => Place::Messages(endpoint),
+        Family::Registry => Place::Registry,
     }
 }
 

@@ -14,6 +14,7 @@ mod headers;
 mod intake;
 mod limited;
 mod metadata;
+mod registry;
 mod resume;
 mod sse;
 mod stdio;

@@ -200,6 +200,12 @@ pub(crate) fn server(gateway: &Gateway, caller: &Caller, server: &ServerName) ->
     blocks.of_server(caller.tenant(), server)
 }
 
+/// Whether a server is stopped for the callers of a tenant.
+pub(crate) fn stops_server(gateway: &Gateway, tenant: &TenantId, server: &ServerName) -> bool {
+    let blocks = gateway.blocks();
+    !blocks.are_none() && blocks.of_server(tenant, server).is_err()
+}
+
 /// Whether a tool of a server is stopped for a caller.
 pub(crate) fn hides(gateway: &Gateway, caller: &Caller, server: &ServerName, native: &str) -> bool {
     let blocks = gateway.blocks();

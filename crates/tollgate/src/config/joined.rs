@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tollgate_catalog::ServerFacts;
+use tollgate_catalog::{Published, ServerFacts};
 use tollgate_model::{Holder, ServerName, TenantId, Timestamp};
 use tollgate_store::{Registration, RegistrationId};
 use tollgate_upstream::{HttpSettings, REPLICAS_MAX, ReplicaSettings, ServerSettings, Transport};
@@ -133,6 +133,7 @@ fn united(mut versions: Vec<Version<'_>>, left_out: &mut Vec<LeftOut>) -> Option
     let mut replicas = replicas_of(main, &meant.server.transport);
     // While one version stays, the server does.
     let mut sunset = main.sunset;
+    let mut published = vec![published_of(main)];
     for other in versions {
         let id = other.registration.id.clone();
         let leave = |why: &str| LeftOut { id: id.clone(), why: why.to_owned() };
@@ -146,6 +147,7 @@ fn united(mut versions: Vec<Version<'_>>, left_out: &mut Vec<LeftOut>) -> Option
             left_out.push(leave("all versions together have too many replicas"));
         } else {
             replicas.extend(own);
+            published.push(published_of(other.registration));
             sunset = sunset.and_then(|sunset| Some(sunset.max(other.registration.sunset?)));
         }
     }
@@ -157,11 +159,23 @@ fn united(mut versions: Vec<Version<'_>>, left_out: &mut Vec<LeftOut>) -> Option
         http.ca_file = None;
         http.replicas = replicas;
     }
-    if let Some(sunset) = sunset {
-        let facts = meant.facts.map_or_else(ServerFacts::default, Arc::unwrap_or_clone);
-        meant.facts = Some(Arc::new(ServerFacts { sunset: Some(sunset), ..facts }));
-    }
+    published.sort_by_key(|one| Reverse(one.since));
+    let facts = meant.facts.map_or_else(ServerFacts::default, Arc::unwrap_or_clone);
+    meant.facts = Some(Arc::new(ServerFacts { sunset, published, ..facts }));
     Some(meant)
+}
+
+/// What a registry says of a version.
+fn published_of(registration: &Registration) -> Published {
+    let Registration { id, about, created, approved, sunset, last, .. } = registration;
+    Published {
+        version: id.version.clone(),
+        description: about.description.clone(),
+        documentation: about.documentation.clone(),
+        since: approved.unwrap_or(*created),
+        changed: last.at,
+        sunset: *sunset,
+    }
 }
 
 fn is_alike(one: &ServerSettings, other: &ServerSettings) -> bool {

@@ -38,6 +38,7 @@ impl Meaning<'_> {
             scopes: self.scopes(section.scopes.as_ref(), &place.key("scopes")),
             tools,
             sunset: None,
+            published: Vec::new(),
         };
         (facts != ServerFacts::default()).then(|| Arc::new(facts))
     }
