@@ -448,9 +448,9 @@ mod tests {
                             exposures.push(Exposure {
                                 key,
                                 description,
+                                pinned,
                                 reader,
                                 foreign,
-                                pinned,
                                 ..Exposure::default()
                             });
                         }
@@ -473,7 +473,7 @@ mod tests {
     fn what_will_be_gone_says_when() {
         let of = |kind, raw: &'static str, description| {
             let sunset = Some(Timestamp::from_ms(1_798_761_600_000));
-            let exposure = Exposure { sunset, description, ..Exposure::default() };
+            let exposure = Exposure { description, sunset, ..Exposure::default() };
             String::from_utf8(item(kind, raw).expose(&exposure).to_vec()).expect("UTF-8")
         };
         let end = "Deprecated: this tool will be gone after 2027-01-01T00:00:00Z.";

@@ -28,7 +28,7 @@ impl Format {
 }
 
 /// Keys of `tollgate.yaml` that no client's file has at its top.
-const OWN_TOP_KEYS: [&str; 12] = [
+const OWN_TOP_KEYS: [&str; 13] = [
     "listen",
     "admin_listen",
     "public_url",
@@ -41,6 +41,7 @@ const OWN_TOP_KEYS: [&str; 12] = [
     "limits",
     "toolsets",
     "tenants",
+    "registry",
 ];
 /// Keys of a server in `tollgate.yaml` that no client has.
 const OWN_SERVER_KEYS: [&str; 13] = [
