@@ -26,7 +26,7 @@ macro_rules! migration {
 }
 
 /// All there are, in their order: the first leads from nothing to version 1.
-const MIGRATIONS: [Migration; 9] = [
+const MIGRATIONS: [Migration; 10] = [
     migration!(1, "0001.sql"),
     migration!(2, "0002.sql"),
     migration!(3, "0003.sql"),
@@ -35,6 +35,7 @@ const MIGRATIONS: [Migration; 9] = [
     migration!(6, "0006.sql"),
     migration!(7, "0007.sql"),
     migration!(8, "0008.sql"),
+    migration!(9, "0009.sql"),
     migration!(10, "0010.sql"),
 ];
 
@@ -114,7 +115,7 @@ async fn one(connection: &mut Connection, sql: &'static str) -> Result<i64, Stor
 mod tests {
     use tollgate_model::{KeyHash, KeyId, TenantId};
     use tollgate_store::{
-        Allowance, Allowances, Anchors, Approvals, AuditIndex, AuditQuery, Blocks, Digest, Erasures,
+        Admins, Allowance, Allowances, Anchors, Approvals, AuditIndex, AuditQuery, Blocks, Digest, Erasures,
         FEED_MAX, Feed, Followed, Keys, LastKnown, Life, List, Pauses, PinKind, PinMark, PinShape, Pins,
         PolicySets, Registrations, Revocations, Store, TakeAllowance, Usage, UsageQuery, WhichApprovals,
         WhichPins, WhichRegistrations, definitions_of,
@@ -125,7 +126,7 @@ mod tests {
     use crate::{Bounds, Place};
 
     /// What a program of each version may have stored: a version that is released brings its own.
-    const SAMPLES: [Migration; 9] = [
+    const SAMPLES: [Migration; 10] = [
         Migration {
             version: 1,
             sqlite: include_str!("../migrations/samples/sqlite/0001.sql"),
@@ -165,6 +166,11 @@ mod tests {
             version: 8,
             sqlite: include_str!("../migrations/samples/sqlite/0008.sql"),
             postgres: include_str!("../migrations/samples/postgres/0008.sql"),
+        },
+        Migration {
+            version: 9,
+            sqlite: include_str!("../migrations/samples/sqlite/0009.sql"),
+            postgres: include_str!("../migrations/samples/postgres/0009.sql"),
         },
         Migration {
             version: 10,
@@ -214,6 +220,9 @@ mod tests {
             }
             if sample.version >= 10 {
                 check_registrations(&new).await;
+            }
+            if sample.version >= 9 {
+                check_admins(&new).await;
             }
         }
     }
@@ -332,6 +341,21 @@ mod tests {
         let [one] = &found[..] else { panic!("one registration") };
         assert_eq!((one.id.name.as_str(), one.life, one.share), ("crm", Life::Approved, 100));
         assert_eq!(store.snapshot().await.expect("read").registrations, [std::sync::Arc::new(one.clone())]);
+    }
+
+    async fn check_admins(store: &Database) {
+        let keys = store.admin_keys(None, 9).await.expect("read");
+        let [key] = &keys[..] else { panic!("one key") };
+        assert_eq!((key.id.as_str(), &*key.name, &*key.by), ("a1", "deploy", "ada"));
+        assert_eq!((key.hash, key.revoked), (KeyHash([7; 32]), Some(Timestamp::from_ms(3000))));
+        let grants: Vec<_> = key.grants.iter().map(tollgate_store::AdminGrant::to_pair).collect();
+        let expected = [("operator".to_owned(), Some("acme".to_owned())), ("viewer".to_owned(), None)];
+        assert_eq!(grants, expected);
+        let session = store.admin_session(&Digest([8; 32])).await.expect("read").expect("a session");
+        assert_eq!((&*session.subject, &*session.groups), ("ada", &["ops".into()][..]));
+        let once = store.begin_once(&Digest([9; 32]), &Digest([10; 32]), Timestamp::from_ms(2000)).await;
+        let answered = tollgate_store::Once::Answered { status: 201, body: "{}".into() };
+        assert_eq!(once.expect("read"), answered);
     }
 
     async fn check_allowances(store: &Database) {

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use tollgate_model::{KeyHash, KeyId, KeyRecord, ServerName, TenantId, Timestamp};
 
 use crate::{
-    Approval, Blockable, Blocking, DefinitionsOf, Digest, List, Pausable, Pausing, PinChange, PinMark, PinOf,
-    Registration, Resuming, Revocable, Revocation, StoreError, Unblocking, registering,
+    AdminGrant, AdminKey, Approval, Blockable, Blocking, DefinitionsOf, Digest, List, Pausable, Pausing,
+    PinChange, PinMark, PinOf, Registration, Resuming, Revocable, Revocation, StoreError, Unblocking,
+    registering,
 };
 
 /// A place in the feed: behind one change.
@@ -41,6 +42,8 @@ pub enum Change {
     Approval(Arc<Approval>),
     /// A server was registered, or its registration is different from before: as it is now.
     Registered(Arc<Registration>),
+    /// An admin key was made or revoked: the key as it is now. Nobody goes by it; it is for the record.
+    AdminKey(Arc<AdminKey>),
     /// A server lists something else than before.
     Defined(DefinitionsOf, Digest),
     /// What a server listed is forgotten.
@@ -138,6 +141,7 @@ enum Written {
         approval: String,
     },
     Registered(Box<registering::Written>),
+    AdminKey(WrittenAdminKey),
     Defined {
         tenant: Option<String>,
         server: String,
@@ -177,6 +181,18 @@ struct WrittenKey {
     expires: Option<u64>,
     revoked: Option<u64>,
     replaced_by: Option<String>,
+}
+
+/// An admin key without its digest: nobody who follows the feed needs it.
+#[derive(Serialize, Deserialize)]
+struct WrittenAdminKey {
+    id: String,
+    name: String,
+    grants: Vec<(String, Option<String>)>,
+    created: u64,
+    expires: Option<u64>,
+    revoked: Option<u64>,
+    by: String,
 }
 
 impl Change {
@@ -228,6 +244,15 @@ impl Change {
             },
             Self::Approval(approval) => Written::Approval { approval: approval.without_arguments().encode() },
             Self::Registered(registration) => Written::Registered(Box::new((&**registration).into())),
+            Self::AdminKey(key) => Written::AdminKey(WrittenAdminKey {
+                id: key.id.as_str().to_owned(),
+                name: key.name.to_string(),
+                grants: key.grants.iter().map(AdminGrant::to_pair).collect(),
+                created: key.created.as_ms(),
+                expires: key.expires.map(Timestamp::as_ms),
+                revoked: key.revoked.map(Timestamp::as_ms),
+                by: key.by.to_string(),
+            }),
             Self::Defined(of, digest) => {
                 let (tenant, server, list) = owned_definitions(of);
                 Written::Defined { tenant, server, list, digest: digest.to_string() }
@@ -308,6 +333,16 @@ impl Change {
             }),
             Written::Approval { approval } => Self::Approval(Arc::new(Approval::decode(&approval)?)),
             Written::Registered(written) => Self::Registered(Arc::new((*written).try_into()?)),
+            Written::AdminKey(key) => Self::AdminKey(Arc::new(AdminKey {
+                id: KeyId::new(&key.id),
+                name: key.name.into(),
+                grants: key.grants.into_iter().map(AdminGrant::from_pair).collect(),
+                hash: KeyHash([0; 32]),
+                created: Timestamp::from_ms(key.created),
+                expires: key.expires.map(Timestamp::from_ms),
+                revoked: key.revoked.map(Timestamp::from_ms),
+                by: key.by.into(),
+            })),
             Written::Defined { tenant, server, list, digest } => {
                 let of = definitions_of(tenant.as_deref(), &server, &list)?;
                 Self::Defined(of, Digest(unhex(&digest).ok_or_else(strange)?))
@@ -377,6 +412,22 @@ mod tests {
         }
     }
 
+    fn admin_key() -> AdminKey {
+        AdminKey {
+            id: KeyId::new("a1"),
+            name: "deploy \"bot\"".into(),
+            grants: vec![
+                AdminGrant { role: "viewer".into(), tenant: None },
+                AdminGrant { role: "operator".into(), tenant: Some(TenantId::new("acme")) },
+            ],
+            hash: KeyHash([0; 32]),
+            created: Timestamp::from_ms(1),
+            expires: None,
+            revoked: Some(Timestamp::from_ms(3)),
+            by: "ö".into(),
+        }
+    }
+
     #[test]
     fn changes_come_back_as_they_went() {
         let server = ServerName::new("files").expect("a name");
@@ -399,6 +450,7 @@ mod tests {
             pinned(Some(PinMark { approved: None, waiting: Some(Digest([8; 32])) })),
             Change::Paused(pausing),
             Change::Resumed(Resuming { who, reason: "ü".into(), by: "ada".into() }),
+            Change::AdminKey(Arc::new(admin_key())),
             Change::Blocked(blocking),
             Change::Unblocked(Unblocking { what: tool, reason: "".into(), by: "ada".into() }),
             Change::Key(Arc::new(key(None))),

@@ -137,8 +137,8 @@ impl Desired {
             Change::Resumed(resuming) => {
                 Arc::make_mut(&mut self.pauses).remove(&resuming.who);
             }
-            // Whoever waits for one hears of it, and looks at the store.
-            Change::Approval(_) => {}
+            // Whoever waits for an approval hears of it, and looks at the store.
+            Change::Approval(_) | Change::AdminKey(_) => {}
             Change::Registered(registration) => {
                 let registrations = Arc::make_mut(&mut self.registrations);
                 if registration.life == Life::Retired {

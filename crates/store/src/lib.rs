@@ -3,6 +3,7 @@
 //! A driver implements [`Store`]; whoever needs one repository asks for that trait. Processes that only need to know what is
 //! desired have a [`Follower`]. Every driver passes the same suite (feature `suite`).
 
+mod admins;
 mod allowances;
 mod approving;
 mod audit;
@@ -25,6 +26,9 @@ mod shards;
 pub mod suite;
 mod together;
 
+pub use admins::{
+    ADMIN_SESSIONS_MAX, AdminGrant, AdminKey, AdminSession, Admins, ONCE_KEPT, ONCE_MAX, ONCE_UNDER_WAY, Once,
+};
 pub use allowances::{ALLOWANCES_KEPT, Allowance, Allowances, TakeAllowance};
 pub use approving::{
     APPROVAL_TEXT_MAX, APPROVAL_VOTES_MAX, APPROVALS_BATCH, APPROVALS_KEPT, Approval, ApprovalId, ApprovalOf,

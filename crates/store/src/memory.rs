@@ -7,8 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::watch;
-use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
+use tollgate_model::{KeyHash, KeyId, KeyRecord, TenantId, Timestamp};
 
+use crate::admins::{AdminKey, AdminSession, Administration, Admins, Once};
 use crate::allowances::{Allowance, Allowances, TakeAllowance, Used};
 use crate::approving;
 use crate::audit::Indexed;
@@ -49,6 +50,7 @@ pub(crate) struct State {
     registrations: BTreeMap<RegistrationId, Arc<Registration>>,
     definitions: BTreeMap<DefinitionsOf, Definitions>,
     accepted: BTreeMap<TenantId, VecDeque<Digest>>,
+    administration: Administration,
     pub(crate) indexed: Indexed,
     kept: Kept,
     used: Used,
@@ -638,5 +640,68 @@ impl Erasures for Memory {
 impl Allowances for Memory {
     async fn take_allowance(&self, take: &TakeAllowance) -> Result<Allowance, StoreError> {
         Ok(self.state().used.take(take))
+    }
+}
+
+#[async_trait]
+impl Admins for Memory {
+    async fn add_admin_key(&self, key: AdminKey) -> Result<(), StoreError> {
+        self.change(|state| {
+            let keys = &mut state.administration.keys;
+            if keys.contains_key(&key.id) || keys.values().any(|other| other.hash == key.hash) {
+                return Err(StoreError::KeyTaken);
+            }
+            keys.insert(key.id.clone(), key.clone());
+            Ok(((), vec![Change::AdminKey(Arc::new(key))]))
+        })
+    }
+
+    async fn admin_key(&self, hash: &KeyHash) -> Result<Option<AdminKey>, StoreError> {
+        Ok(self.state().administration.keys.values().find(|key| key.hash == *hash).cloned())
+    }
+
+    async fn admin_keys(&self, after: Option<&KeyId>, most: usize) -> Result<Vec<AdminKey>, StoreError> {
+        let state = self.state();
+        let later =
+            state.administration.keys.values().filter(|key| after.is_none_or(|after| *after < key.id));
+        Ok(later.take(most).cloned().collect())
+    }
+
+    async fn revoke_admin_key(&self, id: &KeyId, at: Timestamp, by: &str) -> Result<AdminKey, StoreError> {
+        self.change(|state| {
+            let key = state.administration.keys.get_mut(id).ok_or(StoreError::NoSuchKey)?;
+            if key.revoked.is_some() {
+                return Ok((key.clone(), Vec::new()));
+            }
+            (key.revoked, key.by) = (Some(at), by.into());
+            Ok((key.clone(), vec![Change::AdminKey(Arc::new(key.clone()))]))
+        })
+    }
+
+    async fn begin_admin_session(&self, session: AdminSession) -> Result<(), StoreError> {
+        self.state().administration.begin_session(session);
+        Ok(())
+    }
+
+    async fn admin_session(&self, digest: &Digest) -> Result<Option<AdminSession>, StoreError> {
+        Ok(self.state().administration.session(digest).cloned())
+    }
+
+    async fn see_admin_session(&self, digest: &Digest, at: Timestamp) -> Result<(), StoreError> {
+        self.state().administration.see_session(digest, at);
+        Ok(())
+    }
+
+    async fn end_admin_session(&self, digest: &Digest) -> Result<bool, StoreError> {
+        Ok(self.state().administration.end_session(digest))
+    }
+
+    async fn begin_once(&self, key: &Digest, request: &Digest, now: Timestamp) -> Result<Once, StoreError> {
+        Ok(self.state().administration.begin_once(key, request, now))
+    }
+
+    async fn end_once(&self, key: &Digest, answer: Option<(u16, &str)>) -> Result<(), StoreError> {
+        self.state().administration.end_once(key, answer);
+        Ok(())
     }
 }

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
 
 use crate::{
-    Allowances, Anchors, Approvals, AuditIndex, Blocks, Changes, Cursor, Definitions, DefinitionsOf, Digest,
-    Erasures, Pauses, Pins, Registrations, Revocable, Revocation, Snapshot, StoreError, Usage,
+    Admins, Allowances, Anchors, Approvals, AuditIndex, Blocks, Changes, Cursor, Definitions, DefinitionsOf,
+    Digest, Erasures, Pauses, Pins, Registrations, Revocable, Revocation, Snapshot, StoreError, Usage,
 };
 
 /// How many of the texts that were accepted for a tenant are remembered.
@@ -35,6 +35,7 @@ pub trait Store:
     + Anchors
     + Erasures
     + Allowances
+    + Admins
     + fmt::Debug
     + Send
     + Sync

@@ -1,6 +1,7 @@
 //! The repositories, in SQL that both databases understand.
 
 mod accepted;
+mod admins;
 mod allowances;
 mod approvals;
 mod audit;

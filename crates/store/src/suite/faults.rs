@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
-use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
+use tollgate_model::{KeyHash, KeyId, KeyRecord, TenantId, Timestamp};
 
 use crate::{
-    Allowance, Allowances, Anchor, Anchors, Approval, ApprovalId, ApprovalOf, Approvals, Approved, Approving,
-    Arrived, Asking, AskingRoom, AuditBatch, AuditFound, AuditIndex, AuditQuery, AuditRow, Blockable,
-    Blocking, Blocks, Changes, Cursor, Definitions, DefinitionsOf, Digest, Erasure, Erasures, Feed, Followed,
-    Keys, LastKnown, NotCounted, Pausable, Pauses, Pausing, Pin, PinOf, Pins, PolicySets, Registration,
-    RegistrationId, Registrations, Resuming, Revocable, Revocation, Revocations, Sightings, Snapshot, Store,
-    StoreError, TakeAllowance, Unblocking, Usage, UsageQuery, UsageRow, Vote, WhichApprovals, WhichKeys,
-    WhichPins, WhichRegistrations, WhoseNames,
+    AdminKey, AdminSession, Admins, Allowance, Allowances, Anchor, Anchors, Approval, ApprovalId, ApprovalOf,
+    Approvals, Approved, Approving, Arrived, Asking, AskingRoom, AuditBatch, AuditFound, AuditIndex,
+    AuditQuery, AuditRow, Blockable, Blocking, Blocks, Changes, Cursor, Definitions, DefinitionsOf, Digest,
+    Erasure, Erasures, Feed, Followed, Keys, LastKnown, NotCounted, Once, Pausable, Pauses, Pausing, Pin,
+    PinOf, Pins, PolicySets, Registration, RegistrationId, Registrations, Resuming, Revocable, Revocation,
+    Revocations, Sightings, Snapshot, Store, StoreError, TakeAllowance, Unblocking, Usage, UsageQuery,
+    UsageRow, Vote, WhichApprovals, WhichKeys, WhichPins, WhichRegistrations, WhoseNames,
 };
 
 /// How a [`Faulty`] store is.
@@ -361,5 +361,48 @@ impl Erasures for Faulty {
 impl Allowances for Faulty {
     async fn take_allowance(&self, take: &TakeAllowance) -> Result<Allowance, StoreError> {
         self.reach().await?.take_allowance(take).await
+    }
+}
+
+#[async_trait]
+impl Admins for Faulty {
+    async fn add_admin_key(&self, key: AdminKey) -> Result<(), StoreError> {
+        self.reach().await?.add_admin_key(key).await
+    }
+
+    async fn admin_key(&self, hash: &KeyHash) -> Result<Option<AdminKey>, StoreError> {
+        self.reach().await?.admin_key(hash).await
+    }
+
+    async fn admin_keys(&self, after: Option<&KeyId>, most: usize) -> Result<Vec<AdminKey>, StoreError> {
+        self.reach().await?.admin_keys(after, most).await
+    }
+
+    async fn revoke_admin_key(&self, id: &KeyId, at: Timestamp, by: &str) -> Result<AdminKey, StoreError> {
+        self.reach().await?.revoke_admin_key(id, at, by).await
+    }
+
+    async fn begin_admin_session(&self, session: AdminSession) -> Result<(), StoreError> {
+        self.reach().await?.begin_admin_session(session).await
+    }
+
+    async fn admin_session(&self, digest: &Digest) -> Result<Option<AdminSession>, StoreError> {
+        self.reach().await?.admin_session(digest).await
+    }
+
+    async fn see_admin_session(&self, digest: &Digest, at: Timestamp) -> Result<(), StoreError> {
+        self.reach().await?.see_admin_session(digest, at).await
+    }
+
+    async fn end_admin_session(&self, digest: &Digest) -> Result<bool, StoreError> {
+        self.reach().await?.end_admin_session(digest).await
+    }
+
+    async fn begin_once(&self, key: &Digest, request: &Digest, now: Timestamp) -> Result<Once, StoreError> {
+        self.reach().await?.begin_once(key, request, now).await
+    }
+
+    async fn end_once(&self, key: &Digest, answer: Option<(u16, &str)>) -> Result<(), StoreError> {
+        self.reach().await?.end_once(key, answer).await
     }
 }

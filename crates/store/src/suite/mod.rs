@@ -1,6 +1,7 @@
 //! What every store does, whatever it is made of: each case is a function that a driver's tests call. [`crate::suite!`]
 //! writes those tests.
 
+mod admins;
 mod allowances;
 mod approving;
 mod audit;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use crate::Store;
 
+pub use admins::*;
 pub use allowances::*;
 pub use approving::*;
 pub use audit::*;
@@ -98,6 +100,9 @@ macro_rules! suite {
             anchors_are_kept_as_they_came
             of_old_anchors_one_an_hour_stays
             requests_to_erase_are_numbered
+            admin_keys_are_kept_and_revoked_for_good
+            admin_sessions_are_kept_until_they_are_over
+            what_is_asked_for_once_is_answered_the_same_again
             no_more_is_given_than_is_allowed
             many_take_at_once
             windows_that_ended_long_ago_go

@@ -88,6 +88,11 @@ fn applied_one(gateway: &Gateway, numbered: &Numbered) {
         Change::Resumed(resuming) => resumed(gateway, resuming, revision()),
         Change::Pinned(change) => pinned(gateway, change, revision()),
         Change::Registered(registration) => registered(gateway, registration, revision()),
+        Change::AdminKey(key) => {
+            let word = if key.revoked.is_some() { "admin_key.revoked" } else { "admin_key.created" };
+            let said = [revision(), ("key", key.id.as_str().into()), ("by", (&*key.by).into())];
+            note(gateway, word, None, said);
+        }
         // What servers list is upkeep; of approvals nothing comes yet.
         Change::Defined(..) | Change::Forgotten(_) | Change::Approval(_) => {}
     }
