@@ -112,7 +112,10 @@ impl Joined {
         let follower = state.follower();
         let mut changes = follower.changes();
         loop {
-            if !Arc::ptr_eq(follower.now().registrations(), &self.all) || self.ends(Timestamp::now()) {
+            let now = follower.now();
+            // Where nothing is followed each look is another nothing.
+            let is_same = Arc::ptr_eq(now.registrations(), &self.all) || *now.registrations() == self.all;
+            if !is_same || self.ends(Timestamp::now()) {
                 return;
             }
             let ends = tokio::time::sleep(self.next_end(Timestamp::now()));
