@@ -232,8 +232,11 @@ pub(crate) fn sees_other_things(
     match (before.endpoint(tenant, endpoint), after.endpoint(tenant, endpoint)) {
         (Some(old), Some(new)) => {
             let differs = |name| {
-                let before = before.server(tenant, name).map(Server::settings);
-                before != after.server(tenant, name).map(Server::settings)
+                let of = |snapshot: &Snapshot| {
+                    let server = snapshot.server(tenant, name)?;
+                    Some((server.settings().clone(), snapshot.sunset(server.id())))
+                };
+                of(before) != of(after)
             };
             old != new || new.servers().iter().any(differs)
         }

@@ -448,6 +448,7 @@ mod tests {
             pinned(None),
             pinned(Some(PinMark { approved: Some(Digest([7; 32])), waiting: None })),
             pinned(Some(PinMark { approved: None, waiting: Some(Digest([8; 32])) })),
+            Change::Registered(Arc::new(crate::suite::registered("crm", "1.0 \"β\""))),
             Change::Paused(pausing),
             Change::Resumed(Resuming { who, reason: "ü".into(), by: "ada".into() }),
             Change::AdminKey(Arc::new(admin_key())),

@@ -377,19 +377,25 @@ impl Registration {
 }
 
 /// Approves one version out of all of a server. With [`WHOLE`] it gets all requests and the others stand by; with a smaller
-/// part the one that has most of them now keeps the rest. Gives back all that changes.
+/// part the one that has most of them now keeps the rest. Without a word one that was in review gets all, and one that was
+/// deprecated keeps its part. Gives back all that changes.
 ///
 /// # Errors
 /// [`StoreError::NoSuchServer`]; [`StoreError::NotInLife`].
 pub fn approve(
     versions: &[Registration],
     version: &str,
-    share: u8,
+    share: Option<u8>,
     doing: &Doing,
 ) -> Result<Vec<Registration>, StoreError> {
     let found = versions.iter().find(|one| &*one.id.version == version).ok_or(StoreError::NoSuchServer)?;
     let approved = found.after(Act::Approved, doing)?;
-    share_out(versions, approved, share, doing)
+    match share {
+        None if found.life == Life::Deprecated => {
+            Ok(vec![Registration { approved: found.approved, ..approved }])
+        }
+        share => share_out(versions, approved, share.unwrap_or(WHOLE), doing),
+    }
 }
 
 /// Gives a version that is served another part of the requests, as [`approve`] does. To roll back is to give all of them to an
@@ -634,7 +640,7 @@ mod tests {
         let submitted = draft.submitted(&doing(2)).expect("a draft");
         assert!(submitted.edited("{}".into(), About::default(), &doing(3)).is_err());
         // Nor by whoever writes a registration by hand.
-        let approved = approve(std::slice::from_ref(&submitted), "1", WHOLE, &doing(3)).expect("approved");
+        let approved = approve(std::slice::from_ref(&submitted), "1", None, &doing(3)).expect("approved");
         let other = Registration { reach: "{\"command\":\"sh\"}".into(), ..approved[0].clone() };
         assert!(matches!(other.check(Some(&submitted)), Err(StoreError::NotInLife { .. })));
         assert!(approved[0].check(Some(&submitted)).is_ok());
@@ -647,11 +653,11 @@ mod tests {
     #[test]
     fn a_new_version_takes_all_or_a_part_and_gives_it_back() {
         let mut versions = vec![in_review("1"), in_review("2"), in_review("3")];
-        let changed = approve(&versions, "1", 10, &doing(3)).expect("approved");
+        let changed = approve(&versions, "1", Some(10), &doing(3)).expect("approved");
         take(&mut versions, changed);
         assert_eq!(shares(&versions)[0], ("1", 100), "the only one has all");
         assert!(earlier(&versions).is_none());
-        let changed = approve(&versions, "2", 10, &doing(4)).expect("approved");
+        let changed = approve(&versions, "2", Some(10), &doing(4)).expect("approved");
         take(&mut versions, changed);
         assert_eq!(shares(&versions)[..2], [("1", 90), ("2", 10)]);
         let changed = shift(&versions, "2", WHOLE, &doing(5)).expect("shifted");
@@ -665,19 +671,19 @@ mod tests {
         assert_eq!(shares(&versions), [("1", 100), ("2", 0), ("3", 0)]);
         assert!(earlier(&versions).is_none(), "before the first there is none");
         assert!(shift(&versions, "3", 50, &doing(7)).is_err(), "nobody approved it");
-        assert!(matches!(approve(&versions, "4", 1, &doing(7)), Err(StoreError::NoSuchServer)));
+        assert!(matches!(approve(&versions, "4", Some(1), &doing(7)), Err(StoreError::NoSuchServer)));
     }
 
     #[test]
     fn an_end_comes_by_itself() {
         let versions = [in_review("1")];
-        let approved = approve(&versions, "1", WHOLE, &doing(3)).expect("approved").remove(0);
+        let approved = approve(&versions, "1", None, &doing(3)).expect("approved").remove(0);
         let deprecated = approved.deprecated(Timestamp::from_ms(10), &doing(4)).expect("deprecated");
         assert!(deprecated.check(Some(&approved)).is_ok());
         assert_eq!(deprecated.share, 100);
         let at = |ms| deprecated.is_served(Timestamp::from_ms(ms));
         assert!(at(9) && !at(10));
-        let again = approve(&[deprecated], "1", WHOLE, &doing(5)).expect("approved").remove(0);
+        let again = approve(&[deprecated], "1", None, &doing(5)).expect("approved").remove(0);
         assert_eq!((again.sunset, again.life), (None, Life::Approved));
         let retired = again.retired(&doing(6)).expect("retired");
         assert_eq!(retired.share, 0);

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use tollgate_catalog::names::{self as public_names, PublicName};
 use tollgate_identity::{key, names};
 use tollgate_model::{KeyId, ServerName, TenantId, Timestamp};
-use tollgate_store::{Blockable, Blocking, DefinitionsOf, List, Store, StoreError, Unblocking, WhichKeys};
+use tollgate_store::{
+    Blockable, Blocking, DefinitionsOf, List, Store, StoreError, Unblocking, WhichKeys, WhichRegistrations,
+};
 
 use crate::cli::StoreArgs;
 use crate::cli::blocks::{Block, Blocks, Kind, Unblock, What};
@@ -221,7 +223,8 @@ async fn unknown(
     }
     let note = match what {
         Blockable::Server { server, .. } | Blockable::Tool { server, .. }
-            if config.is_some_and(|config| !config.servers.iter().any(|known| known.name == *server)) =>
+            if config.is_some_and(|config| !config.servers.iter().any(|known| known.name == *server))
+                && !is_registered(store, server).await? =>
         {
             Some(format!("the configuration has no server `{server}`: it is blocked if it comes"))
         }
@@ -256,6 +259,12 @@ async fn unknown(
         _ => None,
     };
     Ok(note)
+}
+
+/// Whether a server of this name is registered, whoever's it is.
+async fn is_registered(store: &dyn Store, server: &ServerName) -> Result<bool, StoreError> {
+    let which = WhichRegistrations { name: Some(server.clone()), most: 1, ..WhichRegistrations::default() };
+    Ok(!store.registrations(&which).await?.is_empty())
 }
 
 /// What to say of a caller that has its name from the gateway, since it proves nothing, if there can be none.

@@ -7,10 +7,10 @@ use std::time::Duration;
 use tollgate_identity::Identity;
 use tollgate_model::{ServerId, Timestamp};
 use tollgate_proxy::{Gateway, GatewayError};
-use tollgate_store::{Doing, Registration, RegistrationId, Store};
+use tollgate_store::{Doing, Registration, RegistrationId, Store, StoreError, WhichRegistrations};
 use tollgate_telemetry::events::RegistrationLeftOut;
 
-use crate::config::{Config, LeftOut, ProcessEnv, label};
+use crate::config::{Config, Env, LeftOut, ProcessEnv, label};
 use crate::policing;
 use crate::running::DRAIN;
 use crate::serve::{guard_commands, setup};
@@ -18,6 +18,8 @@ use crate::state::State;
 
 /// How often it is looked whether a server's end has come, at least: clocks are set.
 const LOOK: Duration = Duration::from_secs(30);
+/// How many registrations are read at once.
+const PAGE: usize = 500;
 /// Who retires what has come to its end.
 const BY: &str = "tollgate";
 
@@ -174,6 +176,28 @@ pub(crate) async fn renew(before: Joined, file: &Config, gateway: &Gateway, stat
     joined
 }
 
+/// A configuration with what is registered in a store, for commands that are about all servers.
+///
+/// # Errors
+/// The store does not do its part.
+pub(crate) async fn with_registered(
+    config: Config,
+    store: &dyn Store,
+    env: Option<&dyn Env>,
+) -> Result<Config, StoreError> {
+    let mut which = WhichRegistrations { most: PAGE, ..WhichRegistrations::default() };
+    let mut all: Vec<Registration> = Vec::new();
+    loop {
+        let page = store.registrations(&which).await?;
+        let is_last = page.len() < PAGE;
+        all.extend(page);
+        if is_last {
+            return Ok(config.joined(&all, env, Timestamp::now()).0);
+        }
+        which.after = all.last().map(|last| last.id.clone());
+    }
+}
+
 /// Puts into the store that the end of something has come. All gateways do, and one is first.
 fn retire(all: &All, state: &State) {
     let Some(store) = state.any_store() else { return };
@@ -193,6 +217,6 @@ fn retire(all: &All, state: &State) {
     });
 }
 
-async fn put(store: &dyn Store, retired: Registration) -> Result<(), tollgate_store::StoreError> {
+async fn put(store: &dyn Store, retired: Registration) -> Result<(), StoreError> {
     store.put_registrations(vec![retired]).await
 }

@@ -39,6 +39,8 @@ pub enum Servers {
     Show(ServersShow),
     /// Register a server or another version of it as a draft, or edit a draft
     Add(Box<ServersAdd>),
+    /// Ask a server that is registered for its tools, from here, as a gateway would once it is approved
+    Review(ServersReview),
     /// Hand a draft in for review
     Submit(ServersStep),
     /// Approve what is in review: it is served from now on
@@ -110,6 +112,29 @@ pub struct ServersShow {
     #[command(flatten)]
     pub which: WhichServer,
     /// One version alone
+    #[arg(long, value_name = "VERSION")]
+    pub version: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where it is stored
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+/// Ask a server that is registered for its tools, from here, as a gateway would once it is approved
+#[derive(Debug, Args)]
+#[command(after_help = "\
+It is asked with the credentials of this environment, and only as the configuration allows registered servers to be reached. Shown
+are its tools, what guards find in their definitions, and which policies and known keys would let them be called.
+
+Example:
+  CRM_TOKEN=… tollgate servers review crm -c tollgate.yaml")]
+pub struct ServersReview {
+    /// Which
+    #[command(flatten)]
+    pub which: WhichServer,
+    /// Which version [default: the only one that is a draft or in review]
     #[arg(long, value_name = "VERSION")]
     pub version: Option<String>,
     /// Print JSON
@@ -207,9 +232,9 @@ pub struct ServersApprove {
     #[command(flatten)]
     pub step: ServersStep,
     /// Its part of the requests in percent: the version that has most of them now keeps the rest. With 100 the other versions
-    /// stand by
-    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u8).range(0..=100))]
-    pub share: u8,
+    /// stand by [default: 100; of one that was deprecated, what it has]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub share: Option<u8>,
 }
 
 /// Give another part of the requests to a version that is served

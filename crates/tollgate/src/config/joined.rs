@@ -100,11 +100,12 @@ impl Config {
     }
 
     fn take(&mut self, meant: Meant) {
-        let Meant { server, facts, handling, cache, unwritable } = meant;
+        let Meant { server, facts, handling, cache, pins, unwritable } = meant;
         let id = server.id();
         self.facts.extend(facts.map(|facts| (id.clone(), facts)));
         self.proxy.handling.extend(handling.map(|handling| (id.clone(), handling)));
         self.proxy.cache.servers.extend(cache.map(|cache| (id.clone(), cache)));
+        self.proxy.pins.servers.extend(pins.map(|pins| (id, pins)));
         self.proxy.unwritable.servers.extend(unwritable.servers);
         self.servers.push(server);
     }
@@ -214,4 +215,105 @@ fn headers_of(
     let is_own = |name: &http::HeaderName| replica.headers.iter().any(|(own, _)| own == name);
     let servers = http.headers.iter().filter(|(name, _)| !is_own(name));
     servers.chain(&replica.headers).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use tollgate_store::{About, Doing, approve};
+
+    use super::*;
+    use crate::config::load;
+
+    const TENANTS: &str = "servers: { files: { url: 'https://files.example/mcp' } }\n\
+        toolsets: { all: { tools: [files__read] } }\n\
+        tenants: { acme: { servers: { own: { url: 'https://own.example/mcp' } } } }\n\
+        registry: { allow_stdio: true, credentials: [TOKEN] }\n";
+
+    fn config() -> Config {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("tollgate.yaml");
+        std::fs::write(&file, TENANTS).expect("a file");
+        load(&file, &BTreeMap::new()).unwrap_or_else(|error| panic!("{}", error.render(false)))
+    }
+
+    fn served((tenant, name, version): (&str, &str, &str), share: u8, reach: &str) -> Registration {
+        let name = ServerName::new(name).expect("a name");
+        let id = RegistrationId { tenant: TenantId::new(tenant), name, version: version.into() };
+        let at = |ms| Doing { by: "ada".into(), reason: "".into(), at: Timestamp::from_ms(ms) };
+        let draft = Registration::draft(id, reach.into(), About::default(), "cli", &at(1));
+        let in_review = draft.submitted(&at(2)).expect("a draft");
+        let approved = approve(&[in_review], version, None, &at(3)).expect("in review").remove(0);
+        Registration { share, ..approved }
+    }
+
+    fn joined(registered: &[Registration]) -> (Config, Vec<String>) {
+        let (config, left) = config().joined(registered, None, Timestamp::from_ms(9));
+        (config, left.into_iter().map(|left| format!("{}: {}", label(&left.id), left.why)).collect())
+    }
+
+    #[test]
+    fn versions_share_the_requests_whatever_their_replicas() {
+        let two = r#"{"replicas":[{"url":"https://a.example","weight":3},{"url":"https://b.example"}],
+                      "headers":{"X-Key":"${TOKEN}"}}"#;
+        let (config, left) = joined(&[
+            served(("default", "crm", "1"), 90, two),
+            served(("default", "crm", "2"), 10, r#"{"url":"https://c.example"}"#),
+            served(("default", "crm", "3"), 0, r#"{"url":"https://d.example"}"#),
+        ]);
+        assert_eq!(left, [""; 0]);
+        let server = config.servers.last().expect("a server");
+        let Transport::Http(http) = &server.transport else { panic!("over HTTP") };
+        let of = |replica: &ReplicaSettings| {
+            let version = replica.version.as_deref().unwrap_or_default().to_owned();
+            (
+                replica.url.host().unwrap_or_default().to_owned(),
+                version,
+                replica.weight,
+                replica.headers.len(),
+            )
+        };
+        let replicas: Vec<_> = http.replicas.iter().map(of).collect();
+        let expected = [("a", "1", 675_000, 1), ("b", "1", 225_000, 1), ("c", "2", 100_000, 0)];
+        let expected = expected.map(|(host, version, weight, headers)| {
+            (format!("{host}.example"), version.to_owned(), weight, headers)
+        });
+        assert_eq!(replicas, expected);
+        assert!(http.headers.is_empty(), "one version's credential is not sent to another");
+    }
+
+    #[test]
+    fn what_cannot_be_served_beside_the_rest_is_left_out() {
+        let url = r#"{"url":"https://a.example"}"#;
+        let (config, left) = joined(&[
+            served(("default", "files", "1"), 100, url),
+            served(("default", "all", "1"), 100, url),
+            served(("default", "own", "1"), 100, url),
+            served(("acme", "own", "1"), 100, url),
+            served(("acme", "all", "1"), 100, url),
+            served(("globex", "crm", "1"), 100, url),
+            served(("default", "mixed", "1"), 90, url),
+            served(("default", "mixed", "2"), 10, r#"{"command":"crm"}"#),
+            served(("default", "both", "1"), 90, url),
+            served(("default", "both", "2"), 10, r#"{"url":"https://a.example","shared":true}"#),
+            served(("acme", "late", "1"), 100, url),
+            served(("default", "late", "1"), 100, r#"{"url":"https://a.example","shared":true}"#),
+        ]);
+        let mut left = left;
+        left.sort();
+        assert_eq!(
+            left,
+            [
+                "acme/late@1: there is another server `late`, which goes first",
+                "acme/own@1: there is another server `own`, which goes first",
+                "all@1: there is another toolset `all`, which goes first",
+                "both@2: one version is `shared`, and the other is not",
+                "files@1: there is another server `files`, which goes first",
+                "globex/crm@1: the configuration has no tenant `globex`",
+                "mixed@2: only versions with a URL and the same transport are served beside each other",
+            ]
+        );
+        let names: Vec<String> =
+            config.servers.iter().map(|server| server.id().label().to_string()).collect();
+        assert_eq!(names, ["files", "acme/own", "late", "acme/all", "both", "mixed", "own"]);
+    }
 }

@@ -203,7 +203,7 @@ fn read_tree(path: &Path, source: &str) -> Result<(Node, bool), Syntax> {
 }
 
 /// The folder that paths in the file are relative to.
-fn folder_of(path: &Path) -> PathBuf {
+pub(crate) fn folder_of(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     path.parent().map(ToOwned::to_owned).unwrap_or_default()
 }

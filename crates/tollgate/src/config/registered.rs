@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tollgate_catalog::ServerFacts;
 use tollgate_model::{Holder, ServerId, ServerName, TenantId};
-use tollgate_proxy::{Handling, ServerCache, Unwritable};
+use tollgate_proxy::{Handling, ServerCache, ServerPins, Unwritable};
 use tollgate_store::About;
 use tollgate_upstream::{HttpSettings, ServerSettings, Transport};
 
@@ -39,6 +39,8 @@ pub(crate) struct Meant {
     pub(crate) handling: Option<Arc<Handling>>,
     /// What is kept of what it has said.
     pub(crate) cache: Option<ServerCache>,
+    /// How its definitions are pinned.
+    pub(crate) pins: Option<ServerPins>,
     /// What becomes of its calls while the ledger cannot be written.
     pub(crate) unwritable: Unwritable,
 }
@@ -116,6 +118,7 @@ fn read_into(
         facts: served.facts.remove(&id),
         handling: served.handling.remove(&id),
         cache: served.caches.remove(&id),
+        pins: served.pins.remove(&id),
         unwritable: served.unwritable,
         server,
     })

@@ -2,6 +2,7 @@
 //! have comes from a saved catalogue, so that nothing has to run, or from what the gateway last saw.
 
 pub(crate) mod ask;
+pub(crate) mod callers;
 mod catalog;
 mod check;
 mod explain;

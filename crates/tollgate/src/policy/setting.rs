@@ -13,10 +13,10 @@ use tollgate_store::Follower;
 use super::catalog::Catalog;
 use super::stored;
 use crate::cli::policy::Basis;
-use crate::config::{Config, ConfigError, Problem, Severity, closest};
+use crate::config::{Config, ConfigError, Env, Problem, Severity, closest};
 use crate::exit::{Exit, Failure};
 use crate::out::{Printer, To};
-use crate::serve;
+use crate::{registering, serve, state};
 
 /// The policies, and what they are about.
 pub(crate) struct Setting {
@@ -57,6 +57,8 @@ impl Setting {
     /// Reads configuration and catalogue, or what the gateway last saw. What is wrong with the configuration is printed.
     pub(crate) async fn open(basis: &Basis) -> Result<Self, Failure> {
         let config = read_config(&basis.config)?;
+        let data_dir = basis.data_dir.clone().unwrap_or_else(|| config.data_dir.clone());
+        let config = with_registered(Config { data_dir, ..config }, None).await;
         if let Some(file) = &basis.catalog {
             let catalog = Catalog::read(file).map_err(|error| refuse(file, &error))?;
             return Ok(Self::of(&config, &catalog));
@@ -67,7 +69,7 @@ impl Setting {
         Ok(setting)
     }
 
-    fn of(config: &Config, catalog: &Catalog) -> Self {
+    pub(super) fn of(config: &Config, catalog: &Catalog) -> Self {
         // Who calls is said by the commands themselves.
         let nobody = Identity::new(IdentitySettings::default(), Follower::of_nothing());
         let setup = serve::setup(config, &nobody);
@@ -190,6 +192,12 @@ pub(crate) fn show(problems: &[Problem], to: Printer) {
 /// Reads a configuration; what is wrong with it is printed.
 pub(crate) fn read_config(file: &Path) -> Result<Config, Failure> {
     serve::read(file).map_err(|error| refuse(file, &error))
+}
+
+/// With what is registered beside the file's servers, as far as a store is at hand.
+pub(crate) async fn with_registered(config: Config, env: Option<&dyn Env>) -> Config {
+    let Some(store) = state::kept(&config) else { return config };
+    registering::with_registered(config.clone(), &*store, env).await.unwrap_or(config)
 }
 
 /// Prints what is wrong with a file.

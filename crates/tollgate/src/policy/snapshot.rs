@@ -6,10 +6,11 @@ use tollgate_model::{ServerId, Timestamp};
 use tollgate_upstream::ServerSettings;
 
 use super::catalog::Catalog;
-use super::setting::read_config;
+use super::setting::{read_config, with_registered};
 use super::stored;
 use crate::cli::policy::PolicySnapshot;
 use crate::client::Client;
+use crate::config::{Config, ProcessEnv};
 use crate::exit::Failure;
 use crate::out::{Printer, To, safe};
 
@@ -21,9 +22,11 @@ pub(crate) async fn run(command: &PolicySnapshot) -> Result<(), Failure> {
     let config = read_config(&command.config)?;
     let (catalog, silent) = if command.stored {
         let store = stored::open(&config, command.data_dir.as_deref()).await?;
+        let data_dir = command.data_dir.clone().unwrap_or_else(|| config.data_dir.clone());
+        let config = with_registered(Config { data_dir, ..config }, None).await;
         (stored::catalog(&*store, &config).await?, 0)
     } else {
-        ask(&config.servers).await
+        ask(&with_registered(config, Some(&ProcessEnv)).await.servers).await
     };
     let text = catalog.to_json();
     match &command.output {

@@ -51,7 +51,7 @@ pub(crate) async fn run(command: &PolicyWhoCan) -> Result<(), Failure> {
 }
 
 /// The known keys whose agents see the tool now. What depends on where a call comes from is not known here.
-fn keys<'s>(
+pub(super) fn keys<'s>(
     setting: &'s Setting,
     set: &PolicySet,
     tenant: &TenantId,
@@ -69,7 +69,12 @@ fn keys<'s>(
     Ok(found)
 }
 
-fn section<'a>(out: Printer, setting: &Setting, title: &str, rules: impl Iterator<Item = &'a About>) {
+pub(super) fn section<'a>(
+    out: Printer,
+    setting: &Setting,
+    title: &str,
+    rules: impl Iterator<Item = &'a About>,
+) {
     let rules: Vec<&About> = rules.collect();
     if rules.is_empty() {
         return;
@@ -85,7 +90,7 @@ fn section<'a>(out: Printer, setting: &Setting, title: &str, rules: impl Iterato
     }
 }
 
-fn about_json(about: &About) -> Value {
+pub(super) fn about_json(about: &About) -> Value {
     let mut object = info_json(&about.rule);
     object["principal"] = about.principal.as_deref().into();
     object["conditions"] = about.conditions.clone().into();

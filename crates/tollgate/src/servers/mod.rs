@@ -2,6 +2,7 @@
 
 mod add;
 mod import;
+mod review;
 mod show;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub(crate) async fn run(command: Servers) -> Result<(), Failure> {
         Servers::List(command) => show::list(&command).await,
         Servers::Show(command) => show::show(&command).await,
         Servers::Add(command) => add::add(&command).await,
+        Servers::Review(command) => review::review(&command).await,
         Servers::Submit(command) => step(&command, Act::Submitted).await,
         Servers::Approve(command) => approve_one(&command).await,
         Servers::Reject(command) => step(&command, Act::Rejected).await,

@@ -4,7 +4,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::support::{Folder, run, stderr, stdout};
+use crate::support::{Folder, calendar, run, stderr, stdout};
 
 const ONE: &str = "servers: { files: { command: 'true' } }\n\
                    registry: { credentials: ['CRM_*', '/run/secrets/*'], stdio_commands: ['npx -y @acme/*'] }\n";
@@ -300,4 +300,30 @@ fn servers_of_clients_become_drafts() {
         let text = bench.refused(&["import", &file]);
         assert!(text.contains(said), "{said}: {text}");
     }
+}
+
+#[test]
+fn a_reviewer_sees_the_tools_and_who_could_call_them() {
+    let bench = Bench::new(
+        "identity: {}\nservers: {}\nregistry: { allow_private: true }\npolicy: { files: [rules.cedar] }\n",
+    );
+    bench.folder.write(
+        "rules.cedar",
+        "permit (principal in Agent::\"ann\", action in Action::\"server:cal\", resource);\n",
+    );
+    let (_server, url) = calendar();
+    bench.json(&["add", "cal", "--url", &url, "--risk", "low"]);
+    let key = run(&["keys", "create", "--agent", "ann", "-c", &bench.config, "--json"]);
+    assert!(key.status.success(), "{}", stderr(&key));
+    let review = bench.json(&["review", "cal"]);
+    assert_eq!(review["server"], "cal@1");
+    let tools = review["tools"].as_array().expect("tools");
+    let tool = tools.iter().find(|tool| tool["definition"]["name"] == "days_between").expect("the tool");
+    assert_eq!(tool["findings"], json!([]), "{tool}");
+    assert_eq!(tool["callers"]["keys"][0]["agent"], "ann", "{tool}");
+    assert_eq!(tool["callers"]["rules"].as_array().map(Vec::len), Some(1), "{tool}");
+    let shown = stdout(&bench.run(&["review", "cal"]));
+    assert!(shown.contains("days_between") && shown.contains("agent ann"), "{shown}");
+    // Nothing has become of it by being looked at.
+    assert_eq!(bench.lives("cal"), ["1 draft 0"]);
 }
