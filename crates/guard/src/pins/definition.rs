@@ -31,11 +31,12 @@ impl Definition {
                     (PinKind::Resource | PinKind::Template, "size") => continue,
                     (PinKind::Resource | PinKind::Template, "annotations") => {
                         without(item, value, "lastModified", &mut written);
-                        if written == b"{}" {
-                            continue;
-                        }
                     }
                     _ => canonical(item, value, &mut written),
+                }
+                // None of them says as much.
+                if SPLIT.contains(&&*key) && written == b"{}" {
+                    continue;
                 }
                 if text.len() > 1 {
                     text.push(b',');
@@ -174,6 +175,7 @@ mod tests {
         );
         let rated = of(r#"{"uri":"file:///a","name":"a","annotations":{"lastModified":"x","priority":1}}"#);
         assert_eq!(rated, r#"{"annotations":{"priority":1},"name":"a","uri":"file:///a"}"#);
+        assert_eq!(of(r#"{"uri":"file:///a","name":"a","annotations":{},"_meta":{}}"#), plain);
         // Of a tool everything counts.
         assert_ne!(tool(r#"{"name":"a","size":7}"#).digest(), tool(r#"{"name":"a"}"#).digest());
     }

@@ -101,6 +101,13 @@ struct Item {
     trusted: Option<Digest>,
 }
 
+impl Item {
+    /// By what it is measured: what the store says, or else what was trusted here.
+    fn measured(&self, mark: Option<PinMark>) -> Option<PinMark> {
+        mark.or(self.trusted.map(|digest| PinMark { approved: Some(digest), waiting: None }))
+    }
+}
+
 /// One item as a server shows it.
 pub(crate) struct Shown<'a> {
     pub(crate) key: &'a str,
@@ -140,7 +147,20 @@ impl Known {
         for Shown { key, raw } in items {
             let hash = self.hasher.hash_one(raw);
             let known = servers.get(server).and_then(|known| known.kinds.get(&kind)?.all.get(key)).copied();
-            if known.is_some_and(|known| known.hash == hash) {
+            if let Some(known) = known.filter(|known| known.hash == hash) {
+                // What is approved may have changed while it was being compared.
+                let of = pin_of(server, kind, key);
+                let was_twin = matches!(known.standing, Standing::Waits(Why::LookAlike));
+                let standing = match known.standing {
+                    Standing::Good => continue,
+                    _ => stands(measure, &of, known.measured(mark(measure, &of)), known.digest, || was_twin),
+                };
+                if standing != known.standing
+                    && let Some(server) = servers.get_mut(server)
+                {
+                    server.put(kind, &of.item, Item { standing, ..known });
+                    turned.push(Turned { kind, standing });
+                }
                 continue;
             }
             let before = known.map(|known| known.standing);
@@ -149,7 +169,7 @@ impl Known {
             let shape = definition.shape();
             let mark = mark(measure, &of);
             let trusted = known.and_then(|known| known.trusted);
-            let measured = mark.or(trusted.map(|digest| PinMark { approved: Some(digest), waiting: None }));
+            let measured = known.map_or(mark, |known| known.measured(mark));
             let is_twin = || {
                 let twins = twins.get_or_insert_with(|| names(&servers, server, kind, measure));
                 twins.of(key).is_some() || (!key.is_ascii() && is_twin_elsewhere(&servers, server, kind, key))
@@ -270,8 +290,7 @@ impl Known {
                 let of = pin_of(server, *kind, key);
                 let mark = mark(measure, &of);
                 // What was trusted and what was not is known already, until the store has heard of it.
-                let measured =
-                    mark.or(item.trusted.map(|digest| PinMark { approved: Some(digest), waiting: None }));
+                let measured = item.measured(mark);
                 let was_twin = matches!(item.standing, Standing::Waits(Why::LookAlike));
                 let standing = stands(measure, &of, measured, item.digest, || was_twin);
                 if standing != item.standing {
@@ -362,13 +381,13 @@ impl Server {
         item: &Arc<str>,
         mark: Option<PinMark>,
         shape: PinShape,
-        is_trusted: bool,
+        is_good: bool,
         is_locked: bool,
     ) {
         let key = (kind, Arc::clone(item));
-        let is_trusted = is_trusted && !is_locked;
-        let sighting = Sighting { kind, item: Arc::clone(item), shape, is_trusted };
-        if Pin::sighted(mark, &sighting).is_some() {
+        let is_settled = is_locked && is_good;
+        let sighting = Sighting { kind, item: Arc::clone(item), shape, is_trusted: is_good && !is_locked };
+        if !is_settled && Pin::sighted(mark, &sighting).is_some() {
             self.news.insert(key, sighting);
         } else {
             self.news.remove(&key);

@@ -47,7 +47,7 @@ impl Gateway {
         for list in [ListKind::Tools, ListKind::Prompts, ListKind::Resources, ListKind::Templates] {
             let kind = pin_kind(list);
             let items = lists::own_reading(self, &inbound, server, list).await?;
-            let read = |item: &Item| (kind, Arc::from(item.key()), Definition::read(kind, item.raw()));
+            let read = |item: &Item| (kind, Arc::from(item.key()), Definition::read(kind, item.original()));
             all.extend(items.iter().map(read));
         }
         let (permit, _) = policy::upkeep();

@@ -100,7 +100,7 @@ impl Gateway {
     /// Takes in a page of a server's list.
     pub(crate) fn learn_pins(&self, server: &ServerId, kind: ListKind, items: &[Item]) {
         if self.pins().is_on() {
-            let shown = items.iter().map(|item| Shown { key: item.key(), raw: item.raw() });
+            let shown = items.iter().map(|item| Shown { key: item.key(), raw: item.original() });
             self.learn_shown(server, pin_kind(kind), shown);
         }
     }
@@ -133,7 +133,7 @@ impl Gateway {
         let Some(measure) = measure(&snapshot, &desired, server.id()) else { return };
         let known = &self.pins().known;
         items.retain(|item| {
-            let shown = Shown { key: item.key(), raw: item.raw() };
+            let shown = Shown { key: item.key(), raw: item.original() };
             known.shows(server.id(), pin_kind(kind), &shown, measure)
         });
     }

@@ -1,10 +1,12 @@
 //! Definitions that are not what was approved: hidden, refused, told of, and let go on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tollgate_guard::pins::{Definition, Lock};
+use tollgate_guard::{Action, Direction, GuardSettings, Rule};
 use tollgate_model::{ServerName, TenantId, Timestamp};
 use tollgate_proxy::{FirstUse, OnChange, PinSettings, ProxySettings};
 use tollgate_store::{
@@ -297,4 +299,24 @@ async fn what_is_only_reported_passes_and_waits_all_the_same() {
     pinned.waits(&["pay"]).await;
     assert_eq!(ann.list("tools/list").await, ["shop__pay"]);
     assert!(ann.call("shop__pay", json!({})).await.is_ok());
+}
+
+/// What is compared is what the server wrote, not what a guard has made of it for whoever reads it.
+#[tokio::test]
+async fn what_a_guard_takes_out_of_a_definition_is_no_change_of_it() {
+    let shop = Shop::modern(&["pay"]).await;
+    shop.sells(vec![with("pay", "description", json!("Pays. Ask ada@example.com."))]).await;
+    let pinned = Pinned::new(&shop, on()).await;
+    let direction = Direction { acts: true, rules: BTreeMap::from([(Rule::Email, Action::Mask)]) };
+    pinned.world.guard(GuardSettings { definitions: Some(direction), ..GuardSettings::default() });
+    let ann = pinned.world.modern("ann", "/mcp");
+    let told = until(async || {
+        let told = ann.ask("tools/list", json!({})).await;
+        let text = told.body["result"]["tools"][0]["description"].as_str()?.to_owned();
+        text.contains("redacted").then_some(text)
+    })
+    .await;
+    assert!(!told.contains("ada@"), "{told}");
+    assert!(ann.call("shop__pay", json!({})).await.is_ok());
+    assert_eq!(pinned.pins(true).await, []);
 }
