@@ -33,6 +33,8 @@ pub enum Stage {
     Pins,
     /// What is in arguments and results.
     Guard,
+    /// Whether arguments and results fit what their tool declares, and are no larger than allowed.
+    Schema,
     /// Picking and opening the upstream.
     Route,
     /// Putting it on record.
@@ -55,6 +57,7 @@ impl Stage {
             Self::Block => "block",
             Self::Pins => "pins",
             Self::Guard => "guard",
+            Self::Schema => "schema",
             Self::Route => "route",
             Self::Ledger => "ledger",
             Self::Dispatch => "dispatch",
@@ -277,6 +280,14 @@ codes! {
     /// A guard outside of the gateway could not be asked about the arguments or the result, and what it has not seen does not
     /// pass. Of a result the server has carried out what was asked.
     GuardUnavailable = "guard_unavailable", rpc -32603 / -32603, http 200 / 200, Guard, Unsafe;
+    /// The arguments do not fit the input schema of their tool, or are larger than the operator allows. It was not called. The
+    /// client gets the result of a tool that failed (`isError`), so that its model can correct them; this code stands in the
+    /// record.
+    InvalidArguments = "invalid_arguments", rpc -32602 / -32602, http 200 / 200, Client, Never;
+    /// The result does not fit the output schema that its tool declares. The tool was called.
+    InvalidResult = "invalid_result", rpc -32603 / -32603, http 200 / 200, Upstream, Unsafe;
+    /// The result is larger or deeper than the operator allows (`sizes`). The tool was called.
+    ResultTooLarge = "result_too_large", rpc -32603 / -32603, http 200 / 200, Limit, Unsafe;
     /// The server cannot be reached, or did not start.
     UpstreamUnavailable = "upstream_unavailable", rpc -32603 / -32603, http 200 / 200, Upstream, Safe;
     /// The server did not answer in time.

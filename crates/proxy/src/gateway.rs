@@ -21,6 +21,7 @@ use tollgate_store::Confirmed;
 use tollgate_telemetry::counters;
 use tollgate_upstream::{Audience, EventKind, Isolation, Question, Server, ServerEvent, ServerStatus};
 
+use crate::aside::Aside;
 use crate::cache::{Cache, Part};
 use crate::connections::Connections;
 use crate::handling::Hints;
@@ -34,6 +35,7 @@ use crate::names::Names;
 use crate::pinning::{self, Pinning};
 use crate::policing::{self, Policing};
 use crate::resource::Bound;
+use crate::schemas::Schemas;
 use crate::seal::Sealer;
 use crate::session::{Session, Sessions};
 use crate::setup::Setup;
@@ -73,6 +75,10 @@ pub(crate) struct Inner {
     mirrors: Mirrors,
     /// What trusted servers hint of their tools.
     hints: Hints,
+    /// What tools declare that they take and give.
+    schemas: Schemas,
+    /// Results that are kept for their callers to read.
+    aside: Aside,
     /// How much there is to do.
     load: Load,
     names: Names,
@@ -135,6 +141,8 @@ impl Gateway {
             tool_indexes: Indexes::default(),
             mirrors: Mirrors::default(),
             hints: Hints::default(),
+            schemas: Schemas::default(),
+            aside: Aside::default(),
             load: Load::default(),
             names: Names::default(),
             parked: ParkedCalls::default(),
@@ -317,6 +325,14 @@ impl Gateway {
 
     pub(crate) fn load(&self) -> &Load {
         &self.0.load
+    }
+
+    pub(crate) fn aside(&self) -> &Aside {
+        &self.0.aside
+    }
+
+    pub(crate) fn schemas(&self) -> &Schemas {
+        &self.0.schemas
     }
 
     pub(crate) fn hints(&self) -> &Hints {
@@ -508,6 +524,7 @@ impl Gateway {
                 self.0.tasks.tools_changed(&event.server);
                 self.0.mirrors.changed(&event.server);
                 self.0.hints.changed(&event.server);
+                self.0.schemas.changed(&event.server);
                 if self.0.policing.is_on() || self.0.pins.is_on() {
                     // Policies are about what the server's tools are now: that has to be known before anybody looks.
                     self.0.policing.upkeep().told(event);

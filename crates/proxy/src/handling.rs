@@ -14,7 +14,9 @@ use tollgate_model::ServerId;
 
 use crate::gateway::Gateway;
 use crate::learnt::Learnt;
+use crate::schemas::SchemaSettings;
 use crate::settings::ProxySettings;
+use crate::sizes::SizeSettings;
 
 /// What an operator says of how one server's tools are handled.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -25,6 +27,10 @@ pub struct Handling {
     /// of a tool by its very name goes before what is said by a pattern, and of patterns the first goes before the others, for
     /// each thing that is said.
     pub tools: Vec<(Glob, ToolHandling)>,
+    /// How calls are checked against the schemas of tools.
+    pub schemas: SchemaSettings,
+    /// How large arguments and results may be.
+    pub sizes: SizeSettings,
 }
 
 /// What is said of how a tool is handled.
@@ -46,6 +52,10 @@ pub struct ToolHandling {
     pub retries: Option<u32>,
     /// How long its results are kept, if it is both read-only and idempotent. Not at all if absent.
     pub cache_ttl: Option<Duration>,
+    /// How calls are checked against its schemas.
+    pub schemas: SchemaSettings,
+    /// How large its arguments and results may be.
+    pub sizes: SizeSettings,
 }
 
 impl ToolHandling {
@@ -60,6 +70,8 @@ impl ToolHandling {
             idle_timeout: self.idle_timeout.or(other.idle_timeout),
             retries: self.retries.or(other.retries),
             cache_ttl: self.cache_ttl.or(other.cache_ttl),
+            schemas: self.schemas.or(other.schemas),
+            sizes: self.sizes.or(other.sizes),
         }
     }
 }
@@ -203,7 +215,8 @@ mod tests {
         let server = |name| ServerId::new(Holder::default(), ServerName::new(name).expect("a name"));
         let (trusted, other) = (server("trusted"), server("other"));
         let deletes = ToolHandling { destructive: Some(true), ..ToolHandling::default() };
-        let trusting = Handling { trust_annotations: true, tools: vec![said("wipe", deletes)] };
+        let wipe = vec![said("wipe", deletes)];
+        let trusting = Handling { trust_annotations: true, tools: wipe, ..Handling::default() };
         let settings = ProxySettings {
             handling: HashMap::from([
                 (trusted.clone(), Arc::new(trusting)),

@@ -13,6 +13,7 @@ use tollgate_model::{Code, Era, Refusal, ServerId, Stage};
 use tollgate_upstream::{Link, Traffic, Waits};
 
 use crate::again::{self, Again};
+use crate::aside;
 use crate::bridge::{self, Answered, Beside, Round};
 use crate::cache::{self, Taken};
 use crate::gateway::Gateway;
@@ -27,7 +28,9 @@ use crate::reply::Reply;
 use crate::stages::dispatch::{self, Departure, Listener, Sent};
 use crate::stages::record::{self, Effect, Ending, Lap};
 use crate::stages::route::Spot;
-use crate::stages::{Admitted, Permit, Route, guard, limits, outside, pins, policy, resolve, route};
+use crate::stages::{
+    Admitted, Permit, Route, guard, limits, outside, pins, policy, resolve, route, schema, size,
+};
 use crate::subscriptions;
 use crate::tasks::{self, Plan};
 
@@ -82,6 +85,9 @@ async fn beside(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> 
 
 /// Carries one call, read, prompt or completion from admission to reply.
 async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
+    if aside::is_asked(inbound) {
+        return Box::pin(aside::read(gateway, inbound)).await; // a page of a result that was too large
+    }
     let mut resolved = resolve::resolve(gateway, inbound).await?; // what is really meant; pinned arguments put in
     inbound.record.means(inbound, &resolved);
     inbound.record.lap(Lap::Resolve);
@@ -95,6 +101,14 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
     {
         permit = policy::decide(gateway, inbound, &resolved)?; // on what leaves now
     }
+    if let Some(rule) = schema::looks_at(inbound, &resolved)
+        && Box::pin(schema::arguments(gateway, inbound, &mut resolved, rule)).await?
+    {
+        // Arguments that their tool does not know are left out, so that something else will leave.
+        inbound.record.means(inbound, &resolved);
+        permit = policy::decide(gateway, inbound, &resolved)?;
+    }
+    size::arguments(gateway, inbound, &resolved)?;
     let admitted = limits::admit(gateway, inbound, &resolved, brought.round()).await?; // how often, and how many at once
     inbound.record.lap(Lap::Policy);
     let retry = Retry::of(gateway, inbound, &resolved, brought)?;
@@ -308,6 +322,9 @@ pub(crate) async fn shown(
         None
     };
     let message = cleaner.as_deref().unwrap_or(message);
+    schema::result(gateway, inbound, resolved, message)?; // what its tool declares
+    let smaller = size::result(gateway, inbound, resolved, message)?; // no larger than allowed
+    let message = smaller.as_deref().unwrap_or(message);
     let stand_ins = stand_ins(gateway, inbound, server, message)?;
     bridge::response(&Answered::from(inbound, speaker, message).with(stand_ins))
         .map_err(|refusal| refusal.of(server.name()))

@@ -10,6 +10,7 @@ use crate::bridge::array_of;
 use crate::gateway::Gateway;
 use crate::reply::Reply;
 use crate::stages::record::{self, Early, OnRecord};
+use crate::stages::schema;
 
 /// The key of the gateway's own member in `error.data`.
 pub(crate) const REFUSAL_KEY: &str = "dev.tollgate/refusal";
@@ -33,6 +34,10 @@ pub(crate) async fn early(
 /// The refusal, which is on record, as the answer to the request of this id. Without an id, a legacy client gets
 /// `"id":null` (JSON-RPC 2.0, section 5), a modern one none (2026-07-28, base protocol).
 pub(crate) fn render(refusal: &Refusal, era: Era, id: Option<&Bytes>, on_record: OnRecord) -> Reply {
+    if let (Code::InvalidArguments, Some(id)) = (refusal.code, id) {
+        // For the model, which can correct them: a tool that failed, and no error of the protocol.
+        return Reply::result(id, &schema::tool_error(&refusal.public, era == Era::Modern));
+    }
     let row = refusal.code.row();
     let request_id = on_record.call();
     let mut body = Vec::with_capacity(320);

@@ -12,7 +12,9 @@ use crate::cache::CacheSettings;
 use crate::handling::Handling;
 use crate::load::LoadSettings;
 use crate::pinning::PinSettings;
+use crate::schemas::SchemaSettings;
 use crate::shares::Room;
+use crate::sizes::SizeSettings;
 use crate::tasks::TaskSettings;
 
 /// How the data plane behaves. Every queue, body and wait has its bound here.
@@ -87,6 +89,10 @@ pub struct ProxySettings {
     pub cache: CacheSettings,
     /// How servers' definitions are pinned.
     pub pins: PinSettings,
+    /// How calls are checked against the schemas of tools, where nothing else is said of a server or tool.
+    pub schemas: SchemaSettings,
+    /// How large arguments and results may be, where nothing else is said of a server or tool.
+    pub sizes: SizeSettings,
 }
 
 impl ProxySettings {
@@ -135,6 +141,8 @@ impl Default for ProxySettings {
             handling: HashMap::new(),
             cache: CacheSettings::default(),
             pins: PinSettings::default(),
+            schemas: SchemaSettings::default(),
+            sizes: SizeSettings::default(),
         }
     }
 }

@@ -32,7 +32,9 @@ static ISSUERS: Labelled = Labelled::new();
 static LIMITS: Labelled = Labelled::new();
 static GUARDS: Labelled = Labelled::new();
 static PINS: Labelled = Labelled::new();
+static PINS_WAITING: AtomicU64 = AtomicU64::new(0);
 static GUARDS_ASKED: Labelled = Labelled::new();
+static SCHEMAS: Labelled = Labelled::new();
 static RETRIES: Labelled = Labelled::new();
 static BUSY: Labelled = Labelled::new();
 static BUDGETS: Labelled = Labelled::new();
@@ -343,12 +345,21 @@ pub(crate) fn guard_found(rule: &str, action: &'static str) {
     GUARDS.count(rule, action);
 }
 
+/// So many items of servers wait to be approved.
+pub fn pins_waiting(count: usize) {
+    PINS_WAITING.store(count as u64, Ordering::Relaxed);
+}
+
 pub(crate) fn pin_turned(kind: &str, why: &'static str) {
     PINS.count(kind, why);
 }
 
 pub(crate) fn guard_asked(guard: &str, outcome: &'static str) {
     GUARDS_ASKED.count(guard, outcome);
+}
+
+pub(crate) fn schema_fault(place: &str, action: &'static str) {
+    SCHEMAS.count(place, action);
 }
 
 pub(crate) fn tried_again(server: &str, outcome: &'static str) {
@@ -483,6 +494,13 @@ pub fn write(metrics: &mut Metrics) {
         "Items of servers that were found to be another than approved, or as approved again, by kind and why.",
     );
     PINS.write(metrics, name, ["kind", "why"]);
+    let name = "tollgate_pins_waiting";
+    metrics.family(
+        name,
+        "gauge",
+        "Items of servers that are hidden and refused until somebody approves them.",
+    );
+    metrics.number(name, &[], load(&PINS_WAITING));
     let name = "tollgate_guard_external_total";
     metrics.family(
         name,
@@ -490,6 +508,13 @@ pub fn write(metrics: &mut Metrics) {
         "Times that guards outside of the gateway were to be asked, by guard and by what it came to.",
     );
     GUARDS_ASKED.write(metrics, name, ["guard", "outcome"]);
+    let name = "tollgate_schema_faults_total";
+    metrics.family(
+        name,
+        "counter",
+        "Arguments and results that did not fit what their tool declares, or were too large, by what became of them.",
+    );
+    SCHEMAS.write(metrics, name, ["in", "action"]);
 
     let name = "tollgate_limit_counters";
     metrics.family(name, "gauge", "Things that limits count apart.");

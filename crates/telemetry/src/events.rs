@@ -4,6 +4,7 @@ mod calls;
 mod guards;
 mod limits;
 mod pins;
+mod schemas;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -18,6 +19,7 @@ pub use self::limits::{
     PauseNotStored, ServerBusy, SharedCountersAway, SharedCountersBack, TriedAgain,
 };
 pub use self::pins::PinTurned;
+pub use self::schemas::SchemaFault;
 use crate::trace::TraceId;
 use crate::{Clean, bare_uri, counters};
 

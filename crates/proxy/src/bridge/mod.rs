@@ -10,5 +10,5 @@ mod response;
 
 pub(crate) use notification::{Hearing, Relay, relay};
 pub(crate) use older::fit_info;
-pub(crate) use request::{Beside, Round, Target, own_request, request, responses, with_pinned};
+pub(crate) use request::{Beside, Round, Target, arguments, own_request, request, responses};
 pub(crate) use response::{Answered, array_of, created, resource_uris, response};

@@ -17,6 +17,15 @@ pub(crate) struct Target {
     pub(crate) key: Option<(&'static str, String)>,
     /// Arguments that every call gets, as raw JSON by name.
     pub(crate) pinned: Vec<(String, Bytes)>,
+    /// Arguments that are left out.
+    pub(crate) dropped: Vec<String>,
+}
+
+impl Target {
+    /// Whether the arguments leave otherwise than they came.
+    pub(crate) fn changes_arguments(&self) -> bool {
+        !self.pinned.is_empty() || !self.dropped.is_empty()
+    }
 }
 
 /// What a further round of a request carries that the client did not send.
@@ -60,8 +69,8 @@ pub(crate) fn request(
     if let Some((member, native)) = &target.key {
         change_key(message, &mut edit, member, native);
     }
-    if !target.pinned.is_empty() {
-        pin_arguments(message, &mut edit, &target.pinned);
+    if target.changes_arguments() {
+        change_arguments(message, &mut edit, target);
     }
     if message.method() == methods::TOOLS_CALL {
         change_task(message, &mut edit, client, to, round);
@@ -133,19 +142,22 @@ fn change_key(message: &Message, edit: &mut Edit<'_>, member: &str, native: &str
     }
 }
 
-fn pin_arguments(message: &Message, edit: &mut Edit<'_>, pinned: &[(String, Bytes)]) {
+fn change_arguments(message: &Message, edit: &mut Edit<'_>, target: &Target) {
     match object_of_arguments(message) {
-        Some(arguments) => edit.object(arguments, &sets(pinned)),
-        None => message.change_body(edit, &[Change::Set("arguments", only_pinned(pinned))]),
+        Some(arguments) => edit.object(arguments, &changes(target)),
+        None => message.change_body(edit, &[Change::Set("arguments", only_pinned(&target.pinned))]),
     }
 }
 
-/// The arguments of a call as they leave, where some are pinned: a JSON object.
-pub(crate) fn with_pinned(message: &Message, pinned: &[(String, Bytes)]) -> Bytes {
-    let Some(arguments) = object_of_arguments(message) else { return only_pinned(pinned) };
+/// The arguments of a call as they leave: a JSON object.
+pub(crate) fn arguments(message: &Message, target: &Target) -> Bytes {
+    let Some(arguments) = object_of_arguments(message) else { return only_pinned(&target.pinned) };
     let arguments = arguments.slice(message.bytes());
+    if !target.changes_arguments() {
+        return arguments;
+    }
     let mut edit = Edit::new(&arguments);
-    edit.object(Span::all(&arguments), &sets(pinned));
+    edit.object(Span::all(&arguments), &changes(target));
     edit.finish().into_bytes()
 }
 
@@ -153,8 +165,9 @@ fn object_of_arguments(message: &Message) -> Option<Span> {
     message.member("arguments").filter(|span| message.kind_of(*span) == json::JsonKind::Object)
 }
 
-fn sets(pinned: &[(String, Bytes)]) -> Vec<Change<'_>> {
-    pinned.iter().map(|(name, value)| Change::Set(name, value.clone())).collect()
+fn changes(target: &Target) -> Vec<Change<'_>> {
+    let dropped = target.dropped.iter().map(|name| Change::Remove(name));
+    dropped.chain(target.pinned.iter().map(|(name, value)| Change::Set(name, value.clone()))).collect()
 }
 
 fn only_pinned(pinned: &[(String, Bytes)]) -> Bytes {
@@ -270,7 +283,7 @@ mod tests {
     }
 
     fn key(native: &str) -> Target {
-        Target { key: Some(("name", native.to_owned())), pinned: vec![] }
+        Target { key: Some(("name", native.to_owned())), ..Target::default() }
     }
 
     #[test]

@@ -214,7 +214,9 @@ fn learnt(
     }
     if kind == ListKind::Tools {
         gateway.tasks().learn(server, &shown);
-        gateway.hints().learn(&gateway.snapshot().settings, server, &shown);
+        let snapshot = gateway.snapshot();
+        gateway.hints().learn(&snapshot.settings, server, &shown);
+        gateway.schemas().learn(&snapshot.settings, server, &shown);
         shown = gateway.mirrors().learn(server, shown);
     }
     gateway.learn_pins(server, kind, &shown);

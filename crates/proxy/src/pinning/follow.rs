@@ -11,6 +11,7 @@ use tollgate_catalog::ListKind;
 use tollgate_guard::pins::{Definition, Difference, compare};
 use tollgate_model::{Caller, EndpointName, ServerId, Timestamp};
 use tollgate_store::{Sighting, Sightings, Store};
+use tollgate_telemetry::counters;
 use tollgate_telemetry::events::PinTurned;
 
 use super::known::{Standing, Turned, pin_of};
@@ -45,11 +46,6 @@ impl Gateway {
         self.policing().upkeep().wake();
     }
 
-    /// How many items wait to be approved.
-    pub fn pins_waiting(&self) -> usize {
-        self.pins().known.waiting()
-    }
-
     /// Compares anew what servers show, where something else is approved by now, or by other settings.
     pub(crate) fn take_pins(&self, is_anew: bool) {
         let (snapshot, pins) = (self.snapshot(), self.pins());
@@ -67,6 +63,7 @@ impl Gateway {
         }
         if is_anew {
             pins.known.retain(|id| snapshot.server_of(id).is_some());
+            counters::pins_waiting(pins.known.waiting());
         }
         let desired = snapshot.identity.follower().now();
         for server in snapshot.servers() {
@@ -90,6 +87,7 @@ impl Gateway {
             };
             PinTurned { kind: kind.as_str(), waits, why, server }.emit();
         }
+        counters::pins_waiting(self.pins().known.waiting());
         self.uri_indexes().changed(server);
         self.tool_indexes().changed(server);
         let kinds: HashSet<ListKind> = turned.iter().filter_map(|turned| list_kind(turned.kind)).collect();

@@ -12,7 +12,9 @@ pub(crate) mod policy;
 pub(crate) mod record;
 pub(crate) mod resolve;
 pub(crate) mod route;
+pub(crate) mod schema;
 pub(crate) mod scopes;
+pub(crate) mod size;
 pub(crate) mod watch;
 
 pub(crate) use identify::Identified;

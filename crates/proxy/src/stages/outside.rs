@@ -53,11 +53,11 @@ pub(crate) async fn arguments(
     resolved: &mut Resolved,
 ) -> Result<bool, Refusal> {
     let message = &inbound.message;
-    let pinned = &resolved.target().pinned;
+    let target = resolved.target();
     let before = match message.member("arguments") {
-        Some(arguments) if pinned.is_empty() => message.raw(arguments),
-        None if pinned.is_empty() => return Ok(false),
-        _ => bridge::with_pinned(message, pinned),
+        Some(arguments) if !target.changes_arguments() => message.raw(arguments),
+        None if !target.changes_arguments() => return Ok(false),
+        _ => bridge::arguments(message, target),
     };
     let server = resolved.server().id();
     let asking = Asking { gateway, inbound, heard: Heard::Arguments, server, native: resolved.native() };

@@ -399,12 +399,12 @@ fn leaving<'a>(
     resolved: &Resolved,
     joined: &'a mut Bytes,
 ) -> (&'a Bytes, Option<(&'a [u8], Span)>) {
-    let pinned = &resolved.target().pinned;
-    if pinned.is_empty() {
+    let target = resolved.target();
+    if !target.changes_arguments() {
         let message = inbound.message.bytes();
         return (message, inbound.message.member("arguments").map(|span| (&**message, span)));
     }
-    *joined = bridge::with_pinned(&inbound.message, pinned);
+    *joined = bridge::arguments(&inbound.message, target);
     (joined, Some((&**joined, Span::all(joined))))
 }
 

@@ -42,6 +42,12 @@ impl Resolved {
         }
     }
 
+    /// Leaves these arguments out, whoever put them in.
+    pub(crate) fn drop_arguments(&mut self, names: Vec<String>) {
+        self.target.pinned.retain(|(name, _)| !names.contains(name));
+        self.target.dropped = names;
+    }
+
     /// The server's own name or URI of what is meant.
     pub(crate) fn native(&self) -> Option<&str> {
         self.target.key.as_ref().map(|(_, native)| native.as_str())
@@ -88,7 +94,7 @@ pub(crate) fn task_named(gateway: &Gateway, inbound: &Inbound, id: &str) -> Resu
     if *server.id() != task.server {
         return Err(id::unknown());
     }
-    Ok(Resolved { server, target: Target { key: Some(("taskId", task.native)), pinned: vec![] } })
+    Ok(Resolved { server, target: Target { key: Some(("taskId", task.native)), ..Target::default() } })
 }
 
 /// The one server of an endpoint, for what is asked of it as a whole.
@@ -133,7 +139,10 @@ async fn tool(gateway: &Gateway, inbound: &Inbound) -> Result<Resolved, Refusal>
         }
         Named::Unknown => return Err(unknown()),
     };
-    Ok(Resolved { server: inbound.server(server)?, target: Target { key: Some(("name", native)), pinned } })
+    Ok(Resolved {
+        server: inbound.server(server)?,
+        target: Target { key: Some(("name", native)), pinned, dropped: Vec::new() },
+    })
 }
 
 /// The name here of the only tool of this native name. The pages of MCP Apps call their server's tools by native names,
@@ -163,7 +172,7 @@ async fn named_prompt(gateway: &Gateway, inbound: &Inbound, public: &str) -> Res
     };
     Ok(Resolved {
         server: inbound.server(server)?,
-        target: Target { key: Some(("name", native)), pinned: vec![] },
+        target: Target { key: Some(("name", native)), ..Target::default() },
     })
 }
 
@@ -210,7 +219,7 @@ async fn completion(gateway: &Gateway, inbound: &Inbound) -> Result<Resolved, Re
 async fn resource(gateway: &Gateway, inbound: &Inbound, uri: &str) -> Result<Resolved, Refusal> {
     let endpoint = &inbound.endpoint;
     let found = |server: &ServerName, native: &str| {
-        let target = Target { key: Some(("uri", native.to_owned())), pinned: vec![] };
+        let target = Target { key: Some(("uri", native.to_owned())), ..Target::default() };
         Ok(Resolved { server: inbound.server(server)?, target })
     };
     if let Some(server) = endpoint.native_server() {

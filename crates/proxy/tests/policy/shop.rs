@@ -164,7 +164,11 @@ async fn answer(
         }
         (_, "tools/call") => {
             let said = request.body["params"]["arguments"].to_string();
-            result(&json!({"resultType": "complete", "content": [{"type": "text", "text": said}]}))
+            let mut told = json!({"resultType": "complete", "content": [{"type": "text", "text": said}]});
+            if tools.iter().any(|tool| tool["name"] == request.tool() && tool["outputSchema"].is_object()) {
+                told["structuredContent"] = request.body["params"]["arguments"].clone();
+            }
+            result(&told)
         }
         (_, "prompts/get") => result(&json!({"resultType": "complete", "messages": []})),
         (_, "resources/read") => {

@@ -23,10 +23,12 @@ mod retries;
 #[path = "../policy/rig.rs"]
 #[allow(dead_code, reason = "shared with the tests of policies")]
 mod rig;
+mod schemas;
 mod shadow;
 #[path = "../policy/shop.rs"]
 #[allow(dead_code, reason = "shared with the tests of policies")]
 mod shop;
+mod sizes;
 mod unwritable;
 
 use std::time::Duration;

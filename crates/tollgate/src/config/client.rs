@@ -28,7 +28,7 @@ impl Format {
 }
 
 /// Keys of `tollgate.yaml` that no client's file has at its top.
-const OWN_TOP_KEYS: [&str; 13] = [
+const OWN_TOP_KEYS: [&str; 19] = [
     "listen",
     "admin_listen",
     "public_url",
@@ -42,9 +42,15 @@ const OWN_TOP_KEYS: [&str; 13] = [
     "toolsets",
     "tenants",
     "registry",
+    "guard",
+    "ledger",
+    "pins",
+    "policy",
+    "schemas",
+    "sizes",
 ];
 /// Keys of a server in `tollgate.yaml` that no client has.
-const OWN_SERVER_KEYS: [&str; 13] = [
+const OWN_SERVER_KEYS: [&str; 16] = [
     "shared",
     "risk",
     "era",
@@ -58,6 +64,9 @@ const OWN_SERVER_KEYS: [&str; 13] = [
     "list_timeout_ms",
     "connect_timeout_ms",
     "idle_ms",
+    "pins",
+    "schemas",
+    "sizes",
 ];
 /// Keys that a warning names before it only counts.
 const IDLE_KEYS_SHOWN_MAX: usize = 12;

@@ -13,6 +13,8 @@ mod pins;
 mod policy;
 mod registry;
 mod retention;
+mod schemas;
+mod sizes;
 mod store;
 mod telemetry;
 mod tenants;
@@ -52,6 +54,8 @@ pub(super) use self::pins::{FirstUseSection, PinChangesSection, PinsSection, Ser
 pub(super) use self::policy::{PolicySection, ShadowSection};
 pub(super) use self::registry::RegistrySection;
 pub(super) use self::retention::RetentionSection;
+pub(super) use self::schemas::{SchemaModeSection, SchemasSection, UnknownMembersSection};
+pub(super) use self::sizes::{BoundsSection, SizesSection, WhenLargerSection};
 pub(super) use self::store::{StoreSection, WhenStaleSection};
 pub(super) use self::telemetry::{OtlpSection, ProtocolSection, TelemetrySection};
 pub(super) use self::tenants::{TenantSection, ToolFactsSection};
@@ -110,6 +114,10 @@ pub(super) struct ConfigSection {
     pub(super) cache: Option<CacheSection>,
     /// Whether servers' definitions are pinned, and what becomes of those that changed.
     pub(super) pins: Option<PinsSection>,
+    /// Whether calls are checked against the schemas that tools declare.
+    pub(super) schemas: Option<SchemasSection>,
+    /// How large and deep arguments and results may be.
+    pub(super) sizes: Option<SizesSection>,
     /// What is looked for in arguments and results: personal data, secrets, injections. Without it nothing is; `{}` looks, and
     /// only reports.
     pub(super) guard: Option<GuardSection>,
@@ -372,6 +380,10 @@ pub(super) struct ServerSection {
     pub(super) cache: Option<ServerCacheSection>,
     /// How the server's definitions are pinned, where that is otherwise than for all.
     pub(super) pins: Option<ServerPinsSection>,
+    /// How calls of the server's tools are checked, where that is otherwise than for all.
+    pub(super) schemas: Option<SchemasSection>,
+    /// How large arguments and results of the server may be, where that is otherwise than for all.
+    pub(super) sizes: Option<SizesSection>,
     /// What becomes of calls of the server while the ledger cannot be written. Default: `ledger.when_unwritable`.
     pub(super) when_unwritable: Option<WhenUnwritableSection>,
     /// How many processes or sessions there may be at once. Default: 32 processes, 10000 sessions.

@@ -392,11 +392,11 @@ pub(super) struct Payload {
 
 impl Payload {
     fn of(inbound: &Inbound, resolved: &Resolved) -> Self {
-        let (message, pinned) = (&inbound.message, &resolved.target().pinned);
+        let (message, target) = (&inbound.message, resolved.target());
         let value = |member| message.member(member).map(|span| message.raw(span));
         match message.method() {
-            methods::TOOLS_CALL | methods::PROMPTS_GET if !pinned.is_empty() => {
-                Self { bytes: Some(bridge::with_pinned(message, pinned)), members: &[] }
+            methods::TOOLS_CALL | methods::PROMPTS_GET if target.changes_arguments() => {
+                Self { bytes: Some(bridge::arguments(message, target)), members: &[] }
             }
             methods::TOOLS_CALL | methods::PROMPTS_GET => Self { bytes: value("arguments"), members: &[] },
             methods::COMPLETION_COMPLETE => {

@@ -10,6 +10,8 @@ use tollgate_identity::names::is_scope;
 use tollgate_limits::Glob;
 use tollgate_proxy::{Handling, ToolHandling};
 
+use super::schemas::schemas;
+use super::sizes::sizes;
 use super::{Meaning, shown};
 use crate::config::forms::{Items, Keyed};
 use crate::config::node::Place;
@@ -83,11 +85,18 @@ impl Meaning<'_> {
                 idle_timeout: ms(section.idle_timeout_ms),
                 retries: section.retries,
                 cache_ttl: ms(section.cache_ttl_ms),
+                schemas: schemas(section.schemas.as_ref()),
+                sizes: sizes(section.sizes.as_ref()),
             };
             (Glob::new(native), handling)
         });
         let tools = tools.filter(|(_, handling)| *handling != ToolHandling::default()).collect();
-        let handling = Handling { trust_annotations: section.trust_annotations == Some(true), tools };
+        let handling = Handling {
+            trust_annotations: section.trust_annotations == Some(true),
+            tools,
+            schemas: schemas(section.schemas.as_ref()),
+            sizes: sizes(section.sizes.as_ref()),
+        };
         (handling != Handling::default()).then(|| Arc::new(handling))
     }
 

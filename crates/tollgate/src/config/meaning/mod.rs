@@ -17,7 +17,9 @@ mod reach;
 mod registry;
 mod replicas;
 mod retention;
+mod schemas;
 mod server;
+mod sizes;
 mod store;
 mod telemetry;
 mod tenants;
@@ -195,6 +197,8 @@ impl Meaning<'_> {
         let cache = self.cache(section.cache.as_ref(), &root.key("cache"));
         proxy.cache = CacheSettings { servers: caches, ..cache };
         proxy.pins = PinSettings { servers: pins, ..self.pins(section.pins.as_ref(), &root.key("pins")) };
+        proxy.schemas = schemas::schemas(section.schemas.as_ref());
+        proxy.sizes = sizes::sizes(section.sizes.as_ref());
         let lock_file = section.pins.as_ref().and_then(|pins| pins.lock.as_deref());
         let lock_file = lock_file.map(|path| self.files.path(path));
         proxy.unwritable = Unwritable { otherwise: proxy.unwritable.otherwise, ..unwritable };

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{ServerSection, ShadowSection, ToolsetSection};
+use super::{SchemasSection, ServerSection, ShadowSection, SizesSection, ToolsetSection};
 use crate::config::forms::{Items, Keyed, keys};
 
 /// What one tenant has. Beside it its callers see the servers that are `shared`.
@@ -69,6 +69,10 @@ pub(in crate::config) struct ToolFactsSection {
     /// `idempotent`. Without it none are.
     #[schemars(range(min = 1, max = 86_400_000))]
     pub(in crate::config) cache_ttl_ms: Option<u64>,
+    /// How calls are checked against the tool's schemas, where that is otherwise than for the server.
+    pub(in crate::config) schemas: Option<SchemasSection>,
+    /// How large the tool's arguments and results may be, where that is otherwise than for the server.
+    pub(in crate::config) sizes: Option<SizesSection>,
     /// Scopes that an access token needs for the tool, beside the server's.
     pub(in crate::config) scopes: Option<Items<String>>,
 }

@@ -1,0 +1,202 @@
+//! Do arguments and results fit what their tool declares?
+//!
+//! Arguments are checked as they will leave, with pinned ones in them. What does not fit is told as the result of a tool that
+//! failed, so that a model can correct it (2025-11-25, tools, error handling).
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use serde_json::json;
+use tollgate_catalog::ListKind;
+use tollgate_guard::schema::{Fault, Unchecked};
+use tollgate_mcp::{Kind, Message};
+use tollgate_model::{Code, Refusal, Stage};
+use tollgate_telemetry::events::SchemaFault;
+
+use super::{Resolved, resolve};
+use crate::bridge;
+use crate::gateway::Gateway;
+use crate::inbound::Inbound;
+use crate::lists;
+use crate::schemas::{self, SchemaMode, SchemaSettings, UnknownMembers};
+
+/// How many unknown arguments are named.
+const NAMED_MAX: usize = 8;
+
+/// How the arguments of a call are checked, if they are at all.
+pub(crate) fn looks_at(inbound: &Inbound, resolved: &Resolved) -> Option<SchemaSettings> {
+    let native = resolved.native().filter(|_| inbound.is_tool_call())?;
+    let rule = schemas::of_tool(&inbound.snapshot.settings, resolved.server().id(), native);
+    rule.looks_at_arguments().then_some(rule)
+}
+
+/// Checks the arguments of a call. Says whether some of them are to be left out, so that policy has to decide again.
+pub(crate) async fn arguments(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    resolved: &mut Resolved,
+    rule: SchemaSettings,
+) -> Result<bool, Refusal> {
+    let Some(native) = resolved.native().map(str::to_owned) else { return Ok(false) };
+    let server = resolved.server().clone();
+    let known = gateway.schemas();
+    if known.of(server.id(), &native).is_none() && known.may_learn(server.id()) {
+        Box::pin(lists::learn(gateway, inbound, server.name(), ListKind::Tools)).await?;
+    }
+    let Some(declared) = known.of(server.id(), &native) else {
+        // What no list shows declares nothing that anything could fit.
+        let is_strict = rule.arguments == Some(SchemaMode::Strict);
+        return if is_strict { Err(resolve::unknown(inbound, resolved)) } else { Ok(false) };
+    };
+    let told = |faults: &[Fault], action| tell(gateway, inbound, resolved, ("arguments", action), faults);
+    let arguments = bridge::arguments(&inbound.message, resolved.target());
+    let checked = declared.input().and_then(|schema| Ok((schema, schema.unknown_members(&arguments)?)));
+    let (schema, unknown) = match checked {
+        Ok(checked) => checked,
+        Err(why) => return unchecked(rule, why, told).map_err(|refusal| refusal.of(server.name())),
+    };
+    let mut drops = false;
+    let mut arguments = arguments;
+    match rule.unknown_members.unwrap_or_default() {
+        _ if unknown.is_empty() => {}
+        UnknownMembers::Allow => {}
+        UnknownMembers::Refuse => {
+            let fault = |name: &String| Fault {
+                place: format!("/{name}"),
+                keyword: "unknown".to_owned(),
+                text: "the tool has no such argument".to_owned(),
+            };
+            let faults: Vec<Fault> = unknown.iter().take(NAMED_MAX).map(fault).collect();
+            told(&faults, "refuse");
+            return Err(misfit(&faults).of(server.name()));
+        }
+        UnknownMembers::Strip => {
+            let faults: Vec<Fault> = unknown.iter().take(NAMED_MAX).map(|_| stripped()).collect();
+            told(&faults, "strip");
+            resolved.drop_arguments(unknown);
+            arguments = bridge::arguments(&inbound.message, resolved.target());
+            drops = true;
+        }
+    }
+    let mode = rule.arguments.unwrap_or_default();
+    if mode == SchemaMode::Off {
+        return Ok(drops);
+    }
+    let told = |faults: &[Fault], action| tell(gateway, inbound, resolved, ("arguments", action), faults);
+    match schema.check(&arguments) {
+        Ok(faults) if faults.is_empty() => Ok(drops),
+        Ok(faults) if mode == SchemaMode::Strict => {
+            told(&faults, "refuse");
+            Err(misfit(&faults).of(server.name()))
+        }
+        Ok(faults) => {
+            told(&faults, "report");
+            Ok(drops)
+        }
+        Err(why) => unchecked(rule, why, told).map(|_| drops).map_err(|refusal| refusal.of(server.name())),
+    }
+}
+
+/// Checks the result of a call that did not fail.
+pub(crate) fn result(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    resolved: &Resolved,
+    message: &Message,
+) -> Result<(), Refusal> {
+    if !inbound.is_tool_call() || message.kind() == Kind::Error {
+        return Ok(());
+    }
+    let (Some(native), server) = (resolved.native(), resolved.server()) else { return Ok(()) };
+    let rule = schemas::of_tool(&inbound.snapshot.settings, server.id(), native);
+    let mode = rule.results.unwrap_or_default();
+    let failed = message.member("isError").is_some_and(|span| span.of(message.bytes()) == b"true");
+    if mode == SchemaMode::Off || failed {
+        return Ok(());
+    }
+    let Some(declared) = gateway.schemas().of(server.id(), native) else { return Ok(()) };
+    let Some(schema) = declared.output() else { return Ok(()) };
+    let content = message.member("structuredContent").map(|span| span.of(message.bytes()));
+    let faults = match (schema, content) {
+        (Err(why), _) => Err(why),
+        (Ok(schema), Some(content)) => schema.check(content),
+        (Ok(_), None) => Ok(vec![Fault {
+            place: String::new(),
+            keyword: "structuredContent".to_owned(),
+            text: "there is none".to_owned(),
+        }]),
+    };
+    let faults = match faults {
+        Ok(faults) if faults.is_empty() => return Ok(()),
+        Ok(faults) => faults,
+        Err(why) => vec![not_checked(why)],
+    };
+    let is_strict = mode == SchemaMode::Strict;
+    tell(gateway, inbound, resolved, ("result", if is_strict { "refuse" } else { "report" }), &faults);
+    if !is_strict {
+        return Ok(());
+    }
+    let text = "the result does not fit the output schema that its tool declares";
+    Err(Refusal::new(Stage::Schema, Code::InvalidResult, text).of(server.name()))
+}
+
+/// What cannot be checked passes where that is only told of.
+fn unchecked(
+    rule: SchemaSettings,
+    why: Unchecked,
+    told: impl Fn(&[Fault], &'static str),
+) -> Result<bool, Refusal> {
+    let is_strict = rule.arguments == Some(SchemaMode::Strict);
+    told(&[not_checked(why)], if is_strict { "refuse" } else { "report" });
+    if !is_strict {
+        return Ok(false);
+    }
+    let text = format!("The arguments cannot be checked against the input schema of this tool: {why}.");
+    Err(Refusal::new(Stage::Schema, Code::InvalidArguments, text))
+}
+
+fn not_checked(why: Unchecked) -> Fault {
+    Fault { place: String::new(), keyword: "unchecked".to_owned(), text: why.to_string() }
+}
+
+fn stripped() -> Fault {
+    Fault { place: String::new(), keyword: "unknown".to_owned(), text: String::new() }
+}
+
+/// What a model needs to correct its call. Values are not repeated.
+fn misfit(faults: &[Fault]) -> Refusal {
+    let mut text = "The arguments do not fit the input schema of this tool:".to_owned();
+    for fault in faults {
+        let _ = write!(text, "\n- {fault}");
+    }
+    text.push_str("\nThe tool was not called. Correct the arguments and call it again.");
+    Refusal::new(Stage::Schema, Code::InvalidArguments, text)
+}
+
+/// Puts on record and counts what does not fit: the keyword and the place, never a value.
+fn tell(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    resolved: &Resolved,
+    (place, action): (&'static str, &'static str),
+    faults: &[Fault],
+) {
+    SchemaFault { place, action, server: resolved.server().id(), count: faults.len() }.emit();
+    if gateway.ledger().is_on() {
+        inbound.record.guarded(faults.iter().map(|fault| {
+            // Names of unknown arguments are the caller's own words.
+            let path = if fault.keyword == "unknown" { "" } else { &fault.place };
+            json!({"rule": format!("schema.{}", fault.keyword), "action": action, "in": place, "path": path})
+        }));
+    }
+}
+
+/// A result that says that a tool failed, as JSON.
+pub(crate) fn tool_error(text: &str, is_modern: bool) -> Bytes {
+    let content = json!([{"type": "text", "text": text}]);
+    let mut result = json!({"content": content, "isError": true});
+    if is_modern {
+        result["resultType"] = "complete".into();
+    }
+    Bytes::from(result.to_string())
+}
