@@ -4,11 +4,13 @@ use std::fmt::Write;
 use std::ops::Range;
 
 use ring::hmac;
+use serde::Deserialize;
 
 use crate::rule::{Family, Rule};
 
 /// What becomes of something that was found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Action {
     /// It stays, and is on record.
     #[default]

@@ -15,6 +15,7 @@ mod own;
 mod personal;
 pub mod pins;
 mod rule;
+pub mod rules;
 mod scanner;
 pub mod schema;
 mod secret;

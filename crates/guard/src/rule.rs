@@ -1,7 +1,10 @@
 //! What is looked for: each rule with its id, its weight, and whether it is on where nobody says otherwise.
 
+use serde::Deserialize;
+
 /// What a rule is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Family {
     /// Data about a person.
     Personal,
@@ -10,6 +13,7 @@ pub enum Family {
     /// Text that is meant for the model and not for whoever asked.
     Injection,
     /// What an operator looks for.
+    #[default]
     Own,
 }
 
@@ -26,11 +30,13 @@ impl Family {
 }
 
 /// How bad it is if it is true.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Worth knowing.
     Low,
     /// Should not pass unseen.
+    #[default]
     Medium,
     /// Does harm.
     High,

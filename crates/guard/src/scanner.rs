@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::own::Pattern;
-use crate::rule::{Family, Finding, Rule, RuleSet};
+use crate::rule::{Family, Finding, Rule, RuleSet, Severity};
 use crate::sweep::Sweep;
 use crate::text::Text;
 
@@ -40,6 +40,22 @@ impl Scanner {
         }
     }
 
+    /// What a rule is about.
+    pub fn family(&self, rule: Rule) -> Family {
+        match rule {
+            Rule::Own(place) => self.own.get(usize::from(place)).map_or(rule.family(), Pattern::family),
+            rule => rule.family(),
+        }
+    }
+
+    /// How bad it is if what a rule finds is true.
+    pub fn severity(&self, rule: Rule) -> Severity {
+        match rule {
+            Rule::Own(place) => self.own.get(usize::from(place)).map_or(rule.severity(), Pattern::severity),
+            rule => rule.severity(),
+        }
+    }
+
     /// Whether a pattern of the operator's has this name.
     pub(crate) fn has_own(&self, name: &str) -> bool {
         self.own.iter().any(|pattern| pattern.name() == name)
@@ -58,19 +74,14 @@ impl Scanner {
         }
         if found.len() > from + 1 {
             let mut new = found.split_off(from);
-            settle(&mut new);
+            settle(&mut new, |rule| self.family(rule) == Family::Injection);
             found.append(&mut new);
         }
     }
 }
 
-/// Whether two findings are about the same thing where they are at the same place.
-fn is_injection(rule: Rule) -> bool {
-    rule.family() == Family::Injection
-}
-
 /// Puts findings in order, and of those that overlap keeps the surest, over the whole of them.
-fn settle(found: &mut Vec<Finding>) {
+fn settle(found: &mut Vec<Finding>, is_injection: impl Fn(Rule) -> bool) {
     found.sort_by_key(|finding| (is_injection(finding.rule), finding.start, std::cmp::Reverse(finding.end)));
     let mut kept: Vec<Finding> = Vec::with_capacity(found.len());
     for one in found.drain(..) {

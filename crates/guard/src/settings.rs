@@ -8,6 +8,7 @@ use crate::guard::Guard;
 use crate::outside::OutsideSettings;
 use crate::own::Pattern;
 use crate::rule::{Family, Rule, RuleSet};
+use crate::rules::FileRule;
 use crate::scanner::Scanner;
 
 /// How many guards there have been.
@@ -25,6 +26,8 @@ pub struct GuardSettings {
     pub definitions: Option<Direction>,
     /// The operator's own patterns. [`Rule::Own`] counts them from 0.
     pub patterns: Vec<PatternSettings>,
+    /// The rules of files. [`Rule::Own`] goes on counting with them.
+    pub files: Vec<FileRule>,
     /// Guards outside of the gateway, in the order in which they are asked.
     pub outside: Vec<OutsideSettings>,
 }
@@ -99,6 +102,7 @@ impl Guards {
             .patterns
             .iter()
             .filter_map(|one| Pattern::new(&one.name, &one.expression, &one.words).ok())
+            .chain(settings.files.iter().filter_map(|rule| rule.pattern().ok()))
             .collect();
         let of = |direction: &Direction| {
             let rules = direction.rules.keys().fold(RuleSet::NONE, |set, rule| set.with(*rule));

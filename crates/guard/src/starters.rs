@@ -5,6 +5,7 @@
 use std::sync::LazyLock;
 
 use crate::injection;
+use crate::rules::PHRASES;
 use crate::secret;
 use crate::sweep::Sweep;
 
@@ -32,8 +33,8 @@ static STARTERS: LazyLock<Starters> = LazyLock::new(|| {
     for (place, token) in (0..).zip(secret::TOKENS) {
         starts.push((letters(token.mark.as_bytes()), Start::Token(place)));
     }
-    for (place, phrase) in (0..).zip(injection::PHRASES) {
-        for first in phrase.first {
+    for (place, phrase) in (0..).zip(PHRASES.iter()) {
+        for first in &phrase.first {
             starts.push((letters(first.as_bytes()), Start::Phrase(place)));
         }
     }
@@ -73,7 +74,7 @@ pub(crate) fn begin(sweep: &mut Sweep<'_, '_>, start: usize) -> Option<usize> {
         let end = match what {
             Start::Token(place) => secret::token(sweep, start, secret::TOKENS.get(usize::from(*place))?),
             Start::Phrase(place) => {
-                injection::phrase(sweep, start, injection::PHRASES.get(usize::from(*place))?);
+                injection::phrase(sweep, start, PHRASES.get(usize::from(*place))?);
                 None
             }
             Start::Scheme => secret::scheme(sweep, start),

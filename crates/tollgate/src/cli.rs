@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod blocks;
+pub mod guard;
 pub mod keys;
 pub mod pauses;
 pub mod pins;
@@ -110,6 +111,9 @@ pub enum Command {
     /// Check, test and explain policies
     #[command(subcommand)]
     Policy(Box<policy::Policy>),
+    /// Check and try rules of content guards
+    #[command(subcommand)]
+    Guard(Box<guard::Guard>),
     /// Examine the record of what happened
     #[command(subcommand)]
     Audit(Box<audit::Audit>),

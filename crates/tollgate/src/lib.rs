@@ -14,6 +14,7 @@ mod connect;
 mod demo;
 mod exit;
 mod exporting;
+mod guarding;
 mod handover;
 mod keeping;
 mod keys;
@@ -117,6 +118,7 @@ fn run_async(command: Command, log_format: LogFormat) -> Result<(), Failure> {
             Command::Pins(command) => pins::run(command).await,
             Command::Servers(command) => servers::run(*command).await,
             Command::Policy(command) => policy::run(*command).await,
+            Command::Guard(command) => guarding::run(&command),
             Command::Audit(command) => audit::run(*command).await,
             Command::Usage(command) => usage::run(&command).await,
             Command::Demo(command) => demo::run(command).await,

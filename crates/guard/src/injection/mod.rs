@@ -5,13 +5,11 @@ mod encoded;
 mod hidden;
 mod link;
 mod phrase;
-mod phrases;
 mod tag;
 
 pub(crate) use ansi::ansi;
 pub(crate) use encoded::{encoded, escapes};
 pub(crate) use hidden::hidden;
 pub(crate) use link::link;
-pub(crate) use phrase::phrase;
-pub(crate) use phrases::PHRASES;
+pub(crate) use phrase::{phrase, weigh};
 pub(crate) use tag::{role, tag};

@@ -1,6 +1,6 @@
 //! Phrases: a first word, and others that follow it within a few words.
 
-use super::phrases::{Phrase, Then};
+use crate::rules::{Phrase, Then};
 use crate::sweep::Sweep;
 use crate::text::Text;
 
@@ -48,33 +48,38 @@ const ABOUT: &[&str] = &[
 
 /// A phrase of this kind, if it begins here.
 pub(crate) fn phrase(sweep: &mut Sweep<'_, '_>, start: usize, phrase: &Phrase) {
-    let text = sweep.text;
     if phrase.weight < 40 && !sweep.is_hidden || !sweep.rules.has(phrase.rule) {
         return;
     }
+    if let Some((end, weight)) = weigh(&sweep.text, start, phrase, sweep.is_hidden) {
+        sweep.add(phrase.rule, start, end, weight);
+    }
+}
+
+/// Where a phrase that begins here ends, and how sure it is; nothing if none does.
+pub(crate) fn weigh(text: &Text<'_>, start: usize, phrase: &Phrase, is_hidden: bool) -> Option<(usize, u8)> {
     let stretch = text.slice(start, start + STRETCH_MAX);
     let mut words = Words { text: stretch, at: 0 };
-    let Some(first) = words.next() else { return };
+    let first = words.next()?;
     let first = stretch.get(first.0..first.1).unwrap_or_default();
     if !phrase.first.iter().any(|word| first.eq_ignore_ascii_case(word.as_bytes())) {
-        return;
+        return None;
     }
-    let Some(end) = follow(&mut words, phrase.then) else { return };
-    let end = start + end;
+    let end = start + follow(&mut words, &phrase.then)?;
     if phrase.needs_address && !has_address(text.slice(end, end + 120)) {
-        return;
+        return None;
     }
-    let (stronger, by) = phrase.stronger;
+    let (stronger, by) = &phrase.stronger;
     let mut weight = phrase.weight;
-    if by > 0 && near(&text, start, end, stronger) {
-        weight += by;
+    if *by > 0 && near(text, start, end, stronger) {
+        weight = weight.saturating_add(*by);
     }
-    if sweep.is_hidden {
-        weight += HIDDEN;
-    } else if is_spoken_of(&text, start) {
+    if is_hidden {
+        weight = weight.saturating_add(HIDDEN);
+    } else if is_spoken_of(text, start) {
         weight = weight.saturating_sub(SPOKEN_OF);
     }
-    sweep.add(phrase.rule, start, end, weight.min(99));
+    Some((end, weight.min(99)))
 }
 
 /// Where the last of the words stands that have to follow.
@@ -153,7 +158,7 @@ fn has_address(text: &[u8]) -> bool {
 }
 
 /// Whether one of these words stands shortly before or after, or within.
-fn near(text: &Text<'_>, start: usize, end: usize, words: &[&str]) -> bool {
+fn near(text: &Text<'_>, start: usize, end: usize, words: &[Box<str>]) -> bool {
     let around = text.slice(start.saturating_sub(AROUND), end + AROUND).to_ascii_lowercase();
     words.iter().any(|word| {
         let word = word.trim_end_matches('*').as_bytes();

@@ -21,6 +21,7 @@ mod node;
 mod problem;
 mod reference;
 pub(crate) mod registered;
+pub(crate) mod rule_files;
 mod section;
 mod server_json;
 mod watch;
@@ -54,7 +55,7 @@ pub use self::meaning::{
 pub(crate) use self::meaning::{ENCRYPTION_KEY, url_of_environment};
 pub(crate) use self::problem::closest;
 pub use self::problem::{ConfigError, Problem, Severity};
-pub use self::reference::{policy_tests_schema_json, reference_md, schema_json};
+pub use self::reference::{guard_rules_schema_json, policy_tests_schema_json, reference_md, schema_json};
 pub use self::watch::Watcher;
 
 /// The largest configuration file, in bytes.

@@ -18,6 +18,11 @@ pub fn policy_tests_schema_json() -> String {
     pretty(&published(super::cases::schema(), false))
 }
 
+/// The JSON Schema of files of rules for content guards, as it is committed at `docs/reference/guard-rules.schema.json`.
+pub fn guard_rules_schema_json() -> String {
+    pretty(&published(super::rule_files::schema(), false))
+}
+
 fn pretty(schema: &Value) -> String {
     // A value serialises unless a key is no text, which cannot be here.
     let mut text = serde_json::to_string_pretty(schema).unwrap_or_default();

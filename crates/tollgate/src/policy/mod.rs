@@ -6,7 +6,7 @@ pub(crate) mod callers;
 mod catalog;
 mod check;
 mod explain;
-mod setting;
+pub(crate) mod setting;
 mod simulate;
 mod snapshot;
 mod stored;

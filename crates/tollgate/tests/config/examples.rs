@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use tollgate::config::{Format, load, policy_tests_schema_json, reference_md, schema_json};
+use tollgate::config::{
+    Format, guard_rules_schema_json, load, policy_tests_schema_json, reference_md, schema_json,
+};
 
 fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -50,6 +52,7 @@ fn the_generated_reference_is_that_of_the_types() {
         ("configuration.schema.json", schema_json()),
         ("configuration.md", reference_md()),
         ("policy-tests.schema.json", policy_tests_schema_json()),
+        ("guard-rules.schema.json", guard_rules_schema_json()),
     ] {
         let path = folder.join(name);
         if std::env::var_os("TOLLGATE_REGENERATE").is_some() {

@@ -162,3 +162,51 @@ fn a_guard_outside_that_could_not_be_asked_is_told() {
     let bad = bench("guard: { external: { 'x y': { url: 'https://a.example/' } } }\n").bad("tollgate.yaml");
     assert!(bad.contains("no name of a guard"), "{bad}");
 }
+
+const RULES: &str = r"
+rules:
+  - { id: project, expressions: ['PRJ-\d+'], severity: high }
+  - { id: token, family: secret, expressions: ['tk_\w+'] }
+  - { id: hurry, family: injection, phrases: [{ confidence: 60, first: [hurry] }] }
+  - { id: never, family: personal, action: block, expressions: ['never'] }
+  - { id: unused, action: 'off', expressions: ['unused'] }
+";
+
+#[test]
+fn rules_of_files_go_with_their_families_unless_they_or_the_configuration_say_otherwise() {
+    let text = r"
+guard:
+  rule_files: [rules.yaml]
+  patterns: { employee: { expression: 'E\d{6}' } }
+  results: { mode: act, injection: fence, rules: { own.project: hash } }
+  arguments: { mode: act, personal: 'off' }
+";
+    let bench = bench(text).file("rules.yaml", RULES);
+    let config = bench.good("tollgate.yaml");
+    let names: Vec<&str> = config.guards.files.iter().map(|file| &*file.id).collect();
+    assert_eq!(names, ["project", "token", "hurry", "never", "unused"]);
+    let results = config.guards.results.expect("results").rules;
+    let of = |place: u16| results.get(&Rule::Own(place)).copied();
+    assert_eq!((of(0), of(1), of(2)), (Some(Action::Mask), Some(Action::Hash), Some(Action::Mask)));
+    assert_eq!((of(3), of(4), of(5)), (Some(Action::Fence), Some(Action::Block), None));
+    let arguments = config.guards.arguments.expect("arguments").rules;
+    let of = |place: u16| arguments.get(&Rule::Own(place)).copied();
+    assert_eq!((of(1), of(2), of(3)), (Some(Action::Report), Some(Action::Block), Some(Action::Report)));
+    assert_eq!((of(4), of(5)), (Some(Action::Block), None), "a rule weighs more than its family");
+    assert!(config.files.iter().any(|file| file.ends_with("rules.yaml")), "it is watched");
+}
+
+#[test]
+fn what_is_wrong_with_a_file_of_rules_is_told_where_it_is_named() {
+    for (rules, said) in [
+        ("rules: [{ id: x, expressions: ['('] }]", "cannot be used"),
+        ("rules: [{ id: x, expressions: [a], examples: { match: [b] } }]", "finds nothing in its example"),
+        ("rules: [{ id: employee, expressions: [a] }]", "`employee` already"),
+    ] {
+        let text = "guard: { rule_files: [rules.yaml], patterns: { employee: { expression: 'E' } } }\n";
+        let bad = bench(text).file("rules.yaml", rules).bad("tollgate.yaml");
+        assert!(bad.contains("guard.rule_files[0]") && bad.contains(said), "{rules}: {bad}");
+    }
+    let bad = bench("guard: { rule_files: [none.yaml] }\n").bad("tollgate.yaml");
+    assert!(bad.contains("guard.rule_files[0]"), "{bad}");
+}

@@ -9,6 +9,7 @@ mod cli;
 mod contention;
 mod demo;
 mod export;
+mod guarding;
 mod keys;
 mod limits;
 mod pauses;

@@ -191,7 +191,7 @@ pub(crate) fn cleaned(
 fn found(guard: &Guard, place: &'static str, noted: &Noted) -> Value {
     json!({
         "rule": guard.scanner().id(noted.rule),
-        "severity": noted.rule.severity().as_str(),
+        "severity": guard.scanner().severity(noted.rule).as_str(),
         "confidence": noted.confidence,
         "action": noted.action.as_str(),
         "in": place,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use tollgate_guard::rules::FileRule;
 use tollgate_guard::{
     Action, Direction, Family, GuardSettings, Pattern, PatternSettings, Rule, usual_of_arguments,
     usual_of_definitions, usual_of_results,
@@ -11,6 +12,7 @@ use super::{Meaning, shown};
 use crate::config::forms::{Items, Keyed};
 use crate::config::node::Place;
 use crate::config::problem::closest;
+use crate::config::rule_files;
 use crate::config::section::{
     ArgumentsActionSection, ArgumentsGuardSection, DefinitionsActionSection, DefinitionsGuardSection,
     GuardActionSection, GuardModeSection, GuardSection, PatternSection, ResultsGuardSection,
@@ -20,6 +22,9 @@ use crate::config::section::{
 const NAME_MAX: usize = 32;
 /// The most patterns: every text is held against each.
 const PATTERNS_MAX: usize = 64;
+
+/// The most expressions and phrases of all files: every text is held against each.
+const EXPRESSIONS_MAX: usize = 512;
 
 /// What is said of a family or a rule.
 #[derive(Clone, Copy)]
@@ -35,6 +40,37 @@ struct Said<'s> {
     families: [(Family, Option<Word>); 3],
     rules: Vec<(&'s str, Word)>,
     usual: fn(Rule) -> Action,
+    /// What an action that is meant for results is in this direction.
+    takes: fn(Action) -> Action,
+}
+
+/// Something that the operator looks for.
+struct Own<'f> {
+    rule: Rule,
+    id: String,
+    /// The rule of a file that it is.
+    file: Option<&'f FileRule>,
+}
+
+fn own<'f>(patterns: &[PatternSettings], files: &'f [FileRule]) -> Vec<Own<'f>> {
+    let patterns = patterns.iter().map(|pattern| (&pattern.name, None));
+    let files = files.iter().map(|file| (&file.id, Some(file)));
+    let of = |(nth, (name, file)): (u16, (&String, _))| Own {
+        rule: Rule::Own(nth),
+        id: format!("own.{name}"),
+        file,
+    };
+    (0..).zip(patterns.chain(files)).map(of).collect()
+}
+
+/// A rule by which what is usual for a family is found.
+const fn like(rule: Rule, family: Family) -> Rule {
+    match (rule, family) {
+        (Rule::Own(_), Family::Personal) => Rule::Email,
+        (Rule::Own(_), Family::Secret) => Rule::Jwt,
+        (Rule::Own(_), Family::Injection) => Rule::Override,
+        _ => rule,
+    }
 }
 
 impl Meaning<'_> {
@@ -42,38 +78,43 @@ impl Meaning<'_> {
     pub(super) fn guards(&mut self, section: Option<&GuardSection>, place: &Place<'_>) -> GuardSettings {
         let Some(section) = section else { return GuardSettings::default() };
         let patterns = self.patterns(section.patterns.as_ref(), &place.key("patterns"));
+        let files = self.rule_files(section.rule_files.as_ref(), &patterns, &place.key("rule_files"));
+        let own = own(&patterns, &files);
         let results = of_results(section.results.as_ref());
         let arguments = of_arguments(section.arguments.as_ref());
         let definitions = of_definitions(section.definitions.as_ref());
         GuardSettings {
-            results: self.direction(&results, &patterns, &place.key("results")),
-            arguments: self.direction(&arguments, &patterns, &place.key("arguments")),
-            definitions: self.direction(&definitions, &patterns, &place.key("definitions")),
+            results: self.direction(&results, &own, &place.key("results")),
+            arguments: self.direction(&arguments, &own, &place.key("arguments")),
+            definitions: self.direction(&definitions, &own, &place.key("definitions")),
             patterns,
+            files,
             outside: self.external_guards(section.external.as_ref(), &place.key("external")),
         }
     }
 
-    fn direction(
-        &mut self,
-        said: &Said<'_>,
-        patterns: &[PatternSettings],
-        place: &Place<'_>,
-    ) -> Option<Direction> {
-        let own = (0..).zip(patterns).map(|(nth, pattern)| (Rule::Own(nth), format!("own.{}", pattern.name)));
+    fn direction(&mut self, said: &Said<'_>, own: &[Own<'_>], place: &Place<'_>) -> Option<Direction> {
         let mut known: Vec<(Rule, String)> =
             Rule::ALL.iter().map(|rule| (*rule, rule.id().to_owned())).collect();
-        known.extend(own);
+        known.extend(own.iter().map(|own| (own.rule, own.id.clone())));
         let mut rules = BTreeMap::new();
         for (rule, _) in known.iter().filter(|(rule, _)| rule.is_default()) {
-            let of_family = said.families.iter().find(|(family, _)| *family == rule.family());
+            let file = own.iter().find(|own| own.rule == *rule).and_then(|own| own.file);
+            if let Some(file) = file.filter(|file| file.is_off || file.action.is_some()) {
+                if let Some(action) = file.action.filter(|_| !file.is_off) {
+                    rules.insert(*rule, (said.takes)(action));
+                }
+                continue;
+            }
+            let family = file.map_or(rule.family(), |file| file.family);
+            let of_family = said.families.iter().find(|(one, _)| *one == family);
             match of_family.and_then(|(_, word)| *word) {
                 Some(Word::Off) => {}
                 Some(Word::Do(action)) => {
                     rules.insert(*rule, action);
                 }
                 None => {
-                    rules.insert(*rule, (said.usual)(*rule));
+                    rules.insert(*rule, (said.usual)(like(*rule, family)));
                 }
             }
         }
@@ -101,6 +142,52 @@ impl Meaning<'_> {
         let mode = said.mode.unwrap_or(GuardModeSection::Report);
         let acts = mode == GuardModeSection::Act;
         (mode != GuardModeSection::Off).then_some(Direction { acts, rules })
+    }
+
+    /// The rules of files. What is wrong with one is told where it is named.
+    fn rule_files(
+        &mut self,
+        section: Option<&Items<String>>,
+        patterns: &[PatternSettings],
+        place: &Place<'_>,
+    ) -> Vec<FileRule> {
+        let mut rules: Vec<FileRule> = Vec::new();
+        for (index, path) in Items::iter(section) {
+            let place = place.item(index);
+            let path = self.files.path(path);
+            self.files.watch(&path);
+            let written = match rule_files::load(&path) {
+                Ok(written) => written,
+                Err(error) => {
+                    let more = error.problems.len() + error.left_out;
+                    let first = error.problems.first().map(ToString::to_string).unwrap_or_default();
+                    let how = format!("`tollgate guard test {}` shows all ({more})", path.display());
+                    self.problems.error_with(&place, first, how);
+                    continue;
+                }
+            };
+            for one in written {
+                let is_there = patterns.iter().any(|other| other.name == one.rule.id)
+                    || rules.iter().any(|other| other.id == one.rule.id);
+                if is_there {
+                    let at = format!("{}:{}", one.file.display(), one.line);
+                    let message = format!("{at}: there is a rule or pattern `{}` already", one.rule.id);
+                    self.problems.error(&place, message);
+                }
+                rules.push(one.rule);
+            }
+        }
+        let looked_for = |rule: &FileRule| rule.expressions.len() + rule.phrases.len();
+        if rules.len() > rule_files::RULES_MAX
+            || rules.iter().map(looked_for).sum::<usize>() > EXPRESSIONS_MAX
+        {
+            let message = format!(
+                "there are more than {} rules or {EXPRESSIONS_MAX} expressions and phrases together",
+                rule_files::RULES_MAX
+            );
+            self.problems.error(place, message);
+        }
+        rules
     }
 
     fn patterns(
@@ -153,11 +240,12 @@ fn of_results(section: Option<&ResultsGuardSection>) -> Said<'_> {
             .map(|(id, action)| (id, of(action)))
             .collect(),
         usual: usual_of_results,
+        takes: |action| action,
     }
 }
 
 /// What is said of something; nothing if it is not looked for.
-pub(super) const fn action_of(action: GuardActionSection) -> Option<Action> {
+pub(in crate::config) const fn action_of(action: GuardActionSection) -> Option<Action> {
     Some(match action {
         GuardActionSection::Off => return None,
         GuardActionSection::Report => Action::Report,
@@ -191,6 +279,7 @@ fn of_arguments(section: Option<&ArgumentsGuardSection>) -> Said<'_> {
             .map(|(id, action)| (id, of(action)))
             .collect(),
         usual: usual_of_arguments,
+        takes: |action| if action == Action::Block { action } else { Action::Report },
     }
 }
 
@@ -216,5 +305,9 @@ fn of_definitions(section: Option<&DefinitionsGuardSection>) -> Said<'_> {
             .map(|(id, action)| (id, of(action)))
             .collect(),
         usual: usual_of_definitions,
+        takes: |action| match action {
+            Action::Strip | Action::Fence | Action::Block => action,
+            _ => Action::Report,
+        },
     }
 }

@@ -54,6 +54,7 @@ use super::section::{ConfigSection, LimitsSection, TlsSection};
 
 use self::tenants::Served;
 
+pub(super) use self::guard::action_of;
 pub(crate) use self::ledger::ENCRYPTION_KEY;
 pub use self::policy::Policies;
 pub use self::reach::{Lack, OpenListen, check_listen};

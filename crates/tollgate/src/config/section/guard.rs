@@ -22,6 +22,8 @@ pub(in crate::config) struct GuardSection {
     pub(in crate::config) definitions: Option<DefinitionsGuardSection>,
     /// Own patterns, each under its name: letters, digits, `-` and `_`, at most 32 characters. The rule of one is `own.NAME`.
     pub(in crate::config) patterns: Option<Keyed<PatternSection>>,
+    /// Files of rules, relative to this file: `docs/guards.md` describes them. The rule of one is `own.ID`.
+    pub(in crate::config) rule_files: Option<Items<String>>,
     /// Guards outside of the gateway that are asked over HTTP, each under its name, in this order: `docs/external-guards.md`.
     pub(in crate::config) external: Option<Keyed<ExternalGuardSection>>,
 }

@@ -1,0 +1,46 @@
+//! The phrases that are built in.
+
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+use super::phrase::Phrase;
+use super::settings::FileRule;
+use crate::rule::{Family, Rule};
+
+/// The file. JSON is YAML too, and is read without more than this crate has.
+const FILE: &str = include_str!("injection.json");
+
+#[derive(Deserialize)]
+struct Rules {
+    rules: Vec<FileRule>,
+}
+
+/// All of them, each of the rule that is built in under its id.
+pub(crate) static PHRASES: LazyLock<Vec<Phrase>> = LazyLock::new(|| {
+    // A test sees to it that it can be read.
+    let rules = serde_json::from_str::<Rules>(FILE).map(|file| file.rules).unwrap_or_default();
+    let of = |file: &FileRule| {
+        let id = format!("{}.{}", Family::Injection.as_str(), file.id);
+        let rule = Rule::of_id(&id);
+        file.phrases.iter().filter_map(move |phrase| Some(Phrase::new(rule?, phrase))).collect::<Vec<_>>()
+    };
+    rules.iter().flat_map(of).collect()
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_built_in_is_a_file_of_rules_that_finds_what_it_says() {
+        let file: Rules = serde_json::from_str(FILE).unwrap();
+        let phrases: usize = file.rules.iter().map(|rule| rule.phrases.len()).sum();
+        assert!(phrases == PHRASES.len() && phrases > 20, "{phrases}");
+        for rule in file.rules {
+            let pattern = rule.pattern().unwrap();
+            assert!(rule.examples.matches.len() > 0 && rule.examples.passes.len() > 0);
+            assert_eq!(rule.examine(&pattern), [], "{}", rule.id);
+        }
+    }
+}
