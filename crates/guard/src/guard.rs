@@ -63,6 +63,8 @@ pub struct Inspection {
     pub more: usize,
     /// The value as it may pass, where it may not as it is.
     pub changed: Option<Bytes>,
+    /// It is larger than what is looked at.
+    pub is_too_large: bool,
     /// It may not pass: the rule that says so. None of its own if what was changed never became clean.
     pub blocked: Option<Option<Rule>>,
 }
@@ -97,6 +99,11 @@ impl Guard {
         let actions = Rule::ALL.iter().map(|rule| act(*rule)).collect();
         let own = (0..).take(own).map(|place| act(Rule::Own(place))).collect();
         Self { scanner, actions, own, key: hmac::Key::new(hmac::HMAC_SHA256, key), acts }
+    }
+
+    /// Whether anything becomes of what is found, beside being on record.
+    pub fn acts(&self) -> bool {
+        self.acts
     }
 
     /// What looks.

@@ -26,10 +26,37 @@ pub struct GuardSettings {
     pub definitions: Option<Direction>,
     /// The operator's own patterns. [`Rule::Own`] counts them from 0.
     pub patterns: Vec<PatternSettings>,
+    /// How much is looked at.
+    pub bound: Bound,
     /// The rules of files. [`Rule::Own`] goes on counting with them.
     pub files: Vec<FileRule>,
     /// Guards outside of the gateway, in the order in which they are asked.
     pub outside: Vec<OutsideSettings>,
+}
+
+/// How much is looked at: arguments, a result or a notification with more bytes is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// The most bytes.
+    pub bytes_max: usize,
+    /// What becomes of what has more, where guards act.
+    pub beyond: Beyond,
+}
+
+/// What becomes of what is too large to be looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Beyond {
+    /// It does not pass.
+    #[default]
+    Refuse,
+    /// It passes, which is on record.
+    Report,
+}
+
+impl Default for Bound {
+    fn default() -> Self {
+        Self { bytes_max: 16 << 20, beyond: Beyond::Refuse }
+    }
 }
 
 /// What is looked for in one direction.
@@ -92,6 +119,8 @@ pub struct Guards {
     settings: GuardSettings,
     /// Others have another one.
     number: u64,
+    /// How much is looked at.
+    pub bound: Bound,
 }
 
 impl Guards {
@@ -118,6 +147,7 @@ impl Guards {
             results: settings.results.as_ref().map(of),
             arguments: settings.arguments.as_ref().map(of),
             definitions: settings.definitions.as_ref().map(of),
+            bound: settings.bound,
             settings: settings.clone(),
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
         }
@@ -131,6 +161,6 @@ impl Guards {
     /// Whether definitions are judged as by these.
     pub fn define_as(&self, other: &Self) -> bool {
         let (own, others) = (&self.settings, &other.settings);
-        own.definitions == others.definitions && own.patterns == others.patterns
+        own.definitions == others.definitions && own.patterns == others.patterns && own.files == others.files
     }
 }

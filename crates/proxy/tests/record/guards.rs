@@ -1,7 +1,9 @@
 //! What guards find, take out and stop.
 
 use serde_json::{Value, json};
-use tollgate_guard::{Action, Direction, GuardSettings, Rule, usual_of_arguments, usual_of_results};
+use tollgate_guard::{
+    Action, Beyond, Bound, Direction, GuardSettings, Rule, usual_of_arguments, usual_of_results,
+};
 use tollgate_model::RecordLevel;
 use tollgate_upstream::ServerSettings;
 
@@ -174,5 +176,38 @@ async fn what_a_server_says_meanwhile_is_cleaned_or_lost() {
             Some(expected) => assert!(text.contains(expected), "{text}"),
             None => assert!(!text.contains("notifications/progress"), "{text}"),
         }
+    }
+}
+
+/// It may be anything: whether it passes is for the operator to say, and it is on record either way.
+#[tokio::test]
+async fn what_is_too_large_to_be_looked_at_never_passes_in_silence() {
+    let text = "x".repeat(2_000);
+    for (acts, beyond, passes) in
+        [(true, Beyond::Refuse, false), (true, Beyond::Report, true), (false, Beyond::Refuse, true)]
+    {
+        let (book, shop) = (Book::new(), Shop::modern(&["read"]).await);
+        let world = World::recorded(vec![server("shop", &shop)], vec![], ALL, book.ledger.clone()).await;
+        let ann = world.modern("ann", "/mcp");
+        let bound = Bound { bytes_max: 1_024, beyond };
+        let arguments = Some(direction(acts, usual_of_arguments, &[]));
+        world.guard(GuardSettings { arguments, bound, ..GuardSettings::default() });
+        let told = ann.call("shop__read", json!({"path": text})).await;
+        assert_eq!((told.is_ok(), shop.asked("tools/call")), (passes, usize::from(passes)), "{told:?}");
+        let found = |kind: &str| {
+            let entry = book.entries().into_iter().rfind(|entry| entry["kind"] == kind).unwrap();
+            let found = &entry["detail"]["guard"][0];
+            (found["rule"].clone(), found["action"].clone(), found["in"].clone())
+        };
+        let action = if passes { "report" } else { "block" };
+        let kind = if passes { "intent" } else { "refusal" };
+        assert_eq!(found(kind), (json!("guard.too_large"), json!(action), json!("arguments")));
+
+        world.guard(GuardSettings { bound, ..results(acts, &[]) });
+        let told = ann.call("shop__read", json!({"path": text})).await;
+        assert_eq!(told.is_ok(), passes, "{told:?}");
+        assert_eq!(told.code(), if passes { "" } else { "guard_blocked" });
+        assert_eq!(found("outcome"), (json!("guard.too_large"), json!(action), json!("result")));
+        assert!(ann.call("shop__read", json!({"path": "small"})).await.is_ok());
     }
 }

@@ -37,8 +37,9 @@ pub(super) use self::external::{
     PresidioSection,
 };
 pub(super) use self::guard::{
-    ArgumentsActionSection, ArgumentsGuardSection, DefinitionsActionSection, DefinitionsGuardSection,
-    GuardActionSection, GuardModeSection, GuardSection, PatternSection, ResultsGuardSection,
+    ArgumentsActionSection, ArgumentsGuardSection, BeyondSection, DefinitionsActionSection,
+    DefinitionsGuardSection, GuardActionSection, GuardModeSection, GuardSection, PatternSection,
+    ResultsGuardSection,
 };
 pub(super) use self::identity::{
     AlgorithmSection, CertificateSection, ClaimsSection, IdentitySection, IntrospectionSection,

@@ -1,7 +1,7 @@
 //! The section `guard`.
 
 use tollgate_guard::outside::{OnFailure, OutsideKind};
-use tollgate_guard::{Action, GuardSettings, Rule};
+use tollgate_guard::{Action, Beyond, Bound, GuardSettings, Rule};
 
 use crate::{Bench, yaml};
 
@@ -209,4 +209,13 @@ fn what_is_wrong_with_a_file_of_rules_is_told_where_it_is_named() {
     }
     let bad = bench("guard: { rule_files: [none.yaml] }\n").bad("tollgate.yaml");
     assert!(bad.contains("guard.rule_files[0]"), "{bad}");
+}
+
+#[test]
+fn what_is_too_large_to_be_looked_at_does_not_pass_by_itself() {
+    assert_eq!(good("guard: {}\n").bound, Bound { bytes_max: 16 << 20, beyond: Beyond::Refuse });
+    let bound = good("guard: { inspect_bytes_max: 2048, beyond: report }\n").bound;
+    assert_eq!(bound, Bound { bytes_max: 2048, beyond: Beyond::Report });
+    let bad = bench("guard: { beyond: pass }\n").bad("tollgate.yaml");
+    assert!(bad.contains("guard.beyond"), "{bad}");
 }

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Value, json};
-use tollgate_guard::{Guard, Guards, Inspection, Noted, Reading, Subject};
+use tollgate_guard::{Action, Beyond, Guard, Guards, Inspection, Noted, Reading, Subject};
 use tollgate_mcp::{Limits, Message, Span, methods};
 use tollgate_model::{Code, Refusal, ServerId, Stage, TenantId};
 use tollgate_telemetry::events::GuardFound;
@@ -79,6 +79,10 @@ impl<'a> Desk<'a> {
         (message, part): (&Message, Span),
         reading: Reading<'_>,
     ) -> Inspection {
+        let bytes = part.of(message.bytes()).len();
+        if bytes > self.guards.bound.bytes_max {
+            return self.too_large(guard, place, server, bytes);
+        }
         let subject = Subject { reading, except: OF_PROTOCOL, tenant: self.tenant.as_str() };
         let inspection = guard.inspect_as(message.bytes(), part, &subject);
         if !inspection.noted.is_empty() {
@@ -102,6 +106,23 @@ impl<'a> Desk<'a> {
             let all: Vec<Value> = all.collect();
             record::upkeep(self.gateway, server, None, [("guard", all.into())]);
         }
+    }
+
+    /// What is larger than what is looked at: on record, whatever becomes of it.
+    fn too_large(&self, guard: &Guard, place: &'static str, server: &ServerId, bytes: usize) -> Inspection {
+        let does_pass = !guard.acts() || self.guards.bound.beyond == Beyond::Report;
+        let action = if does_pass { Action::Report } else { Action::Block }.as_str();
+        let rule = "guard.too_large";
+        GuardFound { rule, action, place, path: "", server, tenant: self.tenant }.emit();
+        if self.gateway.ledger().is_on() {
+            let found = json!({"rule": rule, "bytes": bytes, "action": action, "in": place});
+            match self.record {
+                Some(record) => record.guarded(std::iter::once(found)),
+                None => record::upkeep(self.gateway, server, None, [("guard", vec![found].into())]),
+            }
+        }
+        let blocked = if does_pass { None } else { Some(None) };
+        Inspection { is_too_large: true, blocked, ..Inspection::default() }
     }
 
     /// Looks at what a server says by itself: progress, lines of its log, how a task is.
@@ -213,6 +234,7 @@ fn changed(message: &Message, part: Span, inspection: &Inspection) -> Result<Opt
 /// The refusal of what may not pass. It names the rule, and nothing of what it found.
 fn refuse(place: &'static str, guard: &Guard, inspection: &Inspection) -> Refusal {
     let why = match inspection.blocked {
+        _ if inspection.is_too_large => format!("the {place} is larger than what content guards look at"),
         Some(Some(rule)) => format!("a content guard found `{}` in the {place}", guard.scanner().id(rule)),
         _ => format!("a content guard could not make the {place} clean"),
     };

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use tollgate_guard::Bound;
 use tollgate_guard::outside::OutsideSettings;
 use tollgate_identity::{IdentitySettings, IssuerSettings};
 use tollgate_ledger::export::{FileSettings, Pace, SyslogSettings};
@@ -16,6 +17,10 @@ use tollgate_upstream::{CircuitSettings, HealthSettings, Limits, OutlierSettings
 pub(in crate::config) const LISTEN: &str = "127.0.0.1:8080";
 /// Where the admin listener listens.
 pub(in crate::config) const ADMIN_LISTEN: &str = "127.0.0.1:8081";
+
+pub(in crate::config) fn guard_bound() -> Bound {
+    Bound::default()
+}
 
 pub(in crate::config) fn external_guard() -> OutsideSettings {
     OutsideSettings::new("", "")

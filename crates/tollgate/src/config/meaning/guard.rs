@@ -4,18 +4,19 @@ use std::collections::BTreeMap;
 
 use tollgate_guard::rules::FileRule;
 use tollgate_guard::{
-    Action, Direction, Family, GuardSettings, Pattern, PatternSettings, Rule, usual_of_arguments,
-    usual_of_definitions, usual_of_results,
+    Action, Beyond, Bound, Direction, Family, GuardSettings, Pattern, PatternSettings, Rule,
+    usual_of_arguments, usual_of_definitions, usual_of_results,
 };
 
-use super::{Meaning, shown};
+use super::{Meaning, defaults, shown};
 use crate::config::forms::{Items, Keyed};
 use crate::config::node::Place;
 use crate::config::problem::closest;
 use crate::config::rule_files;
 use crate::config::section::{
-    ArgumentsActionSection, ArgumentsGuardSection, DefinitionsActionSection, DefinitionsGuardSection,
-    GuardActionSection, GuardModeSection, GuardSection, PatternSection, ResultsGuardSection,
+    ArgumentsActionSection, ArgumentsGuardSection, BeyondSection, DefinitionsActionSection,
+    DefinitionsGuardSection, GuardActionSection, GuardModeSection, GuardSection, PatternSection,
+    ResultsGuardSection,
 };
 
 /// The longest name of a pattern.
@@ -87,6 +88,7 @@ impl Meaning<'_> {
             results: self.direction(&results, &own, &place.key("results")),
             arguments: self.direction(&arguments, &own, &place.key("arguments")),
             definitions: self.direction(&definitions, &own, &place.key("definitions")),
+            bound: bound(section),
             patterns,
             files,
             outside: self.external_guards(section.external.as_ref(), &place.key("external")),
@@ -222,6 +224,18 @@ impl Meaning<'_> {
             self.problems.error(place, format!("there are more than {PATTERNS_MAX} patterns"));
         }
         patterns
+    }
+}
+
+fn bound(section: &GuardSection) -> Bound {
+    let usual = defaults::guard_bound();
+    Bound {
+        bytes_max: section.inspect_bytes_max.unwrap_or(usual.bytes_max),
+        beyond: match section.beyond {
+            None => usual.beyond,
+            Some(BeyondSection::Refuse) => Beyond::Refuse,
+            Some(BeyondSection::Report) => Beyond::Report,
+        },
     }
 }
 

@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::external::ExternalGuardSection;
 use crate::config::forms::{Items, Keyed, keys};
+use crate::config::meaning::defaults;
 
 /// What is looked for in arguments, results and definitions: personal data, secrets, and text that is meant for the model. What is found is
 /// on record and in metrics, never itself. `docs/reference/guards.md` lists the rules with how well they do.
@@ -20,12 +21,29 @@ pub(in crate::config) struct GuardSection {
     pub(in crate::config) arguments: Option<ArgumentsGuardSection>,
     /// What is looked for in what servers define: tools, prompts, resources and templates in lists, and instructions.
     pub(in crate::config) definitions: Option<DefinitionsGuardSection>,
+    /// The most bytes of arguments, of a result or of a notification that are looked at.
+    #[schemars(range(min = 1024, max = 1_073_741_824), extend("default" = defaults::guard_bound().bytes_max))]
+    pub(in crate::config) inspect_bytes_max: Option<usize>,
+    /// What becomes of what has more bytes, where the mode is `act`.
+    pub(in crate::config) beyond: Option<BeyondSection>,
     /// Own patterns, each under its name: letters, digits, `-` and `_`, at most 32 characters. The rule of one is `own.NAME`.
     pub(in crate::config) patterns: Option<Keyed<PatternSection>>,
     /// Files of rules, relative to this file: `docs/guards.md` describes them. The rule of one is `own.ID`.
     pub(in crate::config) rule_files: Option<Items<String>>,
     /// Guards outside of the gateway that are asked over HTTP, each under its name, in this order: `docs/external-guards.md`.
     pub(in crate::config) external: Option<Keyed<ExternalGuardSection>>,
+}
+
+/// What becomes of what is too large to be looked at. It never passes unseen without being on record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(extend("default" = "refuse"))]
+#[schemars(rename = "Beyond")]
+pub(in crate::config) enum BeyondSection {
+    /// It does not pass: `guard_blocked`.
+    Refuse,
+    /// It passes, and is on record.
+    Report,
 }
 
 /// Whether it is looked, and what comes of it.
