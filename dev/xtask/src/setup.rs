@@ -1,7 +1,7 @@
 //! Installing what the tests need, by package name.
 //!
-//! Everything but system packages goes into `target/testenv`: three Python environments (the official SDK in its legacy
-//! and in its modern major version, and the analyzer of Presidio) and one `node_modules`. What is pinned stands in `tests/e2e/python` and
+//! Everything but system packages goes into `target/testenv`: four Python environments (the official SDK in its legacy
+//! and in its modern major version, the analyzer of Presidio, and labelled texts) and one `node_modules`. What is pinned stands in `tests/e2e/python` and
 //! `tests/e2e/node`; a stamp with the pins in it makes a second run free.
 
 use std::fs;
@@ -36,6 +36,8 @@ pub(crate) fn install(root: &Path) -> Result<(), String> {
     python(&env.join("python-legacy"), &pins.join("python/legacy.txt"))?;
     python(&env.join("python-modern"), &pins.join("python/modern.txt"))?;
     python(&env.join("python-presidio"), &pins.join("python/presidio.txt"))?;
+    // Only what lies in these packages is read: what they would run with stays away.
+    python_with(&env.join("python-corpora"), &pins.join("python/corpora.txt"), &["--no-deps"])?;
     node(&env.join("node"), &pins.join("node"))?;
     link_modules(&pins.join("node_modules"))
 }
@@ -86,6 +88,10 @@ fn exists(program: &str) -> bool {
 }
 
 fn python(folder: &Path, pins: &Path) -> Result<(), String> {
+    python_with(folder, pins, &[])
+}
+
+fn python_with(folder: &Path, pins: &Path, options: &[&str]) -> Result<(), String> {
     let wanted = read(pins)?;
     if stamped(folder, &wanted) {
         return Ok(());
@@ -94,7 +100,9 @@ fn python(folder: &Path, pins: &Path) -> Result<(), String> {
     remove(folder)?;
     run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
     let pip = folder.join("bin/pip");
-    run(Command::new(pip).args(["install", "--quiet", "--disable-pip-version-check", "-r"]).arg(pins))?;
+    let mut install = Command::new(pip);
+    install.args(["install", "--quiet", "--disable-pip-version-check"]).args(options);
+    run(install.arg("-r").arg(pins))?;
     stamp(folder, &wanted)
 }
 
