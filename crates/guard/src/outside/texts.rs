@@ -79,12 +79,16 @@ impl Texts {
     }
 }
 
-/// Whether no guard reads it: binary data, and the kind of a block.
+/// Whether no guard reads it: binary data of a block of content or of a resource, and the kind of a block.
 fn is_apart(value: &[u8], way: &[Step], text: &[u8]) -> bool {
-    let Some(Step::Member(start, end)) = way.last() else { return false };
-    match value.get(*start..*end) {
-        Some(b"blob") => true,
-        Some(b"data") => is_encoded(text),
+    let name = |step: &Step| match step {
+        Step::Member(start, end) => value.get(*start..*end),
+        Step::Element(_) => None,
+    };
+    let is_of_content =
+        matches!(way, [first, Step::Element(_), ..] if matches!(name(first), Some(b"content" | b"contents")));
+    match way.last().and_then(name) {
+        Some(b"blob" | b"data") => is_of_content && is_encoded(text),
         Some(b"type") => {
             matches!(text, b"text" | b"image" | b"audio" | b"resource" | b"resource_link")
         }
@@ -124,7 +128,7 @@ mod tests {
     #[test]
     fn each_text_stands_where_its_pointer_says() {
         let value = r#"{"_meta":{"x":"no"},"content":[{"type":"text","text":"a\"b"},{"type":"image","data":"AAA="}],
-            "structuredContent":{"a/b":{"~":["x",1,"",true]},"data":"not encoded","type":"other"}}"#;
+            "structuredContent":{"a/b":{"~":["x",1,"",true]},"data":"sk_live_x","type":"other"},"contents":[{"blob":"no base64!"}]}"#;
         let texts = Texts::of(value.as_bytes(), &["_meta"], 100).unwrap();
         let seen: Vec<(&str, &str)> = texts.pieces().iter().map(|one| (&*one.pointer, &*one.text)).collect();
         assert_eq!(
@@ -132,8 +136,9 @@ mod tests {
             [
                 ("/content/0/text", "a\"b"),
                 ("/structuredContent/a~1b/~0/0", "x"),
-                ("/structuredContent/data", "not encoded"),
+                ("/structuredContent/data", "sk_live_x"),
                 ("/structuredContent/type", "other"),
+                ("/contents/0/blob", "no base64!"),
             ]
         );
         let parsed: serde_json::Value = serde_json::from_str(value).unwrap();

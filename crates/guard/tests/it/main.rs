@@ -12,4 +12,5 @@
 mod corpus;
 mod linear;
 mod measured;
+mod outside;
 mod redacted;
