@@ -2,6 +2,7 @@
 
 mod checks;
 mod code;
+mod countries;
 mod email;
 mod network;
 mod number;

@@ -3,6 +3,7 @@
 //! E.164 with its plus sign, the North American form, and national forms beside a word that says so. A number alone says
 //! nothing: most rows of seven to fifteen digits are somebody's order.
 
+use super::countries::has_country;
 use crate::rule::Rule;
 use crate::sweep::Sweep;
 use crate::text::{Text, class};
@@ -103,28 +104,6 @@ pub(crate) fn international(sweep: &mut Sweep<'_, '_>, plus: usize) -> Option<us
         _ => 40,
     };
     sweep.add(Rule::Phone, plus, end, confidence)
-}
-
-/// Whether it begins with a country's code, and is as long as numbers there are.
-fn has_country(number: &[u8]) -> bool {
-    let of =
-        |length: usize| number.iter().take(length).fold(0_u32, |code, digit| code * 10 + u32::from(*digit));
-    let length = number.len();
-    match (of(1), of(2)) {
-        (1, _) => {
-            length == 11 && matches!(number.get(1), Some(2..=9)) && matches!(number.get(4), Some(2..=9))
-        }
-        (7, _) => length == 11,
-        (
-            _,
-            20 | 27 | 30..=34 | 36 | 39..=41 | 43..=49 | 51..=58 | 60..=66 | 81 | 82 | 84 | 86 | 90..=95 | 98,
-        ) => length >= 9,
-        _ => matches!(
-            of(3),
-            211..=213 | 216 | 218 | 220..=269 | 290 | 291 | 297..=299 | 350..=359 | 370..=389 | 420 | 421 | 423 | 500..=509
-                | 590..=599 | 670..=692 | 850 | 852 | 853 | 855 | 856 | 880 | 886 | 960..=968 | 970..=977 | 992..=998
-        ),
-    }
 }
 
 /// The North American form without a word beside it: three, three and four digits, parted by dashes or dots.
