@@ -8,9 +8,9 @@
 const CODES: usize = 1_000;
 
 /// Lengths of national numbers by calling code: bit n for n digits.
-static LENGTHS: [u16; CODES] = lengths();
+static LENGTHS: [u32; CODES] = lengths();
 
-const fn lengths() -> [u16; CODES] {
+const fn lengths() -> [u32; CODES] {
     let mut table = [0; CODES];
     let mut at = 0;
     while at < KNOWN.len() {
@@ -28,7 +28,7 @@ pub(super) fn has_country(number: &[u8]) -> bool {
         // No code is the beginning of another.
         let lengths = LENGTHS.get(code).copied().unwrap_or(0);
         if lengths != 0 {
-            let is_long_enough = lengths >> (number.len() - place - 1).min(15) & 1 == 1;
+            let is_long_enough = lengths >> (number.len() - place - 1).min(31) & 1 == 1;
             // In North America neither area nor exchange begin with 0 or 1.
             let is_american = || matches!((number.get(1), number.get(4)), (Some(2..=9), Some(2..=9)));
             return is_long_enough && (code != 1 || is_american());
@@ -38,7 +38,7 @@ pub(super) fn has_country(number: &[u8]) -> bool {
 }
 
 #[rustfmt::skip]
-const KNOWN: &[(u16, u16)] = &[
+const KNOWN: &[(u16, u32)] = &[
     (1, 0x400), (7, 0x400), (20, 0x700), (27, 0x7e0), (30, 0x1c00), (31, 0xfe0), (32, 0x300), (33, 0x200),
     (34, 0x200), (36, 0x300), (39, 0x1fc0), (40, 0x240), (41, 0x200), (43, 0x3ff0), (44, 0x680),
     (45, 0x100), (46, 0x7c0), (47, 0x120), (48, 0x680), (49, 0xffe0), (51, 0x300), (52, 0x400), (53, 0x5c0),
