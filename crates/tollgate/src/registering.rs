@@ -181,7 +181,7 @@ pub(crate) async fn renew(before: Joined, file: &Config, gateway: &Gateway, stat
 /// # Errors
 /// The store does not do its part.
 pub(crate) async fn with_registered(
-    config: Config,
+    config: &Config,
     store: &dyn Store,
     env: Option<&dyn Env>,
 ) -> Result<Config, StoreError> {

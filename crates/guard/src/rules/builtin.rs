@@ -39,7 +39,7 @@ mod tests {
         assert!(phrases == PHRASES.len() && phrases > 20, "{phrases}");
         for rule in file.rules {
             let pattern = rule.pattern().unwrap();
-            assert!(rule.examples.matches.len() > 0 && rule.examples.passes.len() > 0);
+            assert!(!rule.examples.matches.is_empty() && !rule.examples.passes.is_empty());
             assert_eq!(rule.examine(&pattern), [], "{}", rule.id);
         }
     }

@@ -173,7 +173,7 @@ mod tests {
         let bounds = Bounds { depth: Some(2), nodes: Some(4), string_bytes: Some(3), ..Bounds::default() };
         let of = |json: &str| bounds.check(json.as_bytes()).err().map(|excess| excess.of);
         assert_eq!(of(r#"{"a":["b"]}"#), None);
-        assert_eq!(of(r#"[[[]]]"#), Some("levels"));
+        assert_eq!(of(r"[[[]]]"), Some("levels"));
         assert_eq!(of("[1,2,3,4]"), Some("values"));
         assert_eq!(of(r#"["long"]"#), Some("bytes in one text"));
         let tokens = Bounds { tokens: Some(2), ..Bounds::default() };

@@ -58,7 +58,7 @@ impl Setting {
     pub(crate) async fn open(basis: &Basis) -> Result<Self, Failure> {
         let config = read_config(&basis.config)?;
         let data_dir = basis.data_dir.clone().unwrap_or_else(|| config.data_dir.clone());
-        let config = with_registered(Config { data_dir, ..config }, None).await;
+        let config = Box::pin(with_registered(Config { data_dir, ..config }, None)).await;
         if let Some(file) = &basis.catalog {
             let catalog = Catalog::read(file).map_err(|error| refuse(file, &error))?;
             return Ok(Self::of(&config, &catalog));
@@ -197,7 +197,7 @@ pub(crate) fn read_config(file: &Path) -> Result<Config, Failure> {
 /// With what is registered beside the file's servers, as far as a store is at hand.
 pub(crate) async fn with_registered(config: Config, env: Option<&dyn Env>) -> Config {
     let Some(store) = state::kept(&config) else { return config };
-    registering::with_registered(config.clone(), &*store, env).await.unwrap_or(config)
+    registering::with_registered(&config, &*store, env).await.unwrap_or(config)
 }
 
 /// Prints what is wrong with a file.

@@ -20,13 +20,15 @@ const ASKED_MAX: usize = 8;
 /// Writes the catalogue. Servers that do not answer are left without tools, and said so.
 pub(crate) async fn run(command: &PolicySnapshot) -> Result<(), Failure> {
     let config = read_config(&command.config)?;
-    let (catalog, silent) = if command.stored {
+    let (catalog, silent, of) = if command.stored {
         let store = stored::open(&config, command.data_dir.as_deref()).await?;
         let data_dir = command.data_dir.clone().unwrap_or_else(|| config.data_dir.clone());
-        let config = with_registered(Config { data_dir, ..config }, None).await;
-        (stored::catalog(&*store, &config).await?, 0)
+        let config = Box::pin(with_registered(Config { data_dir, ..config }, None)).await;
+        (stored::catalog(&*store, &config).await?, 0, 0)
     } else {
-        ask(&with_registered(config, Some(&ProcessEnv)).await.servers).await
+        let servers = Box::pin(with_registered(config, Some(&ProcessEnv))).await.servers;
+        let (catalog, silent) = ask(&servers).await;
+        (catalog, silent, servers.len())
     };
     let text = catalog.to_json();
     match &command.output {
@@ -36,10 +38,7 @@ pub(crate) async fn run(command: &PolicySnapshot) -> Result<(), Failure> {
     }
     match silent {
         0 => Ok(()),
-        _ => {
-            let of = config.servers.len();
-            Err(Failure::unavailable(format!("{silent} of {of} servers did not say what tools they have")))
-        }
+        _ => Err(Failure::unavailable(format!("{silent} of {of} servers did not say what tools they have"))),
     }
 }
 

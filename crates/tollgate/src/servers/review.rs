@@ -69,9 +69,8 @@ pub(super) async fn review(command: &ServersReview) -> Result<(), Failure> {
             let text = format!("{} at {} ({confidence}%)", rule.short(), safe(&path));
             out.line(format!("    {} {text}", out.red("found:")));
         }
-        match &callers {
-            Some(callers) => callers.print(out, tool)?,
-            None => {}
+        if let Some(callers) = &callers {
+            callers.print(out, tool)?;
         }
     }
     if callers.is_none() {

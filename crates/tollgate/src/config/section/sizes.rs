@@ -26,6 +26,7 @@ pub(in crate::config) struct SizesSection {
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("x-order" = keys::<BoundsSection>()))]
 #[schemars(rename = "Bounds")]
+#[expect(clippy::struct_field_names, reason = "the keys of the file, which name their unit last")]
 pub(in crate::config) struct BoundsSection {
     /// How many bytes it may have.
     #[schemars(range(min = 1024, max = 1_073_741_824))]
