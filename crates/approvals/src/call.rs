@@ -81,7 +81,13 @@ impl Call<'_> {
         settings: &ApprovalSettings,
     ) -> Approval {
         let needs = settings.needs(&hold.groups);
-        let shown = |text: &str| Arc::from(&text[..text.floor_char_boundary(ARGUMENTS_SHOWN_MAX)]);
+        // What is not shown whole says so.
+        let shown = |text: &str| -> Arc<str> {
+            match text.floor_char_boundary(ARGUMENTS_SHOWN_MAX) {
+                all if all == text.len() => text.into(),
+                most => format!("{} … ({} bytes in all)", &text[..most], text.len()).into(),
+            }
+        };
         let asked = Asked {
             endpoint: self.endpoint.into(),
             method: self.method.into(),

@@ -11,6 +11,9 @@ use tollgate_store::{AskingRoom, Needed};
 pub struct ApprovalSettings {
     /// Who may agree for which group. A group that is not here is that of the same name which approvers bring with them.
     pub groups: BTreeMap<Arc<str>, Group>,
+    /// The groups that have to agree to calls of tools that operators say are destructive, whatever policies say; none where policies
+    /// alone say what needs whom.
+    pub destructive: Vec<Arc<str>>,
     /// How many different people of a group have to agree, where the group does not say it itself.
     pub people_min: u32,
     /// How long people may take.
@@ -21,6 +24,8 @@ pub struct ApprovalSettings {
     pub wait: Duration,
     /// How many calls may be held at once in this process. Whoever comes beyond is told to come back at once.
     pub held_max: usize,
+    /// How many of them may be one caller's.
+    pub held_per_principal_max: usize,
     /// How many approvals of one caller may wait.
     pub waiting_per_principal_max: usize,
     /// How many approvals of one tenant may wait.
@@ -60,11 +65,13 @@ impl Default for ApprovalSettings {
     fn default() -> Self {
         Self {
             groups: BTreeMap::new(),
+            destructive: Vec::new(),
             people_min: 1,
             expiry: Duration::from_hours(1),
             grant: Duration::from_mins(10),
             wait: Duration::from_secs(50),
             held_max: 1_000,
+            held_per_principal_max: 100,
             waiting_per_principal_max: 20,
             waiting_per_tenant_max: 1_000,
             arguments: Keeps::default(),

@@ -27,6 +27,8 @@ pub enum Stage {
     Policy,
     /// Rates, concurrency, quotas and budgets.
     Limits,
+    /// What people have to approve first.
+    Approval,
     /// What operators have blocked.
     Block,
     /// Whether definitions are what was approved.
@@ -54,6 +56,7 @@ impl Stage {
             Self::Resolve => "resolve",
             Self::Policy => "policy",
             Self::Limits => "limits",
+            Self::Approval => "approval",
             Self::Block => "block",
             Self::Pins => "pins",
             Self::Guard => "guard",
@@ -258,6 +261,15 @@ codes! {
     IdentityUnavailable = "identity_unavailable", rpc -32603 / -32603, http 503 / 503, Gateway, Safe;
     /// Policy does not allow it.
     Denied = "denied", rpc -32603 / -32603, http 200 / 200, Policy, Never;
+    /// People have to approve it first, and have not done so while it was held. `approval` names what they are asked about: the
+    /// same call again goes on once they have approved, and is carried out once.
+    ApprovalRequired = "approval_required", rpc -32603 / -32603, http 200 / 200, Policy, Safe;
+    /// Somebody who was asked does not approve it. The same call is refused until the time of `approval` is over.
+    ApprovalDenied = "approval_denied", rpc -32603 / -32603, http 200 / 200, Operator, Never;
+    /// People have to approve it first, and as many approvals of this caller or its tenant as may wait for them do.
+    ApprovalsFull = "too_many_approvals", rpc -32603 / -32603, http 429 / 200, Limit, Safe;
+    /// People have to approve it first, and they cannot be asked: the stored state is not to be had.
+    ApprovalUnavailable = "approval_unavailable", rpc -32603 / -32603, http 503 / 200, Gateway, Safe;
     /// A limit on how often does not leave room for it now.
     RateLimited = "rate_limited", rpc -32603 / -32603, http 429 / 200, Limit, Safe;
     /// As many requests as a limit allows are under way at once.
@@ -353,6 +365,13 @@ pub enum Why {
     Limited(Exceeded),
     /// There is no room for it now, and there may be after so long.
     Later(Duration),
+    /// People are asked, or have said no.
+    Approval {
+        /// The approval's id.
+        id: Arc<str>,
+        /// Where it is seen.
+        url: Option<Arc<str>>,
+    },
     /// An operator has blocked something of this kind: `tool`, `server`, `agent`, `user`, `key` or `tenant`.
     Blocked(&'static str),
 }
@@ -496,6 +515,13 @@ impl Refusal {
     pub fn later(mut self, retry_after: Duration) -> Self {
         self.why = Some(Box::new(Why::Later(retry_after)));
         self
+    }
+
+    /// The approval that it waits for, or that was denied.
+    #[must_use]
+    pub fn awaiting(self, id: &str, url: Option<String>) -> Self {
+        let why = Why::Approval { id: id.into(), url: url.map(Arc::from) };
+        Self { why: Some(Box::new(why)), ..self }
     }
 
     /// The kind of what an operator has blocked.

@@ -131,6 +131,10 @@ pub(crate) fn is_harmless(
     link: &Link,
     (plan, round): (Plan, &Round),
 ) -> bool {
+    // People have agreed to it once.
+    if inbound.record.was_approved() {
+        return false;
+    }
     // It goes on with what its client was asked, or with what its server has kept.
     if round.responses.is_some() || round.state.is_some() {
         return false;

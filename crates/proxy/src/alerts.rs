@@ -1,4 +1,5 @@
-//! What operators have told to a web server of theirs at once: that an agent has run away, and is paused.
+//! What operators have told to a web server of theirs at once: that an agent has run away, and is paused; or that a call waits
+//! for approval.
 //!
 //! An alert is a JSON object, posted and signed as Standard Webhooks describe it
 //! (<https://github.com/standard-webhooks/standard-webhooks>): `webhook-id`, `webhook-timestamp` and `webhook-signature`, the
@@ -50,6 +51,11 @@ impl Alert {
                 "until": Timestamp::from_ms(until).to_string(),
             },
         });
+        Self::of(at, body)
+    }
+
+    /// Something else is to be told.
+    pub(crate) fn of(at: Timestamp, body: Value) -> Self {
         Self { id: signed::id(), at, body }
     }
 }
@@ -91,7 +97,8 @@ async fn post_all(gateway: Weak<Inner>, mut inbox: mpsc::Receiver<Alert>) {
     }
 }
 
-fn egress(webhook: &RunawayWebhook) -> Option<(Egress, Url)> {
+/// The way to a receiver; none if there can be none.
+pub(crate) fn egress(webhook: &RunawayWebhook) -> Option<(Egress, Url)> {
     let egress = Egress::new(&EgressSettings {
         allow_private: webhook.allow_private,
         allow_plain: false,
@@ -103,7 +110,13 @@ fn egress(webhook: &RunawayWebhook) -> Option<(Egress, Url)> {
     Some((egress.ok()?, Url::parse(&webhook.url).ok()?))
 }
 
-async fn post(webhook: &RunawayWebhook, egress: &Egress, url: &Url, alert: &Alert) -> Result<(), String> {
+/// Posts an alert, and again if it is not taken.
+pub(crate) async fn post(
+    webhook: &RunawayWebhook,
+    egress: &Egress,
+    url: &Url,
+    alert: &Alert,
+) -> Result<(), String> {
     let body = Bytes::from(alert.body.to_string());
     let headers = signed::headers(&webhook.secret, &alert.id, alert.at, &body);
     let mut pause = PAUSE;

@@ -17,10 +17,11 @@ use tollgate_ledger::{Ledger, WhenUnwritable};
 use tollgate_limits::Limits;
 use tollgate_mcp::{Message, Segments, methods};
 use tollgate_model::{Principal, Refusal, ServerId, Timestamp};
-use tollgate_store::Confirmed;
+use tollgate_store::{Approvals, Confirmed};
 use tollgate_telemetry::counters;
 use tollgate_upstream::{Audience, EventKind, Isolation, Question, Server, ServerEvent, ServerStatus};
 
+use crate::approving::{self, Approvings};
 use crate::aside::Aside;
 use crate::cache::{Cache, Part};
 use crate::connections::Connections;
@@ -104,6 +105,7 @@ pub(crate) struct Inner {
     cache: Cache,
     /// What guards say of servers' definitions.
     guarded: guard::Definitions,
+    approvals: Approvings,
     /// Whether the client on standard input is served, which proves nothing and needs not.
     on_stdio: AtomicBool,
 }
@@ -164,6 +166,7 @@ impl Gateway {
             bound: OnceLock::new(),
             cache,
             guarded: guard::Definitions::default(),
+            approvals: Approvings::default(),
             on_stdio: AtomicBool::new(false),
         }));
         tokio::spawn(follow_what_is_taken_back(Arc::downgrade(&gateway.0), gateway.reloads()));
@@ -289,6 +292,10 @@ impl Gateway {
 
     pub(crate) fn of(inner: Arc<Inner>) -> Self {
         Self(inner)
+    }
+
+    pub(crate) fn downgrade(&self) -> Weak<Inner> {
+        Arc::downgrade(&self.0)
     }
 
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
@@ -439,6 +446,17 @@ impl Gateway {
     /// What operators have stopped.
     pub(crate) fn blocks(&self) -> &Blocks {
         &self.0.blocks
+    }
+
+    /// Who waits for whose approval.
+    pub(crate) fn approvals(&self) -> &Approvings {
+        &self.0.approvals
+    }
+
+    /// Keeps approvals in this store. Until then whatever needs one is refused. Only the first call counts.
+    pub fn approve_in(&self, store: Arc<dyn Approvals>) {
+        self.0.approvals.keep_in(store);
+        approving::begin_telling(self);
     }
 
     pub(crate) fn is_on_stdio(&self) -> bool {

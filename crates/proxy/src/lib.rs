@@ -5,6 +5,7 @@
 
 mod again;
 mod alerts;
+mod approving;
 mod aside;
 mod blocking;
 mod bridge;
@@ -50,6 +51,7 @@ mod standing;
 mod subscriptions;
 mod tasks;
 
+pub use approving::{Tell, TellBody, TellWay};
 pub use cache::{CacheSettings, ServerCache};
 pub use downstream::{Body, Peer, StdioError, serve_http, serve_stdio};
 pub use gateway::{Gateway, Overview};

@@ -1,6 +1,7 @@
 //! The life of a request, read top to bottom. The order is the security argument; `docs/REQUEST.md` draws it.
 
 use std::borrow::Cow;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -25,7 +26,9 @@ use crate::logging;
 use crate::mirror;
 use crate::onward::Onward;
 use crate::reply::Reply;
+use crate::stages::approve::{self, Clearing};
 use crate::stages::dispatch::{self, Departure, Listener, Sent};
+use crate::stages::policy::Considered;
 use crate::stages::record::{self, Effect, Ending, Lap};
 use crate::stages::route::Spot;
 use crate::stages::{
@@ -92,25 +95,41 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
     inbound.record.means(inbound, &resolved);
     inbound.record.lap(Lap::Resolve);
     let brought = Brought::read(gateway, inbound, &resolved); // which call it goes on with
-    let mut permit = policy::decide(gateway, inbound, &resolved)?; // on exactly what will leave
+    let mut considered = policy::consider(gateway, inbound, &resolved)?; // on exactly what will leave
     resolve::refuse_look_alikes(inbound, &resolved)?; // of pinned arguments
     pins::settle(gateway, inbound, &resolved).await?; // defined as it was approved
     guard::arguments(gateway, inbound, &resolved)?; // what must not leave
     if outside::hears(inbound, &resolved, Heard::Arguments)
         && Box::pin(outside::arguments(gateway, inbound, &mut resolved)).await?
     {
-        permit = policy::decide(gateway, inbound, &resolved)?; // on what leaves now
+        considered = policy::consider(gateway, inbound, &resolved)?; // on what leaves now
     }
     if let Some(rule) = schema::looks_at(inbound, &resolved)
         && Box::pin(schema::arguments(gateway, inbound, &mut resolved, rule)).await?
     {
         // Arguments that their tool does not know are left out, so that something else will leave.
         inbound.record.means(inbound, &resolved);
-        permit = policy::decide(gateway, inbound, &resolved)?;
+        considered = policy::consider(gateway, inbound, &resolved)?;
     }
     size::arguments(gateway, inbound, &resolved)?;
+    let considered = approve::dangerous(gateway, inbound, &resolved, considered);
     let admitted = limits::admit(gateway, inbound, &resolved, brought.round()).await?; // how often, and how many at once
     inbound.record.lap(Lap::Policy);
+    let permit = match considered {
+        Considered::Permit(permit) => permit,
+        // Did people agree? What waits for them waits here, and is decided on again after that.
+        Considered::Needs(needs) => {
+            let clearing = approve::clear(gateway, inbound, &resolved, needs, (&admitted, &brought));
+            match Box::pin(clearing).await? {
+                Clearing::Goes(permit) => permit,
+                Clearing::Waits(reply) => return Ok(reply.holding(Some(&admitted))),
+                Clearing::Edited(edited) => {
+                    drop(admitted); // it is counted with the arguments that leave
+                    return carry_edited(gateway, &edited).await;
+                }
+            }
+        }
+    };
     let retry = Retry::of(gateway, inbound, &resolved, brought)?;
     let mut lead = None; // of those who want the same, where the answer may be kept
     if matches!(retry, Retry::First)
@@ -157,6 +176,14 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
         _ => Box::pin(go_on(gateway, inbound, &resolved, &admitted, route, sent)).await,
     };
     answer.map(|reply| reply.holding(Some(&admitted)))
+}
+
+/// Carries a call with the arguments that an approver has put in place of its own: from the beginning, like any other.
+fn carry_edited<'a>(
+    gateway: &'a Gateway,
+    edited: &'a Inbound,
+) -> Pin<Box<dyn Future<Output = Result<Reply, Refusal>> + Send + 'a>> {
+    Box::pin(carry(gateway, edited))
 }
 
 /// Whether a response is what the client waits for: no question, and no task.
@@ -240,6 +267,9 @@ pub(crate) async fn attempt(
             route = Box::pin(route::open(server, &inbound.caller, permit)).await?; // where the task can be found again
         }
         let responses = bridge::responses(inbound, route.link().era(), round);
+        if inbound.record.was_approved() {
+            approve::again(gateway, inbound, resolved)?; // getting here may have taken a while
+        }
         let (permit, link) = (Some(permit), Some(route.link()));
         let effect = Effect { permit, link, responses, admitted: Some(admitted), ..Effect::default() };
         let receipt = record::intend(gateway, inbound, effect).await?; // on record before any effect

@@ -71,6 +71,13 @@ pub(crate) fn render(refusal: &Refusal, era: Era, id: Option<&Bytes>, on_record:
         }
         Some(Why::Limited(exceeded)) => limited(exceeded),
         Some(Why::Later(wait)) => format!(",\"retryAfterMs\":{}", ms(*wait)),
+        Some(Why::Approval { id, url }) => {
+            let member = |name: &str, text: &str| {
+                format!(",\"{name}\":{}", String::from_utf8_lossy(&json::quote(text)))
+            };
+            let url = url.as_deref().map_or_else(String::new, |url| member("approvalUrl", url));
+            format!("{}{url}", member("approval", id))
+        }
         Some(Why::Blocked(kind)) => format!(",\"blocked\":\"{kind}\""),
         None => String::new(),
     };

@@ -5,9 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tollgate_approvals::ApprovalSettings;
 use tollgate_ledger::WhenUnwritable;
 use tollgate_model::{EndpointName, ServerId, TenantId};
 
+use crate::approving::Tell;
 use crate::cache::CacheSettings;
 use crate::handling::Handling;
 use crate::load::LoadSettings;
@@ -93,6 +95,10 @@ pub struct ProxySettings {
     pub schemas: SchemaSettings,
     /// How large arguments and results may be, where nothing else is said of a server or tool.
     pub sizes: SizeSettings,
+    /// How people are asked for their approval.
+    pub approvals: Arc<ApprovalSettings>,
+    /// Who is told that something waits for approval.
+    pub approval_tells: Arc<[Tell]>,
 }
 
 impl ProxySettings {
@@ -143,6 +149,8 @@ impl Default for ProxySettings {
             pins: PinSettings::default(),
             schemas: SchemaSettings::default(),
             sizes: SizeSettings::default(),
+            approvals: Arc::default(),
+            approval_tells: Arc::default(),
         }
     }
 }

@@ -158,6 +158,11 @@ impl Standing {
         }
     }
 
+    /// Whether one that stands so takes a place among those that may wait, until its time is over.
+    pub const fn takes_room(self) -> bool {
+        matches!(self, Self::Waiting | Self::Withdrawn)
+    }
+
     /// The other way round.
     pub fn of_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|standing| standing.as_str() == word)
@@ -309,7 +314,8 @@ impl Approval {
         if self.standing != Standing::Waiting || self.is_over(now) {
             return None;
         }
-        let mut withdrawn = Self { standing: Standing::Withdrawn, until: now, ..self.clone() };
+        // Its time goes on, and its place is taken for so long: else people could be asked without end.
+        let mut withdrawn = Self { standing: Standing::Withdrawn, ..self.clone() };
         withdrawn.asked.arguments_whole = None;
         Some(withdrawn)
     }
@@ -660,9 +666,7 @@ impl Kept {
             return Asking::Known(Box::new(known.clone()));
         }
         let waits = |known: &&Approval| {
-            known.of.tenant == approval.of.tenant
-                && known.standing == Standing::Waiting
-                && !known.is_over(now)
+            known.of.tenant == approval.of.tenant && known.standing.takes_room() && !known.is_over(now)
         };
         let of_tenant = self.0.values().filter(waits);
         let of_principal = of_tenant.clone().filter(|known| known.of.principal == approval.of.principal);

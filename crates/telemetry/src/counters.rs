@@ -252,6 +252,8 @@ pub enum Kept {
     ParkedCall,
     /// A server's question that a client has not answered yet.
     Question,
+    /// A call that waits for people to approve it, on its stream or as a task.
+    HeldCall,
     /// A task that the gateway follows for a client that cannot, or whose questions it keeps.
     FollowedTask,
     /// A modern client that listens for changes.
@@ -263,9 +265,10 @@ pub enum Kept {
 }
 
 impl Kept {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::ParkedCall,
         Self::Question,
+        Self::HeldCall,
         Self::FollowedTask,
         Self::Listener,
         Self::Subscription,
@@ -276,6 +279,7 @@ impl Kept {
         match self {
             Self::ParkedCall => "parked_call",
             Self::Question => "question",
+            Self::HeldCall => "held_call",
             Self::FollowedTask => "followed_task",
             Self::Listener => "listener",
             Self::Subscription => "subscription",

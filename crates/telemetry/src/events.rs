@@ -513,6 +513,33 @@ impl BlockChanged<'_> {
     }
 }
 
+/// An approval was asked for, or stands otherwise than before.
+#[derive(Debug)]
+pub struct ApprovalChanged<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// What has happened to it: `requested`, `agreed`, `granted`, `denied`, `used`, `replaced` or `withdrawn`.
+    pub what: &'a str,
+    /// The tenant of its caller.
+    pub tenant: &'a str,
+    /// The server.
+    pub server: &'a str,
+    /// What is called there, by the server's own name.
+    pub native: &'a str,
+    /// Who has said something; empty if nobody has.
+    pub by: &'a str,
+}
+
+impl ApprovalChanged<'_> {
+    /// Logs it.
+    pub fn emit(self) {
+        let Self { id, what, .. } = self;
+        let (tenant, server) = (Clean(self.tenant), Clean(self.server));
+        let (native, by) = (Clean(self.native), Clean(self.by));
+        info!(id, what, %tenant, %server, %native, %by, "an approval has changed");
+    }
+}
+
 /// Something was done with a server that was registered while gateways run.
 #[derive(Debug)]
 pub struct RegistrationChanged<'a> {

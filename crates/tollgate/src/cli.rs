@@ -1,5 +1,6 @@
 //! The command line: what may be typed. What it means is in the module of each command.
 
+pub mod approvals;
 pub mod audit;
 pub mod blocks;
 pub mod guard;
@@ -99,6 +100,9 @@ pub enum Command {
     Unblock(blocks::Unblock),
     /// List what is blocked, why, by whom and since when
     Blocks(blocks::Blocks),
+    /// List what waits for approval, and approve or deny it
+    #[command(subcommand)]
+    Approvals(approvals::Approvals),
     /// List which agents have run away and are paused, why and until when
     Paused(pauses::Paused),
     /// Let an agent go on that is paused, at every gateway

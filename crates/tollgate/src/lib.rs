@@ -2,6 +2,7 @@
 //!
 //! A library only so that tests can reach what the command line is made from; nothing else may import it.
 
+mod approvals;
 mod audit;
 mod blocks;
 mod check;
@@ -113,6 +114,7 @@ fn run_async(command: Command, log_format: LogFormat) -> Result<(), Failure> {
             Command::Block(command) => blocks::block(&command).await,
             Command::Unblock(command) => blocks::unblock(&command).await,
             Command::Blocks(command) => blocks::list(&command).await,
+            Command::Approvals(command) => approvals::run(&command).await,
             Command::Paused(command) => pauses::list(&command).await,
             Command::Resume(command) => pauses::resume(&command).await,
             Command::Pins(command) => pins::run(command).await,

@@ -84,7 +84,7 @@ async fn has_room(
     room: AskingRoom,
 ) -> Result<bool, StoreError> {
     let sql = "SELECT count(*), coalesce(sum(CASE WHEN principal = $2 THEN 1 ELSE 0 END), 0) \
-        FROM tollgate_approvals WHERE tenant = $1 AND standing = 'waiting' AND until_ms > $3";
+        FROM tollgate_approvals WHERE tenant = $1 AND standing IN ('waiting', 'withdrawn') AND until_ms > $3";
     let values = vec![
         Value::from(asked.of.tenant.as_str()),
         Value::from(asked.of.principal.as_str()),

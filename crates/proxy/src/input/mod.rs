@@ -25,9 +25,10 @@ mod state;
 
 pub(crate) use asked::{Asked, Missing};
 pub(crate) use asking::{Asker, Asking, Bounds, ask_beside, failed, refuse_question};
-pub(crate) use later::{Later, requests};
+pub(crate) use later::{Later, interrupted, requests};
 pub(crate) use parked::{ParkedCalls, Paused, Standing, park, take_up};
 pub(crate) use pass::{asks_for_input, pass, urls};
 pub(crate) use questions::Questions;
 pub(crate) use retry::{Brought, Retry, check_responses};
 pub(crate) use rounds::{Opened, answers_to, drive};
+pub(crate) use state::{State, seal};

@@ -46,6 +46,18 @@ impl Brought {
         self.0.as_ref().ok()?.as_ref().and_then(|(_, round)| *round)
     }
 
+    /// What is wrong with it, if anything is. It is told whoever may know of it otherwise.
+    pub(crate) fn check(&self) -> Result<(), Refusal> {
+        self.0.as_ref().map(drop).map_err(Refusal::clone)
+    }
+
+    /// Whether its user was shown that people have to agree to it first: if so, whether the user did not turn away from that.
+    pub(crate) fn has_seen_approval(&self, inbound: &Inbound) -> Option<bool> {
+        let is_it = matches!(self.0.as_ref().ok()?, Some((State::Approval, _)));
+        let bytes = inbound.message.bytes();
+        is_it.then(|| inbound.message.member("inputResponses").is_none_or(|span| all_accepted(bytes, span)))
+    }
+
     fn open(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved) -> Result<Option<Continues>, Refusal> {
         let message = &inbound.message;
         let responses = message.member("inputResponses");
@@ -77,6 +89,7 @@ impl Retry {
         let responses = message.member("inputResponses");
         match state {
             State::Server(raw, replica) => Ok(Self::Server(raw, replica)),
+            State::Approval => Ok(Self::First),
             State::Parked(handle) => {
                 let parked = gateway.parked().take(&handle).ok_or_else(|| {
                     let text = "the call that `requestState` belongs to has ended, or was taken up before: send the request without it";

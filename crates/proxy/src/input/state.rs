@@ -32,6 +32,8 @@ pub(crate) enum State {
     Server(Bytes, Option<Arc<str>>),
     /// A call that has ended and is to be made once more, when the user has opened what it asked for.
     Again,
+    /// A call that has not begun, since people have to agree to it first, of which its user was shown how it stands.
+    Approval,
 }
 
 /// What a client has brought back, opened.
@@ -66,6 +68,7 @@ pub(crate) fn seal(
         State::Parked(handle) => (0, handle.as_bytes().into()),
         State::Server(raw, None) => (1, (&raw[..]).into()),
         State::Again => (2, Cow::default()),
+        State::Approval => (4, Cow::default()),
         // No replica's name has a NUL.
         State::Server(raw, Some(replica)) => (3, [replica.as_bytes(), raw].join(&0).into()),
     };
@@ -80,6 +83,10 @@ pub(crate) fn seal(
     bytes.extend_from_slice(&payload);
     // The round that may follow was counted with this one.
     gateway.limits().expect(round((call, step)), wait);
+    // And what people have agreed to, they have agreed to with all its rounds.
+    if let Some(cleared) = inbound.record.cleared() {
+        gateway.approvals().expect(round((call, step)), cleared, wait);
+    }
     gateway.sealer().seal(&purpose(&inbound.caller, server), bytes).map_err(|error| {
         Refusal::new(Stage::Dispatch, Code::Internal, "the request state could not be sealed")
             .because(error.to_string())
@@ -128,6 +135,7 @@ pub(crate) fn open(
             State::Server(Bytes::copy_from_slice(&payload[place + 1..]), Some(replica.into()))
         }
         2 => State::Again,
+        4 => State::Approval,
         _ => return Err(invalid()),
     };
     Ok(Opened {

@@ -1,6 +1,7 @@
 //! The stages of a request's life, one module each. Each gives the next a value that only it can make, so that a
 //! stage left out does not compile.
 
+pub(crate) mod approve;
 pub(crate) mod block;
 pub(crate) mod dispatch;
 pub(crate) mod guard;

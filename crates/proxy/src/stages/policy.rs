@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use tollgate_approvals::Hold;
 use tollgate_catalog::{Endpoint, ListKind, Pick, Shape, UriPick};
 use tollgate_mcp::{Span, methods};
 use tollgate_model::{
@@ -20,7 +21,7 @@ use tollgate_policy::{Ask, PolicySet, Scene, Visible, What};
 use tollgate_telemetry::counters::{self, Verdict};
 use tollgate_telemetry::events::Denied;
 
-use super::{Identified, Resolved, block, pins, resolve, scopes};
+use super::{Identified, Resolved, approve, block, pins, resolve, scopes};
 use crate::bridge;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
@@ -63,6 +64,52 @@ impl Permit {
     /// What policies that only look on would have said can be asked here, once it is no matter how long that takes.
     pub(crate) fn shadow(&self) -> Option<&Arc<Question>> {
         self.shadow.as_ref()
+    }
+}
+
+/// Policy allows this request, and people have to agree to it before it goes on. Only this module makes one.
+pub(crate) struct Needs {
+    judged: Arc<Judged>,
+    /// What holds it beside policy.
+    held: Vec<Hold>,
+}
+
+impl Needs {
+    /// What policy said, for the record.
+    pub(crate) fn judged(&self) -> &Arc<Judged> {
+        &self.judged
+    }
+
+    /// What holds it beside policy.
+    pub(crate) fn held(&self) -> &[Hold] {
+        &self.held
+    }
+}
+
+/// What policy makes of a request that it does not refuse.
+pub(crate) enum Considered {
+    /// It may go on.
+    Permit(Permit),
+    /// It may, once people have agreed.
+    Needs(Needs),
+}
+
+impl Considered {
+    /// The same, held by something beside policy.
+    pub(crate) fn held(self, hold: Hold) -> Self {
+        let (judged, mut held) = match self {
+            Self::Permit(permit) => (permit.judged, Vec::new()),
+            Self::Needs(Needs { judged, held }) => (judged, held),
+        };
+        held.push(hold);
+        Self::Needs(Needs { judged, held })
+    }
+
+    fn judged(self) -> Arc<Judged> {
+        match self {
+            Self::Permit(permit) => permit.judged,
+            Self::Needs(needs) => needs.judged,
+        }
     }
 }
 
@@ -112,29 +159,47 @@ impl Sight {
 }
 
 /// Decides on exactly what will leave. What is hidden from the caller is refused as unknown. What is allowed may still be
-/// stopped by an operator, or wait to be approved by one.
+/// stopped by an operator, or wait to be approved by one. What people have to agree to, and have not, is refused.
 pub(crate) fn decide(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved) -> Result<Permit, Refusal> {
-    let permit = judge(gateway, inbound, resolved)?;
-    let checked = block::check(gateway, inbound, resolved);
-    match checked.and_then(|()| pins::check(gateway, inbound, resolved)) {
-        Ok(()) => Ok(permit),
-        Err(refusal) => Err(refusal.judged(permit.judged)),
+    match consider(gateway, inbound, resolved)? {
+        Considered::Permit(permit) => Ok(permit),
+        Considered::Needs(needs) => {
+            let groups = needs.judged.decision.obligations.approvals.join(", ");
+            let text = format!("policy allows this only once somebody of {groups} has approved it");
+            let refusal = Refusal::new(Stage::Approval, Code::ApprovalRequired, text);
+            Err(refusal.of(resolved.server().name()).judged(needs.judged))
+        }
     }
 }
 
-fn judge(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved) -> Result<Permit, Refusal> {
+/// The same, where people can be asked for what they have not agreed to yet.
+pub(crate) fn consider(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    resolved: &Resolved,
+) -> Result<Considered, Refusal> {
+    let considered = judge(gateway, inbound, resolved)?;
+    let checked = block::check(gateway, inbound, resolved);
+    match checked.and_then(|()| pins::check(gateway, inbound, resolved)) {
+        Ok(()) => Ok(considered),
+        Err(refusal) => Err(refusal.judged(considered.judged())),
+    }
+}
+
+fn judge(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved) -> Result<Considered, Refusal> {
     let rules = gateway.policing().rules();
     let Some(sets) = rules.sets() else {
-        return built_in(&inbound.caller).map_err(|refusal| refusal.of(resolved.server().name()));
+        let permit = built_in(&inbound.caller).map_err(|refusal| refusal.of(resolved.server().name()));
+        return permit.map(Considered::Permit);
     };
-    let permit = match sets.get(inbound.caller.tenant()) {
+    let considered = match sets.get(inbound.caller.tenant()) {
         Some(set) => by_set(gateway, (set, rules.shadow(inbound.caller.tenant())), inbound, resolved)?,
         None => return Err(unknown(inbound, resolved).judged(hidden(None))),
     };
     let is_call = inbound.message.method() == methods::TOOLS_CALL;
     match scopes::check(inbound, resolved.server().id(), resolved.native().filter(|_| is_call)) {
-        Ok(()) => Ok(permit),
-        Err(refusal) => Err(refusal.judged(permit.judged)),
+        Ok(()) => Ok(considered),
+        Err(refusal) => Err(refusal.judged(considered.judged())),
     }
 }
 
@@ -280,7 +345,7 @@ fn by_set(
     (set, shadow): (&Arc<PolicySet>, Option<&Arc<PolicySet>>),
     inbound: &Inbound,
     resolved: &Resolved,
-) -> Result<Permit, Refusal> {
+) -> Result<Considered, Refusal> {
     let started = Instant::now();
     let (caller, server) = (&inbound.caller, resolved.server().name());
     let scene = scene(caller, inbound.endpoint.name());
@@ -309,7 +374,7 @@ fn by_set(
                 Some((permit, view))
                     if task.is_none_or(|task| shows_task(gateway, resolved, caller, task, &view)) =>
                 {
-                    Ok(permit)
+                    Ok(Considered::Permit(permit))
                 }
                 _ => Err(unknown(inbound, resolved).judged(hidden(Some(set)))),
             };
@@ -338,12 +403,21 @@ fn by_set(
     if judged.decision.allowed && judged.decision.obligations.are_none() {
         counters::decided(Verdict::Allowed);
         let permit = Permit::new(judged);
-        return Ok(match shadow {
+        return Ok(Considered::Permit(match shadow {
             None => permit,
             Some(set) => permit.watched(gateway, set, inbound, (resolved.server().id(), what), message),
-        });
+        }));
     }
     judged.shadow = looker.and_then(|looker| looker.look(&ask, &judged));
+    let obligations = &judged.decision.obligations;
+    if judged.decision.allowed && obligations.redactions.is_empty() && approve::can_be_asked(inbound) {
+        let needs = Needs { judged: Arc::new(judged), held: Vec::new() };
+        if !approve::is_cleared(gateway, inbound, resolved, &needs.judged) {
+            return Ok(Considered::Needs(needs));
+        }
+        counters::decided(Verdict::Allowed);
+        return Ok(Considered::Permit(Permit { judged: needs.judged, shadow: None }));
+    }
     let visible = set.visible(&caller.who, server, &scene);
     judged.is_hidden = !judged.decision.allowed
         && match what {
@@ -417,7 +491,7 @@ fn denied(decision: &Decision, kind: &str) -> Refusal {
     let text = if !decision.obligations.approvals.is_empty() {
         let groups = decision.obligations.approvals.join(", ");
         format!(
-            "policy allows this only once somebody of {groups} has approved it, which cannot be asked for yet"
+            "policy allows this only once somebody of {groups} has approved it, which cannot be asked for here"
         )
     } else if !decision.obligations.redactions.is_empty() {
         let what = decision.obligations.redactions.join(", ");

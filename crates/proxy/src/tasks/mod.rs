@@ -34,6 +34,7 @@ use tollgate_mcp::{JsonKind, Message, Span, find, methods, text};
 use tollgate_model::{Caller, Code, Era, Refusal, Revision, ServerId, Stage};
 use tollgate_upstream::{Link, UpstreamError};
 
+use crate::approving;
 use crate::bridge::{self, Answered, Beside, Round};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
@@ -109,6 +110,9 @@ pub(crate) async fn serve(gateway: &Gateway, inbound: &Inbound) -> Result<Reply,
         input::check_responses(inbound.message.bytes(), responses)?;
     }
     gateway.tasks().rate.count(&inbound.caller, inbound.snapshot.settings.tasks.requests_per_s_max)?;
+    if let Some(reply) = Box::pin(approving::serve(gateway, inbound)).await {
+        return Ok(reply); // a call that waits for people, of which no server knows
+    }
     let resolved = match inbound.message.method() {
         methods::TASKS_LIST => resolve::only_server(inbound)?,
         _ => resolve::task(gateway, inbound)?,

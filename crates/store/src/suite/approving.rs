@@ -112,6 +112,8 @@ pub async fn no_more_wait_than_may(place: &dyn Place) {
     assert_eq!(ask(of(4, "globex", "p")).await, Asking::New);
     store.vote_approval(&ApprovalId::new("a1"), vote("bob", true)).await.unwrap().unwrap();
     assert_eq!(ask(of(5, "acme", "p")).await, Asking::New, "one waits no more");
+    assert!(store.withdraw_approval(&ApprovalId::new("a5"), ms(1_500)).await.unwrap());
+    assert_eq!(ask(of(5, "acme", "p")).await, Asking::Full, "whoever gives up cannot ask again and again");
     let mut late = of(6, "acme", "p");
     (late.at, late.until) = (ms(10_000), ms(20_000));
     assert_eq!(ask(late).await, Asking::New, "the others are over");

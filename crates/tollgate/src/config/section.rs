@@ -1,6 +1,7 @@
 //! `tollgate.yaml` as it is written. These types are the one source of the JSON Schema, of the reference page and of the
 //! check of every file; what the values mean is decided in `meaning`.
 
+mod approvals;
 mod cache;
 mod export;
 mod external;
@@ -27,6 +28,10 @@ use serde::Deserialize;
 use super::forms::{AnyJson, FromText, Items, Keyed, Scalar, Short, keys};
 use super::meaning::defaults;
 
+pub(super) use self::approvals::{
+    ApprovalArgumentsSection, ApprovalBodySection, ApprovalGroupSection, ApprovalWebhookSection,
+    ApprovalsSection, SmtpSection, SmtpSecuritySection,
+};
 pub(super) use self::cache::{CacheSection, ServerCacheSection};
 pub(super) use self::export::{
     ConfirmSection, ExportFileSection, ExportFormatSection, ExportOtlpSection, ExportProtocolSection,
@@ -107,6 +112,8 @@ pub(super) struct ConfigSection {
     pub(super) usage: Option<UsageSection>,
     /// Who may do what.
     pub(super) policy: Option<PolicySection>,
+    /// How people are asked to approve calls that policies let be made only then.
+    pub(super) approvals: Option<ApprovalsSection>,
     /// By what callers are known. Without it, whoever reaches loopback is let in, and nobody else.
     pub(super) identity: Option<IdentitySection>,
     /// How much callers may do, and bounds of the gateway itself.

@@ -21,6 +21,7 @@ use tollgate_upstream::{Link, UpstreamError};
 use super::open::{End as Ended, Open};
 use super::told::{self, End};
 use super::{Effect, OnRecord, entry, others};
+use crate::approving::Cleared;
 use crate::bridge;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
@@ -73,6 +74,8 @@ pub(super) struct Facts {
     pub(super) judged: Option<Arc<Judged>>,
     /// By what kind of credential it goes out.
     credential: Option<&'static str>,
+    /// What people have agreed to.
+    cleared: Option<Box<Cleared>>,
     /// What policies that only look on would have said of it can be asked here.
     shadow: Option<Arc<Question>>,
     sent_bytes: usize,
@@ -160,6 +163,7 @@ impl CallRecord {
             completes: None,
             judged: None,
             credential: None,
+            cleared: None,
             shadow: None,
             guarded: Vec::new(),
             sent_bytes: 0,
@@ -202,6 +206,21 @@ impl CallRecord {
         let mut facts = self.lock();
         facts.step += 1;
         (facts.call, facts.step - 1)
+    }
+
+    /// People have agreed to this, and nothing else.
+    pub(crate) fn is_cleared(&self, cleared: Cleared) {
+        self.lock().cleared = Some(Box::new(cleared));
+    }
+
+    /// What people have agreed to, if anything of it had to wait for them.
+    pub(crate) fn cleared(&self) -> Option<Cleared> {
+        self.lock().cleared.as_deref().cloned()
+    }
+
+    /// Whether people have agreed to it.
+    pub(crate) fn was_approved(&self) -> bool {
+        self.lock().cleared.is_some()
     }
 
     /// How many rounds its call has had before.
@@ -359,10 +378,14 @@ impl CallRecord {
 impl Facts {
     /// More of what the request is about, for its entries. `payload` is what stands in the entry as its arguments.
     pub(super) fn detail(&self, payload: &Payload) -> Option<serde_json::Map<String, serde_json::Value>> {
-        if self.completes.is_none() && payload.members.is_empty() && self.guarded.is_empty() {
+        let is_plain = self.completes.is_none() && payload.members.is_empty();
+        if is_plain && self.guarded.is_empty() && self.cleared.is_none() {
             return None;
         }
         let mut said = others::detail([]);
+        if let Some(cleared) = &self.cleared {
+            said.insert("approval".to_owned(), cleared.id.as_str().into());
+        }
         if let Some(of) = self.completes {
             said.insert("ref".to_owned(), of.into());
         }

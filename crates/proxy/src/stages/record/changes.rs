@@ -8,10 +8,10 @@ use tokio::sync::watch;
 use tollgate_ledger::{Draft, Entry, Kind};
 use tollgate_model::{Principal, PrincipalId, Proof, TenantId};
 use tollgate_store::{
-    Blockable, Blocking, Change, Life, Numbered, Pausable, Pausing, PinChange, Registration, Resuming,
-    Revocable, Unblocking,
+    Approval, ApprovalId, Blockable, Blocking, Change, Life, Numbered, Pausable, Pausing, PinChange,
+    Registration, Resuming, Revocable, Standing, Unblocking,
 };
-use tollgate_telemetry::events::{AgentResumed, BlockChanged, RegistrationChanged};
+use tollgate_telemetry::events::{AgentResumed, ApprovalChanged, BlockChanged, RegistrationChanged};
 
 use super::others::detail;
 use crate::gateway::{Gateway, Inner};
@@ -52,6 +52,7 @@ pub(crate) async fn follow(gateway: Weak<Inner>, mut reloads: watch::Receiver<()
                     match change {
                         Ok(numbered) => applied_one(&gateway, &numbered),
                         Err(RecvError::Lagged(missed)) => {
+                            gateway.approvals().news_of_all();
                             changed(&gateway, "state.changed", [("missed", missed.into())]);
                         }
                         // The configuration brings another one soon, or there is nothing to follow.
@@ -93,8 +94,12 @@ fn applied_one(gateway: &Gateway, numbered: &Numbered) {
             let said = [revision(), ("key", key.id.as_str().into()), ("by", (&*key.by).into())];
             note(gateway, word, None, said);
         }
-        // What servers list is upkeep; of approvals nothing comes yet.
-        Change::Defined(..) | Change::Forgotten(_) | Change::Approval(_) => {}
+        Change::Approval(approval) => {
+            gateway.approvals().news(&approval.id);
+            approvals(gateway, approval, revision());
+        }
+        // What servers list is upkeep.
+        Change::Defined(..) | Change::Forgotten(_) => {}
     }
 }
 
@@ -201,6 +206,57 @@ fn registered(gateway: &Gateway, registration: &Registration, revision: (&str, V
         ("by", (&*last.by).into()),
     ];
     note(gateway, &format!("server.{act}"), Some(&about), said);
+}
+
+/// An approval was asked for, or stands otherwise: about whose call it is, and who said what.
+fn approvals(gateway: &Gateway, approval: &Approval, revision: (&str, Value)) {
+    let asked = &approval.asked;
+    let about = Principal {
+        agent: asked.agent.clone(),
+        user: asked.user.clone(),
+        ..Principal::new(approval.of.tenant.clone(), PrincipalId::new(""), Proof::Local)
+    };
+    let last = approval.votes.last();
+    let word = match approval.standing {
+        Standing::Waiting if last.is_none() => "approval.requested",
+        Standing::Waiting => "approval.agreed",
+        Standing::Granted => "approval.granted",
+        Standing::Denied => "approval.denied",
+        Standing::Used => "approval.used",
+        Standing::Replaced => "approval.replaced",
+        Standing::Withdrawn => "approval.withdrawn",
+    };
+    let said = match approval.standing {
+        Standing::Used | Standing::Withdrawn | Standing::Replaced => None,
+        _ => last,
+    };
+    ApprovalChanged {
+        id: approval.id.as_str(),
+        what: word.trim_start_matches("approval."),
+        tenant: approval.of.tenant.as_str(),
+        server: &asked.server,
+        native: &asked.native,
+        by: said.map_or("", |vote| &vote.by),
+    }
+    .emit();
+    let groups: Vec<Value> = approval.needs.iter().map(|need| (*need.group).into()).collect();
+    let text = |text: Option<&str>| text.map_or(Value::Null, Value::from);
+    let said = [
+        revision,
+        ("approval", approval.id.as_str().into()),
+        ("server", (&*asked.server).into()),
+        ("name", (&*asked.native).into()),
+        ("arguments_digest", (&*asked.arguments_digest).into()),
+        ("groups", groups.into()),
+        ("until", approval.until.to_string().into()),
+        ("by", text(said.map(|vote| &*vote.by))),
+        ("via", text(said.map(|vote| &*vote.via))),
+        ("reason", text(said.map(|vote| &*vote.reason))),
+        ("replaces", text(approval.replaces.as_ref().map(ApprovalId::as_str))),
+        ("replaced_by", text(approval.replaced_by.as_ref().map(ApprovalId::as_str))),
+        ("call", text(Some(approval.used_by.as_deref().unwrap_or(&asked.call)))),
+    ];
+    note(gateway, word, Some(&about), said.map(|(name, value)| (name, value)));
 }
 
 fn agent(who: &Pausable) -> Principal {

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use tollgate_approvals::ApprovalSettings;
 use tollgate_guard::Bound;
 use tollgate_guard::outside::OutsideSettings;
 use tollgate_identity::{IdentitySettings, IssuerSettings};
@@ -60,6 +61,10 @@ pub(in crate::config) fn outliers() -> OutlierSettings {
 
 pub(in crate::config) fn health() -> HealthSettings {
     HealthSettings::default()
+}
+
+pub(in crate::config) fn approvals() -> ApprovalSettings {
+    ApprovalSettings::default()
 }
 
 pub(in crate::config) fn runaway() -> RunawaySettings {

@@ -17,7 +17,7 @@ use crate::config::node::Place;
 use crate::config::problem::closest;
 use crate::config::section::{
     BudgetSection, ConfigSection, DimensionSection, EverySection, LimitsSection, MatchSection, QuotaSection,
-    RateSection, RuleSection, RunawaySection, RunawayWebhookSection, TokensSection,
+    RateSection, RuleSection, RunawaySection, RunawayWebhookSection, SecretSection, TokensSection,
 };
 
 /// The longest name.
@@ -147,10 +147,22 @@ impl Meaning<'_> {
         place: &Place<'_>,
     ) -> Option<RunawayWebhook> {
         let allow_private = section.allow_private_addresses == Some(true);
-        let ca_pem = self.authorities(section.ca_file.as_deref(), place);
-        let url = self.required(section.url.as_deref(), "url", place);
+        let (url, secret, ca_file) =
+            (section.url.as_deref(), section.secret.as_ref(), section.ca_file.as_deref());
+        self.signed_webhook((url, secret, ca_file), allow_private, place)
+    }
+
+    /// A web server that is told by signed posts.
+    pub(super) fn signed_webhook(
+        &mut self,
+        (url, secret, ca_file): (Option<&str>, Option<&Short<SecretSection>>, Option<&str>),
+        allow_private: bool,
+        place: &Place<'_>,
+    ) -> Option<RunawayWebhook> {
+        let ca_pem = self.authorities(ca_file, place);
+        let url = self.required(url, "url", place);
         let url = url.and_then(|url| self.receiver_url(&url, allow_private, &place.key("url")));
-        let Some(Short(secret)) = &section.secret else {
+        let Some(Short(secret)) = secret else {
             self.required(None, "secret", place);
             return None;
         };

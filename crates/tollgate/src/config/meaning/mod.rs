@@ -1,5 +1,6 @@
 //! What a configuration means: the settings of the crates that use them, with everything checked that a schema cannot.
 
+mod approvals;
 mod bites;
 mod cache;
 pub(super) mod defaults;
@@ -205,6 +206,12 @@ impl Meaning<'_> {
         proxy.unwritable = Unwritable { otherwise: proxy.unwritable.otherwise, ..unwritable };
         let ids: Vec<TenantId> = tenants.iter().map(|tenant| tenant.id.clone()).collect();
         let identity = self.identity(section.identity.as_ref(), &root.key("identity"), &ids);
+        let (approvals, tells) = self.approvals(
+            section.approvals.as_ref(),
+            (&ids, section.policy.is_some() || section.tenants.is_some()),
+            &root.key("approvals"),
+        );
+        (proxy.approvals, proxy.approval_tells) = (Arc::new(approvals), tells.into());
         let exports = section.ledger.as_ref().and_then(|ledger| ledger.export.as_ref());
         let is_on = section.ledger.as_ref().is_none_or(|ledger| ledger.enabled != Some(false));
         let exports = self.exports((exports, is_on), &ids, &root.key("ledger").key("export"));
