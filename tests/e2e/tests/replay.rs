@@ -137,6 +137,8 @@ async fn world(policy: &str) -> World {
     fs::write(policies.path().join("own.cedar"), policy).unwrap();
     let mut config = servers([("shop", http(&server.url()))]);
     config["policy"] = json!({ "files": [policies.path()] });
+    // Nobody approves anything here, and nobody waits for it.
+    config["approvals"] = json!({ "wait_ms": 0, "waiting_per_principal_max": 10_000 });
     config["identity"] = json!({ "keys": [
         { "id": "alice", "agent": "alice", "sha256": ALICE_DIGEST, "groups": ["desk"] },
         { "id": "gina", "agent": "gina", "sha256": GINA_DIGEST },
