@@ -68,7 +68,8 @@ impl Bank {
             "public_url": BASE, "identity": { "keys": [declared("ann"), declared("bob")] },
             "policy": { "files": [policies.path()] }, "approvals": approvals,
         });
-        let config = with(&with(&servers([("bank", http(&server.url()))]), members), more);
+        let kept = with(&http(&server.url()), json!({ "cache": { "read_ttl_ms": 600_000 } }));
+        let config = with(&with(&servers([("bank", kept)]), members), more);
         let gateway = Gateway::start(&config).await;
         let bank = Self { gateway, server, config, policies };
         bank.ready(&bank.gateway).await;
@@ -598,6 +599,44 @@ async fn what_operators_call_destructive_waits_whatever_policies_say() {
         (&shown["risk"], &shown["policies"]),
         (&json!("destructive"), &json!(["approvals.destructive"]))
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn neither_a_batch_nor_a_kept_answer_goes_past_an_approval() {
+    let bank = Bank::open(Script::legacy(), json!({})).await;
+    let arguments = r#"{"amount":10}"#;
+    let id = awaited(&bank.pay("ann", arguments).await);
+    bank.approve(&id).await;
+    let ann = bank.gateway.bearing(&api_key("ann"));
+    let old = HttpPeer::legacy_with(ann, "/mcp", "2025-03-26", "{}").await;
+    let call = Call::tool("bank__pay", arguments);
+    let batch: Vec<String> = ["11", "12", "13"].map(|id| call.message(id, Dialect::Legacy)).to_vec();
+    let reply = old.http.send(&old.post(&format!("[{}]", batch.join(",")))).await.text();
+    assert_eq!((bank.paid(), reply.matches("\"approval_required\"").count()), (1, 2), "{reply}");
+    // What a server has said before is nobody's without a grant either.
+    let reads = format!(
+        r#"{PAY} @id("reads") @require_approval("finance") permit(principal, action == Action::"read", resource);"#
+    );
+    write(bank.policies.path(), &reads);
+    let read = Call::new("resources/read", r#""uri":"memo://one""#);
+    let first = until("the other policies", async || {
+        let answer = bank.peer("ann").request(&read).await;
+        (answer.refusal() == "approval_required").then(|| awaited(&answer))
+    })
+    .await;
+    bank.approve(&first).await;
+    let answer = bank.peer("ann").request(&read).await;
+    assert!(is_ok(&answer), "{answer:?}");
+    let second = awaited(&bank.peer("ann").request(&read).await);
+    assert_ne!(second, first);
+    bank.approve(&second).await;
+    assert!(is_ok(&bank.peer("ann").request(&read).await));
+    assert_eq!(
+        bank.server.log().of_method("resources/read").len(),
+        1,
+        "the second is answered by what is kept"
+    );
+    assert_ne!(awaited(&bank.peer("ann").request(&read).await), second);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
