@@ -88,6 +88,8 @@ pub struct Known {
     pub servers: Vec<KnownServer>,
     /// The toolsets.
     pub toolsets: Vec<KnownToolset>,
+    /// What can be taken out of what passes, by the words that policies may write.
+    pub redactions: Vec<Arc<str>>,
 }
 
 /// One toolset as policies see it.

@@ -11,7 +11,8 @@ use tollgate_mcp::{Span, quote};
 use crate::action::{self, Action};
 use crate::json::{Leaf, Step, View, Walk};
 use crate::neighbours;
-use crate::rule::{Family, Finding, Rule};
+use crate::own::Pattern;
+use crate::rule::{Family, Finding, Rule, RuleSet};
 use crate::scanner::Scanner;
 use crate::subject::{Reading, Subject};
 
@@ -38,6 +39,9 @@ pub struct Guard {
     own: Vec<Action>,
     key: hmac::Key,
     acts: bool,
+    /// What has to be taken out wherever it stands.
+    demanded: RuleSet,
+    demanded_own: Vec<bool>,
 }
 
 /// Something that was found, without itself.
@@ -98,7 +102,56 @@ impl Guard {
     pub fn new(scanner: Scanner, own: usize, act: impl Fn(Rule) -> Action, key: &[u8], acts: bool) -> Self {
         let actions = Rule::ALL.iter().map(|rule| act(*rule)).collect();
         let own = (0..).take(own).map(|place| act(Rule::Own(place))).collect();
-        Self { scanner, actions, own, key: hmac::Key::new(hmac::HMAC_SHA256, key), acts }
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+        Self { scanner, actions, own, key, acts, demanded: RuleSet::NONE, demanded_own: Vec::new() }
+    }
+
+    /// The same, which also takes out what these find: as it is configured to, if it is, or by a mask.
+    pub(crate) fn redacting(&self, rules: RuleSet, own: &[bool], patterns: &[Pattern]) -> Self {
+        let done = |is_demanded: bool, action: Action| match action {
+            _ if !is_demanded => {
+                if self.acts {
+                    action
+                } else {
+                    Action::Report
+                }
+            }
+            Action::Report | Action::Fence => Action::Mask,
+            _ if !self.acts => Action::Mask,
+            action => action,
+        };
+        let actions =
+            Rule::ALL.iter().zip(&self.actions).map(|(rule, action)| done(rules.has(*rule), *action));
+        let own_actions = own.iter().zip(&self.own).map(|(is_demanded, action)| done(*is_demanded, *action));
+        Self {
+            scanner: self.scanner.with(rules, own, patterns),
+            actions: actions.collect(),
+            own: own_actions.collect(),
+            key: self.key.clone(),
+            acts: true,
+            demanded: rules,
+            demanded_own: own.to_vec(),
+        }
+    }
+
+    /// Whether what a rule finds has to be taken out wherever it stands.
+    fn demands(&self, rule: Rule) -> bool {
+        match rule {
+            Rule::Own(place) => self.demanded_own.get(usize::from(place)).copied().unwrap_or_default(),
+            rule => self.demanded.has(rule),
+        }
+    }
+
+    /// What becomes of something that cannot be taken out of where it stands: what is meant for the model, or has to go, keeps the
+    /// whole from passing.
+    fn unchanging(&self, rule: Rule, action: Action) -> Action {
+        match action {
+            Action::Report | Action::Block => action,
+            _ if self.demands(rule) => Action::Block,
+            Action::Fence => Action::Report,
+            _ if rule.family() == Family::Injection => Action::Block,
+            _ => Action::Report,
+        }
     }
 
     /// Whether anything becomes of what is found, beside being on record.
@@ -276,8 +329,9 @@ impl<'g> Pass<'g> {
             }
             if !found.is_empty() {
                 let is_fixed = self.is_fixed(way);
-                let is_address = key == "taskId" || key == "uri" && self.is_of_content(way);
-                let is_blob = matches!(key, "data" | "blob");
+                let is_address =
+                    matches!(key, "taskId" | "progressToken") || key == "uri" && self.is_of_content(way);
+                let is_blob = matches!(key, "data" | "blob") && self.is_of_content(way);
                 let kind = self.judge(text, &found, way, (is_fixed, is_address), is_blob);
                 if let Some(kind) = kind {
                     self.changed.push(Changed { raw, kind: located(kind, &view) });
@@ -308,11 +362,11 @@ impl<'g> Pass<'g> {
             }
             let mut action = self.guard.action(finding.rule);
             // An address that does not lead anywhere any more helps nobody.
-            if is_address && action.changes() {
+            if is_address && action.changes() && !self.guard.demands(finding.rule) {
                 action = Action::Report;
             }
             if is_fixed {
-                action = unchanging(finding.rule, action);
+                action = self.guard.unchanging(finding.rule, action);
             }
             if action == Action::Fence && action::fenced(text).is_none()
                 || self.is_again && action == Action::Report
@@ -386,7 +440,7 @@ impl<'g> Pass<'g> {
         for finding in &found {
             let mut action = self.guard.action(finding.rule);
             if !self.subject.reading.is_of_words() {
-                action = unchanging(finding.rule, action);
+                action = self.guard.unchanging(finding.rule, action);
             }
             self.note(*finding, action, way);
             if action == Action::Block {
@@ -417,7 +471,7 @@ impl<'g> Pass<'g> {
         for finding in &found {
             let mut action = self.guard.action(finding.rule);
             if !self.subject.reading.is_of_words() {
-                action = unchanging(finding.rule, action);
+                action = self.guard.unchanging(finding.rule, action);
             }
             self.note(*finding, action, way);
             if action == Action::Block {
@@ -488,7 +542,9 @@ impl<'g> Pass<'g> {
     }
 
     fn is_of_content(&self, way: &[Step]) -> bool {
-        way.first().is_some_and(|first| self.names(*first, "content") || self.names(*first, "contents"))
+        way.first().is_some_and(|first| {
+            ["content", "contents", "messages"].iter().any(|content| self.names(*first, content))
+        })
     }
 
     /// Reads the texts of blocks that follow each other as one, and looks for what is of two of them.
@@ -606,16 +662,6 @@ impl Window {
         let from = part.start.max(*start) - start + offset;
         let to = part.end.min(end) - start + offset;
         from..to
-    }
-}
-
-/// What becomes of something that cannot be taken out of where it stands: what is meant for the model keeps the whole from passing.
-fn unchanging(rule: Rule, action: Action) -> Action {
-    match action {
-        Action::Report | Action::Block => action,
-        Action::Fence => Action::Report,
-        _ if rule.family() == Family::Injection => Action::Block,
-        _ => Action::Report,
     }
 }
 

@@ -33,7 +33,7 @@ pub use own::Pattern;
 pub use rule::{Family, Finding, Rule, RuleSet, Severity};
 pub use scanner::Scanner;
 pub use settings::{
-    Beyond, Bound, Direction, GuardSettings, Guards, PatternSettings, usual_of_arguments,
+    Beyond, Bound, Direction, GuardSettings, Guards, PatternSettings, redactions, usual_of_arguments,
     usual_of_definitions, usual_of_results,
 };
 pub use subject::{Reading, Subject};

@@ -80,6 +80,11 @@ impl Pattern {
         Self { is_on: false, ..self }
     }
 
+    /// Whether it is looked for.
+    pub(crate) fn is_on(&self) -> bool {
+        self.is_on
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name

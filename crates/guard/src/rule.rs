@@ -237,6 +237,11 @@ impl RuleSet {
         Self(self.0 | rule.bit())
     }
 
+    /// With all of these too.
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// Without this one.
     pub const fn without(self, rule: Rule) -> Self {
         Self(self.0 & !rule.bit())

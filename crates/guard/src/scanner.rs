@@ -56,6 +56,15 @@ impl Scanner {
         }
     }
 
+    /// The same, which looks for these too. Of the operator's patterns those that are on, or named here.
+    pub(crate) fn with(&self, rules: RuleSet, own: &[bool], patterns: &[Pattern]) -> Self {
+        let own = own.iter().zip(patterns).enumerate().map(|(place, (is_named, pattern))| {
+            let is_on = *is_named || self.own.get(place).is_some_and(Pattern::is_on);
+            if is_on { pattern.clone() } else { pattern.clone().off() }
+        });
+        Self { rules: self.rules.and(rules), own: own.collect() }
+    }
+
     /// Whether a pattern of the operator's has this name.
     pub(crate) fn has_own(&self, name: &str) -> bool {
         self.own.iter().any(|pattern| pattern.name() == name)

@@ -1,6 +1,7 @@
 //! What an operator wants looked for, and what becomes of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::action::Action;
@@ -106,8 +107,17 @@ pub const fn usual_of_definitions(rule: Rule) -> Action {
     }
 }
 
+/// What can be taken out of results, by the words that policies may write (`@redact`): families, `pii`, and rules.
+pub fn redactions(patterns: &[PatternSettings]) -> impl Iterator<Item = String> {
+    let families = ["pii", "personal", "secret", "injection", "own"].map(str::to_owned);
+    // What is about definitions alone stands in no result.
+    let rules = Rule::ALL.iter().filter(|rule| !rule.is_of_definitions()).map(|rule| rule.id().to_owned());
+    let own = patterns.iter().map(|pattern| format!("own.{}", pattern.name));
+    families.into_iter().chain(rules).chain(own)
+}
+
 /// The guards of a gateway.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Guards {
     /// Of what servers answer.
     pub results: Option<Guard>,
@@ -115,6 +125,10 @@ pub struct Guards {
     pub arguments: Option<Guard>,
     /// Of definitions.
     pub definitions: Option<Guard>,
+    /// Of what nobody said anything about.
+    bare: Guard,
+    /// The operator's patterns, all of them on.
+    patterns: Vec<Pattern>,
     /// What they were made of.
     settings: GuardSettings,
     /// Others have another one.
@@ -143,14 +157,45 @@ impl Guards {
             let act = |rule: Rule| direction.rules.get(&rule).copied().unwrap_or_default();
             Guard::new(scanner, patterns.len(), act, key, direction.acts)
         };
+        let bare = of(&Direction { acts: true, rules: BTreeMap::new() });
         Self {
+            bare,
             results: settings.results.as_ref().map(of),
             arguments: settings.arguments.as_ref().map(of),
             definitions: settings.definitions.as_ref().map(of),
             bound: settings.bound,
+            patterns,
             settings: settings.clone(),
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
         }
+    }
+
+    /// What takes out of results what these [words](redactions) stand for, whatever else is done. None if one of them stands for
+    /// nothing.
+    pub fn redacting(&self, words: &[Arc<str>]) -> Option<Guard> {
+        let (mut rules, mut own) = (RuleSet::NONE, vec![false; self.patterns.len()]);
+        for word in words {
+            let family = match &**word {
+                "pii" | "personal" => Some(Family::Personal),
+                "secret" => Some(Family::Secret),
+                "injection" => Some(Family::Injection),
+                "own" => Some(Family::Own),
+                _ => None,
+            };
+            match (family, Rule::of_id(word)) {
+                (Some(Family::Own), _) => own.fill(true),
+                (Some(family), _) => {
+                    let usual = Rule::ALL.iter().filter(|rule| rule.family() == family && rule.is_default());
+                    rules = usual.fold(rules, |rules, rule| rules.with(*rule));
+                }
+                (None, Some(rule)) => rules = rules.with(rule),
+                (None, None) => {
+                    let name = word.strip_prefix("own.")?;
+                    *own.get_mut(self.patterns.iter().position(|pattern| pattern.name() == name)?)? = true;
+                }
+            }
+        }
+        Some(self.results.as_ref().unwrap_or(&self.bare).redacting(rules, &own, &self.patterns))
     }
 
     /// Tells these guards from all others: what was judged by others has to be judged again.

@@ -37,6 +37,7 @@ pub(crate) fn compile(sources: &Sources, world: &World, mode: Mode) -> Compiled 
     let mut compiler = Compiler {
         mode,
         fitter: Fitter::new(world, &sources.tenants),
+        redactions: &world.redactions,
         ids: HashMap::new(),
         out: Compiled { rules: Vec::new(), literals: Literals::default(), findings: Vec::new() },
         count: 0,
@@ -63,6 +64,8 @@ pub(crate) fn compile(sources: &Sources, world: &World, mode: Mode) -> Compiled 
 struct Compiler<'a> {
     mode: Mode,
     fitter: Fitter<'a>,
+    /// The words that `@redact` knows.
+    redactions: &'a [Arc<str>],
     /// Where each id was first used.
     ids: HashMap<Arc<str>, String>,
     out: Compiled,
@@ -213,7 +216,25 @@ impl Compiler<'_> {
                 "reason" => notes.reason = Some(text),
                 "description" => notes.description = Some(text),
                 "require_approval" => notes.approval = Some(text),
-                "redact" => notes.redaction = Some(text),
+                "redact" => {
+                    let words = value.split(|one: char| one == ',' || one.is_whitespace());
+                    for word in words.filter(|word| !word.is_empty()) {
+                        match self.redactions.iter().find(|known| ***known == *word) {
+                            Some(known) => notes.redactions.push(Arc::clone(known)),
+                            None => {
+                                let near = nearest(word, self.redactions.iter().map(|known| &**known));
+                                let meant = near.map(|near| format!("did you mean `{near}`?"));
+                                let all = || {
+                                    "`docs/reference/guards.md` lists the rules; `pii`, `personal`, `secret` and \
+                                     `injection` stand for many"
+                                        .to_owned()
+                                };
+                                let message = format!("`@redact` does not know `{word}`");
+                                wrong.push((message, Some(meant.unwrap_or_else(all)), name));
+                            }
+                        }
+                    }
+                }
                 "record" => match RecordLevel::of_word(value) {
                     Some(level) => notes.record = Some(level),
                     None => {

@@ -98,7 +98,7 @@ pub(crate) struct Notes {
     pub(crate) reason: Option<Arc<str>>,
     pub(crate) description: Option<Arc<str>>,
     pub(crate) approval: Option<Arc<str>>,
-    pub(crate) redaction: Option<Arc<str>>,
+    pub(crate) redactions: Vec<Arc<str>>,
     pub(crate) record: Option<RecordLevel>,
 }
 

@@ -79,6 +79,15 @@ impl PolicySet {
         &self.digest
     }
 
+    /// Everything that any permit demands to be taken out of what passes.
+    pub fn redactions(&self) -> Vec<Arc<str>> {
+        let mut all: Vec<Arc<str>> =
+            self.rules.all.iter().flat_map(|rule| &rule.notes.redactions).cloned().collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
     /// The schema that policies are checked against, in Cedar's own words.
     ///
     /// # Errors

@@ -17,6 +17,8 @@ pub(crate) struct World {
     pub(crate) tools: Vec<Tool>,
     pub(crate) toolsets: Vec<KnownToolset>,
     pub(crate) risks: BTreeSet<Arc<str>>,
+    /// What can be taken out of what passes.
+    pub(crate) redactions: Vec<Arc<str>>,
     by_server: HashMap<Arc<str>, usize>,
     by_action: HashMap<Arc<str>, usize>,
 }
@@ -59,6 +61,7 @@ impl World {
             tools: Vec::new(),
             toolsets: known.toolsets.clone(),
             risks: BTreeSet::new(),
+            redactions: known.redactions.clone(),
             by_server: HashMap::new(),
             by_action: HashMap::new(),
         };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tollgate_catalog::{
     Known, KnownServer, KnownToolset, Pick, ServerFacts, ToolDefinition, ToolsetSettings,
 };
-use tollgate_guard::GuardSettings;
+use tollgate_guard::{GuardSettings, redactions};
 use tollgate_identity::{Identity, IdentitySettings};
 use tollgate_ledger::{Ledger, Prices};
 use tollgate_limits::LimitSettings;
@@ -81,6 +81,7 @@ impl Setup {
             tenant: tenant.id.clone(),
             servers,
             toolsets: tenant.toolsets.iter().map(known_toolset).collect(),
+            redactions: redactions(&self.guards.patterns).map(Arc::from).collect(),
         }
     }
 }

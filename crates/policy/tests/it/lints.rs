@@ -84,6 +84,12 @@ fn what_is_not_there_is_refused_with_its_place() {
             "it is one of `nothing`, `digest`, `redacted` and `full`",
         ),
         (
+            "@redact(\"pii, personal.emial\") permit(principal, action, resource);",
+            (1, 1),
+            "`@redact` does not know `personal.emial`",
+            "did you mean `personal.email`?",
+        ),
+        (
             "@raeson(\"x\") forbid(principal, action, resource);",
             (1, 1),
             "there is no annotation `@raeson`",

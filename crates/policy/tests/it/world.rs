@@ -62,6 +62,7 @@ pub(crate) fn known() -> Known {
             name: EndpointName::new("office").unwrap(),
             tools: vec![(name("bank"), Some(Arc::from("pay"))), (name("files"), None)],
         }],
+        redactions: ["pii", "personal", "personal.email", "secret"].map(Arc::from).to_vec(),
     }
 }
 

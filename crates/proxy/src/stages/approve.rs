@@ -297,7 +297,7 @@ impl Bound {
 
 /// All that leaves of the params beside the name: in one form however it is written, and as people are shown it.
 fn arguments(inbound: &Inbound, resolved: &Resolved) -> (Vec<u8>, Bytes) {
-    let (message, pinned) = (&inbound.message, &resolved.target().pinned);
+    let (message, target) = (&inbound.message, resolved.target());
     let bytes = message.bytes();
     let named = methods::name_param(message.method()).unwrap_or_default();
     let mut members: Vec<(String, Bytes)> = message
@@ -306,10 +306,10 @@ fn arguments(inbound: &Inbound, resolved: &Resolved) -> (Vec<u8>, Bytes) {
         .map(|member| (member.key(bytes).into_owned(), message.raw(member.value)))
         .filter(|(key, _)| !PER_ROUND.contains(&key.as_str()) && key != named)
         .collect();
-    // What a toolset pins, and what guards have made of it.
-    if !pinned.is_empty() {
+    // What a toolset pins, what guards have made of it, and what its tool does not know.
+    if target.changes_arguments() {
         members.retain(|(key, _)| key != "arguments");
-        members.push(("arguments".to_owned(), bridge::with_pinned(message, pinned)));
+        members.push(("arguments".to_owned(), bridge::arguments(message, target)));
     }
     members.sort();
     let mut form = Vec::new();

@@ -13,11 +13,15 @@ use tollgate_model::{Code, Refusal, ServerId, Stage, TenantId};
 use tollgate_telemetry::events::{GuardAsked, GuardFound, GuardUnavailable};
 
 use super::Resolved;
-use super::guard::{self, OF_PROTOCOL};
+use super::guard;
 use crate::bridge;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::outsiders::{Failure, Outsider};
+
+/// Members of results and notifications that are the protocol's own, and metadata: nobody outside is shown them.
+const NOT_SHOWN: &[&str] =
+    &["_meta", "resultType", "nextCursor", "requestState", "progressToken", "level", "logger", "code"];
 
 /// Whether any of them is asked about this.
 pub(crate) fn hears(inbound: &Inbound, resolved: &Resolved, heard: Heard) -> bool {
@@ -88,7 +92,7 @@ pub(crate) async fn result(
     let Some(body) = message.body() else { return Ok(None) };
     let server = resolved.server().id();
     let asking = Asking { gateway, inbound, heard: Heard::Result, server, native: resolved.native() };
-    let asked = asking.all(body.slice(message.bytes()), OF_PROTOCOL).await;
+    let asked = asking.all(body.slice(message.bytes()), NOT_SHOWN).await;
     let changed = asked.map_err(|refusal| refusal.of(resolved.server().name()))?;
     let Some(changed) = changed else { return Ok(None) };
     let message = put(message, body, changed);
@@ -110,7 +114,7 @@ pub(crate) async fn said(
     let Some(body) = message.body() else { return Some(bytes.into()) };
     let native = inbound.record.native();
     let asking = Asking { gateway, inbound, heard: Heard::Notification, server, native: native.as_deref() };
-    match asking.all(body.slice(&bytes), OF_PROTOCOL).await {
+    match asking.all(body.slice(&bytes), NOT_SHOWN).await {
         Ok(None) => Some(bytes.into()),
         Ok(Some(changed)) => put(&message, body, changed).map(|message| message.bytes().clone().into()),
         Err(_) => None,

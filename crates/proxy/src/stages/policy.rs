@@ -21,7 +21,7 @@ use tollgate_policy::{Ask, PolicySet, Scene, Visible, What};
 use tollgate_telemetry::counters::{self, Verdict};
 use tollgate_telemetry::events::Denied;
 
-use super::{Identified, Resolved, approve, block, pins, resolve, scopes};
+use super::{Identified, Resolved, approve, block, guard, pins, resolve, scopes};
 use crate::bridge;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
@@ -261,8 +261,17 @@ pub(crate) fn hears(
     let ask = Ask { server: server.name(), what: What::Read { uri }, scene: scene(caller, endpoint) };
     sets.get(caller.tenant()).is_some_and(|set| {
         let decision = set.decide(&caller.who, &ask);
-        decision.allowed && decision.obligations.are_none()
+        decision.allowed && decision.obligations.approvals.is_empty()
     })
+}
+
+/// Everything that any permit of the caller's tenant demands to be taken out of what passes, as far as a guard can.
+pub(crate) fn redactions(gateway: &Gateway, inbound: &Inbound) -> Vec<Arc<str>> {
+    let rules = gateway.policing().rules();
+    let set = rules.sets().and_then(|sets| sets.get(inbound.caller.tenant()));
+    let mut words = set.map(|set| set.redactions()).unwrap_or_default();
+    words.retain(|word| inbound.snapshot.guards.redacting(std::slice::from_ref(word)).is_some());
+    words
 }
 
 /// The permit to read a server's lists for the gateway's own sake: what comes back reaches no caller.
@@ -400,7 +409,9 @@ fn by_set(
         }
         return Err(refuse(inbound, resolved, judged, what, started));
     }
-    if judged.decision.allowed && judged.decision.obligations.are_none() {
+    let obligations = &judged.decision.obligations;
+    if judged.decision.allowed && obligations.approvals.is_empty() && guard::will_redact(inbound, obligations)
+    {
         counters::decided(Verdict::Allowed);
         let permit = Permit::new(judged);
         return Ok(Considered::Permit(match shadow {
@@ -410,7 +421,7 @@ fn by_set(
     }
     judged.shadow = looker.and_then(|looker| looker.look(&ask, &judged));
     let obligations = &judged.decision.obligations;
-    if judged.decision.allowed && obligations.redactions.is_empty() && approve::can_be_asked(inbound) {
+    if judged.decision.allowed && guard::will_redact(inbound, obligations) && approve::can_be_asked(inbound) {
         let needs = Needs { judged: Arc::new(judged), held: Vec::new() };
         if !approve::is_cleared(gateway, inbound, resolved, &needs.judged) {
             return Ok(Considered::Needs(needs));
@@ -495,7 +506,7 @@ fn denied(decision: &Decision, kind: &str) -> Refusal {
         )
     } else if !decision.obligations.redactions.is_empty() {
         let what = decision.obligations.redactions.join(", ");
-        format!("policy allows this only with {what} taken out of it, which cannot be done yet")
+        format!("policy allows this only with {what} taken out of it, which no guard can do")
     } else if !decision.reasons.is_empty() {
         format!("policy does not allow this: {}", decision.reasons.join("; "))
     } else if decision.could_differ {

@@ -64,6 +64,8 @@ pub(crate) struct Tasks {
     owners: Owners,
     /// Which tool was called that became the task, where policies are configured.
     tools: Owners<Arc<str>>,
+    /// What has to be taken out of what comes of it.
+    redactions: Owners<Arc<[Arc<str>]>>,
     /// On which replica of its server a task was made: that is where it runs.
     homes: Owners<Arc<str>>,
     rate: Rate,
@@ -120,6 +122,7 @@ pub(crate) async fn serve(gateway: &Gateway, inbound: &Inbound) -> Result<Reply,
     inbound.record.means(inbound, &resolved);
     inbound.record.lap(Lap::Resolve);
     let permit = policy::decide(gateway, inbound, &resolved)?;
+    redacts(gateway, inbound, &resolved);
     inbound.record.lap(Lap::Policy);
     let server = resolved.server();
     let mut retried = false;
@@ -143,6 +146,16 @@ pub(crate) async fn serve(gateway: &Gateway, inbound: &Inbound) -> Result<Reply,
             Err(error) if error.is_stale() && !retried => retried = true,
             Err(error) => return Err(error.refusal(server.name())),
         }
+    }
+}
+
+/// What had to be taken out of the result of the call has to be taken out of what its task comes to. Where it is not remembered
+/// which call that was, everything has to be that a permit of the tenant's demands.
+fn redacts(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved) {
+    let of = |native| gateway.tasks().redactions.of(&inbound.caller, resolved.server().id(), native);
+    match resolved.native().and_then(of) {
+        Some(words) => inbound.record.redacts(&words),
+        None => inbound.record.redacts(&policy::redactions(gateway, inbound)),
     }
 }
 
@@ -317,6 +330,7 @@ pub(crate) fn remember_tool(
     if let (Some(native), Some(tool)) = (created_id(message, era), resolved.native()) {
         let known_max = inbound.snapshot.settings.tasks.known_max;
         let key = Key::new(&inbound.caller, resolved.server().id(), &native);
+        gateway.tasks().redactions.remember(key.clone(), inbound.record.redactions().into(), known_max);
         gateway.tasks().tools.remember(key, Arc::from(tool), known_max);
     }
 }

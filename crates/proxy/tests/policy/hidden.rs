@@ -121,11 +121,10 @@ async fn an_obligation_that_cannot_be_kept_denies() {
         @record("full") permit(principal, action == Action::"shop__secret", resource);"#;
     world.enforce(policy).await.unwrap();
     let ann = world.modern("ann", "/mcp");
-    for (tool, word) in [("shop__open", "approved"), ("shop__pay", "pii")] {
-        let told = ann.call(tool, json!({})).await;
-        assert_eq!(told.code(), "denied");
-        assert!(told.body["error"]["message"].as_str().unwrap().contains(word), "{told:?}");
-    }
+    let told = ann.call("shop__open", json!({})).await;
+    assert_eq!(told.code(), "denied");
+    assert!(told.body["error"]["message"].as_str().unwrap().contains("approved"), "{told:?}");
     assert_eq!(shop.asked("tools/call"), 0);
+    assert!(ann.call("shop__pay", json!({})).await.is_ok(), "a guard takes out what has to be");
     assert!(ann.call("shop__secret", json!({})).await.is_ok());
 }

@@ -211,3 +211,43 @@ async fn what_is_too_large_to_be_looked_at_never_passes_in_silence() {
         assert!(ann.call("shop__read", json!({"path": "small"})).await.is_ok());
     }
 }
+
+/// What a permit demands to be taken out is, whatever is configured, and for nobody else.
+#[tokio::test]
+async fn what_a_permit_demands_is_taken_out_whatever_is_configured() {
+    let policy = r#"
+        @redact("personal.email, secret") permit(principal in Agent::"ann", action, resource);
+        permit(principal in Agent::"bob", action, resource);
+    "#;
+    let said = format!("ann@example.com 4111 1111 1111 1111 {TOKEN}");
+    let arguments = json!({"path": said});
+    for modern in [true, false] {
+        let (book, shop) = (Book::keeping(RecordLevel::Digest), Shop::start(modern, &["read"]).await);
+        let world = World::recorded(vec![server("shop", &shop)], vec![], policy, book.ledger.clone()).await;
+        let text =
+            |told: &crate::rig::Told| told.body["result"]["content"][0]["text"].as_str().unwrap().to_owned();
+        let ann = world.either(modern, "ann", "/mcp").await;
+        let told = text(&ann.call("shop__read", arguments.clone()).await);
+        let masked = json!({"path": "[redacted:email] 4111 1111 1111 1111 [redacted:git_token]"}).to_string();
+        assert_eq!(told, masked, "nothing is configured");
+        let entry: Value = book.entries().into_iter().rfind(|entry| entry["kind"] == "outcome").unwrap();
+        assert_eq!(entry["detail"]["guard"][0]["rule"], "personal.email", "{entry}");
+        let bob = world.either(modern, "bob", "/mcp").await;
+        assert_eq!(text(&bob.call("shop__read", arguments.clone()).await), arguments.to_string());
+        // What only reports does more for her, and what does more stays as it is.
+        world.guard(results(false, &[]));
+        assert_eq!(text(&ann.call("shop__read", arguments.clone()).await), masked);
+        world.guard(results(true, &[(Rule::Email, Action::Partial), (Rule::Card, Action::Report)]));
+        let told = text(&ann.call("shop__read", arguments.clone()).await);
+        assert!(told.contains("a***@example.com 4111 1111 1111 1111 [redacted:git_token]"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn what_no_guard_knows_is_no_policy() {
+    let shop = Shop::modern(&["read"]).await;
+    let world = World::new(vec![server("shop", &shop)], vec![], ALL).await;
+    let text = r#"@redact("personal.emial") permit(principal in Agent::"ann", action, resource);"#;
+    let wrong = world.enforce(text).await.unwrap_err();
+    assert!(wrong[0].1.message.contains("`@redact` does not know `personal.emial`"), "{wrong:?}");
+}

@@ -168,6 +168,7 @@ mod tests {
                 server("mail", None),
             ],
             toolsets: Vec::new(),
+            redactions: Vec::new(),
         }
     }
 

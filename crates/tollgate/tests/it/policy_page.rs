@@ -89,7 +89,12 @@ fn the_page_names_every_circumstance_with_its_type() {
 
 #[test]
 fn the_page_names_every_annotation_where_it_may_stand() {
-    let known = Known { tenant: TenantId::default(), servers: Vec::new(), toolsets: Vec::new() };
+    let known = Known {
+        tenant: TenantId::default(),
+        servers: Vec::new(),
+        toolsets: Vec::new(),
+        redactions: vec!["x".into()],
+    };
     let is_taken = |rule: String| {
         let source = Source { path: Arc::from("a.cedar"), text: Arc::from(rule) };
         let sources = Sources { tenant: vec![source], ..Sources::default() };

@@ -12,7 +12,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Value, json};
 use tollgate_guard::{Action, Beyond, Guard, Guards, Inspection, Noted, Reading, Subject};
 use tollgate_mcp::{Limits, Message, Span, methods};
-use tollgate_model::{Code, Refusal, ServerId, Stage, TenantId};
+use tollgate_model::{Code, Obligations, Refusal, ServerId, Stage, TenantId};
 use tollgate_telemetry::events::GuardFound;
 
 use super::Resolved;
@@ -24,8 +24,8 @@ use crate::seal::NoRandomness;
 pub(crate) use definitions::{Definitions, hello, items, page};
 
 /// Members of results, of errors and of notifications that are the protocol's own.
-pub(super) const OF_PROTOCOL: &[&str] =
-    &["_meta", "resultType", "nextCursor", "requestState", "progressToken", "level", "logger", "code"];
+const OF_PROTOCOL: &[&str] =
+    &["resultType", "nextCursor", "requestState", "progressToken", "level", "logger", "code"];
 
 /// How many findings are told one by one.
 const FOUND_MAX: usize = 32;
@@ -57,18 +57,28 @@ pub(crate) struct Desk<'a> {
     guards: &'a Guards,
     tenant: &'a TenantId,
     record: Option<&'a CallRecord>,
+    /// What takes out of it what policy demands.
+    redacting: Option<Guard>,
 }
 
 impl<'a> Desk<'a> {
     /// The words are of a request's.
     pub(crate) fn of(gateway: &'a Gateway, inbound: &'a Inbound) -> Self {
         let (guards, tenant) = (&inbound.snapshot.guards, inbound.caller.tenant());
-        Self { gateway, guards, tenant, record: Some(&inbound.record) }
+        let words = inbound.record.redactions();
+        // Whoever allowed it has seen to it that each of them stands for something.
+        let redacting = if words.is_empty() { None } else { guards.redacting(&words) };
+        Self { gateway, guards, tenant, record: Some(&inbound.record), redacting }
     }
 
     /// They belong to no request.
     pub(crate) fn beside(gateway: &'a Gateway, guards: &'a Guards, tenant: &'a TenantId) -> Self {
-        Self { gateway, guards, tenant, record: None }
+        Self { gateway, guards, tenant, record: None, redacting: None }
+    }
+
+    /// What looks at what servers say.
+    fn of_results(&self) -> Option<&Guard> {
+        self.redacting.as_ref().or(self.guards.results.as_ref())
     }
 
     /// Looks at a part of a message, and tells of what was found.
@@ -127,13 +137,13 @@ impl<'a> Desk<'a> {
 
     /// Looks at what a server says by itself: progress, lines of its log, how a task is.
     pub(crate) fn said(&self, server: &ServerId, message: &Message) -> Said {
-        let Some(guard) = &self.guards.results else { return Said::AsItIs };
+        let Some(guard) = self.of_results() else { return Said::AsItIs };
         self.passes(guard, ("notification", server), message, reading_of(message))
     }
 
     /// Looks at what a server asks.
     pub(crate) fn asked(&self, server: &ServerId, message: &Message) -> Said {
-        let Some(guard) = &self.guards.results else { return Said::AsItIs };
+        let Some(guard) = self.of_results() else { return Said::AsItIs };
         self.passes(guard, ("question", server), message, Reading::Question)
     }
 
@@ -153,6 +163,19 @@ impl<'a> Desk<'a> {
             Err(()) => Said::Never,
         }
     }
+}
+
+/// Whether there is a guard that takes out what policy demands. It does so from now on.
+pub(crate) fn will_redact(inbound: &Inbound, obligations: &Obligations) -> bool {
+    let words = &obligations.redactions;
+    if words.is_empty() {
+        return true;
+    }
+    let will = inbound.snapshot.guards.redacting(words).is_some();
+    if will {
+        inbound.record.redacts(words);
+    }
+    will
 }
 
 /// Looks at what a call, read, prompt or completion is about, and at the arguments of a call or prompt, as the client sent them.
@@ -176,9 +199,9 @@ pub(crate) fn result(
     resolved: &Resolved,
     message: &Message,
 ) -> Result<Option<Box<Message>>, Refusal> {
-    let Some(guard) = &inbound.snapshot.guards.results else { return Ok(None) };
-    let Some(body) = message.body() else { return Ok(None) };
     let (server, desk) = (resolved.server(), Desk::of(gateway, inbound));
+    let Some(guard) = desk.of_results() else { return Ok(None) };
+    let Some(body) = message.body() else { return Ok(None) };
     let inspection = desk.look(guard, ("result", server.id()), (message, body), reading_of(message));
     if inspection.blocked.is_some() {
         return Err(refuse("result", guard, &inspection).of(server.name()));

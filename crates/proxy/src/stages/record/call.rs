@@ -85,6 +85,8 @@ pub(super) struct Facts {
     lap: Instant,
     /// What guards found in it.
     guarded: Vec<serde_json::Value>,
+    /// What policy demands to be taken out of its result.
+    redactions: Vec<Arc<str>>,
     /// The list that the client is shown.
     pub(super) shown: Option<Shown>,
 }
@@ -144,6 +146,21 @@ impl CallRecord {
         facts.guarded.extend(found.take(room));
     }
 
+    /// These have to be taken out of whatever its server says, from now on.
+    pub(crate) fn redacts(&self, words: &[Arc<str>]) {
+        let mut facts = self.lock();
+        for word in words {
+            if !facts.redactions.contains(word) {
+                facts.redactions.push(Arc::clone(word));
+            }
+        }
+    }
+
+    /// What has to be taken out of whatever its server says.
+    pub(crate) fn redactions(&self) -> Vec<Arc<str>> {
+        self.lock().redactions.clone()
+    }
+
     /// The record of something of the gateway's own, outside of any trace.
     pub(crate) fn begin() -> Self {
         let began = Instant::now();
@@ -166,6 +183,7 @@ impl CallRecord {
             cleared: None,
             shadow: None,
             guarded: Vec::new(),
+            redactions: Vec::new(),
             sent_bytes: 0,
             sent_tokens: 0,
             latency: Latency::default(),
