@@ -147,6 +147,12 @@ impl Snapshot {
         self.facts.get(server)?.sunset
     }
 
+    /// What callers of a tenant could notice of a server: how it is reached, and when it will be gone.
+    fn looks_of(&self, tenant: &TenantId, name: &ServerName) -> Option<(&ServerSettings, Option<Timestamp>)> {
+        let server = self.server(tenant, name)?;
+        Some((server.settings(), self.sunset(server.id())))
+    }
+
     /// Whether what stands under a name may be another thing for another caller.
     pub(crate) fn has_tenants(&self) -> bool {
         self.views.len() > 1
@@ -231,13 +237,7 @@ pub(crate) fn sees_other_things(
 ) -> bool {
     match (before.endpoint(tenant, endpoint), after.endpoint(tenant, endpoint)) {
         (Some(old), Some(new)) => {
-            let differs = |name| {
-                let of = |snapshot: &Snapshot| {
-                    let server = snapshot.server(tenant, name)?;
-                    Some((server.settings().clone(), snapshot.sunset(server.id())))
-                };
-                of(before) != of(after)
-            };
+            let differs = |name| before.looks_of(tenant, name) != after.looks_of(tenant, name);
             old != new || new.servers().iter().any(differs)
         }
         _ => true,

@@ -10,6 +10,7 @@ use tokio::process::Command;
 use tollgate_database::Server;
 use tollgate_e2e::gateway::{EVERYBODY, Gateway, binary, http, servers, with};
 use tollgate_e2e::guarded::{BASE, declared, unthrottled};
+use tollgate_testkit::fake::stdio::Stage;
 use tollgate_testkit::fake::{
     Answer, Ask, Call, Dialect, FakeServer, Http, HttpPeer, Peer, Script, soon, until,
 };
@@ -17,6 +18,7 @@ use tollgate_testkit::issuer::api_key;
 
 /// How soon every gateway has to know.
 const AT_ONCE: Duration = Duration::from_secs(1);
+const CHILD: &str = env!("CARGO_BIN_EXE_fake-stdio-server");
 const TOOLS: [&str; 3] = ["echo", "count", "gate"];
 
 /// Two gateways on one store, whose file names one server.
@@ -474,4 +476,26 @@ async fn one_gateway_is_the_registry_of_another() {
     }
     until("a call through both", async || (call(&there, "erp__echo").await.status == 200).then_some(()))
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_is_started_only_where_it_is_listed() {
+    let stage = Stage::new(&Script::legacy().with_tools(["echo"]));
+    let line = format!("{CHILD} {}", stage.path().display());
+    let listed = |lines: &[&str]| with(&servers([]), json!({ "registry": { "stdio_commands": lines } }));
+    let gateway = Gateway::start(&listed(&[&line])).await;
+    let file = gateway.folder().join("fake.json");
+    std::fs::write(&file, json!({ "command": CHILD, "args": [stage.path()] }).to_string()).unwrap();
+    let file = file.to_string_lossy();
+    for words in [&["add", "fake", "--file", &file][..], &["submit", "fake"], &["approve", "fake"]] {
+        gateway.command(&[&["servers"], words, &["--json"]].concat()).await;
+    }
+    until("a child", async || (call(&gateway, "fake__echo").await.status == 200).then_some(())).await;
+    gateway.configure(&listed(&["npx *"]));
+    until("its end", async || {
+        let is_told = gateway.readiness().await["degraded"].to_string().contains("may not be a command");
+        (is_told && gateway.children().is_empty()).then_some(())
+    })
+    .await;
+    assert_eq!(call(&gateway, "fake__echo").await.refusal(), "unknown_tool");
 }

@@ -314,6 +314,6 @@ mod tests {
         );
         let names: Vec<String> =
             config.servers.iter().map(|server| server.id().label().to_string()).collect();
-        assert_eq!(names, ["files", "acme/own", "late", "acme/all", "both", "mixed", "own"]);
+        assert_eq!(names, ["files", "acme/own", "both", "late", "acme/all", "mixed", "own"]);
     }
 }
