@@ -43,19 +43,26 @@ type Shown = BTreeMap<(&'static str, String), Value>;
 async fn shown(peer: &mut HttpPeer) -> Shown {
     let mut all = Shown::new();
     for (kind, method, member, key) in LISTS {
-        let answer = peer.request(&Call::new(method, "")).await;
-        if answer.error().is_some() {
-            continue;
-        }
-        for item in answer.value()[member].as_array().unwrap() {
-            let mut item = item.clone();
-            if matches!(kind, "resource" | "template") {
-                item.as_object_mut().unwrap().remove("size");
-                if let Some(annotations) = item["annotations"].as_object_mut() {
-                    annotations.remove("lastModified");
-                }
+        let mut cursor = String::new();
+        loop {
+            let answer = peer.request(&Call::new(method, cursor)).await;
+            if answer.error().is_some() {
+                break;
             }
-            all.insert((kind, item[key].as_str().unwrap().to_owned()), item);
+            let page = answer.value();
+            for item in page[member].as_array().unwrap() {
+                let mut item = item.clone();
+                if matches!(kind, "resource" | "template") {
+                    let members = item.as_object_mut().unwrap();
+                    members.remove("size");
+                    if let Some(Value::Object(annotations)) = members.get_mut("annotations") {
+                        annotations.remove("lastModified");
+                    }
+                }
+                all.insert((kind, item[key].as_str().unwrap().to_owned()), item);
+            }
+            let Some(next) = page["nextCursor"].as_str() else { break };
+            cursor = format!("\"cursor\":{}", json!(next));
         }
     }
     all

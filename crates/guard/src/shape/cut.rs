@@ -64,11 +64,12 @@ fn shortened(result: &Bytes, block: Span, room: u64) -> Option<Bytes> {
     let around = block.len() as u64 - words.len() as u64;
     let room = usize::try_from(room.checked_sub(around + 2)?).ok()?;
     let whole = text(result, words)?;
-    // Written as JSON a character may take six times as many bytes: whichever, it has to fit.
-    let mut end = whole.floor_char_boundary(room.min(whole.len()));
-    while end > 0 && quote(&whole[..end]).len() > room + 2 {
-        end = whole.floor_char_boundary(end / 2);
-    }
+    let mut used = 0;
+    let full = whole.char_indices().find(|(_, character)| {
+        used += written_bytes(*character);
+        used > room
+    });
+    let end = full.map_or(whole.len(), |(at, _)| at);
     if end == 0 {
         return None;
     }
@@ -76,6 +77,15 @@ fn shortened(result: &Bytes, block: Span, room: u64) -> Option<Bytes> {
     let mut edit = Edit::new(&block);
     edit.object(Span::all(&block), &[Change::Set("text", quote(&whole[..end]))]);
     Some(edit.finish().into_bytes())
+}
+
+/// How many bytes a character takes at most, written as JSON.
+const fn written_bytes(character: char) -> usize {
+    match character {
+        '"' | '\\' => 2,
+        '\0'..='\x1F' => 6,
+        _ => character.len_utf8(),
+    }
 }
 
 /// The notice as a block of the kind that the list has.

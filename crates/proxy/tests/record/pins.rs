@@ -62,6 +62,12 @@ impl Pinned {
         until(async || (self.pins(false).await.len() >= count).then_some(())).await;
     }
 
+    /// Waits until the gateway hears the shop, and has it sell something else.
+    async fn sells(shop: &Shop, tools: Vec<Value>) {
+        until(async || shop.is_heard().then_some(())).await;
+        shop.sells(tools).await;
+    }
+
     async fn approve(&self, pin: &Pin) -> Approved {
         let digest = pin.waiting.as_ref().unwrap().digest;
         let (by, reason, at) = ("ada".into(), "looked at".into(), Timestamp::now());
@@ -129,7 +135,7 @@ async fn only_what_changed_is_hidden_and_refused_until_it_is_approved() {
         pinned.pinned(7).await;
         let calls = shop.asked("tools/call");
 
-        shop.sells(vec![tool("read"), with("pay", member, value)]).await;
+        Pinned::sells(&shop, vec![tool("read"), with("pay", member, value)]).await;
         lists(&ann, &["shop__read"]).await;
         let told = ann.call("shop__pay", json!({"path": "a"})).await;
         let refusal = told.refusal();
@@ -174,7 +180,7 @@ async fn a_twin_is_not_trusted_and_what_is_new_otherwise_is() {
     assert_eq!(ann.list("tools/list").await, ["shop__pay"]);
     pinned.pinned(6).await;
     // The first letter is a Cyrillic one.
-    shop.sells(vec![tool("pay"), tool("рay"), tool("refund")]).await;
+    Pinned::sells(&shop, vec![tool("pay"), tool("рay"), tool("refund")]).await;
     lists(&ann, &["shop__pay", "shop__refund"]).await;
     let waiting = pinned.waits(&["рay"]).await;
     assert_eq!(pinned.approve(&waiting[0]).await, Approved::Now, "it may be meant");
@@ -187,10 +193,10 @@ async fn what_is_again_as_it_was_approved_needs_nobody() {
     let pinned = Pinned::new(&shop, on()).await;
     let ann = pinned.world.modern("ann", "/mcp");
     pinned.pinned(6).await;
-    shop.sells(vec![with("pay", "description", json!("?"))]).await;
+    Pinned::sells(&shop, vec![with("pay", "description", json!("?"))]).await;
     lists(&ann, &[]).await;
     pinned.waits(&["pay"]).await;
-    shop.sells(vec![tool("pay")]).await;
+    Pinned::sells(&shop, vec![tool("pay")]).await;
     lists(&ann, &["shop__pay"]).await;
     pinned.waits(&[]).await;
     assert!(ann.call("shop__pay", json!({})).await.is_ok());
@@ -269,7 +275,7 @@ async fn a_lock_is_all_that_is_approved() {
     assert_eq!(ann.list("tools/list").await, ["shop__read"]);
     assert!(ann.call("shop__read", json!({})).await.is_ok());
     assert_eq!(ann.call("shop__pay", json!({})).await.code(), "quarantined");
-    shop.sells(vec![tool("pay"), with("read", "title", json!("?"))]).await;
+    Pinned::sells(&shop, vec![tool("pay"), with("read", "title", json!("?"))]).await;
     lists(&ann, &[]).await;
     // Another file, as a reload brings it.
     for name in ["pay", "read"] {
@@ -294,7 +300,7 @@ async fn what_is_only_reported_passes_and_waits_all_the_same() {
     let pinned = Pinned::new(&shop, PinSettings { changes: OnChange::Report, ..on() }).await;
     let ann = pinned.world.modern("ann", "/mcp");
     pinned.pinned(6).await;
-    shop.sells(vec![with("pay", "description", json!("?"))]).await;
+    Pinned::sells(&shop, vec![with("pay", "description", json!("?"))]).await;
     ann.list("tools/list").await;
     pinned.waits(&["pay"]).await;
     assert_eq!(ann.list("tools/list").await, ["shop__pay"]);
