@@ -179,7 +179,7 @@ def phones():
                 text = phonenumbers.format_number(number, form)
                 if (name, text) not in seen:
                     seen.add((name, text))
-                    sentence = "Kontakt: {}, Mo-Fr" if name == "national" else "Ms Lee, {} (office)"
+                    sentence = "Tel. {}, Mo-Fr" if name == "national" else "Ms Lee, {} (office)"
                     say(f"phonenumbers, {name}", sentence.format(text), ["personal.phone"])
     draw = random.Random(11)
     while len(seen) < 4000:

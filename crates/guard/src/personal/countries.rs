@@ -22,6 +22,9 @@ const fn lengths() -> [u32; CODES] {
 
 /// Whether digits are a calling code, and behind it as many as numbers have there.
 pub(super) fn has_country(number: &[u8]) -> bool {
+    if number.first() == Some(&0) {
+        return false;
+    }
     let mut code = 0_usize;
     for (place, digit) in number.iter().take(3).enumerate() {
         code = code * 10 + usize::from(*digit);

@@ -76,8 +76,23 @@ fn loose(text: &Text<'_>, start: usize) -> ([u8; 15], usize, usize) {
 
 /// Whether a number ends here: no letter, and no more of a word or decimal.
 fn ends(text: &Text<'_>, end: usize) -> bool {
-    text.is_end(end)
-        && !(matches!(text.at(end), b'-' | b'.' | b':') && text.at(end + 1).is_ascii_alphanumeric())
+    let is_extension = text.at(end) == b'x' && text.is(end + 1, class::DIGIT);
+    is_extension
+        || text.is_end(end)
+            && !(matches!(text.at(end), b'-' | b'.' | b':') && text.at(end + 1).is_ascii_alphanumeric())
+}
+
+/// The digits without a zero in parentheses, which is dialled only within the country: `+33 (0)5 58 …`.
+fn without_trunk<'d>(text: &[u8], digits: &'d mut [u8; 15], count: usize) -> &'d [u8] {
+    let zero = memchr::memmem::find(text, b"(0)")
+        .map(|at| text.iter().take(at).filter(|byte| byte.is_ascii_digit()).count());
+    match zero.filter(|zero| (1..=3).contains(zero) && *zero < count) {
+        Some(zero) => {
+            digits.copy_within(zero + 1.., zero);
+            digits.get(..count - 1).unwrap_or_default()
+        }
+        None => digits.get(..count).unwrap_or_default(),
+    }
 }
 
 /// What begins with the plus sign here (ITU-T E.164).
@@ -90,8 +105,8 @@ pub(crate) fn international(sweep: &mut Sweep<'_, '_>, plus: usize) -> Option<us
     {
         return None;
     }
-    let (digits, count, end) = loose(&text, plus + 1);
-    let number = digits.get(..count)?;
+    let (mut digits, count, end) = loose(&text, plus + 1);
+    let number = without_trunk(text.slice(plus + 1, end), &mut digits, count);
     if !(8..=15).contains(&count) || !ends(&text, end) || !has_country(number) {
         return None;
     }
