@@ -89,7 +89,8 @@ pub fn apply(
             changed.push(Changed { raw: piece.raw.clone(), kind: Changing::Whole(quote(&instead)) });
         }
     }
-    if outcome.stopped.is_none() && !changed.is_empty() {
+    // What is held may pass once somebody has agreed to it, and then as it may.
+    if outcome.stopped.as_ref().is_none_or(|stopped| stopped.is_held) && !changed.is_empty() {
         outcome.changed = Some(spliced(value, changed));
     }
     outcome
@@ -215,6 +216,9 @@ mod tests {
         );
         assert_eq!(outcome.changed, None);
         assert!(outcome.stopped.is_some_and(|stopped| !stopped.is_held));
+        let held = applied(r#"["a","b"]"#, vec![Verdict::Hold, Verdict::Replace("x".to_owned())]);
+        assert!(held.stopped.as_ref().is_some_and(|stopped| stopped.is_held));
+        assert_eq!(text(&held), r#"["a","x"]"#, "whoever agrees to it agrees to what is left of it");
         let blocked = applied(r#"["abc"]"#, vec![Verdict::Change(vec![place(0..1, Action::Block)])]);
         assert_eq!(blocked.stopped, Some(Stopped { is_held: false, reason: Some("PERSON".to_owned()) }));
         assert_eq!(blocked.changed, None);
