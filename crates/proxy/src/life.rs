@@ -99,7 +99,7 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
     resolve::refuse_look_alikes(inbound, &resolved)?; // of pinned arguments
     pins::settle(gateway, inbound, &resolved).await?; // defined as it was approved
     guard::arguments(gateway, inbound, &resolved)?; // what must not leave
-    if outside::hears(inbound, &resolved, Heard::Arguments)
+    if outside::hears(gateway, inbound, &resolved, Heard::Arguments)
         && Box::pin(outside::arguments(gateway, inbound, &mut resolved)).await?
     {
         considered = policy::consider(gateway, inbound, &resolved)?; // on what leaves now
@@ -213,7 +213,7 @@ async fn go_on(
             message
         } else {
             // What asks something, or has become a task. What must not arrive of answers is seen to as they are shown.
-            guard::cleaned(gateway, inbound, resolved, message)?
+            outside::cleaned(gateway, inbound, resolved, message).await?
         };
         (route, sent) = match (route.link().era(), inbound.era()) {
             // The call has become a task, and its client cannot follow it.
@@ -346,7 +346,7 @@ pub(crate) async fn shown(
     let server = resolved.server().id();
     let clean = guard::result(gateway, inbound, resolved, message)?; // what must not arrive
     let message = clean.as_deref().unwrap_or(message);
-    let cleaner = if outside::hears(inbound, resolved, Heard::Result) {
+    let cleaner = if outside::hears(gateway, inbound, resolved, Heard::Result) {
         Box::pin(outside::result(gateway, inbound, resolved, message)).await?
     } else {
         None

@@ -22,6 +22,8 @@ pub struct About<'a> {
     pub method: &'a str,
     /// The server's own name or URI of the tool, prompt or resource, where the request is about one.
     pub name: Option<&'a str>,
+    /// Whether that is a tool.
+    pub is_tool: bool,
 }
 
 /// What is posted at once, and which of the texts it is about.
@@ -58,7 +60,7 @@ pub fn questions(settings: &OutsideSettings, about: &About<'_>, texts: &Texts) -
             });
             if let Some(name) = about.name {
                 let member = match about.method {
-                    "tools/call" => "tool",
+                    _ if about.is_tool => "tool",
                     "prompts/get" => "prompt",
                     "resources/read" => "resource",
                     _ => "name",

@@ -138,18 +138,24 @@ impl OutsideSettings {
 
     /// Whether it is asked about this, of a tenant's request, of a server and of a tool of it.
     pub fn concerns(&self, heard: Heard, tenant: &str, server: &str, tool: Option<&str>) -> bool {
-        let is_heard = match heard {
-            Heard::Arguments => self.arguments,
-            Heard::Result | Heard::Notification => self.results,
-        };
         let is_tool = |one: &String| {
             let named = one.split_once('/');
             named.is_some_and(|(of, name)| of == server && tool == Some(name))
         };
+        self.may_concern(heard, tenant, server) && (self.tools.is_empty() || self.tools.iter().any(is_tool))
+    }
+}
+
+impl OutsideSettings {
+    /// The same of something that may be of any of the server's tools.
+    pub fn may_concern(&self, heard: Heard, tenant: &str, server: &str) -> bool {
+        let is_heard = match heard {
+            Heard::Arguments => self.arguments,
+            Heard::Result | Heard::Notification => self.results,
+        };
         is_heard
             && (self.tenants.is_empty() || self.tenants.iter().any(|one| one == tenant))
             && (self.servers.is_empty() || self.servers.iter().any(|one| one == server))
-            && (self.tools.is_empty() || self.tools.iter().any(is_tool))
     }
 }
 
@@ -171,6 +177,7 @@ mod tests {
         assert!(guard.concerns(Heard::Result, "t", "a", Some("u/v")));
         assert!(!guard.concerns(Heard::Result, "t", "a", Some("w")));
         assert!(!guard.concerns(Heard::Result, "t", "a", None));
+        assert!(guard.may_concern(Heard::Result, "t", "a") && !guard.may_concern(Heard::Result, "t", "b"));
         guard.tenants = vec!["t".to_owned()];
         assert!(!guard.concerns(Heard::Result, "u", "a", Some("t")));
     }

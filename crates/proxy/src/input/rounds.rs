@@ -15,7 +15,7 @@ use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::life;
 use crate::session::Session;
-use crate::stages::{Admitted, Resolved, Route, guard, limits, policy};
+use crate::stages::{Admitted, Resolved, Route, limits, outside, policy};
 
 /// How long the gateway waits before it tries again without having asked anything, at first and at most.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -69,7 +69,7 @@ pub(crate) async fn drive(
             opened.complete(inbound);
             return Ok((route, message));
         }
-        message = guard::cleaned(gateway, inbound, resolved, message)?;
+        message = outside::cleaned(gateway, inbound, resolved, message).await?;
         replica = route.link().replica().cloned();
     }
     Err(too_many_rounds(server))

@@ -4,6 +4,8 @@
 //! leaves, about results before their first byte reaches the client. What they cannot be asked about does not pass, unless the
 //! operator says otherwise. What they say is on record, never the text.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use ring::hmac;
 use serde_json::json;
@@ -24,30 +26,77 @@ const NOT_SHOWN: &[&str] =
     &["_meta", "resultType", "nextCursor", "requestState", "progressToken", "level", "logger", "code"];
 
 /// Whether any of them is asked about this.
-pub(crate) fn hears(inbound: &Inbound, resolved: &Resolved, heard: Heard) -> bool {
-    let (server, tool) = (resolved.server().id(), resolved.native());
-    inbound.snapshot.outsiders.iter().any(|one| concerns(one, inbound, heard, server, tool))
+pub(crate) fn hears(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved, heard: Heard) -> bool {
+    let mut outsiders = inbound.snapshot.outsiders.iter().peekable();
+    outsiders.peek().is_some() && {
+        let (server, tool) = (resolved.server().id(), Tool::of(gateway, inbound, resolved));
+        outsiders.any(|one| concerns(one, inbound, heard, server, &tool))
+    }
+}
+
+/// What comes of a task, or asks something, as guards let it pass: the gateway's own, and those outside of it.
+pub(crate) async fn cleaned(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    resolved: &Resolved,
+    message: Message,
+) -> Result<Message, Refusal> {
+    let message = guard::cleaned(gateway, inbound, resolved, message)?;
+    if !hears(gateway, inbound, resolved, Heard::Result) {
+        return Ok(message);
+    }
+    let changed = Box::pin(result(gateway, inbound, resolved, &message)).await?;
+    Ok(changed.map_or(message, |changed| *changed))
+}
+
+/// Which tool it is about.
+enum Tool {
+    Named(Arc<str>),
+    /// None, but a prompt, a resource or nothing.
+    Other,
+    /// A task of one that is not known any more.
+    Unknown,
+}
+
+impl Tool {
+    fn of(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved) -> Self {
+        match (&resolved.target().key, resolved.native()) {
+            (Some(("taskId", task)), _) => {
+                let tool = gateway.tasks().tool_of(&inbound.caller, resolved.server().id(), task);
+                tool.map_or(Self::Unknown, Self::Named)
+            }
+            (_, Some(native)) if inbound.is_tool_call() => Self::Named(native.into()),
+            _ => Self::Other,
+        }
+    }
+
+    /// The same during a request.
+    fn during(inbound: &Inbound) -> Self {
+        match inbound.record.native() {
+            Some(native) if inbound.is_tool_call() => Self::Named(native),
+            _ if inbound.message.member("taskId").is_some() => Self::Unknown,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// The same of what a server says meanwhile.
 pub(crate) fn hears_said(inbound: &Inbound, server: &ServerId) -> bool {
     let mut outsiders = inbound.snapshot.outsiders.iter().peekable();
     outsiders.peek().is_some() && {
-        let tool = inbound.record.native();
-        outsiders.any(|one| concerns(one, inbound, Heard::Notification, server, tool.as_deref()))
+        let tool = Tool::during(inbound);
+        outsiders.any(|one| concerns(one, inbound, Heard::Notification, server, &tool))
     }
 }
 
-fn concerns(
-    outsider: &Outsider,
-    inbound: &Inbound,
-    heard: Heard,
-    server: &ServerId,
-    native: Option<&str>,
-) -> bool {
-    let tool = native.filter(|_| inbound.is_tool_call());
-    let tenant = inbound.caller.tenant().as_str();
-    outsider.settings().concerns(heard, tenant, server.name().as_str(), tool)
+fn concerns(outsider: &Outsider, inbound: &Inbound, heard: Heard, server: &ServerId, tool: &Tool) -> bool {
+    let (settings, tenant, server) =
+        (outsider.settings(), inbound.caller.tenant().as_str(), server.name().as_str());
+    match tool {
+        Tool::Named(tool) => settings.concerns(heard, tenant, server, Some(tool)),
+        Tool::Other => settings.concerns(heard, tenant, server, None),
+        Tool::Unknown => settings.may_concern(heard, tenant, server),
+    }
 }
 
 /// Asks about the arguments of a call or prompt as they are to leave. Whether others leave now, on which policy has to decide.
@@ -64,7 +113,9 @@ pub(crate) async fn arguments(
         _ => bridge::arguments(message, target),
     };
     let server = resolved.server().id();
-    let asking = Asking { gateway, inbound, heard: Heard::Arguments, server, native: resolved.native() };
+    let tool = Tool::of(gateway, inbound, resolved);
+    let asking =
+        Asking { gateway, inbound, heard: Heard::Arguments, server, native: resolved.native(), tool };
     let asked = asking.all(before.clone(), &[]).await;
     let Some(after) = asked.map_err(|refusal| refusal.of(resolved.server().name()))? else {
         return Ok(false);
@@ -91,7 +142,8 @@ pub(crate) async fn result(
 ) -> Result<Option<Box<Message>>, Refusal> {
     let Some(body) = message.body() else { return Ok(None) };
     let server = resolved.server().id();
-    let asking = Asking { gateway, inbound, heard: Heard::Result, server, native: resolved.native() };
+    let tool = Tool::of(gateway, inbound, resolved);
+    let asking = Asking { gateway, inbound, heard: Heard::Result, server, native: resolved.native(), tool };
     let asked = asking.all(body.slice(message.bytes()), NOT_SHOWN).await;
     let changed = asked.map_err(|refusal| refusal.of(resolved.server().name()))?;
     let Some(changed) = changed else { return Ok(None) };
@@ -113,7 +165,14 @@ pub(crate) async fn said(
     let message = Message::parse(bytes.clone(), &unbounded()).ok()?;
     let Some(body) = message.body() else { return Some(bytes.into()) };
     let native = inbound.record.native();
-    let asking = Asking { gateway, inbound, heard: Heard::Notification, server, native: native.as_deref() };
+    let asking = Asking {
+        gateway,
+        inbound,
+        heard: Heard::Notification,
+        server,
+        native: native.as_deref(),
+        tool: Tool::during(inbound),
+    };
     match asking.all(body.slice(&bytes), NOT_SHOWN).await {
         Ok(None) => Some(bytes.into()),
         Ok(Some(changed)) => put(&message, body, changed).map(|message| message.bytes().clone().into()),
@@ -140,6 +199,7 @@ struct Asking<'a> {
     heard: Heard,
     server: &'a ServerId,
     native: Option<&'a str>,
+    tool: Tool,
 }
 
 impl Asking<'_> {
@@ -149,7 +209,7 @@ impl Asking<'_> {
         let mut current = value;
         let mut is_changed = false;
         for outsider in self.inbound.snapshot.outsiders.iter() {
-            if !concerns(outsider, self.inbound, self.heard, self.server, self.native) {
+            if !concerns(outsider, self.inbound, self.heard, self.server, &self.tool) {
                 continue;
             }
             let name = &outsider.settings().name;
@@ -193,7 +253,12 @@ impl Asking<'_> {
             tenant: self.tenant().as_str(),
             server: self.server.name().as_str(),
             method: self.inbound.message.method(),
-            name: self.native,
+            name: match &self.tool {
+                Tool::Named(tool) => Some(tool),
+                Tool::Other => self.native,
+                Tool::Unknown => None,
+            },
+            is_tool: matches!(self.tool, Tool::Named(_)),
         };
         outsider.ask(&about, texts).await
     }

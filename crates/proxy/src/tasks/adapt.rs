@@ -19,7 +19,7 @@ use crate::inbound::Inbound;
 use crate::life;
 use crate::reply::Reply;
 use crate::stages::record::{self, Effect, Receipt};
-use crate::stages::{Permit, Resolved, Route, guard, limits};
+use crate::stages::{Permit, Resolved, Route, limits, outside};
 
 /// The answer to a call that a legacy server made a task of.
 pub(crate) fn created(
@@ -97,7 +97,7 @@ async fn get(
     let native = resolved.native().unwrap_or_default();
     let task = speaker.ask(methods::TASKS_GET, native, receipt).await?;
     inbound.record.answered(inbound, &task, Era::Legacy);
-    let task = match guard::cleaned(speaker.gateway, inbound, resolved, task) {
+    let task = match outside::cleaned(speaker.gateway, inbound, resolved, task).await {
         Ok(task) => task,
         Err(refusal) => return Ok(Err(refusal)),
     };
@@ -113,7 +113,7 @@ async fn get(
             };
             let answer = speaker.result(native, None, receipt).await?.into_response()?;
             inbound.record.answered(inbound, &answer, Era::Legacy);
-            let answer = match guard::cleaned(speaker.gateway, inbound, resolved, answer) {
+            let answer = match outside::cleaned(speaker.gateway, inbound, resolved, answer).await {
                 Ok(answer) => answer,
                 Err(refusal) => return Ok(Err(refusal)),
             };
@@ -172,7 +172,7 @@ async fn cancel(
         let task = speaker.ask(methods::TASKS_GET, native, receipt).await?;
         inbound.record.answered(inbound, &task, Era::Legacy);
         if task.kind() == Kind::Error {
-            let task = guard::cleaned(speaker.gateway, inbound, resolved, task);
+            let task = outside::cleaned(speaker.gateway, inbound, resolved, task).await;
             return Ok(task.and_then(|task| error(inbound, speaker, &task)));
         }
     }

@@ -22,7 +22,7 @@ use crate::input::{self, Opened};
 use crate::stages::dispatch::{Listener, Sent};
 use crate::stages::record::{self, Behalf, Doing, Effect, Receipt};
 use crate::stages::route::Spot;
-use crate::stages::{Resolved, Route, guard, policy, route};
+use crate::stages::{Resolved, Route, outside, policy, route};
 
 /// How often the way to the server may break in a row before the task is given up.
 const FAILURES_MAX: u32 = 3;
@@ -199,8 +199,10 @@ impl Following<'_> {
                     self.failures = 0;
                     let is_over = matches!(message.text("status").as_deref(), Some("completed" | "failed"));
                     // The end of it is looked at as the answer that it becomes.
-                    let clean = |message| guard::cleaned(self.gateway, self.inbound, self.resolved, message);
-                    return if is_over { Ok(message) } else { clean(message) };
+                    if is_over {
+                        return Ok(message);
+                    }
+                    return outside::cleaned(self.gateway, self.inbound, self.resolved, message).await;
                 }
                 Ok(_) => return Err(lost()),
                 Err(error) if self.failures < FAILURES_MAX && may_pass(&error) => {

@@ -45,7 +45,7 @@ use crate::reply::Reply;
 use crate::stages::dispatch::{self, Departure, Listener, Sent};
 use crate::stages::record::{self, Effect, Lap};
 use crate::stages::route::Spot;
-use crate::stages::{Permit, Resolved, Route, guard, limits, policy, resolve, route};
+use crate::stages::{Permit, Resolved, Route, limits, outside, policy, resolve, route};
 
 use collect::Collectors;
 pub(crate) use follow::{Followed, to_end as follow};
@@ -222,7 +222,7 @@ async fn pass(
         }
     };
     inbound.record.answered(inbound, &message, link.era());
-    let message = guard::cleaned(gateway, inbound, resolved, message)?;
+    let message = outside::cleaned(gateway, inbound, resolved, message).await?;
     let result = match method {
         methods::TASKS_RESULT => message.body(),
         methods::TASKS_GET => message.member("result"),

@@ -35,7 +35,7 @@ fn hidden(text: &str, within: &str) -> String {
 }
 
 /// A modern server that answers everything but its greeting as it is told to.
-async fn modern(
+pub(crate) async fn modern(
     instructions: String,
     answer: impl Fn(&Seen) -> Value + Send + Sync + 'static,
 ) -> (Fake, ServerSettings) {
@@ -66,11 +66,11 @@ fn settings(name: &str, fake: &Fake) -> ServerSettings {
     ServerSettings::new(tollgate_model::ServerName::new(name).unwrap(), transport)
 }
 
-fn tool(name: &str, description: &str) -> Value {
+pub(crate) fn tool(name: &str, description: &str) -> Value {
     json!({"name": name, "description": description, "inputSchema": {"type": "object"}})
 }
 
-fn page(member: &str, items: &Value) -> Value {
+pub(crate) fn page(member: &str, items: &Value) -> Value {
     let mut page = json!({"resultType": "complete", "ttlMs": 0, "cacheScope": "private"});
     page[member] = items.clone();
     page

@@ -15,6 +15,7 @@ use tollgate_guard::{Action, GuardSettings};
 use tollgate_model::{RecordLevel, Secret};
 
 use crate::book::Book;
+use crate::definitions::{modern, page, tool};
 use crate::fake::{Fake, Seen, json_answer, status};
 use crate::guards::talkative;
 use crate::rig::{World, server, toolset};
@@ -373,4 +374,43 @@ async fn an_analyzer_and_a_classifier_are_asked_in_their_own_words() {
     let told = ann.call("shop__read", json!({"path": "ignore this"})).await;
     assert_eq!(told.code(), "guard_blocked", "{told:?}");
     assert_eq!(shop.asked("tools/call"), 1);
+}
+
+/// A result may come as a task's: whoever is asked about results is asked about that too, whatever the task was of.
+#[tokio::test]
+async fn what_a_task_comes_to_is_shown_to_a_guard() {
+    let (_fake, odd) = modern("x".to_owned(), |request| {
+        let mut task = json!({"resultType": "task", "taskId": "t-1", "status": "working", "ttlMs": 60_000,
+            "createdAt": "2026-11-25T00:00:00Z", "lastUpdatedAt": "2026-11-25T00:00:00Z"});
+        match request.rpc() {
+            "tools/list" => page("tools", &json!([tool("later", "Later.")])),
+            "tasks/get" => {
+                task["resultType"] = json!("complete");
+                task["status"] = json!("completed");
+                task["result"] = json!({"content": [{"type": "text", "text": "a secret plan"}]});
+                task
+            }
+            _ => {
+                task["statusMessage"] = json!("a secret plan");
+                task
+            }
+        }
+    })
+    .await;
+    for tools in [vec![], vec!["odd/later".to_owned()]] {
+        let world = World::new(vec![odd.clone()], vec![], ALL).await;
+        let fake = guard(wherever("secret", json!({"action": "mutate", "text": "a plan"}))).await;
+        let mut outside = settings(&fake);
+        (outside.arguments, outside.tools) = (false, tools);
+        world.guard(guards(outside));
+        let ann = world.modern("ann", "/mcp");
+        let told = ann.call("odd__later", json!({})).await;
+        assert_eq!(told.body["result"]["statusMessage"], "a plan", "{told:?}");
+        let id = told.body["result"]["taskId"].clone();
+        let told = ann.ask("tasks/get", json!({"taskId": id})).await;
+        assert_eq!(told.body["result"]["result"]["content"][0]["text"], "a plan", "{told:?}");
+        // A client that cannot follow tasks waits for it, and gets the same.
+        let told = world.either(false, "ann", "/mcp").await.call("odd__later", json!({})).await;
+        assert_eq!(told.body["result"]["content"][0]["text"], "a plan", "{told:?}");
+    }
 }
