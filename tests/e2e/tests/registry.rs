@@ -483,7 +483,7 @@ async fn a_command_is_started_only_where_it_is_listed() {
     let stage = Stage::new(&Script::legacy().with_tools(["echo"]));
     let line = format!("{CHILD} {}", stage.path().display());
     let listed = |lines: &[&str]| with(&servers([]), json!({ "registry": { "stdio_commands": lines } }));
-    let gateway = Gateway::start(&listed(&[&line])).await;
+    let gateway = Gateway::start(&listed(&[line.as_str()])).await;
     let file = gateway.folder().join("fake.json");
     std::fs::write(&file, json!({ "command": CHILD, "args": [stage.path()] }).to_string()).unwrap();
     let file = file.to_string_lossy();
