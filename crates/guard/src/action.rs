@@ -21,6 +21,9 @@ pub enum Action {
     Partial,
     /// A keyed digest stands there, which is the same for the same thing: `[hash:email:0123456789abcdef]`.
     Hash,
+    /// A name stands there, the same for the same thing and caller: `<EMAIL_1>`. Where the caller passes it back to a tool that may
+    /// have it, the thing itself is put back.
+    Pseudonym,
     /// It goes, and nothing stands there.
     Strip,
     /// The whole text that it stands in becomes `[redacted]`.
@@ -34,11 +37,12 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Report,
         Self::Mask,
         Self::Partial,
         Self::Hash,
+        Self::Pseudonym,
         Self::Strip,
         Self::Drop,
         Self::Fence,
@@ -52,6 +56,7 @@ impl Action {
             Self::Mask => "mask",
             Self::Partial => "partial",
             Self::Hash => "hash",
+            Self::Pseudonym => "pseudonym",
             Self::Strip => "strip",
             Self::Drop => "drop",
             Self::Fence => "fence",

@@ -1,6 +1,7 @@
 //! JSON, inspected as configured.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::ops::Range;
 
@@ -12,6 +13,7 @@ use crate::action::{self, Action};
 use crate::json::{Leaf, Step, View, Walk};
 use crate::neighbours;
 use crate::own::Pattern;
+use crate::pseudonym;
 use crate::rule::{Family, Finding, Rule, RuleSet};
 use crate::scanner::Scanner;
 use crate::subject::{Reading, Subject};
@@ -33,12 +35,16 @@ const SEAM: usize = 512;
 #[derive(Clone, Debug)]
 pub struct Guard {
     scanner: Scanner,
-    /// By place in [`Rule::ALL`].
-    actions: Vec<Action>,
+    /// By place in [`Rule::ALL`]. None of what is only looked for somewhere.
+    actions: Vec<Option<Action>>,
     /// By the operator's patterns.
-    own: Vec<Action>,
+    own: Vec<Option<Action>>,
+    /// What is otherwise at some places, the most specific last.
+    fields: Vec<Field>,
     key: hmac::Key,
     acts: bool,
+    /// Whether names may come to stand for anything.
+    pseudonymises: bool,
     /// What has to be taken out wherever it stands.
     demanded: RuleSet,
     demanded_own: Vec<bool>,
@@ -100,25 +106,34 @@ impl Guard {
     /// Looks for what the scanner looks for; `act` says of each rule what becomes of what it finds, the keys that digests are
     /// made with are drawn from `key`, one for each tenant. Without `acts` everything is only reported.
     pub fn new(scanner: Scanner, own: usize, act: impl Fn(Rule) -> Action, key: &[u8], acts: bool) -> Self {
+        Self::of(scanner, own, |rule| Some(act(rule)), key, acts, Vec::new())
+    }
+
+    /// The same, with what is otherwise at some places.
+    pub(crate) fn of(
+        scanner: Scanner,
+        own: usize,
+        act: impl Fn(Rule) -> Option<Action>,
+        key: &[u8],
+        acts: bool,
+        mut fields: Vec<Field>,
+    ) -> Self {
+        fields.sort_by_key(Field::rank);
         let actions = Rule::ALL.iter().map(|rule| act(*rule)).collect();
         let own = (0..).take(own).map(|place| act(Rule::Own(place))).collect();
         let key = hmac::Key::new(hmac::HMAC_SHA256, key);
-        Self { scanner, actions, own, key, acts, demanded: RuleSet::NONE, demanded_own: Vec::new() }
+        let (demanded, demanded_own) = (RuleSet::NONE, Vec::new());
+        let pseudonymises = false;
+        let guard = Self { scanner, actions, own, fields, key, acts, pseudonymises, demanded, demanded_own };
+        guard.settled()
     }
 
     /// The same, which also takes out what these find: as it is configured to, if it is, or by a mask.
     pub(crate) fn redacting(&self, rules: RuleSet, own: &[bool], patterns: &[Pattern]) -> Self {
-        let done = |is_demanded: bool, action: Action| match action {
-            _ if !is_demanded => {
-                if self.acts {
-                    action
-                } else {
-                    Action::Report
-                }
-            }
-            Action::Report | Action::Fence => Action::Mask,
-            _ if !self.acts => Action::Mask,
-            action => action,
+        let done = |is_demanded: bool, action: Option<Action>| match action {
+            action if !is_demanded => action.map(|action| if self.acts { action } else { Action::Report }),
+            Some(action) if self.acts && !matches!(action, Action::Report | Action::Fence) => Some(action),
+            _ => Some(Action::Mask),
         };
         let actions =
             Rule::ALL.iter().zip(&self.actions).map(|(rule, action)| done(rules.has(*rule), *action));
@@ -127,19 +142,35 @@ impl Guard {
             scanner: self.scanner.with(rules, own, patterns),
             actions: actions.collect(),
             own: own_actions.collect(),
+            fields: self
+                .fields
+                .iter()
+                .map(|field| field.done(&done, |rule| demands(rules, own, rule)))
+                .collect(),
             key: self.key.clone(),
             acts: true,
+            pseudonymises: false,
             demanded: rules,
             demanded_own: own.to_vec(),
         }
+        .settled()
+    }
+
+    fn settled(self) -> Self {
+        let of_fields = self.fields.iter().flat_map(|field| field.rules.values());
+        let mut all = self.actions.iter().chain(&self.own).chain(of_fields);
+        let pseudonymises = self.acts && all.any(|action| *action == Some(Action::Pseudonym));
+        Self { pseudonymises, ..self }
+    }
+
+    /// Whether names may come to stand for anything.
+    pub fn pseudonymises(&self) -> bool {
+        self.pseudonymises
     }
 
     /// Whether what a rule finds has to be taken out wherever it stands.
     fn demands(&self, rule: Rule) -> bool {
-        match rule {
-            Rule::Own(place) => self.demanded_own.get(usize::from(place)).copied().unwrap_or_default(),
-            rule => self.demanded.has(rule),
-        }
+        demands(self.demanded, &self.demanded_own, rule)
     }
 
     /// What becomes of something that cannot be taken out of where it stands: what is meant for the model, or has to go, keeps the
@@ -149,9 +180,14 @@ impl Guard {
             Action::Report | Action::Block => action,
             _ if self.demands(rule) => Action::Block,
             Action::Fence => Action::Report,
-            _ if rule.family() == Family::Injection => Action::Block,
+            _ if self.scanner.family(rule) == Family::Injection => Action::Block,
             _ => Action::Report,
         }
+    }
+
+    /// Whether something has to be taken out, whatever else is done.
+    pub fn has_demands(&self) -> bool {
+        !self.demanded.is_empty() || self.demanded_own.contains(&true)
     }
 
     /// Whether anything becomes of what is found, beside being on record.
@@ -164,15 +200,23 @@ impl Guard {
         &self.scanner
     }
 
-    fn action(&self, rule: Rule) -> Action {
-        if !self.acts {
-            return Action::Report;
-        }
+    /// What becomes of what a rule finds, where nothing else is said of its place. Nothing of what is not looked for there.
+    fn action(&self, rule: Rule) -> Option<Action> {
         let action = match rule {
             Rule::Own(place) => self.own.get(usize::from(place)),
             rule => Rule::ALL.iter().position(|one| *one == rule).and_then(|place| self.actions.get(place)),
         };
-        action.copied().unwrap_or_default()
+        let action = action.copied().flatten()?;
+        Some(if self.acts { action } else { Action::Report })
+    }
+
+    /// The same at a place.
+    fn action_at(&self, rule: Rule, way: &[Cow<'_, str>]) -> Option<Action> {
+        let field = self.fields.iter().rev().find_map(|field| field.says(rule, way));
+        match field {
+            Some(action) => action.map(|action| if self.acts { action } else { Action::Report }),
+            None => self.action(rule),
+        }
     }
 
     /// Whether a finding lies in what stands for something that was taken out.
@@ -229,6 +273,55 @@ impl Guard {
     }
 }
 
+/// Whether these have a rule among them.
+fn demands(rules: RuleSet, own: &[bool], rule: Rule) -> bool {
+    match rule {
+        Rule::Own(place) => own.get(usize::from(place)).copied().unwrap_or_default(),
+        rule => rules.has(rule),
+    }
+}
+
+/// What becomes of something; nothing if it is not looked for.
+type Done = Option<Action>;
+
+/// What is otherwise at one place, and beneath it.
+#[derive(Clone, Debug)]
+pub(crate) struct Field {
+    /// The names and numbers on the way; none for any.
+    way: Vec<Option<Box<str>>>,
+    rules: BTreeMap<Rule, Option<Action>>,
+}
+
+impl Field {
+    /// A JSON pointer in which `*` is any name or number.
+    pub(crate) fn new(path: &str, rules: BTreeMap<Rule, Option<Action>>) -> Self {
+        let name = |part: &str| (part != "*").then(|| part.replace("~1", "/").replace("~0", "~").into());
+        Self { way: path.split('/').skip(1).map(name).collect(), rules }
+    }
+
+    /// How specific it is: a longer way is more than a shorter one, and a name more than any.
+    fn rank(&self) -> (usize, usize) {
+        (self.way.len(), self.way.iter().filter(|name| name.is_some()).count())
+    }
+
+    fn says(&self, rule: Rule, way: &[Cow<'_, str>]) -> Option<Done> {
+        let action = self.rules.get(&rule)?;
+        let is_beneath = way.len() >= self.way.len()
+            && self.way.iter().zip(way).all(|(name, step)| name.as_deref().is_none_or(|name| name == step));
+        is_beneath.then_some(*action)
+    }
+
+    /// The same with what is done instead.
+    fn done(
+        &self,
+        done: &impl Fn(bool, Option<Action>) -> Option<Action>,
+        is_demanded: impl Fn(Rule) -> bool,
+    ) -> Self {
+        let rules = self.rules.iter().map(|(rule, action)| (*rule, done(is_demanded(*rule), *action)));
+        Self { way: self.way.clone(), rules: rules.collect() }
+    }
+}
+
 /// One pass over a value.
 struct Pass<'g> {
     guard: &'g Guard,
@@ -248,6 +341,10 @@ struct Pass<'g> {
     masked_names: Vec<usize>,
     /// The texts of blocks of `content`, without quotes.
     blocks: Vec<Range<usize>>,
+    /// The how manieth each is.
+    blocks_at: Vec<usize>,
+    /// What was found in two of them or more, and in which it begins.
+    seams_told: BTreeSet<(Rule, usize)>,
 }
 
 impl<'g> Pass<'g> {
@@ -266,6 +363,8 @@ impl<'g> Pass<'g> {
             blocked: None,
             masked_names: Vec::new(),
             blocks: Vec::new(),
+            blocks_at: Vec::new(),
+            seams_told: BTreeSet::new(),
         }
     }
 
@@ -310,8 +409,9 @@ impl<'g> Pass<'g> {
 
     fn text(&mut self, way: &[Step], raw: Range<usize>) {
         let Some(content) = self.bytes.get(raw.clone()) else { return };
-        if self.is_block(way) {
+        if let Some(place) = self.block_of(way) {
             self.blocks.push(raw.clone());
+            self.blocks_at.push(place);
         }
         let mut view = std::mem::take(&mut self.view);
         let mut name = std::mem::take(&mut self.name);
@@ -327,12 +427,13 @@ impl<'g> Pass<'g> {
                     neighbours::name(text, others, &mut found);
                 }
             }
-            if !found.is_empty() {
+            let forged = self.forged(text, way);
+            if !found.is_empty() || !forged.is_empty() {
                 let is_fixed = self.is_fixed(way);
                 let is_address =
                     matches!(key, "taskId" | "progressToken") || key == "uri" && self.is_of_content(way);
                 let is_blob = matches!(key, "data" | "blob") && self.is_of_content(way);
-                let kind = self.judge(text, &found, way, (is_fixed, is_address), is_blob);
+                let kind = self.judge(text, (&found, forged), way, (is_fixed, is_address), is_blob);
                 if let Some(kind) = kind {
                     self.changed.push(Changed { raw, kind: located(kind, &view) });
                 }
@@ -345,24 +446,26 @@ impl<'g> Pass<'g> {
     fn judge(
         &mut self,
         text: &str,
-        found: &[Finding],
+        (found, forged): (&[Finding], Vec<Range<usize>>),
         way: &[Step],
         (is_fixed, is_address): (bool, bool),
         is_blob: bool,
     ) -> Option<Changing> {
-        let mut edits: Vec<TextEdit> = Vec::new();
+        let forged = forged.into_iter().map(|place| (place, Instead::Name("text".to_owned())));
+        let mut edits: Vec<(Range<usize>, Instead)> = forged.collect();
         let (mut drops, mut fences) = (false, false);
         // What is hidden goes first: then what it hid is found as a whole.
         let unhides = found
             .iter()
-            .any(|finding| is_hidden(finding.rule) && self.guard.action(finding.rule) == Action::Strip);
+            .any(|finding| is_hidden(finding.rule) && self.action(finding.rule, way) == Some(Action::Strip));
         for finding in found {
-            if self.guard.is_of_mark(text, finding) {
+            if self.guard.is_of_mark(text, finding) || self.is_of_name(text, finding) {
                 continue;
             }
-            let mut action = self.guard.action(finding.rule);
+            let Some(mut action) = self.action(finding.rule, way) else { continue };
             // An address that does not lead anywhere any more helps nobody.
-            if is_address && action.changes() && !self.guard.demands(finding.rule) {
+            if is_address && action.changes() && !is_hidden(finding.rule) && !self.guard.demands(finding.rule)
+            {
                 action = Action::Report;
             }
             if is_fixed {
@@ -385,7 +488,14 @@ impl<'g> Pass<'g> {
                 }
                 Action::Drop => drops = true,
                 Action::Fence => fences = true,
-                action => edits.push((finding.start..finding.end, self.instead(action, *finding, text))),
+                Action::Pseudonym => {
+                    let kind = self.name_of(finding.rule);
+                    edits.push((self.widened(text, finding.start..finding.end), Instead::Name(kind)));
+                }
+                action => {
+                    let instead = Instead::Text(self.instead(action, *finding, text));
+                    edits.push((finding.start..finding.end, instead));
+                }
             }
         }
         if drops {
@@ -394,7 +504,16 @@ impl<'g> Pass<'g> {
         if is_blob && !edits.is_empty() {
             return Some(Changing::Whole(Bytes::from_static(b"\"\"")));
         }
-        let edits = merged(edits);
+        let edits: Vec<TextEdit> = apart(edits)
+            .into_iter()
+            .map(|(place, instead)| match instead {
+                Instead::Text(instead) => (place, instead),
+                Instead::Name(kind) => {
+                    let named = self.named(&kind, text.get(place.clone()).unwrap_or_default());
+                    (place, named)
+                }
+            })
+            .collect();
         if fences {
             let changed = edited(text, &edits);
             let fenced = action::fenced(&changed).unwrap_or(changed);
@@ -403,16 +522,66 @@ impl<'g> Pass<'g> {
         (!edits.is_empty()).then_some(Changing::Text(edits))
     }
 
-    fn instead(&self, action: Action, finding: Finding, text: &str) -> String {
-        let id;
-        let name = match finding.rule {
-            Rule::Own(_) => {
-                id = self.guard.scanner.id(finding.rule);
-                id.strip_prefix("own.").unwrap_or(&id)
+    /// What is written as a name that stands for a text, and is none that was given: a name stands for it too, so that nobody makes
+    /// others' texts be put back by writing their names.
+    fn forged(&self, text: &str, way: &[Step]) -> Vec<Range<usize>> {
+        let are_given = self.subject.pseudonyms.is_some() && self.guard.pseudonymises;
+        if !are_given || self.is_again || self.is_fixed(way) {
+            return Vec::new();
+        }
+        pseudonym::places(text).collect()
+    }
+
+    /// Whether something was found in a name that was given just now.
+    fn is_of_name(&self, text: &str, finding: &Finding) -> bool {
+        self.is_again
+            && self.guard.pseudonymises
+            && pseudonym::places(text).any(|place| place.start <= finding.start && finding.end <= place.end)
+    }
+
+    /// A part of a text with all of each name that was given just now and that it has some of.
+    fn widened(&self, text: &str, part: Range<usize>) -> Range<usize> {
+        if !self.is_again {
+            return part;
+        }
+        let names = pseudonym::places(text).filter(|name| name.start < part.end && part.start < name.end);
+        names.fold(part.clone(), |part, name| part.start.min(name.start)..part.end.max(name.end))
+    }
+
+    /// The name that stands for a text from now on. Names that were given just now become what they stand for first, so that all of
+    /// it is put back at once.
+    fn named(&self, kind: &str, text: &str) -> String {
+        let name = self.subject.pseudonyms.and_then(|names| {
+            if !self.is_again {
+                return names.name(kind, text);
             }
-            rule => rule.short(),
-        };
+            let given = pseudonym::places(text).filter_map(|place| {
+                let meant = names.text(text.get(place.clone())?)?;
+                Some((place, meant))
+            });
+            let given: Vec<TextEdit> = given.collect();
+            names.name(kind, &edited(text, &given))
+        });
+        name.unwrap_or_else(|| format!("[redacted:{kind}]"))
+    }
+
+    /// What a rule is called where something was taken out.
+    fn name_of(&self, rule: Rule) -> String {
+        match rule {
+            Rule::Own(_) => {
+                let id = self.guard.scanner.id(rule);
+                id.strip_prefix("own.").unwrap_or(&id).to_owned()
+            }
+            rule => rule.short().to_owned(),
+        }
+    }
+
+    fn instead(&self, action: Action, finding: Finding, text: &str) -> String {
+        let name = &self.name_of(finding.rule);
         let found = text.get(finding.start..finding.end).unwrap_or_default();
+        if action == Action::Pseudonym {
+            return self.named(name, found);
+        }
         let key = || {
             let own = hmac::sign(&self.guard.key, self.subject.tenant.as_bytes());
             hmac::Key::new(hmac::HMAC_SHA256, own.as_ref())
@@ -424,6 +593,12 @@ impl<'g> Pass<'g> {
     fn number(&mut self, way: &[Step], raw: Range<usize>) {
         let Some(text) = self.bytes.get(raw.clone()).and_then(|text| std::str::from_utf8(text).ok()) else {
             return;
+        };
+        // With a sign, or a fraction of nothing, it is the same number.
+        let text = text.strip_prefix('-').unwrap_or(text);
+        let text = match text.split_once('.') {
+            Some((whole, fraction)) if fraction.bytes().all(|digit| digit == b'0') => whole,
+            _ => text,
         };
         if text.len() < NUMBER_DIGITS_MIN
             || text.len() > 24
@@ -438,7 +613,7 @@ impl<'g> Pass<'g> {
         found.retain(|one| one.confidence >= NUMBER_CONFIDENCE_MIN && one.rule.family() != Family::Secret);
         let mut changes = false;
         for finding in &found {
-            let mut action = self.guard.action(finding.rule);
+            let Some(mut action) = self.action(finding.rule, way) else { continue };
             if !self.subject.reading.is_of_words() {
                 action = self.guard.unchanging(finding.rule, action);
             }
@@ -469,7 +644,7 @@ impl<'g> Pass<'g> {
             self.masked_names.push(raw.start);
         }
         for finding in &found {
-            let mut action = self.guard.action(finding.rule);
+            let Some(mut action) = self.action(finding.rule, way) else { continue };
             if !self.subject.reading.is_of_words() {
                 action = self.guard.unchanging(finding.rule, action);
             }
@@ -518,6 +693,22 @@ impl<'g> Pass<'g> {
         path
     }
 
+    /// What becomes of what a rule finds here.
+    fn action(&self, rule: Rule, way: &[Step]) -> Option<Action> {
+        if self.guard.fields.is_empty() {
+            return self.guard.action(rule);
+        }
+        let mut view = View::default();
+        let steps = way.iter().map(|step| match *step {
+            Step::Element(place) => Cow::Owned(place.to_string()),
+            Step::Member(start, end) => {
+                let raw = self.bytes.get(start..end).unwrap_or_default();
+                Cow::Owned(view.read(raw).unwrap_or_default().to_owned())
+            }
+        });
+        self.guard.action_at(rule, &steps.collect::<Vec<_>>())
+    }
+
     /// Whether a text has to stay as it is, since it is no words of anybody's.
     fn is_fixed(&self, way: &[Step]) -> bool {
         if self.subject.reading.is_of_words() {
@@ -536,9 +727,24 @@ impl<'g> Pass<'g> {
         matches!(step, Step::Member(start, end) if self.bytes.get(start..end) == Some(name.as_bytes()))
     }
 
-    /// Whether it is the text of a block of a result's content.
-    fn is_block(&self, way: &[Step]) -> bool {
-        matches!(way, [content, Step::Element(_), text] if self.names(*content, "content") && self.names(*text, "text"))
+    /// Whether it is a text that is read together with those beside it: of a block of content, of a part of a resource, or of a
+    /// message of a prompt; also within what a task came to. Which place it has among them.
+    fn block_of(&self, way: &[Step]) -> Option<usize> {
+        let way = match way {
+            [result, rest @ ..] if self.names(*result, "result") => rest,
+            way => way,
+        };
+        match way {
+            [list, Step::Element(place), text] => {
+                let is_list = self.names(*list, "content") || self.names(*list, "contents");
+                (is_list && self.names(*text, "text")).then_some(*place)
+            }
+            [list, Step::Element(place), content, text] => {
+                let is_message = self.names(*list, "messages") && self.names(*content, "content");
+                (is_message && self.names(*text, "text")).then_some(*place)
+            }
+            _ => None,
+        }
     }
 
     fn is_of_content(&self, way: &[Step]) -> bool {
@@ -547,27 +753,20 @@ impl<'g> Pass<'g> {
         })
     }
 
+    /// What becomes of what a rule finds in a block, whose place stands for those that it goes on in.
+    fn action_of_block(&self, rule: Rule, block: usize) -> Option<Action> {
+        let place = self.blocks_at.get(block).copied().unwrap_or_default().to_string();
+        self.guard.action_at(rule, &["content".into(), place.into(), "text".into()])
+    }
+
     /// Reads the texts of blocks that follow each other as one, and looks for what is of two of them.
     fn seams(&mut self) {
         let blocks = std::mem::take(&mut self.blocks);
         let mut edits: BTreeMap<usize, Vec<TextEdit>> = BTreeMap::new();
-        let mut window = Window::default();
-        for (place, raw) in blocks.iter().enumerate() {
-            let content = self.bytes.get(raw.clone()).unwrap_or_default();
-            let mut view = View::default();
-            let Some(text) = view.read(content) else { continue };
-            if text.len() <= 2 * SEAM {
-                window.push(place, 0, text);
-                continue;
-            }
-            let head = floor(text, SEAM);
-            window.push(place, 0, text.get(..head).unwrap_or_default());
-            self.seam(&window, &mut edits);
-            window = Window::default();
-            let tail = floor(text, text.len() - SEAM);
-            window.push(place, tail, text.get(tail..).unwrap_or_default());
+        // A reader may put something between them, or nothing.
+        for between in ["", " "] {
+            self.seams_with(&blocks, between, &mut edits);
         }
-        self.seam(&window, &mut edits);
         // Texts come in order.
         let alone = self.changed.len();
         for (block, edits) in edits {
@@ -585,6 +784,31 @@ impl<'g> Pass<'g> {
         }
     }
 
+    fn seams_with(
+        &mut self,
+        blocks: &[Range<usize>],
+        between: &'static str,
+        edits: &mut BTreeMap<usize, Vec<TextEdit>>,
+    ) {
+        let mut window = Window { between, ..Window::default() };
+        for (place, raw) in blocks.iter().enumerate() {
+            let content = self.bytes.get(raw.clone()).unwrap_or_default();
+            let mut view = View::default();
+            let Some(text) = view.read(content) else { continue };
+            if text.len() <= 2 * SEAM {
+                window.push(place, 0, text);
+                continue;
+            }
+            let head = floor(text, SEAM);
+            window.push(place, 0, text.get(..head).unwrap_or_default());
+            self.seam(&window, edits);
+            window = Window { between, ..Window::default() };
+            let tail = floor(text, text.len() - SEAM);
+            window.push(place, tail, text.get(tail..).unwrap_or_default());
+        }
+        self.seam(&window, edits);
+    }
+
     fn seam(&mut self, window: &Window, edits: &mut BTreeMap<usize, Vec<TextEdit>>) {
         if window.pieces.len() < 2 {
             return;
@@ -596,10 +820,16 @@ impl<'g> Pass<'g> {
             if pieces.len() < 2 || self.guard.is_of_mark(&window.text, &finding) {
                 continue;
             }
-            let action = match self.guard.action(finding.rule) {
+            let first = pieces.first().and_then(|piece| window.pieces.get(*piece)).map(|(block, ..)| *block);
+            // Found already with something else between them.
+            if !self.seams_told.insert((finding.rule, first.unwrap_or_default())) {
+                continue;
+            }
+            let action = match self.action_of_block(finding.rule, first.unwrap_or_default()) {
+                None => continue,
                 // Of these blocks nothing stays that would have to be fenced.
-                Action::Fence | Action::Drop => Action::Mask,
-                action => action,
+                Some(Action::Fence | Action::Drop) => Action::Mask,
+                Some(action) => action,
             };
             if self.is_again && action == Action::Report {
                 continue;
@@ -635,6 +865,8 @@ impl<'g> Pass<'g> {
 /// Texts that follow each other, read as one.
 #[derive(Default)]
 struct Window {
+    /// What stands between two of them.
+    between: &'static str,
     text: String,
     /// Of each: which block, where in the block's text it begins, and where here.
     pieces: Vec<(usize, usize, usize)>,
@@ -643,6 +875,9 @@ struct Window {
 impl Window {
     fn push(&mut self, block: usize, offset: usize, text: &str) {
         if !text.is_empty() {
+            if !self.pieces.is_empty() {
+                self.text.push_str(self.between);
+            }
             self.pieces.push((block, offset, self.text.len()));
             self.text.push_str(text);
         }
@@ -658,10 +893,10 @@ impl Window {
     /// The part of a block's text that a part of the whole is.
     fn part(&self, piece: usize, part: Range<usize>) -> Range<usize> {
         let Some((_, offset, start)) = self.pieces.get(piece) else { return 0..0 };
-        let end = self.pieces.get(piece + 1).map_or(self.text.len(), |(.., next)| *next);
+        let end = self.pieces.get(piece + 1).map_or(self.text.len(), |(.., next)| *next - self.between.len());
         let from = part.start.max(*start) - start + offset;
         let to = part.end.min(end) - start + offset;
-        from..to
+        from.min(to)..to
     }
 }
 
@@ -686,7 +921,7 @@ fn is_worth_reading(name: &[u8]) -> bool {
 }
 
 /// Changes of a text as changes of the string that it is read from.
-fn located(kind: Changing, view: &View) -> Changing {
+pub(crate) fn located(kind: Changing, view: &View) -> Changing {
     match kind {
         Changing::Text(edits) => Changing::Text(
             edits
@@ -698,16 +933,41 @@ fn located(kind: Changing, view: &View) -> Changing {
     }
 }
 
+/// What stands in place of something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Instead {
+    Text(String),
+    /// A name of this kind, for all of what was there.
+    Name(String),
+}
+
 /// Changes in order and apart from each other: those that overlap become one, with what stands in place of the first.
-pub(crate) fn merged(mut edits: Vec<TextEdit>) -> Vec<TextEdit> {
+pub(crate) fn merged(edits: Vec<TextEdit>) -> Vec<TextEdit> {
+    let edits = edits.into_iter().map(|(place, instead)| (place, Instead::Text(instead)));
+    let apart = apart(edits.collect()).into_iter().map(|(place, instead)| match instead {
+        Instead::Text(instead) | Instead::Name(instead) => (place, instead),
+    });
+    apart.collect()
+}
+
+/// The same of names too, which stand only where nothing else has to.
+fn apart(mut edits: Vec<(Range<usize>, Instead)>) -> Vec<(Range<usize>, Instead)> {
     edits.sort_by_key(|(part, _)| (part.start, part.end));
-    let mut apart: Vec<TextEdit> = Vec::with_capacity(edits.len());
+    let mut apart: Vec<(Range<usize>, Instead)> = Vec::with_capacity(edits.len());
     for (part, instead) in edits {
         match apart.last_mut() {
             Some((last, kept)) if part.start < last.end => {
                 last.end = last.end.max(part.end);
-                if kept.is_empty() {
-                    *kept = instead;
+                match (&*kept, instead) {
+                    (Instead::Name(kind), Instead::Text(text)) if text.is_empty() => {
+                        *kept = Instead::Text(format!("[redacted:{kind}]"));
+                    }
+                    (Instead::Name(_), text @ Instead::Text(_)) => *kept = text,
+                    (Instead::Text(text), Instead::Name(kind)) if text.is_empty() => {
+                        *kept = Instead::Text(format!("[redacted:{kind}]"));
+                    }
+                    (Instead::Text(text), other @ Instead::Text(_)) if text.is_empty() => *kept = other,
+                    _ => {}
                 }
             }
             _ => apart.push((part, instead)),

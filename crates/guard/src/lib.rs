@@ -6,7 +6,9 @@
 //! text is.
 
 mod action;
+mod fold;
 mod guard;
+mod guards;
 mod injection;
 mod json;
 mod neighbours;
@@ -14,6 +16,7 @@ pub mod outside;
 mod own;
 mod personal;
 pub mod pins;
+mod pseudonym;
 mod rule;
 pub mod rules;
 mod scanner;
@@ -28,12 +31,14 @@ mod text;
 
 pub use action::Action;
 pub use guard::{Guard, Inspection, Noted};
+pub use guards::{Guards, Set};
 pub use neighbours::{Neighbours, looks_like, skeleton};
 pub use own::Pattern;
+pub use pseudonym::{Pseudonyms, pseudonym, restored};
 pub use rule::{Family, Finding, Rule, RuleSet, Severity};
 pub use scanner::Scanner;
 pub use settings::{
-    Beyond, Bound, Direction, GuardSettings, Guards, PatternSettings, redactions, usual_of_arguments,
-    usual_of_definitions, usual_of_results,
+    Beyond, Bound, Direction, FieldSettings, GuardSettings, Mode, Overlay, Override, PatternSettings, Place,
+    PseudonymSettings, redactions, usual_of_arguments, usual_of_definitions, usual_of_results,
 };
 pub use subject::{Reading, Subject};

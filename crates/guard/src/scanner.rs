@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::fold::fold;
 use crate::own::Pattern;
 use crate::rule::{Family, Finding, Rule, RuleSet, Severity};
 use crate::sweep::Sweep;
@@ -80,6 +81,17 @@ impl Scanner {
         Sweep::new(text, self.rules, 0, found).run();
         for (place, pattern) in (0..).zip(self.own.iter()) {
             pattern.find(place, &text, found);
+        }
+        if let Some(folded) = fold(text.whole) {
+            let as_written = found.len();
+            let text = Text::new(&folded.text, key);
+            Sweep::new(text, self.rules, 0, found).run();
+            for (place, pattern) in (0..).zip(self.own.iter()) {
+                pattern.find(place, &text, found);
+            }
+            for finding in found.iter_mut().skip(as_written) {
+                (finding.start, finding.end) = (folded.before(finding.start), folded.before(finding.end));
+            }
         }
         if found.len() > from + 1 {
             let mut new = found.split_off(from);

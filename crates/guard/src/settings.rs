@@ -1,19 +1,14 @@
 //! What an operator wants looked for, and what becomes of it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tollgate_model::Glob;
 
 use crate::action::Action;
-use crate::guard::Guard;
 use crate::outside::OutsideSettings;
-use crate::own::Pattern;
-use crate::rule::{Family, Rule, RuleSet};
+use crate::rule::{Family, Rule};
 use crate::rules::FileRule;
-use crate::scanner::Scanner;
-
-/// How many guards there have been.
-static NUMBER: AtomicU64 = AtomicU64::new(1);
 
 /// What is looked for in which direction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +28,26 @@ pub struct GuardSettings {
     pub files: Vec<FileRule>,
     /// Guards outside of the gateway, in the order in which they are asked.
     pub outside: Vec<OutsideSettings>,
+    /// What is otherwise for some tenants, servers or tools. Of two that are about the same the more specific one holds, and of
+    /// two that are as specific the later one.
+    pub overrides: Vec<Override>,
+    /// For how long names stand for texts, and how many.
+    pub pseudonyms: PseudonymSettings,
+}
+
+/// Bounds of the names that stand for texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PseudonymSettings {
+    /// A caller's names are forgotten when it has used none of them for so long.
+    pub idle: Duration,
+    /// How many one caller may have.
+    pub texts_max: usize,
+}
+
+impl Default for PseudonymSettings {
+    fn default() -> Self {
+        Self { idle: Duration::from_hours(1), texts_max: 10_000 }
+    }
 }
 
 /// How much is looked at: arguments, a result or a notification with more bytes is not.
@@ -67,6 +82,122 @@ pub struct Direction {
     pub acts: bool,
     /// What becomes of what each rule finds. What is not here is not looked for.
     pub rules: BTreeMap<Rule, Action>,
+}
+
+impl Direction {
+    /// What is looked for where nobody says otherwise, and only reported; and so many patterns of the operator's.
+    pub fn usual(usual: fn(Rule) -> Action, own: usize) -> Self {
+        let own = (0..).take(own).map(Rule::Own);
+        let rules = Rule::ALL.iter().copied().filter(|rule| rule.is_default()).chain(own);
+        Self { acts: false, rules: rules.map(|rule| (rule, usual(rule))).collect() }
+    }
+}
+
+/// Whether something is looked for, and what comes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Nothing is looked for.
+    Off,
+    /// What is found is on record, and passes.
+    Report,
+    /// What is said of each rule is done.
+    Act,
+}
+
+/// What is otherwise in one direction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overlay {
+    /// Whether it is looked, where that is said.
+    pub mode: Option<Mode>,
+    /// What becomes of what these rules find; nothing for one that is not looked for.
+    pub rules: BTreeMap<Rule, Option<Action>>,
+}
+
+/// Where something is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In what servers answer, ask and say.
+    Results,
+    /// In arguments.
+    Arguments,
+    /// In definitions.
+    Definitions,
+}
+
+impl Place {
+    /// Whether this can be done there.
+    pub const fn knows(self, action: Action) -> bool {
+        match self {
+            Self::Results => true,
+            Self::Arguments => !matches!(action, Action::Pseudonym | Action::Fence),
+            Self::Definitions => {
+                matches!(action, Action::Report | Action::Strip | Action::Fence | Action::Block)
+            }
+        }
+    }
+}
+
+/// What is otherwise at one place of what passes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldSettings {
+    /// In which direction.
+    pub place: Place,
+    /// The way to it: a JSON pointer in which `*` is any name or number. It is about everything that is there.
+    pub path: String,
+    /// What becomes of what these rules find; nothing for one that is not looked for.
+    pub rules: BTreeMap<Rule, Option<Action>>,
+}
+
+/// What is otherwise for some tenants, servers and tools.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Override {
+    /// For which tenants; all if there is none.
+    pub tenants: Vec<Glob>,
+    /// For which servers.
+    pub servers: Vec<Glob>,
+    /// For which tools, by their own names. With one it is about tools alone.
+    pub tools: Vec<Glob>,
+    /// In what servers answer.
+    pub results: Overlay,
+    /// In arguments.
+    pub arguments: Overlay,
+    /// In definitions.
+    pub definitions: Overlay,
+    /// At places.
+    pub fields: Vec<FieldSettings>,
+    /// Whether texts are put back into arguments in place of the names that stand for them, where that is said.
+    pub restores: Option<bool>,
+}
+
+impl Override {
+    /// How specific it is: first by tools, then by servers, then by tenants. A name is more than a pattern.
+    pub(crate) fn rank(&self) -> [u8; 3] {
+        let of = |globs: &[Glob]| match globs {
+            [] => 0,
+            globs if globs.iter().all(Glob::is_exact) => 2,
+            _ => 1,
+        };
+        [of(&self.tools), of(&self.servers), of(&self.tenants)]
+    }
+
+    pub(crate) fn is_about(&self, tenant: &str, server: &str, tool: Option<&str>) -> bool {
+        let fits =
+            |globs: &[Glob], name: &str| globs.is_empty() || globs.iter().any(|glob| glob.matches(name));
+        fits(&self.tenants, tenant)
+            && fits(&self.servers, server)
+            && match tool {
+                Some(tool) => fits(&self.tools, tool),
+                None => self.tools.is_empty(),
+            }
+    }
+
+    pub(crate) fn overlay(&self, place: Place) -> &Overlay {
+        match place {
+            Place::Results => &self.results,
+            Place::Arguments => &self.arguments,
+            Place::Definitions => &self.definitions,
+        }
+    }
 }
 
 /// A pattern of the operator's. See [`Pattern::new`].
@@ -108,104 +239,11 @@ pub const fn usual_of_definitions(rule: Rule) -> Action {
 }
 
 /// What can be taken out of results, by the words that policies may write (`@redact`): families, `pii`, and rules.
-pub fn redactions(patterns: &[PatternSettings]) -> impl Iterator<Item = String> {
+pub fn redactions(settings: &GuardSettings) -> impl Iterator<Item = String> {
     let families = ["pii", "personal", "secret", "injection", "own"].map(str::to_owned);
     // What is about definitions alone stands in no result.
     let rules = Rule::ALL.iter().filter(|rule| !rule.is_of_definitions()).map(|rule| rule.id().to_owned());
-    let own = patterns.iter().map(|pattern| format!("own.{}", pattern.name));
+    let patterns = settings.patterns.iter().map(|pattern| &pattern.name);
+    let own = patterns.chain(settings.files.iter().map(|rule| &rule.id)).map(|name| format!("own.{name}"));
     families.into_iter().chain(rules).chain(own)
-}
-
-/// The guards of a gateway.
-#[derive(Clone, Debug)]
-pub struct Guards {
-    /// Of what servers answer.
-    pub results: Option<Guard>,
-    /// Of arguments.
-    pub arguments: Option<Guard>,
-    /// Of definitions.
-    pub definitions: Option<Guard>,
-    /// Of what nobody said anything about.
-    bare: Guard,
-    /// The operator's patterns, all of them on.
-    patterns: Vec<Pattern>,
-    /// What they were made of.
-    settings: GuardSettings,
-    /// Others have another one.
-    number: u64,
-    /// How much is looked at.
-    pub bound: Bound,
-}
-
-impl Guards {
-    /// Guards as the settings say; digests are made with a key of each tenant's, drawn from this one. Whoever reads settings
-    /// looks at their patterns with [`Pattern::new`] first: one that is none is left out, and those behind it move up.
-    pub fn new(settings: &GuardSettings, key: &[u8]) -> Self {
-        let patterns: Vec<Pattern> = settings
-            .patterns
-            .iter()
-            .filter_map(|one| Pattern::new(&one.name, &one.expression, &one.words).ok())
-            .chain(settings.files.iter().filter_map(|rule| rule.pattern().ok()))
-            .collect();
-        let of = |direction: &Direction| {
-            let rules = direction.rules.keys().fold(RuleSet::NONE, |set, rule| set.with(*rule));
-            let own = (0..).zip(&patterns).map(|(place, pattern)| {
-                let is_on = direction.rules.contains_key(&Rule::Own(place));
-                if is_on { pattern.clone() } else { pattern.clone().off() }
-            });
-            let scanner = Scanner::new(rules, own.collect());
-            let act = |rule: Rule| direction.rules.get(&rule).copied().unwrap_or_default();
-            Guard::new(scanner, patterns.len(), act, key, direction.acts)
-        };
-        let bare = of(&Direction { acts: true, rules: BTreeMap::new() });
-        Self {
-            bare,
-            results: settings.results.as_ref().map(of),
-            arguments: settings.arguments.as_ref().map(of),
-            definitions: settings.definitions.as_ref().map(of),
-            bound: settings.bound,
-            patterns,
-            settings: settings.clone(),
-            number: NUMBER.fetch_add(1, Ordering::Relaxed),
-        }
-    }
-
-    /// What takes out of results what these [words](redactions) stand for, whatever else is done. None if one of them stands for
-    /// nothing.
-    pub fn redacting(&self, words: &[Arc<str>]) -> Option<Guard> {
-        let (mut rules, mut own) = (RuleSet::NONE, vec![false; self.patterns.len()]);
-        for word in words {
-            let family = match &**word {
-                "pii" | "personal" => Some(Family::Personal),
-                "secret" => Some(Family::Secret),
-                "injection" => Some(Family::Injection),
-                "own" => Some(Family::Own),
-                _ => None,
-            };
-            match (family, Rule::of_id(word)) {
-                (Some(Family::Own), _) => own.fill(true),
-                (Some(family), _) => {
-                    let usual = Rule::ALL.iter().filter(|rule| rule.family() == family && rule.is_default());
-                    rules = usual.fold(rules, |rules, rule| rules.with(*rule));
-                }
-                (None, Some(rule)) => rules = rules.with(rule),
-                (None, None) => {
-                    let name = word.strip_prefix("own.")?;
-                    *own.get_mut(self.patterns.iter().position(|pattern| pattern.name() == name)?)? = true;
-                }
-            }
-        }
-        Some(self.results.as_ref().unwrap_or(&self.bare).redacting(rules, &own, &self.patterns))
-    }
-
-    /// Tells these guards from all others: what was judged by others has to be judged again.
-    pub fn number(&self) -> u64 {
-        self.number
-    }
-
-    /// Whether definitions are judged as by these.
-    pub fn define_as(&self, other: &Self) -> bool {
-        let (own, others) = (&self.settings, &other.settings);
-        own.definitions == others.definitions && own.patterns == others.patterns && own.files == others.files
-    }
 }

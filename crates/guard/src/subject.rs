@@ -1,6 +1,7 @@
 //! What is inspected, and what of it may be changed.
 
 use crate::neighbours::Neighbours;
+use crate::pseudonym::Pseudonyms;
 
 /// How a value is read.
 #[derive(Clone, Copy, Default)]
@@ -24,6 +25,8 @@ pub struct Subject<'a> {
     pub except: &'a [&'a str],
     /// With whose key digests are made.
     pub tenant: &'a str,
+    /// The names that stand for texts. Without them a mask does.
+    pub pseudonyms: Option<&'a dyn Pseudonyms>,
 }
 
 /// Members whose texts are no words of anybody's: to change one is to name another thing.

@@ -10,7 +10,6 @@
 mod admission;
 mod counter;
 mod gcra;
-mod glob;
 mod key;
 mod limits;
 mod meter;
@@ -33,7 +32,6 @@ mod watching;
 mod window;
 
 pub use admission::{Admission, Charge, Places, Spent};
-pub use glob::Glob;
 pub use limits::Limits;
 pub use notice::Notice;
 pub use reach::Away;
@@ -42,4 +40,5 @@ pub use runaway::{RunawaySettings, RunawayWebhook, Verdict, Why};
 pub use settings::LimitSettings;
 pub use subject::Subject;
 pub use tokens::Encoding;
+pub use tollgate_model::Glob;
 pub use window::Zone;

@@ -106,6 +106,8 @@ pub(crate) struct Inner {
     /// What guards say of servers' definitions.
     guarded: guard::Definitions,
     approvals: Approvings,
+    /// What the names stand for that callers were given.
+    pseudonyms: guard::PseudonymTable,
     /// Whether the client on standard input is served, which proves nothing and needs not.
     on_stdio: AtomicBool,
 }
@@ -167,6 +169,7 @@ impl Gateway {
             cache,
             guarded: guard::Definitions::default(),
             approvals: Approvings::default(),
+            pseudonyms: guard::PseudonymTable::default(),
             on_stdio: AtomicBool::new(false),
         }));
         tokio::spawn(follow_what_is_taken_back(Arc::downgrade(&gateway.0), gateway.reloads()));
@@ -443,6 +446,11 @@ impl Gateway {
         &self.0.guarded
     }
 
+    /// What the names stand for that callers were given.
+    pub(crate) fn pseudonyms(&self) -> &guard::PseudonymTable {
+        &self.0.pseudonyms
+    }
+
     /// What operators have stopped.
     pub(crate) fn blocks(&self) -> &Blocks {
         &self.0.blocks
@@ -523,6 +531,7 @@ impl Gateway {
     fn forget(&self, session: &Arc<Session>, why: &'static str) {
         let Some(id) = session.caller.session.clone() else { return };
         record::session_ended(self, session, why);
+        self.0.pseudonyms.forget(&session.caller);
         session.subscriptions.clear();
         let servers: Vec<Server> = self.snapshot().servers().to_vec();
         self.0.running.spawn(async move {
@@ -592,7 +601,7 @@ impl Gateway {
     fn inspected<'m>(&self, server: &ServerId, message: &'m Message) -> Option<Cow<'m, Message>> {
         let snapshot = self.snapshot();
         let tenant = server.holder().tenant().cloned().unwrap_or_default();
-        match Desk::beside(self, &snapshot.guards, &tenant).said(server, message) {
+        match Desk::beside(self, &snapshot.guards, (&tenant, None), server).said(server, message) {
             Said::AsItIs => Some(Cow::Borrowed(message)),
             Said::Changed(message) => Some(Cow::Owned(*message)),
             Said::Never => None,
@@ -751,6 +760,7 @@ async fn sweep(gateway: Weak<Inner>) {
         gateway.strangers().record(gateway.ledger(), Some(Timestamp::now()));
         gateway.limits().settle_up(false).await;
         gateway.limits().sweep();
+        gateway.pseudonyms().sweep(snapshot.guards.pseudonyms().idle);
         gateway.cache().sweep(|number| snapshot.servers().iter().any(|server| server.number() == number));
         counters::limit_counters(gateway.limits().counters(), gateway.limits().shared_count());
     }

@@ -93,12 +93,20 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
     }
     let mut resolved = resolve::resolve(gateway, inbound).await?; // what is really meant; pinned arguments put in
     inbound.record.means(inbound, &resolved);
+    guard::knows(inbound, &resolved); // what is said of its tool
     inbound.record.lap(Lap::Resolve);
+    let restored = guard::restored(gateway, inbound, &resolved); // texts in place of the names that stand for them
+    let inbound = restored.as_deref().unwrap_or(inbound);
     let brought = Brought::read(gateway, inbound, &resolved); // which call it goes on with
     let mut considered = policy::consider(gateway, inbound, &resolved)?; // on exactly what will leave
     resolve::refuse_look_alikes(inbound, &resolved)?; // of pinned arguments
     pins::settle(gateway, inbound, &resolved).await?; // defined as it was approved
-    guard::arguments(gateway, inbound, &resolved)?; // what must not leave
+    let changed = guard::arguments(gateway, inbound, &resolved)?; // what must not leave
+    let inbound = changed.as_deref().unwrap_or(inbound);
+    if changed.is_some() {
+        considered = policy::consider(gateway, inbound, &resolved)?; // on what leaves now
+        resolve::refuse_look_alikes(inbound, &resolved)?;
+    }
     if outside::hears(gateway, inbound, &resolved, Heard::Arguments)
         && Box::pin(outside::arguments(gateway, inbound, &mut resolved)).await?
     {
@@ -323,7 +331,10 @@ async fn respond(
     message: &Message,
 ) -> Result<Reply, Refusal> {
     let server = resolved.server().id();
-    if gateway.policing().is_on() || gateway.limits().are_budgets() {
+    if gateway.policing().is_on()
+        || gateway.limits().are_budgets()
+        || inbound.snapshot.guards.tell_tools_apart()
+    {
         tasks::remember_tool(gateway, inbound, resolved, route.link(), message);
     }
     tasks::remember_home(gateway, inbound, server, route.link(), message);

@@ -81,7 +81,7 @@ impl Setup {
             tenant: tenant.id.clone(),
             servers,
             toolsets: tenant.toolsets.iter().map(known_toolset).collect(),
-            redactions: redactions(&self.guards.patterns).map(Arc::from).collect(),
+            redactions: redactions(&self.guards).map(Arc::from).collect(),
         }
     }
 }

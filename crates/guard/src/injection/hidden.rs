@@ -10,6 +10,9 @@ use crate::text::class;
 /// How many in a row have no use.
 const ROW_MIN: usize = 3;
 
+/// How many tags the flag of a region has at most.
+const FLAG_MAX: usize = 8;
+
 /// What a character is here.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -73,7 +76,7 @@ pub(crate) fn hidden(sweep: &mut Sweep<'_, '_>, start: usize) -> usize {
         count += 1;
     }
     match kind {
-        Kind::Tag if !is_flag(&text, at) => sweep.add(Rule::Tags, at, end, 98),
+        Kind::Tag if count > FLAG_MAX || !is_flag(&text, at) => sweep.add(Rule::Tags, at, end, 98),
         Kind::Selector if count >= ROW_MIN => sweep.add(Rule::Tags, at, end, 90),
         Kind::Zero if count >= ROW_MIN => sweep.add(Rule::ZeroWidth, at, end, 92),
         Kind::Zero if is_within_word(sweep, at, end, character) => sweep.add(Rule::ZeroWidth, at, end, 80),

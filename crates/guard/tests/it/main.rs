@@ -13,4 +13,5 @@ mod corpus;
 mod linear;
 mod measured;
 mod outside;
+mod pseudonyms;
 mod redacted;

@@ -23,7 +23,7 @@ use crate::mailbox::Mailbox;
 use crate::session::Session;
 use crate::stages::block;
 use crate::stages::dispatch::{self, Own};
-use crate::stages::guard::{Desk, Said};
+use crate::stages::guard::{self, Desk, Said};
 use crate::stages::record::{self, Behalf, Doing};
 use crate::tasks;
 
@@ -216,7 +216,9 @@ pub(crate) async fn ask_beside(
     let request = tasks::question(&gateway, &session.caller, &server, None, asks.request().clone());
     let Some(raw_id) = request.id_raw() else { return };
     let snapshot = gateway.snapshot();
-    let asked = Desk::beside(&gateway, &snapshot.guards, session.caller.tenant()).asked(&server, &request);
+    let asked =
+        Desk::beside(&gateway, &snapshot.guards, (session.caller.tenant(), Some(&session.caller)), &server)
+            .asked(&server, &request);
     drop(snapshot);
     let request = match asked {
         Said::AsItIs => request.clone(),
@@ -298,7 +300,9 @@ async fn answer_for<F: Future<Output = ()>>(
     };
     match tokio::time::timeout(wait, hearing).await {
         Ok(response) => {
-            let response = response?;
+            let Some(response) = guard::answer(gateway, caller, server, response?) else {
+                return Some(Answer::None("a content guard keeps the client's answer from the server"));
+            };
             let mut edit = response.edit();
             response.set_id(&mut edit, raw_id.clone());
             tasks::answer_of_task(gateway, caller, server, &response, &mut edit);

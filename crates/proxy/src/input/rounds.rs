@@ -187,6 +187,9 @@ async fn ask(
     let method = entry.asked.method();
     match tokio::time::timeout(settings.input_timeout, question.answered()).await {
         Ok(Some(response)) if response.kind() == Kind::Result => {
+            let response = guard::answer(gateway, &inbound.caller, server, response).ok_or_else(|| {
+                unanswered("a content guard keeps the client's answer from the server".to_owned())
+            })?;
             let result = response.body().map(|span| response.raw(span)).unwrap_or_default();
             Ok(Answer { result, url_id })
         }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 use tollgate_catalog::{Item, ListKind, Page, names};
-use tollgate_mcp::{JsonKind, Kind, LogLevel, Span, codes, elements, find, kind_of, methods, quote};
+use tollgate_mcp::{
+    JsonKind, Kind, LogLevel, Message, Span, codes, elements, find, kind_of, members, methods, quote, text,
+};
 use tollgate_model::{Code, Refusal, ServerId, Stage};
 use tollgate_upstream::{Hello, Link, Reach, Server, Traffic, Waits};
 
@@ -104,6 +106,10 @@ pub(crate) async fn page(
         let text = format!("the server answered with error {code}");
         return Err(Fault { refusal: nonsense(text).of(server.name()), is_said: true });
     }
+    if is_ambiguous(&message, wanted.kind) {
+        let text = "the server's answer is two lists".to_owned();
+        return Err(Fault { refusal: nonsense(text).of(server.name()), is_said: true });
+    }
     let message = guard::page(gateway, inbound, server.id(), wanted.kind, message)
         .map_err(|refusal| Fault { refusal, is_said: true })?;
     let kept = Kept::new(message, route.link(), wanted.kind.capability());
@@ -119,6 +125,13 @@ pub(crate) async fn page(
         }
         Err(_) => Ok(Some(Arc::new(kept))),
     }
+}
+
+/// Whether there are two lists in an answer, of which a client may read the other one.
+fn is_ambiguous(message: &Message, kind: ListKind) -> bool {
+    let bytes = message.bytes();
+    let all = message.body().into_iter().flat_map(|body| members(bytes, body));
+    all.filter(|member| text(bytes, member.key).is_some_and(|key| key == kind.items_member())).count() > 1
 }
 
 fn nonsense(text: String) -> Refusal {
@@ -229,7 +242,7 @@ fn learnt(
     if matches!(kind, ListKind::Tools | ListKind::Prompts) {
         remember_cut_names(gateway, server, &shown);
     }
-    if inbound.snapshot.guards.definitions.is_some() {
+    if guard::are_judged(&inbound.snapshot, server) {
         shown = guard::items(gateway, &inbound.snapshot, server, kind, shown);
         // What has no name is judged by nobody, and shown to nobody.
         let (message, items) = (&kept.message, kept.message.member(kind.items_member()));

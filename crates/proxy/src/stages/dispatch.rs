@@ -132,7 +132,7 @@ impl<'a> Listener<'a> {
 
     /// What a server says, as guards let it pass.
     fn said<'m>(&self, server: &ServerId, message: &'m Message) -> Option<Cow<'m, Message>> {
-        match self.look(|desk| desk.said(server, message)) {
+        match self.look(server, |desk| desk.said(server, message)) {
             Said::AsItIs => Some(Cow::Borrowed(message)),
             Said::Changed(changed) => Some(Cow::Owned(*changed)),
             Said::Never => None,
@@ -141,19 +141,24 @@ impl<'a> Listener<'a> {
 
     /// The same of what it asks.
     fn asked(&self, server: &ServerId, request: Message) -> Option<Message> {
-        match self.look(|desk| desk.asked(server, &request)) {
+        match self.look(server, |desk| desk.asked(server, &request)) {
             Said::AsItIs => Some(request),
             Said::Changed(changed) => Some(*changed),
             Said::Never => None,
         }
     }
 
-    fn look(&self, look: impl FnOnce(&Desk<'_>) -> Said) -> Said {
+    fn look(&self, server: &ServerId, look: impl FnOnce(&Desk<'_>) -> Said) -> Said {
         match self.inbound {
-            Some(inbound) => look(&Desk::of(self.gateway, inbound)),
+            Some(inbound) => look(&Desk::of(self.gateway, inbound, server)),
             None => {
                 let snapshot = self.gateway.snapshot();
-                look(&Desk::beside(self.gateway, &snapshot.guards, self.caller.tenant()))
+                look(&Desk::beside(
+                    self.gateway,
+                    &snapshot.guards,
+                    (self.caller.tenant(), Some(self.caller)),
+                    server,
+                ))
             }
         }
     }

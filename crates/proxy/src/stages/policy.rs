@@ -270,7 +270,7 @@ pub(crate) fn redactions(gateway: &Gateway, inbound: &Inbound) -> Vec<Arc<str>> 
     let rules = gateway.policing().rules();
     let set = rules.sets().and_then(|sets| sets.get(inbound.caller.tenant()));
     let mut words = set.map(|set| set.redactions()).unwrap_or_default();
-    words.retain(|word| inbound.snapshot.guards.redacting(std::slice::from_ref(word)).is_some());
+    words.retain(|word| inbound.snapshot.guards.can_redact(std::slice::from_ref(word)));
     words
 }
 

@@ -152,6 +152,12 @@ pub(crate) async fn serve(gateway: &Gateway, inbound: &Inbound) -> Result<Reply,
 /// What had to be taken out of the result of the call has to be taken out of what its task comes to. Where it is not remembered
 /// which call that was, everything has to be that a permit of the tenant's demands.
 fn redacts(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved) {
+    let tool = resolved
+        .native()
+        .and_then(|native| gateway.tasks().tool_of(&inbound.caller, resolved.server().id(), native));
+    if let Some(tool) = tool {
+        inbound.record.is_about_tool(tool);
+    }
     let of = |native| gateway.tasks().redactions.of(&inbound.caller, resolved.server().id(), native);
     match resolved.native().and_then(of) {
         Some(words) => inbound.record.redacts(&words),

@@ -2,14 +2,15 @@
 
 use serde_json::{Value, json};
 use tollgate_guard::{
-    Action, Beyond, Bound, Direction, GuardSettings, Rule, usual_of_arguments, usual_of_results,
+    Action, Beyond, Bound, Direction, FieldSettings, GuardSettings, Mode, Overlay, Override, Place, Rule,
+    usual_of_arguments, usual_of_results,
 };
-use tollgate_model::RecordLevel;
+use tollgate_model::{Glob, RecordLevel};
 use tollgate_upstream::ServerSettings;
 
 use crate::book::Book;
 use crate::fake::{Fake, event, events, greeting, json_answer, refusal, response, status};
-use crate::rig::{World, server};
+use crate::rig::{Told, World, server};
 use crate::shop::Shop;
 
 const ALL: &str = r#"permit(principal in Agent::"ann", action, resource);"#;
@@ -224,8 +225,7 @@ async fn what_a_permit_demands_is_taken_out_whatever_is_configured() {
     for modern in [true, false] {
         let (book, shop) = (Book::keeping(RecordLevel::Digest), Shop::start(modern, &["read"]).await);
         let world = World::recorded(vec![server("shop", &shop)], vec![], policy, book.ledger.clone()).await;
-        let text =
-            |told: &crate::rig::Told| told.body["result"]["content"][0]["text"].as_str().unwrap().to_owned();
+        let text = |told: &Told| told.body["result"]["content"][0]["text"].as_str().unwrap().to_owned();
         let ann = world.either(modern, "ann", "/mcp").await;
         let told = text(&ann.call("shop__read", arguments.clone()).await);
         let masked = json!({"path": "[redacted:email] 4111 1111 1111 1111 [redacted:git_token]"}).to_string();
@@ -250,4 +250,144 @@ async fn what_no_guard_knows_is_no_policy() {
     let text = r#"@redact("personal.emial") permit(principal in Agent::"ann", action, resource);"#;
     let wrong = world.enforce(text).await.unwrap_err();
     assert!(wrong[0].1.message.contains("`@redact` does not know `personal.emial`"), "{wrong:?}");
+}
+
+fn echoed(told: &Told) -> String {
+    let text = told.body["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{told:?}"));
+    let said: Value = serde_json::from_str(text).unwrap();
+    said["path"].as_str().unwrap().to_owned()
+}
+
+fn over(server: &str, tool: Option<&str>) -> Override {
+    let glob = |name: &str| vec![Glob::new(name)];
+    Override { servers: glob(server), tools: tool.map(glob).unwrap_or_default(), ..Override::default() }
+}
+
+fn overlay(mode: Option<Mode>, rules: &[(Rule, Option<Action>)]) -> Overlay {
+    Overlay { mode, rules: rules.iter().copied().collect() }
+}
+
+#[tokio::test]
+async fn what_is_more_specific_holds() {
+    let (shop, bank) = (Shop::modern(&["read", "read_all", "write"]).await, Shop::modern(&["read"]).await);
+    let world = World::new(vec![server("shop", &shop), server("bank", &bank)], vec![], ALL).await;
+    let email = |action| overlay(None, &[(Rule::Email, action)]);
+    let settings = GuardSettings {
+        overrides: vec![
+            Override { results: email(None), ..over("shop", Some("read_*")) },
+            Override { results: email(Some(Action::Strip)), ..over("shop", Some("write")) },
+            Override { results: email(Some(Action::Partial)), ..over("shop", None) },
+            Override {
+                tenants: vec![Glob::new("acme")],
+                results: overlay(Some(Mode::Off), &[]),
+                ..Override::default()
+            },
+            Override {
+                fields: vec![FieldSettings {
+                    place: Place::Results,
+                    path: "/content/*/text".to_owned(),
+                    rules: [(Rule::Card, Some(Action::Strip)), (Rule::GitToken, None)].into(),
+                }],
+                ..over("bank", None)
+            },
+        ],
+        ..results(true, &[])
+    };
+    world.guard(settings);
+    let said = format!("ann@example.com,4111 1111 1111 1111,{TOKEN}");
+    for modern in [true, false] {
+        let ann = world.either(modern, "ann", "/mcp").await;
+        for (tool, expected) in [
+            ("shop__read", "a***@example.com,[redacted:card],[redacted:git_token]"),
+            ("shop__read_all", "ann@example.com,[redacted:card],[redacted:git_token]"),
+            ("shop__write", ",[redacted:card],[redacted:git_token]"),
+            ("bank__read", &format!("[redacted:email],,{TOKEN}")),
+        ] {
+            assert_eq!(echoed(&ann.call(tool, json!({"path": said})).await), expected, "{tool}");
+        }
+    }
+}
+
+/// What leaves is what policy has decided on, and what is on record.
+#[tokio::test]
+async fn arguments_that_are_changed_are_decided_on_again() {
+    let policy = r#"
+        permit(principal in Agent::"ann", action, resource);
+        @id("no-marks") forbid(principal, action == Action::"shop__write", resource)
+            when { context.input has path && context.input.path like "*redacted*" };
+    "#;
+    for modern in [true, false] {
+        let (book, shop) = (Book::keeping(RecordLevel::Full), Shop::start(modern, &["read", "write"]).await);
+        let world = World::recorded(vec![server("shop", &shop)], vec![], policy, book.ledger.clone()).await;
+        let arguments = direction(true, usual_of_arguments, &[(Rule::GitToken, Action::Mask)]);
+        world.guard(GuardSettings { arguments: Some(arguments), ..GuardSettings::default() });
+        let ann = world.either(modern, "ann", "/mcp").await;
+        let told = ann.call("shop__read", json!({"path": format!("use {TOKEN}"), "amount": 2})).await;
+        assert_eq!(echoed(&told), "use [redacted:git_token]");
+        let seen = shop.fake.seen("tools/call");
+        assert_eq!(
+            seen[0].body["params"]["arguments"],
+            json!({"path": "use [redacted:git_token]", "amount": 2})
+        );
+        let intent = book.entries().into_iter().rfind(|entry| entry["kind"] == "intent").unwrap();
+        assert_eq!(
+            (&intent["detail"]["guard"][0]["action"], &intent["detail"]["guard"][0]["path"]),
+            (&json!("mask"), &json!("/path"))
+        );
+        let kept = book.arguments(&intent).to_string();
+        assert!(!kept.contains("ghp_") && kept.contains("[redacted:git_token]"), "{kept}");
+        let told = ann.call("shop__write", json!({"path": format!("use {TOKEN}")})).await;
+        assert_eq!(told.refusal()["policies"], json!(["no-marks"]), "{told:?}");
+        assert_eq!(shop.asked("tools/call"), 1);
+    }
+}
+
+#[tokio::test]
+async fn names_stand_for_texts_and_become_them_again_for_whom_that_is_allowed() {
+    let policy = r#"
+        permit(principal, action, resource);
+        @id("no-evil") forbid(principal, action == Action::"shop__send", resource)
+            when { context.input has path && context.input.path like "*@evil.example*" };
+    "#;
+    for modern in [true, false] {
+        let (book, shop) = (Book::new(), Shop::start(modern, &["read", "send"]).await);
+        let world = World::recorded(vec![server("shop", &shop)], vec![], policy, book.ledger.clone()).await;
+        world.guard(GuardSettings {
+            overrides: vec![Override { restores: Some(true), ..over("shop", Some("send")) }],
+            ..results(true, &[(Rule::Email, Action::Pseudonym)])
+        });
+        let ann = world.either(modern, "ann", "/mcp").await;
+        let read =
+            ann.call("shop__read", json!({"path": "ann@example.com x@evil.example ann@example.com"})).await;
+        assert_eq!(echoed(&read), "<EMAIL_1> <EMAIL_2> <EMAIL_1>");
+        let last =
+            || shop.fake.seen("tools/call").last().unwrap().body["params"]["arguments"]["path"].clone();
+
+        let sent = ann.call("shop__send", json!({"path": "to <EMAIL_1>, not <EMAIL_9>"})).await;
+        assert_eq!(last(), "to ann@example.com, not <EMAIL_9>");
+        // What nobody gave is no name, and gets one.
+        assert_eq!(echoed(&sent), "to <EMAIL_1>, not <TEXT_1>");
+        let intent = book.entries().into_iter().rfind(|entry| entry["kind"] == "intent").unwrap();
+        assert_eq!(
+            intent["detail"]["guard"][0],
+            json!({"in": "arguments", "action": "restore", "name": "<EMAIL_1>"})
+        );
+        // A tool that may not have it gets the name, and so does whoever else uses it.
+        ann.call("shop__read", json!({"path": "to <EMAIL_1>"})).await;
+        assert_eq!(last(), "to <EMAIL_1>");
+        let bob = world.either(modern, "bob", "/mcp").await;
+        bob.call("shop__send", json!({"path": "to <EMAIL_1>"})).await;
+        assert_eq!(last(), "to <EMAIL_1>");
+        if !modern {
+            let again = world.legacy("ann", "/mcp").await;
+            again.call("shop__send", json!({"path": "to <EMAIL_1>"})).await;
+            assert_eq!(last(), "to <EMAIL_1>", "another session");
+        }
+        // Policy judges what leaves.
+        let asked = shop.asked("tools/call");
+        let told = ann.call("shop__send", json!({"path": "to <EMAIL_2>"})).await;
+        assert_eq!(told.refusal()["policies"], json!(["no-evil"]), "{told:?}");
+        assert_eq!(shop.asked("tools/call"), asked);
+        assert!(!told.body.to_string().contains("evil.example"), "{told:?}");
+    }
 }

@@ -43,8 +43,8 @@ pub(super) use self::external::{
 };
 pub(super) use self::guard::{
     ArgumentsActionSection, ArgumentsGuardSection, BeyondSection, DefinitionsActionSection,
-    DefinitionsGuardSection, GuardActionSection, GuardModeSection, GuardSection, PatternSection,
-    ResultsGuardSection,
+    DefinitionsGuardSection, FieldSection, GuardActionSection, GuardModeSection, GuardPlaceSection,
+    GuardSection, OverrideSection, PatternSection, PseudonymsSection, ResultsGuardSection,
 };
 pub(super) use self::identity::{
     AlgorithmSection, CertificateSection, ClaimsSection, IdentitySection, IntrospectionSection,

@@ -38,7 +38,7 @@ pub(super) async fn review(command: &ServersReview) -> Result<(), Failure> {
     client.close().await;
     let tools = tools?;
     let callers = callers(config.as_ref(), &*store, one, &id, &tools).await?;
-    let guard = guard(config.as_ref());
+    let guard = guard(config.as_ref(), (one.id.tenant.as_str(), one.id.name.as_str()));
     let find = |tool: &Bytes| {
         let subject = Subject {
             reading: Reading::Definition(None),
@@ -124,14 +124,14 @@ async fn callers(
 }
 
 /// What looks at definitions: as configured, or for everything that it knows.
-fn guard(config: Option<&Config>) -> Option<Guard> {
+fn guard(config: Option<&Config>, (tenant, server): (&str, &str)) -> Option<Guard> {
     let mut settings = config.map_or_else(GuardSettings::default, |config| config.guards.clone());
     settings.definitions.get_or_insert_with(|| Direction {
         acts: false,
         rules: Rule::ALL.iter().map(|rule| (*rule, usual_of_definitions(*rule))).collect(),
     });
     // No digest of it goes anywhere.
-    Guards::new(&settings, &[0; 32]).definitions
+    Guards::new(&settings, &[0; 32]).at(tenant, server, None).definitions.clone()
 }
 
 fn describe(out: Printer, tool: &Bytes) {

@@ -1,7 +1,7 @@
 //! The section `guard`.
 
 use tollgate_guard::outside::{OnFailure, OutsideKind};
-use tollgate_guard::{Action, Beyond, Bound, GuardSettings, Rule};
+use tollgate_guard::{Action, Beyond, Bound, GuardSettings, Place, Rule};
 
 use crate::{Bench, yaml};
 
@@ -43,6 +43,50 @@ guard:
 }
 
 #[test]
+fn overrides_say_what_is_otherwise_for_some() {
+    let text = r"
+guard:
+  results: { mode: act }
+  overrides:
+    - match: { server: [crm, 'mail*'], tool: get_contact }
+      results: { personal: 'off', rules: { personal.card: pseudonym } }
+      restore: true
+      fields:
+        - { path: '/structuredContent/*/email', personal: partial }
+        - { in: arguments, path: /to, secret: mask }
+  pseudonyms: { idle_s: 60, texts_max: 5 }
+";
+    let settings = good(text);
+    let [one] = settings.overrides.as_slice() else { panic!("{settings:?}") };
+    assert_eq!((one.servers.len(), one.tools[0].as_str(), one.restores), (2, "get_contact", Some(true)));
+    assert_eq!(one.results.mode, None);
+    let of = |rule: Rule| one.results.rules.get(&rule).copied();
+    assert_eq!(of(Rule::Email), Some(None));
+    assert_eq!((of(Rule::Card), of(Rule::GitToken)), (Some(Some(Action::Pseudonym)), None));
+    assert_eq!((one.fields[0].place, one.fields[1].place), (Place::Results, Place::Arguments));
+    assert_eq!(one.fields[0].rules[&Rule::Email], Some(Action::Partial));
+    assert_eq!((settings.pseudonyms.idle.as_secs(), settings.pseudonyms.texts_max), (60, 5));
+    for (text, said) in [
+        ("[{ match: { tenant: nobody } }]", "there is no tenant"),
+        ("[{ fields: [{ path: a }] }]", "begins with `/`"),
+        (
+            "[{ fields: [{ in: arguments, path: /a, personal: fence }] }]",
+            "nothing that can be done in arguments",
+        ),
+        (
+            "[{ fields: [{ in: definitions, path: /a, personal: mask }] }]",
+            "nothing that can be done in definitions",
+        ),
+        ("[{ results: { rules: { personal.emial: mask } } }]", "did you mean `personal.email`?"),
+    ] {
+        let bad = bench(&format!("guard:\n  overrides: {text}\n")).bad("tollgate.yaml");
+        assert!(bad.contains(said), "{text}: {bad}");
+    }
+    let bad = bench("guard: { pseudonyms: { idle_s: 0 } }\n").bad("tollgate.yaml");
+    assert!(bad.contains("idle_s"), "{bad}");
+}
+
+#[test]
 fn rules_weigh_more_than_families_and_families_more_than_what_is_usual() {
     let text = r"
 guard:
@@ -80,7 +124,7 @@ fn what_is_wrong_is_told_where_it_is() {
     for (text, said) in [
         ("results: { rules: { personal.emial: mask } }", "did you mean `personal.email`?"),
         ("results: { rules: { own.none: mask } }", "there is no rule"),
-        ("arguments: { secret: mask }", "secret"),
+        ("arguments: { secret: fence }", "secret"),
         ("patterns: { x: { expression: '(' } }", "it cannot be used"),
         ("patterns: { x: { expression: 'a*' } }", "matches the empty text"),
         ("patterns: { x: {} }", "needs an `expression`"),

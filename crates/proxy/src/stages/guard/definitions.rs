@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tollgate_catalog::{Item, ListKind};
-use tollgate_guard::{Guard, Inspection, Reading, Rule, Subject};
+use tollgate_guard::{Guard, Inspection, Reading, Rule, Set, Subject};
 use tollgate_mcp::{Message, Span, methods};
 use tollgate_model::{Refusal, ServerId};
 use tollgate_telemetry::events::GuardFound;
@@ -172,12 +172,14 @@ pub(crate) fn items(
     kind: ListKind,
     items: Vec<Item>,
 ) -> Vec<Item> {
-    let Some(guard) = &snapshot.guards.definitions else { return items };
+    if !are_judged(snapshot, server) {
+        return items;
+    }
     let definitions = gateway.guarded_definitions();
     if kind == ListKind::Tools {
         definitions.names.learn(server, items.iter().map(Item::key));
     }
-    let mut judging = Judging::new(gateway, snapshot, server, guard);
+    let mut judging = Judging::new(gateway, snapshot, server);
     let shown = items.into_iter().map(|item| {
         let key: Box<str> = item.key().into();
         let verdict = judging.judge(What::Item(kind), &key, item.raw());
@@ -202,16 +204,22 @@ pub(crate) fn page(
     kind: ListKind,
     message: Message,
 ) -> Result<Message, Refusal> {
-    let Some(guard) = &inbound.snapshot.guards.definitions else { return Ok(message) };
+    let desk = Desk::of(gateway, inbound, server);
+    let Some(guard) = &desk.set.definitions else { return Ok(message) };
     let Some(body) = message.body() else { return Ok(message) };
     let except: Vec<&str> = OF_PROTOCOL.iter().copied().chain([kind.items_member()]).collect();
     let tenant = inbound.caller.tenant();
-    let subject = Subject { except: &except, tenant: tenant.as_str(), reading: Reading::Definition(None) };
+    let subject = Subject {
+        except: &except,
+        tenant: tenant.as_str(),
+        reading: Reading::Definition(None),
+        pseudonyms: None,
+    };
     let inspection = guard.inspect_as(message.bytes(), body, &subject);
     if inspection.noted.is_empty() {
         return Ok(message);
     }
-    Desk::of(gateway, inbound).tell(guard, "definition", server, &inspection);
+    desk.tell(guard, "definition", server, &inspection);
     let refuse = || super::refuse("list", guard, &inspection).of(server.name());
     if inspection.blocked.is_some() {
         return Err(refuse());
@@ -224,8 +232,10 @@ pub(crate) fn page(
 
 /// What a server says of itself, as it may be shown.
 pub(crate) fn hello(gateway: &Gateway, snapshot: &Snapshot, server: &ServerId, mut hello: Hello) -> Hello {
-    let Some(guard) = &snapshot.guards.definitions else { return hello };
-    let mut judging = Judging::new(gateway, snapshot, server, guard);
+    if !are_judged(snapshot, server) {
+        return hello;
+    }
+    let mut judging = Judging::new(gateway, snapshot, server);
     let mut shown = |what, said: Option<Bytes>| {
         let said = said?;
         match judging.judge(what, "", &said) {
@@ -247,8 +257,7 @@ pub(super) fn refuse_withheld(
     resolved: &Resolved,
 ) -> Result<(), Refusal> {
     let (server, Some(native)) = (resolved.server(), resolved.native()) else { return Ok(()) };
-    let (of, definitions) = (&inbound.snapshot.guards.definitions, gateway.guarded_definitions());
-    let Some(guard) = of else { return Ok(()) };
+    let definitions = gateway.guarded_definitions();
     let kinds: &[ListKind] = match resolved.target().key {
         Some(("uri", _)) => &[ListKind::Resources, ListKind::Templates],
         _ if inbound.message.method() == methods::TOOLS_CALL => &[ListKind::Tools],
@@ -257,7 +266,20 @@ pub(super) fn refuse_withheld(
     let withheld = kinds.iter().find_map(|kind| definitions.withheld(server.id(), *kind, native));
     let Some(rule) = withheld else { return Ok(()) };
     let inspection = Inspection { blocked: Some(rule), ..Inspection::default() };
+    let set = set_of(&inbound.snapshot, server.id(), Some(native));
+    let Some(guard) = &set.definitions else { return Ok(()) };
     Err(super::refuse("definition", guard, &inspection).of(server.name()))
+}
+
+/// Whether anything is looked for in definitions of a server, at least in some.
+pub(crate) fn are_judged(snapshot: &Snapshot, server: &ServerId) -> bool {
+    snapshot.guards.tell_tools_apart() || set_of(snapshot, server, None).definitions.is_some()
+}
+
+/// The guards of a server's definitions, which are judged once for all who see them.
+fn set_of(snapshot: &Snapshot, server: &ServerId, tool: Option<&str>) -> Arc<Set> {
+    let tenant = server.holder().tenant().map_or("", |tenant| tenant.as_str());
+    snapshot.guards.at(tenant, server.name().as_str(), tool)
 }
 
 /// Judging what one server says.
@@ -265,16 +287,15 @@ struct Judging<'a> {
     gateway: &'a Gateway,
     snapshot: &'a Snapshot,
     server: &'a ServerId,
-    guard: &'a Guard,
     as_of: (u64, u64),
     found: Vec<Value>,
     more: usize,
 }
 
 impl<'a> Judging<'a> {
-    fn new(gateway: &'a Gateway, snapshot: &'a Snapshot, server: &'a ServerId, guard: &'a Guard) -> Self {
+    fn new(gateway: &'a Gateway, snapshot: &'a Snapshot, server: &'a ServerId) -> Self {
         let as_of = (snapshot.guards.number(), gateway.guarded_definitions().names.generation());
-        Self { gateway, snapshot, server, guard, as_of, found: Vec::new(), more: 0 }
+        Self { gateway, snapshot, server, as_of, found: Vec::new(), more: 0 }
     }
 
     fn judge(&mut self, what: What, key: &str, bytes: &Bytes) -> Verdict {
@@ -283,17 +304,21 @@ impl<'a> Judging<'a> {
         if let Some(verdict) = known {
             return verdict;
         }
+        let tool = (what == What::Item(ListKind::Tools)).then_some(key);
+        let set = set_of(self.snapshot, self.server, tool);
+        let Some(guard) = &set.definitions else { return Verdict::AsItIs };
         let names = definitions.names.beside(self.server, self.snapshot, what == What::Item(ListKind::Tools));
         let tenant = self.server.holder().tenant().map_or("", |tenant| tenant.as_str());
-        let subject = Subject { except: &[], tenant, reading: Reading::Definition(Some(&names)) };
-        let inspection = self.guard.inspect_as(bytes, Span::all(bytes), &subject);
+        let subject =
+            Subject { except: &[], tenant, reading: Reading::Definition(Some(&names)), pseudonyms: None };
+        let inspection = guard.inspect_as(bytes, Span::all(bytes), &subject);
         drop(names);
         let verdict = match (&inspection.blocked, &inspection.changed) {
             (Some(rule), _) => Verdict::Never(*rule),
             (None, Some(bytes)) => Verdict::Changed(bytes.clone()),
             (None, None) => Verdict::AsItIs,
         };
-        self.note(what, key, &inspection);
+        self.note(guard, (what, key), &inspection);
         definitions.keep(
             self.server,
             what,
@@ -303,7 +328,7 @@ impl<'a> Judging<'a> {
         verdict
     }
 
-    fn note(&mut self, what: What, key: &str, inspection: &Inspection) {
+    fn note(&mut self, guard: &Guard, (what, key): (What, &str), inspection: &Inspection) {
         self.more += inspection.more;
         let is_told = |noted: &tollgate_guard::Noted| noted.path == "/name" || noted.path.starts_with("/uri");
         let item = match what {
@@ -317,14 +342,14 @@ impl<'a> Judging<'a> {
         };
         let tenant = self.server.holder().tenant().cloned().unwrap_or_default();
         for noted in &inspection.noted {
-            let (rule, action) = (self.guard.scanner().id(noted.rule), noted.action.as_str());
+            let (rule, action) = (guard.scanner().id(noted.rule), noted.action.as_str());
             let (path, server) = (noted.path.as_str(), self.server);
             GuardFound { rule: &rule, action, place: "definition", path, server, tenant: &tenant }.emit();
             if self.found.len() >= FOUND_MAX {
                 self.more += 1;
                 continue;
             }
-            let mut told = found(self.guard, "definition", noted);
+            let mut told = found(guard, "definition", noted);
             told["item"] = json!(item);
             self.found.push(told);
         }

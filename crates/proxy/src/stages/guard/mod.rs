@@ -5,14 +5,20 @@
 
 mod definitions;
 mod neighbours;
+mod pseudonyms;
 
-use std::sync::OnceLock;
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Value, json};
-use tollgate_guard::{Action, Beyond, Guard, Guards, Inspection, Noted, Reading, Subject};
+use tollgate_guard::{
+    Action, Beyond, Bound, Guard, Guards, Inspection, Noted, PseudonymSettings, Pseudonyms, Reading, Set,
+    Subject,
+};
 use tollgate_mcp::{Limits, Message, Span, methods};
-use tollgate_model::{Code, Obligations, Refusal, ServerId, Stage, TenantId};
+use tollgate_model::{Caller, Code, Obligations, Refusal, ServerId, Stage, TenantId};
 use tollgate_telemetry::events::GuardFound;
 
 use super::Resolved;
@@ -21,11 +27,15 @@ use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::seal::NoRandomness;
 
-pub(crate) use definitions::{Definitions, hello, items, page};
+pub(crate) use definitions::{Definitions, are_judged, hello, items, page};
+pub(crate) use pseudonyms::{Owner, Table as PseudonymTable};
 
-/// Members of results, of errors and of notifications that are the protocol's own.
-const OF_PROTOCOL: &[&str] =
-    &["resultType", "nextCursor", "requestState", "progressToken", "level", "logger", "code"];
+/// Members of results that are the protocol's own.
+const OF_PROTOCOL: &[&str] = &["resultType", "nextCursor", "requestState"];
+/// Members of notifications that are.
+const OF_NOTIFICATIONS: &[&str] = &["progressToken", "level"];
+/// What of a request leaves, beside names of things.
+const LEAVING: &[&str] = &["arguments", "argument", "context", "inputResponses"];
 
 /// How many findings are told one by one.
 const FOUND_MAX: usize = 32;
@@ -54,8 +64,11 @@ pub(crate) fn key() -> Result<&'static [u8], NoRandomness> {
 /// Whose words are looked at, and where it is told what was found in them.
 pub(crate) struct Desk<'a> {
     gateway: &'a Gateway,
-    guards: &'a Guards,
+    set: Arc<Set>,
+    bound: Bound,
     tenant: &'a TenantId,
+    /// Who gets the names that stand for texts.
+    caller: Option<(&'a Caller, PseudonymSettings)>,
     record: Option<&'a CallRecord>,
     /// What takes out of it what policy demands.
     redacting: Option<Guard>,
@@ -63,22 +76,33 @@ pub(crate) struct Desk<'a> {
 
 impl<'a> Desk<'a> {
     /// The words are of a request's.
-    pub(crate) fn of(gateway: &'a Gateway, inbound: &'a Inbound) -> Self {
-        let (guards, tenant) = (&inbound.snapshot.guards, inbound.caller.tenant());
+    pub(crate) fn of(gateway: &'a Gateway, inbound: &'a Inbound, server: &ServerId) -> Self {
+        let tenant = inbound.caller.tenant();
+        let tool = inbound.record.tool();
+        let set = inbound.snapshot.guards.at(tenant.as_str(), server.name().as_str(), tool.as_deref());
         let words = inbound.record.redactions();
         // Whoever allowed it has seen to it that each of them stands for something.
-        let redacting = if words.is_empty() { None } else { guards.redacting(&words) };
-        Self { gateway, guards, tenant, record: Some(&inbound.record), redacting }
+        let redacting = if words.is_empty() { None } else { set.redacting(&words) };
+        let caller = Some((&inbound.caller, inbound.snapshot.guards.pseudonyms()));
+        let bound = inbound.snapshot.guards.bound();
+        Self { gateway, set, bound, tenant, caller, record: Some(&inbound.record), redacting }
     }
 
     /// They belong to no request.
-    pub(crate) fn beside(gateway: &'a Gateway, guards: &'a Guards, tenant: &'a TenantId) -> Self {
-        Self { gateway, guards, tenant, record: None, redacting: None }
+    pub(crate) fn beside(
+        gateway: &'a Gateway,
+        guards: &Guards,
+        (tenant, caller): (&'a TenantId, Option<&'a Caller>),
+        server: &ServerId,
+    ) -> Self {
+        let set = guards.at(tenant.as_str(), server.name().as_str(), None);
+        let caller = caller.map(|caller| (caller, guards.pseudonyms()));
+        Self { gateway, set, bound: guards.bound(), tenant, caller, record: None, redacting: None }
     }
 
     /// What looks at what servers say.
     fn of_results(&self) -> Option<&Guard> {
-        self.redacting.as_ref().or(self.guards.results.as_ref())
+        self.redacting.as_ref().or(self.set.results.as_ref())
     }
 
     /// Looks at a part of a message, and tells of what was found.
@@ -87,13 +111,21 @@ impl<'a> Desk<'a> {
         guard: &Guard,
         (place, server): (&'static str, &ServerId),
         (message, part): (&Message, Span),
-        reading: Reading<'_>,
+        (reading, except): (Reading<'_>, &[&str]),
     ) -> Inspection {
         let bytes = part.of(message.bytes()).len();
-        if bytes > self.guards.bound.bytes_max {
+        if bytes > self.bound.bytes_max {
             return self.too_large(guard, place, server, bytes);
         }
-        let subject = Subject { reading, except: OF_PROTOCOL, tenant: self.tenant.as_str() };
+        let names = self.caller.filter(|_| guard.pseudonymises()).and_then(|(caller, settings)| {
+            Some(self.gateway.pseudonyms().of(
+                Owner::of(caller),
+                (self.gateway.sealer(), key().ok()?),
+                settings,
+            ))
+        });
+        let pseudonyms = names.as_ref().map(|names| names as &dyn Pseudonyms);
+        let subject = Subject { reading, except, tenant: self.tenant.as_str(), pseudonyms };
         let inspection = guard.inspect_as(message.bytes(), part, &subject);
         if !inspection.noted.is_empty() {
             self.tell(guard, place, server, &inspection);
@@ -120,7 +152,9 @@ impl<'a> Desk<'a> {
 
     /// What is larger than what is looked at: on record, whatever becomes of it.
     fn too_large(&self, guard: &Guard, place: &'static str, server: &ServerId, bytes: usize) -> Inspection {
-        let does_pass = !guard.acts() || self.guards.bound.beyond == Beyond::Report;
+        let is_let = !guard.acts() || self.bound.beyond == Beyond::Report;
+        // What has to be taken out cannot be known to be out.
+        let does_pass = is_let && !guard.has_demands();
         let action = if does_pass { Action::Report } else { Action::Block }.as_str();
         let rule = "guard.too_large";
         GuardFound { rule, action, place, path: "", server, tenant: self.tenant }.emit();
@@ -138,13 +172,19 @@ impl<'a> Desk<'a> {
     /// Looks at what a server says by itself: progress, lines of its log, how a task is.
     pub(crate) fn said(&self, server: &ServerId, message: &Message) -> Said {
         let Some(guard) = self.of_results() else { return Said::AsItIs };
-        self.passes(guard, ("notification", server), message, reading_of(message))
+        self.passes(guard, ("notification", server), message, (reading_of(message), OF_NOTIFICATIONS))
     }
 
     /// Looks at what a server asks.
     pub(crate) fn asked(&self, server: &ServerId, message: &Message) -> Said {
         let Some(guard) = self.of_results() else { return Said::AsItIs };
-        self.passes(guard, ("question", server), message, Reading::Question)
+        self.passes(guard, ("question", server), message, (Reading::Question, &[]))
+    }
+
+    /// Looks at what a client answers to what a server asks.
+    pub(crate) fn answered(&self, server: &ServerId, message: &Message) -> Said {
+        let Some(guard) = &self.set.arguments else { return Said::AsItIs };
+        self.passes(guard, ("arguments", server), message, (Reading::Words, &[]))
     }
 
     fn passes(
@@ -152,10 +192,10 @@ impl<'a> Desk<'a> {
         guard: &Guard,
         place: (&'static str, &ServerId),
         message: &Message,
-        reading: Reading<'_>,
+        how: (Reading<'_>, &[&str]),
     ) -> Said {
         let Some(body) = message.body() else { return Said::AsItIs };
-        let inspection = self.look(guard, place, (message, body), reading);
+        let inspection = self.look(guard, place, (message, body), how);
         match changed(message, body, &inspection) {
             Ok(_) if inspection.blocked.is_some() => Said::Never,
             Ok(None) => Said::AsItIs,
@@ -165,31 +205,112 @@ impl<'a> Desk<'a> {
     }
 }
 
+/// Remembers which tool a request is about, where something may be said of it alone.
+pub(crate) fn knows(inbound: &Inbound, resolved: &Resolved) {
+    if inbound.snapshot.guards.tell_tools_apart()
+        && inbound.is_tool_call()
+        && let Some(native) = resolved.native()
+    {
+        inbound.record.is_about_tool(native.into());
+    }
+}
+
 /// Whether there is a guard that takes out what policy demands. It does so from now on.
 pub(crate) fn will_redact(inbound: &Inbound, obligations: &Obligations) -> bool {
     let words = &obligations.redactions;
     if words.is_empty() {
         return true;
     }
-    let will = inbound.snapshot.guards.redacting(words).is_some();
+    let will = inbound.snapshot.guards.can_redact(words);
     if will {
         inbound.record.redacts(words);
     }
     will
 }
 
-/// Looks at what a call, read, prompt or completion is about, and at the arguments of a call or prompt, as the client sent them.
-pub(crate) fn arguments(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved) -> Result<(), Refusal> {
-    definitions::refuse_withheld(gateway, inbound, resolved)?;
-    let Some(guard) = &inbound.snapshot.guards.arguments else { return Ok(()) };
-    let Some(arguments) = inbound.message.member("arguments") else { return Ok(()) };
-    let server = resolved.server();
-    let (desk, place) = (Desk::of(gateway, inbound), ("arguments", server.id()));
-    let inspection = desk.look(guard, place, (&inbound.message, arguments), Reading::Words);
-    if inspection.blocked.is_some() || inspection.changed.is_some() {
-        return Err(refuse("arguments", guard, &inspection).of(server.name()));
+/// Puts texts back into the arguments of a call or prompt in place of the names that the caller was given for them, if its server
+/// may have them. Gives back the request as it goes on, where that is another. Nothing has been decided yet.
+pub(crate) fn restored(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved) -> Option<Box<Inbound>> {
+    let guards = &inbound.snapshot.guards;
+    if !guards.may_restore() {
+        return None;
     }
-    Ok(())
+    let (server, tenant) = (resolved.server(), inbound.caller.tenant());
+    let tool = inbound.record.tool();
+    if !guards.at(tenant.as_str(), server.name().as_str(), tool.as_deref()).restores {
+        return None;
+    }
+    let arguments = inbound.message.member("arguments")?;
+    let (owner, secrets) = (Owner::of(&inbound.caller), (gateway.sealer(), key().ok()?));
+    let names = gateway.pseudonyms().of(owner, secrets, guards.pseudonyms());
+    let mut put_back = BTreeSet::new();
+    let text = |name: &str| names.text(name);
+    let restored = tollgate_guard::restored(inbound.message.bytes(), arguments, |name| {
+        let text = text(name)?;
+        put_back.insert(name.to_owned());
+        Some(text)
+    })?;
+    let message = with(&inbound.message, &[(arguments, restored)])?;
+    let told = put_back
+        .iter()
+        .take(FOUND_MAX)
+        .map(|name| json!({"in": "arguments", "action": "restore", "name": name}));
+    inbound.record.guarded(told);
+    Some(goes_on(inbound, resolved, message))
+}
+
+/// Looks at what a call, read, prompt or completion is about, and at the arguments of a call or prompt. Gives back the request as it
+/// goes on, where that is another: it has to be decided on again.
+pub(crate) fn arguments(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    resolved: &Resolved,
+) -> Result<Option<Box<Inbound>>, Refusal> {
+    definitions::refuse_withheld(gateway, inbound, resolved)?;
+    let (server, message) = (resolved.server(), &inbound.message);
+    let desk = Desk::of(gateway, inbound, server.id());
+    let Some(guard) = &desk.set.arguments else { return Ok(None) };
+    let look = |part| desk.look(guard, ("arguments", server.id()), (message, part), (Reading::Words, &[]));
+    let refused = |inspection: &Inspection| refuse("arguments", guard, inspection).of(server.name());
+    let mut changes = Vec::new();
+    for part in LEAVING.iter().filter_map(|member| message.member(member)) {
+        let inspection = look(part);
+        match inspection.changed {
+            _ if inspection.blocked.is_some() => return Err(refused(&inspection)),
+            Some(changed) => changes.push((part, changed)),
+            None => {}
+        }
+    }
+    // Another URI would be another resource.
+    if let Some(uri) = message.member("uri") {
+        let inspection = look(uri);
+        if inspection.blocked.is_some() || inspection.changed.is_some() {
+            return Err(refused(&inspection));
+        }
+    }
+    if changes.is_empty() {
+        return Ok(None);
+    }
+    let message = with(message, &changes).ok_or_else(|| refused(&Inspection::default()))?;
+    Ok(Some(goes_on(inbound, resolved, message)))
+}
+
+/// A request as it goes on with another message. Headers that repeat its arguments are made anew.
+fn goes_on(inbound: &Inbound, resolved: &Resolved, message: Message) -> Box<Inbound> {
+    let inbound = Box::new(Inbound { message, ..inbound.at(&inbound.endpoint, &inbound.snapshot) });
+    inbound.record.leaves(&inbound, resolved);
+    inbound
+}
+
+/// A message with parts of it changed. None of what would be no message.
+fn with(message: &Message, changes: &[(Span, Bytes)]) -> Option<Message> {
+    let mut edit = message.edit();
+    for (part, changed) in changes {
+        edit.replace(*part, changed.clone());
+    }
+    // It was within its bounds before, and grows by what stands in place of something alone.
+    let limits = Limits { bytes_max: usize::MAX, ..Limits::default() };
+    Message::parse(edit.finish().into_bytes(), &limits).ok()
 }
 
 /// Looks at what a server has answered. Gives back the answer as it may pass, where that is another.
@@ -199,10 +320,11 @@ pub(crate) fn result(
     resolved: &Resolved,
     message: &Message,
 ) -> Result<Option<Box<Message>>, Refusal> {
-    let (server, desk) = (resolved.server(), Desk::of(gateway, inbound));
+    let (server, desk) = (resolved.server(), Desk::of(gateway, inbound, resolved.server().id()));
     let Some(guard) = desk.of_results() else { return Ok(None) };
     let Some(body) = message.body() else { return Ok(None) };
-    let inspection = desk.look(guard, ("result", server.id()), (message, body), reading_of(message));
+    let how = (reading_of(message), OF_PROTOCOL);
+    let inspection = desk.look(guard, ("result", server.id()), (message, body), how);
     if inspection.blocked.is_some() {
         return Err(refuse("result", guard, &inspection).of(server.name()));
     }
@@ -219,6 +341,22 @@ fn reading_of(message: &Message) -> Reading<'static> {
         _ => true,
     };
     if asks { Reading::Question } else { Reading::Words }
+}
+
+/// What a client answers to what a server asks, as it may leave.
+pub(crate) fn answer(
+    gateway: &Gateway,
+    caller: &Caller,
+    server: &ServerId,
+    message: Message,
+) -> Option<Message> {
+    let snapshot = gateway.snapshot();
+    let desk = Desk::beside(gateway, &snapshot.guards, (caller.tenant(), Some(caller)), server);
+    match desk.answered(server, &message) {
+        Said::AsItIs => Some(message),
+        Said::Changed(changed) => Some(*changed),
+        Said::Never => None,
+    }
 }
 
 /// The same, with what may pass as it is given back.
@@ -246,12 +384,7 @@ fn found(guard: &Guard, place: &'static str, noted: &Noted) -> Value {
 /// The message with the part as it may pass; none if it may as it is. What cannot be a message does not pass.
 fn changed(message: &Message, part: Span, inspection: &Inspection) -> Result<Option<Box<Message>>, ()> {
     let Some(changed) = &inspection.changed else { return Ok(None) };
-    let mut edit = message.edit();
-    edit.replace(part, changed.clone());
-    // It was within its bounds before, and grows by the marks alone.
-    let limits = Limits { bytes_max: usize::MAX, ..Limits::default() };
-    let changed = Message::parse(edit.finish().into_bytes(), &limits);
-    changed.map(|message| Some(Box::new(message))).map_err(drop)
+    with(message, &[(part, changed.clone())]).map(|message| Some(Box::new(message))).ok_or(())
 }
 
 /// The refusal of what may not pass. It names the rule, and nothing of what it found.

@@ -85,6 +85,8 @@ pub(super) struct Facts {
     lap: Instant,
     /// What guards found in it.
     guarded: Vec<serde_json::Value>,
+    /// The tool that it is about.
+    tool: Option<Arc<str>>,
     /// What policy demands to be taken out of its result.
     redactions: Vec<Arc<str>>,
     /// The list that the client is shown.
@@ -146,6 +148,16 @@ impl CallRecord {
         facts.guarded.extend(found.take(room));
     }
 
+    /// The tool that the request is about, or that made the task that it is about, by its server's own name.
+    pub(crate) fn tool(&self) -> Option<Arc<str>> {
+        self.lock().tool.clone()
+    }
+
+    /// Says so.
+    pub(crate) fn is_about_tool(&self, native: Arc<str>) {
+        self.lock().tool = Some(native);
+    }
+
     /// These have to be taken out of whatever its server says, from now on.
     pub(crate) fn redacts(&self, words: &[Arc<str>]) {
         let mut facts = self.lock();
@@ -183,6 +195,7 @@ impl CallRecord {
             cleared: None,
             shadow: None,
             guarded: Vec::new(),
+            tool: None,
             redactions: Vec::new(),
             sent_bytes: 0,
             sent_tokens: 0,
@@ -261,6 +274,12 @@ impl CallRecord {
         facts.native = resolved.native().map(Arc::from);
         (facts.arguments, facts.completes) = (arguments, completes);
         facts.credential = Some(resolved.server().settings().transport.credential());
+    }
+
+    /// What leaves is another than what came.
+    pub(crate) fn leaves(&self, inbound: &Inbound, resolved: &Resolved) {
+        let arguments = Payload::of(inbound, resolved);
+        self.lock().arguments = arguments;
     }
 
     /// A part of its life is over.

@@ -7,6 +7,7 @@ use tollgate_guard::{
     Action, Beyond, Bound, Direction, Family, GuardSettings, Pattern, PatternSettings, Rule,
     usual_of_arguments, usual_of_definitions, usual_of_results,
 };
+use tollgate_model::TenantId;
 
 use super::{Meaning, defaults, shown};
 use crate::config::forms::{Items, Keyed};
@@ -29,28 +30,28 @@ const EXPRESSIONS_MAX: usize = 512;
 
 /// What is said of a family or a rule.
 #[derive(Clone, Copy)]
-enum Word {
+pub(super) enum Word {
     /// It is not looked for.
     Off,
     Do(Action),
 }
 
 /// What is said of families and rules in one direction, whatever the direction is.
-struct Said<'s> {
-    mode: Option<GuardModeSection>,
-    families: [(Family, Option<Word>); 3],
-    rules: Vec<(&'s str, Word)>,
-    usual: fn(Rule) -> Action,
+pub(super) struct Said<'s> {
+    pub(super) mode: Option<GuardModeSection>,
+    pub(super) families: [(Family, Option<Word>); 3],
+    pub(super) rules: Vec<(&'s str, Word)>,
+    pub(super) usual: fn(Rule) -> Action,
     /// What an action that is meant for results is in this direction.
-    takes: fn(Action) -> Action,
+    pub(super) takes: fn(Action) -> Action,
 }
 
 /// Something that the operator looks for.
-struct Own<'f> {
-    rule: Rule,
-    id: String,
+pub(super) struct Own<'f> {
+    pub(super) rule: Rule,
+    pub(super) id: String,
     /// The rule of a file that it is.
-    file: Option<&'f FileRule>,
+    pub(super) file: Option<&'f FileRule>,
 }
 
 fn own<'f>(patterns: &[PatternSettings], files: &'f [FileRule]) -> Vec<Own<'f>> {
@@ -76,7 +77,12 @@ const fn like(rule: Rule, family: Family) -> Rule {
 
 impl Meaning<'_> {
     /// What guards look for.
-    pub(super) fn guards(&mut self, section: Option<&GuardSection>, place: &Place<'_>) -> GuardSettings {
+    pub(super) fn guards(
+        &mut self,
+        section: Option<&GuardSection>,
+        tenants: &[TenantId],
+        place: &Place<'_>,
+    ) -> GuardSettings {
         let Some(section) = section else { return GuardSettings::default() };
         let patterns = self.patterns(section.patterns.as_ref(), &place.key("patterns"));
         let files = self.rule_files(section.rule_files.as_ref(), &patterns, &place.key("rule_files"));
@@ -89,6 +95,8 @@ impl Meaning<'_> {
             arguments: self.direction(&arguments, &own, &place.key("arguments")),
             definitions: self.direction(&definitions, &own, &place.key("definitions")),
             bound: bound(section),
+            overrides: self.overrides(section.overrides.as_ref(), tenants, &own, &place.key("overrides")),
+            pseudonyms: self.pseudonyms(section.pseudonyms.as_ref(), &place.key("pseudonyms")),
             patterns,
             files,
             outside: self.external_guards(section.external.as_ref(), &place.key("external")),
@@ -239,7 +247,7 @@ fn bound(section: &GuardSection) -> Bound {
     }
 }
 
-fn of_results(section: Option<&ResultsGuardSection>) -> Said<'_> {
+pub(super) fn of_results(section: Option<&ResultsGuardSection>) -> Said<'_> {
     let of = |action: &GuardActionSection| action_of(*action).map_or(Word::Off, Word::Do);
     let family =
         |action: fn(&ResultsGuardSection) -> Option<&GuardActionSection>| section.and_then(action).map(of);
@@ -266,6 +274,7 @@ pub(in crate::config) const fn action_of(action: GuardActionSection) -> Option<A
         GuardActionSection::Mask => Action::Mask,
         GuardActionSection::Partial => Action::Partial,
         GuardActionSection::Hash => Action::Hash,
+        GuardActionSection::Pseudonym => Action::Pseudonym,
         GuardActionSection::Strip => Action::Strip,
         GuardActionSection::Drop => Action::Drop,
         GuardActionSection::Fence => Action::Fence,
@@ -273,10 +282,15 @@ pub(in crate::config) const fn action_of(action: GuardActionSection) -> Option<A
     })
 }
 
-fn of_arguments(section: Option<&ArgumentsGuardSection>) -> Said<'_> {
+pub(super) fn of_arguments(section: Option<&ArgumentsGuardSection>) -> Said<'_> {
     let of = |action: &ArgumentsActionSection| match action {
         ArgumentsActionSection::Off => Word::Off,
         ArgumentsActionSection::Report => Word::Do(Action::Report),
+        ArgumentsActionSection::Mask => Word::Do(Action::Mask),
+        ArgumentsActionSection::Partial => Word::Do(Action::Partial),
+        ArgumentsActionSection::Hash => Word::Do(Action::Hash),
+        ArgumentsActionSection::Strip => Word::Do(Action::Strip),
+        ArgumentsActionSection::Drop => Word::Do(Action::Drop),
         ArgumentsActionSection::Block => Word::Do(Action::Block),
     };
     let family = |action: fn(&ArgumentsGuardSection) -> Option<&ArgumentsActionSection>| {
@@ -297,7 +311,7 @@ fn of_arguments(section: Option<&ArgumentsGuardSection>) -> Said<'_> {
     }
 }
 
-fn of_definitions(section: Option<&DefinitionsGuardSection>) -> Said<'_> {
+pub(super) fn of_definitions(section: Option<&DefinitionsGuardSection>) -> Said<'_> {
     let of = |action: &DefinitionsActionSection| match action {
         DefinitionsActionSection::Off => Word::Off,
         DefinitionsActionSection::Report => Word::Do(Action::Report),

@@ -12,6 +12,7 @@ mod identity;
 mod index;
 mod ledger;
 mod limits;
+mod overrides;
 mod pins;
 mod policy;
 mod reach;
@@ -250,7 +251,7 @@ impl Meaning<'_> {
             retention,
             environment: section.environment.as_deref().map(Arc::from),
             limits: self.limits(section, &ids, root),
-            guards: self.guards(section.guard.as_ref(), &root.key("guard")),
+            guards: self.guards(section.guard.as_ref(), &ids, &root.key("guard")),
             shared_counters: self.env.var(REDIS_URL).filter(|url| !url.is_empty()).map(Secret::new),
             registry: {
                 let bytes_max = section.limits.as_ref().and_then(|limits| limits.message_bytes_max);

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::external::ExternalGuardSection;
-use crate::config::forms::{Items, Keyed, keys};
+use crate::config::forms::{Items, Keyed, Several, keys};
 use crate::config::meaning::defaults;
 
 /// What is looked for in arguments, results and definitions: personal data, secrets, and text that is meant for the model. What is found is
@@ -32,6 +32,96 @@ pub(in crate::config) struct GuardSection {
     pub(in crate::config) rule_files: Option<Items<String>>,
     /// Guards outside of the gateway that are asked over HTTP, each under its name, in this order: `docs/external-guards.md`.
     pub(in crate::config) external: Option<Keyed<ExternalGuardSection>>,
+    /// What is otherwise for some tenants, servers and tools, 64 of these at most. What is more specific holds: first by `tool`, then by
+    /// `server`, then by `tenant`, a name more than a pattern; and of two that are as specific the later one.
+    pub(in crate::config) overrides: Option<Items<OverrideSection>>,
+    /// The names that stand for texts.
+    pub(in crate::config) pseudonyms: Option<PseudonymsSection>,
+}
+
+/// The names that stand for texts. They are kept in the memory of one gateway, each caller's apart.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-order" = keys::<PseudonymsSection>()))]
+#[schemars(rename = "Pseudonyms")]
+pub(in crate::config) struct PseudonymsSection {
+    /// A caller's names are forgotten when it has used none of them for so many seconds.
+    #[schemars(range(min = 1, max = 86_400), extend("default" = 3_600))]
+    pub(in crate::config) idle_s: Option<u32>,
+    /// How many names one caller may have. What comes then is masked.
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = 10_000))]
+    pub(in crate::config) texts_max: Option<u32>,
+}
+
+/// What is otherwise for some tenants, servers and tools.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-order" = keys::<OverrideSection>()))]
+#[schemars(rename = "GuardOverride")]
+pub(in crate::config) struct OverrideSection {
+    /// What it is about.
+    #[serde(rename = "match")]
+    pub(in crate::config) about: Option<GuardMatchSection>,
+    /// What is otherwise in results: what is not said here stays as it is.
+    pub(in crate::config) results: Option<ResultsGuardSection>,
+    /// What is otherwise in arguments.
+    pub(in crate::config) arguments: Option<ArgumentsGuardSection>,
+    /// What is otherwise in definitions. Those of a server that all tenants share are the same for each of them: `tenant` does not
+    /// tell them apart.
+    pub(in crate::config) definitions: Option<DefinitionsGuardSection>,
+    /// What is otherwise at some places. Of two the longer `path` holds, and a name more than `*`.
+    pub(in crate::config) fields: Option<Items<FieldSection>>,
+    /// Whether the names that stand for texts (`pseudonym`) become these texts again in arguments. Default: `false`.
+    pub(in crate::config) restore: Option<bool>,
+}
+
+/// For which tenants, servers and tools something is otherwise: names, or patterns in which `*` stands for anything.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-order" = keys::<GuardMatchSection>()))]
+#[schemars(rename = "GuardMatch")]
+pub(in crate::config) struct GuardMatchSection {
+    /// Tenants.
+    pub(in crate::config) tenant: Option<Several>,
+    /// Servers.
+    pub(in crate::config) server: Option<Several>,
+    /// Tools, as their server calls them. It is about calls of tools then, and about their definitions.
+    pub(in crate::config) tool: Option<Several>,
+}
+
+/// Where something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "GuardPlace")]
+pub(in crate::config) enum GuardPlaceSection {
+    /// In results, and what servers say meanwhile.
+    Results,
+    /// In arguments.
+    Arguments,
+    /// In definitions.
+    Definitions,
+}
+
+/// What is otherwise at one place.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-order" = keys::<FieldSection>()))]
+#[schemars(rename = "GuardField")]
+pub(in crate::config) struct FieldSection {
+    /// In which direction. Default: `results`.
+    #[serde(rename = "in")]
+    pub(in crate::config) place: Option<GuardPlaceSection>,
+    /// The way to it, as a JSON pointer (RFC 6901) from the result, the arguments or the item of a list, in which `*` is any name or
+    /// number: `/structuredContent/contacts/*/email`. It is about everything beneath, too.
+    pub(in crate::config) path: Option<String>,
+    /// What becomes of personal data there.
+    pub(in crate::config) personal: Option<GuardActionSection>,
+    /// What becomes of secrets there.
+    pub(in crate::config) secret: Option<GuardActionSection>,
+    /// What becomes of injections there.
+    pub(in crate::config) injection: Option<GuardActionSection>,
+    /// What becomes of what single rules find there, by their ids.
+    pub(in crate::config) rules: Option<Keyed<GuardActionSection>>,
 }
 
 /// What becomes of what is too large to be looked at. It never passes unseen without being on record.
@@ -75,6 +165,9 @@ pub(in crate::config) enum GuardActionSection {
     Partial,
     /// A keyed digest stands there, the same for the same text, tenant and run of the gateway.
     Hash,
+    /// A name stands there, the same for the same text and caller: `<EMAIL_1>`. Where a client passes it back to a tool that may have
+    /// it (`restore`), the text itself leaves.
+    Pseudonym,
     /// It goes, and nothing stands there.
     Strip,
     /// The whole text that it stands in becomes `[redacted]`.
@@ -85,7 +178,7 @@ pub(in crate::config) enum GuardActionSection {
     Block,
 }
 
-/// What becomes of what is found in arguments. Arguments are never changed.
+/// What becomes of what is found in arguments. Policy decides again on arguments that were changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(rename = "ArgumentsAction")]
@@ -94,6 +187,16 @@ pub(in crate::config) enum ArgumentsActionSection {
     Off,
     /// It passes.
     Report,
+    /// What it was stands there: `[redacted:email]`.
+    Mask,
+    /// Some of it stays.
+    Partial,
+    /// A keyed digest stands there.
+    Hash,
+    /// It goes, and nothing stands there.
+    Strip,
+    /// The whole text that it stands in becomes `[redacted]`.
+    Drop,
     /// The request is refused: `guard_blocked`.
     Block,
 }

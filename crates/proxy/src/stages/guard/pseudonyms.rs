@@ -1,0 +1,223 @@
+//! What the names stand for that callers were given in place of texts.
+//!
+//! A name is its caller's alone: of a legacy client its session's, of a modern one, which has no session, its principal's. It
+//! is known to this process only, for as long as it is used now and then. Texts are kept sealed, and found by a keyed digest.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ring::hmac;
+use tokio::time::Instant;
+use tollgate_guard::{PseudonymSettings, Pseudonyms, pseudonym};
+use tollgate_model::{Caller, PrincipalId, SessionId, TenantId};
+
+use crate::seal::Sealer;
+
+/// The longest text that a name may stand for.
+const TEXT_BYTES_MAX: usize = 4 << 10;
+/// How many names there may be of all callers together, as many times those of one.
+const CALLERS_FULL: usize = 32;
+
+/// Whose a name is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Owner {
+    tenant: TenantId,
+    principal: PrincipalId,
+    session: Option<SessionId>,
+}
+
+impl Owner {
+    pub(crate) fn of(caller: &Caller) -> Self {
+        let session = caller.session.clone();
+        Self { tenant: caller.tenant().clone(), principal: caller.principal().clone(), session }
+    }
+
+    /// What its texts are sealed for. No part can hold a NUL, so no two are one text.
+    fn purpose(&self) -> String {
+        let session = self.session.as_ref().map_or("", |session| session.as_str());
+        ["pseudonym", self.tenant.as_str(), self.principal.as_str(), session].join("\0")
+    }
+}
+
+/// All names.
+#[derive(Debug, Default)]
+pub(crate) struct Table(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    of: HashMap<Owner, Own>,
+    count: usize,
+}
+
+/// Those of one caller.
+#[derive(Debug)]
+struct Own {
+    /// By the digest of the text and its kind.
+    names: HashMap<[u8; 32], Arc<str>>,
+    /// The sealed text of each name.
+    texts: HashMap<Arc<str>, String>,
+    /// How many there are of each kind.
+    numbers: HashMap<Box<str>, u64>,
+    used: Instant,
+}
+
+impl Table {
+    /// The names of a caller.
+    pub(crate) fn of<'a>(
+        &'a self,
+        owner: Owner,
+        (sealer, key): (&'a Sealer, &'a [u8]),
+        settings: PseudonymSettings,
+    ) -> Names<'a> {
+        Names { table: self, owner, sealer, key, settings }
+    }
+
+    /// Forgets what nobody has used for long.
+    pub(crate) fn sweep(&self, idle: Duration) {
+        self.lock().sweep(idle);
+    }
+
+    /// Forgets what a session was given.
+    pub(crate) fn forget(&self, caller: &Caller) {
+        let mut state = self.lock();
+        let gone = state.of.remove(&Owner::of(caller));
+        state.count -= gone.map_or(0, |own| own.texts.len());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn sweep(&mut self, idle: Duration) {
+        let now = Instant::now();
+        self.of.retain(|_, own| now.saturating_duration_since(own.used) < idle);
+        self.count = self.of.values().map(|own| own.texts.len()).sum();
+    }
+}
+
+/// The names of one caller.
+pub(crate) struct Names<'a> {
+    table: &'a Table,
+    owner: Owner,
+    sealer: &'a Sealer,
+    key: &'a [u8],
+    settings: PseudonymSettings,
+}
+
+impl Names<'_> {
+    fn digest(&self, kind: &str, text: &str) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, self.key));
+        context.update(kind.as_bytes());
+        context.update(&[0]);
+        context.update(text.as_bytes());
+        let mut digest = [0; 32];
+        for (to, from) in digest.iter_mut().zip(context.sign().as_ref()) {
+            *to = *from;
+        }
+        digest
+    }
+}
+
+impl Pseudonyms for Names<'_> {
+    fn text(&self, name: &str) -> Option<String> {
+        let sealed = {
+            let mut state = self.table.lock();
+            let own = state.of.get_mut(&self.owner)?;
+            if own.used.elapsed() >= self.settings.idle {
+                return None;
+            }
+            let sealed = own.texts.get(name)?.clone();
+            own.used = Instant::now();
+            sealed
+        };
+        let opened = self.sealer.open(&self.owner.purpose(), &sealed)?;
+        String::from_utf8(opened).ok()
+    }
+
+    fn name(&self, kind: &str, text: &str) -> Option<String> {
+        if text.len() > TEXT_BYTES_MAX {
+            return None;
+        }
+        let digest = self.digest(kind, text);
+        let mut state = self.table.lock();
+        if state.count >= self.settings.texts_max.saturating_mul(CALLERS_FULL) {
+            state.sweep(self.settings.idle);
+        }
+        let is_full = state.count >= self.settings.texts_max.saturating_mul(CALLERS_FULL);
+        let state = &mut *state;
+        if state.of.get(&self.owner).is_some_and(|own| own.used.elapsed() >= self.settings.idle)
+            && let Some(gone) = state.of.remove(&self.owner)
+        {
+            state.count -= gone.texts.len();
+        }
+        let empty = || Own {
+            names: HashMap::new(),
+            texts: HashMap::new(),
+            numbers: HashMap::new(),
+            used: Instant::now(),
+        };
+        let own = state.of.entry(self.owner.clone()).or_insert_with(empty);
+        own.used = Instant::now();
+        if let Some(name) = own.names.get(&digest) {
+            return Some(name.to_string());
+        }
+        if is_full || own.texts.len() >= self.settings.texts_max {
+            return None;
+        }
+        let sealed = self.sealer.seal(&self.owner.purpose(), text.as_bytes().to_vec()).ok()?;
+        let number = own.numbers.entry(kind.into()).or_default();
+        *number += 1;
+        let name: Arc<str> = pseudonym(kind, *number).into();
+        // Of two kinds that are written alike the later one finds its number taken.
+        if own.texts.contains_key(&name) {
+            return None;
+        }
+        own.names.insert(digest, Arc::clone(&name));
+        own.texts.insert(Arc::clone(&name), sealed);
+        state.count += 1;
+        Some(name.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner(principal: &str, session: Option<&str>) -> Owner {
+        Owner {
+            tenant: TenantId::default(),
+            principal: PrincipalId::new(principal),
+            session: session.map(SessionId::new),
+        }
+    }
+
+    #[test]
+    fn names_are_their_callers_own_bounded_and_forgotten() {
+        let (table, sealer) = (Table::default(), Sealer::new().expect("randomness"));
+        let settings = PseudonymSettings { idle: Duration::from_mins(1), texts_max: 2 };
+        let of = |owner| table.of(owner, (&sealer, b"key"), settings);
+        let ann = of(owner("ann", None));
+        assert_eq!(ann.name("email", "a@b.c").as_deref(), Some("<EMAIL_1>"));
+        assert_eq!(ann.name("email", "a@b.c").as_deref(), Some("<EMAIL_1>"));
+        assert_eq!(ann.name("phone", "1").as_deref(), Some("<PHONE_1>"));
+        assert_eq!(ann.name("phone", "2"), None, "there is no room");
+        assert_eq!(ann.text("<EMAIL_1>").as_deref(), Some("a@b.c"));
+        for other in [owner("bob", None), owner("ann", Some("s"))] {
+            assert_eq!(of(other).text("<EMAIL_1>"), None);
+        }
+        let held = format!("{:?}", table.lock());
+        assert!(!held.contains("a@b.c"), "{held}");
+        table.sweep(Duration::ZERO);
+        assert_eq!(ann.text("<EMAIL_1>"), None);
+        let hasty = table.of(
+            owner("ann", None),
+            (&sealer, b"key"),
+            PseudonymSettings { idle: Duration::ZERO, ..settings },
+        );
+        assert_eq!(hasty.name("email", "x@y.z").as_deref(), Some("<EMAIL_1>"));
+        assert_eq!(hasty.text("<EMAIL_1>"), None, "its time is up");
+    }
+}
