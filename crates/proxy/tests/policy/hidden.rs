@@ -122,8 +122,8 @@ async fn an_obligation_that_cannot_be_kept_denies() {
     world.enforce(policy).await.unwrap();
     let ann = world.modern("ann", "/mcp");
     let told = ann.call("shop__open", json!({})).await;
-    assert_eq!(told.code(), "denied");
-    assert!(told.body["error"]["message"].as_str().unwrap().contains("approved"), "{told:?}");
+    assert_eq!(told.code(), "approval_unavailable", "nothing is kept that could be approved");
+    assert!(told.body["error"]["message"].as_str().unwrap().contains("approve"), "{told:?}");
     assert_eq!(shop.asked("tools/call"), 0);
     assert!(ann.call("shop__pay", json!({})).await.is_ok(), "a guard takes out what has to be");
     assert!(ann.call("shop__secret", json!({})).await.is_ok());
