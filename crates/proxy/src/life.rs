@@ -107,8 +107,9 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
         considered = policy::consider(gateway, inbound, &resolved)?; // on what leaves now
         resolve::refuse_look_alikes(inbound, &resolved)?;
     }
+    let mut held = Vec::new();
     if outside::hears(gateway, inbound, &resolved, Heard::Arguments)
-        && Box::pin(outside::arguments(gateway, inbound, &mut resolved)).await?
+        && Box::pin(outside::arguments(gateway, inbound, &mut resolved, &mut held)).await?
     {
         considered = policy::consider(gateway, inbound, &resolved)?; // on what leaves now
     }
@@ -120,7 +121,7 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
         considered = policy::consider(gateway, inbound, &resolved)?;
     }
     size::arguments(gateway, inbound, &resolved)?;
-    let considered = approve::dangerous(gateway, inbound, &resolved, considered);
+    let considered = approve::hold(gateway, inbound, &resolved, considered, held); // what people have to agree to
     let admitted = limits::admit(gateway, inbound, &resolved, brought.round()).await?; // how often, and how many at once
     inbound.record.lap(Lap::Policy);
     let permit = match considered {

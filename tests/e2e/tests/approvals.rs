@@ -720,6 +720,11 @@ impl Relay {
 
 /// The next request that somebody posts: its head and its body.
 async fn posted(listener: &TcpListener) -> (String, String) {
+    answering(listener, "").await
+}
+
+/// The same, which is answered with this body.
+async fn answering(listener: &TcpListener, answer: &str) -> (String, String) {
     let (mut stream, _) = soon("a post", listener.accept()).await.unwrap();
     let mut bytes = Vec::new();
     let (head, length) = loop {
@@ -735,7 +740,11 @@ async fn posted(listener: &TcpListener) -> (String, String) {
             }
         }
     };
-    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await.unwrap();
+    let length_of = answer.len();
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length_of}\r\nconnection: close\r\n\r\n{answer}"
+    );
+    stream.write_all(answer.as_bytes()).await.unwrap();
     let body = bytes[head.len() + 4..][..length].to_vec();
     (head, String::from_utf8(body).unwrap())
 }
@@ -746,6 +755,31 @@ fn header(head: &str, name: &str) -> String {
         key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
     });
     line.unwrap_or_else(|| panic!("no {name} in {head}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_guard_holds_waits_for_a_person() {
+    let guard = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/check", guard.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            answering(&guard, r#"{"action":"hold","reason":"odd"}"#).await;
+        }
+    });
+    let dlp = json!({ "url": url, "allow_private_addresses": true, "direction": "arguments", "tools": ["bank/look"] });
+    let more = json!({ "guard": { "external": { "dlp": dlp } } });
+    let groups = json!({ "groups": { "approvers": { "users": ["grace"] } } });
+    let bank = Bank::open_with(Script::modern(), groups, more).await;
+    let look = Call::tool("bank__look", r#"{"at":"this"}"#);
+    let id = awaited(&bank.peer("ann").request(&look).await);
+    let shown = bank.show(&id).await;
+    assert_eq!(shown["policies"], json!(["external.dlp"]), "{shown}");
+    assert_eq!(bank.paid(), 0);
+    bank.approve(&id).await;
+    assert_ne!(awaited(&bank.peer("ann").request(&Call::tool("bank__look", r#"{"at":"that"}"#)).await), id);
+    assert!(is_ok(&bank.peer("ann").request(&look).await));
+    assert_ne!(awaited(&bank.peer("ann").request(&look).await), id);
+    assert_eq!(bank.paid(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

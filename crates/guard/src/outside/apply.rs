@@ -40,7 +40,7 @@ pub struct Stopped {
 /// What a guard's opinions come to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// The value as it may pass, where it may not as it is.
+    /// The value as it may pass, where it may not as it is: at once, or once a person has agreed.
     pub changed: Option<Bytes>,
     /// It may not pass.
     pub stopped: Option<Stopped>,

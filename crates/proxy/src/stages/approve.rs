@@ -59,41 +59,53 @@ pub(crate) enum Clearing {
     Waits(Reply),
 }
 
-/// Holds a call of a tool that is dangerous, where operators want people to agree to those, whatever policies say.
-pub(crate) fn dangerous(
-    gateway: &Gateway,
-    inbound: &Inbound,
-    resolved: &Resolved,
-    considered: Considered,
-) -> Considered {
-    let settings = &inbound.snapshot.settings;
-    let groups = &settings.approvals.destructive;
-    if groups.is_empty() || !inbound.is_tool_call() {
-        return considered;
-    }
-    let native = resolved.native().unwrap_or_default();
-    if handling::of_tool(settings, resolved.server().id(), native).destructive != Some(true) {
-        return considered;
-    }
-    hold(gateway, inbound, resolved, considered, (groups, "approvals.destructive", "the tool is destructive"))
-}
-
-/// Holds a request, whatever policies say, unless people have agreed to exactly this already. `rule` names what holds it, `why`
-/// says it in words for those who are asked; without groups it is whoever approves.
+/// Holds a request, whatever policies say: what guards want people to look at, and calls of tools that are dangerous, where
+/// operators want people to agree to those.
 pub(crate) fn hold(
     gateway: &Gateway,
     inbound: &Inbound,
     resolved: &Resolved,
     considered: Considered,
-    (groups, rule, why): (&[Arc<str>], &str, &str),
+    held: Vec<Hold>,
 ) -> Considered {
-    let groups = if groups.is_empty() { vec![Arc::from(APPROVERS)] } else { groups.to_vec() };
-    if let Considered::Permit(permit) = &considered
-        && covers(gateway, inbound, resolved, permit.judged(), &groups)
-    {
-        return considered;
+    let held = held.into_iter().chain(dangerous(inbound, resolved));
+    held.fold(considered, |considered, hold| hold_by(gateway, inbound, resolved, considered, hold))
+}
+
+/// What holds a call of a tool that operators call destructive.
+fn dangerous(inbound: &Inbound, resolved: &Resolved) -> Option<Hold> {
+    let settings = &inbound.snapshot.settings;
+    let groups = &settings.approvals.destructive;
+    if groups.is_empty() || !inbound.is_tool_call() {
+        return None;
     }
-    considered.held(Hold { groups, rules: vec![rule.into()], why: why.into() })
+    let native = resolved.native().unwrap_or_default();
+    let is_destructive =
+        handling::of_tool(settings, resolved.server().id(), native).destructive == Some(true);
+    is_destructive.then(|| Hold {
+        groups: groups.clone(),
+        rules: vec!["approvals.destructive".into()],
+        why: "the tool is destructive".into(),
+    })
+}
+
+/// Holds a request, unless people have agreed to exactly this already. Without groups it is whoever approves.
+fn hold_by(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    resolved: &Resolved,
+    considered: Considered,
+    mut hold: Hold,
+) -> Considered {
+    if hold.groups.is_empty() {
+        hold.groups.push(APPROVERS.into());
+    }
+    match considered {
+        Considered::Permit(permit) if covers(gateway, inbound, resolved, permit.judged(), &hold.groups) => {
+            Considered::Permit(permit)
+        }
+        considered => considered.held(hold),
+    }
 }
 
 /// Decides again on a request that people have agreed to, just before it leaves: it is still what they have agreed to.
@@ -151,14 +163,8 @@ pub(crate) async fn clear(
     let held = needs.held().to_vec();
     // What holds it beside policies holds it whatever they come to say.
     let hold_on = |considered: Considered| {
-        held.iter().cloned().fold(considered, |considered, hold| match considered {
-            Considered::Permit(permit)
-                if covers(gateway, inbound, resolved, permit.judged(), &hold.groups) =>
-            {
-                Considered::Permit(permit)
-            }
-            considered => considered.held(hold),
-        })
+        let held = held.iter().cloned();
+        held.fold(considered, |considered, hold| hold_by(gateway, inbound, resolved, considered, hold))
     };
     let mut considered = Considered::Needs(needs);
     for _ in 0..TURNS_MAX {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ring::hmac;
 use serde_json::json;
+use tollgate_approvals::Hold;
 use tollgate_guard::outside::{About, Heard, OnFailure, Outcome, OutsideNoted, Stopped, Texts, apply};
 use tollgate_mcp::{Limits, Message, Segments, Span, members, text};
 use tollgate_model::{Code, Refusal, ServerId, Stage, TenantId};
@@ -99,11 +100,13 @@ fn concerns(outsider: &Outsider, inbound: &Inbound, heard: Heard, server: &Serve
     }
 }
 
-/// Asks about the arguments of a call or prompt as they are to leave. Whether others leave now, on which policy has to decide.
+/// Asks about the arguments of a call or prompt as they are to leave. Whether others leave now, on which policy has to decide. What
+/// people have to agree to first is put into `held`.
 pub(crate) async fn arguments(
     gateway: &Gateway,
     inbound: &Inbound,
     resolved: &mut Resolved,
+    held: &mut Vec<Hold>,
 ) -> Result<bool, Refusal> {
     let message = &inbound.message;
     let target = resolved.target();
@@ -116,7 +119,7 @@ pub(crate) async fn arguments(
     let tool = Tool::of(gateway, inbound, resolved);
     let asking =
         Asking { gateway, inbound, heard: Heard::Arguments, server, native: resolved.native(), tool };
-    let asked = asking.all(before.clone(), &[]).await;
+    let asked = asking.all(before.clone(), &[], Some(held)).await;
     let Some(after) = asked.map_err(|refusal| refusal.of(resolved.server().name()))? else {
         return Ok(false);
     };
@@ -144,7 +147,7 @@ pub(crate) async fn result(
     let server = resolved.server().id();
     let tool = Tool::of(gateway, inbound, resolved);
     let asking = Asking { gateway, inbound, heard: Heard::Result, server, native: resolved.native(), tool };
-    let asked = asking.all(body.slice(message.bytes()), NOT_SHOWN).await;
+    let asked = asking.all(body.slice(message.bytes()), NOT_SHOWN, None).await;
     let changed = asked.map_err(|refusal| refusal.of(resolved.server().name()))?;
     let Some(changed) = changed else { return Ok(None) };
     let message = put(message, body, changed);
@@ -173,7 +176,7 @@ pub(crate) async fn said(
         native: native.as_deref(),
         tool: Tool::during(inbound),
     };
-    match asking.all(body.slice(&bytes), NOT_SHOWN).await {
+    match asking.all(body.slice(&bytes), NOT_SHOWN, None).await {
         Ok(None) => Some(bytes.into()),
         Ok(Some(changed)) => put(&message, body, changed).map(|message| message.bytes().clone().into()),
         Err(_) => None,
@@ -204,8 +207,13 @@ struct Asking<'a> {
 
 impl Asking<'_> {
     /// Asks all guards that are there for it, each about what those before it have left. Gives back the value as it may pass,
-    /// where that is another.
-    async fn all(&self, value: Bytes, except: &[&str]) -> Result<Option<Bytes>, Refusal> {
+    /// where that is another. What a guard wants a person to look at is put into `held`; where that cannot be, it does not pass.
+    async fn all(
+        &self,
+        value: Bytes,
+        except: &[&str],
+        mut held: Option<&mut Vec<Hold>>,
+    ) -> Result<Option<Bytes>, Refusal> {
         let mut current = value;
         let mut is_changed = false;
         for outsider in self.inbound.snapshot.outsiders.iter() {
@@ -232,7 +240,15 @@ impl Asking<'_> {
             let outcome = apply(name, &current, &texts, &opinions, &|| key(self.tenant()));
             self.tell(name, &outcome);
             if let Some(stopped) = &outcome.stopped {
-                return Err(self.refuse(name, stopped));
+                let refusal = self.refuse(name, stopped);
+                match &mut held {
+                    Some(held) if stopped.is_held => held.push(Hold {
+                        groups: Vec::new(),
+                        rules: vec![format!("external.{name}").into()],
+                        why: refusal.public.into(),
+                    }),
+                    _ => return Err(refusal),
+                }
             }
             if let Some(changed) = outcome.changed {
                 (current, is_changed) = (changed, true);
