@@ -14,6 +14,10 @@ pub(crate) struct Metadata {
     pub(crate) jwks_uri: Option<Url>,
     /// Where it is asked about tokens.
     pub(crate) introspection: Option<Url>,
+    /// Where people sign in.
+    pub(crate) authorization: Option<Url>,
+    /// Where what they bring from there is changed into tokens.
+    pub(crate) token: Option<Url>,
 }
 
 /// Asks at the well-known addresses, one after the other, until one answers with metadata of this very issuer.
@@ -71,7 +75,12 @@ fn read(body: &[u8], issuer: &str) -> Result<Metadata, String> {
             url.map(Some).ok_or_else(|| format!("`{name}` is no URL"))
         }
     };
-    Ok(Metadata { jwks_uri: url("jwks_uri")?, introspection: url("introspection_endpoint")? })
+    Ok(Metadata {
+        jwks_uri: url("jwks_uri")?,
+        introspection: url("introspection_endpoint")?,
+        authorization: url("authorization_endpoint")?,
+        token: url("token_endpoint")?,
+    })
 }
 
 #[cfg(test)]

@@ -175,7 +175,7 @@ impl Issuer {
     }
 
     /// What the issuer says of itself, from its well-known addresses.
-    async fn metadata(&self) -> Result<Arc<Metadata>, String> {
+    pub(crate) async fn metadata(&self) -> Result<Arc<Metadata>, String> {
         let now = self.clock.now();
         {
             let attempts = self.attempts();
@@ -268,7 +268,7 @@ impl Issuer {
         }
     }
 
-    fn egress(&self) -> Result<&Egress, String> {
+    pub(crate) fn egress(&self) -> Result<&Egress, String> {
         self.egress.as_ref().map_err(ToString::to_string)
     }
 

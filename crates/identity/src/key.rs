@@ -11,6 +11,8 @@ use tollgate_model::{KeyHash, KeyId, Secret};
 
 /// What every key begins with.
 pub const KEY_PREFIX: &str = "tg_";
+/// What every admin key begins with. Otherwise it is made as other keys are: `tga_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}`.
+pub const ADMIN_KEY_PREFIX: &str = "tga_";
 /// The regular expression by which scanners find keys.
 pub const KEY_PATTERN: &str = "tg_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}";
 
@@ -20,7 +22,8 @@ const ID_CHARS: usize = 12;
 const SECRET_CHARS: usize = 43;
 /// 62 to the power of 6 is more than 2 to the power of 32.
 const CHECKSUM_CHARS: usize = 6;
-const KEY_CHARS: usize = KEY_PREFIX.len() + ID_CHARS + 1 + SECRET_CHARS + CHECKSUM_CHARS;
+const REST_CHARS: usize = ID_CHARS + 1 + SECRET_CHARS + CHECKSUM_CHARS;
+const KEY_CHARS: usize = KEY_PREFIX.len() + REST_CHARS;
 
 /// A new key. Its text is shown once, and kept nowhere.
 #[derive(Debug)]
@@ -40,11 +43,20 @@ pub struct NoRandomness;
 
 /// Makes a key.
 pub fn mint() -> Result<MintedKey, NoRandomness> {
-    let mut text = String::with_capacity(KEY_CHARS);
-    text.push_str(KEY_PREFIX);
+    mint_as(KEY_PREFIX)
+}
+
+/// Makes an admin key.
+pub fn mint_admin() -> Result<MintedKey, NoRandomness> {
+    mint_as(ADMIN_KEY_PREFIX)
+}
+
+fn mint_as(prefix: &str) -> Result<MintedKey, NoRandomness> {
+    let mut text = String::with_capacity(prefix.len() + REST_CHARS);
+    text.push_str(prefix);
     let random = SystemRandom::new();
     push_random(&mut text, ID_CHARS, &random)?;
-    let id = KeyId::new(&text[KEY_PREFIX.len()..]);
+    let id = KeyId::new(&text[prefix.len()..]);
     text.push('_');
     push_random(&mut text, SECRET_CHARS, &random)?;
     let checksum = checksum(text.as_bytes());
@@ -56,6 +68,11 @@ pub fn mint() -> Result<MintedKey, NoRandomness> {
 /// The digest under which a key is looked up; `None` if the text is no key: a character is wrong or missing.
 pub fn hash(text: &str) -> Option<KeyHash> {
     is_well_formed(text).then(|| hash_of(text))
+}
+
+/// The digest under which an admin key is looked up; `None` if the text is none.
+pub fn admin_hash(text: &str) -> Option<KeyHash> {
+    is_well_formed_as(ADMIN_KEY_PREFIX, text).then(|| hash_of(text))
 }
 
 /// The id within a key's text. It is no secret.
@@ -80,18 +97,22 @@ pub fn is_within(text: &str) -> bool {
     })
 }
 
-/// Whether something that was presented means to be a key.
+/// Whether something that was presented means to be a key. An admin key is none here, and nobody else is asked about it.
 pub(crate) fn is_meant(text: &str) -> bool {
-    text.starts_with(KEY_PREFIX)
+    text.starts_with(KEY_PREFIX) || text.starts_with(ADMIN_KEY_PREFIX)
 }
 
 fn is_well_formed(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    if bytes.len() != KEY_CHARS || !is_meant(text) || bytes[KEY_PREFIX.len() + ID_CHARS] != b'_' {
+    is_well_formed_as(KEY_PREFIX, text)
+}
+
+fn is_well_formed_as(prefix: &str, text: &str) -> bool {
+    let (bytes, chars) = (text.as_bytes(), prefix.len() + REST_CHARS);
+    if bytes.len() != chars || !text.starts_with(prefix) || bytes[prefix.len() + ID_CHARS] != b'_' {
         return false;
     }
-    let (body, end) = bytes.split_at(KEY_CHARS - CHECKSUM_CHARS);
-    let rest = body[KEY_PREFIX.len()..].iter().enumerate();
+    let (body, end) = bytes.split_at(chars - CHECKSUM_CHARS);
+    let rest = body[prefix.len()..].iter().enumerate();
     let alphabet = rest.filter(|(nth, _)| *nth != ID_CHARS).all(|(_, byte)| byte.is_ascii_alphanumeric());
     alphabet && checksum(body) == end
 }
@@ -167,6 +188,18 @@ mod tests {
         let text = one.text.expose();
         assert_eq!(text.len(), 65);
         assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'), "{text}");
+    }
+
+    #[test]
+    fn an_admin_key_is_no_other_key_and_the_other_way_round() {
+        let (admin, other) = (mint_admin().expect("a key"), mint().expect("a key"));
+        assert_eq!(admin_hash(admin.text.expose()), Some(admin.hash));
+        assert!(admin.text.expose()[4..].starts_with(admin.id.as_str()));
+        assert_eq!((hash(admin.text.expose()), admin_hash(other.text.expose())), (None, None));
+        assert!(is_meant(admin.text.expose()), "no issuer is asked about it");
+        let mut altered = admin.text.expose().to_owned();
+        altered.replace_range(20..21, if &altered[20..21] == "a" { "b" } else { "a" });
+        assert_eq!(admin_hash(&altered), None);
     }
 
     #[test]

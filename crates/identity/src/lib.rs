@@ -21,6 +21,7 @@ pub mod names;
 mod presented;
 mod seen;
 mod settings;
+mod sign_in;
 mod telling;
 mod throttle;
 mod token;
@@ -35,3 +36,4 @@ pub use settings::{
     AnonymousSettings, FailureSettings, FetchSettings, IdentitySettings, IntrospectionSettings,
     IssuerSettings, TenantSource,
 };
+pub use sign_in::{Ask, Person, SignIn, SignInError, SignInSettings};

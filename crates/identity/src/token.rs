@@ -97,7 +97,7 @@ impl Judge<'_> {
     }
 
     /// When it ends, if it is valid now.
-    fn time(&self, claims: &Claims) -> Result<Timestamp, Failure> {
+    pub(crate) fn time(&self, claims: &Claims) -> Result<Timestamp, Failure> {
         let skew = self.issuer.clock_skew;
         let at = |name: &str| match claims.get(name) {
             None => Ok(None),
@@ -231,7 +231,7 @@ fn is_nothing(value: &Value) -> bool {
 
 /// Some servers leave groups out when there are many, and say where to ask for them. Without them a rule that forbids would
 /// not be seen.
-fn refuse_left_out(claims: &Claims, places: &[ClaimPath]) -> Result<(), Failure> {
+pub(crate) fn refuse_left_out(claims: &Claims, places: &[ClaimPath]) -> Result<(), Failure> {
     let elsewhere = claims.get("_claim_names").and_then(Value::as_object);
     let is_left_out =
         |place: &ClaimPath| elsewhere.is_some_and(|names| names.keys().any(|name| place.is(name)));
@@ -280,7 +280,7 @@ fn actors(claims: &Claims, issuer: &Arc<str>) -> Result<Vec<Actor>, Failure> {
 }
 
 /// The first of the places at which something is.
-fn first<'c>(claims: &'c Claims, places: &'c [ClaimPath]) -> Option<(&'c ClaimPath, &'c Value)> {
+pub(crate) fn first<'c>(claims: &'c Claims, places: &'c [ClaimPath]) -> Option<(&'c ClaimPath, &'c Value)> {
     places.iter().find_map(|place| Some((place, place.find(claims)?)))
 }
 
@@ -289,7 +289,7 @@ fn one_text<'v>(value: &'v Value, what: &str) -> Result<&'v str, Failure> {
 }
 
 /// Names in a list, or in one text, which may be several with spaces between them.
-fn named(
+pub(crate) fn named(
     claims: &Claims,
     places: &[ClaimPath],
     prefix: &str,
