@@ -1,19 +1,40 @@
-//! How people run it: health, readiness and metrics, on a listener of their own.
+//! How people run it, on a listener of their own: health, readiness and metrics for everybody who reaches it; the API and the
+//! console for those who have signed in.
 //!
-//! Read-only, without sign-in: it says which servers there are and how they do, never what passes through them.
+//! What it knows of the living gateway comes through [`World`], as values: nothing here calls the proxy or a server.
 
+mod acts;
+mod api;
 mod degraded;
 mod export;
+mod front;
 mod host;
 mod index;
 mod ledger;
+mod link;
+mod pages;
+mod plane;
+mod problem;
+mod record;
+mod roles;
 mod service;
+mod sessions;
+mod settings;
+mod shelf;
+mod sign_in;
 mod snapshot;
+mod world;
 
+pub use api::openapi_json;
 pub use export::ExportLine;
 pub use index::IndexLine;
 pub use ledger::LedgerLine;
+pub use link::LINK_MAX;
+pub use plane::Reached;
+pub use roles::{Grant, Role};
 pub use service::{Admin, Body};
+pub use settings::{AdminSettings, RoleRule};
 pub use snapshot::{
     LimitsLine, ReplicaLine, ServerLine, ServerReach, Snapshot, Standing, StoreLine, StoreReach,
 };
+pub use world::{Configured, LimitCard, Parts, PolicyRemark, PolicyText, ServerCard, World};

@@ -9,13 +9,20 @@ use axum::body::HttpBody;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::routing::any;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use http::{Method, Request, Response, StatusCode};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{Method, Request, Response, StatusCode, Uri};
 use serde_json::json;
+use tollgate_model::{Secret, Timestamp};
 use tollgate_telemetry::counters::{self, Metrics};
 use tower_service::Service as _;
 
-use crate::{Snapshot, host};
+use crate::front::{Shared, secure};
+use crate::link::Link;
+use crate::plane::{Plane, Reached};
+use crate::world::World;
+use crate::{AdminSettings, api, pages, sign_in};
 
 /// The body of every answer.
 pub type Body = axum::body::Body;
@@ -24,7 +31,7 @@ const JSON: &str = "application/json";
 /// The Prometheus text format.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The largest body of a request. Nobody has more to say here.
-const BODY_BYTES_MAX: usize = 256 * 1024;
+pub(crate) const BODY_BYTES_MAX: usize = 256 * 1024;
 /// How long the head of an answer may take, the body of its request included.
 const ANSWER_MAX: Duration = Duration::from_mins(1);
 
@@ -32,53 +39,72 @@ const ANSWER_MAX: Duration = Duration::from_mins(1);
 #[derive(Clone)]
 pub struct Admin {
     router: Router,
-    hosts: Arc<[String]>,
+    plane: Shared,
 }
-
-type Snapshots = Arc<dyn Fn() -> Snapshot + Send + Sync>;
 
 impl fmt::Debug for Admin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Admin").field("hosts", &self.hosts).finish_non_exhaustive()
+        f.debug_struct("Admin").field("plane", &self.plane).finish_non_exhaustive()
     }
 }
 
 impl Admin {
-    /// Answers from what `snapshot` says at that moment. `hosts` are the values of `Host` that may ask, beside
-    /// addresses and `localhost`: `name` (any port) or `name:port`.
-    pub fn new(snapshot: impl Fn() -> Snapshot + Send + Sync + 'static, hosts: Vec<String>) -> Self {
-        let snapshots: Snapshots = Arc::new(snapshot);
+    /// Answers for this gateway. With it comes, where nobody could sign in otherwise and only this machine is listened to, the
+    /// secret of the link by which one may sign in once: show it to whoever started the process, and nobody else.
+    pub fn new(world: impl World, reached: Reached, settings: AdminSettings) -> (Self, Option<Secret>) {
+        let is_alone = reached.is_loopback && settings.sign_in.is_none();
+        let (link, secret) = match is_alone.then(|| Link::make(Timestamp::now())).flatten() {
+            Some((link, secret)) => (link, Some(secret)),
+            None => (Link::default(), None),
+        };
+        let plane = Arc::new(Plane::new(Box::new(world), reached, settings, link));
         let router = Router::new()
             .route("/healthz", any(alive))
             .route("/readyz", any(readiness))
             .route("/metrics", any(metrics))
+            .merge(sign_in::routes())
+            .merge(pages::routes())
+            .merge(api::routes())
             .fallback(unknown)
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-            .with_state(snapshots);
-        Self { router, hosts: hosts.into() }
+            .with_state(Arc::clone(&plane));
+        (Self { router, plane }, secret)
+    }
+
+    /// From now on people get in like this.
+    pub fn configure(&self, settings: AdminSettings) {
+        self.plane.configure(settings);
     }
 
     /// Answers one request.
     ///
     /// `/healthz`: 200 while the process lives. `/readyz`: 200 while clients are served, else 503; the body says how
     /// each server does (one that is down does not make the gateway unready: the others are served). `/metrics`:
-    /// Prometheus text. Everything else: 404; another method than GET and HEAD: 405; an unknown `Host`: 403.
+    /// Prometheus text; another method than GET and HEAD: 405. Everything else only where people can sign in without being
+    /// listened to, and where there is nothing: 404. An unknown `Host`: 403.
     pub async fn answer<B>(&self, request: Request<B>) -> Response<Body>
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
         let is_head = *request.method() == Method::HEAD;
-        let mut response = if host_of(&request).is_some_and(|host| host::allowed(host, &self.hosts)) {
+        let is_health = matches!(request.uri().path(), "/healthz" | "/readyz" | "/metrics");
+        let host = host_of(request.headers(), request.uri());
+        let mut response = if !host.is_some_and(|host| self.plane.is_called(host)) {
+            error(StatusCode::FORBIDDEN, "this host name is not known here")
+        } else if !is_health && !self.plane.is_open() {
+            unknown().await
+        } else {
             let answered = tokio::time::timeout(ANSWER_MAX, self.router.clone().call(request.map(Body::new)));
             match answered.await {
                 Ok(Ok(response)) => response,
                 Ok(Err(never)) => match never {},
                 Err(_) => error(StatusCode::REQUEST_TIMEOUT, "the request, or its answer, took too long"),
             }
-        } else {
-            error(StatusCode::FORBIDDEN, "this host name is not known here")
         };
+        if !is_health {
+            secure(response.headers_mut());
+        }
         if is_head {
             *response.body_mut() = Body::default();
         }
@@ -90,19 +116,19 @@ async fn alive(method: Method) -> Response<Body> {
     reading(&method, || reply(StatusCode::OK, JSON, json!({"alive": true}).to_string()))
 }
 
-async fn readiness(method: Method, State(snapshots): State<Snapshots>) -> Response<Body> {
+async fn readiness(method: Method, State(plane): State<Shared>) -> Response<Body> {
     reading(&method, || {
-        let snapshot = snapshots();
+        let snapshot = plane.snapshot();
         let status = if snapshot.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         reply(status, JSON, snapshot.to_json().to_string())
     })
 }
 
-async fn metrics(method: Method, State(snapshots): State<Snapshots>) -> Response<Body> {
+async fn metrics(method: Method, State(plane): State<Shared>) -> Response<Body> {
     reading(&method, || {
         let mut metrics = Metrics::default();
         counters::write(&mut metrics);
-        snapshots().write(&mut metrics);
+        plane.snapshot().write(&mut metrics);
         reply(StatusCode::OK, METRICS, metrics.into_text())
     })
 }
@@ -122,11 +148,11 @@ fn reading(method: &Method, answer: impl FnOnce() -> Response<Body>) -> Response
 }
 
 /// `Host` of HTTP/1.1 or the authority of HTTP/2.
-fn host_of<B>(request: &Request<B>) -> Option<&str> {
-    let mut hosts = request.headers().get_all(HOST).iter();
+pub(crate) fn host_of<'r>(headers: &'r HeaderMap, uri: &'r Uri) -> Option<&'r str> {
+    let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
         (Some(host), None) => host.to_str().ok(),
-        (None, _) => request.uri().authority().map(http::uri::Authority::as_str),
+        (None, _) => uri.authority().map(http::uri::Authority::as_str),
         (Some(_), Some(_)) => None,
     }
 }
@@ -196,22 +222,50 @@ mod tests {
             ],
         };
         let servers = vec![line(Holder::Tenant(TenantId::new("acme"))), line(Holder::Shared)];
-        Admin::new(
-            move || {
-                let (servers, ledger) = (servers.clone(), ledger.clone());
-                let index = Some(index());
-                let blocks = vec![("agent", 2), ("tool", 0)];
-                let limits = LimitsLine {
-                    are_shared: true,
-                    shared_away: Some(("it does not answer".into(), Timestamp::from_ms(951_782_400_000))),
-                    allowances_away: None,
-                };
-                let exports = vec![export()];
-                let left_out = vec![("crm@2".to_owned(), "its name is taken".to_owned())];
-                Snapshot { standing, servers, store, exports, ledger, index, blocks, limits, left_out }
-            },
-            vec!["gate.example".to_owned()],
-        )
+        let reached = Reached {
+            hosts: vec!["gate.example".to_owned()],
+            is_loopback: true,
+            base: "http://127.0.0.1:1".into(),
+        };
+        let world = Told(Box::new(move || {
+            let (servers, ledger) = (servers.clone(), ledger.clone());
+            let index = Some(index());
+            let blocks = vec![("agent", 2), ("tool", 0)];
+            let limits = LimitsLine {
+                are_shared: true,
+                shared_away: Some(("it does not answer".into(), Timestamp::from_ms(951_782_400_000))),
+                allowances_away: None,
+            };
+            let exports = vec![export()];
+            let left_out = vec![("crm@2".to_owned(), "its name is taken".to_owned())];
+            crate::Snapshot { standing, servers, store, exports, ledger, index, blocks, limits, left_out }
+        }));
+        Admin::new(world, reached, AdminSettings::default()).0
+    }
+
+    struct Told(Box<dyn Fn() -> crate::Snapshot + Send + Sync>);
+
+    #[async_trait::async_trait]
+    impl World for Told {
+        fn snapshot(&self) -> crate::Snapshot {
+            (self.0)()
+        }
+
+        fn parts(&self) -> Option<crate::Parts> {
+            None
+        }
+
+        fn make_store(&self) -> Result<Arc<dyn tollgate_store::Store>, String> {
+            Err("there is none".to_owned())
+        }
+
+        async fn try_policies(
+            &self,
+            _: &TenantId,
+            _: Vec<crate::PolicyText>,
+        ) -> Result<Vec<crate::PolicyRemark>, String> {
+            Ok(Vec::new())
+        }
     }
 
     fn index() -> IndexLine {

@@ -1,5 +1,6 @@
 //! The command line: what may be typed. What it means is in the module of each command.
 
+pub mod admin_keys;
 pub mod approvals;
 pub mod audit;
 pub mod blocks;
@@ -91,6 +92,9 @@ pub enum Command {
     /// Make, list, rotate and revoke API keys
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Make, list and revoke the keys of machines that administer
+    #[command(subcommand)]
+    AdminKeys(admin_keys::AdminKeys),
     /// Take back tokens, users and agents before they end by themselves
     #[command(subcommand)]
     Revocations(keys::Revocations),

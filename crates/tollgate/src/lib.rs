@@ -2,6 +2,8 @@
 //!
 //! A library only so that tests can reach what the command line is made from; nothing else may import it.
 
+mod admin_keys;
+mod administering;
 mod approvals;
 mod audit;
 mod blocks;
@@ -110,6 +112,7 @@ fn run_async(command: Command, log_format: LogFormat) -> Result<(), Failure> {
             Command::Serve(command) => Box::pin(serve::run(command, log_format)).await,
             Command::Check(command) => check::run(&command).await,
             Command::Keys(command) => keys::run(command).await,
+            Command::AdminKeys(command) => admin_keys::run(command).await,
             Command::Revocations(command) => revocations::run(command).await,
             Command::Block(command) => blocks::block(&command).await,
             Command::Unblock(command) => blocks::unblock(&command).await,

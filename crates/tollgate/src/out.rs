@@ -33,6 +33,14 @@ impl Printer {
         self.colour
     }
 
+    /// Whether a person sees it at once.
+    pub(crate) fn is_terminal(self) -> bool {
+        match self.to {
+            To::Out => std::io::stdout().is_terminal(),
+            To::Err => std::io::stderr().is_terminal(),
+        }
+    }
+
     /// Prints one line. A reader that is gone is not an error: `tollgate … | head` ends quietly.
     pub(crate) fn line(self, text: impl AsRef<str>) {
         let line = format!("{}\n", text.as_ref());

@@ -73,6 +73,14 @@ pub(crate) async fn check(
     compile(config, gateway, setup, store, &HashSet::new()).await
 }
 
+/// Says what would be found of the policies of a configuration, against what is known of the servers' tools just now.
+pub(crate) async fn try_out(config: &Config, gateway: &Gateway, setup: &Setup) -> Findings {
+    match compile(config, gateway, setup, None, &HashSet::new()).await {
+        Ok(compiled) => compiled.findings().map(|(tenant, one)| (tenant.clone(), one.clone())).collect(),
+        Err(findings) => findings,
+    }
+}
+
 /// Makes the policies of a changed configuration ready. Nothing decides otherwise yet. None where policies do not decide.
 ///
 /// # Errors

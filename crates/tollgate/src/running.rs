@@ -2,24 +2,27 @@
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tollgate_admin::{
-    Admin, LedgerLine, LimitsLine, ReplicaLine, ServerLine, ServerReach, Snapshot, Standing, StoreLine,
-    StoreReach,
+    Admin, AdminSettings, LedgerLine, LimitsLine, Reached, ReplicaLine, ServerLine, ServerReach, Snapshot,
+    Standing, StoreLine, StoreReach,
 };
+use tollgate_identity::Identity;
 use tollgate_ledger::{Health, Ledger, Work};
 use tollgate_limits::Away;
-use tollgate_model::{ServerId, Timestamp};
+use tollgate_model::{Secret, ServerId, Timestamp};
 use tollgate_proxy::{Gateway, Peer, serve_http};
 use tollgate_store::{Confirmed, Follower};
 use tollgate_telemetry::events::{DrainEnded, DrainStarted};
 use tollgate_upstream::{Reach, ReplicaHealth, ReplicaStatus, ServerStatus};
 
+use crate::administering::{About, Told};
+use crate::config::Config;
 use crate::exporting::Exporting;
 use crate::listen::{Bounds, Listener, Stopper, Workers};
 use crate::sockets::{ADMIN, DATA};
@@ -52,15 +55,14 @@ pub(crate) enum Cause {
 /// The listener for operators. It answers from the first moment on, before it is known what the gateway is.
 pub(crate) struct AdminPlane {
     plane: Plane,
-    about: Arc<About>,
+    told: Administered,
 }
 
-/// What operators are told of.
-#[derive(Default)]
-struct About {
-    parts: OnceLock<(Gateway, State, Exporting)>,
-    serving: AtomicBool,
-    draining: AtomicBool,
+/// What operators are told. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Administered {
+    service: Admin,
+    about: Arc<About>,
 }
 
 /// A gateway that serves.
@@ -81,53 +83,53 @@ struct Plane {
 }
 
 impl AdminPlane {
-    /// Answers operators on this listener. `hosts` are further values of `Host` that it answers to.
+    /// Answers operators on this listener. `hosts` are further values of `Host` that it answers to. Gives the link by which one
+    /// may sign in once, where nobody could otherwise.
     ///
     /// # Errors
     /// Whatever the operating system says of the socket.
-    pub(crate) fn start(listener: Listener, hosts: Vec<String>) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        listener: Listener,
+        hosts: Vec<String>,
+        settings: AdminSettings,
+    ) -> std::io::Result<(Self, Option<Secret>)> {
         let about = Arc::new(About::default());
-        let told = Arc::clone(&about);
-        let service = Admin::new(move || told.snapshot(), hosts);
+        let address = listener.address();
+        let scheme = if listener.is_tls() { "https" } else { "http" };
+        let base = format!("{scheme}://{address}");
+        let reached = Reached { hosts, is_loopback: address.ip().to_canonical().is_loopback(), base };
+        let (service, secret) = Admin::new(Told(Arc::clone(&about)), reached, settings);
         let (stopper, stop) = Stopper::new();
-        let (address, socket) = (listener.address(), listener.socket()?);
-        let answer = move |_, request| {
+        let socket = listener.socket()?;
+        let answer = {
             let service = service.clone();
-            // On the heap while it runs, as on the other listener.
-            Box::pin(async move { service.answer(request).await })
+            move |_, request| {
+                let service = service.clone();
+                // On the heap while it runs, as on the other listener.
+                Box::pin(async move { service.answer(request).await })
+            }
         };
         let serving = tokio::spawn(listener.serve(admin_bounds(), stop, answer));
-        Ok(Self { plane: Plane { address, socket, stopper, serving }, about })
+        let told = Administered { service, about };
+        Ok((Self { plane: Plane { address, socket, stopper, serving }, told }, secret))
     }
 
-    /// From now on it is known what is told of.
-    pub(crate) fn knows(&self, gateway: &Gateway, state: &State, exporting: &Exporting) {
-        _ = self.about.parts.set((gateway.clone(), state.clone(), exporting.clone()));
+    /// What operators are told, for whoever knows more of it later.
+    pub(crate) fn told(&self) -> Administered {
+        self.told.clone()
     }
 }
 
-impl About {
-    fn snapshot(&self) -> Snapshot {
-        let mut now = match self.parts.get() {
-            Some((gateway, state, exporting)) => {
-                snapshot((gateway, state, exporting), self.draining.load(Ordering::Acquire))
-            }
-            None => Snapshot {
-                standing: Standing::Starting,
-                servers: Vec::new(),
-                store: None,
-                exports: Vec::new(),
-                ledger: None,
-                index: None,
-                blocks: Vec::new(),
-                limits: LimitsLine::default(),
-                left_out: Vec::new(),
-            },
-        };
-        if !self.serving.load(Ordering::Acquire) {
-            now.standing = Standing::Starting;
-        }
-        now
+impl Administered {
+    /// From now on it is known what is told of.
+    pub(crate) fn knows(&self, gateway: &Gateway, state: &State, exporting: &Exporting, identity: &Identity) {
+        self.about.knows(gateway, state, exporting, identity);
+    }
+
+    /// From now on this is configured.
+    pub(crate) fn configure(&self, config: &Config) {
+        self.about.configured(config);
+        self.service.configure(config.admin.clone());
     }
 }
 
@@ -161,7 +163,7 @@ impl Running {
             ))
         };
         if let Some(admin) = &admin {
-            admin.about.serving.store(true, Ordering::Release);
+            admin.told.about.serving.store(true, Ordering::Release);
         }
         Ok(Self { gateway, data: Plane { address, socket, stopper, serving }, admin, workers })
     }
@@ -203,7 +205,7 @@ impl Running {
             if is_followed {
                 stopper.leave();
             }
-            (stopper, admin.about)
+            (stopper, admin.told.about)
         });
         let orderly = async {
             if is_followed {

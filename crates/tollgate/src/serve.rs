@@ -12,6 +12,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::Signal;
 use tollgate_identity::Identity;
 use tollgate_ledger::Ledger;
+use tollgate_model::Secret;
 use tollgate_proxy::{Gateway, Setup, TenantSetup};
 use tollgate_telemetry::counters::{self, Metrics};
 use tollgate_telemetry::events::{
@@ -33,7 +34,7 @@ use crate::notify::{self, News};
 use crate::out::{Printer, To};
 use crate::policing;
 use crate::registering::{self, Joined};
-use crate::running::{self, AdminPlane, Cause, DRAIN, Running};
+use crate::running::{self, AdminPlane, Administered, Cause, DRAIN, Running};
 use crate::signals::{self, Signals};
 use crate::sockets::Sockets;
 use crate::state::{self, State};
@@ -90,12 +91,14 @@ async fn run_http(
     let data = listener(DATA_PLANE, config.listen, socket, tls.clone()).await?;
     let socket = sockets.take_admin(config.admin_listen);
     let admin = listener("admin", config.admin_listen, socket, admin_tls.clone()).await?;
-    let admin = AdminPlane::start(admin, config.proxy.allowed_hosts.clone())
+    let (admin, link) = AdminPlane::start(admin, config.proxy.allowed_hosts.clone(), config.admin.clone())
         .map_err(|error| Failure::failed(format!("the admin listener does not start: {error}")))?;
 
     let started = start(command, &config)?;
-    let Started { gateway, state, exporting, .. } = &started;
-    admin.knows(gateway, state, exporting);
+    let Started { gateway, state, exporting, identity, .. } = &started;
+    let administered = admin.told();
+    administered.knows(gateway, state, exporting, identity);
+    administered.configure(&config);
     let joined = decide(&config, &started).await?;
     let telemetry = start_telemetry(&config, gateway, state, exporting)?;
     let running = Running::start(gateway.clone(), data, Some(admin))
@@ -103,7 +106,7 @@ async fn run_http(
     if config.identity.is_off() {
         NoIdentity.emit();
     }
-    announce(command, &config, &running, log);
+    announce(command, &config, &running, log, link.as_ref());
     notify::tell(News::Ready);
     if let Some(predecessor) = predecessor.take() {
         predecessor.ready();
@@ -111,8 +114,13 @@ async fn run_http(
 
     let secured: Vec<Arc<Certificates>> = tls.into_iter().chain(admin_tls).collect();
     let cause = {
-        let following =
-            follow(command, started.followed(), (config, joined), (&mut watcher, hangup.as_mut()), &secured);
+        let following = follow(
+            command,
+            started.followed(),
+            (config, joined),
+            (&mut watcher, hangup.as_mut()),
+            (&secured, Some(&administered)),
+        );
         let mut following = pin!(following);
         loop {
             tokio::select! {
@@ -162,7 +170,7 @@ async fn run_stdio(command: &Serve, log: LogFormat, mut signals: Signals) -> Res
     let served = serve_stdio(gateway, &mut signals);
     let ended = tokio::select! {
         ended = served => ended,
-        () = follow(command, started.followed(), (config, joined), (&mut watcher, hangup.as_mut()), &[]) => Ok(()),
+        () = follow(command, started.followed(), (config, joined), (&mut watcher, hangup.as_mut()), (&[], None)) => Ok(()),
     };
     started.end(telemetry).await;
     ended
@@ -406,7 +414,7 @@ fn make_private_folder(folder: &Path) -> Result<(), Failure> {
 }
 
 /// Says where everything is.
-fn announce(command: &Serve, config: &Config, running: &Running, log: LogFormat) {
+fn announce(command: &Serve, config: &Config, running: &Running, log: LogFormat, link: Option<&Secret>) {
     let (listen, admin) = (running.address(), running.admin_address());
     if command.json {
         let admin = admin.map(|address| address.to_string());
@@ -448,6 +456,12 @@ fn announce(command: &Serve, config: &Config, running: &Running, log: LogFormat)
     if let Some(admin) = admin {
         let base = format!("{}://{admin}", scheme(config.admin_tls.is_some()));
         err.line(format!("  health     {base}/readyz, {base}/metrics"));
+        err.line(format!("  console    {base}/"));
+        // Whoever reads it is an admin of this gateway: it is shown on a terminal, and never in what is collected.
+        if let Some(link) = link.filter(|_| err.is_terminal()) {
+            let text = format!("{base}/sign-in/once?secret={}", link.expose());
+            err.line(format!("  sign in    {}  {}", err.cyan(&text), err.dim("(good once, for 15 minutes)")));
+        }
     }
     if let Some(text) = callers(config) {
         err.line(format!("  {}", err.dim(text)));
@@ -478,7 +492,7 @@ async fn follow(
     (gateway, state, (exporting, keeping)): Followed<'_>,
     (mut config, mut joined): (Config, Joined),
     (watcher, mut hangup): (&mut Watcher, Option<&mut Signal>),
-    secured: &[Arc<Certificates>],
+    (secured, administered): (&[Arc<Certificates>], Option<&Administered>),
 ) {
     let (_stopper, stop) = crate::listen::Stopper::new();
     for certificates in secured {
@@ -503,6 +517,9 @@ async fn follow(
         }
         if let Some(taken) = reload(command, (gateway, state, (exporting, keeping)), &config, watcher).await {
             (config, joined) = taken;
+            if let Some(administered) = administered {
+                administered.configure(&config);
+            }
             for certificates in secured.iter().filter(|certificates| certificates.plane() == DATA_PLANE) {
                 certificates.ask_clients(config.client_certificates.as_ref().map(authorities));
             }

@@ -145,7 +145,8 @@ impl State {
     pub(crate) fn open(&self, config: &Config) -> Result<(), Failure> {
         // What operators have blocked is all that it would be needed for: nothing is made for that alone.
         let is_kept = config.limits.are_metered() || config.limits.runaway.is_some();
-        let is_needed = config.needs_store() || config.index.is_some() || is_kept;
+        let is_signed_in = config.admin.sign_in.is_some();
+        let is_needed = config.needs_store() || config.index.is_some() || is_kept || is_signed_in;
         if !is_needed && !is_there(config) {
             return Ok(());
         }
@@ -212,6 +213,15 @@ impl State {
     /// What is registered and not served here.
     pub(crate) fn left(&self) -> &Left {
         &self.0.left
+    }
+
+    /// The store, made if there is none: somebody wants to change what is kept in it.
+    pub(crate) fn make_store(&self, config: &Config) -> Result<Arc<dyn Store>, Failure> {
+        if let Some(store) = self.0.store.get() {
+            return Ok(Arc::clone(store));
+        }
+        let store = open(&config.store, &config.data_dir)?;
+        Ok(Arc::clone(self.0.store.get_or_init(|| store)))
     }
 
     /// Begins to keep the index of the ledger, if one is configured. Must be called within a runtime.

@@ -1,6 +1,7 @@
 //! `tollgate.yaml` as it is written. These types are the one source of the JSON Schema, of the reference page and of the
 //! check of every file; what the values mean is decided in `meaning`.
 
+mod admin;
 mod approvals;
 mod cache;
 mod export;
@@ -28,6 +29,7 @@ use serde::Deserialize;
 use super::forms::{AnyJson, FromText, Items, Keyed, Scalar, Short, keys};
 use super::meaning::defaults;
 
+pub(super) use self::admin::{AdminSection, RoleSection, SignInSection};
 pub(super) use self::approvals::{
     ApprovalArgumentsSection, ApprovalBodySection, ApprovalGroupSection, ApprovalWebhookSection,
     ApprovalsSection, SmtpSection, SmtpSecuritySection,
@@ -116,6 +118,8 @@ pub(super) struct ConfigSection {
     pub(super) approvals: Option<ApprovalsSection>,
     /// By what callers are known. Without it, whoever reaches loopback is let in, and nobody else.
     pub(super) identity: Option<IdentitySection>,
+    /// How people administer: the console and the API.
+    pub(super) admin: Option<AdminSection>,
     /// How much callers may do, and bounds of the gateway itself.
     pub(super) limits: Option<LimitsSection>,
     /// How long what servers have said is kept.

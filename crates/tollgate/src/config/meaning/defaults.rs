@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use tollgate_admin::AdminSettings;
 use tollgate_approvals::ApprovalSettings;
 use tollgate_guard::Bound;
 use tollgate_guard::outside::OutsideSettings;
@@ -29,6 +30,10 @@ pub(in crate::config) fn external_guard() -> OutsideSettings {
 
 pub(in crate::config) fn proxy() -> ProxySettings {
     ProxySettings::default()
+}
+
+pub(in crate::config) fn admin() -> AdminSettings {
+    AdminSettings::default()
 }
 
 pub(in crate::config) fn identity() -> IdentitySettings {

@@ -284,7 +284,7 @@ impl Meaning<'_> {
         claims
     }
 
-    fn claim_path(&mut self, text: &str, place: &Place<'_>) -> Option<ClaimPath> {
+    pub(super) fn claim_path(&mut self, text: &str, place: &Place<'_>) -> Option<ClaimPath> {
         let path = ClaimPath::read(text);
         if path.is_none() {
             let shown = shown(place, text);
@@ -346,7 +346,12 @@ impl Meaning<'_> {
     }
 
     /// The tenant of this name, which has to be configured.
-    fn known_tenant(&mut self, text: Option<&str>, tenants: &[TenantId], place: &Place<'_>) -> TenantId {
+    pub(super) fn known_tenant(
+        &mut self,
+        text: Option<&str>,
+        tenants: &[TenantId],
+        place: &Place<'_>,
+    ) -> TenantId {
         let Some(text) = text else { return TenantId::default() };
         if let Some(tenant) = tenants.iter().find(|tenant| tenant.as_str() == text) {
             return tenant.clone();
@@ -394,7 +399,7 @@ impl Meaning<'_> {
     }
 
     /// A URL of an authorization server.
-    fn issuer_url(&mut self, text: &str, private: bool, place: &Place<'_>) -> Option<Url> {
+    pub(super) fn issuer_url(&mut self, text: &str, private: bool, place: &Place<'_>) -> Option<Url> {
         let url = match Url::parse(text) {
             Ok(url) if url.has_host() && matches!(url.scheme(), "http" | "https") => url,
             _ => {

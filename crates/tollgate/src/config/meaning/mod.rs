@@ -1,5 +1,6 @@
 //! What a configuration means: the settings of the crates that use them, with everything checked that a schema cannot.
 
+mod admin;
 mod approvals;
 mod bites;
 mod cache;
@@ -33,6 +34,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tollgate_admin::AdminSettings;
 use tollgate_catalog::ServerFacts;
 use tollgate_guard::GuardSettings;
 use tollgate_identity::IdentitySettings;
@@ -87,6 +89,8 @@ pub struct Config {
     pub client_certificates: Option<ClientFiles>,
     /// How callers are known.
     pub identity: IdentitySettings,
+    /// How people administer.
+    pub admin: AdminSettings,
     /// How the data plane behaves.
     pub proxy: ProxySettings,
     /// The servers of all tenants, in the order of the file, without those that are disabled. Each says whose it is.
@@ -237,6 +241,7 @@ impl Meaning<'_> {
             admin_tls,
             client_certificates,
             identity,
+            admin: self.admin(section.admin.as_ref(), &root.key("admin"), &ids),
             proxy,
             servers,
             facts,

@@ -1,0 +1,66 @@
+//! What is changed, by whatever way it is asked for: each act takes the proof that whoever asks may, says what is wrong with it,
+//! does it through the store, and puts it on record with what was so before and after.
+
+pub(crate) mod blocks;
+pub(crate) mod keys;
+pub(crate) mod pauses;
+pub(crate) mod revocations;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tollgate_identity::{key, names};
+use tollgate_model::TenantId;
+
+use crate::plane::Plane;
+use crate::problem::Problem;
+
+/// The longest reason, in bytes.
+const REASON_BYTES_MAX: usize = 1024;
+
+/// Carries an act out to its end, also if whoever asked leaves meanwhile: what was done is on record.
+pub(crate) async fn see_through<T: Send + 'static>(
+    act: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Result<T, Problem> {
+    match tokio::spawn(act).await {
+        Ok(done) => done,
+        Err(error) => {
+            tracing::error!(%error, "an administrative act ended before its time");
+            Err(Problem::unavailable("it ended before its time; look whether it was done"))
+        }
+    }
+}
+
+/// Somebody's reason, which is kept and goes on record.
+pub(crate) fn reason(text: &str, is_needed: bool) -> Result<Arc<str>, Problem> {
+    let text = text.trim();
+    if is_needed && text.is_empty() {
+        return Err(Problem::invalid("reason: say why"));
+    }
+    if text.len() > REASON_BYTES_MAX {
+        return Err(Problem::invalid(format!("reason: more than {REASON_BYTES_MAX} bytes")));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Problem::invalid("reason: it is one line of text"));
+    }
+    if key::is_within(text) {
+        return Err(Problem::invalid("reason: there is an API key in it, and it goes on record"));
+    }
+    Ok(Arc::from(text))
+}
+
+/// A name of an agent, a user, a group or a token.
+pub(crate) fn name(what: &str, text: &str) -> Result<Arc<str>, Problem> {
+    names::check(text).map_err(|bad| Problem::invalid(format!("{what}: {bad}")))?;
+    if key::is_within(text) {
+        return Err(Problem::invalid(format!("{what}: there is an API key in it, and it goes on record")));
+    }
+    Ok(Arc::from(text))
+}
+
+/// A tenant that there is.
+pub(crate) fn tenant(plane: &Plane, text: &str) -> Result<TenantId, Problem> {
+    let configured = plane.parts()?.configured;
+    let known = configured.tenants.iter().find(|tenant| tenant.as_str() == text).cloned();
+    known.ok_or_else(|| Problem::invalid(format!("tenant: the configuration has no tenant {text:?}")))
+}

@@ -1,0 +1,105 @@
+//! The OpenAPI document, made from the handlers.
+
+use axum::Router;
+use axum::response::Response;
+use axum::routing::get;
+use http::StatusCode;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, ResponseBuilder};
+use utoipa::{Modify, OpenApi};
+
+use super::{about, access, blocks, events, json, keys, ledger, pauses, policies, servers, usage};
+use crate::front::Shared;
+use crate::problem::Problem;
+
+pub(super) fn routes() -> Router<Shared> {
+    Router::new().route("/api/v1/openapi.json", get(document))
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Tollgate administration",
+        version = "1",
+        description = "What programs administer a Tollgate by. Send an admin key as `Authorization: Bearer tga_…`. Each \
+            operation names the permission that it needs as `x-tollgate-permission`; roles give permissions in a tenant or in \
+            all. Refusals are problems (RFC 9457).",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    paths(
+        about::whoami, about::overview, about::settings,
+        access::list_keys, access::one_key, access::create_key, access::revoke_key,
+        access::list, access::revoke, access::reinstate,
+        blocks::list, blocks::one, blocks::block, blocks::unblock,
+        events::events,
+        keys::list, keys::one, keys::create, keys::rotate, keys::revoke,
+        ledger::search, ledger::call, ledger::verify,
+        pauses::list, pauses::pause, pauses::resume,
+        policies::list, policies::validate,
+        servers::list, servers::tools,
+        usage::usage, usage::limits,
+    ),
+    components(schemas(Problem)),
+    modifiers(&Common),
+    security(("adminKey" = []), ("session" = [])),
+)]
+struct Api;
+
+/// What all operations have in common.
+struct Common;
+
+impl Modify for Common {
+    fn modify(&self, document: &mut Document) {
+        let components = document.components.get_or_insert_default();
+        let key = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("tga_…")
+            .description(Some("An admin key: `tollgate admin-keys create` makes one."));
+        components.add_security_scheme("adminKey", SecurityScheme::Http(key.build()));
+        let cookie = ApiKeyValue::with_description(
+            "__Host-tollgate",
+            "The session of a browser. Writes show its token as `X-CSRF-Token`; `/api/v1/whoami` says it.",
+        );
+        components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
+        for item in document.paths.paths.values_mut() {
+            for operation in [&mut item.get, &mut item.post, &mut item.put, &mut item.delete, &mut item.patch]
+            {
+                operation.as_mut().map(refusals);
+            }
+        }
+    }
+}
+
+/// How operations are refused.
+fn refusals(operation: &mut Operation) {
+    for (status, description) in [
+        ("400", "The request is malformed"),
+        ("401", "Nobody is signed in, or the key is none"),
+        ("403", "The roles of whoever asks do not allow it, or a browser's request was not meant"),
+        ("404", "There is no such thing, or whoever asks may not know of it"),
+        ("408", "The request, or its answer, took too long"),
+        ("409", "It is there already, has ended, or another request has the same `Idempotency-Key`"),
+        ("412", "It is not what was seen (`If-Match`) any more"),
+        ("413", "The body is too large"),
+        ("415", "The body is no JSON"),
+        ("422", "What was sent means nothing here"),
+        ("503", "The gateway is starting, or the store does not answer, or nothing can be put on record"),
+    ] {
+        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+        let response = ResponseBuilder::new().description(description);
+        let response = response.content("application/problem+json", content).build();
+        operation.responses.responses.entry(status.to_owned()).or_insert(RefOr::T(response));
+    }
+}
+
+/// The document, as it is kept in `docs/reference/openapi.json`.
+pub fn openapi_json() -> String {
+    let mut text = Api::openapi().to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+async fn document() -> Response {
+    json(StatusCode::OK, openapi_json())
+}

@@ -1,0 +1,108 @@
+//! What changes, as it changes: an event stream.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use futures_util::stream;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use serde_json::json;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
+use tollgate_model::TenantId;
+use tollgate_store::{Change, Numbered};
+
+use crate::front::{Known, Shared};
+use crate::problem::Problem;
+use crate::roles::{Act, Operator, Over, Resource};
+
+/// After so much silence a comment is sent.
+const SILENCE: Duration = Duration::from_secs(15);
+/// After so long a stream ends, and whoever wants to hear more shows anew who they are.
+const STREAM_MAX: Duration = Duration::from_mins(10);
+
+pub(super) fn routes() -> Router<Shared> {
+    Router::new().route("/api/v1/events", get(events))
+}
+
+struct Hearing {
+    changes: Receiver<Numbered>,
+    who: Operator,
+    until: Instant,
+    _place: tokio::sync::OwnedSemaphorePermit,
+}
+
+/// Tells what changes: an event stream (`text/event-stream`). Each event names the resource that is another by now; ask for it
+/// to know what it is. A stream ends after ten minutes: come back.
+#[utoipa::path(get, path = "/api/v1/events", tag = "about",
+    responses((status = 200, description = "Events until the stream ends", body = String, content_type = "text/event-stream")),
+    extensions(("x-tollgate-permission" = json!(null))))]
+async fn events(Known(who): Known, State(plane): State<Shared>) -> Result<Response, Problem> {
+    let place = std::sync::Arc::clone(&plane.hearing).try_acquire_owned();
+    let place = place.map_err(|_| Problem::unavailable("too many hear what changes"))?;
+    let changes = plane.parts()?.follower.applied();
+    let hearing = Hearing { changes, who, until: Instant::now() + STREAM_MAX, _place: place };
+    let heard = stream::unfold((hearing, true), |(mut hearing, is_first)| async move {
+        if is_first {
+            // Whoever waits for the first event knows that it is heard from now on.
+            return Some((Ok::<_, Infallible>(Bytes::from_static(b": hearing\n\n")), (hearing, false)));
+        }
+        let text = next(&mut hearing).await?;
+        Some((Ok(Bytes::from(text)), (hearing, false)))
+    });
+    let mut response = Body::from_stream(heard).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+async fn next(hearing: &mut Hearing) -> Option<String> {
+    loop {
+        let silence = Instant::now() + SILENCE;
+        tokio::select! {
+            change = hearing.changes.recv() => match change {
+                Ok(numbered) => if let Some(text) = told(&numbered, &hearing.who) {
+                    return Some(text);
+                },
+                Err(RecvError::Lagged(_)) => return Some("event: missed\ndata: {}\n\n".to_owned()),
+                // Another configuration follows another store.
+                Err(RecvError::Closed) => return None,
+            },
+            () = tokio::time::sleep_until(hearing.until) => return None,
+            () = tokio::time::sleep_until(silence) => return Some(": \n\n".to_owned()),
+        }
+    }
+}
+
+/// The event of a change, if whoever hears may know of it.
+fn told(Numbered { cursor, change }: &Numbered, who: &Operator) -> Option<String> {
+    let (resource, tenant): (Resource, Option<&TenantId>) = match change {
+        Change::Key(key) => (Resource::Keys, Some(&key.tenant)),
+        Change::Revoked(revocation) => {
+            (Resource::Revocations, crate::acts::revocations::tenant_of(&revocation.what))
+        }
+        Change::Reinstated(what) => (Resource::Revocations, crate::acts::revocations::tenant_of(what)),
+        Change::Blocked(blocking) => (Resource::Blocks, blocking.what.tenant()),
+        Change::Unblocked(unblocking) => (Resource::Blocks, unblocking.what.tenant()),
+        Change::Paused(pausing) => (Resource::Pauses, Some(&pausing.who.tenant)),
+        Change::Resumed(resuming) => (Resource::Pauses, Some(&resuming.who.tenant)),
+        Change::AdminKey(_) => (Resource::AdminKeys, None),
+        Change::Defined(of, _) | Change::Forgotten(of) => (Resource::Tools, of.tenant.as_ref()),
+        #[allow(unreachable_patterns, reason = "other parts of the program say more")]
+        _ => return None,
+    };
+    let is_seen = match Over::of(&who.grants, resource, Act::Read)? {
+        Over::All => true,
+        Over::These(tenants) => tenant.is_some_and(|tenant| tenants.contains(tenant)),
+    };
+    let tenant = tenant.map(TenantId::as_str);
+    let data = json!({ "resource": resource.as_str(), "tenant": tenant, "revision": cursor.revision });
+    is_seen.then(|| format!("event: {}\nid: {}\ndata: {data}\n\n", resource.as_str(), cursor.revision))
+}

@@ -1,0 +1,94 @@
+//! The console: pages made here, from templates in the binary. Whatever servers, agents and callers wrote is escaped by the
+//! templates, and no page has a script or a style of its own.
+
+mod access;
+mod activity;
+mod assets;
+mod calls;
+mod chart;
+mod kill;
+mod overview;
+mod policies;
+mod servers;
+mod settings;
+mod shell;
+mod usage;
+
+use askama::Template;
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue};
+
+use crate::front::Shared;
+use crate::problem::Problem;
+
+pub(crate) use shell::Shell;
+
+pub(crate) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/", get(overview::show))
+        .route("/servers", get(servers::show))
+        .route("/servers/one", get(servers::one))
+        .route("/calls", get(calls::show))
+        .route("/calls/{call}", get(calls::one))
+        .route("/policies", get(policies::show))
+        .route("/policies/validate", post(policies::validate))
+        .route("/access", get(access::show))
+        .route("/access/keys", post(access::create))
+        .route("/access/keys/revoke", post(access::revoke_key))
+        .route("/access/revocations", post(access::revoke))
+        .route("/access/revocations/remove", post(access::reinstate))
+        .route("/access/admin-keys", post(access::create_admin))
+        .route("/access/admin-keys/revoke", post(access::revoke_admin))
+        .route("/usage", get(usage::show))
+        .route("/settings", get(settings::show))
+        .route("/settings/verify", post(settings::verify))
+        .route("/kill-switch", get(kill::show))
+        .route("/kill-switch/block", post(kill::block))
+        .route("/kill-switch/unblock", post(kill::unblock))
+        .route("/kill-switch/pause", post(kill::pause))
+        .route("/kill-switch/resume", post(kill::resume))
+        .route("/assets/console.css", get(assets::style))
+        .route("/assets/console.js", get(assets::script))
+        .route("/assets/icon.svg", get(assets::icon))
+}
+
+/// The ways in.
+#[derive(Debug, Template)]
+#[template(path = "sign_in.html")]
+pub(crate) struct SignInPage {
+    pub(crate) has_oidc: bool,
+    pub(crate) has_link: bool,
+    pub(crate) secret: Option<String>,
+    pub(crate) problem: Option<String>,
+}
+
+#[derive(Debug, Template)]
+#[template(path = "error.html")]
+struct ErrorPage<'a> {
+    title: &'a str,
+    detail: &'a str,
+}
+
+/// A page as it is sent.
+pub(crate) fn page(template: &impl Template) -> Response {
+    match template.render() {
+        Ok(html) => {
+            let kind = HeaderValue::from_static("text/html; charset=utf-8");
+            ([(CONTENT_TYPE, kind)], html).into_response()
+        }
+        Err(error) => {
+            tracing::error!(%error, "a page cannot be made");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// A refusal, as people read it.
+pub(crate) fn error(problem: &Problem) -> Response {
+    let mut response = page(&ErrorPage { title: problem.title(), detail: problem.detail() });
+    *response.status_mut() = problem.status();
+    response
+}

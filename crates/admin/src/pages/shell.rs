@@ -1,0 +1,42 @@
+//! What is around every page of somebody who is signed in: who they are, and where they may go.
+
+use std::sync::Arc;
+
+use crate::roles::{Act, Operator, Resource};
+
+/// A page to go to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Item {
+    pub(crate) href: &'static str,
+    pub(crate) text: &'static str,
+    /// What it shows, which they have to be allowed to look at.
+    of: Resource,
+}
+
+const ITEMS: &[Item] = &[
+    Item { href: "/", text: "Overview", of: Resource::Overview },
+    Item { href: "/servers", text: "Servers", of: Resource::Servers },
+    Item { href: "/calls", text: "Calls", of: Resource::Ledger },
+    Item { href: "/policies", text: "Policies", of: Resource::Policies },
+    Item { href: "/access", text: "Agents and keys", of: Resource::Keys },
+    Item { href: "/usage", text: "Usage", of: Resource::Usage },
+    Item { href: "/kill-switch", text: "Kill switch", of: Resource::Blocks },
+    Item { href: "/settings", text: "Settings", of: Resource::Settings },
+];
+
+/// What is around a page.
+#[derive(Debug)]
+pub(crate) struct Shell {
+    pub(crate) name: Arc<str>,
+    pub(crate) csrf: Arc<str>,
+    pub(crate) here: &'static str,
+    pub(crate) items: Vec<Item>,
+}
+
+impl Shell {
+    /// Around the page at this place of the menu.
+    pub(crate) fn of(who: &Operator, here: &'static str) -> Self {
+        let items = ITEMS.iter().filter(|item| who.may(item.of, Act::Read)).copied().collect();
+        Self { name: Arc::clone(&who.name), csrf: who.csrf.clone().unwrap_or_default(), here, items }
+    }
+}

@@ -1,0 +1,132 @@
+//! What holds of the whole API.
+
+use http::Request;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
+use serde_json::json;
+use tollgate_admin::Role;
+use tollgate_ledger::{Kind, Ledger, LedgerSettings, Reader};
+use tollgate_store::Blocks as _;
+
+use crate::support::{acme, admin, ask, fake, key_of, send};
+
+#[tokio::test]
+async fn what_is_wrong_is_a_problem() {
+    let fake = fake().await;
+    let key = key_of(&fake.store, Role::Admin, None).await;
+    let (admin, _) = admin(fake);
+    let bearer = format!("Bearer {}", key.expose());
+    for (method, path, kind, body, status, code) in [
+        ("GET", "/api/v1/nothing", "", "", 404, "not_found"),
+        ("PATCH", "/api/v1/blocks", "", "", 405, "method"),
+        ("GET", "/api/v1/blocks?limit=0", "", "", 422, "invalid"),
+        ("GET", "/api/v1/blocks?limit=x", "", "", 422, "invalid"),
+        ("GET", "/api/v1/blocks?after=x", "", "", 422, "invalid"),
+        ("GET", "/api/v1/blocks/x", "", "", 404, "not_found"),
+        ("POST", "/api/v1/blocks", "text/plain", "{}", 415, "media_type"),
+        ("POST", "/api/v1/blocks", "application/json", "{", 400, "malformed"),
+        ("POST", "/api/v1/blocks", "application/json", "{}", 422, "invalid"),
+        (
+            "POST",
+            "/api/v1/blocks",
+            "application/json",
+            r#"{"kind":"moon","name":"x","reason":"y"}"#,
+            422,
+            "invalid",
+        ),
+        ("GET", "/api/v1/usage?since=yesterday", "", "", 422, "invalid"),
+        ("GET", "/api/v1/ledger?trace=x", "", "", 422, "invalid"),
+    ] {
+        let request = Request::builder().method(method).uri(path).header(AUTHORIZATION, &bearer);
+        let request = if kind.is_empty() { request } else { request.header(CONTENT_TYPE, kind) };
+        let answered = send(&admin, request, body).await;
+        assert_eq!(answered.status, status, "{method} {path} {body}: {}", answered.body);
+        assert_eq!(answered.header("content-type"), "application/problem+json", "{method} {path}");
+        let problem = answered.json();
+        assert_eq!((&problem["status"], &problem["code"]), (&status.into(), &code.into()), "{method} {path}");
+    }
+    let large = "x".repeat(300 * 1024);
+    let request = Request::builder().method("POST").uri("/api/v1/blocks").header(AUTHORIZATION, &bearer);
+    assert_eq!(send(&admin, request.header(CONTENT_TYPE, "application/json"), &large).await.status, 413);
+}
+
+#[tokio::test]
+async fn what_was_seen_is_what_is_changed() {
+    let fake = fake().await;
+    let (store, key) = (fake.store.clone(), key_of(&fake.store, Role::Admin, None).await);
+    let (admin, _) = admin(fake);
+    let list = ask(&admin, &key, "GET", "/api/v1/blocks", None).await;
+    let id = list.json()["items"][0]["id"].as_str().expect("an id").to_owned();
+    let path = format!("/api/v1/blocks/{id}");
+    let tag = ask(&admin, &key, "GET", &path, None).await.header("etag").to_owned();
+    let with = |method: &str, name: http::HeaderName, tag: &str| {
+        let bearer = format!("Bearer {}", key.expose());
+        Request::builder().method(method).uri(&path).header(AUTHORIZATION, bearer).header(name, tag)
+    };
+    assert_eq!(send(&admin, with("GET", IF_NONE_MATCH, &tag), "").await.status, 304);
+    assert_eq!(send(&admin, with("DELETE", IF_MATCH, "\"other\""), "").await.status, 412);
+    assert_eq!(store.blocks(None, 9).await.expect("read").len(), 2, "nothing is changed");
+    assert_eq!(send(&admin, with("DELETE", IF_MATCH, &tag), "").await.status, 204);
+    assert_eq!(send(&admin, with("DELETE", IF_MATCH, &tag), "").await.status, 404);
+    assert_eq!(store.blocks(None, 9).await.expect("read").len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_asked_for_once_is_done_once_and_shows_no_secret_again() {
+    let fake = fake().await;
+    let key = key_of(&fake.store, Role::Admin, None).await;
+    let (admin, _) = admin(fake);
+    let create = |name: &str, body: serde_json::Value| {
+        let bearer = format!("Bearer {}", key.expose());
+        let request = Request::builder().method("POST").uri("/api/v1/keys").header(AUTHORIZATION, bearer);
+        let request = request.header(CONTENT_TYPE, "application/json").header("idempotency-key", name);
+        let (admin, body) = (admin.clone(), body.to_string());
+        async move { send(&admin, request, &body).await }
+    };
+    let body = json!({ "tenant": "acme", "agent": "once" });
+    let first = create("a", body.clone()).await;
+    assert_eq!(first.status, 201, "{}", first.body);
+    assert!(first.json()["key"].as_str().is_some_and(|text| text.starts_with("tg_")));
+    let again = create("a", body.clone()).await;
+    assert_eq!((again.status, again.header("idempotent-replayed")), (201, "true"));
+    assert_eq!((&again.json()["id"], again.json().get("key")), (&first.json()["id"], None));
+    assert_eq!(create("a", json!({ "tenant": "acme", "agent": "other" })).await.status, 409);
+    assert_eq!(create("b", body).await.status, 201, "another key is another request");
+    assert_eq!(create("c", json!({ "tenant": "nowhere", "agent": "x" })).await.status, 422);
+    let keys = ask(&admin, &key, "GET", "/api/v1/keys?agent=once", None).await.json();
+    assert_eq!(keys["items"].as_array().map(Vec::len), Some(2), "{keys}");
+}
+
+#[tokio::test]
+async fn every_act_is_on_record_with_who_and_before_and_after() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut fake = fake().await;
+    fake.ledger = Ledger::open(folder.path(), LedgerSettings::default()).expect("a ledger");
+    let (ledger, key) = (fake.ledger.clone(), key_of(&fake.store, Role::Operator, Some("acme")).await);
+    let (admin, _) = admin(fake);
+    let body = |reason| json!({ "kind": "agent", "tenant": "acme", "name": "amok-bot", "reason": reason });
+    assert_eq!(ask(&admin, &key, "POST", "/api/v1/blocks", Some(&body("one"))).await.status, 201);
+    assert_eq!(ask(&admin, &key, "POST", "/api/v1/blocks", Some(&body("two"))).await.status, 200);
+    let denied = json!({ "kind": "server", "name": "crm", "reason": "all" });
+    assert_eq!(ask(&admin, &key, "POST", "/api/v1/blocks", Some(&denied)).await.status, 403);
+    ledger.close().await;
+    let mut reader = Reader::new(ledger.folder().expect("a folder"));
+    let (mut acts, mut lines) = (Vec::new(), String::new());
+    while let Some(read) = reader.next_entry().expect("read") {
+        let entry = read.entry().expect("an entry");
+        if entry.kind == Kind::Change {
+            assert!(entry.user.is_some(), "who");
+            assert_eq!(entry.tenant.as_deref(), Some(acme().as_str()));
+            acts.push((entry.change.as_deref().map(str::to_owned), entry.detail.clone().expect("a detail")));
+            lines.push_str(&String::from_utf8_lossy(&read.json));
+        }
+    }
+    let words: Vec<_> = acts.iter().map(|(word, _)| word.as_deref().unwrap_or_default()).collect();
+    assert_eq!(words, ["admin.block", "admin.block"], "what was refused changed nothing");
+    assert_eq!((acts[0].1.get("before"), &acts[0].1["after"]["reason"]), (None, &"one".into()));
+    assert_eq!(
+        (&acts[1].1["before"]["reason"], &acts[1].1["after"]["reason"]),
+        (&"one".into(), &"two".into())
+    );
+    assert_eq!(acts[1].1["how"], "key");
+    assert!(!lines.contains("amok-bot"), "agents stand in the chain as references: {lines}");
+}

@@ -1,0 +1,10 @@
+//! The admin plane, asked as its listener asks it, in front of a gateway that is made up.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod api;
+mod document;
+mod matrix;
+mod pages;
+mod sign_in;
+mod support;

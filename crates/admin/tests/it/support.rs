@@ -1,0 +1,315 @@
+//! A gateway that is made up, and those who administer it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE};
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tollgate_admin::{
+    Admin, AdminSettings, Body, Configured, Grant, LimitCard, LimitsLine, Parts, PolicyRemark, PolicyText,
+    Reached, Role, ServerCard, ServerLine, ServerReach, Snapshot, Standing, World,
+};
+use tollgate_identity::key;
+use tollgate_ledger::Ledger;
+use tollgate_model::{Holder, Secret, ServerId, ServerName, TenantId, Timestamp};
+use tollgate_store::{
+    AdminKey, Admins, AuditBatch, AuditIndex, AuditRow, Blockable, Blocking, Blocks, Definitions,
+    DefinitionsOf, Followed, Follower, Keys, LastKnown, List, Memory, Pausable, Pauses, Pausing, Place,
+    Revocable, Revocation, Revocations, Store,
+};
+
+/// What a page must never hold as it is.
+pub(crate) const XSS: &str = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'";
+/// A name that only those may see who may see the tenant `acme`.
+pub(crate) const MARK: &str = "acmes-own";
+
+pub(crate) const BASE: &str = "http://127.0.0.1:8081";
+pub(crate) const HOST_NAME: &str = "127.0.0.1:8081";
+
+pub(crate) struct Fake {
+    pub(crate) store: Arc<Memory>,
+    pub(crate) ledger: Ledger,
+    pub(crate) follower: Follower,
+}
+
+pub(crate) fn acme() -> TenantId {
+    TenantId::new("acme")
+}
+
+pub(crate) fn server(holder: Holder) -> ServerId {
+    ServerId::new(holder, ServerName::new("crm").expect("a name"))
+}
+
+fn line(server: ServerId) -> ServerLine {
+    ServerLine {
+        server,
+        transport: "http",
+        reach: ServerReach::Down {
+            code: "upstream_unavailable",
+            reason: XSS.into(),
+            since: Timestamp::from_ms(951_782_400_000),
+        },
+        instances: 1,
+        leased: 0,
+        starts: 1,
+        restarts: 0,
+        start_failures: 0,
+        replicas: Vec::new(),
+    }
+}
+
+#[async_trait]
+impl World for Fake {
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            standing: Standing::Serving,
+            servers: vec![line(server(Holder::Tenant(acme()))), line(server(Holder::Shared))],
+            store: None,
+            exports: Vec::new(),
+            ledger: None,
+            index: None,
+            blocks: Vec::new(),
+            limits: LimitsLine::default(),
+            left_out: Vec::new(),
+        }
+    }
+
+    fn parts(&self) -> Option<Parts> {
+        let card = |server| ServerCard {
+            server,
+            owner: Some(format!("{MARK} {XSS}").into()),
+            environment: Some(XSS.into()),
+            risk: None,
+            scopes: Vec::new(),
+        };
+        let policy = PolicyText {
+            tenant: Some(acme()),
+            path: format!("{MARK}.cedar").into(),
+            text: XSS.into(),
+            is_shadow: false,
+        };
+        let limit = LimitCard { plan: None, name: XSS.into(), says: XSS.to_owned() };
+        Some(Parts {
+            store: Some(self.store.clone()),
+            follower: self.follower.clone(),
+            ledger: self.ledger.clone(),
+            configured: Arc::new(Configured {
+                tenants: vec![acme(), TenantId::new("globex")],
+                servers: vec![card(server(Holder::Tenant(acme())))],
+                policies: vec![policy],
+                limits: vec![limit],
+                currency: "EUR".into(),
+                settings: vec![("version", XSS.to_owned())],
+            }),
+        })
+    }
+
+    fn make_store(&self) -> Result<Arc<dyn Store>, String> {
+        Ok(self.store.clone())
+    }
+
+    async fn try_policies(&self, _: &TenantId, _: Vec<PolicyText>) -> Result<Vec<PolicyRemark>, String> {
+        Ok(vec![PolicyRemark {
+            is_error: true,
+            path: "a.cedar".into(),
+            line: 1,
+            column: 2,
+            message: XSS.to_owned(),
+            suggestion: None,
+        }])
+    }
+}
+
+/// A gateway with something of everything, all of the tenant `acme` and named in a way that would do harm.
+pub(crate) async fn fake() -> Fake {
+    let store = Arc::new(Memory::default());
+    let name: Arc<str> = format!("{MARK}{XSS}").into();
+    let now = Timestamp::now();
+    let record = tollgate_model::KeyRecord {
+        id: tollgate_model::KeyId::new("k1"),
+        tenant: acme(),
+        agent: name.clone(),
+        groups: vec![XSS.into()],
+        hash: tollgate_model::KeyHash([1; 32]),
+        created: now,
+        expires: None,
+        revoked: None,
+        replaced_by: None,
+    };
+    store.add_key(record).await.expect("added");
+    for what in [
+        Blockable::Agent { tenant: acme(), agent: name.clone() },
+        Blockable::Tool {
+            tenant: Some(acme()),
+            server: ServerName::new("crm").expect("a name"),
+            native: name.clone(),
+        },
+    ] {
+        let blocking = Blocking { what, reason: XSS.into(), is_public: true, by: XSS.into(), since: now };
+        store.block(blocking).await.expect("blocked");
+    }
+    let who = Pausable { tenant: acme(), agent: name.clone() };
+    let until = now.after(std::time::Duration::from_hours(1));
+    store.pause(Pausing { who, why: XSS.into(), since: now, until }).await.expect("paused");
+    let what = Revocable::User { tenant: acme(), user: name.clone() };
+    store.revoke(Revocation { what, since: now, until: None }).await.expect("revoked");
+    let of = DefinitionsOf {
+        tenant: Some(acme()),
+        server: ServerName::new("crm").expect("a name"),
+        list: List::Tools,
+    };
+    let tool = serde_json::json!({ "name": format!("{MARK}{XSS}"), "description": XSS, "inputSchema": {} });
+    let definitions = Definitions::new(of, vec![tool.to_string().into()], now);
+    store.keep_definitions(&definitions).await.expect("kept");
+    let row = AuditRow {
+        writer: "w1".into(),
+        begin: Place { seq: 1, offset: 0 },
+        end: Some(Place { seq: 2, offset: 10 }),
+        time: now,
+        kind: "call".into(),
+        call: Some(7),
+        tenant: Some("acme".into()),
+        agent: Some("ref".into()),
+        server: Some("crm".into()),
+        method: Some("tools/call".into()),
+        public_name: Some(name.clone()),
+        native_name: Some(XSS.into()),
+        client: Some(XSS.into()),
+        outcome: Some("error".into()),
+        code: Some(XSS.into()),
+        policies: vec![XSS.into()],
+        total_us: 1_234,
+        ..AuditRow::default()
+    };
+    let batch = AuditBatch {
+        writer: "w1".into(),
+        after: None,
+        upto: Followed { segment: 1, offset: 20, seq: 2, used: 2 },
+        rows: vec![row],
+        ..AuditBatch::default()
+    };
+    assert!(store.add_entries(&batch).await.expect("taken in"));
+    Fake { store, ledger: Ledger::off(), follower: Follower::of_nothing() }
+}
+
+pub(crate) fn reached() -> Reached {
+    Reached { hosts: Vec::new(), is_loopback: true, base: BASE.to_owned() }
+}
+
+pub(crate) fn admin(fake: Fake) -> (Admin, Option<Secret>) {
+    Admin::new(fake, reached(), AdminSettings::default())
+}
+
+/// A key with this grant, in this store.
+pub(crate) async fn key_of(store: &Memory, role: Role, tenant: Option<&str>) -> Secret {
+    let minted = key::mint_admin().expect("a key");
+    let grant = Grant { role, tenant: tenant.map(TenantId::new) };
+    let record = AdminKey {
+        id: minted.id.clone(),
+        name: "tester".into(),
+        grants: vec![grant.to_stored()],
+        hash: minted.hash,
+        created: Timestamp::now(),
+        expires: None,
+        revoked: None,
+        by: "test".into(),
+    };
+    store.add_admin_key(record).await.expect("added");
+    minted.text
+}
+
+/// What was answered.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) status: u16,
+    pub(crate) headers: http::HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Answered {
+    pub(crate) async fn of(response: Response<Body>) -> Self {
+        let (parts, body) = response.into_parts();
+        let is_stream = parts.headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream");
+        let body = if is_stream {
+            String::new()
+        } else {
+            let bytes = body.collect().await.expect("a body").to_bytes();
+            String::from_utf8(bytes.to_vec()).expect("text")
+        };
+        Self { status: parts.status.as_u16(), headers: parts.headers, body }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("text"))
+    }
+
+    /// The cookie of the session that was set, as a browser sends it back.
+    pub(crate) fn cookie(&self) -> String {
+        let mut set = self.headers.get_all(SET_COOKIE).iter().map(|value| value.to_str().expect("text"));
+        let session = set.rfind(|text| text.starts_with("tollgate-local=")).expect("a cookie");
+        session.split(';').next().expect("a pair").to_owned()
+    }
+
+    pub(crate) fn location(&self) -> &str {
+        self.header(LOCATION.as_str())
+    }
+}
+
+pub(crate) async fn send(admin: &Admin, request: http::request::Builder, body: &str) -> Answered {
+    let request = request.header(HOST, HOST_NAME).body(Body::from(body.to_owned())).expect("a request");
+    Answered::of(admin.answer(request).await).await
+}
+
+/// As a program asks.
+pub(crate) async fn ask(
+    admin: &Admin,
+    key: &Secret,
+    method: &str,
+    path: &str,
+    body: Option<&Value>,
+) -> Answered {
+    let mut request = Request::builder().method(method).uri(path);
+    request = request.header(AUTHORIZATION, format!("Bearer {}", key.expose()));
+    if body.is_some() {
+        request = request.header(CONTENT_TYPE, "application/json");
+    }
+    send(admin, request, &body.map(ToString::to_string).unwrap_or_default()).await
+}
+
+/// As a browser asks for a page.
+pub(crate) async fn get(admin: &Admin, cookie: &str, path: &str) -> Answered {
+    send(admin, Request::builder().uri(path).header(COOKIE, cookie), "").await
+}
+
+/// As a browser sends a form of this console.
+pub(crate) async fn post(admin: &Admin, cookie: &str, path: &str, form: &[(&str, &str)]) -> Answered {
+    let request = Request::builder()
+        .method("POST")
+        .uri(path)
+        .header(COOKIE, cookie)
+        .header(ORIGIN, BASE)
+        .header("sec-fetch-site", "same-origin")
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+    send(admin, request, &body).await
+}
+
+/// Somebody who has signed in with a key of this role.
+pub(crate) async fn signed_in(admin: &Admin, store: &Memory, role: Role) -> String {
+    let key = key_of(store, role, None).await;
+    let answered = post(admin, "", "/sign-in/key", &[("secret", key.expose())]).await;
+    assert_eq!((answered.status, answered.location()), (303, "/"), "{answered:?}");
+    answered.cookie()
+}
+
+/// What forms of this session show.
+pub(crate) fn csrf(page: &str) -> String {
+    let at = page.find("name=\"csrf\" value=\"").expect("a form") + "name=\"csrf\" value=\"".len();
+    page[at..].split('"').next().expect("a value").to_owned()
+}

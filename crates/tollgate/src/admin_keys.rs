@@ -1,0 +1,165 @@
+//! `tollgate admin-keys`: the keys of machines that administer.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tollgate_admin::{Grant, Role};
+use tollgate_identity::{key, names};
+use tollgate_model::{KeyId, TenantId, Timestamp};
+use tollgate_store::{AdminKey, StoreError};
+
+use crate::blocks::{config_of, user};
+use crate::cli::admin_keys::{AdminKeys, AdminKeysCreate, AdminKeysList, AdminKeysRevoke};
+use crate::exit::Failure;
+use crate::keys::table;
+use crate::out::{Printer, To, safe};
+use crate::state::{failure, open_store};
+
+/// How many keys are read at once.
+const PAGE: usize = 500;
+
+/// Runs one of the commands.
+pub(crate) async fn run(command: AdminKeys) -> Result<(), Failure> {
+    match command {
+        AdminKeys::Create(command) => create(&command).await,
+        AdminKeys::List(command) => list(&command).await,
+        AdminKeys::Revoke(command) => revoke(&command).await,
+    }
+}
+
+async fn create(command: &AdminKeysCreate) -> Result<(), Failure> {
+    names::check(&command.name).map_err(|bad| Failure::usage(format!("--name: {bad}")))?;
+    let config = config_of(&command.store);
+    let tenants = config.map(|config| config.tenants.into_iter().map(|tenant| tenant.id).collect::<Vec<_>>());
+    let grants = command.roles.iter().map(|text| grant(text, tenants.as_deref()));
+    let mut grants = grants.collect::<Result<Vec<_>, _>>()?;
+    grants.dedup();
+    let now = Timestamp::now();
+    let expires = command.expires.map(|expires| expires.from(now));
+    if expires.is_some_and(|expires| expires <= now) {
+        return Err(Failure::usage("--expires: this time is over"));
+    }
+    let minted = key::mint_admin().map_err(|error| Failure::failed(error.to_string()))?;
+    let record = AdminKey {
+        id: minted.id.clone(),
+        name: Arc::from(command.name.as_str()),
+        grants: grants.iter().map(Grant::to_stored).collect(),
+        hash: minted.hash,
+        created: now,
+        expires,
+        revoked: None,
+        by: user(),
+    };
+    let store = open_store(&command.store).await?;
+    store.add_admin_key(record.clone()).await.map_err(|error| failure(&error))?;
+    let out = Printer::new(To::Out);
+    if command.json {
+        let mut object = object(&record, now);
+        object["key"] = minted.text.expose().into();
+        out.line(object.to_string());
+        return Ok(());
+    }
+    out.line(minted.text.expose());
+    let err = Printer::new(To::Err);
+    let ends = expires.map_or_else(|| "does not expire".to_owned(), |at| format!("expires at {at}"));
+    let id = err.bold(record.id.as_str());
+    err.line(format!("The admin key {id} ({}) {ends}. It is shown this once.", roles(&record)));
+    Ok(())
+}
+
+/// `ROLE`, or `ROLE@TENANT`.
+fn grant(text: &str, tenants: Option<&[TenantId]>) -> Result<Grant, Failure> {
+    let (role, tenant) = match text.split_once('@') {
+        Some((role, tenant)) => (role, Some(TenantId::new(tenant))),
+        None => (text, None),
+    };
+    let known = || Role::ALL.map(Role::as_str).join(", ");
+    let role = Role::read(role)
+        .ok_or_else(|| Failure::usage(format!("--role: there is no role {role:?}; there are {}", known())))?;
+    let unknown = tenant.as_ref().filter(|tenant| tenants.is_some_and(|known| !known.contains(tenant)));
+    match unknown {
+        Some(tenant) => {
+            Err(Failure::usage(format!("--role: the configuration has no tenant {:?}", tenant.as_str())))
+        }
+        None => Ok(Grant { role, tenant }),
+    }
+}
+
+async fn list(command: &AdminKeysList) -> Result<(), Failure> {
+    let store = open_store(&command.store).await?;
+    let mut found: Vec<AdminKey> = Vec::new();
+    loop {
+        let after = found.last().map(|last| last.id.clone());
+        let page = store.admin_keys(after.as_ref(), PAGE).await.map_err(|error| failure(&error))?;
+        let is_last = page.len() < PAGE;
+        found.extend(page);
+        if is_last {
+            break;
+        }
+    }
+    let now = Timestamp::now();
+    if command.json {
+        Printer::new(To::Out).line(found.iter().map(|key| object(key, now)).collect::<Value>().to_string());
+    } else if found.is_empty() {
+        Printer::new(To::Err)
+            .line("There are no admin keys. `tollgate admin-keys create --role ROLE` makes one.");
+    } else {
+        let rows: Vec<Vec<String>> = found.iter().map(|key| row(key, now)).collect();
+        table(&["ID", "NAME", "ROLES", "CREATED", "EXPIRES", "BY", "STATE"].map(str::to_owned), &rows);
+    }
+    Ok(())
+}
+
+async fn revoke(command: &AdminKeysRevoke) -> Result<(), Failure> {
+    let store = open_store(&command.store).await?;
+    let id = KeyId::new(command.id.trim());
+    let revoked = store.revoke_admin_key(&id, Timestamp::now(), &user()).await;
+    let key = revoked.map_err(|error| match error {
+        StoreError::NoSuchKey => {
+            Failure::usage("there is no such admin key; `tollgate admin-keys list` shows their ids")
+        }
+        error => failure(&error),
+    })?;
+    let out = Printer::new(To::Out);
+    if command.json {
+        out.line(object(&key, Timestamp::now()).to_string());
+    } else {
+        let (id, name) = (safe(key.id.as_str()), safe(&key.name));
+        out.line(format!("{} the admin key {id} ({name}) is revoked", out.green("ok:")));
+    }
+    Ok(())
+}
+
+fn roles(key: &AdminKey) -> String {
+    let role = |(role, tenant): (String, Option<String>)| match tenant {
+        Some(tenant) => format!("{role}@{tenant}"),
+        None => role,
+    };
+    key.grants.iter().map(|grant| role(grant.to_pair())).collect::<Vec<_>>().join(", ")
+}
+
+fn object(key: &AdminKey, now: Timestamp) -> Value {
+    let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
+    let grant = |(role, tenant): (String, Option<String>)| json!({ "role": role, "tenant": tenant });
+    json!({
+        "id": key.id.as_str(),
+        "name": &*key.name,
+        "grants": key.grants.iter().map(|stored| grant(stored.to_pair())).collect::<Vec<_>>(),
+        "created": key.created.to_string(),
+        "expires": time(key.expires),
+        "revoked": time(key.revoked),
+        "by": &*key.by,
+        "good": key.is_good(now),
+    })
+}
+
+fn row(key: &AdminKey, now: Timestamp) -> Vec<String> {
+    let state = match key.revoked {
+        Some(_) => "revoked",
+        None if !key.is_good(now) => "expired",
+        None => "good",
+    };
+    let expires = key.expires.map_or_else(|| "never".to_owned(), |at| at.to_string());
+    let (created, roles) = (key.created.to_string(), roles(key));
+    [key.id.as_str(), &key.name, &roles, &created, &expires, &key.by, state].map(safe).to_vec()
+}
