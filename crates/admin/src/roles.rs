@@ -107,6 +107,10 @@ pub(crate) enum Resource {
     Usage,
     /// The record.
     Ledger,
+    /// Calls that wait until people agree.
+    Approvals,
+    /// Definitions of servers that are pinned.
+    Pins,
     /// Policies.
     Policies,
     /// How the gateway is set up.
@@ -127,6 +131,8 @@ impl Resource {
             Self::Pauses => "pauses",
             Self::Usage => "usage",
             Self::Ledger => "ledger",
+            Self::Approvals => "approvals",
+            Self::Pins => "pins",
             Self::Policies => "policies",
             Self::Settings => "settings",
         }
@@ -156,8 +162,8 @@ impl Act {
 const TABLE: &[(Resource, Act, &[Role])] = {
     use Act::{Change, Read};
     use Resource::{
-        AdminKeys, Blocks, Keys, Ledger, Overview, Pauses, Policies, Revocations, Servers, Settings, Tools,
-        Usage,
+        AdminKeys, Approvals, Blocks, Keys, Ledger, Overview, Pauses, Pins, Policies, Revocations, Servers,
+        Settings, Tools, Usage,
     };
     use Role::{Admin, Approver, Auditor, Operator, Security, ServerOwner, Viewer};
     &[
@@ -176,6 +182,10 @@ const TABLE: &[(Resource, Act, &[Role])] = {
         (Pauses, Change, &[Admin, Security, Operator]),
         (Usage, Read, &[Admin, Security, Operator, ServerOwner, Auditor, Viewer]),
         (Ledger, Read, &[Admin, Security, Auditor]),
+        (Approvals, Read, &[Admin, Security, Approver, Auditor]),
+        (Approvals, Change, &[Approver]),
+        (Pins, Read, &[Admin, Security, Operator, ServerOwner, Auditor]),
+        (Pins, Change, &[Admin, Security]),
         (Policies, Read, &[Admin, Security, Operator, ServerOwner, Auditor]),
         (Settings, Read, &[Admin, Security, Operator, Auditor]),
     ]
@@ -226,6 +236,10 @@ permissions! {
     ChangePauses: Pauses Change,
     ReadUsage: Usage Read,
     ReadLedger: Ledger Read,
+    ReadApprovals: Approvals Read,
+    ChangeApprovals: Approvals Change,
+    ReadPins: Pins Read,
+    ChangePins: Pins Change,
     ReadPolicies: Policies Read,
     ReadSettings: Settings Read,
 }
@@ -325,6 +339,8 @@ pub(crate) struct Operator {
     pub(crate) name: Arc<str>,
     /// How they came in: `oidc`, `key` or `link`.
     pub(crate) how: Arc<str>,
+    /// The groups that they are in, as who signed them in says.
+    pub(crate) groups: Vec<Arc<str>>,
     /// What they are.
     pub(crate) grants: Vec<Grant>,
     /// What their forms and writes have to show; none where nothing comes along by itself (a key in a header).
@@ -349,6 +365,7 @@ mod tests {
             by: "ada".into(),
             name: "Ada".into(),
             how: "key".into(),
+            groups: Vec::new(),
             grants: grants.iter().map(grant).collect(),
             csrf: None,
         }

@@ -170,6 +170,7 @@ pub(crate) async fn find(plane: &Plane, headers: &HeaderMap) -> Result<Option<Op
         by: by(&session.how, &session.subject),
         name: session.name,
         how: session.how,
+        groups: session.groups,
         grants,
         csrf: Some(csrf(&token)),
     }))
@@ -220,6 +221,7 @@ async fn by_hash(plane: &Plane, hash: &KeyHash, now: Timestamp) -> Result<Option
         by: by(BY_KEY, key.id.as_str()),
         name: Arc::clone(&key.name),
         how: BY_KEY.into(),
+        groups: Vec::new(),
         grants: key.grants.iter().filter_map(Grant::of_stored).collect(),
         csrf: None,
     }))

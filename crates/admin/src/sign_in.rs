@@ -204,6 +204,7 @@ async fn signed_in(plane: &Plane, headers: &HeaderMap, who: SignedIn) -> Respons
         by: sessions::by(who.how, &who.subject),
         name: who.name.clone(),
         how: who.how.into(),
+        groups: Vec::new(),
         grants: Vec::new(),
         csrf: None,
     };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tollgate_approvals::ApprovalSettings;
 use tollgate_ledger::Ledger;
 use tollgate_model::{ServerId, TenantId};
 use tollgate_store::{Follower, Store};
@@ -59,6 +60,8 @@ pub struct Configured {
     pub policies: Vec<PolicyText>,
     /// How much callers may do, in words.
     pub limits: Vec<LimitCard>,
+    /// How approvals are decided.
+    pub approvals: Arc<ApprovalSettings>,
     /// The currency of costs; empty if none is named.
     pub currency: Arc<str>,
     /// How the gateway is set up: names, and values without secrets.

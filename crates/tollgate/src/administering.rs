@@ -138,6 +138,7 @@ fn configured(config: &Config) -> Configured {
         servers: servers.collect(),
         policies: policies(config),
         limits: config.limits.rules.iter().map(limit).collect(),
+        approvals: Arc::clone(&config.proxy.approvals),
         currency: config
             .index
             .as_ref()

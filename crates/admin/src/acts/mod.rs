@@ -1,9 +1,11 @@
 //! What is changed, by whatever way it is asked for: each act takes the proof that whoever asks may, says what is wrong with it,
 //! does it through the store, and puts it on record with what was so before and after.
 
+pub(crate) mod approvals;
 pub(crate) mod blocks;
 pub(crate) mod keys;
 pub(crate) mod pauses;
+pub(crate) mod pins;
 pub(crate) mod revocations;
 
 use std::future::Future;

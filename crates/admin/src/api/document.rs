@@ -9,7 +9,9 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{about, access, blocks, events, json, keys, ledger, pauses, policies, servers, usage};
+use super::{
+    about, access, approvals, blocks, events, json, keys, ledger, pauses, pins, policies, servers, usage,
+};
 use crate::front::Shared;
 use crate::problem::Problem;
 
@@ -31,11 +33,13 @@ pub(super) fn routes() -> Router<Shared> {
         about::whoami, about::overview, about::settings,
         access::list_keys, access::one_key, access::create_key, access::revoke_key,
         access::list, access::revoke, access::reinstate,
+        approvals::list, approvals::one, approvals::approve, approvals::deny,
         blocks::list, blocks::one, blocks::block, blocks::unblock,
         events::events,
         keys::list, keys::one, keys::create, keys::rotate, keys::revoke,
         ledger::search, ledger::call, ledger::verify,
         pauses::list, pauses::pause, pauses::resume,
+        pins::list, pins::one, pins::approve,
         policies::list, policies::validate,
         servers::list, servers::tools,
         usage::usage, usage::limits,

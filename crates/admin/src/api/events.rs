@@ -94,9 +94,10 @@ fn told(Numbered { cursor, change }: &Numbered, who: &Operator) -> Option<String
         Change::Paused(pausing) => (Resource::Pauses, Some(&pausing.who.tenant)),
         Change::Resumed(resuming) => (Resource::Pauses, Some(&resuming.who.tenant)),
         Change::AdminKey(_) => (Resource::AdminKeys, None),
+        Change::Approval(approval) => (Resource::Approvals, Some(&approval.of.tenant)),
+        Change::Pinned(change) => (Resource::Pins, change.of.tenant.as_ref()),
         Change::Defined(of, _) | Change::Forgotten(of) => (Resource::Tools, of.tenant.as_ref()),
-        #[allow(unreachable_patterns, reason = "other parts of the program say more")]
-        _ => return None,
+        Change::Registered(registration) => (Resource::Servers, Some(&registration.id.tenant)),
     };
     let is_seen = match Over::of(&who.grants, resource, Act::Read)? {
         Over::All => true,

@@ -5,12 +5,14 @@
 
 mod about;
 mod access;
+mod approvals;
 mod blocks;
 mod document;
 mod events;
 mod keys;
 pub(crate) mod ledger;
 mod pauses;
+pub(crate) mod pins;
 pub(crate) mod policies;
 pub(crate) mod servers;
 pub(crate) mod usage;
@@ -53,12 +55,14 @@ pub(crate) fn routes() -> Router<Shared> {
     Router::new()
         .merge(about::routes())
         .merge(access::routes())
+        .merge(approvals::routes())
         .merge(blocks::routes())
         .merge(document::routes())
         .merge(events::routes())
         .merge(keys::routes())
         .merge(ledger::routes())
         .merge(pauses::routes())
+        .merge(pins::routes())
         .merge(policies::routes())
         .merge(servers::routes())
         .merge(usage::routes())

@@ -3,11 +3,13 @@
 
 mod access;
 mod activity;
+mod approvals;
 mod assets;
 mod calls;
 mod chart;
 mod kill;
 mod overview;
+mod pins;
 mod policies;
 mod servers;
 mod settings;
@@ -33,6 +35,10 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/servers/one", get(servers::one))
         .route("/calls", get(calls::show))
         .route("/calls/{call}", get(calls::one))
+        .route("/approvals", get(approvals::show_all))
+        .route("/approvals/{id}", get(approvals::one).post(approvals::say))
+        .route("/pins", get(pins::show))
+        .route("/pins/{id}", get(pins::one).post(pins::approve))
         .route("/policies", get(policies::show))
         .route("/policies/validate", post(policies::validate))
         .route("/access", get(access::show))

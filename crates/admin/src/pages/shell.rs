@@ -17,6 +17,8 @@ const ITEMS: &[Item] = &[
     Item { href: "/", text: "Overview", of: Resource::Overview },
     Item { href: "/servers", text: "Servers", of: Resource::Servers },
     Item { href: "/calls", text: "Calls", of: Resource::Ledger },
+    Item { href: "/approvals", text: "Approvals", of: Resource::Approvals },
+    Item { href: "/pins", text: "Pins", of: Resource::Pins },
     Item { href: "/policies", text: "Policies", of: Resource::Policies },
     Item { href: "/access", text: "Agents and keys", of: Resource::Keys },
     Item { href: "/usage", text: "Usage", of: Resource::Usage },

@@ -13,11 +13,12 @@ use tollgate_admin::{
 };
 use tollgate_identity::key;
 use tollgate_ledger::Ledger;
-use tollgate_model::{Holder, Secret, ServerId, ServerName, TenantId, Timestamp};
+use tollgate_model::{Holder, PrincipalId, Secret, ServerId, ServerName, TenantId, Timestamp};
 use tollgate_store::{
-    AdminKey, Admins, AuditBatch, AuditIndex, AuditRow, Blockable, Blocking, Blocks, Definitions,
-    DefinitionsOf, Followed, Follower, Keys, LastKnown, List, Memory, Pausable, Pauses, Pausing, Place,
-    Revocable, Revocation, Revocations, Store,
+    AdminKey, Admins, Approval, ApprovalId, ApprovalOf, Approvals, Asked, AskingRoom, AuditBatch, AuditIndex,
+    AuditRow, Blockable, Blocking, Blocks, Definitions, DefinitionsOf, Digest, Followed, Follower, Keys,
+    LastKnown, List, Memory, Needed, Pausable, Pauses, Pausing, PinKind, Pins, Place, Revocable, Revocation,
+    Revocations, Sighting, Sightings, Standing as StandingOf, Store,
 };
 
 /// What a page must never hold as it is.
@@ -100,6 +101,7 @@ impl World for Fake {
                 servers: vec![card(server(Holder::Tenant(acme())))],
                 policies: vec![policy],
                 limits: vec![limit],
+                approvals: Arc::default(),
                 currency: "EUR".into(),
                 settings: vec![("version", XSS.to_owned())],
             }),
@@ -191,7 +193,59 @@ pub(crate) async fn fake() -> Fake {
         ..AuditBatch::default()
     };
     assert!(store.add_entries(&batch).await.expect("taken in"));
+    let shape = |text: &str| {
+        let text: bytes::Bytes =
+            format!("{{\"description\":\"{text} {}\",\"name\":\"x\"}}", XSS.replace('"', "\\\"")).into();
+        tollgate_store::PinShape::new(Digest::of([&text[..]]), text)
+    };
+    for (text, is_trusted) in [("before", true), ("after", false)] {
+        let sighting = Sighting { kind: PinKind::Tool, item: name.clone(), shape: shape(text), is_trusted };
+        let server = ServerName::new("crm").expect("a name");
+        let sightings =
+            Sightings { tenant: Some(acme()), server, items: vec![sighting], at: now, by: XSS.into() };
+        store.sight(sightings).await.expect("seen");
+    }
+    let room = AskingRoom { principal_max: 9, tenant_max: 9 };
+    store.ask_approval(approval(&name, now), room).await.expect("asked");
     Fake { store, ledger: Ledger::off(), follower: Follower::of_nothing() }
+}
+
+/// A call that waits for somebody of a group.
+fn approval(name: &Arc<str>, now: Timestamp) -> Approval {
+    let text = || Arc::<str>::from(XSS);
+    let asked = Asked {
+        agent: Some(name.clone()),
+        user: None,
+        callers: vec![name.clone()],
+        endpoint: "".into(),
+        method: "tools/call".into(),
+        server: "crm".into(),
+        native: text(),
+        arguments_digest: "d".into(),
+        arguments: Some(format!("{{\"{MARK}\":1,{XSS}").into()),
+        arguments_whole: None,
+        definition: "".into(),
+        policy: "".into(),
+        rules: vec![text()],
+        why: text(),
+        risk: text(),
+        call: "c".into(),
+    };
+    Approval {
+        id: ApprovalId::new("a1"),
+        of: ApprovalOf { tenant: acme(), principal: PrincipalId::new("p"), binding: Digest([3; 32]) },
+        asked,
+        needs: vec![Needed { group: text(), people: 1 }],
+        at: now,
+        grant_for: std::time::Duration::from_mins(5),
+        standing: StandingOf::Waiting,
+        until: now.after(std::time::Duration::from_hours(1)),
+        votes: Vec::new(),
+        replaces: None,
+        replaced_by: None,
+        edited: None,
+        used_by: None,
+    }
 }
 
 pub(crate) fn reached() -> Reached {

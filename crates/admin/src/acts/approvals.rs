@@ -1,0 +1,147 @@
+//! Calls that wait until people agree.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use serde_json::{Value, json};
+use tollgate_approvals::{Approver, Desk, NotDecided, Sees};
+use tollgate_model::Timestamp;
+use tollgate_store::{Approval, ApprovalId, NotCounted, WhichApprovals};
+
+use super::reason;
+use crate::plane::Plane;
+use crate::problem::Problem;
+use crate::record::{self, Act};
+use crate::roles::{ChangeApprovals, May, Operator, Permission, Role, Sure};
+
+/// How many are shown of each tenant.
+const SHOWN: usize = 200;
+
+/// How much of the arguments somebody may see.
+pub(crate) fn sees(who: &Operator) -> Sees {
+    let is = |role| who.grants.iter().any(|grant| grant.role == role);
+    if is(Role::Security) {
+        Sees::Whole
+    } else if is(Role::Approver) || is(Role::Auditor) {
+        Sees::Redacted
+    } else {
+        Sees::Digest
+    }
+}
+
+/// Somebody who looks at an approval of a tenant.
+fn approver(who: &Operator, approval: &Approval, via: &str) -> Approver {
+    let tenant = &approval.of.tenant;
+    let holds = |grant: &&crate::roles::Grant| grant.tenant.as_ref().is_none_or(|own| own == tenant);
+    Approver {
+        tenant: Some(tenant.clone()),
+        name: Arc::clone(&who.by),
+        also: vec![Arc::clone(&who.name)],
+        groups: who.groups.clone(),
+        roles: who.grants.iter().filter(holds).map(|grant| Arc::from(grant.role.as_str())).collect(),
+        via: via.into(),
+    }
+}
+
+/// Approvals that whoever asks may see, the newest first: those that wait, or all.
+pub(crate) async fn all<P: Permission>(
+    plane: &Plane,
+    may: &May<P>,
+    is_waiting: bool,
+) -> Result<Vec<Approval>, Problem> {
+    let Some(store) = plane.store()? else { return Ok(Vec::new()) };
+    let waiting_at = is_waiting.then(Timestamp::now);
+    let which = WhichApprovals { waiting_at, most: SHOWN, ..WhichApprovals::default() };
+    let Some(tenants) = may.tenants() else { return Ok(store.approvals(&which).await?) };
+    let mut found = Vec::new();
+    for tenant in tenants {
+        found.extend(
+            store.approvals(&WhichApprovals { tenant: Some(tenant.clone()), ..which.clone() }).await?,
+        );
+    }
+    found.sort_by(|one, other| (other.at, &other.id).cmp(&(one.at, &one.id)));
+    Ok(found)
+}
+
+/// One of them.
+pub(crate) async fn one<P: Permission>(plane: &Plane, may: &May<P>, id: &str) -> Result<Approval, Problem> {
+    let missing = || Problem::not_found("there is no such approval");
+    let store = plane.store()?.ok_or_else(missing)?;
+    let found = store.approval(&ApprovalId::new(id)).await?;
+    found.filter(|found| may.sees(Some(&found.of.tenant))).ok_or_else(missing)
+}
+
+/// Why somebody could not agree to it now; nothing if they could.
+pub(crate) fn hindrance(
+    plane: &Plane,
+    who: &Operator,
+    approval: &Approval,
+) -> Result<Option<String>, Problem> {
+    let (parts, store) = (plane.parts()?, plane.store()?);
+    let Some(store) = store else { return Ok(Some("there is no store".to_owned())) };
+    let desk = Desk::new(&*store, &parts.configured.approvals);
+    let may = desk.may_approve(&approver(who, approval, "console"), approval, Timestamp::now());
+    Ok(may.err().map(|why| why.to_string()))
+}
+
+/// What somebody says of an approval.
+#[derive(Debug)]
+pub(crate) struct Word {
+    pub(crate) agrees: bool,
+    pub(crate) reason: String,
+    /// Arguments in place of the caller's.
+    pub(crate) arguments: Option<String>,
+    pub(crate) via: &'static str,
+}
+
+/// Takes somebody's word. Nobody agrees to their own call, and only those count who speak for a group that is asked.
+pub(crate) async fn decide(
+    plane: Arc<Plane>,
+    sure: Sure<ChangeApprovals>,
+    before: Approval,
+    word: Word,
+) -> Result<Approval, Problem> {
+    let why = reason(&word.reason, false)?;
+    record::ready(&plane)?;
+    let store = plane.make_store()?;
+    let parts = plane.parts()?;
+    let _one = plane.changing.lock().await;
+    let desk = Desk::new(&*store, &parts.configured.approvals);
+    let (who, now) = (approver(&sure.who, &before, word.via), Timestamp::now());
+    let redact = |bytes: &[u8]| String::from_utf8_lossy(&tollgate_ledger::redact(bytes).kept).into_owned();
+    let decided = match word.arguments.as_deref().filter(|_| word.agrees) {
+        Some(arguments) => desk.edit(&who, &before.id, (arguments, redact), (&why, now)).await,
+        None => desk.decide(&who, &before.id, word.agrees, (&why, now)).await,
+    };
+    let after = decided.map_err(refused)?;
+    let act = Act {
+        word: match (word.agrees, after.replaces.is_some()) {
+            (true, true) => "approval.edit",
+            (true, false) => "approval.approve",
+            (false, _) => "approval.deny",
+        },
+        what: json!({ "approval": before.id.as_str(), "call": &*before.asked.call }),
+        before: said(&before, now),
+        after: said(&after, now),
+        reason: Some(why.to_string()),
+    };
+    record::record(&plane, &sure.who, sure.tenant.as_ref(), act).await?;
+    Ok(after)
+}
+
+fn refused(error: NotDecided) -> Problem {
+    match error {
+        NotDecided::Store(error) => error.into(),
+        NotDecided::NotCounted(NotCounted::NoSuch) => Problem::not_found("there is no such approval"),
+        NotDecided::NotCounted(why @ (NotCounted::OwnCall | NotCounted::NotAsked)) => {
+            Problem::new(StatusCode::FORBIDDEN, "not_counted", why.to_string())
+        }
+        NotDecided::NotCounted(why) => Problem::new(StatusCode::CONFLICT, "not_counted", why.to_string()),
+        other => Problem::invalid(other.to_string()),
+    }
+}
+
+fn said(approval: &Approval, now: Timestamp) -> Value {
+    let digest = &*approval.asked.arguments_digest;
+    json!({ "id": approval.id.as_str(), "state": approval.word(now), "arguments": digest, "votes": approval.votes.len() })
+}

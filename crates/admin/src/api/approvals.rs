@@ -1,0 +1,140 @@
+//! Calls that wait until people agree.
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::{get, post};
+use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tollgate_approvals::show;
+use tollgate_model::Timestamp;
+use tollgate_store::Approval;
+use utoipa::{IntoParams, ToSchema};
+
+use super::{Asked, At, Made, Page, Paging, once, tagged};
+use crate::acts::approvals::{self, Word};
+use crate::front::{Input, Shared};
+use crate::problem::Problem;
+use crate::roles::{ChangeApprovals, May, Operator, ReadApprovals};
+
+pub(super) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/api/v1/approvals", get(list))
+        .route("/api/v1/approvals/{id}", get(one))
+        .route("/api/v1/approvals/{id}/approve", post(approve))
+        .route("/api/v1/approvals/{id}/deny", post(deny))
+}
+
+/// An approval: who calls what, why it is held, who has to agree, who said what. Arguments stand in it as far as whoever asks
+/// may see them.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(transparent)]
+#[schema(as = Approval, value_type = Object)]
+pub(crate) struct ApprovalView(Value);
+
+impl ApprovalView {
+    fn of(approval: &Approval, who: &Operator) -> Self {
+        Self(show::object(approval, approvals::sees(who), Timestamp::now()))
+    }
+}
+
+/// Which approvals.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Which {
+    /// Also those that wait no more.
+    all: Option<bool>,
+}
+
+/// Lists approvals, the newest first: those that wait.
+#[utoipa::path(get, path = "/api/v1/approvals", tag = "approvals", params(Which, Paging),
+    responses((status = 200, body = Page<ApprovalView>)),
+    extensions(("x-tollgate-permission" = json!("approvals:read"))))]
+async fn list(
+    may: May<ReadApprovals>,
+    State(plane): State<Shared>,
+    headers: HeaderMap,
+    Asked(which): Asked<Which>,
+    Asked(paging): Asked<Paging>,
+) -> Result<Response, Problem> {
+    let found = approvals::all(&plane, &may, which.all != Some(true)).await?;
+    let page = paging.cut(found, |approval: &Approval| approval.id.as_str().to_owned())?;
+    let items = page.items.iter().map(|approval| ApprovalView::of(approval, &may.who)).collect();
+    Ok(tagged(&headers, &Page { items, next: page.next }))
+}
+
+/// Shows one approval.
+#[utoipa::path(get, path = "/api/v1/approvals/{id}", tag = "approvals", params(("id" = String, Path)),
+    responses((status = 200, body = ApprovalView)),
+    extensions(("x-tollgate-permission" = json!("approvals:read"))))]
+async fn one(
+    may: May<ReadApprovals>,
+    State(plane): State<Shared>,
+    headers: HeaderMap,
+    At(id): At<String>,
+) -> Result<Response, Problem> {
+    let found = approvals::one(&plane, &may, &id).await?;
+    Ok(tagged(&headers, &ApprovalView::of(&found, &may.who)))
+}
+
+/// What somebody says.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Said {
+    /// Why. It is on record.
+    #[serde(default)]
+    reason: String,
+    /// Arguments in place of the caller's: a JSON object. Policy decides on them anew. Only of a yes.
+    #[schema(value_type = Option<Object>)]
+    arguments: Option<Box<serde_json::value::RawValue>>,
+}
+
+async fn decide(
+    (may, plane, headers): (May<ChangeApprovals>, Shared, HeaderMap),
+    id: String,
+    (said, bytes): (Said, bytes::Bytes),
+    agrees: bool,
+) -> Result<Response, Problem> {
+    let before = approvals::one(&plane, &may, &id).await?;
+    let sure = may.over(Some(&before.of.tenant))?;
+    let arguments = said.arguments.map(|arguments| arguments.get().to_owned());
+    let word = Word { agrees, reason: said.reason, arguments, via: "api" };
+    let act = {
+        let (plane, who) = (plane.clone(), may.who.clone());
+        async move {
+            let decided = approvals::decide(plane, sure, before, word).await?;
+            Ok(Made::new(StatusCode::OK, &ApprovalView::of(&decided, &who)))
+        }
+    };
+    let what = format!("POST /api/v1/approvals/{id}/{}", if agrees { "approve" } else { "deny" });
+    Ok(once(&plane, &may.who, &headers, (&what, &bytes), act).await)
+}
+
+/// Agrees to a call, or to other arguments in place of its own.
+#[utoipa::path(post, path = "/api/v1/approvals/{id}/approve", tag = "approvals", params(("id" = String, Path)),
+    request_body = Said, responses((status = 200, body = ApprovalView)),
+    extensions(("x-tollgate-permission" = json!("approvals:change"))))]
+async fn approve(
+    may: May<ChangeApprovals>,
+    State(plane): State<Shared>,
+    headers: HeaderMap,
+    At(id): At<String>,
+    Input { value: said, bytes }: Input<Said>,
+) -> Result<Response, Problem> {
+    Box::pin(decide((may, plane, headers), id, (said, bytes), true)).await
+}
+
+/// Does not agree to a call. One no is enough.
+#[utoipa::path(post, path = "/api/v1/approvals/{id}/deny", tag = "approvals", params(("id" = String, Path)),
+    request_body = Said, responses((status = 200, body = ApprovalView)),
+    extensions(("x-tollgate-permission" = json!("approvals:change"))))]
+async fn deny(
+    may: May<ChangeApprovals>,
+    State(plane): State<Shared>,
+    headers: HeaderMap,
+    At(id): At<String>,
+    Input { value: said, bytes }: Input<Said>,
+) -> Result<Response, Problem> {
+    Box::pin(decide((may, plane, headers), id, (said, bytes), false)).await
+}
