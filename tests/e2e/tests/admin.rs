@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 use tollgate_e2e::gateway::{Gateway, http, servers, with};
 use tollgate_e2e::provider::Provider;
-use tollgate_testkit::fake::{Ask, Call, FakeServer, Http, HttpPeer, Peer, Reply, Script, until};
+use tollgate_testkit::fake::{Ask, Call, FakeServer, Http, HttpPeer, Reply, Script, until};
 
 /// A browser, as far as it matters: it keeps cookies for each host, and follows where it is sent.
 #[derive(Default)]
@@ -135,8 +135,8 @@ async fn somebody_signs_in_at_a_real_provider_and_stops_a_tool() {
     assert!(page.contains("crm/echo") && page.contains("it &#60;b&#62;leaks"), "{page}");
 
     until("the agent is refused", async || {
-        let mut agent = HttpPeer::modern(gateway.listen, "/mcp");
-        let reply = agent.call(&Call::tool("crm__echo", "{}")).await;
+        let agent = HttpPeer::modern(gateway.listen, "/mcp");
+        let reply = Http::from(gateway.listen).send(&agent.ask("1", &Call::tool("crm__echo", "{}"))).await;
         reply.everything().contains("leaks").then_some(())
     })
     .await;

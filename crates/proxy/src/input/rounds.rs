@@ -15,7 +15,7 @@ use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::life;
 use crate::session::Session;
-use crate::stages::{Admitted, Resolved, Route, limits, outside, policy};
+use crate::stages::{Admitted, Resolved, Route, guard, limits, outside, policy};
 
 /// How long the gateway waits before it tries again without having asked anything, at first and at most.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
