@@ -159,7 +159,12 @@ async fn pinned_arguments_are_looked_at_as_they_leave() {
 
 #[tokio::test]
 async fn what_a_guard_rejects_or_holds_does_not_pass() {
-    for (verdict, action) in [("reject", "block"), ("hold", "hold")] {
+    // What is held waits for people, of whom there are none here.
+    let verdicts = [
+        ("reject", "block", "guard_blocked", "jailbreak"),
+        ("hold", "hold", "approval_unavailable", "approve"),
+    ];
+    for (verdict, action, code, says) in verdicts {
         let (book, shop) = (Book::new(), Shop::modern(&["read"]).await);
         let world = World::recorded(vec![server("shop", &shop)], vec![], ALL, book.ledger.clone()).await;
         let fake = guard(wherever("attack", json!({"action": verdict, "reason": "jailbreak"}))).await;
@@ -167,8 +172,8 @@ async fn what_a_guard_rejects_or_holds_does_not_pass() {
         world.guard(guards(outside.clone()));
         let ann = world.modern("ann", "/mcp");
         let told = ann.call("shop__read", json!({"path": "an attack"})).await;
-        assert_eq!(told.code(), "guard_blocked", "{told:?}");
-        assert!(told.body["error"]["message"].as_str().unwrap().contains("jailbreak"), "{told:?}");
+        assert_eq!(told.code(), code, "{told:?}");
+        assert!(told.body["error"]["message"].as_str().unwrap().contains(says), "{told:?}");
         assert_eq!(shop.asked("tools/call"), 0);
         let entry = book.entries().pop().unwrap();
         assert_eq!(
