@@ -28,7 +28,7 @@ impl Format {
 }
 
 /// Keys of `tollgate.yaml` that no client's file has at its top.
-const OWN_TOP_KEYS: [&str; 19] = [
+const OWN_TOP_KEYS: [&str; 22] = [
     "listen",
     "admin_listen",
     "public_url",
@@ -43,6 +43,9 @@ const OWN_TOP_KEYS: [&str; 19] = [
     "tenants",
     "registry",
     "guard",
+    "admin",
+    "approvals",
+    "cache",
     "ledger",
     "pins",
     "policy",
