@@ -200,7 +200,7 @@ impl Override {
     }
 }
 
-/// A pattern of the operator's. See [`Pattern::new`].
+/// A pattern of the operator's. See [`crate::Pattern::new`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PatternSettings {
     /// Its name.
