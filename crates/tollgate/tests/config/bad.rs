@@ -336,8 +336,8 @@ const JSON_CASES: &[(&str, &str, &str)] = &[
 ",
     ),
     ("neither", "{\"name\": \"x\", \"version\": \"1\"}", "\
-1:2: name: unknown key `name` (known here: `admin`, `admin_listen`, `admin_tls`, `allowed_hosts`, `allowed_origins`, `approvals`, `cache`, `data_dir`, `environment`, `guard`, `identity`, `ledger`, `limits`, `listen`, `pins`, `policy`, `public_url`, `registry`, `schemas`, `servers`, `sizes`, `store`, `telemetry`, `tenants`, `tls`, `toolsets`, `trusted_proxies`, `usage`)
-1:15: version: unknown key `version` (known here: `admin`, `admin_listen`, `admin_tls`, `allowed_hosts`, `allowed_origins`, `approvals`, `cache`, `data_dir`, `environment`, `guard`, `identity`, `ledger`, `limits`, `listen`, `pins`, `policy`, `public_url`, `registry`, `schemas`, `servers`, `sizes`, `store`, `telemetry`, `tenants`, `tls`, `toolsets`, `trusted_proxies`, `usage`)
+1:2: name: unknown key `name`
+1:15: version: unknown key `version`
 "),
     ("no object", "[1]", "1:1: expected a mapping, found a list"),
     ("our own in JSON", "{\"servers\": {\"a\": {\"comand\": \"x\", \"era\": \"old\"}}}", "\
