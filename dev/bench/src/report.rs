@@ -304,7 +304,8 @@ impl Report {
             );
             aims.push((aim, format!("{p99_ms:.1} ms"), p99_ms <= FAN_P99_MAX_MS));
         }
-        for line in self.overload.iter().flatten().flatten() {
+        let offered = self.overload.iter().flatten().flatten();
+        for line in offered.filter(|line| line.target == Target::Tollgate) {
             let (share, least) = (100.0 * line.goodput(), 100.0 * overload::GOODPUT_MIN);
             let aim = format!(
                 "{}: at least {least} % of what can be kept up while twice as much is offered",
