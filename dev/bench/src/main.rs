@@ -212,7 +212,7 @@ fn bench(arguments: &Arguments) -> Result<()> {
     }
     if wanted.contains(&Target::Tollgate) && chosen(arguments, OVERLOAD) {
         // New processes here too: memory is looked at.
-        let world = World::start(&[Target::Tollgate], tollgate.as_deref())?;
+        let world = World::start(&[Target::Nginx, Target::Tollgate], tollgate.as_deref())?;
         let usual = Duration::from_secs(if arguments.quick { 3 } else { 20 });
         let duration = arguments.overload.map_or(usual, |minutes| Duration::from_secs_f64(60.0 * minutes));
         report.overload = Some(overload::measure(&world, duration, &stop).map_err(|why| why.to_string()));
