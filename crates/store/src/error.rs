@@ -38,6 +38,9 @@ pub enum StoreError {
         /// What was to be done.
         act: crate::Act,
     },
+    /// Whoever approves it registered, edited or submitted it.
+    #[error("whoever registered, edited or submitted it cannot approve it: somebody else has to")]
+    OwnWork,
     /// As much is kept as can be.
     #[error("no more than {most} are kept")]
     Full {

@@ -16,6 +16,8 @@ pub const REGISTRATIONS_MAX: usize = 5_000;
 pub const REACH_BYTES_MAX: usize = 64 * 1024;
 /// How many versions of one server there may be that are not retired.
 pub const VERSIONS_MAX: usize = 16;
+/// How many people may have had a hand in one version.
+const HANDS_MAX: usize = 32;
 /// All requests, as a version's part of them.
 pub const WHOLE: u8 = 100;
 
@@ -81,6 +83,8 @@ pub struct Step {
     pub reason: Arc<str>,
     /// When.
     pub at: Timestamp,
+    /// Whether it is the approval of somebody who had a hand in it.
+    pub is_own: bool,
 }
 
 /// What people say of a server.
@@ -117,6 +121,8 @@ pub struct Registration {
     pub reach: Arc<str>,
     /// Where it comes from: `cli`, `import`.
     pub origin: Arc<str>,
+    /// Who registered, edited or submitted it, each once: they are not to find it good themselves.
+    pub hands: Vec<Arc<str>>,
     /// 1 at first, and one more with each change.
     pub revision: u64,
     /// When it was made.
@@ -211,6 +217,11 @@ impl Act {
             Self::Shifted => "shifted",
         }
     }
+
+    /// Whether whoever does it has a hand in what is served later.
+    const fn makes(self) -> bool {
+        matches!(self, Self::Registered | Self::Edited | Self::Submitted)
+    }
 }
 
 /// Who does something, why and when.
@@ -226,7 +237,8 @@ pub struct Doing {
 
 impl Doing {
     fn step(&self, act: Act, from: Option<Life>) -> Step {
-        Step { act, from, by: Arc::clone(&self.by), reason: Arc::clone(&self.reason), at: self.at }
+        let (by, reason) = (Arc::clone(&self.by), Arc::clone(&self.reason));
+        Step { act, from, by, reason, at: self.at, is_own: false }
     }
 }
 
@@ -241,6 +253,7 @@ impl Registration {
             about,
             reach,
             origin: origin.into(),
+            hands: vec![Arc::clone(&doing.by)],
             revision: 1,
             created: doing.at,
             approved: None,
@@ -254,8 +267,13 @@ impl Registration {
     /// [`StoreError::NotInLife`] where that cannot be done.
     fn after(&self, act: Act, doing: &Doing) -> Result<Self, StoreError> {
         let life = self.life.after(act).ok_or(StoreError::NotInLife { life: self.life, act })?;
+        let hands = self.hands_after(act, &doing.by);
+        if hands.len() > HANDS_MAX {
+            return Err(StoreError::Full { most: HANDS_MAX });
+        }
         let mut next = Self {
             life,
+            hands,
             revision: self.revision + 1,
             last: doing.step(act, Some(self.life)),
             ..self.clone()
@@ -269,6 +287,19 @@ impl Registration {
             next.approved = Some(doing.at);
         }
         Ok(next)
+    }
+
+    fn hands_after(&self, act: Act, by: &Arc<str>) -> Vec<Arc<str>> {
+        let mut hands = self.hands.clone();
+        if act.makes() && !hands.contains(by) {
+            hands.push(Arc::clone(by));
+        }
+        hands
+    }
+
+    /// Whether somebody registered, edited or submitted it.
+    pub fn is_made_by(&self, who: &str) -> bool {
+        self.hands.iter().any(|hand| **hand == *who)
     }
 
     /// The same draft, saying something else.
@@ -341,7 +372,10 @@ impl Registration {
         }
         let act = self.last.act;
         let Some(before) = before else {
-            let is_new = self.revision == 1 && self.life == Life::Draft && act == Act::Registered;
+            let is_new = self.revision == 1
+                && self.life == Life::Draft
+                && act == Act::Registered
+                && self.hands == [Arc::clone(&self.last.by)];
             return if is_new { Ok(()) } else { Err(StoreError::Overtaken) };
         };
         if before.revision.checked_add(1) != Some(self.revision) {
@@ -353,12 +387,23 @@ impl Registration {
             && self.last.from == Some(before.life)
             && may_differ
             && self.origin == before.origin
+            && self.hands == before.hands_after(act, &self.last.by)
+            && self.hands.len() <= HANDS_MAX
             && self.share <= if self.life.is_served() { WHOLE } else { 0 }
         {
-            Ok(())
+            if self.last.is_own == before.is_own_work(act, &self.last.by) {
+                Ok(())
+            } else {
+                Err(StoreError::OwnWork)
+            }
         } else {
             Err(StoreError::NotInLife { life: before.life, act })
         }
+    }
+
+    /// Whether somebody would find good what they made. What was approved once was looked at.
+    fn is_own_work(&self, act: Act, by: &str) -> bool {
+        act == Act::Approved && self.life == Life::InReview && self.is_made_by(by)
     }
 
     /// As it is stored.
@@ -378,18 +423,24 @@ impl Registration {
 
 /// Approves one version out of all of a server. With [`WHOLE`] it gets all requests and the others stand by; with a smaller
 /// part the one that has most of them now keeps the rest. Without a word one that was in review gets all, and one that was
-/// deprecated keeps its part. Gives back all that changes.
+/// deprecated keeps its part. Whoever had a hand in it approves it only where `may_own` says so, and then that stands in the
+/// step. Gives back all that changes.
 ///
 /// # Errors
-/// [`StoreError::NoSuchServer`]; [`StoreError::NotInLife`].
+/// [`StoreError::NoSuchServer`]; [`StoreError::NotInLife`]; [`StoreError::OwnWork`].
 pub fn approve(
     versions: &[Registration],
     version: &str,
     share: Option<u8>,
+    may_own: bool,
     doing: &Doing,
 ) -> Result<Vec<Registration>, StoreError> {
     let found = versions.iter().find(|one| &*one.id.version == version).ok_or(StoreError::NoSuchServer)?;
-    let approved = found.after(Act::Approved, doing)?;
+    let mut approved = found.after(Act::Approved, doing)?;
+    approved.last.is_own = found.is_own_work(Act::Approved, &doing.by);
+    if approved.last.is_own && !may_own {
+        return Err(StoreError::OwnWork);
+    }
     match share {
         None if found.life == Life::Deprecated => {
             Ok(vec![Registration { approved: found.approved, ..approved }])
@@ -458,6 +509,8 @@ pub(crate) struct Written {
     about: WrittenAbout,
     reach: String,
     origin: String,
+    #[serde(default)]
+    hands: Vec<String>,
     revision: u64,
     created: u64,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -468,6 +521,8 @@ pub(crate) struct Written {
     by: String,
     reason: String,
     at: u64,
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    own: bool,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -489,8 +544,8 @@ struct WrittenAbout {
 
 impl From<&Registration> for Written {
     fn from(registration: &Registration) -> Self {
-        let Registration { id, life, share, sunset, about, reach, origin, revision, created, approved, last } =
-            registration;
+        let Registration { id, life, share, sunset, about, reach, origin, hands, .. } = registration;
+        let Registration { revision, created, approved, last, .. } = registration;
         let text = |text: &Option<Arc<str>>| text.as_ref().map(ToString::to_string);
         let about = WrittenAbout {
             description: text(&about.description),
@@ -510,6 +565,7 @@ impl From<&Registration> for Written {
             about,
             reach: reach.to_string(),
             origin: origin.to_string(),
+            hands: hands.iter().map(ToString::to_string).collect(),
             revision: *revision,
             created: created.as_ms(),
             approved: approved.map(Timestamp::as_ms),
@@ -518,6 +574,7 @@ impl From<&Registration> for Written {
             by: last.by.to_string(),
             reason: last.reason.to_string(),
             at: last.at.as_ms(),
+            own: last.is_own,
         }
     }
 }
@@ -528,6 +585,11 @@ impl TryFrom<Written> for Registration {
     fn try_from(written: Written) -> Result<Self, StoreError> {
         let text = |text: Option<String>| text.map(Arc::from);
         let WrittenAbout { description, owner, environment, risk, tags, documentation } = written.about;
+        let mut hands: Vec<Arc<str>> = written.hands.into_iter().map(Arc::from).collect();
+        if hands.is_empty() && written.act.makes() {
+            // Of before hands were kept: who was last is known.
+            hands.push(written.by.as_str().into());
+        }
         Ok(Self {
             id: RegistrationId {
                 tenant: TenantId::new(&written.tenant),
@@ -547,6 +609,7 @@ impl TryFrom<Written> for Registration {
             },
             reach: written.reach.into(),
             origin: written.origin.into(),
+            hands,
             revision: written.revision,
             created: Timestamp::from_ms(written.created),
             approved: written.approved.map(Timestamp::from_ms),
@@ -556,6 +619,7 @@ impl TryFrom<Written> for Registration {
                 by: written.by.into(),
                 reason: written.reason.into(),
                 at: Timestamp::from_ms(written.at),
+                is_own: written.own,
             },
         })
     }
@@ -640,7 +704,8 @@ mod tests {
         let submitted = draft.submitted(&doing(2)).expect("a draft");
         assert!(submitted.edited("{}".into(), About::default(), &doing(3)).is_err());
         // Nor by whoever writes a registration by hand.
-        let approved = approve(std::slice::from_ref(&submitted), "1", None, &doing(3)).expect("approved");
+        let approved =
+            approve(std::slice::from_ref(&submitted), "1", None, true, &doing(3)).expect("approved");
         let other = Registration { reach: "{\"command\":\"sh\"}".into(), ..approved[0].clone() };
         assert!(matches!(other.check(Some(&submitted)), Err(StoreError::NotInLife { .. })));
         assert!(approved[0].check(Some(&submitted)).is_ok());
@@ -651,13 +716,50 @@ mod tests {
     }
 
     #[test]
+    fn nobody_finds_good_what_they_made() {
+        let by = |name: &str| Doing { by: name.into(), ..doing(2) };
+        let draft = draft("1");
+        let edited = draft.edited("{}".into(), About::default(), &by("bob")).expect("a draft");
+        let again = edited.edited("{}".into(), About::default(), &by("eve")).expect("a draft");
+        let submitted = again.submitted(&by("eve")).expect("a draft");
+        assert_eq!(
+            submitted.hands,
+            ["ada".into(), "bob".into(), "eve".into()],
+            "whoever was before the last one too"
+        );
+        let versions = std::slice::from_ref(&submitted);
+        for own in ["ada", "bob", "eve"] {
+            assert!(
+                matches!(approve(versions, "1", None, false, &by(own)), Err(StoreError::OwnWork)),
+                "{own}"
+            );
+            let allowed = approve(versions, "1", None, true, &by(own)).expect("allowed").remove(0);
+            assert!(allowed.last.is_own && allowed.check(Some(&submitted)).is_ok(), "{own}");
+            // Nor by whoever writes it without a word.
+            let mut silent = allowed.clone();
+            silent.last.is_own = false;
+            assert!(matches!(silent.check(Some(&submitted)), Err(StoreError::OwnWork)), "{own}");
+            let forgotten = Registration { hands: Vec::new(), ..allowed };
+            assert!(forgotten.check(Some(&submitted)).is_err(), "{own}");
+        }
+        let approved = approve(versions, "1", None, false, &by("joe")).expect("another").remove(0);
+        assert!(!approved.last.is_own && approved.check(Some(&submitted)).is_ok());
+        let mut draft = draft;
+        for nth in 1..HANDS_MAX {
+            draft = draft.edited("{}".into(), About::default(), &by(&nth.to_string())).expect("a draft");
+        }
+        assert!(matches!(draft.submitted(&by("one more")), Err(StoreError::Full { .. })));
+        assert!(draft.submitted(&by("ada")).is_ok());
+    }
+
+    #[test]
     fn a_new_version_takes_all_or_a_part_and_gives_it_back() {
         let mut versions = vec![in_review("1"), in_review("2"), in_review("3")];
-        let changed = approve(&versions, "1", Some(10), &doing(3)).expect("approved");
+        let changed = approve(&versions, "1", Some(10), true, &doing(3)).expect("approved");
         take(&mut versions, changed);
         assert_eq!(shares(&versions)[0], ("1", 100), "the only one has all");
         assert!(earlier(&versions).is_none());
-        let changed = approve(&versions, "2", Some(10), &doing(4)).expect("approved");
+        let changed = approve(&versions, "2", Some(10), true, &doing(4)).expect("approved");
         take(&mut versions, changed);
         assert_eq!(shares(&versions)[..2], [("1", 90), ("2", 10)]);
         let changed = shift(&versions, "2", WHOLE, &doing(5)).expect("shifted");
@@ -671,19 +773,19 @@ mod tests {
         assert_eq!(shares(&versions), [("1", 100), ("2", 0), ("3", 0)]);
         assert!(earlier(&versions).is_none(), "before the first there is none");
         assert!(shift(&versions, "3", 50, &doing(7)).is_err(), "nobody approved it");
-        assert!(matches!(approve(&versions, "4", Some(1), &doing(7)), Err(StoreError::NoSuchServer)));
+        assert!(matches!(approve(&versions, "4", Some(1), true, &doing(7)), Err(StoreError::NoSuchServer)));
     }
 
     #[test]
     fn an_end_comes_by_itself() {
         let versions = [in_review("1")];
-        let approved = approve(&versions, "1", None, &doing(3)).expect("approved").remove(0);
+        let approved = approve(&versions, "1", None, true, &doing(3)).expect("approved").remove(0);
         let deprecated = approved.deprecated(Timestamp::from_ms(10), &doing(4)).expect("deprecated");
         assert!(deprecated.check(Some(&approved)).is_ok());
         assert_eq!(deprecated.share, 100);
         let at = |ms| deprecated.is_served(Timestamp::from_ms(ms));
         assert!(at(9) && !at(10));
-        let again = approve(&[deprecated], "1", None, &doing(5)).expect("approved").remove(0);
+        let again = approve(&[deprecated], "1", None, true, &doing(5)).expect("approved").remove(0);
         assert_eq!((again.sunset, again.life), (None, Life::Approved));
         let retired = again.retired(&doing(6)).expect("retired");
         assert_eq!(retired.share, 0);

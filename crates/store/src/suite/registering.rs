@@ -28,7 +28,7 @@ pub async fn registrations_live_as_they_may(place: &dyn Place) {
     let submitted = edited.submitted(&doing(3)).unwrap();
     let rejected = submitted.rejected(&doing(4)).unwrap();
     let again = rejected.submitted(&doing(5)).unwrap();
-    let approved = approve(std::slice::from_ref(&again), "1", None, &doing(6)).unwrap().remove(0);
+    let approved = approve(std::slice::from_ref(&again), "1", None, true, &doing(6)).unwrap().remove(0);
     let deprecated = approved.deprecated(Timestamp::from_ms(9_000), &doing(7)).unwrap();
     let retired = deprecated.retired(&doing(8)).unwrap();
     life.extend([edited, submitted, rejected, again, approved, deprecated, retired.clone()]);
@@ -37,6 +37,11 @@ pub async fn registrations_live_as_they_may(place: &dyn Place) {
         assert_eq!(open(place).registration(&next.id).await.unwrap().as_ref(), Some(next));
         assert!(matches!(put(&*store, next).await, Err(StoreError::Overtaken)), "not twice");
     }
+    // Who made it finds it good only with a word.
+    let mut silent = approve(std::slice::from_ref(&life[4]), "1", None, true, &doing(6)).unwrap().remove(0);
+    assert!(silent.last.is_own, "by whoever submitted it");
+    silent.last.is_own = false;
+    assert!(matches!(silent.check(Some(&life[4])), Err(StoreError::OwnWork)));
     // Nothing comes back, and nothing skips its review.
     let back = Registration { revision: retired.revision + 1, ..life[5].clone() };
     assert!(matches!(put(&*store, &back).await, Err(StoreError::NotInLife { .. })));
@@ -93,7 +98,7 @@ pub async fn registrations_change_together_or_not_at_all(place: &dyn Place) {
     }
     let all = WhichRegistrations { most: 10, ..WhichRegistrations::default() };
     for version in ["1", "2"] {
-        let changed = approve(&versions, version, None, &doing(3)).unwrap();
+        let changed = approve(&versions, version, None, true, &doing(3)).unwrap();
         store.put_registrations(changed).await.unwrap();
         versions = store.registrations(&all).await.unwrap();
     }

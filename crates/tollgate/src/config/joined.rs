@@ -242,7 +242,7 @@ mod tests {
         let at = |ms| Doing { by: "ada".into(), reason: "".into(), at: Timestamp::from_ms(ms) };
         let draft = Registration::draft(id, reach.into(), About::default(), "cli", &at(1));
         let in_review = draft.submitted(&at(2)).expect("a draft");
-        let approved = approve(&[in_review], version, None, &at(3)).expect("in review").remove(0);
+        let approved = approve(&[in_review], version, None, true, &at(3)).expect("in review").remove(0);
         Registration { share, ..approved }
     }
 

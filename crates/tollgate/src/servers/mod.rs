@@ -1,8 +1,8 @@
 //! `tollgate servers`: servers that are registered while gateways run, and their life.
 
-mod add;
-mod import;
-mod review;
+pub(crate) mod add;
+pub(crate) mod import;
+pub(crate) mod review;
 mod show;
 
 use std::sync::Arc;
@@ -163,10 +163,16 @@ async fn step(command: &ServersStep, act: Act) -> Result<(), Failure> {
 
 async fn approve_one(command: &ServersApprove) -> Result<(), Failure> {
     let doing = doing(&command.step.reason)?;
+    let may_own = config_of(&command.step.store).is_none_or(|config| may_own(&config));
     change(&command.step, &[Life::InReview], |versions, version| {
-        approve(versions, version, command.share, &doing)
+        approve(versions, version, command.share, may_own, &doing)
     })
     .await
+}
+
+/// Whether somebody at this machine may approve what they made: where nobody can sign in there may be nobody else.
+fn may_own(config: &Config) -> bool {
+    config.registry.self_approval.unwrap_or(config.admin.sign_in.is_none())
 }
 
 async fn share(command: &ServersShare) -> Result<(), Failure> {
@@ -228,6 +234,11 @@ async fn change(
             let text = format!("{} is {}: {}", label(&one.id), life.as_str(), advice(life));
             Failure::usage(text)
         }
+        tollgate_store::StoreError::OwnWork => Failure::usage(format!(
+            "{} was registered, edited or submitted by you: somebody else has to approve it\n  help: `registry.self_approval: \
+             true` lets you, and puts it on record",
+            label(&one.id)
+        )),
         error => failure(&error),
     })?;
     put(&*store, changed, command.json).await
@@ -260,7 +271,8 @@ async fn put(store: &dyn Store, changed: Vec<Registration>, json: bool) -> Resul
             (true, None) => format!(", with {}% of the requests", one.share),
             _ => String::new(),
         };
-        out.line(format!("{} {label} is {}{more}", out.green("ok:"), show::word(one.life)));
+        let own = if one.last.is_own { "; that you made it yourself is on record" } else { "" };
+        out.line(format!("{} {label} is {}{more}{own}", out.green("ok:"), show::word(one.life)));
     }
     Ok(())
 }

@@ -147,6 +147,7 @@ fn lines(out: Printer, one: &Registration) {
         }
     }
     say("origin", origin);
+    say("made by", &one.hands.join(", "));
     let why = if last.reason.is_empty() { String::new() } else { format!(": {}", last.reason) };
     let by = format!("{} by {} at {}{why}", last.act.as_str(), last.by, last.at);
     say("last", &by);
@@ -204,8 +205,8 @@ const fn life(arg: LifeArg) -> Life {
 
 /// A registration as programs read it.
 pub(super) fn object(one: &Registration) -> Value {
-    let Registration { id, life, share, sunset, about, reach, origin, revision, created, approved, last } =
-        one;
+    let Registration { id, life, share, sunset, about, reach, origin, hands, .. } = one;
+    let Registration { revision, created, approved, last, .. } = one;
     let About { description, owner, environment, risk, tags, documentation } = about;
     let tags: Vec<&str> = tags.iter().map(|tag| &**tag).collect();
     json!({
@@ -223,6 +224,7 @@ pub(super) fn object(one: &Registration) -> Value {
         "documentation": documentation.as_deref(),
         "reach": serde_json::from_str::<Value>(reach).unwrap_or(Value::Null),
         "origin": &**origin,
+        "hands": hands.iter().map(|hand| &**hand).collect::<Vec<_>>(),
         "readOnly": false,
         "revision": revision,
         "created": created.to_string(),
@@ -231,6 +233,7 @@ pub(super) fn object(one: &Registration) -> Value {
             "act": last.act.as_str(),
             "by": &*last.by,
             "reason": &*last.reason,
+            "ownWork": last.is_own,
             "at": last.at.to_string(),
         },
     })

@@ -140,6 +140,33 @@ fn a_server_lives_from_draft_to_retired() {
 }
 
 #[test]
+fn where_people_sign_in_nobody_approves_what_they_made() {
+    let sign_in =
+        "admin: { sign_in: { issuer: 'https://idp.example.com', client_id: tollgate, client_secret: s3cret },
+                   roles: [{ role: admin, users: [ann] }] }\n";
+    let bench = Bench::new(&format!("{ONE}{sign_in}"));
+    bench.add("crm", "1");
+    bench.json(&["submit", "crm"]);
+    let refused = bench.refused(&["approve", "crm"]);
+    assert!(
+        refused.contains("somebody else has to approve it") && refused.contains("self_approval"),
+        "{refused}"
+    );
+    assert_eq!(bench.lives("crm"), ["1 in_review 0"]);
+    let allowed = ONE.replace("registry: {", "registry: { self_approval: true,");
+    bench.folder.write("tollgate.yaml", &format!("{allowed}{sign_in}"));
+    let approved = bench.json(&["approve", "crm"]);
+    assert_eq!((&approved[0]["life"], &approved[0]["last"]["ownWork"]), (&json!("approved"), &json!(true)));
+    // Where nobody signs in there may be nobody else, unless the file says otherwise.
+    bench.folder.write("tollgate.yaml", &ONE.replace("registry: {", "registry: { self_approval: false,"));
+    bench.add("crm", "2");
+    bench.json(&["submit", "crm"]);
+    assert!(bench.refused(&["approve", "crm"]).contains("somebody else"));
+    bench.folder.write("tollgate.yaml", ONE);
+    assert_eq!(bench.json(&["approve", "crm"])[1]["last"]["ownWork"], true);
+}
+
+#[test]
 fn versions_stand_beside_each_other_and_go_back_in_one_act() {
     let bench = Bench::new(ONE);
     bench.approved("crm", "1");

@@ -204,6 +204,8 @@ fn registered(gateway: &Gateway, registration: &Registration, revision: (&str, V
         ("digest", registration.digest().to_string().into()),
         ("reason", (&*last.reason).into()),
         ("by", (&*last.by).into()),
+        // Who made it found it good.
+        ("own_work", last.is_own.into()),
     ];
     note(gateway, &format!("server.{act}"), Some(&about), said);
 }

@@ -25,6 +25,8 @@ pub struct RegistrySettings {
     pub allow_private: bool,
     /// The variables and files that they may name.
     pub credentials: Vec<Glob>,
+    /// Whether who made one may approve it. Without a word only those on this machine, where nobody signs in.
+    pub self_approval: Option<bool>,
     /// The largest message of servers that do not say otherwise.
     pub message_bytes_max: Option<usize>,
 }
@@ -38,6 +40,7 @@ impl RegistrySettings {
             stdio_commands: Vec::new(),
             allow_private: true,
             credentials: all,
+            self_approval: None,
             message_bytes_max: None,
         }
     }
@@ -99,6 +102,7 @@ impl Meaning<'_> {
             stdio_commands,
             allow_private: section.allow_private == Some(true),
             credentials,
+            self_approval: section.self_approval,
             message_bytes_max,
         }
     }

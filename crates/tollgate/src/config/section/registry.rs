@@ -28,4 +28,8 @@ pub(in crate::config) struct RegistrySection {
     /// `CRM_TOKEN`, `CRM_*` or `/run/secrets/crm-*`; a file by its absolute path. Without it none. The gateway's own
     /// (`TOLLGATE_*`, `DATABASE_URL`, `REDIS_URL`) never are among them.
     pub(in crate::config) credentials: Option<Items<String>>,
+    /// Whether whoever registered, edited or submitted a server may approve it too. It is on record as such. Without a word only
+    /// where nobody signs in by a provider (`admin.sign_in`): there whoever is on this machine may, by the command line and by the
+    /// link that `tollgate serve` shows, and nobody else.
+    pub(in crate::config) self_approval: Option<bool>,
 }
