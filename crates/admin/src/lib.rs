@@ -16,6 +16,7 @@ mod pages;
 mod plane;
 mod problem;
 mod record;
+mod registry;
 mod roles;
 mod service;
 mod sessions;
@@ -31,6 +32,10 @@ pub use index::IndexLine;
 pub use ledger::LedgerLine;
 pub use link::LINK_MAX;
 pub use plane::Reached;
+pub use registry::{
+    FoundServer, ImportSource, KeyCard, ReadServer, Registry, Review, ReviewedTool, RuleCard, ToolCallers,
+    ToolFinding,
+};
 pub use roles::{Grant, Role};
 pub use service::{Admin, Body};
 pub use settings::{AdminSettings, RoleRule};

@@ -36,6 +36,8 @@ pub(crate) struct Plane {
     pub(crate) hearing: Arc<tokio::sync::Semaphore>,
     /// The record is verified, and read, by few at once.
     pub(crate) reading: tokio::sync::Semaphore,
+    /// Servers that nobody has approved are asked, and sources of servers fetched, by few at once.
+    pub(crate) reviewing: tokio::sync::Semaphore,
 }
 
 /// How people get in, as configured just now.
@@ -53,6 +55,8 @@ impl fmt::Debug for Plane {
 
 /// How many may read the record itself at once.
 const READING_MAX: usize = 2;
+/// How many servers may be looked at at once.
+const REVIEWING_MAX: usize = 4;
 /// How many may hear what changes.
 const HEARING_MAX: usize = 64;
 
@@ -67,6 +71,7 @@ impl Plane {
             changing: tokio::sync::Mutex::new(()),
             hearing: Arc::new(tokio::sync::Semaphore::new(HEARING_MAX)),
             reading: tokio::sync::Semaphore::new(READING_MAX),
+            reviewing: tokio::sync::Semaphore::new(REVIEWING_MAX),
         };
         plane.configure(settings);
         plane

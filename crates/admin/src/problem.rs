@@ -73,8 +73,12 @@ impl From<Denied> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
+            StoreError::Overtaken => Self::new(StatusCode::CONFLICT, "overtaken", error.to_string()),
+            StoreError::NotInLife { .. } => Self::new(StatusCode::CONFLICT, "not_in_life", error.to_string()),
+            StoreError::OwnWork => Self::new(StatusCode::FORBIDDEN, "own_work", error.to_string()),
+            StoreError::Full { .. } => Self::new(StatusCode::CONFLICT, "full", error.to_string()),
             StoreError::KeyTaken => Self::new(StatusCode::CONFLICT, "taken", error.to_string()),
-            StoreError::NoSuchKey => Self::not_found(error.to_string()),
+            StoreError::NoSuchServer | StoreError::NoSuchKey => Self::not_found(error.to_string()),
             StoreError::KeyEnded | StoreError::KeyOfAnother => {
                 Self::new(StatusCode::CONFLICT, "ended", error.to_string())
             }
@@ -106,5 +110,20 @@ impl IntoResponse for Problem {
             _ => {}
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_race_that_is_lost_is_no_store_that_does_not_answer() {
+        let overtaken = Problem::from(StoreError::Overtaken);
+        assert_eq!((overtaken.status().as_u16(), overtaken.code), (409, "overtaken"));
+        assert!(overtaken.detail().contains("somebody else was faster"), "{}", overtaken.detail());
+        assert_eq!(Problem::from(StoreError::OwnWork).status().as_u16(), 403);
+        assert_eq!(Problem::from(StoreError::Full { most: 3 }).status().as_u16(), 409);
+        assert_eq!(Problem::from(StoreError::away("host db1")).status().as_u16(), 503);
     }
 }

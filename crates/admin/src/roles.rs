@@ -115,6 +115,8 @@ pub(crate) enum Resource {
     Policies,
     /// How the gateway is set up.
     Settings,
+    /// How registered servers are reached, and what is found when they are looked at.
+    Reviews,
 }
 
 impl Resource {
@@ -135,6 +137,7 @@ impl Resource {
             Self::Pins => "pins",
             Self::Policies => "policies",
             Self::Settings => "settings",
+            Self::Reviews => "reviews",
         }
     }
 }
@@ -162,8 +165,8 @@ impl Act {
 const TABLE: &[(Resource, Act, &[Role])] = {
     use Act::{Change, Read};
     use Resource::{
-        AdminKeys, Approvals, Blocks, Keys, Ledger, Overview, Pauses, Pins, Policies, Revocations, Servers,
-        Settings, Tools, Usage,
+        AdminKeys, Approvals, Blocks, Keys, Ledger, Overview, Pauses, Pins, Policies, Reviews, Revocations,
+        Servers, Settings, Tools, Usage,
     };
     use Role::{Admin, Approver, Auditor, Operator, Security, ServerOwner, Viewer};
     &[
@@ -188,6 +191,10 @@ const TABLE: &[(Resource, Act, &[Role])] = {
         (Pins, Change, &[Admin, Security]),
         (Policies, Read, &[Admin, Security, Operator, ServerOwner, Auditor]),
         (Settings, Read, &[Admin, Security, Operator, Auditor]),
+        // A server-owner changes what is their own: see `acts::servers`.
+        (Servers, Change, &[Admin, Security, Operator, ServerOwner]),
+        (Reviews, Read, &[Admin, Security, Operator, ServerOwner, Auditor]),
+        (Reviews, Change, &[Admin, Security]),
     ]
 };
 
@@ -205,6 +212,11 @@ pub(crate) fn all() -> impl Iterator<Item = (Resource, Act)> {
 pub(crate) trait Permission: Send + Sync + 'static {
     const RESOURCE: Resource;
     const ACT: Act;
+
+    /// Whether a role has it.
+    fn is_for(role: Role) -> bool {
+        allows(role, Self::RESOURCE, Self::ACT)
+    }
 }
 
 macro_rules! permissions {
@@ -242,6 +254,9 @@ permissions! {
     ChangePins: Pins Change,
     ReadPolicies: Policies Read,
     ReadSettings: Settings Read,
+    ChangeServers: Servers Change,
+    ReadReviews: Reviews Read,
+    ChangeReviews: Reviews Change,
 }
 
 /// The tenants over which somebody may do something.

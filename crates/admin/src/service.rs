@@ -246,6 +246,35 @@ mod tests {
     struct Told(Box<dyn Fn() -> crate::Snapshot + Send + Sync>);
 
     #[async_trait::async_trait]
+    impl crate::Registry for Told {
+        fn read_server(
+            &self,
+            _: &tollgate_store::RegistrationId,
+            _: &str,
+            _: tollgate_store::About,
+        ) -> Result<crate::ReadServer, Vec<String>> {
+            Err(Vec::new())
+        }
+
+        async fn find_servers(&self, _: crate::ImportSource) -> Result<Vec<crate::FoundServer>, String> {
+            Ok(Vec::new())
+        }
+
+        async fn review(&self, _: &tollgate_store::Registration) -> Result<crate::Review, String> {
+            Err("nobody is asked".to_owned())
+        }
+
+        async fn callers(
+            &self,
+            _: &TenantId,
+            _: &ServerName,
+            _: &[Arc<str>],
+        ) -> Option<Vec<crate::ToolCallers>> {
+            None
+        }
+    }
+
+    #[async_trait::async_trait]
     impl World for Told {
         fn snapshot(&self) -> crate::Snapshot {
             (self.0)()

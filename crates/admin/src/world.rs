@@ -8,11 +8,11 @@ use tollgate_ledger::Ledger;
 use tollgate_model::{ServerId, TenantId};
 use tollgate_store::{Follower, Store};
 
-use crate::Snapshot;
+use crate::{Registry, Snapshot};
 
 /// The gateway, as its operators are told of it. Asked anew for everything that is shown.
 #[async_trait]
-pub trait World: Send + Sync + 'static {
+pub trait World: Registry + Send + Sync + 'static {
     /// How it does at this moment.
     fn snapshot(&self) -> Snapshot;
 
@@ -62,6 +62,8 @@ pub struct Configured {
     pub limits: Vec<LimitCard>,
     /// How approvals are decided.
     pub approvals: Arc<ApprovalSettings>,
+    /// Whether who made a registered server may approve it; none: only the local admin, where nobody signs in.
+    pub self_approval: Option<bool>,
     /// The currency of costs; empty if none is named.
     pub currency: Arc<str>,
     /// How the gateway is set up: names, and values without secrets.

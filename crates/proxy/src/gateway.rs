@@ -16,7 +16,8 @@ use tollgate_identity::Identity;
 use tollgate_ledger::{Ledger, WhenUnwritable};
 use tollgate_limits::Limits;
 use tollgate_mcp::{Message, Segments, methods};
-use tollgate_model::{Principal, Refusal, ServerId, Timestamp};
+use tollgate_model::{Principal, Refusal, ServerId, TenantId, Timestamp};
+use tollgate_policy::PolicySet;
 use tollgate_store::{Approvals, Confirmed};
 use tollgate_telemetry::counters;
 use tollgate_upstream::{Audience, EventKind, Isolation, Question, Server, ServerEvent, ServerStatus};
@@ -364,6 +365,17 @@ impl Gateway {
     /// The same, for whoever must not keep the gateway.
     pub(crate) fn shared_policing(&self) -> Arc<Policing> {
         Arc::clone(&self.0.policing)
+    }
+
+    /// Whether policies decide; otherwise whoever is let in may call.
+    pub fn decides_by_policies(&self) -> bool {
+        self.0.policing.is_on()
+    }
+
+    /// The policies that decide on a tenant's callers just now; none where it has none, and may do nothing, or where no policy
+    /// decides.
+    pub fn policies_of(&self, tenant: &TenantId) -> Option<Arc<PolicySet>> {
+        self.0.policing.rules().sets()?.get(tenant).cloned()
     }
 
     /// Where everything is recorded.

@@ -26,8 +26,8 @@ use crate::state::State;
 /// What operators are told of.
 #[derive(Default)]
 pub(crate) struct About {
-    parts: OnceLock<(Gateway, State, Exporting, Identity)>,
-    config: ArcSwapOption<(Config, Arc<Configured>)>,
+    pub(crate) parts: OnceLock<(Gateway, State, Exporting, Identity)>,
+    pub(crate) config: ArcSwapOption<(Config, Arc<Configured>)>,
     pub(crate) serving: AtomicBool,
     pub(crate) draining: AtomicBool,
 }
@@ -139,6 +139,7 @@ fn configured(config: &Config) -> Configured {
         policies: policies(config),
         limits: config.limits.rules.iter().map(limit).collect(),
         approvals: Arc::clone(&config.proxy.approvals),
+        self_approval: config.registry.self_approval,
         currency: config
             .index
             .as_ref()

@@ -132,15 +132,37 @@ impl Client {
     /// All tools, and what a gateway says of servers whose tools are missing.
     pub(crate) async fn tools_and_gaps(
         &self,
+        on_page: impl FnMut(usize),
+    ) -> Result<(Vec<Bytes>, Vec<String>), CallError> {
+        self.listed(usize::MAX, on_page).await
+    }
+
+    /// All tools, if they have no more than so many bytes together.
+    pub(crate) async fn tools_within(&self, bytes_max: usize) -> Result<Vec<Bytes>, CallError> {
+        Ok(self.listed(bytes_max, |_| {}).await?.0)
+    }
+
+    async fn listed(
+        &self,
+        bytes_max: usize,
         mut on_page: impl FnMut(usize),
     ) -> Result<(Vec<Bytes>, Vec<String>), CallError> {
         let mut tools: Vec<Bytes> = Vec::new();
+        let mut bytes_read = 0_usize;
         let mut gaps = Vec::new();
         let mut cursor: Option<Bytes> = None;
         for _ in 0..PAGES_MAX {
             let params = cursor.take().map(|cursor| ("cursor", cursor));
             let page = self.request(methods::TOOLS_LIST, params.as_slice(), None, Vec::new(), |_| {}).await?;
             let bytes = page.bytes();
+            bytes_read = bytes_read.saturating_add(bytes.len());
+            if bytes_read > bytes_max {
+                return Err(UpstreamError::Protocol {
+                    what: Cow::Borrowed("the list of tools is too large to be looked at"),
+                    detail: format!("more than {bytes_max} bytes").into(),
+                }
+                .into());
+            }
             if let Some(list) = page.member("tools") {
                 tools.extend(json::elements(bytes, list).map(|tool| page.raw(tool)));
             }

@@ -30,6 +30,7 @@ mod policing;
 mod policy;
 mod registering;
 mod remote;
+mod reviewing;
 mod revocations;
 mod running;
 mod serve;

@@ -7,6 +7,7 @@ pub(crate) mod keys;
 pub(crate) mod pauses;
 pub(crate) mod pins;
 pub(crate) mod revocations;
+pub(crate) mod servers;
 
 use std::future::Future;
 use std::sync::Arc;

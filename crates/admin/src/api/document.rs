@@ -10,7 +10,8 @@ use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, ResponseB
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    about, access, approvals, blocks, events, json, keys, ledger, pauses, pins, policies, servers, usage,
+    about, access, approvals, blocks, events, json, keys, ledger, pauses, pins, policies, registered,
+    servers, usage,
 };
 use crate::front::Shared;
 use crate::problem::Problem;
@@ -41,7 +42,10 @@ pub(super) fn routes() -> Router<Shared> {
         pauses::list, pauses::pause, pauses::resume,
         pins::list, pins::one, pins::approve,
         policies::list, policies::validate,
-        servers::list, servers::tools,
+        servers::list, servers::one, servers::tools,
+        registered::register, registered::one, registered::edit, registered::submit, registered::review,
+        registered::approve, registered::reject, registered::deprecate, registered::share, registered::roll_back,
+        registered::retire, registered::import, registered::callers,
         usage::usage, usage::limits,
     ),
     components(schemas(Problem)),

@@ -14,6 +14,7 @@ pub(crate) mod ledger;
 mod pauses;
 pub(crate) mod pins;
 pub(crate) mod policies;
+pub(crate) mod registered;
 pub(crate) mod servers;
 pub(crate) mod usage;
 
@@ -64,6 +65,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .merge(pauses::routes())
         .merge(pins::routes())
         .merge(policies::routes())
+        .merge(registered::routes())
         .merge(servers::routes())
         .merge(usage::routes())
         .route("/api/v1/{*rest}", any(nothing))

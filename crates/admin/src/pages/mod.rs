@@ -11,6 +11,8 @@ mod kill;
 mod overview;
 mod pins;
 mod policies;
+mod registering;
+mod review;
 mod servers;
 mod settings;
 mod shell;
@@ -32,7 +34,10 @@ pub(crate) fn routes() -> Router<Shared> {
     Router::new()
         .route("/", get(overview::show))
         .route("/servers", get(servers::show))
-        .route("/servers/one", get(servers::one))
+        .route("/servers/{name}", get(servers::one).post(servers::act))
+        .route("/servers-new", get(registering::begin).post(registering::register))
+        .route("/servers-import", get(registering::begin_import).post(registering::import))
+        .route("/review", get(review::show).post(review::say))
         .route("/calls", get(calls::show))
         .route("/calls/{call}", get(calls::one))
         .route("/approvals", get(approvals::show_all))

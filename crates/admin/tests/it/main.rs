@@ -6,5 +6,6 @@ mod api;
 mod document;
 mod matrix;
 mod pages;
+mod servers;
 mod sign_in;
 mod support;

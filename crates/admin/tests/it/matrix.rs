@@ -28,6 +28,9 @@ const EXPECTED: &[(&str, &[&str])] = &[
     ("pins:change", &["admin", "security"]),
     ("policies:read", &["admin", "security", "operator", "server-owner", "auditor"]),
     ("settings:read", &["admin", "security", "operator", "auditor"]),
+    ("servers:change", &["admin", "security", "operator", "server-owner"]),
+    ("reviews:read", &["admin", "security", "operator", "server-owner", "auditor"]),
+    ("reviews:change", &["admin", "security"]),
 ];
 
 /// What is the whole gateway's: a role in one tenant is not enough.
@@ -44,6 +47,8 @@ const EVERYWHERE: &[&str] = &[
 fn sample(operation: &str, ids: &Ids) -> (String, Option<Value>) {
     let path = operation.split_once(' ').expect("a path").1;
     let at = |id: &str| path.replace("{id}", id);
+    let version = |version: &str| path.replace("{id}", &ids.server).replace("{version}", version);
+    let reach = json!({ "url": "https://new.example/mcp" });
     match operation {
         "GET /api/v1/blocks/{id}" | "DELETE /api/v1/blocks/{id}" => (at(&ids.block), None),
         "POST /api/v1/blocks" => {
@@ -77,6 +82,25 @@ fn sample(operation: &str, ids: &Ids) -> (String, Option<Value>) {
         "POST /api/v1/policies/validate" => {
             (path.to_owned(), Some(json!({ "tenant": "acme", "files": [{ "path": "a", "text": "" }] })))
         }
+        "GET /api/v1/servers/{id}" | "GET /api/v1/servers/{id}/callers" => (at(&ids.server), None),
+        "GET /api/v1/servers/{id}/versions/{version}" => (version("1"), None),
+        "POST /api/v1/servers" => {
+            (path.to_owned(), Some(json!({ "tenant": "acme", "name": "new", "reach": reach })))
+        }
+        "POST /api/v1/server-imports" => {
+            (path.to_owned(), Some(json!({ "tenant": "acme", "document": { "mcpServers": {} } })))
+        }
+        "PUT /api/v1/servers/{id}/versions/{version}" => (version("1"), Some(json!({ "reach": reach }))),
+        "POST /api/v1/servers/{id}/rollback" => (at(&ids.server), Some(json!({}))),
+        "POST /api/v1/servers/{id}/versions/{version}/submit"
+        | "POST /api/v1/servers/{id}/versions/{version}/retire" => (version("1"), Some(json!({}))),
+        "POST /api/v1/servers/{id}/versions/{version}/deprecate" => {
+            (version("4"), Some(json!({ "sunset": "2999-03-31T00:00:00Z" })))
+        }
+        "POST /api/v1/servers/{id}/versions/{version}/share" => (version("4"), Some(json!({ "share": 50 }))),
+        "POST /api/v1/servers/{id}/versions/{version}/approve"
+        | "POST /api/v1/servers/{id}/versions/{version}/reject" => (version("2"), Some(json!({}))),
+        "POST /api/v1/servers/{id}/versions/{version}/review" => (version("2"), None),
         _ if !path.contains('{') => (path.to_owned(), None),
         _ => panic!("the test knows no request for {operation}"),
     }
@@ -90,6 +114,7 @@ struct Ids {
     call: String,
     pin: String,
     digest: String,
+    server: String,
 }
 
 fn operations() -> Vec<(String, Option<String>)> {
@@ -134,6 +159,7 @@ async fn cell(operation: &str, permission: Option<&str>, role: Role, tenant: Opt
     let (keys, revocations) =
         (first(&list("/api/v1/admin-keys").await.json()), first(&list("/api/v1/revocations").await.json()));
     let pin = first(&list("/api/v1/pins?waiting=true").await.json());
+    let server = first(&list("/api/v1/servers?origin=registered").await.json());
     let (call, text) = (first(&list("/api/v1/ledger").await.json()), |value: &Value| {
         value.as_str().expect("text").to_owned()
     });
@@ -146,6 +172,7 @@ async fn cell(operation: &str, permission: Option<&str>, role: Role, tenant: Opt
         call: text(&call["call"]),
         pin: text(&pin["id"]),
         digest: text(&pin["waiting"]),
+        server: text(&server["id"]),
     };
     let (method, (path, body)) = (operation.split(' ').next().expect("a method"), sample(operation, &ids));
     let nobody = tollgate_model::Secret::new("tga_nobody".to_owned());
@@ -155,7 +182,13 @@ async fn cell(operation: &str, permission: Option<&str>, role: Role, tenant: Opt
     // Roles let somebody speak; whether they are asked is another question.
     let is_not_asked =
         operation.starts_with("POST /api/v1/approvals/") && answered.body.contains("not_counted");
-    let is_good = is_not_asked || (200..300).contains(&answered.status);
+    // A server-owner changes only what is their own, and the sample is somebody else's.
+    let is_not_own = role == Role::ServerOwner
+        && permission == Some("servers:change")
+        && operation.contains('{')
+        && answered.status == 403
+        && answered.body.contains("not_own");
+    let is_good = is_not_asked || is_not_own || (200..300).contains(&answered.status);
     let Some(permission) = permission else {
         assert!(is_good, "{seen}");
         return;

@@ -8,17 +8,19 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tollgate_admin::{
-    Admin, AdminSettings, Body, Configured, Grant, LimitCard, LimitsLine, Parts, PolicyRemark, PolicyText,
-    Reached, Role, ServerCard, ServerLine, ServerReach, Snapshot, Standing, World,
+    Admin, AdminSettings, Body, Configured, FoundServer, Grant, ImportSource, KeyCard, LimitCard, LimitsLine,
+    Parts, PolicyRemark, PolicyText, Reached, ReadServer, Registry, Review, ReviewedTool, Role, RuleCard,
+    ServerCard, ServerLine, ServerReach, Snapshot, Standing, ToolCallers, ToolFinding, World,
 };
 use tollgate_identity::key;
 use tollgate_ledger::Ledger;
 use tollgate_model::{Holder, PrincipalId, Secret, ServerId, ServerName, TenantId, Timestamp};
 use tollgate_store::{
-    AdminKey, Admins, Approval, ApprovalId, ApprovalOf, Approvals, Asked, AskingRoom, AuditBatch, AuditIndex,
-    AuditRow, Blockable, Blocking, Blocks, Definitions, DefinitionsOf, Digest, Followed, Follower, Keys,
-    LastKnown, List, Memory, Needed, Pausable, Pauses, Pausing, PinKind, Pins, Place, Revocable, Revocation,
-    Revocations, Sighting, Sightings, Standing as StandingOf, Store,
+    About, AdminKey, Admins, Approval, ApprovalId, ApprovalOf, Approvals, Asked, AskingRoom, AuditBatch,
+    AuditIndex, AuditRow, Blockable, Blocking, Blocks, Definitions, DefinitionsOf, Digest, Doing, Followed,
+    Follower, Keys, LastKnown, List, Memory, Needed, Pausable, Pauses, Pausing, PinKind, Pins, Place,
+    Registration, RegistrationId, Registrations, Revocable, Revocation, Revocations, Sighting, Sightings,
+    Standing as StandingOf, Store,
 };
 
 /// What a page must never hold as it is.
@@ -33,6 +35,7 @@ pub(crate) struct Fake {
     pub(crate) store: Arc<Memory>,
     pub(crate) ledger: Ledger,
     pub(crate) follower: Follower,
+    pub(crate) self_approval: Option<bool>,
 }
 
 pub(crate) fn acme() -> TenantId {
@@ -58,6 +61,111 @@ fn line(server: ServerId) -> ServerLine {
         restarts: 0,
         start_failures: 0,
         replicas: Vec::new(),
+    }
+}
+
+/// A server as the fake gateway understands whatever is said of one.
+fn tool_callers() -> ToolCallers {
+    let rule = RuleCard {
+        id: XSS.to_owned(),
+        is_permit: true,
+        is_operator: false,
+        path: format!("{MARK}{XSS}"),
+        line: 3,
+        description: Some(XSS.to_owned()),
+        principal: Some(format!("Group::{XSS}")),
+        conditions: vec![XSS.to_owned()],
+    };
+    let key = KeyCard { id: "k1".to_owned(), agent: format!("{MARK}{XSS}"), groups: vec![XSS.to_owned()] };
+    ToolCallers { rules: vec![rule], keys: vec![key], has_more_keys: true }
+}
+
+#[async_trait]
+impl Registry for Fake {
+    fn read_server(&self, _: &RegistrationId, reach: &str, about: About) -> Result<ReadServer, Vec<String>> {
+        if reach.contains("s3cret") {
+            return Err(vec![format!("looks like a secret {XSS}")]);
+        }
+        Ok(ReadServer { reach: reach.into(), about })
+    }
+
+    async fn find_servers(&self, source: ImportSource) -> Result<Vec<FoundServer>, String> {
+        if let ImportSource::Url(url, _) = source {
+            return Err(format!("{url} is at no public address"));
+        }
+        let found = |name: &str| FoundServer {
+            full: format!("com.example/{name}"),
+            label: name.to_owned(),
+            version: "1.2".to_owned(),
+            reach: "{\"url\":\"https://imported.example\"}".into(),
+            about: About { description: Some(XSS.into()), ..About::default() },
+        };
+        Ok(vec![found("notes"), found("tasks")])
+    }
+
+    async fn review(&self, registration: &Registration) -> Result<Review, String> {
+        if registration.reach.contains("nobody") {
+            return Err(format!("nobody answers {XSS}"));
+        }
+        let definition = serde_json::json!({ "name": XSS, "description": XSS }).to_string();
+        let tool = ReviewedTool {
+            name: format!("{MARK}{XSS}"),
+            definition: serde_json::value::RawValue::from_string(definition).expect("JSON"),
+            digest: "d1".to_owned(),
+            findings: vec![ToolFinding {
+                rule: "injection".to_owned(),
+                confidence: 90,
+                path: XSS.to_owned(),
+            }],
+            pin: "other",
+            callers: Some(tool_callers()),
+        };
+        Ok(Review { revision: "2026-07-28".to_owned(), not_served: Some(XSS.to_owned()), tools: vec![tool] })
+    }
+
+    async fn callers(&self, _: &TenantId, _: &ServerName, tools: &[Arc<str>]) -> Option<Vec<ToolCallers>> {
+        Some(tools.iter().map(|_| tool_callers()).collect())
+    }
+}
+
+/// What somebody else registered.
+pub(crate) fn doing(at: u64) -> Doing {
+    Doing { by: format!("{MARK}{XSS}").into(), reason: XSS.into(), at: Timestamp::from_ms(at) }
+}
+
+fn draft(version: &str) -> Registration {
+    let text = || Some(Arc::<str>::from(XSS));
+    let about = About {
+        description: text(),
+        owner: Some(format!("{MARK}{XSS}").into()),
+        environment: text(),
+        risk: text(),
+        tags: vec![XSS.into()],
+        documentation: Some("javascript:alert(1)".into()),
+    };
+    let name = ServerName::new(MARK).expect("a name");
+    let id = RegistrationId { tenant: acme(), name, version: version.into() };
+    let reach = format!("{{\"url\":\"https://{MARK}.example/{}\"}}", XSS.replace('"', "\\\""));
+    Registration::draft(id, reach.into(), about, "cli", &doing(1))
+}
+
+/// Version 1 is a draft, 2 is in review, 3 stands by, and 4 gets all requests.
+async fn registered(store: &Memory) {
+    let put = async |next: Registration| {
+        store.put_registrations(vec![next.clone()]).await.expect("put");
+        next
+    };
+    put(draft("1")).await;
+    for (version, at) in [("2", 0), ("3", 5), ("4", 6)] {
+        let submitted = put(draft(version)).await.submitted(&doing(2)).expect("a draft");
+        put(submitted).await;
+        if at == 0 {
+            continue;
+        }
+        let which = tollgate_store::WhichRegistrations { most: 9, ..Default::default() };
+        let versions = store.registrations(&which).await.expect("read");
+        let approved = tollgate_store::approve(&versions, version, None, true, &doing(at)).expect("approved");
+        store.put_registrations(approved).await.expect("put");
     }
 }
 
@@ -102,6 +210,7 @@ impl World for Fake {
                 policies: vec![policy],
                 limits: vec![limit],
                 approvals: Arc::default(),
+                self_approval: self.self_approval,
                 currency: "EUR".into(),
                 settings: vec![("version", XSS.to_owned())],
             }),
@@ -207,7 +316,8 @@ pub(crate) async fn fake() -> Fake {
     }
     let room = AskingRoom { principal_max: 9, tenant_max: 9 };
     store.ask_approval(approval(&name, now), room).await.expect("asked");
-    Fake { store, ledger: Ledger::off(), follower: Follower::of_nothing() }
+    registered(&store).await;
+    Fake { store, ledger: Ledger::off(), follower: Follower::of_nothing(), self_approval: None }
 }
 
 /// A call that waits for somebody of a group.

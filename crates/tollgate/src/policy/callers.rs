@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tollgate_mcp::{Span, json as raw};
 use tollgate_model::{ServerId, TenantId, Timestamp};
-use tollgate_policy::PolicySet;
+use tollgate_policy::{Mode, PolicySet};
 use tollgate_store::Store;
 
 use super::catalog::Catalog;
@@ -45,6 +45,31 @@ impl Callers {
         setting.keys.extend(stored::keys(store).await?);
         let set = setting.lenient(setting.tenant(tenant)?, None)?;
         Ok(Some(Self { setting, set, tenant: tenant.clone(), server: server.clone() }))
+    }
+
+    /// The policies of a tenant as they would decide of a server that is not served yet, with these tools. Nothing is printed.
+    ///
+    /// # Errors
+    /// The policies cannot be used.
+    pub(crate) async fn set_of(
+        config: &Config,
+        store: &dyn Store,
+        (tenant, server): (&TenantId, &ServerId),
+        tools: &[Bytes],
+    ) -> Result<PolicySet, String> {
+        let mut catalog = stored::catalog(store, config)
+            .await
+            .unwrap_or_else(|_| Catalog { saved: Timestamp::now(), ..Catalog::default() });
+        catalog.servers.insert(server.clone(), Some(tools.to_vec()));
+        let (config, tenant) = (config.clone(), tenant.clone());
+        // It may be about thousands of tools.
+        let compiled = tokio::task::spawn_blocking(move || {
+            let setting = Setting::of(&config, &catalog);
+            let tenant = setting.tenant(&tenant).map_err(|failure| failure.text)?;
+            let compiled = setting.compile(tenant, setting.environment.as_deref(), Mode::Accepted);
+            compiled.map(|compiled| compiled.set).map_err(|_| "the policies cannot be used".to_owned())
+        });
+        compiled.await.map_err(|error| error.to_string())?
     }
 
     fn target(&self, tool: &Bytes) -> Option<Target> {

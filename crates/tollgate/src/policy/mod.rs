@@ -14,7 +14,7 @@ pub(crate) mod target;
 mod test;
 mod what_can;
 pub(crate) mod who;
-mod who_can;
+pub(crate) mod who_can;
 
 use tollgate_model::TenantId;
 use tollgate_policy::PolicySet;

@@ -103,33 +103,44 @@ fn said(command: &ServersAdd, about: About) -> Result<About, Failure> {
 
 /// Whether texts can be kept and shown.
 pub(super) fn check(about: &About) -> Result<(), Failure> {
+    let option = |what| match what {
+        "tags" => "tag",
+        "documentation" => "docs",
+        what => what,
+    };
+    faults(about).map_err(|(what, why)| Failure::usage(format!("--{}: {why}", option(what))))
+}
+
+/// Whether texts can be kept and shown.
+///
+/// # Errors
+/// Which cannot, and why.
+pub(crate) fn faults(about: &About) -> Result<(), (&'static str, String)> {
     let About { description, owner, environment, risk, tags, documentation } = about;
     let texts = [
-        ("--description", description),
-        ("--owner", owner),
-        ("--environment", environment),
-        ("--risk", risk),
-        ("--docs", documentation),
+        ("description", description),
+        ("owner", owner),
+        ("environment", environment),
+        ("risk", risk),
+        ("documentation", documentation),
     ];
-    let said = texts.iter().filter_map(|(option, text)| Some((*option, &**text.as_ref()?)));
-    for (option, text) in said.chain(tags.iter().map(|tag| ("--tag", &**tag))) {
+    let said = texts.iter().filter_map(|(what, text)| Some((*what, &**text.as_ref()?)));
+    for (what, text) in said.chain(tags.iter().map(|tag| ("tags", &**tag))) {
         if text.len() > TEXT_BYTES_MAX || text.chars().any(char::is_control) {
-            return Err(Failure::usage(format!("{option}: one line of at most {TEXT_BYTES_MAX} bytes")));
+            return Err((what, format!("one line of at most {TEXT_BYTES_MAX} bytes")));
         }
         if key::is_within(text) {
-            return Err(Failure::usage(format!(
-                "{option}: there is an API key in it, and it goes on record"
-            )));
+            return Err((what, "there is an API key in it, and it goes on record".to_owned()));
         }
     }
     if tags.len() > TAGS_MAX {
-        return Err(Failure::usage(format!("--tag: more than {TAGS_MAX}")));
+        return Err(("tags", format!("more than {TAGS_MAX}")));
     }
     let is_web = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
     if let Some(url) = documentation
         && !Url::parse(url).is_ok_and(|url| is_web(&url))
     {
-        return Err(Failure::usage("--docs: no http or https URL"));
+        return Err(("documentation", "no http or https URL".to_owned()));
     }
     Ok(())
 }

@@ -13,7 +13,6 @@ use super::add::{beside, check, checked, input};
 use super::{Named, doing, owner, put, text};
 use crate::blocks::config_of;
 use crate::cli::servers::ServersImport;
-use crate::config::Config;
 use crate::config::foreign::{self, Apart, Found};
 use crate::exit::Failure;
 use crate::out::{Printer, To};
@@ -35,7 +34,8 @@ pub(super) async fn import(command: &ServersImport) -> Result<(), Failure> {
     let doing = doing(&command.reason)?;
     let is_url = ["https://", "http://"].iter().any(|scheme| command.source.starts_with(scheme));
     let mut found = if is_url {
-        fetch(command, config.as_ref()).await?
+        let allow_private = config.as_ref().is_some_and(|config| config.registry.allow_private);
+        fetch((&command.source, &command.only), allow_private, &read).await?
     } else {
         read(&command.source, &input(Path::new(&command.source))?)?
     };
@@ -77,10 +77,14 @@ pub(super) async fn import(command: &ServersImport) -> Result<(), Failure> {
     put(&*store, next, command.json).await
 }
 
-/// From a document or a registry on the net.
-async fn fetch(command: &ServersImport, config: Option<&Config>) -> Result<Vec<Found>, Failure> {
+/// From a document or a registry on the net: of a registry only some servers, if any is named. `read` finds them in a document.
+pub(crate) async fn fetch(
+    (source, only): (&str, &[String]),
+    allow_private: bool,
+    read: &(dyn Fn(&str, &str) -> Result<Vec<Found>, Failure> + Sync),
+) -> Result<Vec<Found>, Failure> {
     let settings = EgressSettings {
-        allow_private: config.is_some_and(|config| config.registry.allow_private),
+        allow_private,
         allow_plain: false,
         ca_pem: None,
         connect_timeout: CONNECT_MAX,
@@ -88,7 +92,7 @@ async fn fetch(command: &ServersImport, config: Option<&Config>) -> Result<Vec<F
         body_bytes_max: DOCUMENT_BYTES_MAX,
     };
     let egress = Egress::new(&settings).map_err(|error| Failure::failed(error.to_string()))?;
-    let source = command.source.trim_end_matches('/');
+    let source = source.trim_end_matches('/');
     let is_document = Path::new(source).extension().is_some_and(|end| end.eq_ignore_ascii_case("json"));
     if is_document || source.contains("/versions/") {
         return read(source, &document(&egress, source).await?);
@@ -96,8 +100,8 @@ async fn fetch(command: &ServersImport, config: Option<&Config>) -> Result<Vec<F
     let base = source.strip_suffix("/servers").unwrap_or(source);
     let base = format!("{}{API}", base.strip_suffix("/v0.1").unwrap_or(base));
     let mut found = Vec::new();
-    if !command.only.is_empty() {
-        for name in &command.only {
+    if !only.is_empty() {
+        for name in only {
             let (name, version) = name.split_once('@').unwrap_or((name, "latest"));
             let url = format!("{base}/{}/versions/{}", encoded(name), encoded(version));
             found.extend(read(&url, &document(&egress, &url).await?)?);

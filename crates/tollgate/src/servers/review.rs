@@ -14,7 +14,7 @@ use super::{Named, meant};
 use crate::blocks::config_of;
 use crate::cli::servers::ServersReview;
 use crate::client::Client;
-use crate::config::{Config, ProcessEnv, RegistrySettings, folder_of, label, registered};
+use crate::config::{Config, Env, ProcessEnv, RegistrySettings, folder_of, label, registered};
 use crate::exit::Failure;
 use crate::out::{Printer, To, safe};
 use crate::policy::callers::Callers;
@@ -31,7 +31,7 @@ pub(super) async fn review(command: &ServersReview) -> Result<(), Failure> {
     let versions = named.versions(&*store).await?;
     let lives = [Life::Draft, Life::InReview];
     let one = meant(&versions, command.version.as_deref(), &lives, &named)?;
-    let server = reached(one, config.as_ref())?;
+    let server = reached(one, config.as_ref(), Printer::new(To::Err).coloured())?;
     let id = server.id();
     let client = Client::of(server).await?;
     let tools = client.tools(|_| {}).await;
@@ -39,14 +39,7 @@ pub(super) async fn review(command: &ServersReview) -> Result<(), Failure> {
     let tools = tools?;
     let callers = callers(config.as_ref(), &*store, one, &id, &tools).await?;
     let guard = guard(config.as_ref(), (one.id.tenant.as_str(), one.id.name.as_str()));
-    let find = |tool: &Bytes| {
-        let subject = Subject {
-            reading: Reading::Definition(None),
-            tenant: one.id.tenant.as_str(),
-            ..Subject::default()
-        };
-        guard.as_ref().map_or_else(Vec::new, |guard| guard.inspect_as(tool, Span::all(tool), &subject).noted)
-    };
+    let find = |tool: &Bytes| find(guard.as_ref(), one.id.tenant.as_str(), tool);
     if command.json {
         let mut all = Vec::with_capacity(tools.len());
         for tool in &tools {
@@ -82,7 +75,11 @@ pub(super) async fn review(command: &ServersReview) -> Result<(), Failure> {
 }
 
 /// How it is reached from here.
-fn reached(one: &Registration, config: Option<&Config>) -> Result<ServerSettings, Failure> {
+pub(crate) fn reached(
+    one: &Registration,
+    config: Option<&Config>,
+    is_coloured: bool,
+) -> Result<ServerSettings, Failure> {
     let anything = RegistrySettings::anything();
     let settings = config.map_or(&anything, |config| &config.registry);
     let folder = config.map_or_else(Default::default, |config| folder_of(&config.file));
@@ -97,7 +94,7 @@ fn reached(one: &Registration, config: Option<&Config>) -> Result<ServerSettings
     match registered::read(written, settings, (Some(&ProcessEnv), folder)) {
         Ok((meant, _)) => Ok(meant.server),
         Err(error) => {
-            let text = error.render(Printer::new(To::Err).coloured());
+            let text = error.render(is_coloured);
             Err(Failure::usage(format!("{label} cannot be asked\n\n{}", text.trim_end())))
         }
     }
@@ -112,19 +109,34 @@ async fn callers(
     tools: &[Bytes],
 ) -> Result<Option<Callers>, Failure> {
     let Some(config) = config else { return Ok(None) };
-    let now = Timestamp::now();
-    let approved = Registration { life: Life::Approved, share: WHOLE, sunset: None, ..one.clone() };
-    let (config, left_out) = config.joined([&approved], None, now);
-    if let Some(left) = left_out.first() {
+    let (config, left_out) = if_approved(config, one, None);
+    if let Some(why) = left_out {
         let err = Printer::new(To::Err);
-        err.line(format!("{} no gateway would serve it: {}", err.bold("note:"), safe(&left.why)));
+        err.line(format!("{} no gateway would serve it: {}", err.bold("note:"), safe(&why)));
         return Ok(None);
     }
     Callers::of(&config, store, (&one.id.tenant, id), tools).await
 }
 
+/// The configuration with this server, as if it were approved, and why no gateway would serve it all the same.
+pub(crate) fn if_approved(
+    config: &Config,
+    one: &Registration,
+    env: Option<&dyn Env>,
+) -> (Config, Option<String>) {
+    let approved = Registration { life: Life::Approved, share: WHOLE, sunset: None, ..one.clone() };
+    let (config, left_out) = config.joined([&approved], env, Timestamp::now());
+    (config, left_out.into_iter().next().map(|left| left.why))
+}
+
+/// What is found in a tool's definition.
+pub(crate) fn find(guard: Option<&Guard>, tenant: &str, tool: &Bytes) -> Vec<Noted> {
+    let subject = Subject { reading: Reading::Definition(None), tenant, ..Subject::default() };
+    guard.map_or_else(Vec::new, |guard| guard.inspect_as(tool, Span::all(tool), &subject).noted)
+}
+
 /// What looks at definitions: as configured, or for everything that it knows.
-fn guard(config: Option<&Config>, (tenant, server): (&str, &str)) -> Option<Guard> {
+pub(crate) fn guard(config: Option<&Config>, (tenant, server): (&str, &str)) -> Option<Guard> {
     let mut settings = config.map_or_else(GuardSettings::default, |config| config.guards.clone());
     settings.definitions.get_or_insert_with(|| Direction {
         acts: false,

@@ -1,0 +1,242 @@
+//! What operators are told of registered servers by the running gateway: what it understands of them, what they say when they are
+//! asked, and who could call them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde_json::Value;
+use tollgate_admin::{
+    FoundServer, ImportSource, KeyCard, ReadServer, Registry, Review, ReviewedTool, RuleCard, ToolCallers,
+    ToolFinding,
+};
+use tollgate_guard::pins::Definition;
+use tollgate_model::{KeyRecord, ServerName, TenantId, Timestamp};
+use tollgate_policy::PolicySet;
+use tollgate_proxy::Gateway;
+use tollgate_store::{About, Digest, PinKind, PinMarks, Registration, RegistrationId, Store, WhichKeys};
+
+use crate::administering::Told;
+use crate::client::Client;
+use crate::config::foreign::{self, Apart, Found};
+use crate::config::{Config, ConfigError, ProcessEnv, label, registered};
+use crate::exit::Failure;
+use crate::policing;
+use crate::policy::ask::{self, Circumstances};
+use crate::policy::callers::Callers;
+use crate::policy::target::{Kind, Target};
+use crate::policy::who::Who;
+use crate::servers::add::faults;
+use crate::servers::{import, review};
+
+/// How long it may take to ask a server, and to fetch servers from elsewhere.
+const ASK_MAX: Duration = Duration::from_secs(30);
+const FETCH_MAX: Duration = Duration::from_secs(45);
+/// How many bytes of tools are looked at.
+const TOOLS_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Of how many keys it is said whether they could call.
+const KEYS_MAX: usize = 200;
+
+impl Told {
+    /// The gateway, its store if there is one, and its configuration.
+    fn gateway(&self) -> Result<(&Gateway, Option<Arc<dyn Store>>, Config), String> {
+        let (gateway, state, ..) = self.0.parts.get().ok_or("the gateway is starting")?;
+        Ok((gateway, state.any_store(), self.configured()?))
+    }
+
+    fn configured(&self) -> Result<Config, String> {
+        let config = self.0.config.load_full().ok_or("the gateway is starting")?;
+        Ok(config.0.clone())
+    }
+}
+
+fn problems(error: &ConfigError) -> Vec<String> {
+    error.problems.iter().map(ToString::to_string).collect()
+}
+
+#[async_trait]
+impl Registry for Told {
+    fn read_server(&self, id: &RegistrationId, reach: &str, about: About) -> Result<ReadServer, Vec<String>> {
+        let config = self.configured().map_err(|why| vec![why])?;
+        let Apart { reach, about: within } =
+            foreign::apart(Path::new("reach"), reach).map_err(|error| problems(&error))?;
+        let about = About {
+            owner: about.owner.or(within.owner),
+            environment: about.environment.or(within.environment),
+            risk: about.risk.or(within.risk),
+            ..about
+        };
+        faults(&about).map_err(|(what, why)| vec![format!("{what}: {why}")])?;
+        let label = label(id);
+        let written = registered::Written {
+            tenant: &id.tenant,
+            name: &id.name,
+            label: &label,
+            reach: &reach,
+            about: &about,
+        };
+        let read = registered::read(written, &config.registry, (None, PathBuf::new()));
+        read.map_err(|error| problems(&error))?;
+        Ok(ReadServer { reach, about })
+    }
+
+    async fn find_servers(&self, source: ImportSource) -> Result<Vec<FoundServer>, String> {
+        let allow_private = self.configured()?.registry.allow_private;
+        let found = match source {
+            ImportSource::Document(text) => found_in("document", &text),
+            ImportSource::Url(url, only) => {
+                let fetched = import::fetch((&url, &only), allow_private, &found_in);
+                let fetched = tokio::time::timeout(FETCH_MAX, fetched).await;
+                fetched.unwrap_or_else(|_| Err(Failure::unavailable("it took too long to fetch")))
+            }
+        };
+        let found = found.map_err(|failure| failure.text)?;
+        let server = |found: Found| FoundServer {
+            full: found.full,
+            label: found.label,
+            version: found.version,
+            reach: found.apart.reach,
+            about: found.apart.about,
+        };
+        Ok(found.into_iter().map(server).collect())
+    }
+
+    async fn review(&self, registration: &Registration) -> Result<Review, String> {
+        let (_, store, config) = self.gateway()?;
+        let store = store.ok_or("there is no store")?;
+        let (revision, id, tools) = asked(registration, &config).await?;
+        let guard =
+            review::guard(Some(&config), (registration.id.tenant.as_str(), registration.id.name.as_str()));
+        let (joined, not_served) = review::if_approved(&config, registration, Some(&ProcessEnv));
+        let tenant = &registration.id.tenant;
+        let set = if policing::are_on(&config) && not_served.is_none() {
+            Some(Callers::set_of(&joined, &*store, (tenant, &id), &tools).await?)
+        } else {
+            None
+        };
+        let keys = if set.is_some() { keys(&config, &*store, tenant).await } else { Vec::new() };
+        let (_, state, ..) = self.0.parts.get().ok_or("the gateway is starting")?;
+        let desired = state.follower().now();
+        let marks = desired.pins_of(id.holder().tenant(), id.name());
+        let tool = |tool: &Bytes| {
+            let definition: Box<serde_json::value::RawValue> = serde_json::from_slice(tool).ok()?;
+            let read: Value = serde_json::from_slice(tool).unwrap_or_default();
+            let name = read["name"].as_str().unwrap_or_default().to_owned();
+            let findings = review::find(guard.as_ref(), tenant.as_str(), tool).into_iter().map(|noted| {
+                let rule = noted.rule.short().to_string();
+                ToolFinding { rule, confidence: noted.confidence, path: noted.path.to_string() }
+            });
+            Some(ReviewedTool {
+                digest: Digest::of([&tool[..]]).to_string(),
+                findings: findings.collect(),
+                pin: pin(marks.map(|marks| &**marks), &name, tool),
+                callers: set.as_ref().map(|set| could(set, &keys, id.name(), &name)),
+                name,
+                definition,
+            })
+        };
+        Ok(Review { revision, not_served, tools: tools.iter().filter_map(tool).collect() })
+    }
+
+    async fn callers(
+        &self,
+        tenant: &TenantId,
+        server: &ServerName,
+        tools: &[Arc<str>],
+    ) -> Option<Vec<ToolCallers>> {
+        let (gateway, store, config) = self.gateway().ok()?;
+        if !gateway.decides_by_policies() {
+            return None;
+        }
+        let Some(set) = gateway.policies_of(tenant) else {
+            // A tenant without any may do nothing.
+            return Some(tools.iter().map(|_| ToolCallers::default()).collect());
+        };
+        let keys = match store {
+            Some(store) => keys(&config, &*store, tenant).await,
+            None => Vec::new(),
+        };
+        Some(tools.iter().map(|tool| could(&set, &keys, server, tool)).collect())
+    }
+}
+
+/// Finds servers in a document.
+fn found_in(source: &str, text: &str) -> Result<Vec<Found>, Failure> {
+    let found = foreign::found(Path::new(source), text);
+    found.map(|(found, _)| found).map_err(|error| Failure::usage(problems(&error).join("; ")))
+}
+
+/// What a server says of itself, if it does within its time.
+async fn asked(
+    one: &Registration,
+    config: &Config,
+) -> Result<(String, tollgate_model::ServerId, Vec<Bytes>), String> {
+    let server = review::reached(one, Some(config), false).map_err(|failure| failure.text)?;
+    let id = server.id();
+    // To its end, also if nobody waits any more: a process that was started is ended.
+    let asking = tokio::spawn(async move {
+        let client = Client::of(server).await?;
+        let tools = tokio::time::timeout(ASK_MAX, client.tools_within(TOOLS_BYTES_MAX)).await;
+        let revision = client.revision().as_str().to_owned();
+        client.close().await;
+        let tools = tools.map_err(|_| Failure::unavailable("it did not list its tools in time"))?;
+        Ok::<_, Failure>((revision, tools?))
+    });
+    let asked = tokio::time::timeout(ASK_MAX, asking).await;
+    let asked = asked.map_err(|_| "it did not answer in time".to_owned())?;
+    let (revision, tools) = asked.map_err(|error| error.to_string())?.map_err(|failure| failure.text)?;
+    Ok((revision, id, tools))
+}
+
+/// How a definition compares with what is pinned.
+fn pin(marks: Option<&PinMarks>, name: &str, tool: &Bytes) -> &'static str {
+    let digest = Definition::read(PinKind::Tool, tool).digest();
+    let mark = marks.and_then(|marks| marks.get(&PinKind::Tool)?.get(name));
+    match mark {
+        Some(mark) if mark.approved == Some(digest) => "same",
+        Some(mark) if mark.waiting == Some(digest) => "waiting",
+        Some(mark) if mark.approved.is_some() => "other",
+        _ => "new",
+    }
+}
+
+/// The keys of a tenant that are good: of the file, and as many of the store as are looked at, and one more.
+async fn keys(config: &Config, store: &dyn Store, tenant: &TenantId) -> Vec<KeyRecord> {
+    let which = WhichKeys { tenant: Some(tenant.clone()), most: KEYS_MAX + 1, ..WhichKeys::default() };
+    let stored = store.keys(&which).await.unwrap_or_default();
+    let now = Timestamp::now();
+    let all = config.identity.keys.iter().filter(|key| key.tenant == *tenant).cloned().chain(stored);
+    all.filter(|key| key.is_good(now)).take(KEYS_MAX + 1).collect()
+}
+
+/// Who could call a tool by these policies.
+fn could(set: &PolicySet, keys: &[KeyRecord], server: &ServerName, native: &str) -> ToolCallers {
+    let target = Target { kind: Kind::Tool, server: server.clone(), native: native.to_owned() };
+    let circumstances = Circumstances::now();
+    let could = |key: &&KeyRecord| {
+        let principal = Who::from(*key).principal();
+        principal.is_ok_and(|principal| ask::is_listed(set, &principal, &target, &circumstances))
+    };
+    let rules = set.about_tool(server, native).into_iter().map(|about| RuleCard {
+        id: about.rule.policy.id.to_string(),
+        is_permit: about.rule.is_permit,
+        is_operator: about.rule.is_operator,
+        path: about.rule.path.to_string(),
+        line: about.rule.line,
+        description: about.rule.description.map(|text| text.to_string()),
+        principal: about.principal,
+        conditions: about.conditions,
+    });
+    let card = |key: &KeyRecord| KeyCard {
+        id: key.id.as_str().to_owned(),
+        agent: key.agent.to_string(),
+        groups: key.groups.iter().map(ToString::to_string).collect(),
+    };
+    ToolCallers {
+        rules: rules.collect(),
+        keys: keys.iter().take(KEYS_MAX).filter(could).map(card).collect(),
+        has_more_keys: keys.len() > KEYS_MAX,
+    }
+}
