@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::Signal;
+use tollgate_catalog::ToolsetSettings;
 use tollgate_identity::Identity;
 use tollgate_ledger::Ledger;
-use tollgate_model::Secret;
+use tollgate_model::{Secret, ServerName};
 use tollgate_proxy::{Gateway, Setup, TenantSetup};
 use tollgate_telemetry::counters::{self, Metrics};
 use tollgate_telemetry::events::{
@@ -339,7 +340,7 @@ pub(crate) fn setup(config: &Config, identity: &Identity) -> Setup {
     let tenants = config
         .tenants
         .iter()
-        .map(|tenant| TenantSetup { id: tenant.id.clone(), toolsets: tenant.toolsets.clone() });
+        .map(|tenant| TenantSetup { id: tenant.id.clone(), toolsets: toolsets(config, tenant) });
     Setup {
         settings: config.proxy.clone(),
         servers: config.servers.clone(),
@@ -351,6 +352,21 @@ pub(crate) fn setup(config: &Config, identity: &Identity) -> Setup {
         prices: config.prices.clone(),
         guards: config.guards.clone(),
     }
+}
+
+/// The toolsets of a tenant, of the servers that are served: what is chosen of a registered one comes and goes with it.
+fn toolsets(config: &Config, tenant: &config::TenantSettings) -> Vec<ToolsetSettings> {
+    let is_there = |name: &ServerName| {
+        let mut named = config.servers.iter().filter(|server| server.name == *name);
+        named.any(|server| server.holder.serves(&tenant.id))
+    };
+    let mut toolsets = tenant.toolsets.clone();
+    for toolset in &mut toolsets {
+        toolset.tools.retain(|choice| is_there(&choice.server));
+        toolset.resources.retain(|choice| is_there(&choice.server));
+        toolset.prompts.retain(|choice| is_there(&choice.server));
+    }
+    toolsets
 }
 
 fn override_by(config: &mut Config, command: &Serve) {

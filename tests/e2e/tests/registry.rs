@@ -344,6 +344,28 @@ async fn what_cannot_be_served_is_left_out_and_told_and_stops_nothing() {
     assert!(sh.contains("is a mapping"), "{sh}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_toolset_has_what_it_chooses_of_a_registered_server_while_it_is_served() {
+    let tools = json!(["old__echo", "crm__echo", { "server": "crm", "tool": "count", "rename": "counted" }]);
+    let toolsets = json!({ "toolsets": { "sales": { "registered": ["crm"], "tools": tools } } });
+    let replicas = Replicas::start(toolsets).await;
+    let names = async |gateway: &Gateway| Peer::from(gateway.modern("/mcp/sales")).tools().await;
+    for gateway in &replicas.gateways {
+        assert_eq!(names(gateway).await, ["old__echo"]);
+    }
+    replicas.approved("crm", "1", &replicas.crm.url(), &[]).await;
+    for gateway in &replicas.gateways {
+        let all = async || (names(gateway).await == ["old__echo", "crm__echo", "counted"]).then_some(());
+        until("all of the toolset", all).await;
+        let mut peer = gateway.modern("/mcp/sales");
+        assert_eq!(peer.request(&Call::tool("counted", "{}")).await.status, 200);
+    }
+    replicas.run(&["retire", "crm"]).await;
+    for gateway in &replicas.gateways {
+        until("the rest of it", async || (names(gateway).await == ["old__echo"]).then_some(())).await;
+    }
+}
+
 async fn get(http: Http, path: &str) -> (u16, Value) {
     let reply = http.send(&Ask::new("GET", path)).await;
     (reply.status, serde_json::from_slice(&reply.body).unwrap_or(Value::Null))

@@ -618,6 +618,9 @@ pub(super) enum LegacySessionsSection {
 pub(super) struct ToolsetSection {
     /// What the toolset is for. Clients see it as the endpoint's instructions.
     pub(super) description: Option<String>,
+    /// Servers that are registered at run time, and that it chooses from as if they stood in this file. While one is not served,
+    /// nothing of it is in the toolset.
+    pub(super) registered: Option<Items<String>>,
     /// The chosen tools, in the order in which they are listed.
     pub(super) tools: Option<Items<Short<ToolSection>>>,
     /// The chosen resources and resource templates.

@@ -37,6 +37,19 @@ fn headers(http: &HttpSettings) -> Vec<(&str, &str)> {
 }
 
 #[test]
+fn a_toolset_chooses_from_registered_servers_that_it_names() {
+    let file = "servers: { a: { url: 'http://127.0.0.1:1/mcp' } }\ntoolsets:\n  t:\n    registered: [crm]\n    \
+                tools: [a__x, 'crm__*']\n    prompts: [{ server: crm, prompt: hello }]\n";
+    let config = yaml(file).good("tollgate.yaml");
+    let toolset = &config.tenants[0].toolsets[0];
+    let tools: Vec<_> = toolset.tools.iter().map(|tool| tool.server.as_str()).collect();
+    assert_eq!((tools, toolset.prompts[0].server.as_str()), (vec!["a", "crm"], "crm"));
+    let misspelt = yaml(&file.replace("registered: [crm]", "registered: [crn, 'a b']")).bad("tollgate.yaml");
+    assert!(misspelt.contains("there is no server `crm` (did you mean `crn`?)"), "{misspelt}");
+    assert!(misspelt.contains("toolsets.t.registered[1]: is no name of a server"), "{misspelt}");
+}
+
+#[test]
 fn every_key_reaches_its_setting() {
     let bench = yaml(
         "listen: localhost:9000

@@ -7,7 +7,7 @@ use tollgate_catalog::names::{PublicName, public_name};
 use tollgate_catalog::{Pick, PromptChoice, ResourceChoice, ToolChoice, ToolsetSettings, UriPick};
 use tollgate_model::ServerName;
 
-use super::{Meaning, Servers};
+use super::{Meaning, Servers, Standing};
 use crate::config::forms::{Items, Keyed, Short};
 use crate::config::node::{Node, Place};
 use crate::config::section::{PromptSection, ResourceSection, ToolSection, ToolsetSection};
@@ -43,6 +43,7 @@ impl Meaning<'_> {
         place: &Place<'_>,
         servers: &Servers,
     ) -> ToolsetSettings {
+        let servers = &self.with_registered(section.registered.as_ref(), &place.key("registered"), servers);
         let tools_place = place.key("tools");
         let mut tools = Vec::new();
         let mut names = HashMap::new();
@@ -68,6 +69,26 @@ impl Meaning<'_> {
             }
         }
         ToolsetSettings { name, description: section.description.clone(), tools, resources, prompts }
+    }
+
+    /// The servers of the file, and those that may be registered.
+    fn with_registered(
+        &mut self,
+        registered: Option<&Items<String>>,
+        place: &Place<'_>,
+        servers: &Servers,
+    ) -> Servers {
+        let mut servers = servers.clone();
+        for (index, name) in Items::iter(registered) {
+            match ServerName::new(name) {
+                Ok(known) => {
+                    let standing = Standing { label: name.clone(), disabled: false, shared: false };
+                    servers.names.entry(known).or_insert(standing);
+                }
+                Err(bad) => self.problems.error(&place.item(index), format!("is no name of a server: {bad}")),
+            }
+        }
+        servers
     }
 
     fn tool(&mut self, section: &ToolSection, place: &Place<'_>, servers: &Servers) -> Option<ToolChoice> {
