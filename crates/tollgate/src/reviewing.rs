@@ -30,6 +30,7 @@ use crate::policy::target::{Kind, Target};
 use crate::policy::who::Who;
 use crate::servers::add::faults;
 use crate::servers::{import, review};
+use crate::state::State;
 
 /// How long it may take to ask a server, and to fetch servers from elsewhere.
 const ASK_MAX: Duration = Duration::from_secs(30);
@@ -40,10 +41,9 @@ const TOOLS_BYTES_MAX: usize = 8 * 1024 * 1024;
 const KEYS_MAX: usize = 200;
 
 impl Told {
-    /// The gateway, its store if there is one, and its configuration.
-    fn gateway(&self) -> Result<(&Gateway, Option<Arc<dyn Store>>, Config), String> {
+    fn gateway(&self) -> Result<(&Gateway, &State), String> {
         let (gateway, state, ..) = self.0.parts.get().ok_or("the gateway is starting")?;
-        Ok((gateway, state.any_store(), self.configured()?))
+        Ok((gateway, state))
     }
 
     fn configured(&self) -> Result<Config, String> {
@@ -104,8 +104,8 @@ impl Registry for Told {
     }
 
     async fn review(&self, registration: &Registration) -> Result<Review, String> {
-        let (_, store, config) = self.gateway()?;
-        let store = store.ok_or("there is no store")?;
+        let ((_, state), config) = (self.gateway()?, self.configured()?);
+        let store = state.any_store().ok_or("there is no store")?;
         let (revision, id, tools) = asked(registration, &config).await?;
         let guard =
             review::guard(Some(&config), (registration.id.tenant.as_str(), registration.id.name.as_str()));
@@ -117,7 +117,6 @@ impl Registry for Told {
             None
         };
         let keys = if set.is_some() { keys(&config, &*store, tenant).await } else { Vec::new() };
-        let (_, state, ..) = self.0.parts.get().ok_or("the gateway is starting")?;
         let desired = state.follower().now();
         let marks = desired.pins_of(id.holder().tenant(), id.name());
         let tool = |tool: &Bytes| {
@@ -126,7 +125,7 @@ impl Registry for Told {
             let name = read["name"].as_str().unwrap_or_default().to_owned();
             let findings = review::find(guard.as_ref(), tenant.as_str(), tool).into_iter().map(|noted| {
                 let rule = noted.rule.short().to_string();
-                ToolFinding { rule, confidence: noted.confidence, path: noted.path.to_string() }
+                ToolFinding { rule, confidence: noted.confidence, path: noted.path }
             });
             Some(ReviewedTool {
                 digest: Digest::of([&tool[..]]).to_string(),
@@ -146,7 +145,7 @@ impl Registry for Told {
         server: &ServerName,
         tools: &[Arc<str>],
     ) -> Option<Vec<ToolCallers>> {
-        let (gateway, store, config) = self.gateway().ok()?;
+        let ((gateway, state), config) = (self.gateway().ok()?, self.configured().ok()?);
         if !gateway.decides_by_policies() {
             return None;
         }
@@ -154,7 +153,7 @@ impl Registry for Told {
             // A tenant without any may do nothing.
             return Some(tools.iter().map(|_| ToolCallers::default()).collect());
         };
-        let keys = match store {
+        let keys = match state.any_store() {
             Some(store) => keys(&config, &*store, tenant).await,
             None => Vec::new(),
         };

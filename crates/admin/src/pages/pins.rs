@@ -60,6 +60,8 @@ impl Line {
 #[derive(Debug, Deserialize)]
 pub(super) struct Which {
     all: Option<String>,
+    /// Only this server's.
+    server: Option<String>,
 }
 
 pub(super) async fn show(
@@ -68,11 +70,15 @@ pub(super) async fn show(
     Query(which): Query<Which>,
 ) -> Response {
     match pins::all(&plane, &may, which.all.is_none()).await {
-        Ok(found) => page(&Pinned {
-            shell: Shell::of(&may.who, HERE),
-            are_all: which.all.is_some(),
-            pins: found.iter().map(Line::of).collect(),
-        }),
+        Ok(found) => {
+            let is_meant =
+                |pin: &&Pin| which.server.as_ref().is_none_or(|name| *name == pin.of.server.as_str());
+            page(&Pinned {
+                shell: Shell::of(&may.who, HERE),
+                are_all: which.all.is_some(),
+                pins: found.iter().filter(is_meant).map(Line::of).collect(),
+            })
+        }
         Err(problem) => error(&problem),
     }
 }

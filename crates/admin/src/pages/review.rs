@@ -10,7 +10,7 @@ use serde_json::Value;
 use tollgate_model::TenantId;
 use tollgate_store::{Life, Registration, RegistrationId};
 
-use super::servers::{HERE, href, is_seen, pretty, share};
+use super::servers::{href, is_seen, pretty, share};
 use super::{Shell, error, page};
 use crate::acts::see_through;
 use crate::acts::servers::{self as acts, Verdict};
@@ -20,6 +20,8 @@ use crate::plane::Plane;
 use crate::problem::Problem;
 use crate::registry::{Review, ReviewedTool};
 use crate::roles::{ChangeReviews, May, Operator, Permission, ReadReviews};
+
+const HERE: &str = "/review";
 
 #[derive(Debug, Template)]
 #[template(path = "reviews.html")]

@@ -77,11 +77,14 @@ pub(super) async fn import(command: &ServersImport) -> Result<(), Failure> {
     put(&*store, next, command.json).await
 }
 
+/// How servers are found in a document, of which it is said where it comes from.
+pub(crate) type Reading = dyn Fn(&str, &str) -> Result<Vec<Found>, Failure> + Sync;
+
 /// From a document or a registry on the net: of a registry only some servers, if any is named. `read` finds them in a document.
 pub(crate) async fn fetch(
     (source, only): (&str, &[String]),
     allow_private: bool,
-    read: &(dyn Fn(&str, &str) -> Result<Vec<Found>, Failure> + Sync),
+    read: &Reading,
 ) -> Result<Vec<Found>, Failure> {
     let settings = EgressSettings {
         allow_private,
