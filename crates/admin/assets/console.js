@@ -2,15 +2,46 @@
 "use strict";
 
 // Times are written in UTC by the server; here they are shown as the reader's clock has them.
+const WHOLE = { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" };
+const SHORT = { hour: "2-digit", minute: "2-digit" };
 const showTimes = (root) => {
   for (const time of root.querySelectorAll("time[datetime]")) {
     const at = new Date(time.dateTime);
     if (Number.isNaN(at.getTime())) continue;
     time.title = time.dateTime;
-    time.textContent = at.toLocaleString(undefined, {
-      year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
-    });
+    time.textContent = at.toLocaleString(undefined, "short" in time.dataset ? SHORT : WHOLE);
   }
+};
+
+// On a phone a row of a table is a card (see the style): each cell is told what it is, and each part what it still is to those
+// who hear it.
+const ROLES = [["table", "table"], ["thead, tbody", "rowgroup"], ["tr", "row"], ["th", "columnheader"], ["td", "cell"]];
+const tellTables = (root) => {
+  for (const table of root.querySelectorAll(".table > table:not(.told)")) {
+    const heads = [...table.querySelectorAll("thead th")].map((head) => head.textContent.trim());
+    // What has few columns has room enough.
+    const isPlain = heads.length > 3 && !table.querySelector("td[colspan], tbody th");
+    if (!isPlain) continue;
+    for (const [which, role] of ROLES) {
+      for (const part of which === "table" ? [table] : table.querySelectorAll(which)) part.setAttribute("role", role);
+    }
+    for (const row of table.querySelectorAll("tbody tr")) {
+      for (const [nth, cell] of [...row.cells].entries()) {
+        cell.dataset.of = heads[nth] ?? "";
+        if (!cell.hasChildNodes()) continue;
+        const inner = document.createElement("div");
+        inner.className = "in";
+        inner.append(...cell.childNodes);
+        cell.append(inner);
+      }
+    }
+    table.classList.add("told");
+  }
+};
+
+const dress = (root) => {
+  showTimes(root);
+  tellTables(root);
 };
 
 // A part with data-live="URL" is fetched again every few seconds while the page is seen. The server sends it as a whole page,
@@ -26,7 +57,7 @@ const live = (part) => {
         const next = page.getElementById(part.id);
         if (next) {
           part.replaceChildren(...document.importNode(next, true).childNodes);
-          showTimes(part);
+          dress(part);
         }
         failures = 0;
       } catch {
@@ -38,8 +69,16 @@ const live = (part) => {
   setTimeout(again, 5_000);
 };
 
-showTimes(document);
+dress(document);
 for (const part of document.querySelectorAll("[data-live][id]")) live(part);
+
+// In which zone the times are.
+if (document.querySelector("main time[datetime]")) {
+  const zone = document.createElement("p");
+  zone.className = "zone";
+  zone.textContent = `Times are those of ${Intl.DateTimeFormat().resolvedOptions().timeZone}.`;
+  document.querySelector("main").append(zone);
+}
 
 // What cannot be undone is asked about once more.
 document.addEventListener("submit", (event) => {
@@ -47,10 +86,10 @@ document.addEventListener("submit", (event) => {
   if (question && !confirm(question)) event.preventDefault();
 });
 
-// On wide screens the menu is always open.
-const wide = matchMedia("(min-width: 60rem)");
-const openMenu = () => {
-  for (const menu of document.querySelectorAll("details.menu")) menu.open = wide.matches;
+// On wide screens what a phone folds away is always open.
+const wide = matchMedia("(min-width: 64rem)");
+const unfold = () => {
+  for (const part of document.querySelectorAll("details.wide")) part.open = wide.matches;
 };
-wide.addEventListener("change", openMenu);
-openMenu();
+wide.addEventListener("change", unfold);
+unfold();

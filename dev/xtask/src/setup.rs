@@ -12,7 +12,9 @@ use std::process::{Command, Stdio};
 use crate::steps::say;
 
 /// Programs that only the system can provide: what is called, and the Debian packages that bring it.
-const PROGRAMS: [(&str, &str); 9] = [
+const PROGRAMS: [(&str, &str); 10] = [
+    // The console is looked at in it.
+    ("chromium", "chromium"),
     ("git", "git"),
     ("nginx", "nginx-light"),
     ("node", "nodejs"),

@@ -11,6 +11,7 @@
 //   {"do": "revoke", "token"}                        takes an opaque token back (RFC 7009)
 //   {"do": "behave", "path": "/jwks", "as": "ok" | "down" | "hang"}
 //   {"do": "asked", "path": "/jwks"}                 how often a path was asked for: {"count": …}
+//   {"do": "ask"}                                    asks browsers who they are, by a form, instead of letting them in as `ann`
 //   {"do": "keys"}                                   the public key that signs with RS256: {"kid", "pem", "jwk"}
 //
 // Every resource indicator is good, and so is every user.
@@ -109,9 +110,19 @@ function provide(published) {
 }
 provide(keys);
 
+let asks = false;
+const FORM = `<!doctype html><html lang="en"><title>Identity provider</title><form method="post">
+<label>Who are you? <input name="who" autofocus required></label> <button>Go on</button></form></html>`;
+
 async function interact(request, response) {
   const { params } = await provider.interactionDetails(request, response);
-  await provider.interactionFinished(request, response, { login: { accountId: params.login_hint ?? 'ann' }, consent: {} });
+  let who = params.login_hint ?? 'ann';
+  if (asks && request.method === 'GET') {
+    response.writeHead(200, { 'content-type': 'text/html' }).end(FORM);
+    return;
+  }
+  if (asks) who = new URLSearchParams(String(Buffer.concat(await Array.fromAsync(request)))).get('who');
+  await provider.interactionFinished(request, response, { login: { accountId: who }, consent: {} });
 }
 
 server.on('request', (request, response) => {
@@ -177,6 +188,10 @@ const COMMANDS = {
   resource: ({ uri, ...how }) => resources.set(uri, how) && {},
   behave: ({ path, as }) => behaviours.set(path, as) && {},
   asked: ({ path }) => ({ count: asked.get(path) ?? 0 }),
+  ask: () => {
+    asks = true;
+    return {};
+  },
   keys: () => {
     const { kid, kty, n, e } = keys.find((key) => key.alg === 'RS256');
     const jwk = { kty, n, e };

@@ -4,6 +4,7 @@
 
 pub mod bend;
 pub mod book;
+pub mod browser;
 pub mod clients;
 pub mod documents;
 pub mod features;

@@ -90,9 +90,7 @@ pub(crate) async fn lines<P: Permission>(
     let day = |name: &str, text: Option<&String>, otherwise: u64| match text.filter(|text| !text.is_empty()) {
         None => Ok::<u32, Problem>(u32::try_from(otherwise).unwrap_or(u32::MAX)),
         Some(text) => {
-            let time = format!("{text}T00:00:00Z").parse::<Timestamp>();
-            let time = time.map_err(|_| Problem::invalid(format!("{name}: write a day as 2026-01-31")))?;
-            Ok(u32::try_from(time.as_ms() / DAY_MS).unwrap_or(u32::MAX))
+            self::day(text).ok_or_else(|| Problem::invalid(format!("{name}: write a day as 2026-01-31")))
         }
     };
     let by = by(which.by.as_deref().filter(|by| !by.is_empty()).unwrap_or("day"))?;
@@ -174,6 +172,12 @@ fn by(text: &str) -> Result<UsageBy, Problem> {
 pub(crate) fn date(day: u32) -> String {
     let text = Timestamp::from_ms(u64::from(day) * DAY_MS).to_string();
     text.split('T').next().unwrap_or_default().to_owned()
+}
+
+/// The same read.
+pub(crate) fn day(text: &str) -> Option<u32> {
+    let time: Timestamp = format!("{text}T00:00:00Z").parse().ok()?;
+    u32::try_from(time.as_ms() / DAY_MS).ok()
 }
 
 /// Says how much was used, and what it cost.

@@ -7,12 +7,15 @@ use std::time::Duration;
 use tollgate_model::Timestamp;
 use tollgate_store::{AuditFound, AuditQuery, AuditRow, FOUND_MAX};
 
+use super::chart::Mark;
 use crate::plane::Plane;
 use crate::problem::Problem;
 use crate::roles::{May, ReadUsage};
 
 const MINUTE_MS: u64 = 60_000;
 const MINUTES: u64 = 60;
+/// Of how many minutes the rate is.
+const RATED: usize = 5;
 /// How many of the most active are shown.
 const TOP: usize = 8;
 
@@ -26,7 +29,11 @@ pub(super) struct Activity {
     /// Whether there was more than is counted.
     pub(super) is_cut: bool,
     /// Each minute: when, calls, failed.
-    pub(super) minutes: Vec<(String, u64, u64)>,
+    pub(super) minutes: Vec<(Mark, u64, u64)>,
+    /// How many calls a minute there were in the last five whole minutes and since.
+    pub(super) rate: String,
+    /// How many of a hundred calls failed.
+    pub(super) failed_percent: String,
     /// How long calls took, in milliseconds: half of them, 95 and 99 of a hundred at most.
     pub(super) latency: Option<[String; 3]>,
     /// The agents that call most.
@@ -41,6 +48,8 @@ pub(super) struct Ranked {
     pub(super) name: String,
     pub(super) calls: u64,
     pub(super) failed: u64,
+    /// How many of a thousand calls of whoever is first.
+    pub(super) share: u64,
 }
 
 impl Activity {
@@ -117,13 +126,19 @@ impl Tally {
         let latency = (!self.latencies.is_empty()).then(|| [at(50), at(95), at(99)]);
         let minute = |(nth, (calls, failed)): (usize, &(u64, u64))| {
             let time = self.since.after(Duration::from_secs(60 * u64::try_from(nth).unwrap_or(0)));
-            let text = time.to_string();
-            (format!("{} UTC", text.get(11..16).unwrap_or_default()), *calls, *failed)
+            (Mark::Moment(time.to_string()), *calls, *failed)
         };
+        let calls = self.minutes.iter().map(|(calls, _)| calls).sum();
+        let failed = self.minutes.iter().map(|(_, failed)| failed).sum();
         Activity {
-            calls: self.minutes.iter().map(|(calls, _)| calls).sum(),
-            failed: self.minutes.iter().map(|(_, failed)| failed).sum(),
+            calls,
+            failed,
             is_cut: self.is_cut,
+            rate: tenths(
+                self.minutes.iter().rev().take(RATED).map(|(calls, _)| calls * 10).sum(),
+                RATED as u64,
+            ),
+            failed_percent: tenths(failed * 1000, calls),
             minutes: self.minutes.iter().enumerate().map(minute).collect(),
             latency,
             agents: ranked(self.agents.iter().map(|(name, sum)| (name.to_string(), *sum))),
@@ -132,9 +147,20 @@ impl Tally {
     }
 }
 
+/// A number with one digit behind the point, of one in tenths that is shared.
+fn tenths(tenths: u64, among: u64) -> String {
+    let tenths = tenths / among.max(1);
+    if tenths % 10 == 0 { (tenths / 10).to_string() } else { format!("{}.{}", tenths / 10, tenths % 10) }
+}
+
 fn ranked(all: impl Iterator<Item = (String, (u64, u64))>) -> Vec<Ranked> {
-    let mut all: Vec<_> = all.map(|(name, (calls, failed))| Ranked { name, calls, failed }).collect();
+    let one = |(name, (calls, failed))| Ranked { name, calls, failed, share: 0 };
+    let mut all: Vec<_> = all.map(one).collect();
     all.sort_by(|one, other| other.calls.cmp(&one.calls).then_with(|| one.name.cmp(&other.name)));
     all.truncate(TOP);
+    let most = all.first().map_or(1, |first| first.calls.max(1));
+    for one in &mut all {
+        one.share = one.calls * 1000 / most;
+    }
     all
 }

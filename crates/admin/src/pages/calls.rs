@@ -62,6 +62,12 @@ impl Asked {
         }
     }
 
+    /// Whether anything beside the kind is asked for.
+    fn is_narrow(&self) -> bool {
+        let of = [&self.tenant, &self.agent, &self.user, &self.server, &self.tool, &self.outcome];
+        of.into_iter().chain([&self.since, &self.until, &self.call]).any(|text| !text.is_empty())
+    }
+
     /// The query of the page behind this one.
     fn next(&self, after: &str) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
@@ -88,6 +94,7 @@ impl Asked {
 #[derive(Debug)]
 struct Row {
     time: String,
+    kind: String,
     tenant: String,
     agent: String,
     user: String,
@@ -99,17 +106,18 @@ struct Row {
 }
 
 impl Row {
+    /// Whether it is nothing that a client asked for, which has to be said.
+    fn is_other(&self) -> bool {
+        !matches!(&*self.kind, "call" | "refusal" | "list")
+    }
+
     fn of(row: LedgerRow) -> Self {
         let outcome = outcome(&row);
         let class = class(&row);
-        let what = match (row.public_name, row.change, row.method) {
-            (Some(name), ..) => name,
-            (None, Some(change), _) => change,
-            (None, None, Some(method)) => method,
-            (None, None, None) => row.kind.replace('_', " "),
-        };
+        let what = row.public_name.or(row.change).or(row.method).unwrap_or_default();
         Self {
             time: row.time,
+            kind: row.kind.replace('_', " "),
             tenant: row.tenant.unwrap_or_default(),
             agent: row.agent.unwrap_or_default(),
             user: row.user.unwrap_or_default(),
@@ -174,7 +182,7 @@ struct Call {
     shell: Shell,
     id: String,
     steps: Vec<Step>,
-    entries: Vec<String>,
+    entries: Vec<Entry>,
     elsewhere: usize,
 }
 
@@ -182,6 +190,7 @@ struct Call {
 #[derive(Debug)]
 struct Step {
     number: u32,
+    stages: Vec<Stage>,
     row: Row,
     server: String,
     native: String,
@@ -189,7 +198,7 @@ struct Step {
     stage: Option<String>,
     trace: Option<String>,
     decision: Option<Decision>,
-    times: Vec<(&'static str, String)>,
+    total: String,
     sent: u64,
     received: u64,
 }
@@ -225,14 +234,67 @@ impl Decision {
 }
 
 /// The stages of which the time is known, in their order.
-const STAGES: [(&str, &str); 6] = [
+const STAGES: [(&str, &str); 5] = [
     ("resolve_us", "finding what is meant"),
     ("policy_us", "deciding whether they may"),
     ("route_us", "getting to the server"),
     ("ledger_us", "putting it on record"),
     ("upstream_us", "waiting for the server"),
-    ("total_us", "in all"),
 ];
+
+/// A stage, and where its bar begins and how long it is, in thousandths of the whole.
+#[derive(Debug)]
+struct Stage {
+    said: &'static str,
+    class: &'static str,
+    from: u64,
+    width: u64,
+    ms: String,
+}
+
+impl Stage {
+    /// All of them, one behind the other, and what is left of the whole.
+    fn all(latency: &Value) -> Vec<Self> {
+        let us = |name: &str| latency[name].as_u64().unwrap_or(0);
+        let known: u64 = STAGES.iter().map(|(name, _)| us(name)).sum();
+        let rest = us("total_us").saturating_sub(known);
+        let whole = (known + rest).max(1);
+        let mut from = 0;
+        let stages = STAGES.iter().map(|(name, said)| (*said, us(name)));
+        let stage = |(said, us): (&'static str, u64)| {
+            let class = if said == STAGES[4].1 { "bar-2" } else { "bar" };
+            // What is very short is seen all the same.
+            let width = (us * 1000 / whole).max(4);
+            let stage = Self { said, class, from: from.min(1000 - width.min(1000)), width, ms: fine(us) };
+            from += us * 1000 / whole;
+            stage
+        };
+        stages.chain([("everything else", rest)]).filter(|(_, us)| *us > 0).map(stage).collect()
+    }
+}
+
+/// Milliseconds with what matters behind the point.
+fn fine(us: u64) -> String {
+    if us < 10_000 { format!("{}.{:03} ms", us / 1000, us % 1000) } else { format!("{} ms", us / 1000) }
+}
+
+/// An entry as it stands in the record, and what it is called.
+#[derive(Debug)]
+struct Entry {
+    kind: String,
+    seq: u64,
+    text: String,
+}
+
+impl Entry {
+    fn of(entry: &Value) -> Self {
+        Self {
+            kind: entry["kind"].as_str().unwrap_or_default().replace('_', " "),
+            seq: entry["seq"].as_u64().unwrap_or(0),
+            text: serde_json::to_string_pretty(entry).unwrap_or_default(),
+        }
+    }
+}
 
 impl Step {
     fn of(row: LedgerRow, entries: &[Value]) -> Self {
@@ -240,10 +302,6 @@ impl Step {
             || entries.iter().filter(|entry| entry["step"].as_u64().unwrap_or(0) == u64::from(row.step));
         let decision = own().find_map(Decision::of);
         let latency = own().find_map(|entry| entry.get("latency"));
-        let time = |(name, said): &(&'static str, &'static str)| {
-            let us = latency.and_then(|latency| latency[*name].as_u64()).filter(|us| *us > 0)?;
-            Some((*said, format!("{} ms", ms(us))))
-        };
         Self {
             number: row.step + 1,
             server: row.server.clone().unwrap_or_default(),
@@ -252,7 +310,8 @@ impl Step {
             stage: row.stage.clone(),
             trace: row.trace.clone(),
             decision,
-            times: STAGES.iter().filter_map(time).collect(),
+            stages: latency.map(Stage::all).unwrap_or_default(),
+            total: latency.map(|latency| fine(latency["total_us"].as_u64().unwrap_or(0))).unwrap_or_default(),
             sent: row.sent_bytes,
             received: row.received_bytes,
             row: Row::of(row),
@@ -271,8 +330,7 @@ pub(super) async fn one(
         Err(problem) => return error(&problem),
     };
     let Some(_) = found.steps.first() else { return error(&Problem::not_found("There is no such call.")) };
-    let entries: Vec<String> =
-        found.entries.iter().map(|entry| serde_json::to_string_pretty(entry).unwrap_or_default()).collect();
+    let entries = found.entries.iter().map(Entry::of).collect();
     let steps = found.steps.into_iter().map(|row| Step::of(row, &found.entries)).collect();
     page(&Call { shell: Shell::of(&may.who, HERE), id, steps, entries, elsewhere: found.elsewhere })
 }

@@ -8,10 +8,10 @@ use serde_json::Value;
 use super::activity::Activity;
 use super::chart::Chart;
 use super::{Shell, page};
-use crate::acts::{blocks, pauses};
+use crate::acts::{approvals, blocks, pauses};
 use crate::front::Shared;
 use crate::problem::Problem;
-use crate::roles::{May, Operator, ReadBlocks, ReadOverview, ReadPauses, ReadUsage};
+use crate::roles::{May, Operator, ReadApprovals, ReadBlocks, ReadOverview, ReadPauses, ReadUsage};
 use crate::{ServerLine, ServerReach, degraded};
 
 #[derive(Debug, Template)]
@@ -24,6 +24,8 @@ struct Overview {
     up: usize,
     blocked: usize,
     paused: usize,
+    /// How many calls wait for people, if they may see that.
+    waiting: Option<usize>,
     degraded: Vec<Degraded>,
     activity: Option<Activity>,
     chart: Option<Chart>,
@@ -55,11 +57,17 @@ pub(super) async fn show(may: May<ReadOverview>, State(plane): State<Shared>) ->
     snapshot.servers.retain(|line| may.sees(line.server.holder().tenant()));
     let is_up = |line: &&ServerLine| !matches!(line.reach, ServerReach::Down { .. });
     let (blocked, paused) = stopped(&plane, &may.who).await.unwrap_or_default();
+    let waiting = match May::<ReadApprovals>::check(may.who.clone()) {
+        Ok(may) => approvals::all(&plane, &may, true).await.ok().map(|found| found.len()),
+        Err(_) => None,
+    };
     let activity = match May::<ReadUsage>::check(may.who.clone()) {
         Ok(may) => Activity::of(&plane, &may).await.ok(),
         Err(_) => None,
     };
-    let chart = activity.as_ref().map(|activity| Chart::of("Requests each minute", &activity.minutes));
+    let chart = activity.as_ref().map(|activity| {
+        Chart::of("Requests each minute", ["requests", "did not end well"], &activity.minutes)
+    });
     page(&Overview {
         shell: Shell::of(&may.who, "/"),
         ready: snapshot.is_ready(),
@@ -68,6 +76,7 @@ pub(super) async fn show(may: May<ReadOverview>, State(plane): State<Shared>) ->
         up: snapshot.servers.iter().filter(is_up).count(),
         blocked,
         paused,
+        waiting,
         degraded: degraded::of(&snapshot).iter().map(Degraded::of).collect(),
         activity,
         chart,

@@ -27,19 +27,43 @@ const ITEMS: &[Item] = &[
     Item { href: "/settings", text: "Settings", of: Resource::Settings },
 ];
 
+/// Under which words of the menu pages stand, by where they are. What is nowhere here stands at the end.
+const GROUPS: &[(&str, &[&str])] = &[
+    ("", &["/"]),
+    ("What happens", &["/calls", "/approvals", "/findings", "/usage"]),
+    ("Servers", &["/servers", "/review", "/pins"]),
+    ("Who may what", &["/policies", "/access", "/tenants", "/kill-switch"]),
+];
+const REST: &str = "This gateway";
+
+/// Pages of the menu that belong together.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) title: &'static str,
+    pub(crate) items: Vec<Item>,
+}
+
 /// What is around a page.
 #[derive(Debug)]
 pub(crate) struct Shell {
     pub(crate) name: Arc<str>,
     pub(crate) csrf: Arc<str>,
     pub(crate) here: &'static str,
-    pub(crate) items: Vec<Item>,
+    pub(crate) groups: Vec<Group>,
 }
 
 impl Shell {
     /// Around the page at this place of the menu.
     pub(crate) fn of(who: &Operator, here: &'static str) -> Self {
-        let items = ITEMS.iter().filter(|item| who.may(item.of, Act::Read)).copied().collect();
-        Self { name: Arc::clone(&who.name), csrf: who.csrf.clone().unwrap_or_default(), here, items }
+        let mut left: Vec<Item> = ITEMS.iter().filter(|item| who.may(item.of, Act::Read)).copied().collect();
+        let mut groups = Vec::new();
+        for (title, places) in GROUPS {
+            let (items, others) = left.into_iter().partition(|item: &Item| places.contains(&item.href));
+            left = others;
+            groups.push(Group { title, items });
+        }
+        groups.push(Group { title: REST, items: left });
+        groups.retain(|group| !group.items.is_empty());
+        Self { name: Arc::clone(&who.name), csrf: who.csrf.clone().unwrap_or_default(), here, groups }
     }
 }

@@ -1,12 +1,14 @@
 //! Limits and usage.
 
+use std::collections::BTreeMap;
+
 use askama::Template;
 use axum::extract::{Query, State};
 use axum::response::Response;
 
-use super::chart::Chart;
+use super::chart::{Chart, Mark};
 use super::{Shell, page};
-use crate::api::usage::{UsageLine, Which, lines};
+use crate::api::usage::{UsageLine, Which, date, day, lines};
 use crate::front::Shared;
 use crate::problem::Problem;
 use crate::roles::{May, ReadUsage};
@@ -24,8 +26,49 @@ struct Usage {
     query: String,
     problem: Option<String>,
     lines: Vec<UsageLine>,
+    told: Told,
     chart: Option<Chart>,
     limits: Vec<LimitCard>,
+}
+
+/// How many days a chart has at least, so that one of them is no wall.
+const DAYS_MIN: u32 = 14;
+
+/// Every day from the first of these lines to the last, those without calls too.
+fn each_day(lines: &[UsageLine]) -> Vec<(Mark, u64, u64)> {
+    let mut of: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
+    for line in lines {
+        let Some(day) = day(&line.day) else { continue };
+        let sum = of.entry(day).or_default();
+        *sum = (sum.0 + line.calls, sum.1 + line.errors + line.refused);
+    }
+    let (Some(first), Some(last)) = (of.keys().next(), of.keys().next_back()) else { return Vec::new() };
+    let first = (*first).min(last.saturating_sub(DAYS_MIN - 1));
+    let numbers = |day: u32| of.get(&day).copied().unwrap_or_default();
+    (first..=*last).map(|day| (Mark::Word(date(day)), numbers(day).0, numbers(day).1)).collect()
+}
+
+/// By what lines are told apart: the columns that have something in them.
+#[derive(Debug)]
+struct Told {
+    day: bool,
+    tenant: bool,
+    agent: bool,
+    server: bool,
+    tool: bool,
+}
+
+impl Told {
+    fn of(lines: &[UsageLine]) -> Self {
+        let any = |text: fn(&UsageLine) -> &str| lines.iter().any(|line| !text(line).is_empty());
+        Self {
+            day: any(|line| &line.day),
+            tenant: any(|line| &line.tenant),
+            agent: any(|line| &line.agent),
+            server: any(|line| &line.server),
+            tool: any(|line| &line.tool),
+        }
+    }
 }
 
 pub(super) async fn show(
@@ -40,10 +83,8 @@ pub(super) async fn show(
         Err(problem) => (Vec::new(), Some(problem.detail().to_owned())),
     };
     // Days, whatever the table is told apart by: only where the days are the only thing.
-    let chart = (by == "day" && !found.is_empty()).then(|| {
-        let days: Vec<_> = found.iter().map(|line| (line.day.clone(), line.calls, line.errors)).collect();
-        Chart::of("Calls each day", &days)
-    });
+    let chart = (by == "day" && !found.is_empty())
+        .then(|| Chart::of("Calls each day", ["calls", "errors and refusals"], &each_day(&found)));
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     for (name, value) in [("since", &which.since), ("until", &which.until), ("tenant", &which.tenant)] {
         if let Some(value) = value.as_ref().filter(|value| !value.is_empty()) {
@@ -59,6 +100,7 @@ pub(super) async fn show(
         by,
         query,
         problem,
+        told: Told::of(&found),
         lines: found,
         chart,
         limits: limits.unwrap_or_else(|_: Problem| Vec::new()),
