@@ -18,7 +18,7 @@ use tollgate_model::Timestamp;
 use crate::plane::Plane;
 use crate::problem::Problem;
 use crate::roles::{May, Operator, Permission};
-use crate::service::host_of;
+use crate::service::{Owner, host_of};
 use crate::{pages, sessions};
 
 /// What handlers have in common.
@@ -131,8 +131,11 @@ fn not_meant(why: &str) -> Problem {
     Problem::new(StatusCode::FORBIDDEN, "not_meant", why)
 }
 
-/// Who asks: by an admin key, or by a session.
+/// Who asks: by being the owner of the process, by an admin key, or by a session.
 async fn who(parts: &Parts, plane: &Plane) -> Result<Operator, Problem> {
+    if let Some(owner) = parts.extensions.get::<Owner>() {
+        return Ok(sessions::owner(&owner.0));
+    }
     if parts.headers.contains_key(AUTHORIZATION) {
         // What is presented counts, and if it is wrong nothing else does.
         let mut shown = parts.headers.get_all(AUTHORIZATION).iter();

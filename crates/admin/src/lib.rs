@@ -26,7 +26,7 @@ mod sign_in;
 mod snapshot;
 mod world;
 
-pub use api::openapi_json;
+pub use api::{openapi_json, pack};
 pub use export::ExportLine;
 pub use index::IndexLine;
 pub use ledger::LedgerLine;

@@ -352,7 +352,7 @@ pub(crate) struct Operator {
     pub(crate) by: Arc<str>,
     /// What they are called.
     pub(crate) name: Arc<str>,
-    /// How they came in: `oidc`, `key` or `link`.
+    /// How they came in: `oidc`, `key`, `link` or `cli`.
     pub(crate) how: Arc<str>,
     /// The groups that they are in, as who signed them in says.
     pub(crate) groups: Vec<Arc<str>>,

@@ -88,6 +88,7 @@ impl Admin {
         B::Error: Into<axum::BoxError>,
     {
         let is_head = *request.method() == Method::HEAD;
+        let request = request.map(Body::new);
         let is_health = matches!(request.uri().path(), "/healthz" | "/readyz" | "/metrics");
         let host = host_of(request.headers(), request.uri());
         let mut response = if !host.is_some_and(|host| self.plane.is_called(host)) {
@@ -95,12 +96,7 @@ impl Admin {
         } else if !is_health && !self.plane.is_open() {
             unknown().await
         } else {
-            let answered = tokio::time::timeout(ANSWER_MAX, self.router.clone().call(request.map(Body::new)));
-            match answered.await {
-                Ok(Ok(response)) => response,
-                Ok(Err(never)) => match never {},
-                Err(_) => error(StatusCode::REQUEST_TIMEOUT, "the request, or its answer, took too long"),
-            }
+            self.routed(request).await
         };
         if !is_health {
             secure(response.headers_mut());
@@ -110,7 +106,34 @@ impl Admin {
         }
         response
     }
+
+    /// Answers a request of whoever owns the process, as the operating system says, and nobody else: the API only. They may do
+    /// everything, since they can do so without asking; `user` is who the record says that it was.
+    pub async fn answer_owner<B>(&self, request: Request<B>, user: Arc<str>) -> Response<Body>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
+        if !request.uri().path().starts_with("/api/v1/") {
+            return unknown().await;
+        }
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Owner(user));
+        self.routed(request).await
+    }
+
+    async fn routed(&self, request: Request<Body>) -> Response<Body> {
+        match tokio::time::timeout(ANSWER_MAX, self.router.clone().call(request)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(never)) => match never {},
+            Err(_) => error(StatusCode::REQUEST_TIMEOUT, "the request, or its answer, took too long"),
+        }
+    }
 }
+
+/// The owner of the process asks. No request brings it along: only [`Admin::answer_owner`] puts it there.
+#[derive(Debug, Clone)]
+pub(crate) struct Owner(pub(crate) Arc<str>);
 
 async fn alive(method: Method) -> Response<Body> {
     reading(&method, || reply(StatusCode::OK, JSON, json!({"alive": true}).to_string()))

@@ -33,6 +33,7 @@ const HERE: &str = "l.";
 pub(crate) const BY_LINK: &str = "link";
 pub(crate) const BY_KEY: &str = "key";
 pub(crate) const BY_OIDC: &str = "oidc";
+pub(crate) const BY_COMMAND: &str = "cli";
 
 /// Random text that nobody guesses.
 pub(crate) fn random() -> Option<String> {
@@ -203,6 +204,19 @@ async fn grants(
             let is_known = issuer.is_some_and(|issuer| *issuer == session.proof);
             Ok(is_known.then(|| way.settings.grants(&session.subject, &session.groups)))
         }
+    }
+}
+
+/// The owner of the process, who could read and write whatever it keeps without asking it.
+pub(crate) fn owner(user: &Arc<str>) -> Operator {
+    let everywhere = |role| Grant { role, tenant: None };
+    Operator {
+        by: Arc::clone(user),
+        name: Arc::clone(user),
+        how: BY_COMMAND.into(),
+        groups: Vec::new(),
+        grants: [Role::Admin, Role::Security, Role::Approver].map(everywhere).to_vec(),
+        csrf: None,
     }
 }
 

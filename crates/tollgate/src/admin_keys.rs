@@ -5,11 +5,12 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tollgate_admin::{Grant, Role};
 use tollgate_identity::{key, names};
-use tollgate_model::{KeyId, TenantId, Timestamp};
-use tollgate_store::{AdminKey, StoreError};
+use tollgate_model::{KeyHash, KeyId, Secret, TenantId, Timestamp};
+use tollgate_store::{AdminGrant, AdminKey, StoreError};
 
 use crate::blocks::{config_of, user};
 use crate::cli::admin_keys::{AdminKeys, AdminKeysCreate, AdminKeysList, AdminKeysRevoke};
+use crate::door;
 use crate::exit::Failure;
 use crate::keys::table;
 use crate::out::{Printer, To, safe};
@@ -39,6 +40,15 @@ async fn create(command: &AdminKeysCreate) -> Result<(), Failure> {
     if expires.is_some_and(|expires| expires <= now) {
         return Err(Failure::usage("--expires: this time is over"));
     }
+    if let Some(gateway) = door::running(&command.store).await? {
+        let grants: Value = grants.iter().map(|grant| granted(grant.to_stored().to_pair())).collect();
+        let mut body = json!({ "name": command.name, "grants": grants });
+        door::ends(&mut body, ("seconds", "expires"), command.expires);
+        let (_, made) = gateway.post(&door::path(&["admin-keys"], &[]), &body).await?;
+        let text = Secret::new(door::text(&made, "key")?.to_owned());
+        show_new(&text, &shown_there(&made)?, command.json);
+        return Ok(());
+    }
     let minted = key::mint_admin().map_err(|error| Failure::failed(error.to_string()))?;
     let record = AdminKey {
         id: minted.id.clone(),
@@ -52,19 +62,47 @@ async fn create(command: &AdminKeysCreate) -> Result<(), Failure> {
     };
     let store = open_store(&command.store).await?;
     store.add_admin_key(record.clone()).await.map_err(|error| failure(&error))?;
-    let out = Printer::new(To::Out);
-    if command.json {
-        let mut object = object(&record, now);
-        object["key"] = minted.text.expose().into();
-        out.line(object.to_string());
-        return Ok(());
-    }
-    out.line(minted.text.expose());
-    let err = Printer::new(To::Err);
-    let ends = expires.map_or_else(|| "does not expire".to_owned(), |at| format!("expires at {at}"));
-    let id = err.bold(record.id.as_str());
-    err.line(format!("The admin key {id} ({}) {ends}. It is shown this once.", roles(&record)));
+    show_new(&minted.text, &record, command.json);
     Ok(())
+}
+
+/// Shows a new key, this once.
+fn show_new(text: &Secret, record: &AdminKey, as_json: bool) {
+    let out = Printer::new(To::Out);
+    if as_json {
+        let mut object = object(record, record.created);
+        object["key"] = text.expose().into();
+        out.line(object.to_string());
+        return;
+    }
+    out.line(text.expose());
+    let err = Printer::new(To::Err);
+    let ends = record.expires.map_or_else(|| "does not expire".to_owned(), |at| format!("expires at {at}"));
+    let id = err.bold(record.id.as_str());
+    err.line(format!("The admin key {id} ({}) {ends}. It is shown this once.", roles(record)));
+}
+
+/// What the gateway says of a key: all but the digest, which it keeps to itself.
+fn shown_there(key: &Value) -> Result<AdminKey, Failure> {
+    let grants = key["grants"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let grant = |grant: &Value| AdminGrant {
+        role: grant["role"].as_str().unwrap_or_default().into(),
+        tenant: grant["tenant"].as_str().map(TenantId::new),
+    };
+    Ok(AdminKey {
+        id: KeyId::new(door::text(key, "id")?),
+        name: door::text(key, "name")?.into(),
+        grants: grants.iter().map(grant).collect(),
+        hash: KeyHash([0; 32]),
+        created: door::time(key, "created").unwrap_or_default(),
+        expires: door::time(key, "expires"),
+        revoked: door::time(key, "revoked"),
+        by: door::text(key, "by")?.into(),
+    })
+}
+
+fn granted((role, tenant): (String, Option<String>)) -> Value {
+    json!({ "role": role, "tenant": tenant })
 }
 
 /// `ROLE`, or `ROLE@TENANT`.
@@ -111,15 +149,21 @@ async fn list(command: &AdminKeysList) -> Result<(), Failure> {
 }
 
 async fn revoke(command: &AdminKeysRevoke) -> Result<(), Failure> {
-    let store = open_store(&command.store).await?;
     let id = KeyId::new(command.id.trim());
-    let revoked = store.revoke_admin_key(&id, Timestamp::now(), &user()).await;
-    let key = revoked.map_err(|error| match error {
-        StoreError::NoSuchKey => {
-            Failure::usage("there is no such admin key; `tollgate admin-keys list` shows their ids")
-        }
-        error => failure(&error),
-    })?;
+    let missing = || Failure::usage("there is no such admin key; `tollgate admin-keys list` shows their ids");
+    let key = if let Some(gateway) = door::running(&command.store).await? {
+        let path = door::path(&["admin-keys", id.as_str()], &[]);
+        let was_there = gateway.remove(&path).await?;
+        let key = if was_there { gateway.find(&path).await? } else { None };
+        shown_there(&key.ok_or_else(missing)?)?
+    } else {
+        let store = open_store(&command.store).await?;
+        let revoked = store.revoke_admin_key(&id, Timestamp::now(), &user()).await;
+        revoked.map_err(|error| match error {
+            StoreError::NoSuchKey => missing(),
+            error => failure(&error),
+        })?
+    };
     let out = Printer::new(To::Out);
     if command.json {
         out.line(object(&key, Timestamp::now()).to_string());
@@ -140,11 +184,10 @@ fn roles(key: &AdminKey) -> String {
 
 fn object(key: &AdminKey, now: Timestamp) -> Value {
     let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
-    let grant = |(role, tenant): (String, Option<String>)| json!({ "role": role, "tenant": tenant });
     json!({
         "id": key.id.as_str(),
         "name": &*key.name,
-        "grants": key.grants.iter().map(|stored| grant(stored.to_pair())).collect::<Vec<_>>(),
+        "grants": key.grants.iter().map(|stored| granted(stored.to_pair())).collect::<Vec<_>>(),
         "created": key.created.to_string(),
         "expires": time(key.expires),
         "revoked": time(key.revoked),

@@ -4,7 +4,9 @@ use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tollgate_approvals::{ApprovalSettings, Approver, Desk, NotDecided, Sees, show};
 use tollgate_model::{TenantId, Timestamp};
 use tollgate_store::{Approval, ApprovalId, WhichApprovals};
@@ -12,6 +14,7 @@ use tollgate_store::{Approval, ApprovalId, WhichApprovals};
 use crate::blocks;
 use crate::cli::StoreArgs;
 use crate::cli::approvals::{Approvals, Approve, List, Show, Word};
+use crate::door::{self, Gateway};
 use crate::exit::Failure;
 use crate::keys::table;
 use crate::out::{Printer, To, safe};
@@ -87,6 +90,9 @@ async fn show(command: &Show) -> Result<(), Failure> {
 async fn decide(word: &Word, agrees: bool, arguments: Option<&Path>) -> Result<(), Failure> {
     let reason = blocks::reason(&word.reason)?;
     let arguments = arguments.map(read).transpose()?;
+    if let Some(gateway) = door::running(&word.store).await? {
+        return decide_there(&gateway, word, (&reason, arguments.as_deref(), agrees)).await;
+    }
     let store = open_store(&word.store).await?;
     let settings = settings(&word.store);
     let (desk, who) = (Desk::new(&*store, &settings), approver(word.who.as_deref()));
@@ -105,19 +111,60 @@ async fn decide(word: &Word, agrees: bool, arguments: Option<&Path>) -> Result<(
         out.line(show::object(&decided, Sees::Whole, now).to_string());
         return Ok(());
     }
-    let missing: Vec<String> =
-        decided.missing().iter().map(|need| format!("{} of {}", need.people, need.group)).collect();
+    tell(&show::object(&decided, Sees::Digest, now), agrees);
+    Ok(())
+}
+
+/// What somebody says.
+#[derive(Serialize)]
+struct Said<'a> {
+    reason: &'a str,
+    #[serde(rename = "as", skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    /// As they were written: numbers keep their digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arguments: Option<&'a RawValue>,
+}
+
+/// Has the gateway that runs take somebody's word.
+async fn decide_there(
+    gateway: &Gateway,
+    word: &Word,
+    (reason, arguments, agrees): (&str, Option<&str>, bool),
+) -> Result<(), Failure> {
+    let arguments = arguments.map(serde_json::from_str::<&RawValue>).transpose();
+    let arguments =
+        arguments.map_err(|error| Failure::usage(format!("--arguments: this is no JSON: {error}")))?;
+    let said = Said { reason, name: word.who.as_deref(), arguments };
+    let act = if agrees { "approve" } else { "deny" };
+    let (_, decided) = gateway.post(&door::path(&["approvals", &word.id, act], &[]), &said).await?;
+    if word.json {
+        Printer::new(To::Out).line(decided.to_string());
+    } else {
+        tell(&decided, agrees);
+    }
+    Ok(())
+}
+
+/// Says how an approval stands now.
+fn tell(decided: &Value, agrees: bool) {
+    let text = |name: &str| safe(decided[name].as_str().unwrap_or_default());
+    let missing = decided["missing"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let missing: Vec<String> = missing
+        .iter()
+        .map(|need| format!("{} of {}", need["people"], need["group"].as_str().unwrap_or_default()))
+        .collect();
     let more = match (agrees, missing.is_empty()) {
         (true, false) => format!("; still needed: {}", safe(&missing.join(", "))),
-        (true, true) => format!("; the call may be made until {}", decided.until),
-        (false, _) => format!("; the same call is refused until {}", decided.until),
+        (true, true) => format!("; the call may be made until {}", text("until")),
+        (false, _) => format!("; the same call is refused until {}", text("until")),
     };
-    let of = match &decided.replaces {
-        Some(replaced) => format!(", in place of {replaced},"),
+    let of = match decided["replaces"].as_str() {
+        Some(replaced) => format!(", in place of {},", safe(replaced)),
         None => String::new(),
     };
-    out.line(format!("{} {}{of} is {}{more}", out.green("ok:"), decided.id, decided.word(now)));
-    Ok(())
+    let out = Printer::new(To::Out);
+    out.line(format!("{} {}{of} is {}{more}", out.green("ok:"), text("id"), text("state")));
 }
 
 fn no_such() -> Failure {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use serde_json::{Value, json};
 use tollgate_catalog::names::{self as public_names, PublicName};
 use tollgate_identity::{key, names};
@@ -13,11 +14,12 @@ use tollgate_store::{
 use crate::cli::StoreArgs;
 use crate::cli::blocks::{Block, Blocks, Kind, Unblock, What};
 use crate::config::Config;
+use crate::door::{self, Gateway};
 use crate::exit::Failure;
 use crate::keys::{self, table};
 use crate::out::{Printer, To, safe};
 use crate::serve;
-use crate::state::{config_file, failure, open_store};
+use crate::state::{config_file, failure, kept, open_store};
 
 /// How many are read at once.
 const PAGE: usize = 500;
@@ -32,10 +34,19 @@ pub(crate) async fn block(command: &Block) -> Result<(), Failure> {
     if reason.trim().is_empty() {
         return Err(Failure::usage("--reason: say why"));
     }
-    let store = open_store(&command.store).await?;
-    let (by, since) = (user(), Timestamp::now());
-    let blocking = Blocking { what, reason, is_public: command.show_reason, by, since };
-    let is_new = store.block(blocking.clone()).await.map_err(|error| failure(&error))?;
+    let blocking =
+        Blocking { what, reason, is_public: command.show_reason, by: user(), since: Timestamp::now() };
+    let (blocking, is_new, store) = match door::running(&command.store).await? {
+        Some(gateway) => {
+            let (blocking, is_new) = block_there(&gateway, blocking).await?;
+            (blocking, is_new, config.as_ref().and_then(kept))
+        }
+        None => {
+            let store = open_store(&command.store).await?;
+            let is_new = store.block(blocking.clone()).await.map_err(|error| failure(&error))?;
+            (blocking, is_new, Some(store))
+        }
+    };
     let out = Printer::new(To::Out);
     if command.json {
         let mut object = object(&blocking);
@@ -46,6 +57,7 @@ pub(crate) async fn block(command: &Block) -> Result<(), Failure> {
         out.line(format!("{} {} is blocked{again}", out.green("ok:"), shown(&blocking.what)));
     }
     // What is said of it comes after what was done: that is urgent.
+    let Some(store) = store else { return Ok(()) };
     let unknown = unknown(&*store, &blocking.what, config.as_ref()).await.map_err(|error| failure(&error))?;
     if let Some(note) = unknown {
         let err = Printer::new(To::Err);
@@ -54,13 +66,34 @@ pub(crate) async fn block(command: &Block) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Has the gateway that runs stop it.
+async fn block_there(gateway: &Gateway, blocking: Blocking) -> Result<(Blocking, bool), Failure> {
+    let (kind, whose, name) = blocking.what.parts();
+    let mut body =
+        json!({ "kind": kind, "name": name, "reason": &*blocking.reason, "shown": blocking.is_public });
+    if !whose.is_empty() {
+        body["tenant"] = whose.into();
+    }
+    let (status, made) = gateway.post(&door::path(&["blocks"], &[]), &body).await?;
+    let by = door::text(&made, "by")?.into();
+    let since = door::time(&made, "since").unwrap_or(blocking.since);
+    Ok((Blocking { by, since, ..blocking }, status == StatusCode::CREATED))
+}
+
 /// Lets it go on.
 pub(crate) async fn unblock(command: &Unblock) -> Result<(), Failure> {
     let what = blockable(&command.what, config_of(&command.store).as_ref())?;
     let reason = reason(&command.reason)?;
-    let store = open_store(&command.store).await?;
-    let unblocking = Unblocking { what: what.clone(), reason, by: user() };
-    if !store.unblock(unblocking).await.map_err(|error| failure(&error))? {
+    let was_blocked = if let Some(gateway) = door::running(&command.store).await? {
+        let (kind, whose, name) = what.parts();
+        let id = tollgate_admin::pack(&[kind, &whose, &name]);
+        gateway.remove(&door::path(&["blocks", &id], &[("reason", &reason)])).await?
+    } else {
+        let store = open_store(&command.store).await?;
+        let unblocking = Unblocking { what: what.clone(), reason, by: user() };
+        store.unblock(unblocking).await.map_err(|error| failure(&error))?
+    };
+    if !was_blocked {
         let text = format!("{} is not blocked; `tollgate blocks` lists what is", shown(&what));
         return Err(Failure::usage(text));
     }
@@ -308,7 +341,12 @@ async fn tool_is_known(
 
 /// Who types: the name of the operating system's user.
 pub(crate) fn user() -> Arc<str> {
-    let id = rustix::process::getuid().as_raw().to_string();
+    user_of(rustix::process::getuid().as_raw())
+}
+
+/// What the operating system calls a user.
+pub(crate) fn user_of(id: u32) -> Arc<str> {
+    let id = id.to_string();
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let name = users.lines().find_map(|line| {
         let mut fields = line.split(':');

@@ -228,6 +228,9 @@ pub struct StoreArgs {
     /// Where state is kept, if not where the configuration says
     #[arg(long, value_name = "DIR", env = "TOLLGATE_DATA_DIR", hide_env_values = true)]
     pub data_dir: Option<PathBuf>,
+    /// Change the store itself, also while a gateway runs on this machine that would do it and put it on record
+    #[arg(long)]
+    pub direct: bool,
 }
 
 /// Read a configuration as `serve` would, and say what would be served or everything that is wrong

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tollgate_identity::key::{self, MintedKey};
 use tollgate_identity::names;
-use tollgate_model::{KeyId, KeyRecord, Secret, TenantId, Timestamp};
+use tollgate_model::{KeyHash, KeyId, KeyRecord, Secret, TenantId, Timestamp};
 use tollgate_store::{Store, WhichKeys};
 
 use crate::cli::StoreArgs;
 use crate::cli::keys::{Keys, KeysCreate, KeysHash, KeysList, KeysRevoke, KeysRotate};
+use crate::door::{self, Gateway};
 use crate::exit::Failure;
 use crate::out::{Printer, To, safe};
 use crate::serve;
@@ -47,10 +48,21 @@ async fn create(command: &KeysCreate) -> Result<(), Failure> {
     if expires.is_some_and(|expires| expires <= now) {
         return Err(Failure::usage("--expires: this time is over"));
     }
-    let minted = mint()?;
     let mut groups: Vec<Arc<str>> = command.groups.iter().map(|group| Arc::from(group.as_str())).collect();
     groups.sort();
     groups.dedup();
+    if !command.declare
+        && let Some(gateway) = door::running(&command.store).await?
+    {
+        let mut body =
+            json!({ "tenant": command.tenant, "agent": command.agent, "groups": groups_of(&groups) });
+        door::ends(&mut body, ("seconds", "expires"), command.expires);
+        let (_, made) = gateway.post(&door::path(&["keys"], &[]), &body).await?;
+        let (text, record) = made_there(&made)?;
+        show_new(&text, &record, command.json);
+        return Ok(());
+    }
+    let minted = mint()?;
     let record = KeyRecord {
         id: minted.id.clone(),
         tenant: TenantId::new(&command.tenant),
@@ -112,8 +124,11 @@ async fn list(command: &KeysList) -> Result<(), Failure> {
 }
 
 async fn rotate(command: &KeysRotate) -> Result<(), Failure> {
-    let store = open_store(&command.store).await?;
     let id = named(&command.id);
+    if let Some(gateway) = door::running(&command.store).await? {
+        return rotate_there(command, &gateway, &id).await;
+    }
+    let store = open_store(&command.store).await?;
     let old = found(&*store, &id).await?;
     let now = Timestamp::now();
     let expires = match command.expires {
@@ -137,22 +152,63 @@ async fn rotate(command: &KeysRotate) -> Result<(), Failure> {
     let old = store.rotate_key(&id, new.clone(), until).await;
     let old = old.map_err(|error| failure(&error))?;
     show_new(&minted.text, &new, command.json);
-    if !command.json
-        && let Some(expires) = old.expires
-    {
-        let id = safe(old.id.as_str());
-        Printer::new(To::Err).line(format!("The old key {id} stays good until {expires}."));
-    }
+    tell_of_old(command, old.id.as_str(), old.expires);
     Ok(())
 }
 
+fn tell_of_old(command: &KeysRotate, id: &str, expires: Option<Timestamp>) {
+    if !command.json
+        && let Some(expires) = expires
+    {
+        Printer::new(To::Err).line(format!("The old key {} stays good until {expires}.", safe(id)));
+    }
+}
+
+/// Has the gateway that runs make a key in the place of another.
+async fn rotate_there(command: &KeysRotate, gateway: &Gateway, id: &KeyId) -> Result<(), Failure> {
+    let old = door::path(&["keys", id.as_str()], &[]);
+    if gateway.find(&old).await?.is_none() {
+        return Err(no_such_key(id));
+    }
+    let mut body = json!({ "overlapSeconds": command.overlap.as_secs() });
+    door::ends(&mut body, ("seconds", "expires"), command.expires);
+    let (_, made) = gateway.post(&format!("{old}/rotate"), &body).await?;
+    let (text, record) = made_there(&made)?;
+    show_new(&text, &record, command.json);
+    let old = gateway.find(&old).await?.unwrap_or_default();
+    tell_of_old(command, id.as_str(), door::time(&old, "expires"));
+    Ok(())
+}
+
+/// A key that the gateway has made, and what it keeps of it.
+fn made_there(made: &Value) -> Result<(Secret, KeyRecord), Failure> {
+    let text = Secret::new(door::text(made, "key")?.to_owned());
+    let hash = key::hash(text.expose()).ok_or_else(|| Failure::failed("the gateway's answer has no key"))?;
+    Ok((text, KeyRecord { hash, ..shown_there(made)? }))
+}
+
+/// What the gateway says of a key: all but the digest, which it keeps to itself.
+fn shown_there(key: &Value) -> Result<KeyRecord, Failure> {
+    let groups = key["groups"].as_array().map(Vec::as_slice).unwrap_or_default();
+    Ok(KeyRecord {
+        id: KeyId::new(door::text(key, "id")?),
+        tenant: TenantId::new(door::text(key, "tenant")?),
+        agent: door::text(key, "agent")?.into(),
+        groups: groups.iter().filter_map(Value::as_str).map(Arc::from).collect(),
+        hash: KeyHash([0; 32]),
+        created: door::time(key, "created").unwrap_or_default(),
+        expires: door::time(key, "expires"),
+        revoked: door::time(key, "revoked"),
+        replaced_by: key["replacedBy"].as_str().map(KeyId::new),
+    })
+}
+
 async fn revoke(command: &KeysRevoke) -> Result<(), Failure> {
-    let store = open_store(&command.store).await?;
     let id = named(&command.id);
-    let key = store.revoke_key(&id, Timestamp::now()).await.map_err(|error| match error {
-        tollgate_store::StoreError::NoSuchKey => no_such_key(&id),
-        error => failure(&error),
-    })?;
+    let key = match door::running(&command.store).await? {
+        Some(gateway) => revoke_there(&gateway, &id).await?,
+        None => revoke_here(&command.store, &id).await?,
+    };
     let out = Printer::new(To::Out);
     if command.json {
         out.line(object(&key, Timestamp::now()).to_string());
@@ -165,6 +221,27 @@ async fn revoke(command: &KeysRevoke) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+async fn revoke_there(gateway: &Gateway, id: &KeyId) -> Result<KeyRecord, Failure> {
+    let path = door::path(&["keys", id.as_str()], &[]);
+    if !gateway.remove(&path).await? {
+        return Err(no_such_key(id));
+    }
+    shown_there(&gateway.find(&path).await?.ok_or_else(|| no_such_key(id))?)
+}
+
+async fn revoke_here(store: &StoreArgs, id: &KeyId) -> Result<KeyRecord, Failure> {
+    let store = open_store(store).await?;
+    let revoked = store.revoke_key(id, Timestamp::now()).await;
+    revoked.map_err(|error| match error {
+        tollgate_store::StoreError::NoSuchKey => no_such_key(id),
+        error => failure(&error),
+    })
+}
+
+fn groups_of(groups: &[Arc<str>]) -> Vec<&str> {
+    groups.iter().map(|group| &**group).collect()
 }
 
 fn hash(command: &KeysHash) -> Result<(), Failure> {

@@ -15,6 +15,7 @@ mod completions;
 pub mod config;
 mod connect;
 mod demo;
+mod door;
 mod exit;
 mod exporting;
 mod guarding;

@@ -6,6 +6,7 @@ use tollgate_store::{Pausable, Pausing, Resuming};
 
 use crate::blocks::{config_of, reason, tenant_of, user};
 use crate::cli::pauses::{Paused, Resume};
+use crate::door;
 use crate::exit::Failure;
 use crate::keys::table;
 use crate::out::{Printer, To, safe};
@@ -45,9 +46,15 @@ pub(crate) async fn resume(command: &Resume) -> Result<(), Failure> {
     let tenant = tenant_of(command.tenant.as_deref(), config_of(&command.store).as_ref())?;
     let who = Pausable { tenant, agent: command.name.as_str().into() };
     let reason = reason(&command.reason)?;
-    let store = open_store(&command.store).await?;
-    let resuming = Resuming { who, reason, by: user() };
-    if !store.resume(resuming).await.map_err(|error| failure(&error))? {
+    let was_paused = if let Some(gateway) = door::running(&command.store).await? {
+        let names = ["pauses", who.tenant.as_str(), &who.agent];
+        gateway.remove(&door::path(&names, &[("reason", &reason)])).await?
+    } else {
+        let store = open_store(&command.store).await?;
+        let resuming = Resuming { who, reason, by: user() };
+        store.resume(resuming).await.map_err(|error| failure(&error))?
+    };
+    if !was_paused {
         let text = format!("{} is not paused; `tollgate paused` lists who is", safe(&command.name));
         return Err(Failure::usage(text));
     }

@@ -4,6 +4,7 @@ mod live;
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use serde_json::{Value, json};
 use tollgate_guard::pins::{Definition, Difference, compare, skeleton, unified};
 use tollgate_model::{ServerName, TenantId, Timestamp};
@@ -11,6 +12,7 @@ use tollgate_store::{Approved, Approving, Pin, PinKind, PinOf, Store, WhichPins}
 
 use crate::blocks::{config_of, reason, user};
 use crate::cli::pins::{Approve, Diff, Forget, Items, Kind, List, Pins, PinsCommand};
+use crate::door::{self, Gateway, NotDone};
 use crate::exit::Failure;
 use crate::keys::table;
 use crate::out::{Printer, To, safe};
@@ -106,6 +108,7 @@ async fn approve(command: &Approve) -> Result<(), Failure> {
         return Err(Failure::usage(text));
     }
     let (reason, by) = (reason(&command.reason)?, user());
+    let gateway = door::running(&command.store).await?;
     let store = open_store(&command.store).await?;
     let all = pins(&*store, None, false).await?;
     let chosen = choose(&all, &command.items, true)?;
@@ -124,7 +127,11 @@ async fn approve(command: &Approve) -> Result<(), Failure> {
             reason: Arc::clone(&reason),
             at: Timestamp::now(),
         };
-        match store.approve_pin(approving).await.map_err(|error| failure(&error))? {
+        let approved = match &gateway {
+            Some(gateway) => approve_there(gateway, &approving).await?,
+            None => store.approve_pin(approving).await.map_err(|error| failure(&error))?,
+        };
+        match approved {
             Approved::Now | Approved::Before => {
                 if !command.json {
                     out.line(format!(
@@ -154,16 +161,37 @@ async fn approve(command: &Approve) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Has the gateway that runs approve what was looked at.
+async fn approve_there(gateway: &Gateway, approving: &Approving) -> Result<Approved, Failure> {
+    let body = json!({ "digest": approving.digest.to_string(), "reason": &*approving.reason });
+    match gateway.post(&format!("{}/approve", path(&approving.of, "")), &body).await {
+        Ok(_) => Ok(Approved::Now),
+        Err(NotDone::Refused(StatusCode::CONFLICT, _)) => Ok(Approved::Otherwise),
+        Err(NotDone::Refused(StatusCode::NOT_FOUND, _)) => Ok(Approved::Unknown),
+        Err(not_done) => Err(not_done.into()),
+    }
+}
+
+fn path(of: &PinOf, reason: &str) -> String {
+    let tenant = of.tenant.as_ref().map_or("", TenantId::as_str);
+    let id = tollgate_admin::pack(&[tenant, of.server.as_str(), of.kind.as_str(), &of.item]);
+    door::path(&["pins", &id], &[("reason", reason)])
+}
+
 async fn forget(command: &Forget) -> Result<(), Failure> {
     if command.items.items.is_empty() && command.items.server.is_none() {
         return Err(Failure::usage("say what: SERVER/NAME, or --server NAME"));
     }
     let (reason, by) = (reason(&command.reason)?, user());
+    let gateway = door::running(&command.store).await?;
     let store = open_store(&command.store).await?;
     let all = pins(&*store, None, false).await?;
     let chosen = choose(&all, &command.items, false)?;
     for pin in &chosen {
-        store.forget_pin(&pin.of, &by, &reason).await.map_err(|error| failure(&error))?;
+        match &gateway {
+            Some(gateway) => drop(gateway.remove(&path(&pin.of, &reason)).await?),
+            None => drop(store.forget_pin(&pin.of, &by, &reason).await.map_err(|error| failure(&error))?),
+        }
     }
     let out = Printer::new(To::Out);
     if command.json {

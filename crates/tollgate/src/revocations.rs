@@ -8,6 +8,7 @@ use tollgate_model::{TenantId, Timestamp};
 use tollgate_store::{Revocable, Revocation};
 
 use crate::cli::keys::{Revocations, RevocationsAdd, RevocationsList, RevocationsRemove, What};
+use crate::door;
 use crate::exit::Failure;
 use crate::keys::{check_tenant, table};
 use crate::out::{Printer, To, safe};
@@ -35,9 +36,23 @@ async fn add(command: &RevocationsAdd) -> Result<(), Failure> {
     if until.is_some_and(|until| until <= now) {
         return Err(Failure::usage("--for: this time is over"));
     }
-    let store = open_store(&command.store).await?;
     let revocation = Revocation { what, since: now, until };
-    store.revoke(revocation.clone()).await.map_err(|error| failure(&error))?;
+    let revocation = match door::running(&command.store).await? {
+        Some(gateway) => {
+            let (kind, whose, name) = revocation.what.parts();
+            let mut body = json!({ "kind": kind, "of": whose, "name": name });
+            door::ends(&mut body, ("seconds", "until"), command.until);
+            let (_, made) = gateway.post(&door::path(&["revocations"], &[]), &body).await?;
+            let since = door::time(&made, "since").unwrap_or(now);
+            Revocation { since, until: door::time(&made, "until"), ..revocation }
+        }
+        None => {
+            let store = open_store(&command.store).await?;
+            store.revoke(revocation.clone()).await.map_err(|error| failure(&error))?;
+            revocation
+        }
+    };
+    let until = revocation.until;
     let out = Printer::new(To::Out);
     if command.json {
         out.line(object(&revocation).to_string());
@@ -75,8 +90,14 @@ async fn list(command: &RevocationsList) -> Result<(), Failure> {
 
 async fn remove(command: &RevocationsRemove) -> Result<(), Failure> {
     let what = revocable(&command.what)?;
-    let store = open_store(&command.store).await?;
-    let was_there = store.reinstate(&what).await.map_err(|error| failure(&error))?;
+    let was_there = if let Some(gateway) = door::running(&command.store).await? {
+        let (kind, whose, name) = what.parts();
+        let id = tollgate_admin::pack(&[kind, whose, name]);
+        gateway.remove(&door::path(&["revocations", &id], &[])).await?
+    } else {
+        let store = open_store(&command.store).await?;
+        store.reinstate(&what).await.map_err(|error| failure(&error))?
+    };
     if !was_there {
         return Err(Failure::usage(format!("{} is not taken back", shown(&what))));
     }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -23,6 +24,7 @@ use tollgate_upstream::{Reach, ReplicaHealth, ReplicaStatus, ServerStatus};
 
 use crate::administering::{About, Told};
 use crate::config::Config;
+use crate::door::Door;
 use crate::exporting::Exporting;
 use crate::listen::{Bounds, Listener, Stopper, Workers};
 use crate::sockets::{ADMIN, DATA};
@@ -121,6 +123,22 @@ impl AdminPlane {
 }
 
 impl Administered {
+    /// Opens the door by which commands on this machine come, if there is a data directory to have it in. Must be called within a
+    /// runtime.
+    pub(crate) fn open_door(&self, folder: &Path) -> Option<Door> {
+        let service = self.service.clone();
+        let answer = move |request, user| {
+            let service = service.clone();
+            async move { service.answer_owner(request, user).await }
+        };
+        let opened = folder.is_dir().then(|| Door::open(folder, answer))?;
+        let warn = |error: &std::io::Error| {
+            tracing::warn!(%error, folder = %folder.display(), "commands on this machine change the store themselves: there can \
+                be no socket in the data directory");
+        };
+        opened.inspect_err(warn).ok()
+    }
+
     /// From now on it is known what is told of.
     pub(crate) fn knows(&self, gateway: &Gateway, state: &State, exporting: &Exporting, identity: &Identity) {
         self.about.knows(gateway, state, exporting, identity);

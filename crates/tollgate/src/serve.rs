@@ -25,6 +25,7 @@ use tollgate_upstream::Transport;
 
 use crate::cli::{LogFormat, Serve};
 use crate::config::{self, ClientFiles, Config, ProcessEnv, TlsFiles, Watcher};
+use crate::door::Door;
 use crate::exit::Failure;
 use crate::exporting::Exporting;
 use crate::handover::{self, Outcome, Predecessor};
@@ -107,6 +108,7 @@ async fn run_http(
     if config.identity.is_off() {
         NoIdentity.emit();
     }
+    let mut door = administered.open_door(&config.data_dir);
     announce(command, &config, &running, log, link.as_ref());
     notify::tell(News::Ready);
     if let Some(predecessor) = predecessor.take() {
@@ -133,12 +135,22 @@ async fn run_http(
             }
         }
     };
-    if cause != Cause::Followed {
+    if cause == Cause::Followed {
+        // Commands are answered by the one that follows.
+        close(&mut door).await;
+    } else {
         notify::tell(News::Stopping);
     }
     running.drain(cause, DRAIN, async { _ = signals.stop().await }).await;
+    close(&mut door).await;
     started.end(telemetry).await;
     Ok(())
+}
+
+async fn close(door: &mut Option<Door>) {
+    if let Some(door) = door.take() {
+        door.close().await;
+    }
 }
 
 /// Starts a process that serves in place of this one. Gives why this one stops, if it does.

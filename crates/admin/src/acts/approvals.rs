@@ -13,6 +13,7 @@ use crate::plane::Plane;
 use crate::problem::Problem;
 use crate::record::{self, Act};
 use crate::roles::{ChangeApprovals, May, Operator, Permission, Role, Sure};
+use crate::sessions::BY_COMMAND;
 
 /// How many are shown of each tenant.
 const SHOWN: usize = 200;
@@ -30,8 +31,15 @@ pub(crate) fn sees(who: &Operator) -> Sees {
 }
 
 /// Somebody who looks at an approval of a tenant.
-fn approver(who: &Operator, approval: &Approval, via: &str) -> Approver {
+fn approver(who: &Operator, approval: &Approval, (named, via): (Option<&Arc<str>>, &str)) -> Approver {
     let tenant = &approval.of.tenant;
+    if &*who.how == BY_COMMAND {
+        // Whoever types speaks for whom they say, as the command line always did; which user it was is kept beside it.
+        let name = Arc::clone(named.unwrap_or(&who.by));
+        let via = format!("cli {}", who.by).into();
+        let (also, groups, roles) = (Vec::new(), Vec::new(), Vec::new());
+        return Approver { tenant: Some(tenant.clone()), name, also, groups, roles, via };
+    }
     let holds = |grant: &&crate::roles::Grant| grant.tenant.as_ref().is_none_or(|own| own == tenant);
     Approver {
         tenant: Some(tenant.clone()),
@@ -80,7 +88,7 @@ pub(crate) fn hindrance(
     let (parts, store) = (plane.parts()?, plane.store()?);
     let Some(store) = store else { return Ok(Some("there is no store".to_owned())) };
     let desk = Desk::new(&*store, &parts.configured.approvals);
-    let may = desk.may_approve(&approver(who, approval, "console"), approval, Timestamp::now());
+    let may = desk.may_approve(&approver(who, approval, (None, "console")), approval, Timestamp::now());
     Ok(may.err().map(|why| why.to_string()))
 }
 
@@ -91,6 +99,8 @@ pub(crate) struct Word {
     pub(crate) reason: String,
     /// Arguments in place of the caller's.
     pub(crate) arguments: Option<String>,
+    /// For whom: only of the command line on the gateway's own machine.
+    pub(crate) named: Option<String>,
     pub(crate) via: &'static str,
 }
 
@@ -102,12 +112,16 @@ pub(crate) async fn decide(
     word: Word,
 ) -> Result<Approval, Problem> {
     let why = reason(&word.reason, false)?;
+    let named = word.named.as_deref().map(|named| super::name("as", named)).transpose()?;
+    if named.is_some() && &*sure.who.how != BY_COMMAND {
+        return Err(Problem::new(StatusCode::FORBIDDEN, "not_allowed", "as: nobody speaks for others here"));
+    }
     record::ready(&plane)?;
     let store = plane.make_store()?;
     let parts = plane.parts()?;
     let _one = plane.changing.lock().await;
     let desk = Desk::new(&*store, &parts.configured.approvals);
-    let (who, now) = (approver(&sure.who, &before, word.via), Timestamp::now());
+    let (who, now) = (approver(&sure.who, &before, (named.as_ref(), word.via)), Timestamp::now());
     let redact = |bytes: &[u8]| String::from_utf8_lossy(&tollgate_ledger::redact(bytes).kept).into_owned();
     let decided = match word.arguments.as_deref().filter(|_| word.agrees) {
         Some(arguments) => desk.edit(&who, &before.id, (arguments, redact), (&why, now)).await,

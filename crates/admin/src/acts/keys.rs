@@ -10,35 +10,22 @@ use tollgate_ledger::NameKind;
 use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
 use tollgate_store::{AdminKey, Store, WhichKeys};
 
-use super::name;
+use super::{Ends, SECONDS_MAX, name};
 use crate::plane::Plane;
 use crate::problem::Problem;
 use crate::record::{self, Act, reference};
 use crate::roles::{ChangeAdminKeys, ChangeKeys, Grant, May, Permission, Sure};
-
-/// How long a key may be good, and both keys of a rotation.
-const SECONDS_MAX: u64 = 10 * 366 * 86_400;
 
 /// A key as somebody wants it.
 #[derive(Debug)]
 pub(crate) struct Wanted {
     pub(crate) agent: String,
     pub(crate) groups: Vec<String>,
-    pub(crate) seconds: Option<u64>,
+    pub(crate) ends: Ends,
 }
 
 fn minted(minted: Result<MintedKey, NoRandomness>) -> Result<MintedKey, Problem> {
     minted.map_err(|error| Problem::unavailable(error.to_string()))
-}
-
-fn expires(now: Timestamp, seconds: Option<u64>) -> Result<Option<Timestamp>, Problem> {
-    match seconds {
-        Some(0) => Err(Problem::invalid("seconds: at least 1")),
-        Some(seconds) if seconds > SECONDS_MAX => {
-            Err(Problem::invalid(format!("seconds: {SECONDS_MAX} at most")))
-        }
-        seconds => Ok(seconds.map(|seconds| now.after(Duration::from_secs(seconds)))),
-    }
 }
 
 /// Keys that whoever asks may see, in the order of their ids, after one; at most so many.
@@ -86,7 +73,7 @@ pub(crate) async fn create(
     groups.sort();
     groups.dedup();
     let now = Timestamp::now();
-    let expires = expires(now, wanted.seconds)?;
+    let expires = wanted.ends.from(now)?;
     record::ready(&plane)?;
     let store = plane.make_store()?;
     let minted = minted(key::mint())?;
@@ -108,12 +95,13 @@ pub(crate) async fn create(
     Ok((minted, record))
 }
 
-/// Makes a key that takes another's place. Both are good for a while.
+/// Makes a key that takes another's place, good for as long as that one was made for if nothing is said. Both are good for a
+/// while.
 pub(crate) async fn rotate(
     plane: Arc<Plane>,
     sure: Sure<ChangeKeys>,
     old: KeyRecord,
-    overlap: u64,
+    (overlap, ends): (u64, Ends),
     fits: impl FnOnce(&KeyRecord) -> Result<(), Problem> + Send,
 ) -> Result<(MintedKey, KeyRecord), Problem> {
     if overlap > SECONDS_MAX {
@@ -124,12 +112,17 @@ pub(crate) async fn rotate(
     let _one = plane.changing.lock().await;
     let old = store.key(&old.id).await?.ok_or_else(|| Problem::not_found("there is no such key"))?;
     fits(&old)?;
-    let (now, minted) = (Timestamp::now(), minted(key::mint())?);
+    let now = Timestamp::now();
+    let expires = match ends {
+        Ends::Unsaid => old.expires.map(|expires| now.after(expires.since(old.created))),
+        ends => ends.from(now)?,
+    };
+    let minted = minted(key::mint())?;
     let new = KeyRecord {
         id: minted.id.clone(),
         hash: minted.hash,
         created: now,
-        expires: old.expires.map(|expires| now.after(expires.since(old.created))),
+        expires,
         revoked: None,
         replaced_by: None,
         ..old.clone()
@@ -185,7 +178,7 @@ pub(crate) async fn create_admin(
     sure: Sure<ChangeAdminKeys>,
     called: &str,
     grants: Vec<Grant>,
-    seconds: Option<u64>,
+    ends: Ends,
 ) -> Result<(MintedKey, AdminKey), Problem> {
     let called = name("name", called)?;
     if grants.is_empty() {
@@ -197,7 +190,7 @@ pub(crate) async fn create_admin(
         }
     }
     let now = Timestamp::now();
-    let expires = expires(now, seconds)?;
+    let expires = ends.from(now)?;
     record::ready(&plane)?;
     let store = plane.make_store()?;
     let minted = minted(key::mint_admin())?;

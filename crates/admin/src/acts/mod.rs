@@ -11,13 +11,16 @@ pub(crate) mod servers;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tollgate_identity::{key, names};
-use tollgate_model::TenantId;
+use tollgate_model::{TenantId, Timestamp};
 
 use crate::plane::Plane;
 use crate::problem::Problem;
 
+/// How long something may hold that ends, in seconds.
+pub(crate) const SECONDS_MAX: u64 = 10 * 366 * 86_400;
 /// The longest reason, in bytes.
 const REASON_BYTES_MAX: usize = 1024;
 
@@ -50,6 +53,48 @@ pub(crate) fn reason(text: &str, is_needed: bool) -> Result<Arc<str>, Problem> {
         return Err(Problem::invalid("reason: there is an API key in it, and it goes on record"));
     }
     Ok(Arc::from(text))
+}
+
+/// When something ends, as somebody says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ends {
+    /// Nothing is said of it.
+    Unsaid,
+    /// After so many seconds.
+    After(u64),
+    /// At this time.
+    At(Timestamp),
+}
+
+impl Ends {
+    /// From two members of a body, of which one is there at most.
+    pub(crate) fn read(seconds: Option<u64>, at: Option<&str>) -> Result<Self, Problem> {
+        match (seconds, at) {
+            (None, None) => Ok(Self::Unsaid),
+            (Some(_), Some(_)) => Err(Problem::invalid("say how long, or until when, and not both")),
+            (Some(seconds), None) => Ok(Self::After(seconds)),
+            (None, Some(at)) => at
+                .parse()
+                .map(Self::At)
+                .map_err(|_| Problem::invalid(format!("{at:?} is no time: write 2027-01-01T00:00:00Z"))),
+        }
+    }
+
+    /// When that is.
+    pub(crate) fn from(self, now: Timestamp) -> Result<Option<Timestamp>, Problem> {
+        let latest = now.after(Duration::from_secs(SECONDS_MAX));
+        match self {
+            Self::Unsaid => Ok(None),
+            Self::After(0) => Err(Problem::invalid("seconds: at least 1")),
+            Self::After(seconds) if seconds > SECONDS_MAX => {
+                Err(Problem::invalid(format!("seconds: {SECONDS_MAX} at most")))
+            }
+            Self::After(seconds) => Ok(Some(now.after(Duration::from_secs(seconds)))),
+            Self::At(time) if time <= now => Err(Problem::invalid("this time is over")),
+            Self::At(time) if time > latest => Err(Problem::invalid(format!("{latest} at most"))),
+            Self::At(time) => Ok(Some(time)),
+        }
+    }
 }
 
 /// A name of an agent, a user, a group or a token.

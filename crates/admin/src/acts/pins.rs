@@ -98,6 +98,31 @@ pub(crate) async fn approve(
     record::record(&plane, &sure.who, sure.tenant.as_ref(), act).await
 }
 
+/// Forgets a pin: what its server shows next is pinned as if it were seen for the first time.
+pub(crate) async fn forget(
+    plane: Arc<Plane>,
+    sure: Sure<ChangePins>,
+    of: PinOf,
+    why: &str,
+    fits: impl FnOnce(&Pin) -> Result<(), Problem> + Send,
+) -> Result<(), Problem> {
+    let why = reason(why, false)?;
+    record::ready(&plane)?;
+    let store = plane.make_store()?;
+    let _one = plane.changing.lock().await;
+    let before = store.pin(&of).await?.ok_or_else(|| Problem::not_found("there is no such pin"))?;
+    fits(&before)?;
+    store.forget_pin(&of, &sure.who.by, &why).await?;
+    let act = Act {
+        word: "pin.forget",
+        what: named(&of),
+        before: json!({ "digest": before.approved.map(|shape| shape.digest.to_string()) }),
+        after: Value::Null,
+        reason: Some(why.to_string()),
+    };
+    record::record(&plane, &sure.who, sure.tenant.as_ref(), act).await
+}
+
 fn named(of: &PinOf) -> Value {
     let tenant = of.tenant.as_ref().map(TenantId::as_str);
     json!({ "tenant": tenant, "server": of.server.as_str(), "kind": of.kind.as_str(), "item": &*of.item })

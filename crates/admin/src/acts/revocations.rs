@@ -1,14 +1,13 @@
 //! What is taken back before it ends by itself.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tollgate_ledger::NameKind;
 use tollgate_model::{TenantId, Timestamp};
 use tollgate_store::{Revocable, Revocation, Store};
 
-use super::name;
+use super::{Ends, name};
 use crate::plane::Plane;
 use crate::problem::Problem;
 use crate::record::{self, Act, reference};
@@ -64,22 +63,19 @@ async fn one(store: &dyn Store, what: &Revocable) -> Result<Option<Revocation>, 
     }
 }
 
-/// Takes something back; for good without `seconds`.
+/// Takes something back; for good if nothing is said.
 pub(crate) async fn revoke(
     plane: Arc<Plane>,
     sure: Sure<ChangeRevocations>,
     what: Revocable,
-    seconds: Option<u64>,
+    ends: Ends,
 ) -> Result<Revocation, Problem> {
     record::ready(&plane)?;
-    if seconds == Some(0) {
-        return Err(Problem::invalid("seconds: at least 1"));
-    }
     let store = plane.make_store()?;
     let _one = plane.changing.lock().await;
     let before = one(&*store, &what).await?;
     let since = Timestamp::now();
-    let until = seconds.map(|seconds| since.after(Duration::from_secs(seconds)));
+    let until = ends.from(since)?;
     let revocation = Revocation { what, since, until };
     store.revoke(revocation.clone()).await?;
     let act = Act {

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::keys::{NewKeyShown, shown};
 use super::{Asked, At, Made, Page, Paging, Seen, once, pack, tagged, time, unpack};
-use crate::acts::{keys, revocations};
+use crate::acts::{Ends, keys, revocations};
 use crate::front::{Input, Shared};
 use crate::problem::Problem;
 use crate::roles::{ChangeAdminKeys, ChangeRevocations, Grant, May, ReadAdminKeys, ReadRevocations, Role};
@@ -102,6 +102,8 @@ struct NewAdminKey {
     /// After how long it ends; never if absent.
     #[schema(minimum = 1)]
     seconds: Option<u64>,
+    /// When it ends, in place of `seconds`.
+    expires: Option<String>,
 }
 
 /// Admin keys reach further than one tenant: only those see them who may everywhere.
@@ -160,10 +162,11 @@ async fn create_key(
 ) -> Result<Response, Problem> {
     let sure = may.over(None)?;
     let grants = new.grants.iter().map(GrantView::meant).collect::<Result<Vec<_>, _>>()?;
+    let ends = Ends::read(new.seconds, new.expires.as_deref())?;
     let act = {
         let plane = plane.clone();
         async move {
-            let (minted, record) = keys::create_admin(plane, sure, &new.name, grants, new.seconds).await?;
+            let (minted, record) = keys::create_admin(plane, sure, &new.name, grants, ends).await?;
             Ok(shown(&minted, AdminKeyView::of(&record)))
         }
     };
@@ -235,6 +238,8 @@ struct NewRevocation {
     /// For how long; for good if absent.
     #[schema(minimum = 1)]
     seconds: Option<u64>,
+    /// Until when, in place of `seconds`.
+    until: Option<String>,
 }
 
 /// Lists what is taken back.
@@ -266,10 +271,11 @@ async fn revoke(
     if let Some(tenant) = revocations::tenant_of(&what) {
         crate::acts::tenant(&plane, tenant.as_str())?;
     }
+    let ends = Ends::read(new.seconds, new.until.as_deref())?;
     let act = {
         let plane = plane.clone();
         async move {
-            let made = revocations::revoke(plane, sure, what, new.seconds).await?;
+            let made = revocations::revoke(plane, sure, what, ends).await?;
             Ok(Made::new(StatusCode::CREATED, &RevocationView::of(&made)))
         }
     };

@@ -88,6 +88,9 @@ struct Said {
     /// Arguments in place of the caller's: a JSON object. Policy decides on them anew. Only of a yes.
     #[schema(value_type = Option<Object>)]
     arguments: Option<Box<serde_json::value::RawValue>>,
+    /// For whom somebody speaks who types on the gateway's own machine. Of nobody else.
+    #[serde(rename = "as")]
+    named: Option<String>,
 }
 
 async fn decide(
@@ -99,7 +102,7 @@ async fn decide(
     let before = approvals::one(&plane, &may, &id).await?;
     let sure = may.over(Some(&before.of.tenant))?;
     let arguments = said.arguments.map(|arguments| arguments.get().to_owned());
-    let word = Word { agrees, reason: said.reason, arguments, via: "api" };
+    let word = Word { agrees, reason: said.reason, arguments, named: said.named, via: "api" };
     let act = {
         let (plane, who) = (plane.clone(), may.who.clone());
         async move {

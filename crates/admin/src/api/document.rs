@@ -40,7 +40,7 @@ pub(super) fn routes() -> Router<Shared> {
         keys::list, keys::one, keys::create, keys::rotate, keys::revoke,
         ledger::search, ledger::call, ledger::verify,
         pauses::list, pauses::pause, pauses::resume,
-        pins::list, pins::one, pins::approve,
+        pins::list, pins::one, pins::approve, pins::forget,
         policies::list, policies::validate,
         servers::list, servers::one, servers::tools,
         registered::register, registered::one, registered::edit, registered::submit, registered::review,

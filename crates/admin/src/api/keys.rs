@@ -13,6 +13,7 @@ use tollgate_store::WhichKeys;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Asked, At, Made, Page, Paging, Seen, once, tagged, time};
+use crate::acts::Ends;
 use crate::acts::keys::{self, Wanted};
 use crate::front::{Input, Shared};
 use crate::problem::Problem;
@@ -105,6 +106,8 @@ struct NewKey {
     /// After how long it ends; never if absent.
     #[schema(minimum = 1)]
     seconds: Option<u64>,
+    /// When it ends, in place of `seconds`.
+    expires: Option<String>,
 }
 
 /// Which keys.
@@ -167,7 +170,8 @@ async fn create(
 ) -> Result<Response, Problem> {
     let sure = may.over(Some(&TenantId::new(&new.tenant)))?;
     crate::acts::tenant(&plane, &new.tenant)?;
-    let wanted = Wanted { agent: new.agent, groups: new.groups, seconds: new.seconds };
+    let ends = Ends::read(new.seconds, new.expires.as_deref())?;
+    let wanted = Wanted { agent: new.agent, groups: new.groups, ends };
     let act = {
         let plane = plane.clone();
         async move {
@@ -184,6 +188,11 @@ async fn create(
 struct Rotation {
     /// How long the old key stays good: a day if absent.
     overlap_seconds: Option<u64>,
+    /// After how long the new one ends; if nothing is said, after as long as the old one was made for.
+    #[schema(minimum = 1)]
+    seconds: Option<u64>,
+    /// When the new one ends, in place of `seconds`.
+    expires: Option<String>,
 }
 
 /// Makes a key that takes another one's place, and shows it once. Both are good for a while.
@@ -201,12 +210,13 @@ async fn rotate(
     let old = keys::one(&plane, &may, &id).await?;
     let sure = may.over(Some(&old.tenant))?;
     let seen = Seen::of(&headers);
-    let overlap = rotation.overlap_seconds.unwrap_or(OVERLAP);
+    let ends = Ends::read(rotation.seconds, rotation.expires.as_deref())?;
+    let how = (rotation.overlap_seconds.unwrap_or(OVERLAP), ends);
     let act = {
         let plane = plane.clone();
         async move {
             let fits = move |now: &KeyRecord| seen.fits(&KeyView::of(now));
-            let (minted, record) = keys::rotate(plane, sure, old, overlap, fits).await?;
+            let (minted, record) = keys::rotate(plane, sure, old, how, fits).await?;
             Ok(shown(&minted, KeyView::of(&record)))
         }
     };

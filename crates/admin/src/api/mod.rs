@@ -293,7 +293,7 @@ async fn once(
 }
 
 /// Something's name in a path, from its parts; and as a cursor.
-pub(crate) fn pack(parts: &[&str]) -> String {
+pub fn pack(parts: &[&str]) -> String {
     URL_SAFE_NO_PAD.encode(serde_json::to_string(parts).unwrap_or_default())
 }
 

@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,8 @@ use tollgate_model::TenantId;
 use tollgate_store::{Pin, PinOf};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Asked, At, Made, Page, Paging, once, pack, tagged, time, unpack};
+use super::blocks::Why;
+use super::{Asked, At, Made, Page, Paging, Seen, once, pack, tagged, time, unpack};
 use crate::acts::pins;
 use crate::front::{Input, Shared};
 use crate::problem::Problem;
@@ -19,7 +20,7 @@ use crate::roles::{ChangePins, May, ReadPins};
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route("/api/v1/pins", get(list))
-        .route("/api/v1/pins/{id}", get(one))
+        .route("/api/v1/pins/{id}", get(one).delete(forget))
         .route("/api/v1/pins/{id}/approve", post(approve))
 }
 
@@ -122,6 +123,15 @@ struct PinShown {
     diff: Option<String>,
 }
 
+impl PinShown {
+    fn of(pin: &Pin) -> Self {
+        let difference = pins::difference(pin);
+        let risks = difference.iter().flat_map(|(difference, _)| &difference.risks);
+        let risks = risks.map(ToString::to_string).collect();
+        Self { pin: PinView::of(pin), risks, diff: difference.map(|(_, diff)| diff) }
+    }
+}
+
 /// Shows a pin, and how what waits differs from what was approved.
 #[utoipa::path(get, path = "/api/v1/pins/{id}", tag = "pins", params(("id" = String, Path)),
     responses((status = 200, body = PinShown)),
@@ -133,11 +143,7 @@ async fn one(
     At(id): At<String>,
 ) -> Result<Response, Problem> {
     let found = pins::one(&plane, &may, &named(&id)?).await?;
-    let difference = pins::difference(&found);
-    let risks = difference.iter().flat_map(|(difference, _)| &difference.risks);
-    let risks = risks.map(ToString::to_string).collect();
-    let shown = PinShown { pin: PinView::of(&found), risks, diff: difference.map(|(_, diff)| diff) };
-    Ok(tagged(&headers, &shown))
+    Ok(tagged(&headers, &PinShown::of(&found)))
 }
 
 /// What is approved.
@@ -177,4 +183,25 @@ async fn approve(
     };
     let what = format!("POST /api/v1/pins/{id}/approve");
     Ok(once(&plane, &may.who, &headers, (&what, &bytes), act).await)
+}
+
+/// Forgets a pin: what its server shows next is pinned as if it were seen for the first time.
+#[utoipa::path(delete, path = "/api/v1/pins/{id}", tag = "pins", params(("id" = String, Path), Why),
+    responses((status = 204, description = "It is forgotten")),
+    extensions(("x-tollgate-permission" = json!("pins:change"))))]
+async fn forget(
+    may: May<ChangePins>,
+    State(plane): State<Shared>,
+    headers: HeaderMap,
+    At(id): At<String>,
+    Asked(why): Asked<Why>,
+) -> Result<Response, Problem> {
+    let of = named(&id)?;
+    pins::one(&plane, &may, &of).await?;
+    let sure = may.over(of.tenant.as_ref())?;
+    let seen = Seen::of(&headers);
+    let fits = move |now: &Pin| seen.fits(&PinShown::of(now));
+    let reason = why.reason.unwrap_or_default();
+    crate::acts::see_through(async move { pins::forget(plane, sure, of, &reason, fits).await }).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }

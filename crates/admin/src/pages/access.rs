@@ -10,7 +10,7 @@ use tollgate_model::{KeyRecord, TenantId, Timestamp};
 use tollgate_store::{AdminKey, Revocable, Revocation, WhichKeys};
 
 use super::{Shell, error, page};
-use crate::acts::{self, keys, revocations, see_through};
+use crate::acts::{self, Ends, keys, revocations, see_through};
 use crate::api::{pack, unpack};
 use crate::front::{Posted, Shared};
 use crate::problem::Problem;
@@ -174,12 +174,12 @@ fn back(done: Result<(), Problem>) -> Response {
 }
 
 /// How long, of a form in days; for ever if nothing is said.
-fn seconds(days: &str) -> Result<Option<u64>, Problem> {
+fn ends(days: &str) -> Result<Ends, Problem> {
     match days.trim() {
-        "" => Ok(None),
+        "" => Ok(Ends::Unsaid),
         text => {
             let days = text.parse::<u64>().map_err(|_| Problem::invalid("days: write a number"))?;
-            Ok(Some(days.saturating_mul(86_400)))
+            Ok(Ends::After(days.saturating_mul(86_400)))
         }
     }
 }
@@ -203,7 +203,7 @@ pub(super) async fn create(
         let wanted = keys::Wanted {
             agent: form.agent.trim().to_owned(),
             groups: groups.map(str::to_owned).collect(),
-            seconds: seconds(&form.days)?,
+            ends: ends(&form.days)?,
         };
         let plane = Arc::clone(&plane);
         see_through(async move { keys::create(plane, sure, wanted).await }).await
@@ -254,7 +254,7 @@ pub(super) async fn revoke(
             acts::tenant(&plane, tenant.as_str())?;
         }
         let plane = Arc::clone(&plane);
-        see_through(async move { revocations::revoke(plane, sure, what, None).await }).await.map(drop)
+        see_through(async move { revocations::revoke(plane, sure, what, Ends::Unsaid).await }).await.map(drop)
     };
     back(done.await)
 }
@@ -290,7 +290,7 @@ pub(super) async fn create_admin(
         let sure = may.over(None)?;
         let role = Role::read(&form.role).ok_or_else(|| Problem::invalid("role: there is no such role"))?;
         let tenant = Some(form.tenant.as_str()).filter(|tenant| !tenant.is_empty()).map(TenantId::new);
-        let (grants, days) = (vec![Grant { role, tenant }], seconds(&form.days)?);
+        let (grants, days) = (vec![Grant { role, tenant }], ends(&form.days)?);
         let plane = Arc::clone(&plane);
         see_through(async move { keys::create_admin(plane, sure, form.name.trim(), grants, days).await })
             .await

@@ -197,7 +197,8 @@ pub(super) async fn say(
             "edit" => Some(form.arguments.unwrap_or_default()),
             _ => return Err(Problem::invalid("say: approve, deny or edit")),
         };
-        let word = Word { agrees: form.say != "deny", reason: form.reason, arguments, via: "console" };
+        let (agrees, reason) = (form.say != "deny", form.reason);
+        let word = Word { agrees, reason, arguments, named: None, via: "console" };
         let plane = Arc::clone(&plane);
         see_through(async move { decide(plane, sure, before, word).await }).await
     };

@@ -24,7 +24,11 @@ pub(crate) async fn open(config: &Config, data_dir: Option<&Path>) -> Result<Arc
     {
         return Err(nothing(config));
     }
-    let args = StoreArgs { config: Some(config.file.clone()), data_dir: data_dir.map(ToOwned::to_owned) };
+    let args = StoreArgs {
+        config: Some(config.file.clone()),
+        data_dir: data_dir.map(ToOwned::to_owned),
+        direct: true,
+    };
     open_store(&args).await
 }
 

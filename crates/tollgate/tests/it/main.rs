@@ -8,6 +8,7 @@ mod bridge;
 mod cli;
 mod contention;
 mod demo;
+mod door;
 mod export;
 mod guarding;
 mod keys;
