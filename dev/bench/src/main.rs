@@ -20,6 +20,7 @@ mod machine;
 mod measure;
 mod mock;
 mod overload;
+mod pages;
 mod parked;
 mod payload;
 mod process;
@@ -123,6 +124,18 @@ enum Mode {
         #[arg(long, value_name = "DIR")]
         folder: Option<PathBuf>,
     },
+    /// Measures the pages of the console, with 500 servers and 10,000 tools.
+    Pages {
+        /// With so many calls on record.
+        #[arg(long, default_value_t = 1_000_000)]
+        rows: u64,
+        /// The gateway's binary.
+        #[arg(long, value_name = "PATH")]
+        tollgate: PathBuf,
+        /// Where its data is, and stays if it is given: the next run takes what is there.
+        #[arg(long, value_name = "DIR")]
+        folder: Option<PathBuf>,
+    },
     /// Stops the processes noted on standard input when that ends.
     #[command(hide = true)]
     Keep,
@@ -145,6 +158,7 @@ fn main() -> ExitCode {
         Some(Mode::Mock) => serve_mock(),
         Some(Mode::Hop { upstreams }) => hop::serve(upstreams),
         Some(Mode::Search { rows, folder }) => searching::measure(*rows, folder.as_deref()),
+        Some(Mode::Pages { rows, tollgate, folder }) => pages::measure(tollgate, *rows, folder.as_deref()),
         Some(Mode::Keep) => {
             process::keep(std::io::stdin().lock(), process::GRACE);
             Ok(())

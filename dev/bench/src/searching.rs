@@ -134,23 +134,23 @@ async fn cost(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn hundredths(used: u64, calls: u64) -> String {
+pub(crate) fn hundredths(used: u64, calls: u64) -> String {
     let hundredths = used * 100 / calls.max(1);
     format!("{}.{:02}", hundredths / 100, hundredths % 100)
 }
 
 /// Numbers that look random and are always the same.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
     }
 }
 
 /// The texts that rows have in common.
-struct Words {
+pub(crate) struct Words {
     tenants: Vec<Arc<str>>,
     agents: Vec<Arc<str>>,
     users: Vec<Arc<str>>,
@@ -161,25 +161,25 @@ struct Words {
 }
 
 impl Words {
-    fn new() -> Self {
+    pub(crate) fn new(servers: usize, tools: usize) -> Self {
         let many = |what: &str, count: usize| (0..count).map(|nth| format!("{what}{nth}").into()).collect();
         Self {
             tenants: many("tenant-", 10),
             agents: many("agentref00000", 200),
             users: many("userref000000", 10_000),
-            servers: many("server-", 20),
-            public: many("server__tool_", 400),
-            native: many("tool_", 400),
+            servers: many("server-", servers),
+            public: many("server__tool_", tools),
+            native: many("tool_", tools),
             policies: many("policy-", 50),
         }
     }
 
-    fn row(&self, writer: &Arc<str>, number: u64, rows: u64, now: u64, dice: &mut Dice) -> AuditRow {
+    pub(crate) fn row(&self, writer: &Arc<str>, number: u64, time: u64, dice: &mut Dice) -> AuditRow {
         let one = |of: &[Arc<str>], at: u64| of.get(usize::try_from(at).unwrap_or(0)).cloned();
-        let tool = dice.below(400);
+        let (tools, servers) = (self.native.len() as u64, self.servers.len() as u64);
+        let tool = dice.below(tools);
         let is_denied = dice.below(500) == 0;
         let text = |text: &str| Some(Arc::from(text));
-        let time = now - SPAN_MS + SPAN_MS / rows.max(1) * number;
         let random = u128::from(dice.below(1 << 30)) << 40 | u128::from(dice.below(1 << 30)) | 1;
         AuditRow {
             writer: Arc::clone(writer),
@@ -192,7 +192,7 @@ impl Words {
             agent: one(&self.agents, dice.below(200)),
             user: one(&self.users, dice.below(10_000)),
             method: text("tools/call"),
-            server: one(&self.servers, tool / 20),
+            server: one(&self.servers, tool / (tools / servers.max(1)).max(1)),
             public_name: one(&self.public, tool),
             native_name: one(&self.native, tool),
             outcome: if is_denied { text("denied") } else { text("ok") },
@@ -214,7 +214,7 @@ impl Words {
 async fn find(folder: &Path, rows: u64) -> Result<()> {
     let store = store(folder, "search.db")?;
     store.prepare().await?;
-    let (words, mut dice) = (Words::new(), Dice(1));
+    let (words, mut dice) = (Words::new(20, 400), Dice(1));
     let writer: Arc<str> = "writer".into();
     let now = Timestamp::now().as_ms();
     let names = words.users.iter().take(100).map(|user| AuditName {
@@ -225,12 +225,13 @@ async fn find(folder: &Path, rows: u64) -> Result<()> {
         seen: Timestamp::from_ms(now),
     });
     let mut names: Vec<AuditName> = names.collect();
+    let time = |number| now - SPAN_MS + SPAN_MS / rows.max(1) * number;
     let (mut after, mut number, mut like) = (None, 0, None);
     let (began, before) = (Instant::now(), cpu_us()?);
     while number < rows {
         let end = rows.min(number + BLOCK_ROWS_MAX as u64);
         let batch: Vec<AuditRow> =
-            (number..end).map(|number| words.row(&writer, number, rows, now, &mut dice)).collect();
+            (number..end).map(|number| words.row(&writer, number, time(number), &mut dice)).collect();
         if (number..end).contains(&(rows / 3)) {
             like = batch.first().cloned();
         }
