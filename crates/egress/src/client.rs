@@ -94,6 +94,16 @@ impl Egress {
         self.send(url, self.client.request(Method::GET, url.clone())).await
     }
 
+    /// Fetches a document that only whoever shows this token may see (RFC 6750, section 2.1).
+    pub async fn get_bearing(&self, url: &Url, token: &Secret) -> Result<Answer, EgressError> {
+        self.check(url)?;
+        let value = Secret::new(format!("Bearer {}", token.expose()));
+        let mut value = HeaderValue::from_str(value.expose())
+            .map_err(|_| EgressError::Unreadable { url: shown(url), reason: "the token".to_owned() })?;
+        value.set_sensitive(true);
+        self.send(url, self.client.request(Method::GET, url.clone()).header(AUTHORIZATION, value)).await
+    }
+
     /// Posts a form. `basic` is the user name and password of HTTP Basic, already in the form that the receiver reads.
     pub async fn post_form(
         &self,

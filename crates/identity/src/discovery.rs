@@ -18,6 +18,8 @@ pub(crate) struct Metadata {
     pub(crate) authorization: Option<Url>,
     /// Where what they bring from there is changed into tokens.
     pub(crate) token: Option<Url>,
+    /// Where it says who they are, to whoever shows the token that came with it.
+    pub(crate) user_info: Option<Url>,
 }
 
 /// Asks at the well-known addresses, one after the other, until one answers with metadata of this very issuer.
@@ -80,6 +82,7 @@ fn read(body: &[u8], issuer: &str) -> Result<Metadata, String> {
         introspection: url("introspection_endpoint")?,
         authorization: url("authorization_endpoint")?,
         token: url("token_endpoint")?,
+        user_info: url("userinfo_endpoint")?,
     })
 }
 

@@ -175,11 +175,39 @@ impl SignIn {
         let answer = json::object(&answer.body).ok_or_else(|| refused("the answer is no JSON object"))?;
         let token = answer.get("id_token").and_then(Value::as_str);
         let token = token.ok_or_else(|| refused("there is no `id_token` in the answer"))?;
-        self.person(token, nonce).await
+        let (mut person, claims) = self.person(token, nonce).await?;
+        let shown = answer.get("access_token").and_then(Value::as_str);
+        if let (Some(url), Some(shown)) = (&metadata.user_info, shown)
+            && first(&claims, &self.settings.issuer.claims.groups).is_none()
+        {
+            let told = egress.get_bearing(url, &Secret::new(shown.to_owned())).await;
+            match told {
+                Ok(told) => person.groups = self.told_groups(&claims, &told.body)?,
+                // They are who they are; what they may as members of groups, they may not.
+                Err(error) => {
+                    tracing::warn!(%error, "the provider does not say in which groups somebody is who signs in");
+                }
+            }
+        }
+        Ok(person)
     }
 
-    /// Who an ID token says they are, if it is one (OpenID Connect Core, section 3.1.3.7).
-    async fn person(&self, token: &str, nonce: &str) -> Result<Person, SignInError> {
+    /// Their groups, where the ID token does not say them (OpenID Connect Core, section 5.3.2): only if what is said is said of
+    /// the very person of the ID token.
+    fn told_groups(&self, claims: &Claims, told: &[u8]) -> Result<Vec<Arc<str>>, SignInError> {
+        let refused = |why: &str| SignInError::Refused(why.to_owned());
+        let told = json::object(told).ok_or_else(|| refused("what it says of the user is no JSON object"))?;
+        let subject = claims.get("sub").and_then(Value::as_str);
+        if subject.is_none() || told.get("sub").and_then(Value::as_str) != subject {
+            return Err(refused("what it says of the user is said of somebody else"));
+        }
+        let places = &self.settings.issuer.claims.groups;
+        refuse_left_out(&told, places).map_err(|failure| said(&failure))?;
+        named(&told, places, "", "groups", false).map_err(|failure| said(&failure))
+    }
+
+    /// Who an ID token says they are, if it is one (OpenID Connect Core, section 3.1.3.7), and all that it says.
+    async fn person(&self, token: &str, nonce: &str) -> Result<(Person, Claims), SignInError> {
         let wrong = |failure: Failure| said(&failure);
         let refused = |why: &str| SignInError::Refused(why.to_owned());
         let token = Jws::read(token).ok_or_else(|| refused("the ID token is not signed"))?.map_err(wrong)?;
@@ -202,7 +230,8 @@ impl SignIn {
         if said.is_empty() || !bool::from(subtle::ConstantTimeEq::ct_eq(said.as_bytes(), nonce.as_bytes())) {
             return Err(refused("the ID token was made for another sign-in"));
         }
-        self.named(claims).map_err(wrong)
+        let person = self.named(claims).map_err(wrong)?;
+        Ok((person, token.claims))
     }
 
     fn named(&self, claims: &Claims) -> Result<Person, Failure> {
@@ -270,6 +299,27 @@ mod tests {
         ] {
             assert_eq!(is_for(&claims(value.clone()), "desk"), expected, "{value}");
         }
+    }
+
+    #[test]
+    fn groups_are_taken_from_what_is_said_of_the_same_person_only() {
+        let sign_in = SignIn::new(SignInSettings::new("https://idp.example", "desk"));
+        let id = claims(json!({ "sub": "7" }));
+        let told = |value: Value| sign_in.told_groups(&id, value.to_string().as_bytes());
+        let groups = told(json!({ "sub": "7", "groups": ["ops", "dev", "ops"] })).expect("of this person");
+        assert_eq!(groups, [Arc::from("dev"), Arc::from("ops")]);
+        assert_eq!(told(json!({ "sub": "7" })), Ok(Vec::new()));
+        for other in [
+            json!({ "sub": "8", "groups": ["ops"] }),
+            json!({ "groups": ["ops"] }),
+            json!({ "sub": 7, "groups": ["ops"] }),
+            json!({ "sub": "7", "groups": [1] }),
+            json!(["ops"]),
+        ] {
+            assert!(told(other.clone()).is_err(), "{other}");
+        }
+        let nobody = sign_in.told_groups(&claims(json!({})), br#"{"groups":["ops"]}"#);
+        assert!(nobody.is_err(), "a person without a name");
     }
 
     #[test]

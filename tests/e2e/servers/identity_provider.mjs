@@ -60,7 +60,9 @@ function configuration(keys) {
   return {
     clients: CLIENTS,
     jwks: { keys },
-    scopes: ['openid', 'offline_access', ...SCOPES],
+    scopes: ['openid', 'offline_access', 'groups', ...SCOPES],
+    // As most providers do, it says them where it is asked for the user, and not in the ID token.
+    claims: { openid: ['sub'], groups: ['groups'] },
     cookies: { keys: ['of the tests'] },
     pkce: { required: () => true },
     findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id, ...people.get(id) }) }),
@@ -71,7 +73,7 @@ function configuration(keys) {
     loadExistingGrant: async (ctx) => {
       const { client, session, params, provider } = ctx.oidc;
       const grant = new provider.Grant({ clientId: client.clientId, accountId: session.accountId });
-      grant.addOIDCScope(['openid', 'offline_access', ...SCOPES].join(' '));
+      grant.addOIDCScope(['openid', 'offline_access', 'groups', ...SCOPES].join(' '));
       for (const uri of [params.resource ?? []].flat()) grant.addResourceScope(uri, SCOPES.join(' '));
       await grant.save();
       return grant;

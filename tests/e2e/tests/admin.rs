@@ -146,6 +146,28 @@ async fn somebody_signs_in_at_a_real_provider_and_stops_a_tool() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn groups_that_the_provider_says_only_when_it_is_asked_count() {
+    // One of its own: it is away for a while.
+    let provider = Provider::start();
+    provider.person("ann", json!({ "groups": ["platform", "people"] })).await;
+    let upstream = FakeServer::start(Script::modern()).await;
+    let mut config = config(&provider, &client(&provider).await, &upstream.url());
+    config["admin"]["sign_in"]["scopes"] = json!(["groups"]);
+    config["admin"]["roles"] = json!([{ "role": "admin", "groups": ["platform"] }]);
+    let gateway = Gateway::start(&config).await;
+    let roles = async |browser: &mut Browser| {
+        browser.follow(gateway.admin, "/sign-in/oidc").await;
+        let whoami = browser.get(gateway.admin, "/api/v1/whoami").await;
+        let whoami: Value = serde_json::from_slice(&whoami.body).unwrap();
+        whoami["grants"].as_array().map(Vec::len)
+    };
+    assert_eq!(roles(&mut Browser::default()).await, Some(1));
+    assert_eq!(provider.asked("/me").await, 1);
+    provider.command(json!({ "do": "behave", "path": "/me", "as": "down" })).await;
+    assert_eq!(roles(&mut Browser::default()).await, Some(0), "they are in, and nobody");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_code_of_another_browser_and_a_stranger_sign_nobody_in() {
     let provider = Provider::shared();
     let upstream = FakeServer::start(Script::modern()).await;
