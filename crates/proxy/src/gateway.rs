@@ -18,7 +18,7 @@ use tollgate_limits::Limits;
 use tollgate_mcp::{Message, Segments, methods};
 use tollgate_model::{Principal, Refusal, ServerId, TenantId, Timestamp};
 use tollgate_policy::PolicySet;
-use tollgate_store::{Approvals, Confirmed};
+use tollgate_store::{Approvals, Confirmed, Store};
 use tollgate_telemetry::counters;
 use tollgate_upstream::{Audience, EventKind, Isolation, Question, Server, ServerEvent, ServerStatus};
 
@@ -474,9 +474,9 @@ impl Gateway {
     }
 
     /// Keeps approvals in this store. Until then whatever needs one is refused. Only the first call counts.
-    pub fn approve_in(&self, store: Arc<dyn Approvals>) {
-        self.0.approvals.keep_in(store);
-        approving::begin_telling(self);
+    pub fn approve_in(&self, store: Arc<dyn Store>) {
+        self.0.approvals.keep_in(Arc::clone(&store) as Arc<dyn Approvals>);
+        approving::begin_telling(self, store);
     }
 
     pub(crate) fn is_on_stdio(&self) -> bool {

@@ -10,7 +10,7 @@ use tollgate_ledger::export::Unseal;
 use tollgate_ledger::upkeep::Needs;
 use tollgate_ledger::{Index, IndexStatus, Ledger};
 use tollgate_proxy::Gateway;
-use tollgate_store::{Allowances, Approvals, Follower, Pauses, Store, StoreError};
+use tollgate_store::{Allowances, Follower, Pauses, Store, StoreError};
 
 use crate::cli::{CONFIG_FILE, StoreArgs};
 use crate::config::{Config, DATABASE_URL, Env, ProcessEnv, StoreSettings, url_of_environment};
@@ -244,7 +244,7 @@ impl State {
         if config.limits.are_metered() {
             gateway.limits().keep_in(Arc::clone(store) as Arc<dyn Allowances>);
         }
-        gateway.approve_in(Arc::clone(store) as Arc<dyn Approvals>);
+        gateway.approve_in(Arc::clone(store));
         gateway.limits().pause_in(Arc::clone(store) as Arc<dyn Pauses>);
     }
 

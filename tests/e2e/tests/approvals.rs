@@ -814,6 +814,51 @@ async fn approvers_are_told_by_signed_posts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_became_of_a_call_is_told_once_by_whichever_gateway_is_first() {
+    let told = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/in", told.local_addr().unwrap());
+    let hook =
+        json!({ "url": url, "secret": "a key that nobody would guess", "allow_private_addresses": true });
+    let bank = Bank::open(Script::modern(), json!({ "webhooks": [hook.clone()] })).await;
+    let other = Gateway::start_on(&bank.config, bank.gateway.data()).await;
+    bank.ready(&other).await;
+    let next = async || {
+        let told: Value = serde_json::from_str(&posted(&told).await.1).unwrap();
+        let approval = told["data"]["approval"].clone();
+        (told["type"].as_str().unwrap().to_owned(), approval["id"].as_str().unwrap().to_owned(), approval)
+    };
+    let id = awaited(&bank.pay("ann", r#"{"amount":10}"#).await);
+    assert_eq!(next().await.0, "approval.requested");
+    bank.approve(&id).await;
+    let (word, of, approval) = next().await;
+    assert_eq!((&*word, &of), ("approval.approved", &id));
+    assert_eq!(
+        (&approval["votes"][0]["by"], &approval["votes"][0]["reason"]),
+        (&json!("grace"), &json!("looked at"))
+    );
+    let id = awaited(&bank.pay("ann", r#"{"amount":11}"#).await);
+    assert_eq!(next().await.0, "approval.requested", "nothing of the one before came twice");
+    bank.say("deny", &id, "grace", &[]).await;
+    let (word, of, _) = next().await;
+    assert_eq!((&*word, &of), ("approval.denied", &id));
+    let id = awaited(&bank.pay("ann", r#"{"amount":12}"#).await);
+    assert_eq!(next().await.0, "approval.requested");
+    let file = bank.policies.path().join("arguments.json");
+    fs::write(&file, r#"{"amount":1}"#).unwrap();
+    let made = bank.say("approve", &id, "grace", &["--arguments", file.to_str().unwrap()]).await;
+    let (word, of, approval) = next().await;
+    assert_eq!((&*word, &json!(of), &approval["replaces"]), ("approval.edited", &made["id"], &json!(id)));
+    assert_eq!(next().await.0, "approval.approved");
+
+    let short = json!({ "webhooks": [hook], "expiry_ms": 1_000 });
+    let bank = Bank::open(Script::modern(), short).await;
+    let id = awaited(&bank.pay("ann", r#"{"amount":10}"#).await);
+    assert_eq!(next().await.0, "approval.requested");
+    let (word, of, approval) = next().await;
+    assert_eq!((&*word, &of, &approval["state"]), ("approval.expired", &id, &json!("expired")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn approvers_are_told_by_mail() {
     let folder = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();

@@ -111,7 +111,7 @@ async fn decide(
         }
     };
     let what = format!("POST /api/v1/approvals/{id}/{}", if agrees { "approve" } else { "deny" });
-    Ok(once(&plane, &may.who, &headers, (&what, &bytes), act).await)
+    Ok(Box::pin(once(&plane, &may.who, &headers, (&what, &bytes), act)).await)
 }
 
 /// Agrees to a call, or to other arguments in place of its own.

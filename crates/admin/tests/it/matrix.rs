@@ -77,7 +77,7 @@ fn sample(operation: &str, ids: &Ids) -> (String, Option<Value>) {
         "POST /api/v1/approvals/{id}/approve" | "POST /api/v1/approvals/{id}/deny" => {
             (at("a1"), Some(json!({})))
         }
-        "GET /api/v1/pins/{id}" => (at(&ids.pin), None),
+        "GET /api/v1/pins/{id}" | "DELETE /api/v1/pins/{id}" => (at(&ids.pin), None),
         "POST /api/v1/pins/{id}/approve" => (at(&ids.pin), Some(json!({ "digest": ids.digest }))),
         "POST /api/v1/policies/validate" => {
             (path.to_owned(), Some(json!({ "tenant": "acme", "files": [{ "path": "a", "text": "" }] })))

@@ -16,6 +16,7 @@ use tollgate_telemetry::counters::Kept;
 use self::held::HeldTasks;
 pub(crate) use self::held::{create, serve};
 use self::rounds::Rounds;
+use self::tell::News;
 pub(crate) use self::tell::begin as begin_telling;
 pub use self::tell::{Tell, TellBody, TellWay};
 
@@ -41,7 +42,7 @@ pub(crate) struct Approvings {
     held: Places,
     rounds: Rounds,
     tasks: HeldTasks,
-    told: OnceLock<mpsc::Sender<Approval>>,
+    told: OnceLock<mpsc::Sender<News>>,
 }
 
 impl Approvings {
@@ -95,7 +96,14 @@ impl Approvings {
     /// Has people told that an approval waits for them.
     pub(crate) fn tell(&self, approval: &Approval) {
         if let Some(told) = self.told.get() {
-            tell::hand_over(told, approval);
+            tell::hand_over(told, News::Asked(Box::new(approval.clone())));
+        }
+    }
+
+    /// Has people told what has become of an approval, whoever did that.
+    pub(crate) fn stands(&self, approval: &Arc<Approval>) {
+        if let Some(told) = self.told.get() {
+            tell::hand_over(told, News::Stands(Arc::clone(approval)));
         }
     }
 }

@@ -96,6 +96,7 @@ fn applied_one(gateway: &Gateway, numbered: &Numbered) {
         }
         Change::Approval(approval) => {
             gateway.approvals().news(&approval.id);
+            gateway.approvals().stands(approval);
             approvals(gateway, approval, revision());
         }
         // What servers list is upkeep.
