@@ -116,8 +116,16 @@ async fn somebody_signs_in_at_a_real_provider_and_stops_a_tool() {
     let mut browser = Browser::default();
     let first = browser.get(gateway.admin, "/").await;
     assert_eq!((first.status, first.header("location")), (303, Some("/sign-in")));
+    // Somebody else may have put a session of theirs there.
+    let planted = "s.planted-by-somebody-else";
+    let jar = browser.jar.entry(gateway.admin).or_default();
+    jar.insert("tollgate-local".to_owned(), planted.to_owned());
     let home = browser.follow(gateway.admin, "/sign-in/oidc").await;
     assert!(home.status == 200 && home.text().contains("Overview"), "{}", home.everything());
+
+    assert_ne!(browser.jar[&gateway.admin]["tollgate-local"], planted);
+    let other = Ask::new("GET", "/").with("Cookie", &format!("tollgate-local={planted}"));
+    assert_eq!(Http::new(gateway.admin).send(&other).await.status, 303, "nobody came in by it");
 
     let page = browser.get(gateway.admin, "/kill-switch").await.text();
     let token = csrf(&page);

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use serde_json::json;
-use tollgate_e2e::gateway::{Gateway, http, servers, with};
+use tokio::process::Command;
+use tollgate_e2e::gateway::{Gateway, binary, http, servers, with};
 use tollgate_ledger::{Kind, Read, Reader, Verify, writers};
 use tollgate_testkit::fake::{Ask, FakeServer, Http, Peer, Script, soon, until};
 
@@ -85,4 +86,62 @@ async fn a_disk_that_fails_refuses_calls_and_recovers() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn so_it_does_where_each_entry_has_to_reach_the_disk() {
     fails_and_recovers("power").await;
+}
+
+/// Runs a command against this gateway; what it says where it fails.
+async fn refused(gateway: &Gateway, words: &[&str]) -> String {
+    let config = gateway.folder().join("tollgate.yaml");
+    let mut command = Command::new(binary());
+    command.args(words).arg("--config").arg(config).arg("--data-dir").arg(gateway.data());
+    let output = soon("the end of a command", command.output()).await.unwrap();
+    assert!(!output.status.success(), "{words:?}");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_changes_anything_that_could_not_be_put_on_record() {
+    let server = FakeServer::start(Script::modern().with_tools(["echo"])).await;
+    let ledger = json!({ "ledger": { "index": { "enabled": false } } });
+    let gateway = Gateway::start(&with(&servers([("files", http(&server.url()))]), ledger)).await;
+    let made = gateway.command(&["admin-keys", "create", "--role", "admin", "--json"]).await;
+    let key = made["key"].as_str().unwrap();
+    let form = |path: &str| {
+        Ask::new("POST", path)
+            .with("Content-Type", "application/x-www-form-urlencoded")
+            .with("Origin", &format!("http://{}", gateway.admin))
+    };
+    let signed_in = Http::new(gateway.admin).send(&form("/sign-in/key").body(format!("secret={key}"))).await;
+    let cookie = signed_in.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    let page = Ask::new("GET", "/kill-switch").with("Cookie", &cookie);
+    let page = Http::new(gateway.admin).send(&page).await.text();
+    let mark = "name=\"csrf\" value=\"";
+    let token = page[page.find(mark).unwrap() + mark.len()..].split('"').next().unwrap().to_owned();
+    let mut peer = Peer::from(gateway.modern("/mcp"));
+    for _ in 0..40 {
+        peer.tool("files__echo", "{}").await.value();
+    }
+
+    limit(&gateway, Some(Reader::new(&writer(&gateway)).path(1).metadata().unwrap().len()));
+    for _ in 0..3 {
+        assert_eq!(peer.tool("files__echo", "{}").await.refusal(), "ledger_unavailable");
+    }
+    let api = Http::new(gateway.admin).bearing(key);
+    let block = json!({ "kind": "server", "name": "files", "reason": "now" }).to_string();
+    let block = Ask::new("POST", "/api/v1/blocks").with("Content-Type", "application/json").body(block);
+    let reply = api.send(&block).await;
+    assert_eq!((reply.status, reply.header("content-type")), (503, Some("application/problem+json")));
+    assert!(reply.text().contains("\"code\":\"not_recorded\""), "{}", reply.text());
+    let fields = format!("csrf={token}&kind=server&tenant=&name=files&reason=now");
+    let sent = form("/kill-switch/block").with("Cookie", &cookie).body(fields);
+    let reply = Http::new(gateway.admin).send(&sent).await;
+    assert_eq!(reply.status, 503, "{}", reply.everything());
+    assert!(reply.text().contains("nothing can be put on record"), "{}", reply.text());
+    let said = refused(&gateway, &["block", "server", "files", "--reason", "now"]).await;
+    assert!(said.contains("nothing can be put on record") && said.contains("--direct"), "{said}");
+    let listed = api.send(&Ask::new("GET", "/api/v1/blocks")).await.text();
+    assert!(listed.contains("\"items\":[]"), "nothing was changed: {listed}");
+
+    limit(&gateway, None);
+    until("it is well", async || (gateway.metric("tollgate_ledger_up").await == 1).then_some(())).await;
+    assert_eq!(api.send(&block).await.status, 201);
 }

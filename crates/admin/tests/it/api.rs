@@ -96,6 +96,87 @@ async fn what_is_asked_for_once_is_done_once_and_shows_no_secret_again() {
     assert_eq!(keys["items"].as_array().map(Vec::len), Some(2), "{keys}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_those_that_race_with_one_idempotency_key_one_is_carried_out() {
+    let fake = fake().await;
+    let key = key_of(&fake.store, Role::Admin, None).await;
+    let (admin, _) = admin(fake);
+    let body = json!({ "tenant": "acme", "agent": "racer" }).to_string();
+    for round in 0..20 {
+        let name = format!("race-{round}");
+        let racers = (0..8).map(|_| {
+            let bearer = format!("Bearer {}", key.expose());
+            let request = Request::builder().method("POST").uri("/api/v1/keys").header(AUTHORIZATION, bearer);
+            let request = request.header(CONTENT_TYPE, "application/json").header("idempotency-key", &name);
+            let (admin, body) = (admin.clone(), body.clone());
+            tokio::spawn(async move { send(&admin, request, &body).await })
+        });
+        let (mut made, mut ids) = (0, Vec::new());
+        for racer in racers.collect::<Vec<_>>() {
+            let answered = racer.await.expect("it ends");
+            match (answered.status, answered.header("idempotent-replayed")) {
+                (201, "") => {
+                    made += 1;
+                    ids.push(answered.json()["id"].clone());
+                }
+                (201, _) => {
+                    assert!(answered.json().get("key").is_none(), "nobody else is shown it");
+                    ids.push(answered.json()["id"].clone());
+                }
+                (status, _) => assert_eq!(status, 409, "{}", answered.body),
+            }
+        }
+        assert_eq!(made, 1);
+        ids.dedup();
+        assert_eq!(ids.len(), 1, "all were told of the same key");
+    }
+    let keys = ask(&admin, &key, "GET", "/api/v1/keys?agent=racer", None).await.json();
+    assert_eq!(keys["items"].as_array().map(Vec::len), Some(20), "one of each round");
+}
+
+#[tokio::test]
+async fn what_ends_is_said_as_a_time_or_as_a_span_and_not_as_both() {
+    let fake = fake().await;
+    let key = key_of(&fake.store, Role::Admin, None).await;
+    let (admin, _) = admin(fake);
+    let at = "2031-01-01T00:00:00Z";
+    let made = json!({ "tenant": "acme", "agent": "a", "expires": at });
+    let made = ask(&admin, &key, "POST", "/api/v1/keys", Some(&made)).await.json();
+    assert_eq!(made["expires"], at);
+    let path = format!("/api/v1/keys/{}/rotate", made["id"].as_str().expect("an id"));
+    let rotated = ask(&admin, &key, "POST", &path, Some(&json!({ "expires": at }))).await.json();
+    assert_eq!(rotated["expires"], at);
+    let taken = json!({ "kind": "agent", "of": "acme", "name": "a", "until": at });
+    assert_eq!(ask(&admin, &key, "POST", "/api/v1/revocations", Some(&taken)).await.json()["until"], at);
+    for wrong in [
+        json!({ "seconds": 60, "expires": at }),
+        json!({ "expires": "2001-01-01T00:00:00Z" }),
+        json!({ "expires": "tomorrow" }),
+        json!({ "expires": "9999-01-01T00:00:00Z" }),
+        json!({ "seconds": 0 }),
+    ] {
+        let mut body = json!({ "tenant": "acme", "agent": "b" });
+        body.as_object_mut().expect("an object").extend(wrong.as_object().expect("an object").clone());
+        assert_eq!(ask(&admin, &key, "POST", "/api/v1/keys", Some(&body)).await.status, 422, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_but_whoever_types_beside_the_gateway_speaks_for_others() {
+    let fake = fake().await;
+    let key = key_of(&fake.store, Role::Approver, None).await;
+    let (admin, _) = admin(fake);
+    let path = "/api/v1/approvals/a1/approve";
+    let answered = ask(&admin, &key, "POST", path, Some(&json!({ "as": "okta:grace" }))).await;
+    assert_eq!((answered.status, &answered.json()["code"]), (403, &"not_allowed".into()));
+    // A header cannot make anybody its owner, nor does what the owner may reach beyond the API.
+    let request = Request::builder().uri("/api/v1/whoami").header("owner", "root");
+    assert_eq!(send(&admin, request, "").await.status, 401);
+    let request = |path: &str| Request::builder().uri(path).body(String::new()).expect("a request");
+    assert_eq!(admin.answer_owner(request("/kill-switch"), "root".into()).await.status(), 404);
+    assert_eq!(admin.answer_owner(request("/api/v1/whoami"), "root".into()).await.status(), 200);
+}
+
 #[tokio::test]
 async fn every_act_is_on_record_with_who_and_before_and_after() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -1,13 +1,15 @@
 //! The ways in, and what others try.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Request;
 use http::header::{CONTENT_TYPE, COOKIE, HOST, ORIGIN};
 use serde_json::json;
-use tollgate_admin::{Admin, AdminSettings, Body, Reached, Role};
+use tollgate_admin::{Admin, AdminSettings, Body, Grant, Reached, Role};
 use tollgate_identity::SignInSettings;
-use tollgate_store::{Admins as _, Blocks as _};
+use tollgate_model::{KeyHash, KeyId, Timestamp};
+use tollgate_store::{AdminKey, AdminSession, Admins as _, Blocks as _, Digest, Memory};
 
 use crate::support::{Answered, BASE, admin, csrf, fake, get, post, reached, send, signed_in};
 
@@ -55,6 +57,64 @@ async fn a_session_that_somebody_else_knows_is_not_signed_into() {
     }
     assert_eq!(get(&admin, planted, "/").await.location(), "/sign-in");
     assert_eq!(get(&admin, &first, "/").await.location(), "/sign-in", "the one before is over");
+}
+
+/// A session of somebody who came by a key, as the store has it.
+async fn session(store: &Memory, token: &str, (seen, expires): (Timestamp, Timestamp)) -> (Digest, String) {
+    let digest = Digest::of([b"session".as_slice(), token.as_bytes()]);
+    let session = AdminSession {
+        digest,
+        how: "key".into(),
+        proof: "07".repeat(32).into(),
+        subject: "k7".into(),
+        name: "Kim".into(),
+        groups: Vec::new(),
+        created: Timestamp::from_ms(1),
+        seen,
+        expires,
+    };
+    store.begin_admin_session(session).await.expect("begun");
+    (digest, format!("tollgate-local={token}"))
+}
+
+#[tokio::test]
+async fn a_session_ends_when_its_time_is_over_and_when_nobody_uses_it() {
+    let fake = fake().await;
+    let store = fake.store.clone();
+    let record = AdminKey {
+        id: KeyId::new("k7"),
+        name: "Kim".into(),
+        grants: vec![Grant { role: Role::Admin, tenant: None }.to_stored()],
+        hash: KeyHash([7; 32]),
+        created: Timestamp::from_ms(1),
+        expires: None,
+        revoked: None,
+        by: "test".into(),
+    };
+    store.add_admin_key(record).await.expect("added");
+    let settings = AdminSettings { session_idle: Duration::from_mins(10), ..AdminSettings::default() };
+    let (admin, _) = Admin::new(fake, reached(), settings);
+    let now = Timestamp::now();
+    let ago = |minutes: u64| Timestamp::from_ms(now.as_ms() - minutes * 60_000);
+    let later = now.after(Duration::from_hours(1));
+    for (token, seen, expires, is_good) in
+        [("s.used", ago(9), later, true), ("s.unused", ago(11), later, false), ("s.over", now, ago(1), false)]
+    {
+        let (digest, cookie) = session(&store, token, (seen, expires)).await;
+        for path in ["/", "/api/v1/whoami"] {
+            let answered = get(&admin, &cookie, path).await;
+            let expected = match (is_good, path) {
+                (true, _) => 200,
+                (false, "/") => 303,
+                (false, _) => 401,
+            };
+            assert_eq!(answered.status, expected, "{token} {path}: {}", answered.body);
+        }
+        let kept = store.admin_session(&digest).await.expect("read");
+        assert_eq!(kept.is_some(), is_good, "{token}: what is over is not kept");
+        // To be seen is to be used, but does not make it last beyond its time.
+        assert!(kept.is_none_or(|kept| kept.seen >= now && kept.expires == later), "{token}");
+    }
 }
 
 #[tokio::test]
