@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 use tollgate_e2e::gateway::{Gateway, http, servers, with};
 use tollgate_e2e::provider::Provider;
+use tollgate_ledger::{Reader, writers};
+use tollgate_testkit::fake::stdio::alive;
 use tollgate_testkit::fake::{Ask, Call, FakeServer, Http, HttpPeer, Reply, Script, until};
 
 /// A browser, as far as it matters: it keeps cookies for each host, and follows where it is sent.
@@ -218,4 +220,28 @@ async fn a_machine_administers_by_a_key_until_it_is_revoked() {
     let id = made["id"].as_str().unwrap();
     gateway.command(&["admin-keys", "revoke", id, "--json"]).await;
     assert_eq!(api.send(&Ask::new("GET", "/api/v1/whoami")).await.status, 401);
+}
+
+/// How often a change is on record, of all processes that have written there.
+fn recorded(gateway: &Gateway, change: &str) -> usize {
+    let mut count = 0;
+    for writer in writers(&gateway.data().join("ledger")).unwrap() {
+        let mut reader = Reader::new(&writer);
+        while let Some(read) = reader.next_entry().unwrap() {
+            count += usize::from(read.entry().unwrap().change.as_deref() == Some(change));
+        }
+    }
+    count
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_process_that_follows_does_what_commands_say() {
+    let upstream = FakeServer::start(Script::modern()).await;
+    let mut gateway = Gateway::start(&servers([("crm", http(&upstream.url()))])).await;
+    let first = gateway.pid();
+    gateway.hand_over().await;
+    until("the end of the one before", async || (!alive(first)).then_some(())).await;
+    assert!(gateway.data().join("admin.sock").exists(), "it takes nothing away that is not its own");
+    gateway.command(&["block", "server", "crm", "--reason", "r", "--json"]).await;
+    until("its entry", async || (recorded(&gateway, "admin.block") == 1).then_some(())).await;
 }

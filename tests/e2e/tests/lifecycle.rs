@@ -192,6 +192,30 @@ async fn term_drains_calls_in_flight() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_does_not_end_is_cut_when_the_time_for_it_is_over() {
+    let server = FakeServer::start(Script::modern().with_tools(["gate"])).await;
+    let mut gateway = Gateway::start(&servers([("slow", http(&server.url()))])).await;
+    let mut peer = Peer::from(gateway.modern("/mcp"));
+    let waiting = tokio::spawn(async move { peer.request(&Call::tool("slow__gate", "{}")).await });
+    until("the call under way", async || (!server.log().of_method("tools/call").is_empty()).then_some(()))
+        .await;
+    let begun = Instant::now();
+    gateway.signal(Signal::TERM);
+    assert!(gateway.ended().await.success());
+    // What docs/operations.md promises to calls under way, and to whoever waits for the process to end.
+    let took = begun.elapsed();
+    assert!((Duration::from_secs(19)..Duration::from_secs(28)).contains(&took), "{took:?}");
+    waiting.abort();
+    let writer = tollgate_ledger::writers(&gateway.data().join("ledger")).unwrap().remove(0);
+    let mut reader = tollgate_ledger::Reader::new(&writer);
+    let mut outcomes = Vec::new();
+    while let Some(read) = reader.next_entry().unwrap() {
+        outcomes.extend(read.entry().unwrap().outcome);
+    }
+    assert_eq!(outcomes, [tollgate_ledger::Outcome::Stopped]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_child_survives_a_killed_gateway() {
     for dialect in [Dialect::Legacy, Dialect::Modern] {
         for (stubborn, runaway) in [(false, false), (true, false), (true, true)] {
