@@ -126,8 +126,8 @@ enum Mode {
     },
     /// Measures the pages of the console, with 500 servers and 10,000 tools.
     Pages {
-        /// With so many calls on record.
-        #[arg(long, default_value_t = 1_000_000)]
+        /// With so many calls on record, each of which is two entries.
+        #[arg(long, default_value_t = 500_000)]
         rows: u64,
         /// The gateway's binary.
         #[arg(long, value_name = "PATH")]

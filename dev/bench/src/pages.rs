@@ -1,4 +1,4 @@
-//! How long the pages of the console take at the server: with a million calls on record, 500 servers, 10,000 tools that are
+//! How long the pages of the console take at the server: with a million entries on record, which are half as many calls, 500 servers, 10,000 tools that are
 //! pinned, and of the rest as much as one gateway may have. Of a real gateway, with SQLite.
 
 use std::collections::HashMap;
@@ -26,6 +26,7 @@ use crate::searching::{Dice, Words};
 
 const SERVERS: usize = 500;
 const TOOLS: usize = 20;
+const AGENTS: u64 = 200;
 const KEYS: usize = 2_000;
 const BLOCKS: usize = 500;
 const APPROVALS: usize = 500;
@@ -68,7 +69,7 @@ fn pages(address: SocketAddr, key: &str, call: &str) -> Result<()> {
     let paths = [
         ("overview", "/".to_owned()),
         ("servers", "/servers".to_owned()),
-        ("one server, with its tools", "/servers/one?name=server-7".to_owned()),
+        ("one server, with its tools", "/servers/one?name=server-7&tenant=default".to_owned()),
         ("calls, the newest", "/calls".to_owned()),
         ("calls of a user", format!("/calls?{user}")),
         ("calls of a tool that were denied", format!("/calls?{tool}&outcome=denied")),
@@ -177,7 +178,8 @@ async fn definitions(store: &dyn Store, now: Timestamp) -> Result<()> {
     };
     for nth in 0..SERVERS {
         let own = nth * TOOLS..(nth + 1) * TOOLS;
-        let of = DefinitionsOf { tenant: None, server: server(nth)?, list: List::Tools };
+        let tenant = Some(TenantId::default());
+        let of = DefinitionsOf { tenant: tenant.clone(), server: server(nth)?, list: List::Tools };
         let items = own.clone().map(|tool_of| tool(tool_of, 1)).collect();
         store.keep_definitions(&Definitions::new(of, items, now)).await?;
         for version in 1..=2 {
@@ -191,7 +193,8 @@ async fn definitions(store: &dyn Store, now: Timestamp) -> Result<()> {
             let items: Vec<Sighting> = seen.map(sighting).collect();
             if !items.is_empty() {
                 let by = "first use".into();
-                store.sight(Sightings { tenant: None, server: server(nth)?, items, at: now, by }).await?;
+                let tenant = tenant.clone();
+                store.sight(Sightings { tenant, server: server(nth)?, items, at: now, by }).await?;
             }
         }
     }
@@ -289,8 +292,9 @@ async fn calls(store: &dyn Store, rows: u64, now: u64) -> Result<String> {
     let (mut after, mut number, mut one) = (None, 0, None);
     while number < rows {
         let end = rows.min(number + BLOCK_ROWS_MAX as u64);
-        let made: Vec<AuditRow> =
-            (number..end).map(|number| words.row(&writer, number, time(number), &mut dice)).collect();
+        let made: Vec<AuditRow> = (number..end)
+            .map(|number| usual(&words, words.row(&writer, number, time(number), &mut dice), &mut dice))
+            .collect();
         one = made.iter().find_map(|row| row.call).or(one);
         let upto = Followed { segment: 1, offset: end, seq: end * 2, used: end * 2 };
         let batch = AuditBatch {
@@ -312,6 +316,22 @@ async fn calls(store: &dyn Store, rows: u64, now: u64) -> Result<String> {
     }
     let call = one.ok_or("no call")?;
     Ok(tollgate_ledger::CallId::from_bytes(call.to_be_bytes()).to_string())
+}
+
+/// An agent is of one tenant, and calls the tools of five servers, some of them much more than others.
+fn usual(words: &Words, row: AuditRow, dice: &mut Dice) -> AuditRow {
+    let agent = dice.below(AGENTS);
+    let few = if dice.below(5) > 0 { TOOLS as u64 } else { 5 * TOOLS as u64 };
+    let tool = (agent * 5 * TOOLS as u64 + dice.below(few)) % (SERVERS * TOOLS) as u64;
+    let one = |of: &[Arc<str>], at: u64| of.get(usize::try_from(at).unwrap_or(0)).cloned();
+    AuditRow {
+        tenant: one(&words.tenants, agent % 10),
+        agent: one(&words.agents, agent),
+        server: one(&words.servers, tool / TOOLS as u64),
+        public_name: one(&words.public, tool),
+        native_name: one(&words.native, tool),
+        ..row
+    }
 }
 
 fn used(rows: &[AuditRow]) -> Vec<UsageRow> {

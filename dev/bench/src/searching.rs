@@ -151,12 +151,12 @@ impl Dice {
 
 /// The texts that rows have in common.
 pub(crate) struct Words {
-    tenants: Vec<Arc<str>>,
-    agents: Vec<Arc<str>>,
+    pub(crate) tenants: Vec<Arc<str>>,
+    pub(crate) agents: Vec<Arc<str>>,
     users: Vec<Arc<str>>,
-    servers: Vec<Arc<str>>,
-    public: Vec<Arc<str>>,
-    native: Vec<Arc<str>>,
+    pub(crate) servers: Vec<Arc<str>>,
+    pub(crate) public: Vec<Arc<str>>,
+    pub(crate) native: Vec<Arc<str>>,
     policies: Vec<Arc<str>>,
 }
 

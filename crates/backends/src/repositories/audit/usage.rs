@@ -1,42 +1,62 @@
 //! How much was used.
 
+use std::sync::LazyLock;
+
 use async_trait::async_trait;
-use tollgate_store::{StoreError, Usage, UsageKey, UsageQuery, UsageRow, UsageSum};
+use tollgate_store::{StoreError, Usage, UsageBy, UsageKey, UsageQuery, UsageRow, UsageSum};
 
 use super::number;
 use crate::connections::{Row, Value};
 use crate::database::{Begin, Database};
 use crate::repositories::limit;
 
-const SUMS: &str = "SELECT \
-    CASE WHEN $4 = 1 THEN day ELSE 0 END, CASE WHEN $5 = 1 THEN tenant ELSE '' END, \
-    CASE WHEN $6 = 1 THEN agent ELSE '' END, CASE WHEN $7 = 1 THEN server ELSE '' END, \
-    CASE WHEN $8 = 1 THEN tool ELSE '' END, \
-    CAST(sum(calls) AS BIGINT), CAST(sum(errors) AS BIGINT), CAST(sum(refused) AS BIGINT), \
-    CAST(sum(sent_bytes) AS BIGINT), CAST(sum(received_bytes) AS BIGINT), \
-    CAST(sum(sent_tokens) AS BIGINT), CAST(sum(received_tokens) AS BIGINT), CAST(sum(cost_nano) AS BIGINT) \
-    FROM tollgate_usage WHERE day >= $1 AND day <= $2 AND (tenant = $3 OR $3 IS NULL) \
-    GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5 LIMIT $9";
+/// The sums, for each way of telling them apart. What does not tell them apart stands nowhere in the grouping: by days the table
+/// is read in its own order, and nothing is sorted.
+static SUMS: LazyLock<Vec<String>> = LazyLock::new(|| (0..1 << COLUMNS.len()).map(text_of).collect());
+
+/// What may tell sums apart, and what stands in its place where it does not.
+const COLUMNS: [(&str, &str); 5] =
+    [("day", "CAST(0 AS BIGINT)"), ("tenant", "''"), ("agent", "''"), ("server", "''"), ("tool", "''")];
+
+fn text_of(chosen: usize) -> String {
+    let is = |nth: usize| chosen >> nth & 1 == 1;
+    let columns = COLUMNS.iter().enumerate();
+    let shown: Vec<&str> =
+        columns.clone().map(|(nth, (name, none))| if is(nth) { *name } else { *none }).collect();
+    let names: Vec<&str> = columns.filter(|(nth, _)| is(*nth)).map(|(_, (name, _))| *name).collect();
+    let grouped = match names.join(", ") {
+        // Of nothing there is no sum.
+        all if all.is_empty() => "HAVING count(*) > 0".to_owned(),
+        names => format!("GROUP BY {names} ORDER BY {names}"),
+    };
+    format!(
+        "SELECT {}, CAST(sum(calls) AS BIGINT), CAST(sum(errors) AS BIGINT), CAST(sum(refused) AS BIGINT), \
+        CAST(sum(sent_bytes) AS BIGINT), CAST(sum(received_bytes) AS BIGINT), \
+        CAST(sum(sent_tokens) AS BIGINT), CAST(sum(received_tokens) AS BIGINT), CAST(sum(cost_nano) AS BIGINT) \
+        FROM tollgate_usage WHERE day >= $1 AND day <= $2 AND (tenant = $3 OR $3 IS NULL) {grouped} LIMIT $4",
+        shown.join(", ")
+    )
+}
+
+/// The text for one of these ways.
+fn sums(by: UsageBy) -> &'static str {
+    let chosen = [by.day, by.tenant, by.agent, by.server || by.tool, by.tool];
+    let chosen = chosen.iter().enumerate().fold(0, |all, (nth, is)| all | usize::from(*is) << nth);
+    SUMS.get(chosen).map_or("", String::as_str)
+}
 
 #[async_trait]
 impl Usage for Database {
     async fn usage(&self, which: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
         self.within(self.bounds.load_max, async {
             let mut reading = self.begin(Begin::ReadAll).await?;
-            let by = which.by;
-            let is = |is: bool| Value::from(i64::from(is));
             let values = vec![
                 Value::from(i64::from(which.since_day)),
                 Value::from(i64::from(which.until_day)),
                 Value::from(which.tenant.as_deref()),
-                is(by.day),
-                is(by.tenant),
-                is(by.agent),
-                is(by.server || by.tool),
-                is(by.tool),
                 Value::from(limit(which.most)),
             ];
-            let rows = reading.connection.rows(SUMS, values).await?;
+            let rows = reading.connection.rows(sums(which.by), values).await?;
             reading.commit().await?;
             rows.iter().map(usage_row).collect()
         })
