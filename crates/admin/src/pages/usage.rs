@@ -15,6 +15,8 @@ use crate::roles::{May, ReadUsage};
 use crate::world::LimitCard;
 
 const HERE: &str = "/usage";
+/// How many lines are shown at most.
+const SHOWN: usize = 500;
 
 #[derive(Debug, Template)]
 #[template(path = "usage.html")]
@@ -27,6 +29,8 @@ struct Usage {
     problem: Option<String>,
     lines: Vec<UsageLine>,
     told: Told,
+    /// How many more there are than are shown.
+    more: usize,
     chart: Option<Chart>,
     limits: Vec<LimitCard>,
 }
@@ -78,13 +82,18 @@ pub(super) async fn show(
 ) -> Response {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let by = which.by.clone().filter(|by| !by.is_empty()).unwrap_or_else(|| "day".to_owned());
-    let (found, problem) = match lines(&plane, &may, &which).await {
+    let (mut found, problem) = match lines(&plane, &may, &which).await {
         Ok(found) => (found, None),
         Err(problem) => (Vec::new(), Some(problem.detail().to_owned())),
     };
     // Days, whatever the table is told apart by: only where the days are the only thing.
     let chart = (by == "day" && !found.is_empty())
         .then(|| Chart::of("Calls each day", ["calls", "errors and refusals"], &each_day(&found)));
+    let more = found.len().saturating_sub(SHOWN);
+    if more > 0 {
+        found.sort_by_key(|line| std::cmp::Reverse(line.calls));
+        found.truncate(SHOWN);
+    }
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     for (name, value) in [("since", &which.since), ("until", &which.until), ("tenant", &which.tenant)] {
         if let Some(value) = value.as_ref().filter(|value| !value.is_empty()) {
@@ -102,6 +111,7 @@ pub(super) async fn show(
         problem,
         told: Told::of(&found),
         lines: found,
+        more,
         chart,
         limits: limits.unwrap_or_else(|_: Problem| Vec::new()),
     })
