@@ -17,7 +17,7 @@ use crate::problem::Problem;
 use crate::record::{self, Act};
 use crate::registry::{ImportSource, Review};
 use crate::roles::{ChangeReviews, ChangeServers, May, Operator, Permission, Role, Sure};
-use crate::sessions::BY_LINK;
+use crate::sessions::{BY_COMMAND, BY_LINK};
 
 /// How many are read at once.
 const PAGE: usize = 500;
@@ -207,10 +207,12 @@ pub(crate) fn over_reach<P: Permission>(
     Ok(if shares(reach) { may.over(None)? } else { may.over(Some(tenant))? })
 }
 
-/// Whether somebody may approve what they made: where a file says so, or, without a word, the local admin where nobody signs in.
+/// Whether somebody may approve what they made: where a file says so, or, without a word, the local admin, and whoever types beside
+/// the gateway, where nobody signs in.
 pub(crate) fn may_own(plane: &Plane, who: &Operator) -> Result<bool, Problem> {
     let said = plane.parts()?.configured.self_approval;
-    Ok(said.unwrap_or(&*who.how == BY_LINK && plane.way().sign_in.is_none()))
+    let is_local = matches!(&*who.how, BY_LINK | BY_COMMAND);
+    Ok(said.unwrap_or(is_local && plane.way().sign_in.is_none()))
 }
 
 fn doing(who: &Operator, reason: Arc<str>) -> Doing {

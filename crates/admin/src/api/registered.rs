@@ -21,6 +21,7 @@ use crate::plane::Plane;
 use crate::problem::Problem;
 use crate::registry::{ImportSource, Review, ToolCallers};
 use crate::roles::{ChangeReviews, ChangeServers, May, ReadKeys, ReadReviews, ReadTools};
+use crate::sessions::BY_COMMAND;
 
 /// Whom could call how many tools is said at once.
 const CALLERS_MAX: usize = 100;
@@ -243,11 +244,12 @@ async fn register(
     let id = acts::id(tenant, &new.name, new.version.as_deref().unwrap_or("1"))?;
     let (reach, about, why) = acts::read(&plane, &id, new.said.into_said())?;
     let sure = acts::over_reach(&may, &id.tenant, &reach)?;
+    let origin = if &*may.who.how == BY_COMMAND { BY_COMMAND } else { "api" };
     let act = {
         let plane = plane.clone();
         async move {
             let drafts = vec![(id, reach, about)];
-            let registered = acts::register(plane, sure, drafts, "api", why).await?;
+            let registered = acts::register(plane, sure, drafts, origin, why).await?;
             registered.first().map(|one| made(StatusCode::CREATED, one)).ok_or_else(gone)
         }
     };

@@ -128,6 +128,15 @@ impl Gateway {
         self.ask(Method::POST, path, Some(body)).await
     }
 
+    /// Has something changed to what is said of it.
+    ///
+    /// # Errors
+    /// It was not done, or nobody knows.
+    pub(crate) async fn put(&self, path: &str, body: &impl Serialize) -> Result<Value, NotDone> {
+        let body = serde_json::to_string(body).map_err(|error| NotDone::Silent(error.to_string()))?;
+        self.ask(Method::PUT, path, Some(body)).await.map(|(_, body)| body)
+    }
+
     /// Has something removed. Says whether it was there.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use tollgate_identity::key;
 use tollgate_store::{About, Doing, Life, Registration, RegistrationId, Store};
 use url::Url;
 
-use super::{Named, advice, doing, put, text};
+use super::{Ask, Named, advice, doing, put, text};
 use crate::blocks::config_of;
 use crate::cli::servers::ServersAdd;
 use crate::config::foreign::{self, Apart};
@@ -36,7 +36,8 @@ pub(super) async fn add(command: &ServersAdd) -> Result<(), Failure> {
     let next = checked(id, reach, about, "cli", config.as_ref(), &doing)?;
     let store = open_store(&command.store).await?;
     let next = beside(&*store, next, &doing).await?;
-    put(&*store, vec![next], command.json).await
+    let ask = Ask::draft(&next)?;
+    put((&command.store, &*store), vec![next], vec![ask], command.json).await
 }
 
 /// How it is reached, from whatever says so.

@@ -10,7 +10,7 @@ use tollgate_store::About;
 use url::Url;
 
 use super::add::{beside, check, checked, input};
-use super::{Named, doing, owner, put, text};
+use super::{Ask, Named, doing, owner, put, text};
 use crate::blocks::config_of;
 use crate::cli::servers::ServersImport;
 use crate::config::foreign::{self, Apart, Found};
@@ -74,7 +74,8 @@ pub(super) async fn import(command: &ServersImport) -> Result<(), Failure> {
     for draft in drafts {
         next.push(beside(&*store, draft, &doing).await?);
     }
-    put(&*store, next, command.json).await
+    let asks = next.iter().map(Ask::draft).collect::<Result<Vec<_>, _>>()?;
+    put((&command.store, &*store), next, asks, command.json).await
 }
 
 /// How servers are found in a document, of which it is said where it comes from.

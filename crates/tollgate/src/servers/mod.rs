@@ -7,18 +7,22 @@ mod show;
 
 use std::sync::Arc;
 
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 use tollgate_identity::names;
 use tollgate_model::{ServerName, TenantId, Timestamp};
 use tollgate_store::{
-    Act, Doing, Life, Registration, RegistrationId, Store, VERSIONS_MAX, WHOLE, WhichRegistrations, approve,
-    earlier, shift,
+    About, Act, Doing, Life, Registration, RegistrationId, Store, VERSIONS_MAX, WHOLE, WhichRegistrations,
+    approve, earlier, shift,
 };
 
 use crate::blocks::{config_of, reason, tenant_of, user};
+use crate::cli::StoreArgs;
 use crate::cli::servers::{
     Servers, ServersApprove, ServersDeprecate, ServersRollback, ServersShare, ServersStep, WhichServer,
 };
 use crate::config::{Config, label};
+use crate::door;
 use crate::exit::Failure;
 use crate::out::{Printer, To, safe};
 use crate::state::{failure, open_store};
@@ -55,6 +59,12 @@ impl Named {
         let name = ServerName::new(&which.name)
             .map_err(|bad| Failure::usage(format!("{:?} is no name of a server: {bad}", which.name)))?;
         Ok(Self { tenant: owner(which.tenant.as_deref(), config)?, name })
+    }
+
+    /// What the API calls it.
+    fn path(&self) -> String {
+        let server = tollgate_admin::pack(&[self.tenant.as_str(), self.name.as_str()]);
+        door::path(&["servers", &server], &[])
     }
 
     fn version(&self, version: &str) -> Result<RegistrationId, Failure> {
@@ -149,7 +159,13 @@ async fn step(command: &ServersStep, act: Act) -> Result<(), Failure> {
         _ => &[Life::Draft, Life::InReview, Life::Approved, Life::Deprecated],
     };
     let doing = doing(&command.reason)?;
-    change(command, lives, |versions, version| {
+    let word = match act {
+        Act::Submitted => "submit",
+        Act::Rejected => "reject",
+        _ => "retire",
+    };
+    let body = json!({ "reason": &*doing.reason });
+    change(command, lives, (word, body), |versions, version| {
         let one = found(versions, version)?;
         let next = match act {
             Act::Submitted => one.submitted(&doing),
@@ -164,7 +180,11 @@ async fn step(command: &ServersStep, act: Act) -> Result<(), Failure> {
 async fn approve_one(command: &ServersApprove) -> Result<(), Failure> {
     let doing = doing(&command.step.reason)?;
     let may_own = config_of(&command.step.store).is_none_or(|config| may_own(&config));
-    change(&command.step, &[Life::InReview], |versions, version| {
+    let mut body = json!({ "reason": &*doing.reason });
+    if let Some(share) = command.share {
+        body["share"] = share.into();
+    }
+    change(&command.step, &[Life::InReview], ("approve", body), |versions, version| {
         approve(versions, version, command.share, may_own, &doing)
     })
     .await
@@ -177,7 +197,8 @@ fn may_own(config: &Config) -> bool {
 
 async fn share(command: &ServersShare) -> Result<(), Failure> {
     let doing = doing(&command.step.reason)?;
-    change(&command.step, &[Life::Approved], |versions, version| {
+    let body = json!({ "reason": &*doing.reason, "share": command.share });
+    change(&command.step, &[Life::Approved], ("share", body), |versions, version| {
         shift(versions, version, command.share, &doing)
     })
     .await
@@ -189,7 +210,8 @@ async fn deprecate(command: &ServersDeprecate) -> Result<(), Failure> {
     if sunset <= doing.at {
         return Err(Failure::usage("--sunset: this time is over; `tollgate servers retire` ends it now"));
     }
-    change(&command.step, &[Life::Approved], |versions, version| {
+    let body = json!({ "reason": &*doing.reason, "sunset": sunset.to_string() });
+    change(&command.step, &[Life::Approved], ("deprecate", body), |versions, version| {
         Ok(vec![found(versions, version)?.deprecated(sunset, &doing)?])
     })
     .await
@@ -208,7 +230,12 @@ async fn roll_back(command: &ServersRollback) -> Result<(), Failure> {
         })?,
     };
     let changed = shift(&versions, &to.id.version, WHOLE, &doing).map_err(|error| failure(&error))?;
-    put(&*store, changed, command.json).await
+    let ask = Ask {
+        is_edit: false,
+        path: format!("{}/rollback", named.path()),
+        body: json!({ "reason": &*doing.reason, "to": &*to.id.version }).to_string(),
+    };
+    put((&command.store, &*store), changed, vec![ask], command.json).await
 }
 
 fn found<'v>(
@@ -223,6 +250,7 @@ fn found<'v>(
 async fn change(
     command: &ServersStep,
     lives: &[Life],
+    (word, body): (&str, Value),
     next: impl FnOnce(&[Registration], &str) -> Result<Vec<Registration>, tollgate_store::StoreError>,
 ) -> Result<(), Failure> {
     let named = Named::new(&command.which, config_of(&command.store).as_ref())?;
@@ -241,7 +269,9 @@ async fn change(
         )),
         error => failure(&error),
     })?;
-    put(&*store, changed, command.json).await
+    let path = format!("{}/{word}", version_path(&one.id));
+    let ask = Ask { is_edit: false, path, body: body.to_string() };
+    put((&command.store, &*store), changed, vec![ask], command.json).await
 }
 
 /// What can be done with one that is so.
@@ -255,9 +285,92 @@ const fn advice(life: Life) -> &'static str {
     }
 }
 
-/// Puts what has changed into the store, and tells.
-async fn put(store: &dyn Store, changed: Vec<Registration>, json: bool) -> Result<(), Failure> {
-    store.put_registrations(changed.clone()).await.map_err(|error| failure(&error))?;
+/// How a gateway that runs is asked for a change.
+struct Ask {
+    is_edit: bool,
+    path: String,
+    /// JSON.
+    body: String,
+}
+
+impl Ask {
+    /// For a draft: another one, or another text of one that there is.
+    fn draft(one: &Registration) -> Result<Self, Failure> {
+        let is_edit = one.last.act == Act::Edited;
+        let unreadable = |error: serde_json::Error| Failure::failed(error.to_string());
+        let said = Said {
+            name: (!is_edit).then_some((one.id.tenant.as_str(), one.id.name.as_str(), &*one.id.version)),
+            reach: serde_json::from_str(&one.reach).map_err(unreadable)?,
+            about: &one.about,
+            reason: &one.last.reason,
+        };
+        let path = if is_edit { version_path(&one.id) } else { door::path(&["servers"], &[]) };
+        Ok(Self { is_edit, path, body: said.text().map_err(unreadable)? })
+    }
+}
+
+/// What is said of a draft. How it is reached goes as it was written.
+struct Said<'a> {
+    name: Option<(&'a str, &'a str, &'a str)>,
+    reach: &'a RawValue,
+    about: &'a About,
+    reason: &'a str,
+}
+
+impl Said<'_> {
+    fn text(&self) -> Result<String, serde_json::Error> {
+        let About { description, owner, environment, risk, tags, documentation } = self.about;
+        let mut said = Map::new();
+        if let Some((tenant, name, version)) = self.name {
+            let id = [("tenant", tenant), ("name", name), ("version", version)];
+            said.extend(id.map(|(what, text)| (what.to_owned(), text.into())));
+        }
+        for (what, text) in [
+            ("description", description),
+            ("owner", owner),
+            ("environment", environment),
+            ("risk", risk),
+            ("documentation", documentation),
+        ] {
+            said.extend(text.as_ref().map(|text| (what.to_owned(), (&**text).into())));
+        }
+        said.insert("tags".to_owned(), tags.iter().map(|tag| &**tag).collect());
+        said.insert("reason".to_owned(), self.reason.into());
+        let rest = serde_json::to_string(&said)?;
+        // An object with at least one member.
+        Ok(format!("{{\"reach\":{},{}", self.reach.get(), rest.trim_start_matches('{')))
+    }
+}
+
+fn version_path(id: &RegistrationId) -> String {
+    let server = tollgate_admin::pack(&[id.tenant.as_str(), id.name.as_str()]);
+    door::path(&["servers", &server, "versions", &id.version], &[])
+}
+
+/// Puts what has changed into the store, or has the gateway that runs do so, and tells.
+async fn put(
+    (args, store): (&StoreArgs, &dyn Store),
+    mut changed: Vec<Registration>,
+    asks: Vec<Ask>,
+    json: bool,
+) -> Result<(), Failure> {
+    if let Some(gateway) = door::running(args).await? {
+        for ask in asks {
+            let body: &RawValue =
+                serde_json::from_str(&ask.body).map_err(|error| Failure::failed(error.to_string()))?;
+            if ask.is_edit {
+                gateway.put(&ask.path, &body).await?;
+            } else {
+                gateway.post(&ask.path, &body).await?;
+            }
+        }
+        for one in &mut changed {
+            let now = store.registration(&one.id).await.map_err(|error| failure(&error))?;
+            *one = now.unwrap_or_else(|| one.clone());
+        }
+    } else {
+        store.put_registrations(changed.clone()).await.map_err(|error| failure(&error))?;
+    }
     let out = Printer::new(To::Out);
     if json {
         let objects: serde_json::Value = changed.iter().map(show::object).collect();

@@ -145,6 +145,45 @@ fn a_gateway_that_runs_does_what_commands_say_and_each_act_is_on_record_once() {
 }
 
 #[test]
+fn a_gateway_that_runs_leads_servers_through_their_life() {
+    let bench = Bench::new("data");
+    fs::write(
+        bench.folder.path("tollgate.yaml"),
+        format!("data_dir: data\n{}registry: {{ allow_private: true }}\n", notes_config("notes")),
+    )
+    .expect("written");
+    let gateway = bench.start();
+    let url = ["--url", "https://crm.example.com/mcp"];
+    let added = bench.json(&[&["servers", "add", "crm", "--reason", "new"], &url[..]].concat());
+    assert_eq!((&added[0]["life"], &added[0]["origin"]), (&json!("draft"), &json!("cli")));
+    let edited = bench.json(&[&["servers", "add", "crm", "--owner", "sales"], &url[..]].concat());
+    assert_eq!((&edited[0]["revision"], &edited[0]["owner"]), (&json!(2), &json!("sales")));
+    let life = |words: &[&str], more: &[&str]| {
+        let one = bench.json(&[&["servers"], words, &["crm", "--version", "1"], more].concat());
+        one[0]["life"].as_str().expect("a life").to_owned()
+    };
+    assert_eq!(life(&["submit"], &[]), "in_review");
+    assert_eq!(life(&["reject"], &["--reason", "who is sales?"]), "draft");
+    assert_eq!(life(&["submit"], &[]), "in_review");
+    assert_eq!(life(&["approve"], &[]), "approved");
+    assert_eq!(life(&["deprecate"], &["--sunset", "30d"]), "deprecated");
+    assert_eq!(life(&["retire"], &[]), "retired");
+    let (counted, acts) = bench.recorded(gateway);
+    for (word, times) in [
+        ("register", 1),
+        ("edit", 1),
+        ("submit", 2),
+        ("reject", 1),
+        ("approve", 1),
+        ("deprecate", 1),
+        ("retire", 1),
+    ] {
+        assert_eq!(counted.get(&format!("admin.server.{word}")), Some(&times), "{word}: {counted:?}");
+    }
+    assert!(acts.len() == 8 && acts.iter().all(|act| act[0] == "cli"), "{acts:?}");
+}
+
+#[test]
 fn without_a_gateway_commands_change_the_store_also_where_one_was_killed() {
     let bench = Bench::new("data");
     bench.json(&["block", "server", "notes", "--reason", "before it ran"]);
