@@ -125,7 +125,7 @@ async fn a_revoked_key_ends_its_sessions() {
     let cookie = signed_in(&admin, &store, Role::Admin).await;
     assert_eq!(get(&admin, &cookie, "/").await.status, 200);
     let key = store.admin_keys(None, 9).await.expect("read").remove(0);
-    store.revoke_admin_key(&key.id, tollgate_model::Timestamp::now(), "test").await.expect("revoked");
+    store.revoke_admin_key(&key.id, Timestamp::now(), "test").await.expect("revoked");
     assert_eq!(get(&admin, &cookie, "/").await.location(), "/sign-in");
 }
 

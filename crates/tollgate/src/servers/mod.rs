@@ -373,7 +373,7 @@ async fn put(
     }
     let out = Printer::new(To::Out);
     if json {
-        let objects: serde_json::Value = changed.iter().map(show::object).collect();
+        let objects: Value = changed.iter().map(show::object).collect();
         out.line(objects.to_string());
         return Ok(());
     }
