@@ -25,7 +25,12 @@ pub fn find(bytes: &[u8], object: Span, key: &str) -> Option<Span> {
 /// Whether a name or text may stand somewhere in these bytes: one quick look, which says yes for nothing where other text
 /// reads alike, but never no where it stands, since letters that are spelt as escapes count as any.
 pub fn mentions(bytes: &[u8], text: &str) -> bool {
-    memmem::find(bytes, text.as_bytes()).is_some() || memmem::find(bytes, b"\\u").is_some()
+    memmem::find(bytes, text.as_bytes()).is_some() || spells_out(bytes)
+}
+
+/// Whether a letter may be spelt as an escape. Most texts have no backslash at all.
+fn spells_out(bytes: &[u8]) -> bool {
+    memchr::memchr_iter(b'\\', bytes).any(|at| bytes.get(at + 1) == Some(&b'u'))
 }
 
 /// What the value at `value` is, by its first byte; [`JsonKind::Null`] if there is none.

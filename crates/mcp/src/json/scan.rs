@@ -71,6 +71,7 @@ pub(crate) struct Scanner<'a> {
     keys: SmallVec<[Key; 24]>,
     /// For each open container within [`Self::value`]: where the keys of an object begin in `keys`, or [`ARRAY`].
     open: SmallVec<[u32; 24]>,
+    has_escaped_keys: bool,
 }
 
 impl<'a> Scanner<'a> {
@@ -85,10 +86,21 @@ impl<'a> Scanner<'a> {
         {
             return Err(Stop { fault: Fault::NotUtf8, offset: narrow(error.valid_up_to()) });
         }
-        let mut scanner =
-            Self { bytes, at: 0, depth_max: limits.depth_max, keys: SmallVec::new(), open: SmallVec::new() };
+        let mut scanner = Self {
+            bytes,
+            at: 0,
+            depth_max: limits.depth_max,
+            keys: SmallVec::new(),
+            open: SmallVec::new(),
+            has_escaped_keys: false,
+        };
         scanner.blank();
         Ok(scanner)
+    }
+
+    /// Whether any key so far was written with escapes.
+    pub(crate) fn has_escaped_keys(&self) -> bool {
+        self.has_escaped_keys
     }
 
     /// The byte at the cursor.
@@ -226,6 +238,7 @@ impl<'a> Scanner<'a> {
         self.at += 1;
         self.blank();
         let print = if escaped {
+            self.has_escaped_keys = true;
             let name = string::name(self.bytes, span);
             print(&name, 0, name.len())
         } else {

@@ -64,6 +64,8 @@ enum Method {
     None,
     /// Stands in the message as it is meant, here without its quotes.
     Plain(Span),
+    /// One of those that come often.
+    Known(&'static str),
     /// Was written with escapes.
     Unescaped(Box<str>),
 }
@@ -118,6 +120,7 @@ impl Message {
         match &self.reading.method {
             Method::None => "",
             Method::Plain(span) => std::str::from_utf8(span.of(&self.bytes)).unwrap_or_default(),
+            Method::Known(method) => method,
             Method::Unescaped(method) => method,
         }
     }
@@ -183,7 +186,16 @@ impl Message {
     }
 
     fn value_of(&self, members: &[Member], key: &str) -> Option<Span> {
-        members.iter().find(|member| member.key_is(&self.bytes, key)).map(|member| member.value)
+        let mut members = members.iter();
+        let found = if self.reading.has_escaped_keys {
+            members.find(|member| member.key_is(&self.bytes, key))
+        } else {
+            // Between its quotes.
+            let is_key =
+                |raw: &[u8]| raw.len() == key.len() + 2 && raw.get(1..=key.len()) == Some(key.as_bytes());
+            members.find(|member| is_key(member.key.of(&self.bytes)))
+        };
+        found.map(|member| member.value)
     }
 
     fn integer<T: std::str::FromStr>(&self, value: Span) -> Option<T> {

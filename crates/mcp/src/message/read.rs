@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use super::{Kind, Method};
 use crate::json::{self, Fault, JsonKind, Limits, Member, Scanner, Span, Stop};
+use crate::methods;
 use crate::peek::{is_id, is_integer};
 
 /// Where the parts of a message are.
@@ -26,6 +27,8 @@ pub(super) struct Reading {
     pub(super) id: Option<Span>,
     pub(super) method: Method,
     pub(super) body: Option<Span>,
+    /// Whether any key is written with escapes, so that comparing bytes does not find it.
+    pub(super) has_escaped_keys: bool,
 }
 
 /// Reads one message in one validating pass.
@@ -41,7 +44,8 @@ pub(super) fn read(bytes: &[u8], limits: &Limits, parts: &mut Parts) -> Result<R
     let mut envelope = Envelope::default();
     parts.whole = scanner.object(0, |scanner, key| envelope.member(scanner, bytes, key, parts))?;
     scanner.end()?;
-    envelope.judge(bytes, parts)
+    let reading = envelope.judge(bytes, parts)?;
+    Ok(Reading { has_escaped_keys: scanner.has_escaped_keys(), ..reading })
 }
 
 impl Parts {
@@ -152,7 +156,7 @@ impl Envelope {
             None => Method::None,
             Some(method) => read_method(bytes, method).ok_or(fault(Fault::BadMethod, method))?,
         };
-        Ok(Reading { kind, id: self.id, method, body })
+        Ok(Reading { kind, id: self.id, method, body, has_escaped_keys: true })
     }
 }
 
@@ -168,10 +172,17 @@ impl Parts {
     }
 }
 
+/// The methods of most requests. The stages of a request ask for its method dozens of times.
+const OFTEN: [&str; 4] =
+    [methods::TOOLS_CALL, methods::TOOLS_LIST, methods::RESOURCES_READ, methods::PROMPTS_GET];
+
 fn read_method(bytes: &[u8], method: Span) -> Option<Method> {
     match json::text(bytes, method)? {
         text if text.is_empty() => None,
-        Cow::Borrowed(_) => Some(Method::Plain(Span { start: method.start + 1, end: method.end - 1 })),
+        Cow::Borrowed(text) => Some(match OFTEN.iter().find(|known| **known == text) {
+            Some(known) => Method::Known(known),
+            None => Method::Plain(Span { start: method.start + 1, end: method.end - 1 }),
+        }),
         Cow::Owned(text) => Some(Method::Unescaped(text.into())),
     }
 }

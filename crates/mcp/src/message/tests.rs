@@ -200,3 +200,23 @@ fn what_is_missing_is_added() {
     });
     assert_eq!(replaced, r#"{"jsonrpc":"2.0","id":1,"result":{"_meta":{"a":1,"b":2}}}"#);
 }
+
+/// Whichever key is written with escapes, each is found by what it says, and nothing by how it is written.
+#[test]
+fn members_are_found_by_what_their_keys_say() {
+    for (params, arguments, name) in [
+        (r#"{"name":"t","arguments":{}}"#, true, true),
+        (r#"{"\u006eame":"t","arguments":{}}"#, true, true),
+        (r#"{"name":"t","\u0061rguments":{}}"#, true, true),
+        (r#"{"name":"t","arguments":{"\u0061":1}}"#, true, true),
+        (r#"{"nam\\u0065":"t","arguments":{}}"#, true, false),
+        (r#"{"names":"t","argument":{}}"#, false, false),
+    ] {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
+        let message = Message::parse(Bytes::from(text), &Limits::default()).unwrap();
+        assert_eq!(message.member("arguments").is_some(), arguments, "{params}");
+        assert_eq!(message.text("name").is_some(), name, "{params}");
+        assert_eq!(message.member(r"nam\u0065").is_some(), params.contains(r"nam\\u"), "{params}");
+        assert_eq!(message.method(), "tools/call");
+    }
+}
