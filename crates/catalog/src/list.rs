@@ -103,6 +103,8 @@ pub struct Item {
     original: Option<Bytes>,
     /// Whether nobody is shown it.
     is_withheld: bool,
+    /// Whether it may name the view of an MCP App: looked for once, since kept items are asked again and again.
+    may_have_view: bool,
     /// How it was exposed last, of an item that is kept.
     memo: Option<Arc<Mutex<Option<Memo>>>>,
 }
@@ -198,7 +200,8 @@ impl Item {
     pub(crate) fn read(raw: Bytes, kind: ListKind) -> Option<Self> {
         let key_span = json::find(&raw, whole(&raw), kind.key_member())?;
         let key = Arc::from(&*json::text(&raw, key_span)?);
-        Some(Self { kind, raw, key_span, key, original: None, is_withheld: false, memo: None })
+        let may_have_view = kind == ListKind::Tools && json::mentions(&raw, "resourceUri");
+        Some(Self { kind, raw, key_span, key, original: None, is_withheld: false, may_have_view, memo: None })
     }
 
     /// The same item as it may be shown. None if these bytes are those of another.
@@ -357,7 +360,7 @@ impl Item {
 
     /// Where a tool names the view of an MCP App, in either spelling, and what stands there. Other items name none.
     pub fn ui_references(&self) -> Vec<(Span, String)> {
-        if self.kind != ListKind::Tools || !json::mentions(&self.raw, "resourceUri") {
+        if !self.may_have_view {
             return Vec::new();
         }
         let Some(meta) = json::find(&self.raw, whole(&self.raw), "_meta") else { return Vec::new() };

@@ -21,7 +21,7 @@ pub fn public_name(server: &ServerName, native: &str) -> String {
         && native.bytes().all(is_legal)
         && !looks_cut(native)
     {
-        return format!("{server}{SEPARATOR}{native}");
+        return [server.as_str(), SEPARATOR, native].concat();
     }
     let room = PUBLIC_NAME_BYTES_MAX - server.as_str().len() - SEPARATOR.len() - 1 - HASH_HEX;
     let mut name = format!("{server}{SEPARATOR}");

@@ -194,7 +194,7 @@ fn page(gateway: &Gateway, inbound: &Inbound, uri: &str) -> Result<Reply, Refusa
         result["_meta"][meta::SERVER_INFO] = info;
     }
     let result = result.to_string();
-    inbound.record.shows(1, result.as_bytes());
+    inbound.record.shows(1, Bytes::copy_from_slice(result.as_bytes()));
     Ok(Reply::result(&inbound.id, result.as_bytes()))
 }
 

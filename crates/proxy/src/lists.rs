@@ -65,9 +65,8 @@ async fn native(
     };
     let sunset = inbound.snapshot.sunset(server.id());
     let message = shown(gateway, (server.name(), sunset), kind, (view, &inbound.caller), &found);
-    let items = message.member(kind.items_member()).map(|span| span.of(message.bytes()));
-    let items = items.unwrap_or_default();
-    inbound.record.shows(elements(items, Span::all(items)).count(), items);
+    let items = message.member(kind.items_member()).map(|span| message.raw(span)).unwrap_or_default();
+    inbound.record.shows(elements(&items, Span::all(&items)).count(), items);
     let answered = Answered::from(inbound, (found.kept.era, found.kept.info.as_ref()), &message);
     bridge::response(&answered).map_err(|refusal| refusal.of(server.name()))
 }
@@ -601,10 +600,12 @@ fn render(
     shown.sort_by_key(|(place, _)| *place);
     let items: Vec<Bytes> = shown.into_iter().map(|(_, item)| item).collect();
 
-    let array = array_of(&items);
-    inbound.record.shows(items.len(), &array);
-    let mut result = format!("{{\"{}\":", kind.items_member()).into_bytes();
-    result.extend_from_slice(&array);
+    let array = Bytes::from(array_of(&items));
+    let mut result = Vec::with_capacity(array.len() + 512);
+    for part in [&b"{\""[..], kind.items_member().as_bytes(), b"\":", &array] {
+        result.extend_from_slice(part);
+    }
+    inbound.record.shows(items.len(), array);
     if !rest.is_empty() {
         let cursor = MergedCursor { rest: rest.clone(), shared: *shared }.encode();
         let sealed = gateway.sealer().seal(&cursor_purpose(inbound, kind), cursor).map_err(|error| {

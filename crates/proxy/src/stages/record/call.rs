@@ -106,7 +106,15 @@ impl std::fmt::Debug for Closing {
 #[derive(Debug)]
 pub(super) struct Shown {
     pub(super) items: usize,
-    pub(super) digest: String,
+    raw: Bytes,
+}
+
+impl Shown {
+    /// By what it is known again. It is only worked out where it is recorded: that takes longer than all else about a list.
+    pub(super) fn digest(&self) -> String {
+        let digest = ring::digest::digest(&ring::digest::SHA256, &self.raw);
+        BASE64.encode(&digest.as_ref()[..16])
+    }
 }
 
 /// What a step has come to.
@@ -305,9 +313,8 @@ impl CallRecord {
     }
 
     /// The client is shown a list: so many items, as raw JSON.
-    pub(crate) fn shows(&self, items: usize, raw: &[u8]) {
-        let digest = ring::digest::digest(&ring::digest::SHA256, raw);
-        self.lock().shown = Some(Shown { items, digest: BASE64.encode(&digest.as_ref()[..16]) });
+    pub(crate) fn shows(&self, items: usize, raw: Bytes) {
+        self.lock().shown = Some(Shown { items, raw });
     }
 
     /// So much leaves.

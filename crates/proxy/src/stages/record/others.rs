@@ -29,8 +29,7 @@ fn write_shown(
     entry.server = inbound.endpoint.native_server().map(|server| server.as_str().into());
     entry.latency = Some(facts.latency(inbound.record.began()));
     if let Some(shown) = &facts.shown {
-        entry.detail =
-            Some(detail([("items", shown.items.into()), ("digest", shown.digest.as_str().into())]));
+        entry.detail = Some(detail([("items", shown.items.into()), ("digest", shown.digest().into())]));
     }
     gateway.ledger().note(entry::draft(entry, inbound))
 }
