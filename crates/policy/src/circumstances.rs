@@ -6,6 +6,7 @@ use cedar_policy::RestrictedExpression;
 use tollgate_model::{Era, Timestamp};
 
 use crate::Scene;
+use crate::quick::Plain;
 use crate::text::quoted;
 use crate::uses::env;
 
@@ -20,19 +21,46 @@ pub(crate) fn record(scene: &Scene<'_>, environment: Option<&str>, wanted: u16) 
             pairs.extend(value().map(|value| (name.to_owned(), value)));
         }
     };
-    let text = |text: &str| Some(RestrictedExpression::new_string(text.to_owned()));
-    let long = |value: u64| i64::try_from(value).ok().map(RestrictedExpression::new_long);
-    let day = scene.now.as_ms() % DAY_MS;
+    let single = |bit| plain(scene, environment, bit).map(expression);
     add(env::NOW, "now", &|| Some(RestrictedExpression::new_datetime(datetime(scene.now))));
-    add(env::HOUR, "hour", &|| long(day / 3_600_000));
-    add(env::MINUTE, "minute", &|| long(day / 60_000 % 60));
-    add(env::WEEKDAY, "weekday", &|| text(weekday(scene.now)));
+    add(env::HOUR, "hour", &|| single(env::HOUR));
+    add(env::MINUTE, "minute", &|| single(env::MINUTE));
+    add(env::WEEKDAY, "weekday", &|| single(env::WEEKDAY));
     add(env::SOURCE, "source", &|| scene.source.map(|source| RestrictedExpression::new_ip(address(source))));
-    add(env::ENVIRONMENT, "environment", &|| environment.and_then(text));
-    add(env::ENDPOINT, "endpoint", &|| text(scene.endpoint));
-    add(env::ERA, "era", &|| text(era(scene.era)));
+    add(env::ENVIRONMENT, "environment", &|| single(env::ENVIRONMENT));
+    add(env::ENDPOINT, "endpoint", &|| single(env::ENDPOINT));
+    add(env::ERA, "era", &|| single(env::ERA));
     // It fails only on names that stand twice.
     RestrictedExpression::new_record(pairs).unwrap_or_else(|_| RestrictedExpression::new_bool(false))
+}
+
+/// Whether a member is a text or a whole number.
+pub(crate) fn is_plain(bit: u16) -> bool {
+    const PLAIN: [u16; 6] = [env::HOUR, env::MINUTE, env::WEEKDAY, env::ENVIRONMENT, env::ENDPOINT, env::ERA];
+    PLAIN.contains(&bit)
+}
+
+/// A member that is one; none if it is not there.
+pub(crate) fn plain<'a>(scene: &Scene<'a>, environment: Option<&'a str>, bit: u16) -> Option<Plain<'a>> {
+    let long = |value: u64| i64::try_from(value).ok().map(Plain::Long);
+    let day = scene.now.as_ms() % DAY_MS;
+    match bit {
+        env::HOUR => long(day / 3_600_000),
+        env::MINUTE => long(day / 60_000 % 60),
+        env::WEEKDAY => Some(Plain::Text(weekday(scene.now))),
+        env::ENVIRONMENT => environment.map(Plain::Text),
+        env::ENDPOINT => Some(Plain::Text(scene.endpoint)),
+        env::ERA => Some(Plain::Text(era(scene.era))),
+        _ => None,
+    }
+}
+
+fn expression(value: Plain<'_>) -> RestrictedExpression {
+    match value {
+        Plain::Text(text) => RestrictedExpression::new_string(text.to_owned()),
+        Plain::Long(value) => RestrictedExpression::new_long(value),
+        Plain::Bool(value) => RestrictedExpression::new_bool(value),
+    }
 }
 
 /// The wanted members by name, as policies would write their values.

@@ -10,6 +10,7 @@ use cedar_policy::{Policy, PolicyId};
 use tollgate_model::{PolicyRef, RecordLevel};
 
 use crate::fit::{Fit, Fitter, Problem, Subject, nearest};
+use crate::quick::Quick;
 use crate::rule::{Literals, Notes, Part, Place, Rule, Shape, State, expression};
 use crate::text::{pieces, position};
 use crate::uses::{Uses, conjuncts};
@@ -135,7 +136,7 @@ impl Compiler<'_> {
             };
             let uses = Uses::of(&expr);
             all.add(&uses);
-            parts.push(Part { text, expr: parsed, uses });
+            parts.push(Part { text, expr: parsed, quick: Quick::of(&expr), uses });
         }
         let subject = Subject { text, policy: &policy, body, uses: &all, is_operator };
         if self.fitter.is_elsewhere(&subject) {

@@ -7,7 +7,7 @@ use cedar_policy::Request;
 use tollgate_mcp::{JsonKind, find, kind_of};
 use tollgate_model::Decision;
 
-use crate::plan::{Arguments, Outcome, blind, context, evaluate, request};
+use crate::plan::{Arguments, Outcome, blind, context, evaluate, input, request};
 use crate::rule::{Part, Rule, Scope, State};
 use crate::rules::{Rules, Target};
 use crate::set::RuleInfo;
@@ -104,7 +104,8 @@ impl Case<'_> {
         let parts = || about.iter().flat_map(|rule| &rule.parts);
         let mut wanted = Wanted::default();
         parts().flat_map(|part| &part.uses.input).for_each(|read| wanted.add(read));
-        let (context, unreadable) = context(self.rules, &wanted, env::ALL, self.arguments, self.scene);
+        let (input, unreadable) = input(&wanted, self.arguments);
+        let context = context(self.rules, &input, env::ALL, self.scene);
         let named = parts().flat_map(|part| &part.uses.literals);
         let entities = self.rules.entities(&self.profile.caller, self.target, named);
         let request = context.and_then(|context| request(&self.profile.caller, self.target, context));

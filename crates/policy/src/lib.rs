@@ -12,6 +12,7 @@ mod fit;
 mod names;
 mod plan;
 mod profile;
+mod quick;
 mod rule;
 mod rules;
 mod schema;

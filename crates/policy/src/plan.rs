@@ -1,17 +1,17 @@
 //! What remains to be judged of a caller's calls of one tool, once everything is judged that is the same for all of them.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
-use cedar_policy::{
-    Context, Entities, Entity, EvalResult, Expression, Request, RestrictedExpression, eval_expression,
-};
+use cedar_policy::{Context, Entities, Entity, EvalResult, Expression, Request, eval_expression};
 use tollgate_mcp::Span;
 use tollgate_model::{Decision, Obligations};
 
+use crate::quick::Facts;
 use crate::rule::State;
 use crate::rules::{Rules, Target};
 use crate::types::Record;
-use crate::value::{self, Unreadable, Wanted};
+use crate::value::{self, Unreadable, Value, Wanted};
 use crate::{Scene, circumstances};
 
 /// What remains to be judged.
@@ -180,22 +180,30 @@ impl Plan {
         if let Some(decision) = &self.constant {
             return decision.clone();
         }
-        let (context, unreadable) = context(rules, &self.wanted, self.env, arguments, scene);
+        let (input, unreadable) = input(&self.wanted, arguments);
+        let facts = Facts { input: &input, scene, environment: rules.environment.as_deref() };
         let mut errors = self.errors.clone();
-        let request = match context.and_then(|context| request(caller, target, context)) {
-            Ok(request) => request,
-            Err(error) => {
-                errors.push(error);
-                let mut denied = decision(rules, Vec::new(), self.forbids.clone(), errors, false);
-                denied.allowed = false;
-                return denied;
-            }
+        // Made for the first rule that takes Cedar to judge.
+        let asked: OnceCell<Result<Request, String>> = OnceCell::new();
+        let ask = || {
+            asked.get_or_init(|| {
+                let context = context(rules, &input, self.env, scene);
+                context.and_then(|context| request(caller, target, context))
+            })
         };
         let mut holds = |at: &u32| {
             let Some(rule) = rules.rule(*at) else { return false };
             let outcome = match (blind(&unreadable, &rule.uses.input), &rule.rest) {
                 (Some(error), _) => Outcome::Failed(error),
-                (None, Some(expr)) => evaluate(&request, &self.entities, expr),
+                (None, Some(expr)) => match rule.holds(facts) {
+                    Some(true) => Outcome::True,
+                    Some(false) => Outcome::False,
+                    None => match ask() {
+                        Ok(request) => evaluate(request, &self.entities, expr),
+                        // Nothing is allowed, see below.
+                        Err(_) => Outcome::False,
+                    },
+                },
                 (None, None) => Outcome::True,
             };
             match outcome {
@@ -214,6 +222,12 @@ impl Plan {
             permits.clone_from(&self.permits);
             permits.extend(self.open_permits.iter().filter(|at| holds(at)));
         }
+        if let Some(Err(error)) = asked.into_inner() {
+            errors.push(error);
+            let mut denied = decision(rules, Vec::new(), self.forbids.clone(), errors, false);
+            denied.allowed = false;
+            return denied;
+        }
         decision(rules, permits, forbids, errors, self.could_differ)
     }
 }
@@ -225,26 +239,21 @@ pub(crate) fn blind(unreadable: &[Unreadable], reads: &[crate::uses::Read]) -> O
     Some(format!("the argument `{name}` {}", found.why))
 }
 
-/// The context as far as it is read.
-pub(crate) fn context(
-    rules: &Rules,
-    wanted: &Wanted,
-    env: u16,
-    arguments: Arguments<'_>,
-    scene: &Scene<'_>,
-) -> (Result<Context, String>, Vec<Unreadable>) {
-    let mut pairs: Vec<(String, RestrictedExpression)> = Vec::with_capacity(2);
-    let (input, unreadable) = match arguments {
+/// The arguments as far as they are read, and what cannot be read of them.
+pub(crate) fn input(wanted: &Wanted, arguments: Arguments<'_>) -> (Value, Vec<Unreadable>) {
+    match arguments {
         Arguments::Json(arguments, types) => value::read(arguments, types, wanted),
         Arguments::Uri(uri) => {
-            let uri = ("uri".to_owned(), RestrictedExpression::new_string(uri.to_owned()));
-            let record = RestrictedExpression::new_record([uri]);
-            (record.unwrap_or_else(|_| RestrictedExpression::new_bool(false)), Vec::new())
+            (Value::Record(vec![("uri".to_owned(), Value::Text(uri.to_owned()))]), Vec::new())
         }
-    };
-    pairs.push(("input".to_owned(), input));
-    pairs.push(("env".to_owned(), circumstances::record(scene, rules.environment.as_deref(), env)));
-    (Context::from_pairs(pairs).map_err(|error| error.to_string()), unreadable)
+    }
+}
+
+/// The context as far as it is read.
+pub(crate) fn context(rules: &Rules, input: &Value, env: u16, scene: &Scene<'_>) -> Result<Context, String> {
+    let env = circumstances::record(scene, rules.environment.as_deref(), env);
+    let pairs = [("input".to_owned(), input.expression()), ("env".to_owned(), env)];
+    Context::from_pairs(pairs).map_err(|error| error.to_string())
 }
 
 /// The decision that these rules make. Forbids win, and without a permit nothing is allowed.

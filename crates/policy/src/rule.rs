@@ -11,6 +11,7 @@ use cedar_policy::{Expression, Policy};
 use tollgate_model::{PolicyRef, RecordLevel};
 
 use crate::names::Kind;
+use crate::quick::{Facts, Quick};
 use crate::uses::{Uses, literal};
 
 /// The entities that policies name, numbered: matching compares numbers.
@@ -89,6 +90,8 @@ pub(crate) enum State {
 pub(crate) struct Part {
     pub(crate) text: String,
     pub(crate) expr: Expression,
+    /// The same, where it can be judged without Cedar.
+    pub(crate) quick: Option<Quick>,
     pub(crate) uses: Uses,
 }
 
@@ -139,6 +142,16 @@ impl Rule {
     /// Whether it is about these, its conditions aside.
     pub(crate) fn is_about(&self, on: Kind, actions: &[u32], resources: &[u32]) -> bool {
         self.on.is_none_or(|kind| kind == on) && self.action.holds(actions) && self.resource.holds(resources)
+    }
+
+    /// Whether the parts of it that differ from call to call hold, from left to right; none if that is for Cedar to say.
+    pub(crate) fn holds(&self, facts: Facts<'_>) -> Option<bool> {
+        for part in self.parts.iter().skip(self.fixed) {
+            if !part.quick.as_ref()?.holds(facts)? {
+                return Some(false);
+            }
+        }
+        Some(true)
     }
 }
 

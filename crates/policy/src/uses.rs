@@ -168,7 +168,7 @@ impl Uses {
 }
 
 /// The names in `context.a.b.c`.
-fn chain(expr: &Expr) -> Option<Vec<Arc<str>>> {
+pub(crate) fn chain(expr: &Expr) -> Option<Vec<Arc<str>>> {
     match expr {
         Expr::Var(Var::Context) => Some(Vec::new()),
         Expr::GetAttr { expr, attr } => {

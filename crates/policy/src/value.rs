@@ -1,4 +1,4 @@
-//! Arguments as Cedar values, one by one, from their bytes.
+//! Arguments as values that Cedar can hold, one by one, from their bytes.
 //!
 //! What Cedar cannot hold exactly is never rounded and never left out in silence: it comes back as unreadable, and a
 //! policy that reads it denies. Nothing here goes through JSON values, which Cedar would search for entities and extensions.
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use cedar_policy::RestrictedExpression;
 use tollgate_mcp::{JsonKind, Span, elements, kind_of, members, text};
 
+use crate::quick::Plain;
 use crate::types::{Record, Type};
 use crate::uses::Read;
 
@@ -114,22 +115,65 @@ pub(crate) fn read(
     arguments: Option<(&[u8], Span)>,
     types: &Record,
     wanted: &Wanted,
-) -> (RestrictedExpression, Vec<Unreadable>) {
+) -> (Value, Vec<Unreadable>) {
     let mut reader = Reader { left: VALUES_MAX, path: Vec::new(), unreadable: Vec::new() };
     let value = match arguments {
-        None => Ok(record(Vec::new())),
+        None => Ok(Value::Record(Vec::new())),
         Some((bytes, span)) => reader.record(bytes, span, types, wanted, DEPTH_MAX),
     };
     let value = value.unwrap_or_else(|why| {
         reader.unreadable.push(Unreadable { path: Vec::new(), why });
-        record(Vec::new())
+        Value::Record(Vec::new())
     });
     (value, reader.unreadable)
 }
 
-fn record(pairs: Vec<(String, RestrictedExpression)>) -> RestrictedExpression {
-    // It fails only on names that stand twice, which no message has.
-    RestrictedExpression::new_record(pairs).unwrap_or_else(|_| RestrictedExpression::new_bool(false))
+/// An argument, or a part of one, as far as it is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Value {
+    Text(String),
+    Bool(bool),
+    Long(i64),
+    /// In ten-thousandths.
+    Decimal(i64),
+    Set(Vec<Value>),
+    Record(Vec<(String, Value)>),
+}
+
+impl Value {
+    /// As Cedar has it.
+    pub(crate) fn expression(&self) -> RestrictedExpression {
+        match self {
+            Self::Text(text) => RestrictedExpression::new_string(text.clone()),
+            Self::Bool(value) => RestrictedExpression::new_bool(*value),
+            Self::Long(value) => RestrictedExpression::new_long(*value),
+            Self::Decimal(value) => RestrictedExpression::new_decimal(decimal(*value)),
+            Self::Set(values) => RestrictedExpression::new_set(values.iter().map(Self::expression)),
+            Self::Record(members) => {
+                let members = members.iter().map(|(name, value)| (name.clone(), value.expression()));
+                // It fails only on names that stand twice, which no message has.
+                RestrictedExpression::new_record(members)
+                    .unwrap_or_else(|_| RestrictedExpression::new_bool(false))
+            }
+        }
+    }
+
+    /// The member of a record, if there is one of this name. None of all else.
+    #[expect(clippy::option_option, reason = "that there is no such member is not that there can be none")]
+    pub(crate) fn member(&self, name: &str) -> Option<Option<&Self>> {
+        let Self::Record(members) = self else { return None };
+        Some(members.iter().find(|(known, _)| known == name).map(|(_, value)| value))
+    }
+
+    /// A single value that Cedar has of itself.
+    pub(crate) fn plain(&self) -> Option<Plain<'_>> {
+        match self {
+            Self::Text(text) => Some(Plain::Text(text)),
+            Self::Bool(value) => Some(Plain::Bool(*value)),
+            Self::Long(value) => Some(Plain::Long(*value)),
+            Self::Decimal(_) | Self::Set(_) | Self::Record(_) => None,
+        }
+    }
 }
 
 struct Reader {
@@ -147,7 +191,7 @@ impl Reader {
         types: &Record,
         wanted: &Wanted,
         depth: usize,
-    ) -> Result<RestrictedExpression, Why> {
+    ) -> Result<Value, Why> {
         if kind_of(bytes, span) != JsonKind::Object {
             return Err(if kind_of(bytes, span) == JsonKind::Null { Why::Null } else { Why::Kind });
         }
@@ -173,7 +217,7 @@ impl Reader {
             }
             self.path.pop();
         }
-        Ok(record(pairs))
+        Ok(Value::Record(pairs))
     }
 
     fn value(
@@ -183,29 +227,25 @@ impl Reader {
         kind: &Type,
         wanted: &Wanted,
         depth: usize,
-    ) -> Result<RestrictedExpression, Why> {
+    ) -> Result<Value, Why> {
         self.left = self.left.checked_sub(1).ok_or(Why::Size)?;
         match (kind, kind_of(bytes, span)) {
             (_, JsonKind::Null) => Err(Why::Null),
             (Type::Text, JsonKind::String) => {
                 let text = text(bytes, span).ok_or(Why::Kind)?;
-                Ok(RestrictedExpression::new_string(text.into_owned()))
+                Ok(Value::Text(text.into_owned()))
             }
-            (Type::Bool, JsonKind::Bool) => Ok(RestrictedExpression::new_bool(span.of(bytes) == b"true")),
-            (Type::Long, JsonKind::Number) => {
-                let value = scaled(span.of(bytes), 0).ok_or(Why::Integer)?;
-                Ok(RestrictedExpression::new_long(value))
-            }
+            (Type::Bool, JsonKind::Bool) => Ok(Value::Bool(span.of(bytes) == b"true")),
+            (Type::Long, JsonKind::Number) => Ok(Value::Long(scaled(span.of(bytes), 0).ok_or(Why::Integer)?)),
             (Type::Decimal, JsonKind::Number) => {
-                let value = scaled(span.of(bytes), 4).ok_or(Why::Number)?;
-                Ok(RestrictedExpression::new_decimal(decimal(value)))
+                Ok(Value::Decimal(scaled(span.of(bytes), 4).ok_or(Why::Number)?))
             }
             (Type::Record(types), JsonKind::Object) => self.record(bytes, span, types, wanted, depth),
             (Type::Set(element), JsonKind::Array) => {
                 let depth = depth.checked_sub(1).ok_or(Why::Depth)?;
                 // Whether it is there does not depend on what is in it.
                 if wanted.is_nothing() {
-                    return Ok(RestrictedExpression::new_set([]));
+                    return Ok(Value::Set(Vec::new()));
                 }
                 let noted = self.unreadable.len();
                 let mut values = Vec::new();
@@ -218,7 +258,7 @@ impl Reader {
                     self.unreadable.truncate(noted);
                     return Err(why);
                 }
-                Ok(RestrictedExpression::new_set(values))
+                Ok(Value::Set(values))
             }
             _ => Err(Why::Kind),
         }
