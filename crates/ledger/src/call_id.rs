@@ -54,6 +54,17 @@ impl CallId {
         Self(u128::from_be_bytes(bytes))
     }
 
+    /// Its digits and letters.
+    fn text(self) -> [u8; TEXT_LEN] {
+        let mut text = [0; TEXT_LEN];
+        let mut left = self.0;
+        for place in text.iter_mut().rev() {
+            *place = DIGITS[usize::try_from(left & 31).unwrap_or(0)];
+            left >>= 5;
+        }
+        text
+    }
+
     /// When it was made.
     pub fn time(self) -> Timestamp {
         Timestamp::from_ms(u64::try_from(self.0 >> 80).unwrap_or(u64::MAX))
@@ -62,13 +73,7 @@ impl CallId {
 
 impl fmt::Display for CallId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [0; TEXT_LEN];
-        let mut left = self.0;
-        for place in text.iter_mut().rev() {
-            *place = DIGITS[usize::try_from(left & 31).unwrap_or(0)];
-            left >>= 5;
-        }
-        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+        f.write_str(std::str::from_utf8(&self.text()).unwrap_or_default())
     }
 }
 
@@ -97,7 +102,7 @@ impl FromStr for CallId {
 
 impl Serialize for CallId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(std::str::from_utf8(&self.text()).unwrap_or_default())
     }
 }
 

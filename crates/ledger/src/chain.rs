@@ -16,6 +16,7 @@ use crate::line;
 use crate::names::Reference;
 use crate::prepare::{Prepared, Role};
 use crate::reader::{SEGMENTS, file_name};
+use crate::text::push_number;
 use crate::{Checkpoint, FORMAT, OpenCall, Position, SegmentHead};
 
 /// A file that keeps room on the disk. It is given up when the disk is full, so that outcomes still fit.
@@ -187,8 +188,11 @@ impl Chain {
             let new: Vec<_> = new.collect();
             let side = line::side_of(entry.digests.iter().copied().chain(new.iter().map(|name| name.digest)));
             self.head.clear();
-            // Writing to memory does not fail.
-            _ = write!(self.head, "{{\"seq\":{},\"time_ms\":{time_ms},", at.seq);
+            self.head.extend_from_slice(b"{\"seq\":");
+            push_number(at.seq, &mut self.head);
+            self.head.extend_from_slice(b",\"time_ms\":");
+            push_number(time_ms, &mut self.head);
+            self.head.push(b',');
             at.hash = line::push_entry(&mut self.text, at.hash, &side, &[&self.head, &entry.rest]);
             self.text.extend_from_slice(&entry.payloads);
             for name in &new {

@@ -22,6 +22,7 @@ mod reader;
 mod recover;
 mod redact;
 mod settings;
+mod text;
 mod thread;
 pub mod upkeep;
 mod vault;

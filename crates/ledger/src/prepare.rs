@@ -16,6 +16,7 @@ use crate::line::{self, Hash};
 use crate::names::{Known, Names};
 use crate::redact::name::{CUT, name};
 use crate::redact::{Redacted, redact};
+use crate::text::push_members;
 use crate::vault::{NameKind, SALT_LEN, Vault};
 use crate::{Committed, Content, Draft, Entry, Kind, OpenCall, Text, Truncation, Unrecorded};
 
@@ -211,12 +212,11 @@ fn cut(text: &mut Option<Text<'_>>) {
 /// The JSON of an entry behind number and time.
 fn rest(entry: &Entry<'_>) -> Result<Vec<u8>, Unrecorded> {
     let failed = |reason: String| Unrecorded { reason: reason.into() };
-    let mut json = Vec::with_capacity(1024);
-    serde_json::to_writer(&mut json, entry).map_err(|error| failed(error.to_string()))?;
-    if !json.starts_with(UNNUMBERED) {
+    if (entry.seq, entry.time_ms) != (0, 0) {
         return Err(failed("an entry had a number before it was written".to_owned()));
     }
-    json.drain(..UNNUMBERED.len());
+    let mut json = Vec::with_capacity(1024);
+    push_members(entry, &mut json).map_err(|error| failed(error.to_string()))?;
     Ok(json)
 }
 

@@ -180,9 +180,10 @@ impl Reader {
 
     /// The next entry of the segment that is open. `is_done`: nothing more is written to it.
     fn next_in(&mut self, segment: u64, is_done: bool) -> Result<Option<Read>, ReadError> {
-        let path = self.path(segment);
-        let Some((_, lines)) = &mut self.open else { return Ok(None) };
-        let failed = |error| ReadError::Io { path: path.clone(), error };
+        let (folder, Some((_, lines))) = (&self.folder, &mut self.open) else { return Ok(None) };
+        // Made where it has to be said, and not for every entry.
+        let path = || folder.join(file_name(segment));
+        let failed = |error| ReadError::Io { path: path(), error };
         loop {
             let offset = lines.offset();
             let line = match lines.next().map_err(failed)? {
@@ -201,7 +202,7 @@ impl Reader {
                 } else if was_said {
                     continue;
                 }
-                return Err(ReadError::NoLine { path, offset });
+                return Err(ReadError::NoLine { path: path(), offset });
             };
             self.is_damaged = false;
             let (side, json) = (side.to_vec(), json.to_vec());

@@ -35,7 +35,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Word<'a> {
 }
 
 /// A part of [`crate::Entry`].
-#[derive(Debug, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Deserialize)]
 pub(super) struct Indexed<'a> {
     pub(super) seq: u64,
     pub(super) time_ms: u64,
@@ -68,20 +68,20 @@ pub(super) struct Indexed<'a> {
 }
 
 /// A part of [`crate::Decided`].
-#[derive(Debug, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Deserialize)]
 pub(super) struct Decided<'a> {
     #[serde(borrow, default)]
     pub(super) policies: Vec<Word<'a>>,
 }
 
 /// A part of [`crate::Latency`].
-#[derive(Debug, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Deserialize)]
 pub(super) struct Took {
     pub(super) total_us: u64,
 }
 
 /// A part of [`crate::Committed`].
-#[derive(Debug, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Deserialize)]
 pub(super) struct Committed<'a> {
     #[serde(borrow)]
     pub(super) digest: Option<Word<'a>>,

@@ -12,6 +12,7 @@ use tollgate_store::{
 use super::Prices;
 use super::entry::{Indexed, Word};
 use super::prices::Consumed;
+use super::read;
 use crate::export::Unseal;
 use crate::{Line, Read, ReadError, Reader};
 
@@ -142,7 +143,9 @@ impl Gatherer {
                 Err(error @ ReadError::Io { .. }) if count == 0 => return Err(error),
                 Ok(None) | Err(ReadError::Io { .. }) => break,
             };
-            let entry = serde_json::from_slice::<Indexed<'_>>(&read.json);
+            // Looked through for what is no text once, and not word by word.
+            let json = std::str::from_utf8(&read.json).unwrap_or_default();
+            let entry = read::indexed(json);
             if entry.as_ref().is_ok_and(|entry| entry.seq > upto) {
                 self.reader.give_back(&read)?;
                 break;

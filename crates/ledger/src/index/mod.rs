@@ -6,6 +6,7 @@
 mod entry;
 mod gather;
 mod prices;
+mod read;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -49,7 +49,7 @@ impl SpanId {
 
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        f.write_str(std::str::from_utf8(&digits::<32>(self.0)).unwrap_or_default())
     }
 }
 
@@ -61,7 +61,7 @@ impl fmt::Debug for TraceId {
 
 impl fmt::Display for SpanId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
+        f.write_str(std::str::from_utf8(&digits::<16>(self.0.into())).unwrap_or_default())
     }
 }
 
@@ -116,8 +116,23 @@ impl Context {
 /// What `traceparent` says.
 impl fmt::Display for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "00-{}-{}-0{}", self.trace, self.span, u8::from(self.is_sampled))
+        let mut text = *b"00-________________________________-________________-00";
+        text[3..35].copy_from_slice(&digits::<32>(self.trace.0));
+        text[36..52].copy_from_slice(&digits::<16>(self.span.0.into()));
+        text[54] += u8::from(self.is_sampled);
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
+}
+
+/// A number as so many lower-case hexadecimal digits: its last ones. Every call writes some of these, for which formatting
+/// takes five times as long.
+fn digits<const LENGTH: usize>(mut number: u128) -> [u8; LENGTH] {
+    let mut text = [0; LENGTH];
+    for place in text.iter_mut().rev() {
+        *place = b"0123456789abcdef"[usize::try_from(number & 0xf).unwrap_or(0)];
+        number >>= 4;
+    }
+    text
 }
 
 /// Lower-case hexadecimal digits, at most 32.
