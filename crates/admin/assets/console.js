@@ -2,14 +2,16 @@
 "use strict";
 
 // Times are written in UTC by the server; here they are shown as the reader's clock has them.
-const WHOLE = { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" };
+const WHOLE = { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" };
 const SHORT = { hour: "2-digit", minute: "2-digit" };
 const showTimes = (root) => {
   for (const time of root.querySelectorAll("time[datetime]")) {
     const at = new Date(time.dateTime);
     if (Number.isNaN(at.getTime())) continue;
     time.title = time.dateTime;
-    time.textContent = at.toLocaleString(undefined, "short" in time.dataset ? SHORT : WHOLE);
+    // The year goes without saying while it is this one.
+    const year = at.getFullYear() === new Date().getFullYear() ? {} : { year: "numeric" };
+    time.textContent = at.toLocaleString(undefined, "short" in time.dataset ? SHORT : { ...year, ...WHOLE });
   }
 };
 
@@ -19,8 +21,9 @@ const ROLES = [["table", "table"], ["thead, tbody", "rowgroup"], ["tr", "row"], 
 const tellTables = (root) => {
   for (const table of root.querySelectorAll(".table > table:not(.told)")) {
     const heads = [...table.querySelectorAll("thead th")].map((head) => head.textContent.trim());
-    // What has few columns has room enough.
-    const isPlain = heads.length > 3 && !table.querySelector("td[colspan], tbody th");
+    // A few columns of numbers have room enough.
+    const isSmall = heads.length <= 3 && table.querySelector("td.number");
+    const isPlain = heads.length > 1 && !isSmall && !table.querySelector("td[colspan], tbody th");
     if (!isPlain) continue;
     for (const [which, role] of ROLES) {
       for (const part of which === "table" ? [table] : table.querySelectorAll(which)) part.setAttribute("role", role);

@@ -1,7 +1,7 @@
 //! Installing what the tests need, by package name.
 //!
-//! Everything but system packages goes into `target/testenv`: four Python environments (the official SDK in its legacy
-//! and in its modern major version, the analyzer of Presidio, and labelled texts) and one `node_modules`. What is pinned stands in `tests/e2e/python` and
+//! Everything but system packages goes into `target/testenv`: five Python environments (the official SDK in its legacy
+//! and in its modern major version, Schemathesis, the analyzer of Presidio, and labelled texts) and one `node_modules`. What is pinned stands in `tests/e2e/python` and
 //! `tests/e2e/node`; a stamp with the pins in it makes a second run free.
 
 use std::fs;
@@ -37,6 +37,7 @@ pub(crate) fn install(root: &Path) -> Result<(), String> {
     fs::create_dir_all(&env).map_err(|error| format!("{}: {error}", env.display()))?;
     python(&env.join("python-legacy"), &pins.join("python/legacy.txt"))?;
     python(&env.join("python-modern"), &pins.join("python/modern.txt"))?;
+    python(&env.join("python-schemathesis"), &pins.join("python/schemathesis.txt"))?;
     python(&env.join("python-presidio"), &pins.join("python/presidio.txt"))?;
     // Only what lies in these packages is read: what they would run with stays away.
     python_with(&env.join("python-corpora"), &pins.join("python/corpora.txt"), &["--no-deps"])?;

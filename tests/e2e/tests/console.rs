@@ -15,9 +15,12 @@ use tollgate_testkit::fake::{Answer, Ask, Call, FakeServer, Http, HttpPeer, Scri
 use tollgate_testkit::issuer::api_key;
 
 /// The pages that everybody has, by a short name.
-const PAGES: [(&str, &str); 11] = [
+const PAGES: [(&str, &str); 14] = [
     ("overview", "/"),
     ("servers", "/servers"),
+    ("servers-new", "/servers-new"),
+    ("servers-import", "/servers-import"),
+    ("reviews", "/review"),
     ("calls", "/calls"),
     ("approvals", "/approvals"),
     ("pins", "/pins"),
@@ -53,6 +56,17 @@ unless { resource in Server::"payments" };
 @id("payments-need-finance")
 @require_approval("finance")
 permit (principal, action == Action::"payments__refund", resource);
+"#;
+
+/// Servers that are registered while the gateway runs are named by facts.
+const RISKY: &str = r#"@id("everyday-work")
+permit (principal, action, resource)
+unless { resource has risk && resource.risk == "high" };
+
+@id("payments-need-finance")
+@require_approval("finance")
+permit (principal, action in Action::"call", resource)
+when { resource has risk && resource.risk == "high" };
 "#;
 
 fn tool(name: &str, title: &str, description: &str, properties: Value) -> String {
@@ -315,8 +329,7 @@ async fn a_server_is_registered_and_its_dangerous_call_is_approved_found_and_sto
     let bank = FakeServer::start(Script { tools: vec![refund], ..Script::modern() }).await;
     let policies = tempfile::tempdir().unwrap();
     let policy = policies.path().join("acme.cedar");
-    fs::write(&policy, ACME.replace("payments__refund", "bank__refund").replace("\"payments\"", "\"bank\""))
-        .unwrap();
+    fs::write(&policy, RISKY).unwrap();
     let config = json!({
         "public_url": "https://mcp.acme.example",
         "admin": admin,
@@ -334,12 +347,16 @@ async fn a_server_is_registered_and_its_dangerous_call_is_approved_found_and_sto
     assert_eq!(bank.log().of_method("tools/call").len(), 1, "one refund was made");
 }
 
+fn attacked(gateway: &Gateway, base: &str, provider: &Provider) -> Value {
+    json!({ "admin": base, "provider": provider.issuer, "database": gateway.data().join("tollgate.db") })
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_of_others_do_nothing_in_the_name_of_somebody_who_is_signed_in() {
     let (provider, admin) = provider("http://127.0.0.1/sign-in/callback").await;
     let config = with(&servers([]), json!({ "admin": admin }));
     let gateway = Gateway::start(&config).await;
-    browse("attacks", &json!({ "admin": at(&gateway), "provider": provider.issuer })).await;
+    browse("attacks", &attacked(&gateway, &at(&gateway), &provider)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -355,7 +372,7 @@ async fn the_same_over_tls_with_cookies_that_go_nowhere_else() {
     let base = format!("https://{}", gateway.admin);
     let (provider, admin) = provider(&format!("{base}/sign-in/callback")).await;
     gateway.configure(&with(&config, json!({ "admin": admin })));
-    browse("attacks", &json!({ "admin": base, "provider": provider.issuer })).await;
+    browse("attacks", &attacked(&gateway, &base, &provider)).await;
 }
 
 /// A text that would run if it were taken for anything but text, and says which kind it is.
@@ -371,15 +388,11 @@ fn short(kind: &str) -> String {
 }
 
 /// What attackers write somewhere.
-const KINDS: [&str; 19] = [
+const KINDS: [&str; 20] = [
     "tool-title",
     "tool-description",
     "tool-schema",
-    "prompt",
-    "resource",
     "owner",
-    "risk",
-    "environment",
     "agent",
     "admin",
     "argument",
@@ -391,6 +404,11 @@ const KINDS: [&str; 19] = [
     "key-agent",
     "admin-key",
     "group",
+    "reg-description",
+    "reg-owner",
+    "reg-tag",
+    "reg-docs",
+    "reg-reason",
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -410,14 +428,11 @@ async fn what_others_write_never_runs_on_any_page() {
     fs::write(&policy, format!("// {text}\n@id(\"{id}\")\n@require_approval(\"finance\")\npermit (principal, action == Action::\"crm__say\", resource);\n@id(\"rest\") permit (principal, action, resource) unless {{ action == Action::\"crm__say\" }};\n")).unwrap();
     let agent = hostile("agent");
     let key = with(&declared("anybody"), json!({ "agent": agent, "groups": [hostile("group")] }));
-    let crm = with(
-        &http(&server.url()),
-        json!({ "owner": hostile("owner"), "risk": short("risk"), "environment": short("environment") }),
-    );
+    let crm = with(&http(&server.url()), json!({ "owner": hostile("owner") }));
     let config = json!({
         "public_url": "https://mcp.acme.example", "identity": { "keys": [key] }, "policy": { "files": [policy] }, "pins": {},
         "approvals": { "groups": { "finance": { "users": ["grace"], "roles": ["admin"] } }, "wait_ms": 0, "arguments": "whole" },
-        "ledger": { "record": { "arguments": "full", "results": "full" } },
+        "ledger": { "record": { "arguments": "full", "results": "full" } }, "registry": { "allow_private": true },
         "servers": { "crm": crm },
     });
     let gateway = Gateway::start(&config).await;
@@ -427,13 +442,12 @@ async fn what_others_write_never_runs_on_any_page() {
         answer.everything().contains("crm__say").then_some(())
     })
     .await;
-    let client = json!({ "name": hostile("client"), "version": hostile("client") });
-    let call = |arguments: Value| {
-        Call::tool("crm__say", &arguments.to_string())
-            .meta(format!(r#""io.modelcontextprotocol/clientInfo":{client}"#))
-    };
+    let call = |arguments: Value| Call::tool("crm__say", &arguments.to_string());
     for nth in 0..2 {
         peer().request(&call(json!({ "note": format!("{}{nth}", hostile("argument")) }))).await;
+    }
+    for method in ["prompts/list", "resources/list"] {
+        peer().request(&Call::new(method, "")).await;
     }
     peer().request(&Call::new("resources/read", r#""uri":"note://one""#)).await;
     let ids = gateway.command(&["approvals", "list", "--json"]).await;
@@ -456,8 +470,30 @@ async fn what_others_write_never_runs_on_any_page() {
         .command(&["admin-keys", "create", "--name", &hostile("admin-key"), "--role", "viewer", "--json"])
         .await;
     let admin = gateway
-        .command(&["admin-keys", "create", "--name", &hostile("admin"), "--role", "admin", "--json"])
+        .command(&[
+            "admin-keys",
+            "create",
+            "--name",
+            &hostile("admin"),
+            "--role",
+            "admin",
+            "--role",
+            "security",
+            "--json",
+        ])
         .await;
+    let url = format!("https://docs.example/{}", hostile("reg-docs"));
+    let words = ["servers", "add", "reg", "--url", "http://127.0.0.1:9/mcp", "--docs", &url, "--json"];
+    let about = [
+        "--description",
+        &hostile("reg-description"),
+        "--owner",
+        &hostile("reg-owner"),
+        "--tag",
+        &short("reg-tag"),
+    ];
+    gateway.command(&[&words[..], &about].concat()).await;
+    gateway.command(&["servers", "submit", "reg", "--reason", &hostile("reg-reason"), "--json"]).await;
     server.change(|script| script.tools[0] = describe(&"W".repeat(400)));
     until("the changed definition", async || {
         let _ = peer().request(&Call::new("tools/list", "")).await;
@@ -468,11 +504,21 @@ async fn what_others_write_never_runs_on_any_page() {
     let pages: Vec<&str> = PAGES.iter().map(|(_, path)| *path).chain(["/approvals?all=1"]).collect();
     let job = json!({
         "admin": at(&gateway), "key": admin["key"], "pages": pages, "kinds": KINDS,
+        "gateway": format!("http://{}", gateway.listen), "agent": api_key("anybody"), "client": hostile("client"),
         "links": [
-            ["/servers", "table a[href*='crm']"], ["/calls?kind=call", "table a[href^='/calls/']"],
+            ["/servers", "table a[href*='/servers/']"], ["/review", "table a[href*='review']"], ["/calls?kind=call", "table a[href^='/calls/']"],
             ["/approvals?all=1", "table a[href^='/approvals/']"], ["/pins", "table a[href^='/pins/']"],
         ],
         "wide": PAGES,
     });
     browse("texts", &job).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_console_is_used_by_keyboard_alone_and_without_a_script() {
+    let server = FakeServer::start(Script::modern().with_tools(["echo"])).await;
+    let gateway = Gateway::start(&servers([("crm", http(&server.url()))])).await;
+    let pages: Vec<&str> = PAGES.iter().map(|(_, path)| *path).collect();
+    let job = json!({ "admin": at(&gateway), "key": admin_key(&gateway, "admin").await, "pages": pages });
+    browse("keyboard", &job).await;
 }

@@ -325,7 +325,7 @@ async fn call(
 
 /// Whether the record is what was written.
 #[derive(Debug, Serialize, ToSchema)]
-struct Verdict {
+struct RecordVerdict {
     /// Whether nothing is wrong with it.
     good: bool,
     /// What was found.
@@ -335,12 +335,13 @@ struct Verdict {
 
 /// Verifies the record of this gateway: every hash, and every signature against the keys beside it and the anchors of the
 /// store. For keys that are kept elsewhere there is `tollgate audit verify`.
-#[utoipa::path(post, path = "/api/v1/ledger/verify", tag = "ledger", responses((status = 200, body = Verdict)),
+#[utoipa::path(post, path = "/api/v1/ledger/verify", tag = "ledger", responses((status = 200, body = RecordVerdict)),
     extensions(("x-tollgate-permission" = json!("ledger:read"))))]
 async fn verify(may: May<ReadLedger>, State(plane): State<Shared>) -> Result<Response, Problem> {
     may.over(None)?;
     let report = shelf::verify(&plane).await?;
-    let report = serde_json::to_value(&report).map(|value| Verdict { good: report.is_good(), report: value });
+    let report =
+        serde_json::to_value(&report).map(|value| RecordVerdict { good: report.is_good(), report: value });
     let report = report.map_err(|error| Problem::unavailable(error.to_string()))?;
     Ok(json(http::StatusCode::OK, serde_json::to_string(&report).unwrap_or_default()))
 }

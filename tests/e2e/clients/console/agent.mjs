@@ -3,10 +3,10 @@
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 
 /** Connects an agent by its key. */
-export async function agent(gateway, key) {
+export async function agent(gateway, key, name = 'agent') {
   const headers = { Authorization: `Bearer ${key}` };
   const transport = new StreamableHTTPClientTransport(new URL(`${gateway}/mcp`), { requestInit: { headers } });
-  const client = new Client({ name: 'agent', version: '1.0.0' }, { versionNegotiation: { mode: 'auto' } });
+  const client = new Client({ name, version: '1.0.0' }, { versionNegotiation: { mode: 'auto' } });
   await client.connect(transport);
   return client;
 }

@@ -1,6 +1,7 @@
 // What somebody who can make pages, or whose text stands in pages, can do to the people who use the console.
 
 import { createServer } from 'node:http';
+import { DatabaseSync } from 'node:sqlite';
 
 import { bySso, check, person, run, same, until } from './browser.mjs';
 
@@ -10,6 +11,18 @@ await run(async ({ job, browser, step }) => {
   const session = job.admin.startsWith('https') ? '__Host-tollgate' : 'tollgate-local';
   const options = { ignoreHTTPSErrors: true };
   const { context, page, noted } = await person(browser, options);
+
+  // Says who they are, unless the provider knows them still.
+  const enter = async () => {
+    const who = page.getByLabel('Who are you?');
+    const home = page.getByRole('heading', { name: 'Overview', level: 1 });
+    await who.or(home).waitFor();
+    if (await who.count()) {
+      await who.fill('sam');
+      await page.getByRole('button', { name: 'Go on' }).click();
+      await home.waitFor();
+    }
+  };
 
   await step('the way in by the provider', () =>
     until('the link', async () => {
@@ -27,15 +40,7 @@ await run(async ({ job, browser, step }) => {
     const first = after.value;
     // And signing in again makes another one, and ends the one before.
     await page.goto(`${job.admin}/sign-in/oidc`);
-    const who = page.getByLabel('Who are you?');
-    const home = page.getByRole('heading', { name: 'Overview', level: 1 });
-    // The provider may know them still.
-    await who.or(home).waitFor();
-    if (await who.count()) {
-      await who.fill('sam');
-      await page.getByRole('button', { name: 'Go on' }).click();
-      await home.waitFor();
-    }
+    await enter();
     const second = (await cookieOf(context, session)).value;
     check(second !== first, 'the second session is another');
     const other = await person(browser, options);
@@ -77,12 +82,8 @@ await run(async ({ job, browser, step }) => {
   for (const path of ['/block', '/key', '/out', '/in']) {
     await step(`a form of a foreign page: ${path}`, async () => {
       await page.goto(`${foreign}${path}`);
-      const [answer] = await Promise.all([
-        page.waitForResponse((response) => response.request().method() === 'POST'),
-        page.evaluate(() => document.forms[0].submit()),
-      ]);
+      const [answer] = await Promise.all([page.waitForNavigation(), page.evaluate(() => document.forms[0].submit())]);
       same(answer.status(), 403, `the answer to ${path}`);
-      await page.waitForLoadState();
     });
   }
   await step('a script of a foreign page', async () => {
@@ -120,6 +121,25 @@ await run(async ({ job, browser, step }) => {
       const links = await page.locator('a[href*="evil"], form[action*="evil"], a[href^="javascript"]').count();
       same(links, 0, `links to elsewhere at ${path}`);
     }
+  });
+  await step('a session that is old, or was not used for long, is over', async () => {
+    for (const [what, sets] of [['not used for an hour', 'seen_ms = seen_ms - 3600000'], ['old', 'expires_ms = seen_ms']]) {
+      await page.goto(`${job.admin}/settings`);
+      if (page.url().endsWith('/sign-in')) {
+        await page.goto(`${job.admin}/sign-in/oidc`);
+        await enter();
+        await page.goto(`${job.admin}/settings`);
+      }
+      await page.getByRole('heading', { name: 'Settings and health' }).waitFor();
+      // What time would do.
+      const database = new DatabaseSync(job.database, { timeout: 5000 });
+      database.exec(`UPDATE tollgate_admin_sessions SET ${sets}`);
+      database.close();
+      await page.reload();
+      check(page.url().endsWith('/sign-in'), `a session that is ${what}: ${page.url()}`);
+    }
+    await page.goto(`${job.admin}/sign-in/oidc`);
+    await enter();
   });
   await step('a session is gone after the sign-out, in all tabs and for those who go back', async () => {
     await page.goto(`${job.admin}/settings`);

@@ -1,9 +1,15 @@
 // Texts of attackers on every page that shows them: none becomes anything but text.
 
+import { agent, called } from './agent.mjs';
 import { byKey, check, lookAt, person, run, same } from './browser.mjs';
 
 await run(async ({ job, browser, step }) => {
   const { page, noted } = await person(browser);
+  await step('a client that calls itself so', async () => {
+    const client = await agent(job.gateway, job.agent, job.client);
+    await called(client, 'crm__say', { note: 'of the client' });
+    await client.close();
+  });
   await step('sign in', () => byKey(page, job.admin, job.key));
   const shown = [];
   const wrong = [];
