@@ -83,6 +83,9 @@ async fn every_answer_is_one_that_the_document_names() {
         json!({ "tenant": "default", "agent": "carl", "seconds": 3600, "reason": "asked for it" }),
     )
     .await;
+    let reach = json!({ "url": "http://127.0.0.1:9/mcp" });
+    post("/api/v1/servers", json!({ "tenant": "default", "name": "reg", "reach": reach })).await;
+    let registered = first(&api, "/api/v1/servers?search=reg", "id").await;
     let known = [
         ("/blocks/{id}", "id", first(&api, "/api/v1/blocks", "id").await),
         ("/keys/{id}", "id", first(&api, "/api/v1/keys", "id").await),
@@ -95,8 +98,13 @@ async fn every_answer_is_one_that_the_document_names() {
         ("/approvals/{id}/deny", "id", first(&api, "/api/v1/approvals", "id").await),
         ("/ledger/calls/{call}", "call", first(&api, "/api/v1/ledger?kind=call", "call").await),
     ];
-    let mut settings = "[parameters]\nserver = \"crm\"\n".to_owned();
-    for (path, parameter, value) in &known {
+    let acts = ["", "/submit", "/review", "/approve", "/reject", "/deprecate", "/share", "/retire"];
+    let versions =
+        acts.map(|act| (format!("/servers/{{id}}/versions/{{version}}{act}"), "id", registered.clone()));
+    let known =
+        known.into_iter().map(|(path, parameter, value)| (path.to_owned(), parameter, value)).chain(versions);
+    let mut settings = "[parameters]\nserver = \"crm\"\nversion = \"1\"\n".to_owned();
+    for (path, parameter, value) in known {
         writeln!(
             settings,
             "[[operations]]\ninclude-path = \"/api/v1{path}\"\nparameters = {{ {parameter} = {} }}",

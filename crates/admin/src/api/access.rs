@@ -230,10 +230,13 @@ impl RevocationView {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NewRevocation {
     /// `token`, `user` or `agent`.
+    #[schema(pattern = "^(token|user|agent)$", example = "user")]
     kind: String,
     /// The issuer of a token, the tenant of a user or agent.
+    #[schema(min_length = 1, example = "default")]
     of: String,
     /// Its name there; of a token its `jti`.
+    #[schema(min_length = 1, example = "okta:ada")]
     name: String,
     /// For how long; for good if absent.
     #[schema(minimum = 1)]

@@ -67,12 +67,16 @@ impl BlockView {
 #[schema(as = NewBlock)]
 struct NewBlock {
     /// `agent`, `key`, `server`, `tenant`, `tool` or `user`.
+    #[schema(pattern = "^(agent|key|server|tenant|tool|user)$", example = "tool")]
     kind: String,
     /// Whose it is. A server or tool without it is stopped for the callers of every tenant.
+    #[schema(example = "default")]
     tenant: Option<String>,
     /// Its name: of a tool `SERVER/TOOL`.
+    #[schema(min_length = 1, max_length = 256, example = "crm/search")]
     name: String,
     /// Why. It is on record, and shown to operators.
+    #[schema(min_length = 1, max_length = 1024, example = "It leaks.")]
     reason: String,
     /// Tells those who are stopped why.
     #[serde(default)]

@@ -57,13 +57,16 @@ impl PauseView {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NewPause {
     /// Its tenant.
+    #[schema(example = "default")]
     tenant: String,
     /// The agent.
+    #[schema(min_length = 1, max_length = 256, example = "support-bot")]
     agent: String,
     /// Why. It is on record.
+    #[schema(min_length = 1, max_length = 1024, example = "It runs in circles.")]
     reason: String,
     /// For how long.
-    #[schema(minimum = 1, maximum = 2_592_000)]
+    #[schema(minimum = 1, maximum = 2_592_000, example = 900)]
     seconds: u64,
 }
 

@@ -155,10 +155,10 @@ impl VersionView {
     }
 }
 
-/// A server that is registered, as somebody says it.
+/// A server that is registered, as somebody says it. Written out, since what is put together of two objects that take no others
+/// has no schema that anything fits.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = NewServer)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NewServer {
     /// Whose it is.
     tenant: String,
@@ -166,9 +166,32 @@ struct NewServer {
     name: String,
     /// The version, in a word of your own: `1` if absent.
     version: Option<String>,
-    /// What is said of it.
-    #[serde(flatten)]
-    said: ServerSaid,
+    /// How it is reached: what stands under its name in `tollgate.yaml`. Credentials are named, `${CRM_TOKEN}`, never in it.
+    #[schema(value_type = Object)]
+    reach: Value,
+    /// What it is for.
+    description: Option<String>,
+    /// Who answers for it: a name of a person or a group.
+    owner: Option<String>,
+    /// Where it belongs.
+    environment: Option<String>,
+    /// How dangerous it is.
+    risk: Option<String>,
+    /// Words to find it by.
+    #[serde(default)]
+    tags: Vec<String>,
+    /// The URL of its documentation.
+    documentation: Option<String>,
+    /// Why. It is on record.
+    #[serde(default)]
+    reason: String,
+}
+
+impl NewServer {
+    fn into_said(self) -> Said {
+        let Self { reach, description, owner, environment, risk, tags, documentation, reason, .. } = self;
+        ServerSaid { reach, description, owner, environment, risk, tags, documentation, reason }.into_said()
+    }
 }
 
 /// What is said of a version.
@@ -242,7 +265,7 @@ async fn register(
     // What is wrong with it is nobody's business who may not.
     may.over(Some(&tenant))?;
     let id = acts::id(tenant, &new.name, new.version.as_deref().unwrap_or("1"))?;
-    let (reach, about, why) = acts::read(&plane, &id, new.said.into_said())?;
+    let (reach, about, why) = acts::read(&plane, &id, new.into_said())?;
     let sure = acts::over_reach(&may, &id.tenant, &reach)?;
     let origin = if &*may.who.how == BY_COMMAND { BY_COMMAND } else { "api" };
     let act = {
