@@ -96,6 +96,7 @@ impl AdminKeyView {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NewAdminKey {
     /// What it is called.
+    #[schema(min_length = 1, max_length = 256, example = "deploy")]
     name: String,
     /// What it may.
     grants: Vec<GrantView>,

@@ -97,8 +97,10 @@ pub(super) fn shown(minted: &MintedKey, view: impl Serialize) -> Made {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NewKey {
     /// The tenant of its agent.
+    #[schema(example = "default")]
     tenant: String,
     /// The agent that will call with it.
+    #[schema(min_length = 1, max_length = 256, example = "support-bot")]
     agent: String,
     /// The agent's groups.
     #[serde(default)]

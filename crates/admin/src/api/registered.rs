@@ -161,8 +161,10 @@ impl VersionView {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NewServer {
     /// Whose it is.
+    #[schema(example = "default")]
     tenant: String,
     /// The server.
+    #[schema(min_length = 1, max_length = 32, pattern = "^[A-Za-z0-9_-]+$", example = "crm")]
     name: String,
     /// The version, in a word of your own: `1` if absent.
     version: Option<String>,
