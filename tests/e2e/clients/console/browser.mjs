@@ -110,6 +110,12 @@ export async function byKey(page, base, key) {
   await page.getByRole('heading', { name: 'Overview', level: 1 }).waitFor();
 }
 
+/** The places that the menu leads to and that are not among these, with a short name each: pages that are new are looked at too. */
+export async function others(page, known) {
+  const all = await page.locator('nav a').evaluateAll((links) => links.map((one) => one.getAttribute('href')));
+  return all.filter((href) => !known.includes(href)).map((href) => [href.replaceAll('/', '') || 'overview', href]);
+}
+
 /** Signs somebody in at the identity provider, which asks who they are. */
 export async function bySso(page, base, name) {
   await page.goto(`${base}/sign-in`);

@@ -1,6 +1,6 @@
 // The console by keyboard alone, and without JavaScript.
 
-import { PHONE, byKey, check, person, run, same, until } from './browser.mjs';
+import { PHONE, byKey, check, others, person, run, same, until } from './browser.mjs';
 
 const focused = (page) =>
   page.evaluate(() => {
@@ -14,6 +14,7 @@ const focused = (page) =>
 await run(async ({ job, browser, step }) => {
   const { page, noted } = await person(browser);
   await step('sign in', () => byKey(page, job.admin, job.key));
+  const pages = [...job.pages, ...(await others(page, job.pages)).map(([, path]) => path)];
   await step('the first key leads past the menu', async () => {
     await page.goto(`${job.admin}/servers`);
     await page.keyboard.press('Tab');
@@ -26,7 +27,7 @@ await run(async ({ job, browser, step }) => {
     check(next, 'the next key stays in the content');
   });
   await step('everything that can be used is reached, and is seen to be', async () => {
-    for (const path of job.pages) {
+    for (const path of pages) {
       await page.goto(`${job.admin}${path}`);
       const wanted = await page.evaluate(() => {
         const all = [...document.querySelectorAll('a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex="0"]')];
@@ -78,7 +79,7 @@ await run(async ({ job, browser, step }) => {
   const plain = await person(browser, { javaScriptEnabled: false });
   await step('all of it works without JavaScript', async () => {
     await byKey(plain.page, job.admin, job.key);
-    for (const path of job.pages) same((await plain.page.goto(`${job.admin}${path}`)).status(), 200, path);
+    for (const path of pages) same((await plain.page.goto(`${job.admin}${path}`)).status(), 200, path);
     await plain.page.goto(`${job.admin}/`);
     check(await plain.page.getByRole('link', { name: 'Settings' }).isVisible(), 'the menu is open on a wide screen');
     await plain.page.goto(`${job.admin}/kill-switch`);

@@ -1,6 +1,6 @@
 // Every page of the console, looked at: both colour schemes, a desk and a phone, axe, and nothing that only a mistake would do.
 
-import { byKey, check, lookAt, person, run, same } from './browser.mjs';
+import { byKey, check, lookAt, others, person, run, same } from './browser.mjs';
 
 await run(async ({ job, browser, step }) => {
   const { page, noted } = await person(browser);
@@ -14,7 +14,8 @@ await run(async ({ job, browser, step }) => {
     if (job.signIn) await look('sign-in', '/sign-in');
     await byKey(page, job.admin, job.key);
   });
-  for (const [name, path] of job.pages) await step(name, () => look(name, path));
+  const pages = [...job.pages, ...(await others(page, job.pages.map(([, path]) => path)))];
+  for (const [name, path] of pages) await step(name, () => look(name, path));
   // Pages that only a link leads to: the first of each kind.
   for (const [name, from, link] of job.links ?? []) {
     await step(name, async () => {
@@ -25,5 +26,5 @@ await run(async ({ job, browser, step }) => {
   }
   check(wrong.length === 0, `${wrong.length} things are wrong:\n${wrong.join('\n')}`);
   same(noted, [], 'what pages did that they should not');
-  return { looked: job.pages.length };
+  return { looked: pages.length };
 });

@@ -1,7 +1,7 @@
 // Texts of attackers on every page that shows them: none becomes anything but text.
 
 import { agent, called } from './agent.mjs';
-import { byKey, check, lookAt, person, run, same } from './browser.mjs';
+import { byKey, check, lookAt, others, person, run, same } from './browser.mjs';
 
 await run(async ({ job, browser, step }) => {
   const { page, noted } = await person(browser);
@@ -40,7 +40,8 @@ await run(async ({ job, browser, step }) => {
     for (const [, what] of found.text.matchAll(/pwned\('([\w-]+)'\)/g)) shown.push(what);
     return found.text;
   };
-  for (const path of job.pages) await step(`texts at ${path}`, () => look(path));
+  const more = await others(page, job.pages);
+  for (const path of [...job.pages, ...more.map(([, path]) => path)]) await step(`texts at ${path}`, () => look(path));
   for (const [from, link] of job.links) {
     await step(`texts at ${from}, ${link}`, async () => {
       await page.goto(`${job.admin}${from}`);
@@ -50,7 +51,7 @@ await run(async ({ job, browser, step }) => {
     });
   }
   await step('long texts of attackers make no page too wide', async () => {
-    for (const [name, path] of job.wide) {
+    for (const [name, path] of [...job.wide, ...more]) {
       await page.goto(`${job.admin}${path}`);
       wrong.push(...(await lookAt(page, `hostile-${name}`)));
     }
