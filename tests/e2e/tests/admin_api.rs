@@ -140,5 +140,4 @@ async fn every_answer_is_one_that_the_document_names() {
     assert!(asked.is_some_and(|asked| asked > 1000), "so many were asked: {asked:?}\n{said}");
     // The key is still good: answers were not all refusals.
     assert_eq!(api.send(&Ask::new("GET", "/api/v1/whoami")).await.status, 200);
-    assert!(!said.contains("only 401/403 responses\n") || !said.contains("- GET /api/v1/whoami"), "{said}");
 }
