@@ -275,7 +275,7 @@ pub(crate) mod tests {
     pub(crate) fn full(text: &str, number: u64) -> Entry<'_> {
         let some = || Some(Text::Borrowed(text));
         let decided = |shadow| Decided {
-            allowed: number % 2 == 0,
+            allowed: number.is_multiple_of(2),
             hidden: number % 2 == 1,
             set: some(),
             at_ms: number,
@@ -316,7 +316,7 @@ pub(crate) mod tests {
             client: some(),
             endpoint: some(),
             server: some(),
-            shared: number % 2 == 0,
+            shared: number.is_multiple_of(2),
             instance: some(),
             replica: some(),
             public_name: some(),

@@ -69,8 +69,8 @@ permit (principal, action in Action::"call", resource)
 when { resource has risk && resource.risk == "high" };
 "#;
 
-fn tool(name: &str, title: &str, description: &str, properties: Value) -> String {
-    let schema = json!({ "type": "object", "properties": properties });
+fn tool(name: &str, title: &str, description: &str, properties: impl Into<Value>) -> String {
+    let schema = json!({ "type": "object", "properties": properties.into() });
     json!({ "name": name, "title": title, "description": description, "inputSchema": schema }).to_string()
 }
 

@@ -150,7 +150,11 @@ impl Tally {
 /// A number with one digit behind the point, of one in tenths that is shared.
 fn tenths(tenths: u64, among: u64) -> String {
     let tenths = tenths / among.max(1);
-    if tenths % 10 == 0 { (tenths / 10).to_string() } else { format!("{}.{}", tenths / 10, tenths % 10) }
+    if tenths.is_multiple_of(10) {
+        (tenths / 10).to_string()
+    } else {
+        format!("{}.{}", tenths / 10, tenths % 10)
+    }
 }
 
 fn ranked(all: impl Iterator<Item = (String, (u64, u64))>) -> Vec<Ranked> {

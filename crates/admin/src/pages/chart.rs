@@ -77,7 +77,7 @@ impl Chart {
             bars: numbers.iter().enumerate().map(bar).collect(),
             width: (numbers.len() * (BAR + GAP)).saturating_sub(GAP).max(1),
             top,
-            middle: (top % 2 == 0).then_some(top / 2),
+            middle: top.is_multiple_of(2).then_some(top / 2),
             all: numbers.iter().map(|(_, all, _)| all).sum(),
             part: numbers.iter().map(|(_, _, part)| part).sum(),
             marks: (0..marks).map(at).collect(),

@@ -107,7 +107,7 @@ async fn those_without_a_role_see_nothing() {
     let fake = fake().await;
     let store = fake.store.clone();
     let (admin, _) = admin(fake);
-    let key = crate::support::key_of(&store, Role::Approver, Some("globex")).await;
+    let key = key_of(&store, Role::Approver, Some("globex")).await;
     let answered = post(&admin, "", "/sign-in/key", &[("secret", key.expose())]).await;
     let cookie = answered.cookie();
     for path in PAGES {
