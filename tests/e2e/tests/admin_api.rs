@@ -21,7 +21,7 @@ const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_co
     response_schema_conformance";
 /// An endless stream, and what would take the key away that is asked with.
 const LEFT_OUT: &str = "/events$|/admin-keys/";
-const EXAMPLES: &str = "40";
+const EXAMPLES: &str = "80";
 const MOST: Duration = Duration::from_mins(4);
 
 const POLICY: &str = r#"@id("pay") @require_approval("finance") permit(principal, action == Action::"crm__pay", resource);

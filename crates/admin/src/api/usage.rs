@@ -46,7 +46,7 @@ pub(crate) struct Which {
 }
 
 /// What was used of something. A text is empty where sums are not told apart by it.
-#[derive(Debug, Clone, Serialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct UsageLine {
     /// The day (UTC).

@@ -334,3 +334,31 @@ pub(super) async fn one(
     let steps = found.steps.into_iter().map(|row| Step::of(row, &found.entries)).collect();
     page(&Call { shell: Shell::of(&may.who, HERE), id, steps, entries, elsewhere: found.elsewhere })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn bars_of_stages_follow_each_other_and_stay_within_the_whole() {
+        let latency = json!({ "resolve_us": 1, "policy_us": 99, "upstream_us": 800, "total_us": 1000 });
+        let stages = Stage::all(&latency);
+        let shown: Vec<_> =
+            stages.iter().map(|stage| (stage.said, stage.from, stage.width, &*stage.ms)).collect();
+        assert_eq!(
+            shown,
+            [
+                ("finding what is meant", 0, 4, "0.001 ms"),
+                ("deciding whether they may", 1, 99, "0.099 ms"),
+                ("waiting for the server", 100, 800, "0.800 ms"),
+                ("everything else", 900, 100, "0.100 ms"),
+            ]
+        );
+        // Numbers that do not fit together are drawn all the same.
+        let odd = Stage::all(&json!({ "resolve_us": 5_000_000, "upstream_us": 2, "total_us": 1 }));
+        assert!(odd.iter().all(|stage| stage.from + stage.width <= 1000), "{odd:?}");
+        assert!(Stage::all(&json!({})).is_empty());
+    }
+}

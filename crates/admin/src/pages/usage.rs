@@ -44,7 +44,8 @@ fn each_day(lines: &[UsageLine]) -> Vec<(Mark, u64, u64)> {
     for line in lines {
         let Some(day) = day(&line.day) else { continue };
         let sum = of.entry(day).or_default();
-        *sum = (sum.0 + line.calls, sum.1 + line.errors + line.refused);
+        // What was refused has reached no server, and is not among the calls.
+        *sum = (sum.0 + line.calls + line.refused, sum.1 + line.errors + line.refused);
     }
     let (Some(first), Some(last)) = (of.keys().next(), of.keys().next_back()) else { return Vec::new() };
     let first = (*first).min(last.saturating_sub(DAYS_MIN - 1));
@@ -115,4 +116,40 @@ pub(super) async fn show(
         chart,
         limits: limits.unwrap_or_else(|_: Problem| Vec::new()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(day: &str, calls: u64, errors: u64, refused: u64) -> UsageLine {
+        UsageLine { day: day.to_owned(), calls, errors, refused, ..UsageLine::default() }
+    }
+
+    fn shown(lines: &[UsageLine]) -> Vec<(String, u64, u64)> {
+        let word = |mark: &Mark| match mark {
+            Mark::Word(word) | Mark::Moment(word) => word.clone(),
+        };
+        each_day(lines).iter().map(|(mark, all, part)| (word(mark), *all, *part)).collect()
+    }
+
+    #[test]
+    fn a_chart_has_every_day_once_and_two_weeks_at_least() {
+        // Whoever sees some tenants only gets a line for each.
+        let days =
+            shown(&[line("2026-03-01", 5, 1, 2), line("2026-03-01", 3, 0, 0), line("2026-02-27", 1, 0, 0)]);
+        assert_eq!(days.len(), 14);
+        assert_eq!(days[13], ("2026-03-01".to_owned(), 10, 3));
+        assert_eq!(days[12], ("2026-02-28".to_owned(), 0, 0));
+        assert_eq!((days[11].1, &*days[0].0), (1, "2026-02-16"));
+        let long = shown(&[line("2026-03-01", 1, 0, 0), line("2026-01-01", 1, 0, 0)]);
+        assert_eq!((long.len(), &*long[0].0), (60, "2026-01-01"));
+        assert_eq!(shown(&[]), []);
+    }
+
+    #[test]
+    fn only_columns_that_say_something_are_shown() {
+        let told = Told::of(&[line("2026-03-01", 1, 0, 0)]);
+        assert!(told.day && !(told.tenant || told.agent || told.server || told.tool));
+    }
 }
