@@ -26,7 +26,7 @@ macro_rules! migration {
 }
 
 /// All there are, in their order: the first leads from nothing to version 1.
-const MIGRATIONS: [Migration; 10] = [
+const MIGRATIONS: [Migration; 11] = [
     migration!(1, "0001.sql"),
     migration!(2, "0002.sql"),
     migration!(3, "0003.sql"),
@@ -37,6 +37,7 @@ const MIGRATIONS: [Migration; 10] = [
     migration!(8, "0008.sql"),
     migration!(9, "0009.sql"),
     migration!(10, "0010.sql"),
+    migration!(12, "0012.sql"),
 ];
 
 /// The newest version that this program knows.
@@ -116,9 +117,9 @@ mod tests {
     use tollgate_model::{KeyHash, KeyId, TenantId};
     use tollgate_store::{
         Admins, Allowance, Allowances, Anchors, Approvals, AuditIndex, AuditQuery, Blocks, Digest, Erasures,
-        FEED_MAX, Feed, Followed, Keys, LastKnown, Life, List, Pauses, PinKind, PinMark, PinShape, Pins,
-        PolicySets, Registrations, Revocations, Store, TakeAllowance, Usage, UsageQuery, WhichApprovals,
-        WhichPins, WhichRegistrations, definitions_of,
+        FEED_MAX, Feed, FindingBy, FindingQuery, Followed, Keys, LastKnown, Life, List, Pauses, PinKind,
+        PinMark, PinShape, Pins, PolicySets, Registrations, Revocations, RuleSets, Store, TakeAllowance,
+        Usage, UsageQuery, WhichApprovals, WhichPins, WhichRegistrations, WhichRules, definitions_of,
     };
 
     use super::*;
@@ -126,7 +127,7 @@ mod tests {
     use crate::{Bounds, Place};
 
     /// What a program of each version may have stored: a version that is released brings its own.
-    const SAMPLES: [Migration; 10] = [
+    const SAMPLES: [Migration; 11] = [
         Migration {
             version: 1,
             sqlite: include_str!("../migrations/samples/sqlite/0001.sql"),
@@ -177,6 +178,11 @@ mod tests {
             sqlite: include_str!("../migrations/samples/sqlite/0010.sql"),
             postgres: include_str!("../migrations/samples/postgres/0010.sql"),
         },
+        Migration {
+            version: 12,
+            sqlite: include_str!("../migrations/samples/sqlite/0012.sql"),
+            postgres: include_str!("../migrations/samples/postgres/0012.sql"),
+        },
     ];
 
     #[test]
@@ -220,6 +226,10 @@ mod tests {
             }
             if sample.version >= 10 {
                 check_registrations(&new).await;
+            }
+            if sample.version >= 12 {
+                check_rules(&new).await;
+                check_findings(&new).await;
             }
             if sample.version >= 9 {
                 check_admins(&new).await;
@@ -341,6 +351,22 @@ mod tests {
         let [one] = &found[..] else { panic!("one registration") };
         assert_eq!((one.id.name.as_str(), one.life, one.share), ("crm", Life::Approved, 100));
         assert_eq!(store.snapshot().await.expect("read").registrations, [std::sync::Arc::new(one.clone())]);
+    }
+
+    async fn check_rules(store: &Database) {
+        let found = store.all_rules(&WhichRules { most: 9, ..WhichRules::default() }).await.expect("read");
+        let [one] = &found[..] else { panic!("one set of policies") };
+        assert_eq!((&*one.id.name, one.in_force, one.versions.len()), ("pay", Some(1), 1));
+        assert_eq!(store.snapshot().await.expect("read").rules, [std::sync::Arc::new(one.clone())]);
+    }
+
+    async fn check_findings(store: &Database) {
+        let which = FindingQuery { until_day: u32::MAX, most: 9, ..FindingQuery::default() };
+        let found = store.findings(&which).await.expect("read");
+        let [one] = &found[..] else { panic!("one finding") };
+        assert_eq!((&*one.rule, one.call, one.seq), ("personal.email", None, 7));
+        let sums = store.finding_sums(&which, FindingBy::Rule).await.expect("read");
+        assert_eq!(sums, [("personal.email".into(), 1)]);
     }
 
     async fn check_admins(store: &Database) {

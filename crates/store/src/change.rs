@@ -7,8 +7,8 @@ use tollgate_model::{KeyHash, KeyId, KeyRecord, ServerName, TenantId, Timestamp}
 
 use crate::{
     AdminGrant, AdminKey, Approval, Blockable, Blocking, DefinitionsOf, Digest, List, Pausable, Pausing,
-    PinChange, PinMark, PinOf, Registration, Resuming, Revocable, Revocation, StoreError, Unblocking,
-    registering,
+    PinChange, PinMark, PinOf, Registration, Resuming, Revocable, Revocation, RuleSet, StoreError,
+    Unblocking, registering,
 };
 
 /// A place in the feed: behind one change.
@@ -42,6 +42,8 @@ pub enum Change {
     Approval(Arc<Approval>),
     /// A server was registered, or its registration is different from before: as it is now.
     Registered(Arc<Registration>),
+    /// A set of policies is different from before: as it is now, with the texts that decide or look on.
+    Ruled(Arc<RuleSet>),
     /// An admin key was made or revoked: the key as it is now. Nobody goes by it; it is for the record.
     AdminKey(Arc<AdminKey>),
     /// A server lists something else than before.
@@ -85,6 +87,8 @@ pub struct Snapshot {
     pub pauses: Vec<Pausing>,
     /// All registrations that are not retired.
     pub registrations: Vec<Arc<Registration>>,
+    /// All sets of policies, with the texts that decide or look on.
+    pub rules: Vec<Arc<RuleSet>>,
     /// The digests of all definitions.
     pub definitions: Vec<(DefinitionsOf, Digest)>,
     /// What is approved and what waits of all that is pinned.
@@ -141,6 +145,9 @@ enum Written {
         approval: String,
     },
     Registered(Box<registering::Written>),
+    Ruled {
+        set: String,
+    },
     AdminKey(WrittenAdminKey),
     Defined {
         tenant: Option<String>,
@@ -244,6 +251,7 @@ impl Change {
             },
             Self::Approval(approval) => Written::Approval { approval: approval.without_arguments().encode() },
             Self::Registered(registration) => Written::Registered(Box::new((&**registration).into())),
+            Self::Ruled(set) => Written::Ruled { set: set.in_use().encode() },
             Self::AdminKey(key) => Written::AdminKey(WrittenAdminKey {
                 id: key.id.as_str().to_owned(),
                 name: key.name.to_string(),
@@ -333,6 +341,7 @@ impl Change {
             }),
             Written::Approval { approval } => Self::Approval(Arc::new(Approval::decode(&approval)?)),
             Written::Registered(written) => Self::Registered(Arc::new((*written).try_into()?)),
+            Written::Ruled { set } => Self::Ruled(Arc::new(RuleSet::decode(&set)?)),
             Written::AdminKey(key) => Self::AdminKey(Arc::new(AdminKey {
                 id: KeyId::new(&key.id),
                 name: key.name.into(),

@@ -8,7 +8,7 @@ use tollgate_model::{KeyHash, KeyId, KeyRecord, Principal, Proof, ServerName, Te
 use crate::shards::Shards;
 use crate::{
     Blockable, Blocking, Change, DefinitionsOf, Digest, Life, Pausable, Pausing, PinChange, PinKind, PinMark,
-    PinOf, Registration, RegistrationId, Revocable, Revocation, Snapshot,
+    PinOf, Registration, RegistrationId, Revocable, Revocation, RuleSet, RuleSetId, Snapshot,
 };
 
 /// The desired state as of one revision. Cheap to clone.
@@ -21,6 +21,7 @@ pub struct Desired {
     blocks: Arc<HashMap<Blockable, Arc<Blocking>>>,
     pauses: Arc<HashMap<Pausable, Pausing>>,
     registrations: Arc<BTreeMap<RegistrationId, Arc<Registration>>>,
+    rules: Arc<BTreeMap<RuleSetId, Arc<RuleSet>>>,
     definitions: Shards<DefinitionsOf, Digest>,
     pins: Arc<HashMap<PinsOf, Arc<PinMarks>>>,
 }
@@ -60,6 +61,21 @@ impl Desired {
     /// All registrations that are not retired: the very same as before while nothing of them has changed.
     pub fn registrations(&self) -> &Arc<BTreeMap<RegistrationId, Arc<Registration>>> {
         &self.registrations
+    }
+
+    /// All sets of policies, with the texts that decide or look on: the very same as before while nothing of them has changed.
+    pub fn rules(&self) -> &Arc<BTreeMap<RuleSetId, Arc<RuleSet>>> {
+        &self.rules
+    }
+
+    /// How many agents of each tenant have keys that are good, and how many such keys there are.
+    pub fn keys_by_tenant(&self, now: Timestamp) -> HashMap<TenantId, (usize, usize)> {
+        let mut agents: HashMap<&TenantId, HashMap<&str, usize>> = HashMap::new();
+        for key in self.keys.values().filter(|key| key.is_good(now)) {
+            *agents.entry(&key.tenant).or_default().entry(&key.agent).or_default() += 1;
+        }
+        let counted = agents.into_iter();
+        counted.map(|(tenant, agents)| (tenant.clone(), (agents.len(), agents.values().sum()))).collect()
     }
 
     /// How many keys there are, good or not.
@@ -147,6 +163,14 @@ impl Desired {
                     registrations.insert(registration.id.clone(), registration);
                 }
             }
+            Change::Ruled(set) => {
+                let rules = Arc::make_mut(&mut self.rules);
+                if set.is_removed() {
+                    rules.remove(&set.id);
+                } else {
+                    rules.insert(set.id.clone(), set);
+                }
+            }
             Change::Defined(of, digest) => self.definitions.insert(of, digest),
             Change::Forgotten(of) => self.definitions.remove(&of),
             Change::Pinned(change) => self.pin(change),
@@ -190,6 +214,7 @@ impl From<Snapshot> for Desired {
         desired.pins = Arc::new(pins.into_iter().map(|(of, marks)| (of, Arc::new(marks))).collect());
         let registrations = snapshot.registrations.into_iter();
         desired.registrations = Arc::new(registrations.map(|one| (one.id.clone(), one)).collect());
+        desired.rules = Arc::new(snapshot.rules.into_iter().map(|set| (set.id.clone(), set)).collect());
         for (of, digest) in snapshot.definitions {
             desired.definitions.insert(of, digest);
         }

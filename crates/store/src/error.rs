@@ -41,6 +41,12 @@ pub enum StoreError {
     /// Whoever approves it registered, edited or submitted it.
     #[error("whoever registered, edited or submitted it cannot approve it: somebody else has to")]
     OwnWork,
+    /// Where a set of policies stands that cannot be done with it.
+    #[error("that cannot be done with these policies: {why}")]
+    Unfit {
+        /// Why.
+        why: &'static str,
+    },
     /// As much is kept as can be.
     #[error("no more than {most} are kept")]
     Full {

@@ -21,6 +21,7 @@ mod record;
 mod registering;
 mod repositories;
 mod revocation;
+mod ruling;
 mod shards;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
@@ -36,8 +37,9 @@ pub use approving::{
 };
 pub use audit::{
     Arrived, AuditBatch, AuditFound, AuditIndex, AuditName, AuditQuery, AuditRow, BLOCK_ROWS_MAX, BLOCK_SPAN,
-    Block, BrokenBlock, COLUMNS, FOUND_MAX, Filter, Followed, OPEN, Place, SMALL_BLOCKS_MAX, Sieve, Usage,
-    UsageBy, UsageKey, UsageQuery, UsageRow, UsageSum, WhoseNames,
+    Block, BrokenBlock, COLUMNS, FOUND_MAX, Filter, FindingAt, FindingBy, FindingQuery, FindingRow, Followed,
+    OPEN, Place, SMALL_BLOCKS_MAX, Sieve, Usage, UsageBy, UsageKey, UsageQuery, UsageRow, UsageSum,
+    WhoseNames,
 };
 pub use blocking::{Blockable, Blocking, Blocks, Unblocking};
 pub use change::{Change, Changes, Cursor, Numbered, Snapshot, definitions_of};
@@ -59,4 +61,8 @@ pub use registering::{
 };
 pub use repositories::{ACCEPTED_MAX, Feed, Keys, LastKnown, PolicySets, Revocations, Store, WhichKeys};
 pub use revocation::{Revocable, Revocation};
+pub use ruling::{
+    RULE_SETS_MAX, RULE_VERSIONS_MAX, RULES_BYTES_MAX, RULES_NAME_BYTES_MAX, RuleAct, RuleDoing, RuleSet,
+    RuleSetId, RuleSets, RuleStep, RuleVersion, WhichRules,
+};
 pub use together::{Counted, LEASE, PlaceId, SharedBound, SharedCount, SharedCounters};

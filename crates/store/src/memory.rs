@@ -19,9 +19,9 @@ use crate::{
     Approval, ApprovalId, ApprovalOf, Approvals, Approved, Approving, Asking, AskingRoom, Blockable,
     Blocking, Blocks, Change, Changes, Cursor, DEFINITIONS_BYTES_MAX, Definitions, DefinitionsOf, Digest,
     Life, NotCounted, Numbered, PAUSES_MAX, PINS_MAX, Pausable, Pauses, Pausing, Pin, PinChange, PinMark,
-    PinOf, Pins, REGISTRATIONS_MAX, Registration, RegistrationId, Registrations, Resuming, Revocable,
-    Revocation, Sightings, Snapshot, StoreError, Unblocking, VERSIONS_MAX, Vote, WhichApprovals, WhichPins,
-    WhichRegistrations,
+    PinOf, Pins, REGISTRATIONS_MAX, RULE_SETS_MAX, Registration, RegistrationId, Registrations, Resuming,
+    Revocable, Revocation, RuleSet, RuleSetId, RuleSets, Sightings, Snapshot, StoreError, Unblocking,
+    VERSIONS_MAX, Vote, WhichApprovals, WhichPins, WhichRegistrations, WhichRules,
 };
 
 /// How many changes the feed keeps. Whoever is further behind reads the whole state anew.
@@ -48,6 +48,7 @@ pub(crate) struct State {
     pins: BTreeMap<PinOf, Pin>,
     approvals: approving::Kept,
     registrations: BTreeMap<RegistrationId, Arc<Registration>>,
+    rules: BTreeMap<RuleSetId, Arc<RuleSet>>,
     definitions: BTreeMap<DefinitionsOf, Definitions>,
     accepted: BTreeMap<TenantId, VecDeque<Digest>>,
     administration: Administration,
@@ -152,6 +153,7 @@ impl Feed for Memory {
             blocks: state.blocks.values().cloned().collect(),
             pauses: state.pauses.values().cloned().collect(),
             registrations: state.living().cloned().collect(),
+            rules: state.rules.values().map(|set| Arc::new(set.in_use())).collect(),
             definitions: state.definitions.values().map(|found| (found.of.clone(), found.digest)).collect(),
             pins: state.pins.values().map(|pin| (pin.of.clone(), pin.mark())).collect(),
         })
@@ -549,6 +551,37 @@ impl State {
         let one = Arc::new(one);
         self.registrations.insert(one.id.clone(), Arc::clone(&one));
         Ok(one)
+    }
+}
+
+#[async_trait]
+impl RuleSets for Memory {
+    async fn put_rules(&self, set: RuleSet) -> Result<(), StoreError> {
+        self.change(|state| {
+            let before = state.rules.get(&set.id);
+            set.check(before.map(|before| &**before))?;
+            if before.is_none() && state.rules.len() >= RULE_SETS_MAX {
+                return Err(StoreError::Full { most: RULE_SETS_MAX });
+            }
+            let in_use = Arc::new(set.in_use());
+            if set.is_removed() {
+                state.rules.remove(&set.id);
+            } else {
+                state.rules.insert(set.id.clone(), Arc::new(set));
+            }
+            Ok(((), vec![Change::Ruled(in_use)]))
+        })
+    }
+
+    async fn rules(&self, id: &RuleSetId) -> Result<Option<RuleSet>, StoreError> {
+        Ok(self.state().rules.get(id).map(|set| RuleSet::clone(set)))
+    }
+
+    async fn all_rules(&self, which: &WhichRules) -> Result<Vec<RuleSet>, StoreError> {
+        let is_meant = |id: &RuleSetId| which.after.as_ref().is_none_or(|after| after < id);
+        let state = self.state();
+        let found = state.rules.iter().filter(|(id, _)| is_meant(id)).take(which.most);
+        Ok(found.map(|(_, set)| set.in_use()).collect())
     }
 }
 

@@ -11,7 +11,8 @@ use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
 
 use crate::{
     Admins, Allowances, Anchors, Approvals, AuditIndex, Blocks, Changes, Cursor, Definitions, DefinitionsOf,
-    Digest, Erasures, Pauses, Pins, Registrations, Revocable, Revocation, Snapshot, StoreError, Usage,
+    Digest, Erasures, Pauses, Pins, Registrations, Revocable, Revocation, RuleSets, Snapshot, StoreError,
+    Usage,
 };
 
 /// How many of the texts that were accepted for a tenant are remembered.
@@ -28,6 +29,7 @@ pub trait Store:
     + Pins
     + Approvals
     + Registrations
+    + RuleSets
     + LastKnown
     + PolicySets
     + AuditIndex

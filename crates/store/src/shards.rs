@@ -32,6 +32,10 @@ impl<K: Hash + Eq + Clone, V: Clone> Shards<K, V> {
         self.len
     }
 
+    pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
+        self.parts.iter().flat_map(|part| part.values())
+    }
+
     pub(crate) fn get<Q>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,

@@ -97,6 +97,7 @@ fn told(Numbered { cursor, change }: &Numbered, who: &Operator) -> Option<String
         Change::Approval(approval) => (Resource::Approvals, Some(&approval.of.tenant)),
         Change::Pinned(change) => (Resource::Pins, change.of.tenant.as_ref()),
         Change::Defined(of, _) | Change::Forgotten(of) => (Resource::Tools, of.tenant.as_ref()),
+        Change::Ruled(set) => (Resource::Policies, set.id.tenant.as_ref()),
         Change::Registered(registration) => (Resource::Servers, Some(&registration.id.tenant)),
     };
     let is_seen = match Over::of(&who.grants, resource, Act::Read)? {

@@ -11,7 +11,7 @@ use tollgate_store::{
     mark,
 };
 
-use super::{blocks, definitions, digest, keys, limit, pauses, pins, registrations, revocations};
+use super::{blocks, definitions, digest, keys, limit, pauses, pins, registrations, revocations, rules};
 use crate::connections::{Row, Value};
 use crate::database::{Begin, Database, Transaction};
 use crate::postgres::CHANNEL;
@@ -110,6 +110,7 @@ impl Feed for Database {
             let stopped = connection.rows(blocks::ALL, Vec::new()).await?;
             let paused = connection.rows(pauses::ALL, Vec::new()).await?;
             let registered = connection.rows(registrations::ALL, Vec::new()).await?;
+            let ruled = connection.rows(rules::ALL, Vec::new()).await?;
             let definitions = connection.rows(definitions::DIGESTS, Vec::new()).await?;
             let pinned = connection.rows(pins::MARKS, Vec::new()).await?;
             reading.commit().await?;
@@ -128,6 +129,10 @@ impl Feed for Database {
                 blocks: stopped.collect::<Result<Vec<Blocking>, StoreError>>()?,
                 pauses: paused.collect::<Result<Vec<Pausing>, StoreError>>()?,
                 registrations: registered.collect::<Result<_, StoreError>>()?,
+                rules: ruled
+                    .iter()
+                    .map(|row| rules::set(row).map(Arc::new))
+                    .collect::<Result<_, StoreError>>()?,
                 definitions: definitions.collect::<Result<_, StoreError>>()?,
                 pins: pinned.iter().map(pins::marked).collect::<Result<_, StoreError>>()?,
             })

@@ -14,6 +14,7 @@ mod pins;
 mod record;
 mod registrations;
 mod revocations;
+mod rules;
 
 use async_trait::async_trait;
 use tollgate_model::Timestamp;

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use crate::{CallId, Sizes};
 
@@ -65,6 +66,43 @@ pub(super) struct Indexed<'a> {
     pub(super) element: Option<u32>,
     pub(super) change: Option<Word<'a>>,
     pub(super) arguments: Option<Committed<'a>>,
+    /// Read only where guards have found something.
+    #[serde(borrow)]
+    detail: Option<&'a RawValue>,
+}
+
+impl<'a> Indexed<'a> {
+    /// What guards found, as far as it is said as expected.
+    pub(super) fn found(&self) -> Vec<Found<'a>> {
+        let Some(detail) = self.detail.map(RawValue::get).filter(|detail| detail.contains("\"guard\""))
+        else {
+            return Vec::new();
+        };
+        let guarded =
+            serde_json::from_str::<Guarded<'a>>(detail).map(|detail| detail.guard).unwrap_or_default();
+        let found = guarded.into_iter().filter_map(|one| serde_json::from_str::<Found<'a>>(one.get()).ok());
+        found.filter(|found| found.rule.is_some()).collect()
+    }
+}
+
+/// What an entry says beside.
+#[derive(Debug, Default, Deserialize)]
+struct Guarded<'a> {
+    #[serde(borrow, default)]
+    guard: Vec<&'a RawValue>,
+}
+
+/// What a guard found: never the text.
+#[derive(Debug, Deserialize)]
+pub(super) struct Found<'a> {
+    #[serde(borrow)]
+    pub(super) rule: Option<Word<'a>>,
+    pub(super) severity: Option<Word<'a>>,
+    pub(super) action: Option<Word<'a>>,
+    #[serde(rename = "in")]
+    pub(super) place: Option<Word<'a>>,
+    /// What was listed, of definitions.
+    pub(super) item: Option<Word<'a>>,
 }
 
 /// A part of [`crate::Decided`].

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use tollgate_model::Timestamp;
 use tollgate_store::{
-    AuditBatch, AuditName, AuditRow, BLOCK_ROWS_MAX, Followed, Place, UsageKey, UsageRow, UsageSum,
+    AuditBatch, AuditName, AuditRow, BLOCK_ROWS_MAX, FindingRow, Followed, Place, UsageKey, UsageRow,
+    UsageSum,
 };
 
 use super::Prices;
-use super::entry::{Indexed, Word};
+use super::entry::{Found, Indexed, Word};
 use super::prices::Consumed;
 use super::read;
 use crate::export::Unseal;
@@ -165,7 +166,9 @@ impl Gatherer {
             }
             batch.upto.seq = entry.seq;
             self.name(&read, &entry, names, &mut batch.names);
-            let Some(row) = self.row(&read, &entry, &mut opened, &mut batch.closed) else { continue };
+            let row = self.row(&read, &entry, &mut opened, &mut batch.closed);
+            self.found(&entry, row.as_ref(), &mut batch.findings);
+            let Some(row) = row else { continue };
             if row.end_seq().is_some_and(|end| end > before.used) {
                 add(&row, prices, &mut used);
             }
@@ -256,6 +259,38 @@ impl Gatherer {
                 let row = self.fresh(kind, place, entry);
                 Some(AuditRow { end: Some(place), ..row })
             }
+        }
+    }
+
+    /// What guards found, as an entry says. What it is about stands in the row that it belongs to.
+    fn found(&mut self, entry: &Indexed<'_>, row: Option<&AuditRow>, to: &mut Vec<FindingRow>) {
+        let found = entry.found();
+        let Some(row) = row.or_else(|| self.open.get(&entry.seq)).filter(|_| !found.is_empty()) else {
+            return;
+        };
+        let text =
+            |text: &Option<Arc<str>>| text.as_deref().map_or_else(Arc::default, |text| clean(text).into());
+        let (tenant, agent, server) = (text(&row.tenant), text(&row.agent), text(&row.server));
+        let native = text(&row.native_name);
+        for (nth, Found { rule, severity, action, place, item }) in (0..).zip(found) {
+            let mut word = |word: Option<Word<'_>>| {
+                word.map_or_else(Arc::default, |word| self.texts.get(&clean(&word.0)))
+            };
+            to.push(FindingRow {
+                writer: Arc::clone(&self.writer),
+                seq: entry.seq,
+                nth,
+                time: Timestamp::from_ms(entry.time_ms),
+                tenant: Arc::clone(&tenant),
+                call: row.call,
+                agent: Arc::clone(&agent),
+                server: Arc::clone(&server),
+                tool: if native.is_empty() { word(item) } else { Arc::clone(&native) },
+                rule: word(rule),
+                severity: word(severity),
+                direction: word(place),
+                action: word(action),
+            });
         }
     }
 
@@ -402,6 +437,52 @@ mod tests {
     fn changes(next: Next) -> Vec<String> {
         let Next::Batch(batch, _) = next else { panic!("{next:?}") };
         batch.rows.iter().filter_map(|row| Some(row.change.as_deref()?.to_owned())).collect()
+    }
+
+    #[test]
+    fn what_guards_found_is_taken_in_with_what_it_is_about() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join(SEGMENTS)).expect("a folder");
+        let path = folder.path().join(SEGMENTS).join(file_name(1));
+        let mut text = Vec::new();
+        let mut put = |json: serde_json::Value| {
+            let json = json.to_string();
+            line::push_entry(
+                &mut text,
+                Hash::default(),
+                &line::side_of(std::iter::empty()),
+                &[json.as_bytes()],
+            );
+        };
+        let found = |rule: &str, place: &str| serde_json::json!({"rule": rule, "severity": "high", "confidence": 90, "action": "mask", "in": place, "path": "/a"});
+        put(
+            serde_json::json!({"seq": 1, "time_ms": 5, "kind": "intent", "tenant": "acme", "agent": "ref", "server": "crm",
+            "native_name": "search", "detail": {"guard": [found("personal.email", "arguments")]}}),
+        );
+        put(serde_json::json!({"seq": 2, "time_ms": 6, "kind": "outcome", "of": 1, "outcome": "ok",
+            "detail": {"guard": [{"in": "arguments", "action": "restore", "name": "<EMAIL_1>"}, found("secret.key", "result")]}}));
+        put(serde_json::json!({"seq": 3, "time_ms": 7, "kind": "upkeep", "server": "crm",
+            "detail": {"guard": [{"rule": "injection.hurry", "in": "definition", "action": "report", "item": "pay"}]}}));
+        put(
+            serde_json::json!({"seq": 4, "time_ms": 8, "kind": "change", "change": "x", "detail": {"guard": "a name"}}),
+        );
+        std::fs::write(path, text).expect("written");
+        let mut gatherer = Gatherer::new(folder.path(), "w".into(), None, Vec::new()).expect("a reader");
+        let next = gatherer.next(4, None, &Prices::default()).expect("read");
+        let Next::Batch(batch, _) = next else { panic!("{next:?}") };
+        assert_eq!(batch.rows.len(), 3, "what is said otherwise is taken in all the same");
+        let found: Vec<_> =
+            batch.findings.iter().map(|one| (one.seq, &*one.rule, &*one.tool, &*one.direction)).collect();
+        assert_eq!(
+            found,
+            [
+                (1, "personal.email", "search", "arguments"),
+                (2, "secret.key", "search", "result"),
+                (3, "injection.hurry", "pay", "definition"),
+            ]
+        );
+        assert!(batch.findings[..2].iter().all(|one| (&*one.tenant, &*one.agent) == ("acme", "ref")));
+        assert!(batch.findings[2].tenant.is_empty() && batch.findings[2].severity.is_empty());
     }
 
     #[test]

@@ -110,6 +110,8 @@ const SWEEP: Duration = Duration::from_secs(15);
 const QUIET: Duration = Duration::from_secs(30);
 /// How often it looks for what is too old.
 const TIDY: Duration = Duration::from_hours(1);
+/// How many findings are forgotten at once.
+const TIDY_FINDINGS: usize = 5_000;
 /// How many blocks go at once.
 const TIDY_BLOCKS: usize = 64;
 
@@ -333,6 +335,9 @@ impl Keeper {
             Timestamp::from_ms(now.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)))
         };
         while self.store.forget_rows(before(self.settings.age_max), TIDY_BLOCKS).await? > 0 {}
+        while self.store.forget_findings(before(self.settings.age_max), TIDY_FINDINGS).await? == TIDY_FINDINGS
+        {
+        }
         let before_usage = before(self.settings.usage_age_max);
         // A segment says a name only once: one that is not said for so long is in no segment that is still in the index.
         let segment_max = Duration::from_hours(7 * 24);

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use tollgate_model::Timestamp;
 
 use super::{
-    Arrived, AuditBatch, AuditFound, AuditIndex, AuditName, AuditQuery, AuditRow, Filter, Followed, Usage,
-    UsageKey, UsageQuery, UsageRow, UsageSum, WhoseNames,
+    Arrived, AuditBatch, AuditFound, AuditIndex, AuditName, AuditQuery, AuditRow, Filter, FindingBy,
+    FindingQuery, FindingRow, Followed, Usage, UsageKey, UsageQuery, UsageRow, UsageSum, WhoseNames,
 };
 use crate::{Memory, StoreError};
 
@@ -21,6 +21,9 @@ pub(crate) struct Indexed {
     open: BTreeMap<(Arc<str>, u64), AuditRow>,
     names: BTreeMap<Arc<str>, AuditName>,
     usage: BTreeMap<UsageKey, UsageSum>,
+    findings: Vec<FindingRow>,
+    /// Those of all sums, in a row for each.
+    found: Vec<FindingRow>,
 }
 
 impl Indexed {
@@ -40,6 +43,9 @@ impl Indexed {
         if self.followed(&batch.writer) != batch.after {
             return false;
         }
+        let used = batch.after.map_or(0, |after| after.used);
+        self.found.extend(batch.findings.iter().filter(|row| row.seq > used).cloned());
+        self.findings.extend(batch.findings.iter().cloned());
         self.writers.insert(Arc::clone(&batch.writer), batch.upto);
         for seq in &batch.closed {
             self.open.remove(&(Arc::clone(&batch.writer), *seq));
@@ -104,6 +110,7 @@ impl Indexed {
         let is_meant = |of: &str| writer.is_none_or(|writer| writer == of);
         self.rows.retain(|row| !is_meant(&row.writer));
         self.open.retain(|(of, _), _| !is_meant(of));
+        self.findings.retain(|row| !is_meant(&row.writer));
         for (_, followed) in self.writers.iter_mut().filter(|(of, _)| is_meant(of)) {
             *followed = Followed { used: followed.used, ..Followed::default() };
         }
@@ -125,7 +132,37 @@ impl Indexed {
     pub(crate) fn forget_usage(&mut self, before_day: u32) -> usize {
         let len = self.usage.len();
         self.usage.retain(|key, _| key.day >= before_day);
+        self.found.retain(|row| row.day() >= before_day);
         len - self.usage.len()
+    }
+
+    pub(crate) fn findings(&self, which: &FindingQuery) -> Vec<FindingRow> {
+        let is_meant = |row: &&FindingRow| which.before.as_ref().is_none_or(|before| row.at() < *before);
+        let mut found: Vec<_> =
+            self.findings.iter().filter(|row| which.fits(row)).filter(is_meant).cloned().collect();
+        found.sort_by_key(|row| std::cmp::Reverse(row.at()));
+        found.truncate(which.most);
+        found
+    }
+
+    pub(crate) fn finding_sums(&self, which: &FindingQuery, by: FindingBy) -> Vec<(Arc<str>, u64)> {
+        let mut sums: BTreeMap<Arc<str>, u64> = BTreeMap::new();
+        for row in self.found.iter().filter(|row| which.fits(row)) {
+            *sums.entry(by.of(row)).or_default() += 1;
+        }
+        let mut sums: Vec<_> = sums.into_iter().collect();
+        match by {
+            FindingBy::Day => sums.sort_by_key(|(day, _)| day.parse::<u32>().unwrap_or(0)),
+            _ => sums.sort_by_key(|(_, found)| std::cmp::Reverse(*found)),
+        }
+        sums.truncate(which.most);
+        sums
+    }
+
+    pub(crate) fn forget_findings(&mut self, before: Timestamp) -> usize {
+        let len = self.findings.len();
+        self.findings.retain(|row| row.time >= before);
+        len - self.findings.len()
     }
 
     fn filter(&self, query: &AuditQuery) -> Filter {
@@ -194,6 +231,22 @@ impl AuditIndex for Memory {
 
     async fn names(&self, references: &[Arc<str>]) -> Result<HashMap<Arc<str>, Arc<str>>, StoreError> {
         Ok(self.state().indexed.names(references.iter()))
+    }
+
+    async fn findings(&self, which: &FindingQuery) -> Result<Vec<FindingRow>, StoreError> {
+        Ok(self.state().indexed.findings(which))
+    }
+
+    async fn finding_sums(
+        &self,
+        which: &FindingQuery,
+        by: FindingBy,
+    ) -> Result<Vec<(Arc<str>, u64)>, StoreError> {
+        Ok(self.state().indexed.finding_sums(which, by))
+    }
+
+    async fn forget_findings(&self, before: Timestamp, _: usize) -> Result<usize, StoreError> {
+        Ok(self.state().indexed.forget_findings(before))
     }
 
     async fn forget_rows(&self, before: Timestamp, _: usize) -> Result<usize, StoreError> {

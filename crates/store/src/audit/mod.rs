@@ -6,6 +6,7 @@
 
 mod block;
 mod column;
+mod finding;
 mod memory;
 mod query;
 mod row;
@@ -22,6 +23,7 @@ use crate::StoreError;
 pub(crate) use memory::Indexed;
 
 pub use block::{BLOCK_ROWS_MAX, BLOCK_SPAN, Block, BrokenBlock, COLUMNS, SMALL_BLOCKS_MAX, Sieve};
+pub use finding::{FindingAt, FindingBy, FindingQuery, FindingRow};
 pub use query::{AuditQuery, FOUND_MAX, Filter, OPEN};
 pub use row::{AuditRow, Place};
 pub use usage::{Usage, UsageBy, UsageKey, UsageQuery, UsageRow, UsageSum};
@@ -58,6 +60,8 @@ pub struct AuditBatch {
     pub names: Vec<AuditName>,
     /// What was used, to be added.
     pub used: Vec<UsageRow>,
+    /// What guards found. In the sums are those of entries that were in no sums before.
+    pub findings: Vec<FindingRow>,
 }
 
 /// The name behind a reference.
@@ -145,6 +149,19 @@ pub trait AuditIndex {
 
     /// The names behind references, as far as they are known.
     async fn names(&self, references: &[Arc<str>]) -> Result<HashMap<Arc<str>, Arc<str>>, StoreError>;
+
+    /// What guards found, the newest first.
+    async fn findings(&self, which: &FindingQuery) -> Result<Vec<FindingRow>, StoreError>;
+
+    /// How much they found, whole days: what has most first, but days in their order. `before` does not matter.
+    async fn finding_sums(
+        &self,
+        which: &FindingQuery,
+        by: FindingBy,
+    ) -> Result<Vec<(Arc<str>, u64)>, StoreError>;
+
+    /// Forgets findings that were made before; sums stay for as long as those of usage do. Says how many, at most so many.
+    async fn forget_findings(&self, before: Timestamp, most: usize) -> Result<usize, StoreError>;
 
     /// Forgets rows that were all completed before; at most so many blocks of them. Says how many it forgot.
     async fn forget_rows(&self, before: Timestamp, most: usize) -> Result<usize, StoreError>;

@@ -11,10 +11,11 @@ use crate::{
     AdminKey, AdminSession, Admins, Allowance, Allowances, Anchor, Anchors, Approval, ApprovalId, ApprovalOf,
     Approvals, Approved, Approving, Arrived, Asking, AskingRoom, AuditBatch, AuditFound, AuditIndex,
     AuditQuery, AuditRow, Blockable, Blocking, Blocks, Changes, Cursor, Definitions, DefinitionsOf, Digest,
-    Erasure, Erasures, Feed, Followed, Keys, LastKnown, NotCounted, Once, Pausable, Pauses, Pausing, Pin,
-    PinOf, Pins, PolicySets, Registration, RegistrationId, Registrations, Resuming, Revocable, Revocation,
-    Revocations, Sightings, Snapshot, Store, StoreError, TakeAllowance, Unblocking, Usage, UsageQuery,
-    UsageRow, Vote, WhichApprovals, WhichKeys, WhichPins, WhichRegistrations, WhoseNames,
+    Erasure, Erasures, Feed, FindingBy, FindingQuery, FindingRow, Followed, Keys, LastKnown, NotCounted,
+    Once, Pausable, Pauses, Pausing, Pin, PinOf, Pins, PolicySets, Registration, RegistrationId,
+    Registrations, Resuming, Revocable, Revocation, Revocations, RuleSet, RuleSetId, RuleSets, Sightings,
+    Snapshot, Store, StoreError, TakeAllowance, Unblocking, Usage, UsageQuery, UsageRow, Vote,
+    WhichApprovals, WhichKeys, WhichPins, WhichRegistrations, WhichRules, WhoseNames,
 };
 
 /// How a [`Faulty`] store is.
@@ -217,6 +218,21 @@ impl Approvals for Faulty {
 }
 
 #[async_trait]
+impl RuleSets for Faulty {
+    async fn put_rules(&self, set: RuleSet) -> Result<(), StoreError> {
+        self.reach().await?.put_rules(set).await
+    }
+
+    async fn rules(&self, id: &RuleSetId) -> Result<Option<RuleSet>, StoreError> {
+        self.reach().await?.rules(id).await
+    }
+
+    async fn all_rules(&self, which: &WhichRules) -> Result<Vec<RuleSet>, StoreError> {
+        self.reach().await?.all_rules(which).await
+    }
+}
+
+#[async_trait]
 impl Registrations for Faulty {
     async fn put_registrations(&self, registrations: Vec<Registration>) -> Result<(), StoreError> {
         self.reach().await?.put_registrations(registrations).await
@@ -309,6 +325,22 @@ impl AuditIndex for Faulty {
 
     async fn names(&self, references: &[Arc<str>]) -> Result<HashMap<Arc<str>, Arc<str>>, StoreError> {
         self.reach().await?.names(references).await
+    }
+
+    async fn findings(&self, which: &FindingQuery) -> Result<Vec<FindingRow>, StoreError> {
+        self.reach().await?.findings(which).await
+    }
+
+    async fn finding_sums(
+        &self,
+        which: &FindingQuery,
+        by: FindingBy,
+    ) -> Result<Vec<(Arc<str>, u64)>, StoreError> {
+        self.reach().await?.finding_sums(which, by).await
+    }
+
+    async fn forget_findings(&self, before: Timestamp, most: usize) -> Result<usize, StoreError> {
+        self.reach().await?.forget_findings(before, most).await
     }
 
     async fn forget_rows(&self, before: Timestamp, most: usize) -> Result<usize, StoreError> {

@@ -8,10 +8,12 @@ mod audit;
 mod cases;
 mod faults;
 mod feed;
+mod findings;
 mod model;
 mod pins;
 mod record;
 mod registering;
+mod rules;
 mod samples;
 
 use std::sync::Arc;
@@ -25,10 +27,12 @@ pub use audit::*;
 pub use cases::*;
 pub use faults::{Fault, Faulty};
 pub use feed::*;
+pub use findings::*;
 pub use model::it_does_what_the_store_in_memory_does;
 pub use pins::*;
 pub use record::*;
 pub use registering::*;
+pub use rules::*;
 pub use samples::{approval, blocked_agent, definitions, key, registered, revoked_user, sighting, sightings};
 
 /// A place for one store, empty at first.
@@ -75,6 +79,9 @@ macro_rules! suite {
             of_two_who_change_a_registration_one_is_told
             registrations_change_together_or_not_at_all
             a_server_has_so_many_versions
+            rules_are_kept_with_their_versions
+            of_two_who_change_rules_one_is_told
+            what_decides_is_in_the_feed_and_the_snapshot
             definitions_are_kept_to_the_letter
             definitions_are_kept_where_they_belong
             what_cannot_be_kept_is_refused
@@ -97,6 +104,7 @@ macro_rules! suite {
             old_rows_go_and_an_index_is_made_again
             several_replicas_index_into_one_store
             what_was_used_is_added_up
+            what_guards_found_is_listed_and_added_up
             anchors_are_kept_as_they_came
             of_old_anchors_one_an_hour_stays
             requests_to_erase_are_numbered

@@ -67,6 +67,7 @@ pub(super) async fn add(connection: &mut Connection, batch: &AuditBatch) -> Resu
     close(connection, batch).await?;
     open(connection, batch).await?;
     add_rows(connection, batch).await?;
+    super::findings::add(connection, batch).await?;
     for part in in_parts(&batch.used) {
         let sql = if part.len() == MANY { &USAGE_MANY } else { &USAGE_ONE };
         connection.run(sql.as_str(), part.iter().flat_map(usage_values).collect()).await?;

@@ -58,6 +58,7 @@ pub(super) async fn index(connection: &mut Connection, writer: Option<&str>) -> 
         "DELETE FROM tollgate_audit_columns WHERE id / 16 IN \
             (SELECT id FROM tollgate_audit_blocks WHERE writer = $1 OR $1 IS NULL)",
         "DELETE FROM tollgate_audit_blocks WHERE writer = $1 OR $1 IS NULL",
+        "DELETE FROM tollgate_findings WHERE writer = $1 OR $1 IS NULL",
         "DELETE FROM tollgate_audit_open WHERE writer = $1 OR $1 IS NULL",
         "UPDATE tollgate_audit_writers SET segment = 0, at = 0, seq = 0 WHERE writer = $1 OR $1 IS NULL",
     ] {

@@ -4,6 +4,7 @@
 
 mod add;
 mod arrived;
+mod findings;
 mod forget;
 mod search;
 mod usage;
@@ -14,8 +15,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tollgate_model::Timestamp;
 use tollgate_store::{
-    Arrived, AuditBatch, AuditFound, AuditIndex, AuditQuery, AuditRow, Block, COLUMNS, Filter, Followed,
-    StoreError, WhoseNames,
+    Arrived, AuditBatch, AuditFound, AuditIndex, AuditQuery, AuditRow, Block, COLUMNS, Filter, FindingBy,
+    FindingQuery, FindingRow, Followed, StoreError, WhoseNames,
 };
 
 use crate::connections::{Connection, Row, Value};
@@ -113,6 +114,40 @@ impl AuditIndex for Database {
             let names = names(&mut reading.connection, references.to_vec()).await?;
             reading.commit().await?;
             Ok(names)
+        })
+        .await
+    }
+
+    async fn findings(&self, which: &FindingQuery) -> Result<Vec<FindingRow>, StoreError> {
+        self.within(self.bounds.load_max, async {
+            let mut reading = self.begin(Begin::Read).await?;
+            let found = findings::list(&mut reading.connection, which).await?;
+            reading.commit().await?;
+            Ok(found)
+        })
+        .await
+    }
+
+    async fn finding_sums(
+        &self,
+        which: &FindingQuery,
+        by: FindingBy,
+    ) -> Result<Vec<(Arc<str>, u64)>, StoreError> {
+        self.within(self.bounds.load_max, async {
+            let mut reading = self.begin(Begin::Read).await?;
+            let found = findings::sums(&mut reading.connection, which, by).await?;
+            reading.commit().await?;
+            Ok(found)
+        })
+        .await
+    }
+
+    async fn forget_findings(&self, before: Timestamp, most: usize) -> Result<usize, StoreError> {
+        self.bounded(async {
+            let mut writing = self.begin(Begin::Write).await?;
+            let count = findings::forget(&mut writing.connection, before, most).await?;
+            writing.commit().await?;
+            Ok(count)
         })
         .await
     }

@@ -67,6 +67,8 @@ impl Usage for Database {
         self.bounded(async {
             let mut writing = self.begin(Begin::Write).await?;
             let values = vec![Value::from(i64::from(before_day))];
+            let sums = "DELETE FROM tollgate_findings_daily WHERE day < $1";
+            writing.connection.run(sums, vec![Value::from(i64::from(before_day))]).await?;
             let count = writing.connection.run("DELETE FROM tollgate_usage WHERE day < $1", values).await?;
             writing.commit().await?;
             Ok(usize::try_from(count).unwrap_or(usize::MAX))

@@ -9,7 +9,7 @@ use tollgate_ledger::{Draft, Entry, Kind};
 use tollgate_model::{Principal, PrincipalId, Proof, TenantId};
 use tollgate_store::{
     Approval, ApprovalId, Blockable, Blocking, Change, Life, Numbered, Pausable, Pausing, PinChange,
-    Registration, Resuming, Revocable, Standing, Unblocking,
+    Registration, Resuming, Revocable, RuleSet, RuleVersion, Standing, Unblocking,
 };
 use tollgate_telemetry::events::{AgentResumed, ApprovalChanged, BlockChanged, RegistrationChanged};
 
@@ -89,6 +89,7 @@ fn applied_one(gateway: &Gateway, numbered: &Numbered) {
         Change::Resumed(resuming) => resumed(gateway, resuming, revision()),
         Change::Pinned(change) => pinned(gateway, change, revision()),
         Change::Registered(registration) => registered(gateway, registration, revision()),
+        Change::Ruled(set) => ruled(gateway, set, revision()),
         Change::AdminKey(key) => {
             let word = if key.revoked.is_some() { "admin_key.revoked" } else { "admin_key.created" };
             let said = [revision(), ("key", key.id.as_str().into()), ("by", (&*key.by).into())];
@@ -209,6 +210,25 @@ fn registered(gateway: &Gateway, registration: &Registration, revision: (&str, V
         ("own_work", last.is_own.into()),
     ];
     note(gateway, &format!("server.{act}"), Some(&about), said);
+}
+
+/// Which act it was, by whom and why, and what decides and looks on by now.
+fn ruled(gateway: &Gateway, set: &RuleSet, revision: (&str, Value)) {
+    let RuleSet { id, last, .. } = set;
+    let digest = |version: Option<&RuleVersion>| version.map(|version| version.digest().to_string()).into();
+    let about =
+        id.tenant.as_ref().map(|tenant| Principal::new(tenant.clone(), PrincipalId::new(""), Proof::Local));
+    let said = [
+        revision,
+        ("name", (&*id.name).into()),
+        ("in_force", set.in_force.into()),
+        ("in_force_digest", digest(set.deciding())),
+        ("shadow", set.shadow.into()),
+        ("shadow_digest", digest(set.looking_on())),
+        ("reason", (&*last.reason).into()),
+        ("by", (&*last.by).into()),
+    ];
+    note(gateway, &format!("policies.{}", last.act.as_str()), about.as_ref(), said);
 }
 
 /// An approval was asked for, or stands otherwise: about whose call it is, and who said what.
