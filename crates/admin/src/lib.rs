@@ -42,4 +42,7 @@ pub use settings::{AdminSettings, RoleRule};
 pub use snapshot::{
     LimitsLine, ReplicaLine, ServerLine, ServerReach, Snapshot, Standing, StoreLine, StoreReach,
 };
-pub use world::{Configured, LimitCard, Parts, PolicyRemark, PolicyText, ServerCard, World};
+pub use world::{
+    Configured, LimitCard, Parts, PolicyRemark, PolicyText, RuleCandidate, ServerCard, Shift, ShiftExample,
+    Simulated, Tested, TestedCase, World,
+};

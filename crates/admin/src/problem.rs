@@ -83,6 +83,7 @@ impl From<StoreError> for Problem {
                 Self::new(StatusCode::CONFLICT, "ended", error.to_string())
             }
             StoreError::TooLarge { .. } => Self::invalid(error.to_string()),
+            StoreError::Unfit { .. } => Self::new(StatusCode::CONFLICT, "unfit", error.to_string()),
             error => {
                 // What lies behind it may name hosts and files: that is for the log.
                 tracing::warn!(%error, "the store did not do what an operator wanted");

@@ -117,6 +117,10 @@ pub(crate) enum Resource {
     Settings,
     /// How registered servers are reached, and what is found when they are looked at.
     Reviews,
+    /// The tenants.
+    Tenants,
+    /// What guards found.
+    Findings,
 }
 
 impl Resource {
@@ -138,6 +142,8 @@ impl Resource {
             Self::Policies => "policies",
             Self::Settings => "settings",
             Self::Reviews => "reviews",
+            Self::Tenants => "tenants",
+            Self::Findings => "findings",
         }
     }
 }
@@ -165,8 +171,8 @@ impl Act {
 const TABLE: &[(Resource, Act, &[Role])] = {
     use Act::{Change, Read};
     use Resource::{
-        AdminKeys, Approvals, Blocks, Keys, Ledger, Overview, Pauses, Pins, Policies, Reviews, Revocations,
-        Servers, Settings, Tools, Usage,
+        AdminKeys, Approvals, Blocks, Findings, Keys, Ledger, Overview, Pauses, Pins, Policies, Reviews,
+        Revocations, Servers, Settings, Tenants, Tools, Usage,
     };
     use Role::{Admin, Approver, Auditor, Operator, Security, ServerOwner, Viewer};
     &[
@@ -195,6 +201,9 @@ const TABLE: &[(Resource, Act, &[Role])] = {
         (Servers, Change, &[Admin, Security, Operator, ServerOwner]),
         (Reviews, Read, &[Admin, Security, Operator, ServerOwner, Auditor]),
         (Reviews, Change, &[Admin, Security]),
+        (Policies, Change, &[Admin, Security]),
+        (Tenants, Read, &[Admin, Security, Operator, ServerOwner, Auditor, Viewer]),
+        (Findings, Read, &[Admin, Security, Operator, ServerOwner, Auditor]),
     ]
 };
 
@@ -257,6 +266,9 @@ permissions! {
     ChangeServers: Servers Change,
     ReadReviews: Reviews Read,
     ChangeReviews: Reviews Change,
+    ChangePolicies: Policies Change,
+    ReadTenants: Tenants Read,
+    ReadFindings: Findings Read,
 }
 
 /// The tenants over which somebody may do something.

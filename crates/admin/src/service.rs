@@ -311,6 +311,18 @@ mod tests {
             Err("there is none".to_owned())
         }
 
+        async fn try_rules(&self, _: &crate::RuleCandidate) -> Result<Vec<crate::PolicyRemark>, String> {
+            Err("nothing is tried".to_owned())
+        }
+
+        async fn test_rules(&self, _: &crate::RuleCandidate, _: &str) -> Result<crate::Tested, String> {
+            Err("nothing is tried".to_owned())
+        }
+
+        async fn simulate_rules(&self, _: &crate::RuleCandidate, _: u32) -> Result<crate::Simulated, String> {
+            Err("nothing is tried".to_owned())
+        }
+
         async fn try_policies(
             &self,
             _: &TenantId,

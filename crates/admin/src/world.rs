@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tollgate_approvals::ApprovalSettings;
 use tollgate_ledger::Ledger;
-use tollgate_model::{ServerId, TenantId};
-use tollgate_store::{Follower, Store};
+use tollgate_model::{ServerId, TenantId, Timestamp};
+use tollgate_store::{Follower, RuleSetId, Store};
 
 use crate::{Registry, Snapshot};
 
@@ -34,6 +34,114 @@ pub trait World: Registry + Send + Sync + 'static {
         tenant: &TenantId,
         texts: Vec<PolicyText>,
     ) -> Result<Vec<PolicyRemark>, String>;
+
+    /// What would be said of a version of a stored set if it decided. Nothing is changed.
+    ///
+    /// # Errors
+    /// Why it cannot be said.
+    async fn try_rules(&self, candidate: &RuleCandidate) -> Result<Vec<PolicyRemark>, String>;
+
+    /// What cases come to if a version of a stored set decided: text in the format of `tollgate policy test`.
+    ///
+    /// # Errors
+    /// Why it cannot be said.
+    async fn test_rules(&self, candidate: &RuleCandidate, cases: &str) -> Result<Tested, String>;
+
+    /// What would have been decided otherwise of what is on record, if a version of a stored set had decided.
+    ///
+    /// # Errors
+    /// Why it cannot be said.
+    async fn simulate_rules(&self, candidate: &RuleCandidate, days: u32) -> Result<Simulated, String>;
+}
+
+/// A version of a stored set of policies, or what may become one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleCandidate {
+    /// The set.
+    pub id: RuleSetId,
+    /// The version, as messages name it.
+    pub version: Arc<str>,
+    /// The policies.
+    pub text: Arc<str>,
+}
+
+/// What cases came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tested {
+    /// What is wrong with the policies or the cases. If there is any, nothing was tried.
+    pub problems: Vec<String>,
+    /// Each case.
+    pub cases: Vec<TestedCase>,
+}
+
+/// A case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TestedCase {
+    /// What it is called.
+    pub name: String,
+    /// The line on which it begins, from 1.
+    pub line: usize,
+    /// What is not as it was expected: what, expected, found. Nothing if it passed.
+    pub differences: Vec<(&'static str, String, String)>,
+    /// Which policies decided.
+    pub policies: Vec<String>,
+}
+
+/// What would have been decided otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Simulated {
+    /// How many decisions were looked at.
+    pub found: u64,
+    /// Those of them that could be made again.
+    pub decided: u64,
+    /// Those that would be the same.
+    pub same: u64,
+    /// Those that cannot be made again, by why.
+    pub undecidable: Vec<(&'static str, u64)>,
+    /// What would be denied that was allowed.
+    pub newly_denied: Shift,
+    /// What would be allowed that was denied.
+    pub newly_allowed: Shift,
+    /// What would be allowed under other obligations.
+    pub other_obligations: Shift,
+    /// When the first and the last of them was made.
+    pub span: Option<(Timestamp, Timestamp)>,
+    /// Whether there is more on record than was looked at.
+    pub is_cut: bool,
+}
+
+/// Decisions that would be others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shift {
+    /// How many.
+    pub count: u64,
+    /// By tool, prompt or resource; most first.
+    pub by_tool: Vec<(String, u64)>,
+    /// By agent.
+    pub by_agent: Vec<(String, u64)>,
+    /// By policy.
+    pub by_policy: Vec<(String, u64)>,
+    /// Some of them.
+    pub examples: Vec<ShiftExample>,
+}
+
+/// A decision that would be another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShiftExample {
+    /// When it was made.
+    pub time: Timestamp,
+    /// The call.
+    pub call: String,
+    /// Who called.
+    pub agent: String,
+    /// On whose behalf.
+    pub user: String,
+    /// What.
+    pub what: String,
+    /// Which policies decided.
+    pub before: Vec<String>,
+    /// Which would.
+    pub after: Vec<String>,
 }
 
 /// What is known of a gateway once it is known what it is.
@@ -54,6 +162,12 @@ pub struct Parts {
 pub struct Configured {
     /// The tenants, in the order of the configuration.
     pub tenants: Vec<TenantId>,
+    /// The plan of each tenant that has one.
+    pub plans: Vec<(TenantId, Arc<str>)>,
+    /// Whether policies that are kept in the store count.
+    pub stored_policies: bool,
+    /// Whether nobody may have policies decide that they wrote themselves.
+    pub four_eyes: bool,
     /// What is said of servers.
     pub servers: Vec<ServerCard>,
     /// The policies.

@@ -7,18 +7,20 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use tollgate_admin::{
-    Configured, LimitCard, LimitsLine, Parts, PolicyRemark, PolicyText, ServerCard, Snapshot, Standing, World,
+    Configured, LimitCard, LimitsLine, Parts, PolicyRemark, PolicyText, RuleCandidate, ServerCard, Simulated,
+    Snapshot, Standing, Tested, World,
 };
 use tollgate_identity::Identity;
 use tollgate_limits::{Bound, Every, Rule, Unit};
 use tollgate_model::{TenantId, money};
-use tollgate_policy::{Level, Source};
+use tollgate_policy::{Finding, Level, Source};
 use tollgate_proxy::Gateway;
 use tollgate_store::Store;
 
-use crate::config::Config;
+use crate::config::{Config, is_stored};
 use crate::exporting::Exporting;
 use crate::policing;
+use crate::ruling;
 use crate::running;
 use crate::serve::setup;
 use crate::state::State;
@@ -28,6 +30,8 @@ use crate::state::State;
 pub(crate) struct About {
     pub(crate) parts: OnceLock<(Gateway, State, Exporting, Identity)>,
     pub(crate) config: ArcSwapOption<(Config, Arc<Configured>)>,
+    /// What is served: the same, with what is registered and which policies are stored.
+    pub(crate) served: ArcSwapOption<Config>,
     pub(crate) serving: AtomicBool,
     pub(crate) draining: AtomicBool,
 }
@@ -44,6 +48,11 @@ impl About {
     /// From now on this is configured.
     pub(crate) fn configured(&self, config: &Config) {
         self.config.store(Some(Arc::new((config.clone(), Arc::new(configured(config))))));
+    }
+
+    /// From now on this is served.
+    pub(crate) fn serves(&self, config: &Config) {
+        self.served.store(Some(Arc::new(config.clone())));
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
@@ -98,26 +107,50 @@ impl World for Told {
         tenant: &TenantId,
         texts: Vec<PolicyText>,
     ) -> Result<Vec<PolicyRemark>, String> {
-        let (parts, config) = (self.0.parts.get(), self.0.config.load_full());
-        let ((gateway, .., identity), config) = parts.zip(config).ok_or("the gateway is starting")?;
-        let mut config = config.0.clone();
-        let sources = texts.into_iter().map(|text| Source { path: text.path, text: text.text }).collect();
+        let ((gateway, identity), config) = self.known()?;
+        let mut config = Config::clone(&config);
+        let sources = texts.into_iter().map(|text| Source { path: text.path, text: text.text });
+        // What is stored stays beside them.
+        let before = config.policies.tenants.get(tenant).cloned().unwrap_or_default();
+        let stored = before.into_iter().filter(|source| is_stored(&source.path));
+        let sources = sources.chain(stored).collect();
         config.policies.tenants.insert(tenant.clone(), sources);
         // Those of others are as good as they are.
         config.policies.shadow.clear();
         let found = policing::try_out(&config, gateway, &setup(&config, identity)).await;
         let remarks = found.into_iter().filter(|(of, _)| of == tenant);
-        Ok(remarks
-            .map(|(_, finding)| PolicyRemark {
-                is_error: finding.level == Level::Error,
-                path: finding.path,
-                line: finding.line,
-                column: finding.column,
-                message: finding.message,
-                suggestion: finding.suggestion,
-            })
-            .collect())
+        Ok(remarks.map(|(_, finding)| remark(finding)).collect())
     }
+
+    async fn try_rules(&self, candidate: &RuleCandidate) -> Result<Vec<PolicyRemark>, String> {
+        let (parts, config) = self.known()?;
+        let found = ruling::check(parts, &config, candidate).await;
+        Ok(found.into_iter().map(|(_, finding)| remark(finding)).collect())
+    }
+
+    async fn test_rules(&self, candidate: &RuleCandidate, cases: &str) -> Result<Tested, String> {
+        let (parts, config) = self.known()?;
+        ruling::test(parts, &config, candidate, cases).await
+    }
+
+    async fn simulate_rules(&self, candidate: &RuleCandidate, days: u32) -> Result<Simulated, String> {
+        let (parts, config) = self.known()?;
+        ruling::simulate(parts, &config, candidate, days).await
+    }
+}
+
+impl Told {
+    /// The gateway, and what it serves.
+    fn known(&self) -> Result<((&Gateway, &Identity), Arc<Config>), String> {
+        let (parts, config) = (self.0.parts.get(), self.0.served.load_full());
+        let ((gateway, .., identity), config) = parts.zip(config).ok_or("the gateway is starting")?;
+        Ok(((gateway, identity), config))
+    }
+}
+
+fn remark(finding: Finding) -> PolicyRemark {
+    let Finding { level, path, line, column, message, suggestion } = finding;
+    PolicyRemark { is_error: level == Level::Error, path, line, column, message, suggestion }
 }
 
 /// What a configuration says, as operators are shown it: never a secret.
@@ -135,6 +168,9 @@ fn configured(config: &Config) -> Configured {
     });
     Configured {
         tenants: config.tenants.iter().map(|tenant| tenant.id.clone()).collect(),
+        plans: config.tenants.iter().filter_map(|tenant| plan(config, &tenant.id)).collect(),
+        stored_policies: config.policies.are_stored,
+        four_eyes: config.policies.four_eyes,
         servers: servers.collect(),
         policies: policies(config),
         limits: config.limits.rules.iter().map(limit).collect(),
@@ -163,6 +199,13 @@ fn policies(config: &Config) -> Vec<PolicyText> {
     };
     let operator = policies.operator.iter().map(|file| text(None, file, false));
     operator.chain(of(&policies.tenants, false)).chain(of(&policies.shadow, true)).collect()
+}
+
+/// The plan of a tenant, if it has one.
+fn plan(config: &Config, tenant: &TenantId) -> Option<(TenantId, Arc<str>)> {
+    let plans = config.limits.rules.iter().filter_map(|rule| rule.plan.as_ref());
+    let mut own = plans.filter(|plan| plan.tenants.contains(tenant));
+    own.next().map(|plan| (tenant.clone(), Arc::clone(&plan.name)))
 }
 
 fn limit(rule: &Rule) -> LimitCard {

@@ -33,6 +33,7 @@ mod registering;
 mod remote;
 mod reviewing;
 mod revocations;
+mod ruling;
 mod running;
 mod serve;
 mod servers;

@@ -5,9 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tollgate_identity::Identity;
-use tollgate_model::{ServerId, Timestamp};
+use tollgate_model::{ServerId, TenantId, Timestamp};
 use tollgate_proxy::{Gateway, GatewayError};
-use tollgate_store::{Doing, Registration, RegistrationId, Store, StoreError, WhichRegistrations};
+use tollgate_store::{
+    Doing, RULE_SETS_MAX, Registration, RegistrationId, RuleSet, RuleSetId, Store, StoreError,
+    WhichRegistrations, WhichRules,
+};
 use tollgate_telemetry::events::RegistrationLeftOut;
 
 use crate::config::{Config, Env, LeftOut, ProcessEnv, label};
@@ -25,6 +28,9 @@ const BY: &str = "tollgate";
 
 /// All that is registered and not retired.
 type All = Arc<BTreeMap<RegistrationId, Arc<Registration>>>;
+
+/// All sets of policies that are kept in the store.
+type Rules = Arc<BTreeMap<RuleSetId, Arc<RuleSet>>>;
 
 /// What is left out, for whoever asks how the gateway does.
 #[derive(Debug, Default)]
@@ -52,7 +58,9 @@ impl Left {
 pub(crate) struct Joined {
     /// What was registered when it was looked at last.
     all: All,
-    /// The servers of the file and of the registry.
+    /// What policies were stored then.
+    rules: Rules,
+    /// The servers of the file and of the registry, and the policies of files and of the store.
     pub(crate) config: Config,
     left_out: Vec<LeftOut>,
 }
@@ -60,11 +68,13 @@ pub(crate) struct Joined {
 impl Joined {
     /// With all that is registered now.
     pub(crate) fn new(config: &Config, state: &State) -> Self {
-        let all = Arc::clone(state.follower().now().registrations());
+        let desired = state.follower().now();
+        let (all, rules) = (Arc::clone(desired.registrations()), Arc::clone(desired.rules()));
         let now = Timestamp::now();
         let (mut config, left_out) = config.joined(all.values().map(|one| &**one), Some(&ProcessEnv), now);
         guard_commands(&mut config);
-        Self { all, config, left_out }
+        take_rules(&mut config, rules.values().map(|set| &**set));
+        Self { all, rules, config, left_out }
     }
 
     /// Has a gateway serve it. A registered server that cannot be reached as it says is left out: only what the file says can
@@ -117,7 +127,8 @@ impl Joined {
             let now = follower.now();
             // Where nothing is followed each look is another nothing.
             let is_same = Arc::ptr_eq(now.registrations(), &self.all) || *now.registrations() == self.all;
-            if !is_same || self.ends(Timestamp::now()) {
+            let are_same = Arc::ptr_eq(now.rules(), &self.rules) || *now.rules() == self.rules;
+            if !is_same || !are_same || self.ends(Timestamp::now()) {
                 return;
             }
             let ends = tokio::time::sleep(self.next_end(Timestamp::now()));
@@ -158,19 +169,19 @@ pub(crate) async fn renew(before: Joined, file: &Config, gateway: &Gateway, stat
     }
     let (identity, store) = (gateway.identity(), state.store());
     let (store, described) = (store.as_ref(), setup(&joined.config, &identity));
-    let policies = match policing::renew(file, file, gateway, &described, store).await {
+    let policies = match policing::renew(&joined.config, &before.config, gateway, &described, store).await {
         Ok(policies) => policies,
         Err(findings) => {
             tracing::error!(reason = %findings, "what is registered is not taken over: policies do not fit it");
-            return Joined { all: joined.all, ..before };
+            return Joined { all: joined.all, rules: joined.rules, ..before };
         }
     };
     if let Err(error) = joined.apply(gateway, &identity, state) {
         tracing::error!(%error, "what is registered is not taken over");
-        return Joined { all: joined.all, ..before };
+        return Joined { all: joined.all, rules: joined.rules, ..before };
     }
     if let Some(policies) = policies {
-        policing::take_over(gateway, policies, file, store).await;
+        policing::take_over(gateway, policies, &joined.config, store).await;
         gateway.learn_tools(store.cloned(), Duration::ZERO).await;
     }
     joined
@@ -192,10 +203,19 @@ pub(crate) async fn with_registered(
         let is_last = page.len() < PAGE;
         all.extend(page);
         if is_last {
-            return Ok(config.joined(&all, env, Timestamp::now()).0);
+            let mut config = config.joined(&all, env, Timestamp::now()).0;
+            let rules = store.all_rules(&WhichRules { most: RULE_SETS_MAX, ..WhichRules::default() }).await?;
+            take_rules(&mut config, rules.iter());
+            return Ok(config);
         }
         which.after = all.last().map(|last| last.id.clone());
     }
+}
+
+/// With the policies that are kept in the store, where they count.
+fn take_rules<'r>(config: &mut Config, rules: impl Iterator<Item = &'r RuleSet>) {
+    let tenants: Vec<TenantId> = config.tenants.iter().map(|tenant| tenant.id.clone()).collect();
+    config.policies.take_stored(rules, &tenants);
 }
 
 /// Puts into the store that the end of something has come. All gateways do, and one is first.

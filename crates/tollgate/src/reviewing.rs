@@ -48,7 +48,11 @@ impl Told {
 
     fn configured(&self) -> Result<Config, String> {
         let config = self.0.config.load_full().ok_or("the gateway is starting")?;
-        Ok(config.0.clone())
+        let mut config = config.0.clone();
+        if let Some(served) = self.0.served.load_full() {
+            config.policies = served.policies.clone();
+        }
+        Ok(config)
     }
 }
 

@@ -144,6 +144,11 @@ impl Administered {
         self.about.knows(gateway, state, exporting, identity);
     }
 
+    /// From now on this is served.
+    pub(crate) fn serves(&self, config: &Config) {
+        self.about.serves(config);
+    }
+
     /// From now on this is configured.
     pub(crate) fn configure(&self, config: &Config) {
         self.about.configured(config);

@@ -102,6 +102,7 @@ async fn run_http(
     administered.knows(gateway, state, exporting, identity);
     administered.configure(&config);
     let joined = decide(&config, &started).await?;
+    administered.serves(&joined.config);
     let telemetry = start_telemetry(&config, gateway, state, exporting)?;
     let running = Running::start(gateway.clone(), data, Some(admin))
         .map_err(|error| Failure::failed(format!("the serving threads do not start: {error}")))?;
@@ -240,7 +241,7 @@ async fn decide(config: &Config, started: &Started) -> Result<Joined, Failure> {
         applied.map_err(|error| Failure::config(format!("{}: {error}", config.file.display())))?;
     }
     let described = setup(&joined.config, identity);
-    policing::begin(config, gateway, &described, state.store().as_ref()).await?;
+    policing::begin(&joined.config, gateway, &described, state.store().as_ref()).await?;
     gateway.keep_pins(state.store());
     Ok(joined)
 }
@@ -531,10 +532,12 @@ async fn follow(
             () = watcher.changed() => {}
             () = state.appears(&config) => {
                 joined = take_up_state(gateway, state, &config).await;
+                tell(administered, &joined);
                 continue;
             }
             () = joined.outdated(state) => {
                 joined = registering::renew(joined, &config, gateway, state).await;
+                tell(administered, &joined);
                 continue;
             }
             () = next_hangup(hangup.as_deref_mut()) => {
@@ -543,15 +546,24 @@ async fn follow(
                 }
             }
         }
-        if let Some(taken) = reload(command, (gateway, state, (exporting, keeping)), &config, watcher).await {
+        let before = (&config, &joined.config);
+        if let Some(taken) = reload(command, (gateway, state, (exporting, keeping)), before, watcher).await {
             (config, joined) = taken;
             if let Some(administered) = administered {
                 administered.configure(&config);
             }
+            tell(administered, &joined);
             for certificates in secured.iter().filter(|certificates| certificates.plane() == DATA_PLANE) {
                 certificates.ask_clients(config.client_certificates.as_ref().map(authorities));
             }
         }
+    }
+}
+
+/// Has operators see what is served by now.
+fn tell(administered: Option<&Administered>, joined: &Joined) {
+    if let Some(administered) = administered {
+        administered.serves(&joined.config);
     }
 }
 
@@ -583,7 +595,7 @@ async fn next_hangup(hangup: Option<&mut Signal>) {
 async fn reload(
     command: &Serve,
     (gateway, state, (exporting, keeping)): Followed<'_>,
-    before: &Config,
+    (before, served): (&Config, &Config),
     watcher: &mut Watcher,
 ) -> Option<(Config, Joined)> {
     let path = command.config.display().to_string();
@@ -619,7 +631,7 @@ async fn reload(
     let identity = gateway.identity().renewed(config.identity.clone(), state.follower());
     let mut joined = Joined::new(&config, state);
     let (described, store) = (setup(&joined.config, &identity), state.store());
-    let policies = match policing::renew(&config, before, gateway, &described, store.as_ref()).await {
+    let policies = match policing::renew(&joined.config, served, gateway, &described, store.as_ref()).await {
         Ok(policies) => policies,
         Err(findings) => {
             reject(findings);
@@ -631,7 +643,7 @@ async fn reload(
         return None;
     }
     if let Some(policies) = policies {
-        policing::take_over(gateway, policies, &config, store.as_ref()).await;
+        policing::take_over(gateway, policies, &joined.config, store.as_ref()).await;
     }
     gateway.keep_pins(state.store());
     state.meter(gateway, &config);

@@ -6,6 +6,7 @@ pub(crate) mod blocks;
 pub(crate) mod keys;
 pub(crate) mod pauses;
 pub(crate) mod pins;
+pub(crate) mod policies;
 pub(crate) mod revocations;
 pub(crate) mod servers;
 

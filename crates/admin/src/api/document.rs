@@ -10,8 +10,8 @@ use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, ResponseB
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    about, access, approvals, blocks, events, json, keys, ledger, pauses, pins, policies, registered,
-    servers, usage,
+    about, access, approvals, blocks, events, findings, json, keys, ledger, pauses, pins, policies,
+    policy_sets, registered, servers, tenants, usage,
 };
 use crate::front::Shared;
 use crate::problem::Problem;
@@ -46,6 +46,11 @@ pub(super) fn routes() -> Router<Shared> {
         registered::register, registered::one, registered::edit, registered::submit, registered::review,
         registered::approve, registered::reject, registered::deprecate, registered::share, registered::roll_back,
         registered::retire, registered::import, registered::callers,
+        policy_sets::list, policy_sets::one, policy_sets::create, policy_sets::write, policy_sets::remove,
+        policy_sets::validate, policy_sets::test, policy_sets::simulate, policy_sets::shadow, policy_sets::promote,
+        policy_sets::roll_back, policy_sets::withdraw,
+        tenants::list,
+        findings::list, findings::sums,
         usage::usage, usage::limits,
     ),
     components(schemas(Problem)),

@@ -9,13 +9,16 @@ mod approvals;
 mod blocks;
 mod document;
 mod events;
+pub(crate) mod findings;
 mod keys;
 pub(crate) mod ledger;
 mod pauses;
 pub(crate) mod pins;
 pub(crate) mod policies;
+pub(crate) mod policy_sets;
 pub(crate) mod registered;
 pub(crate) mod servers;
+pub(crate) mod tenants;
 pub(crate) mod usage;
 
 use std::future::Future;
@@ -60,13 +63,16 @@ pub(crate) fn routes() -> Router<Shared> {
         .merge(blocks::routes())
         .merge(document::routes())
         .merge(events::routes())
+        .merge(findings::routes())
         .merge(keys::routes())
         .merge(ledger::routes())
         .merge(pauses::routes())
         .merge(pins::routes())
         .merge(policies::routes())
         .merge(registered::routes())
+        .merge(policy_sets::routes())
         .merge(servers::routes())
+        .merge(tenants::routes())
         .merge(usage::routes())
         .route("/api/v1/{*rest}", any(nothing))
         .method_not_allowed_fallback(method)

@@ -33,6 +33,8 @@ struct PolicyView {
     path: String,
     /// Whether it only looks on.
     shadow: bool,
+    /// Where it comes from: `file`. What is written here is in `/api/v1/policy-sets`.
+    origin: &'static str,
     /// Its text.
     text: String,
 }
@@ -56,6 +58,7 @@ async fn list(
         tenant: policy.tenant.map(|tenant| tenant.as_str().to_owned()),
         path: policy.path.to_string(),
         shadow: policy.is_shadow,
+        origin: "file",
         text: policy.text.to_string(),
     });
     Ok(tagged(&headers, &shown.collect::<Vec<_>>()))
@@ -83,11 +86,26 @@ struct TriedFile {
 
 /// What was found.
 #[derive(Debug, Serialize, ToSchema)]
-struct Verdict {
+pub(super) struct Verdict {
     /// Whether they could be used.
     usable: bool,
     /// What is to be said of them.
     findings: Vec<RemarkView>,
+}
+
+impl Verdict {
+    pub(super) fn of(remarks: Vec<PolicyRemark>) -> Self {
+        let view = |remark: PolicyRemark| RemarkView {
+            level: if remark.is_error { "error" } else { "warning" },
+            path: remark.path.to_string(),
+            line: remark.line,
+            column: remark.column,
+            message: remark.message,
+            suggestion: remark.suggestion,
+        };
+        let usable = !remarks.iter().any(|remark| remark.is_error);
+        Self { usable, findings: remarks.into_iter().map(view).collect() }
+    }
 }
 
 /// Something that is to be said of a policy.
@@ -119,20 +137,7 @@ async fn validate(
 ) -> Result<Response, Problem> {
     let files = tried.files.into_iter().map(|file| (file.path, file.text)).collect();
     let remarks = try_out(&plane, &may, &tried.tenant, files).await?;
-    let shown = Verdict {
-        usable: !remarks.iter().any(|remark| remark.is_error),
-        findings: remarks
-            .into_iter()
-            .map(|remark| RemarkView {
-                level: if remark.is_error { "error" } else { "warning" },
-                path: remark.path.to_string(),
-                line: remark.line,
-                column: remark.column,
-                message: remark.message,
-                suggestion: remark.suggestion,
-            })
-            .collect(),
-    };
+    let shown = Verdict::of(remarks);
     Ok(json(http::StatusCode::OK, serde_json::to_string(&shown).unwrap_or_default()))
 }
 

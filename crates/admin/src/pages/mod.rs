@@ -7,15 +7,18 @@ mod approvals;
 mod assets;
 mod calls;
 mod chart;
+mod findings;
 mod kill;
 mod overview;
 mod pins;
 mod policies;
+mod policy_sets;
 mod registering;
 mod review;
 mod servers;
 mod settings;
 mod shell;
+mod tenants;
 mod usage;
 
 use askama::Template;
@@ -46,6 +49,19 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/pins/{id}", get(pins::one).post(pins::approve))
         .route("/policies", get(policies::show))
         .route("/policies/validate", post(policies::validate))
+        .route("/policies/sets", post(policy_sets::create))
+        .route("/policies/sets/{id}", get(policy_sets::one))
+        .route("/policies/sets/{id}/validate", post(policy_sets::validate))
+        .route("/policies/sets/{id}/test", post(policy_sets::test))
+        .route("/policies/sets/{id}/simulate", post(policy_sets::simulate))
+        .route("/policies/sets/{id}/write", post(policy_sets::write))
+        .route("/policies/sets/{id}/shadow", post(policy_sets::shadow))
+        .route("/policies/sets/{id}/promote", post(policy_sets::promote))
+        .route("/policies/sets/{id}/roll-back", post(policy_sets::roll_back))
+        .route("/policies/sets/{id}/withdraw", post(policy_sets::withdraw))
+        .route("/policies/sets/{id}/remove", post(policy_sets::remove))
+        .route("/tenants", get(tenants::show))
+        .route("/findings", get(findings::show))
         .route("/access", get(access::show))
         .route("/access/keys", post(access::create))
         .route("/access/keys/revoke", post(access::revoke_key))

@@ -5,11 +5,13 @@ use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 
+use super::policy_sets::{Line, OPERATOR};
 use super::{Shell, error, page};
+use crate::acts;
 use crate::api::policies::{seen, try_out};
 use crate::front::{Posted, Shared};
 use crate::problem::Problem;
-use crate::roles::{May, ReadPolicies};
+use crate::roles::{Act, May, Over, ReadPolicies, Resource};
 use crate::world::{PolicyRemark, PolicyText};
 
 const HERE: &str = "/policies";
@@ -20,6 +22,10 @@ struct PoliciesPage {
     shell: Shell,
     tenants: Vec<String>,
     policies: Vec<PolicyText>,
+    sets: Vec<Line>,
+    may_change: bool,
+    is_everywhere: bool,
+    counts: bool,
     tried: Option<Tried>,
 }
 
@@ -32,19 +38,27 @@ struct Tried {
     remarks: Vec<PolicyRemark>,
 }
 
-fn shown(plane: &Shared, may: &May<ReadPolicies>, tried: Option<Tried>) -> Result<PoliciesPage, Problem> {
+async fn shown(
+    plane: &Shared,
+    may: &May<ReadPolicies>,
+    tried: Option<Tried>,
+) -> Result<PoliciesPage, Problem> {
     let configured = plane.parts()?.configured;
     let tenants = configured.tenants.iter().filter(|tenant| may.sees(Some(tenant)));
     Ok(PoliciesPage {
         shell: Shell::of(&may.who, HERE),
         tenants: tenants.map(|tenant| tenant.as_str().to_owned()).collect(),
         policies: seen(plane, may)?,
+        sets: acts::policies::all(plane, may).await?.iter().map(Line::of).collect(),
+        may_change: may.who.may(Resource::Policies, Act::Change),
+        is_everywhere: Over::of(&may.who.grants, Resource::Policies, Act::Change) == Some(Over::All),
+        counts: configured.stored_policies,
         tried,
     })
 }
 
 pub(super) async fn show(may: May<ReadPolicies>, State(plane): State<Shared>) -> Response {
-    shown(&plane, &may, None).map_or_else(|problem| error(&problem), |shown| page(&shown))
+    shown(&plane, &may, None).await.map_or_else(|problem| error(&problem), |shown| page(&shown))
 }
 
 #[derive(Debug, Deserialize)]
@@ -62,7 +76,7 @@ pub(super) async fn validate(
         let remarks = try_out(&plane, &may, &form.tenant, files).await?;
         let usable = !remarks.iter().any(|remark| remark.is_error);
         let tried = Tried { tenant: form.tenant, text: form.text, usable, remarks };
-        shown(&plane, &may, Some(tried))
+        shown(&plane, &may, Some(tried)).await
     };
     found.await.map_or_else(|problem| error(&problem), |shown| page(&shown))
 }

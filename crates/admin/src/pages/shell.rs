@@ -22,6 +22,8 @@ const ITEMS: &[Item] = &[
     Item { href: "/approvals", text: "Approvals", of: Resource::Approvals },
     Item { href: "/pins", text: "Pins", of: Resource::Pins },
     Item { href: "/policies", text: "Policies", of: Resource::Policies },
+    Item { href: "/findings", text: "Guard findings", of: Resource::Findings },
+    Item { href: "/tenants", text: "Tenants", of: Resource::Tenants },
     Item { href: "/access", text: "Agents and keys", of: Resource::Keys },
     Item { href: "/usage", text: "Usage", of: Resource::Usage },
     Item { href: "/kill-switch", text: "Kill switch", of: Resource::Blocks },

@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 use tollgate_admin::{Role, openapi_json};
+use tollgate_model::Timestamp;
+use tollgate_store::{RuleDoing, RuleSet, RuleSetId, RuleSets};
 
-use crate::support::{MARK, admin, ask, fake, key_of};
+use crate::support::{MARK, SET, acme, admin, ask, fake, key_of};
 
 /// What each permission takes, written down apart from the table that decides.
 const EXPECTED: &[(&str, &[&str])] = &[
@@ -31,6 +33,9 @@ const EXPECTED: &[(&str, &[&str])] = &[
     ("servers:change", &["admin", "security", "operator", "server-owner"]),
     ("reviews:read", &["admin", "security", "operator", "server-owner", "auditor"]),
     ("reviews:change", &["admin", "security"]),
+    ("policies:change", &["admin", "security"]),
+    ("tenants:read", &["admin", "security", "operator", "server-owner", "auditor", "viewer"]),
+    ("findings:read", &["admin", "security", "operator", "server-owner", "auditor"]),
 ];
 
 /// What is the whole gateway's: a role in one tenant is not enough.
@@ -101,6 +106,17 @@ fn sample(operation: &str, ids: &Ids) -> (String, Option<Value>) {
         "POST /api/v1/servers/{id}/versions/{version}/approve"
         | "POST /api/v1/servers/{id}/versions/{version}/reject" => (version("2"), Some(json!({}))),
         "POST /api/v1/servers/{id}/versions/{version}/review" => (version("2"), None),
+        "POST /api/v1/policy-sets" => {
+            (path.to_owned(), Some(json!({ "tenant": "acme", "name": "more", "text": "// nothing" })))
+        }
+        "GET /api/v1/policy-sets/{id}" => (at(&ids.set), None),
+        "DELETE /api/v1/policy-sets/{id}" => (at(&ids.idle), None),
+        "PUT /api/v1/policy-sets/{id}" => (at(&ids.set), Some(json!({ "text": "// more" }))),
+        "POST /api/v1/policy-sets/{id}/test" => (at(&ids.set), Some(json!({ "cases": "cases: []" }))),
+        "POST /api/v1/policy-sets/{id}/shadow" | "POST /api/v1/policy-sets/{id}/promote" => {
+            (at(&ids.set), Some(json!({ "version": 2 })))
+        }
+        _ if path.starts_with("/api/v1/policy-sets/{id}/") => (at(&ids.set), Some(json!({}))),
         _ if !path.contains('{') => (path.to_owned(), None),
         _ => panic!("the test knows no request for {operation}"),
     }
@@ -115,6 +131,8 @@ struct Ids {
     pin: String,
     digest: String,
     server: String,
+    set: String,
+    idle: String,
 }
 
 fn operations() -> Vec<(String, Option<String>)> {
@@ -151,6 +169,9 @@ async fn cell(operation: &str, permission: Option<&str>, role: Role, tenant: Opt
     let store = fake.store.clone();
     let all = key_of(&store, Role::Admin, None).await;
     let key = key_of(&store, role, tenant).await;
+    let doing = RuleDoing { by: "ops".into(), reason: "".into(), at: Timestamp::from_ms(1) };
+    let idle = RuleSetId::new(Some(acme()), "idle").expect("a name");
+    store.put_rules(RuleSet::draft(idle, "// idle".into(), &doing)).await.expect("kept");
     let (admin, _) = admin(fake);
     let list = |path| ask(&admin, &all, "GET", path, None);
     let first = |list: &Value| list["items"][0].clone();
@@ -163,6 +184,11 @@ async fn cell(operation: &str, permission: Option<&str>, role: Role, tenant: Opt
     let (call, text) = (first(&list("/api/v1/ledger").await.json()), |value: &Value| {
         value.as_str().expect("text").to_owned()
     });
+    let listed = list("/api/v1/policy-sets").await.json();
+    let sets = |name: &str| {
+        let mut all = listed["items"].as_array().expect("sets").iter();
+        text(&all.find(|set| set["name"] == name).expect("a set")["id"])
+    };
     let agent: String = url::form_urlencoded::byte_serialize(text(&pauses["agent"]).as_bytes()).collect();
     let ids = Ids {
         block: text(&blocks["id"]),
@@ -173,6 +199,8 @@ async fn cell(operation: &str, permission: Option<&str>, role: Role, tenant: Opt
         pin: text(&pin["id"]),
         digest: text(&pin["waiting"]),
         server: text(&server["id"]),
+        set: sets(SET),
+        idle: sets("idle"),
     };
     let (method, (path, body)) = (operation.split(' ').next().expect("a method"), sample(operation, &ids));
     let nobody = tollgate_model::Secret::new("tga_nobody".to_owned());

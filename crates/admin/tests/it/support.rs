@@ -9,18 +9,19 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tollgate_admin::{
     Admin, AdminSettings, Body, Configured, FoundServer, Grant, ImportSource, KeyCard, LimitCard, LimitsLine,
-    Parts, PolicyRemark, PolicyText, Reached, ReadServer, Registry, Review, ReviewedTool, Role, RuleCard,
-    ServerCard, ServerLine, ServerReach, Snapshot, Standing, ToolCallers, ToolFinding, World,
+    Parts, PolicyRemark, PolicyText, Reached, ReadServer, Registry, Review, ReviewedTool, Role,
+    RuleCandidate, RuleCard, ServerCard, ServerLine, ServerReach, Shift, ShiftExample, Simulated, Snapshot,
+    Standing, Tested, TestedCase, ToolCallers, ToolFinding, World,
 };
 use tollgate_identity::key;
 use tollgate_ledger::Ledger;
 use tollgate_model::{Holder, PrincipalId, Secret, ServerId, ServerName, TenantId, Timestamp};
 use tollgate_store::{
     About, AdminKey, Admins, Approval, ApprovalId, ApprovalOf, Approvals, Asked, AskingRoom, AuditBatch,
-    AuditIndex, AuditRow, Blockable, Blocking, Blocks, Definitions, DefinitionsOf, Digest, Doing, Followed,
-    Follower, Keys, LastKnown, List, Memory, Needed, Pausable, Pauses, Pausing, PinKind, Pins, Place,
-    Registration, RegistrationId, Registrations, Revocable, Revocation, Revocations, Sighting, Sightings,
-    Standing as StandingOf, Store,
+    AuditIndex, AuditRow, Blockable, Blocking, Blocks, Definitions, DefinitionsOf, Digest, Doing, FindingRow,
+    Followed, Follower, Keys, LastKnown, List, Memory, Needed, Pausable, Pauses, Pausing, PinKind, Pins,
+    Place, Registration, RegistrationId, Registrations, Revocable, Revocation, Revocations, RuleDoing,
+    RuleSet, RuleSetId, RuleSets, Sighting, Sightings, Standing as StandingOf, Store,
 };
 
 /// What a page must never hold as it is.
@@ -36,7 +37,14 @@ pub(crate) struct Fake {
     pub(crate) ledger: Ledger,
     pub(crate) follower: Follower,
     pub(crate) self_approval: Option<bool>,
+    /// Whether stored policies count, and whether nobody may put in force what they wrote.
+    pub(crate) policies: (bool, bool),
 }
+
+/// A text that is refused as policies, in the eyes of the gateway that is made up.
+pub(crate) const BAD: &str = "bad policies";
+/// A set of the tenant `acme`.
+pub(crate) const SET: &str = "pay";
 
 pub(crate) fn acme() -> TenantId {
     TenantId::new("acme")
@@ -206,6 +214,9 @@ impl World for Fake {
             ledger: self.ledger.clone(),
             configured: Arc::new(Configured {
                 tenants: vec![acme(), TenantId::new("globex")],
+                plans: vec![(acme(), format!("{MARK} {XSS}").into())],
+                stored_policies: self.policies.0,
+                four_eyes: self.policies.1,
                 servers: vec![card(server(Holder::Tenant(acme())))],
                 policies: vec![policy],
                 limits: vec![limit],
@@ -230,6 +241,60 @@ impl World for Fake {
             message: XSS.to_owned(),
             suggestion: None,
         }])
+    }
+
+    async fn try_rules(&self, candidate: &RuleCandidate) -> Result<Vec<PolicyRemark>, String> {
+        let remark = |is_error| PolicyRemark {
+            is_error,
+            path: format!("store:{}@{}", candidate.id.name, candidate.version).into(),
+            line: 3,
+            column: 4,
+            message: XSS.to_owned(),
+            suggestion: Some("did you mean it?".to_owned()),
+        };
+        Ok(vec![remark(candidate.text.contains(BAD))])
+    }
+
+    async fn test_rules(&self, _: &RuleCandidate, cases: &str) -> Result<Tested, String> {
+        let differences = vec![("decision", "allow".to_owned(), XSS.to_owned())];
+        let case = |name: &str, differences| TestedCase {
+            name: name.to_owned(),
+            line: 2,
+            differences,
+            policies: vec![XSS.to_owned()],
+        };
+        Ok(Tested { problems: Vec::new(), cases: vec![case(cases, differences), case(XSS, Vec::new())] })
+    }
+
+    async fn simulate_rules(&self, _: &RuleCandidate, days: u32) -> Result<Simulated, String> {
+        let example = ShiftExample {
+            time: Timestamp::from_ms(951_782_400_000),
+            call: "c".to_owned(),
+            agent: format!("{MARK}{XSS}"),
+            user: XSS.to_owned(),
+            what: XSS.to_owned(),
+            before: vec![XSS.to_owned()],
+            after: vec![XSS.to_owned()],
+        };
+        let newly_allowed = Shift {
+            count: 1,
+            by_tool: vec![(XSS.to_owned(), 1)],
+            by_agent: vec![(XSS.to_owned(), 1)],
+            by_policy: vec![(XSS.to_owned(), 1)],
+            examples: vec![example],
+        };
+        let (found, span) = (u64::from(days), Some((Timestamp::from_ms(1), Timestamp::from_ms(2))));
+        let undecidable = vec![("arguments were not kept", 2)];
+        Ok(Simulated {
+            found,
+            decided: 2,
+            same: 1,
+            undecidable,
+            newly_allowed,
+            span,
+            is_cut: true,
+            ..Simulated::default()
+        })
     }
 }
 
@@ -299,6 +364,7 @@ pub(crate) async fn fake() -> Fake {
         after: None,
         upto: Followed { segment: 1, offset: 20, seq: 2, used: 2 },
         rows: vec![row],
+        findings: vec![finding(&name, now)],
         ..AuditBatch::default()
     };
     assert!(store.add_entries(&batch).await.expect("taken in"));
@@ -317,7 +383,40 @@ pub(crate) async fn fake() -> Fake {
     let room = AskingRoom { principal_max: 9, tenant_max: 9 };
     store.ask_approval(approval(&name, now), room).await.expect("asked");
     registered(&store).await;
-    Fake { store, ledger: Ledger::off(), follower: Follower::of_nothing(), self_approval: None }
+    let doing = RuleDoing { by: XSS.into(), reason: XSS.into(), at: now };
+    let id = RuleSetId::new(Some(acme()), SET).expect("a name");
+    let draft = RuleSet::draft(id, format!("// {MARK} {XSS}").into(), &doing);
+    let deciding = draft.promoted(1, &doing).expect("there");
+    let newer = deciding.written(format!("// newer {XSS}").into(), &doing);
+    for set in [draft, deciding, newer] {
+        store.put_rules(set).await.expect("kept");
+    }
+    Fake {
+        store,
+        ledger: Ledger::off(),
+        follower: Follower::of_nothing(),
+        self_approval: None,
+        policies: (true, false),
+    }
+}
+
+/// Something that a guard found.
+fn finding(name: &Arc<str>, now: Timestamp) -> FindingRow {
+    FindingRow {
+        writer: "w1".into(),
+        seq: 2,
+        nth: 0,
+        time: now,
+        tenant: "acme".into(),
+        call: Some(7),
+        agent: "ref".into(),
+        server: "crm".into(),
+        tool: name.clone(),
+        rule: "personal.email".into(),
+        severity: "high".into(),
+        direction: "result".into(),
+        action: XSS.into(),
+    }
 }
 
 /// A call that waits for somebody of a group.

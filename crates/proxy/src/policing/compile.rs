@@ -63,6 +63,11 @@ impl CompiledPolicies {
         self.findings.iter().map(|(tenant, finding)| (tenant, finding))
     }
 
+    /// What decides on a tenant's callers.
+    pub fn set(&self, tenant: &TenantId) -> Option<&Arc<PolicySet>> {
+        self.sets.get(tenant)
+    }
+
     /// Whether nobody may do anything.
     pub fn allow_nothing(&self) -> bool {
         self.sets.values().all(|set| set.allows_nothing())
@@ -173,6 +178,13 @@ impl Gateway {
         let about = Arc::new(About { settings, setup: setup.clone() });
         let as_of = self.policing().definitions().count();
         compile(Arc::clone(&about), about.known(self.policing().definitions()), as_of, true, mode).await
+    }
+
+    /// What policies of each tenant of a setup are written about, as it is known just now.
+    pub fn known_to_policies(&self, setup: &Setup) -> Vec<Known> {
+        let known =
+            |tenant: &TenantSetup| setup.known(tenant, |server| self.policing().definitions().tools(server));
+        setup.tenants.iter().map(known).collect()
     }
 
     /// Has these policies decide from now on. What is under way has been decided on. Clients that see something else by

@@ -198,11 +198,23 @@ pub(crate) fn load<'k>(
     time: Timestamp,
     known: &dyn Fn(&TenantId) -> Option<&'k Known>,
 ) -> Result<Vec<Case>, ConfigError> {
-    let source = read_source(path)?;
+    parse(path, &read_source(path)?, time, known)
+}
+
+/// The same of a text.
+///
+/// # Errors
+/// All that is wrong with it.
+pub(crate) fn parse<'k>(
+    path: &Path,
+    source: &str,
+    time: Timestamp,
+    known: &dyn Fn(&TenantId) -> Option<&'k Known>,
+) -> Result<Vec<Case>, ConfigError> {
     let mut problems = Problems::default();
-    let cases = read(path, &source, time, known, &mut problems);
+    let cases = read(path, source, time, known, &mut problems);
     let fatal = problems.is_fatal();
-    let (problems, left_out) = problems.placed(path, &source);
+    let (problems, left_out) = problems.placed(path, source);
     match cases {
         Some(cases) if !fatal => Ok(cases),
         _ => Err(ConfigError { problems, left_out, files: Vec::new() }),

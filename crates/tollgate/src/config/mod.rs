@@ -52,7 +52,7 @@ pub use self::meaning::{
     ClientFiles, Config, DATABASE_URL, Lack, OpenListen, Policies, RegistrySettings, StoreSettings,
     TenantSettings, TlsFiles, check_listen,
 };
-pub(crate) use self::meaning::{ENCRYPTION_KEY, url_of_environment};
+pub(crate) use self::meaning::{ENCRYPTION_KEY, is_stored, stored_path, url_of_environment};
 pub(crate) use self::problem::closest;
 pub use self::problem::{ConfigError, Problem, Severity};
 pub use self::reference::{guard_rules_schema_json, policy_tests_schema_json, reference_md, schema_json};

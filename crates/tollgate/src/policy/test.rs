@@ -1,9 +1,11 @@
 //! `tollgate policy test`: puts the cases of test files to the policies, and shows where they differ from what is said.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tollgate_admin::{Tested, TestedCase};
 use tollgate_model::{Decision, RecordLevel, TenantId, Timestamp};
 use tollgate_policy::{Mode, PolicySet};
 
@@ -74,6 +76,45 @@ pub(crate) async fn run(command: &PolicyTest) -> Result<(), Failure> {
         // What is to be said is said.
         _ => Err(Failure { code: Exit::Failed, text: String::new() }),
     }
+}
+
+/// The cases of a text, put to the policies of tenants. All that is wrong is in what comes back.
+pub(crate) fn tried(setting: &Setting, cases: &str) -> Tested {
+    let known =
+        |id: &TenantId| setting.tenants.iter().find(|tenant| tenant.id == *id).map(|tenant| &tenant.known);
+    let cases = match cases::parse(Path::new("cases.yaml"), cases, Timestamp::now(), &known) {
+        Ok(cases) => cases,
+        Err(error) => {
+            let problems = error.problems.iter().map(ToString::to_string).collect();
+            return Tested { problems, ..Tested::default() };
+        }
+    };
+    let mut sets: HashMap<(TenantId, Option<String>), PolicySet> = HashMap::new();
+    let mut tested = Tested::default();
+    for case in &cases {
+        let environment = case.environment.as_deref().or(setting.environment.as_deref());
+        let key = (case.principal.tenant.clone(), environment.map(ToOwned::to_owned));
+        let Some(of) = setting.tenants.iter().find(|tenant| tenant.id == key.0) else { continue };
+        if !sets.contains_key(&key) {
+            match PolicySet::compile(&of.sources, &of.known, environment, Mode::New) {
+                Ok((set, _)) => drop(sets.insert(key.clone(), set)),
+                Err(findings) => {
+                    let problems = findings.iter().map(ToString::to_string).collect();
+                    return Tested { problems, ..Tested::default() };
+                }
+            }
+        }
+        let Some(set) = sets.get(&key) else { continue };
+        let outcome = outcome(case, set);
+        let differences = outcome.differences.into_iter();
+        tested.cases.push(TestedCase {
+            name: case.name.clone(),
+            line: case.line,
+            differences: differences.map(|one| (one.what, one.expected, one.found)).collect(),
+            policies: outcome.decision.policies.iter().map(|policy| policy.id.to_string()).collect(),
+        });
+    }
+    tested
 }
 
 /// The policies of tenants, compiled once for each environment.

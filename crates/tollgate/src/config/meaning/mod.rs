@@ -61,6 +61,7 @@ use self::tenants::Served;
 pub(super) use self::guard::action_of;
 pub(crate) use self::ledger::ENCRYPTION_KEY;
 pub use self::policy::Policies;
+pub(crate) use self::policy::{is_stored, stored_path};
 pub use self::reach::{Lack, OpenListen, check_listen};
 pub use self::registry::RegistrySettings;
 pub(crate) use self::store::url_of_environment;

@@ -19,6 +19,13 @@ pub(in crate::config) struct PolicySection {
     pub(in crate::config) operator: Option<Items<String>>,
     /// Policies that only look on, to be tried on live calls before they decide.
     pub(in crate::config) shadow: Option<ShadowSection>,
+    /// Whether policies that are written in the console or by the API count too, beside those of files. Who may write them
+    /// there (the roles `admin` and `security`) can then permit anything to the callers of the tenants that their role is about.
+    #[schemars(extend("default" = false))]
+    pub(in crate::config) stored: Option<bool>,
+    /// Whether nobody can have a version look on or decide that they wrote themselves.
+    #[schemars(extend("default" = false))]
+    pub(in crate::config) four_eyes: Option<bool>,
 }
 
 /// Policies that would take the place of `files`. They are checked and decide as those do, and nothing acts on what they

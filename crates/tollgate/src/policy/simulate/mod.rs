@@ -7,11 +7,13 @@ mod recorded;
 mod report;
 mod tally;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
+use tollgate_admin::Simulated;
 use tollgate_ledger::{Read, ReadError, Reader, Vault, writers};
 use tollgate_model::{TenantId, Timestamp};
 use tollgate_policy::{Level, Mode, PolicySet, Source, Sources};
@@ -31,13 +33,40 @@ const ENDING: &str = "cedar";
 const FOLDERS_DEEP_MAX: usize = 8;
 
 /// What is decided by, and what of.
-struct Simulation {
-    vault: Vault,
+struct Simulation<'v> {
+    vault: &'v Vault,
     sets: HashMap<TenantId, Arc<PolicySet>>,
     tenant: Option<TenantId>,
     since: Timestamp,
     until: Timestamp,
     examples: usize,
+    bound: Bound,
+}
+
+/// How long it may go on.
+#[derive(Debug, Default)]
+struct Bound {
+    until: Option<Instant>,
+    /// How many decisions are looked at, at most.
+    most: Option<u64>,
+    seen: AtomicU64,
+    is_over: AtomicBool,
+}
+
+impl Bound {
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// Takes one decision more, if that may be.
+    fn takes(&self) -> bool {
+        let seen = self.seen.fetch_add(1, Ordering::Relaxed);
+        let is_late = || self.until.is_some_and(|until| until <= Instant::now());
+        if self.most.is_some_and(|most| seen >= most) || (seen.is_multiple_of(64) && is_late()) {
+            self.is_over.store(true, Ordering::Relaxed);
+        }
+        !self.is_over()
+    }
 }
 
 /// A segment of a writer.
@@ -55,14 +84,19 @@ pub(crate) async fn run(command: &PolicySimulate) -> Result<(), Failure> {
     let (vault, folder) = ledger(command)?;
     let until = command.until.map_or(Timestamp::from_ms(u64::MAX), |until| until.ago(now));
     let since = command.since.map_or(Timestamp::from_ms(0), |since| since.ago(now));
-    let simulation = Simulation { vault, sets, tenant, since, until, examples: command.examples };
     let places = places(&folder, since)?;
+    let digests: BTreeMap<String, String> =
+        sets.iter().map(|(tenant, set)| (tenant.as_str().to_owned(), set.digest().to_string())).collect();
+    let examples = command.examples;
     // It takes all cores for as long as it takes.
-    let running =
-        tokio::task::spawn_blocking(move || simulation.run(&places).map(|tally| (simulation, tally)));
-    let (simulation, tally) = running.await.map_err(|error| Failure::failed(error.to_string()))??;
-    let digests = simulation.sets.iter().map(|(tenant, set)| (tenant.as_str(), &**set.digest()));
-    let digests = digests.collect();
+    let running = tokio::task::spawn_blocking(move || {
+        let bound = Bound::default();
+        let simulation = Simulation { vault: &vault, sets, tenant, since, until, examples, bound };
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        simulation.run(&places, cores)
+    });
+    let tally = running.await.map_err(|error| Failure::failed(error.to_string()))??;
+    let digests = digests.iter().map(|(tenant, digest)| (&**tenant, &**digest)).collect();
     match command.format {
         Format::Json => Printer::new(To::Out).line(report::json(&tally, &digests).to_string()),
         Format::Text => report::text(Printer::new(To::Out), &tally),
@@ -187,18 +221,49 @@ fn began(writer: &Path, segment: u64) -> Option<Timestamp> {
     first.entry().ok().map(|entry| Timestamp::from_ms(entry.time_ms))
 }
 
-impl Simulation {
-    /// Decides everything again, on all cores: segments stand alone.
-    fn run(&self, places: &[Place]) -> Result<Tally, Failure> {
+/// What a living gateway puts again: by these policies, the latest of what is on record.
+pub(crate) struct Latest {
+    /// What decides, by tenant.
+    pub(crate) sets: HashMap<TenantId, Arc<PolicySet>>,
+    /// Since when.
+    pub(crate) since: Timestamp,
+    /// How long it may take.
+    pub(crate) takes_max: Duration,
+    /// How many decisions are looked at.
+    pub(crate) most: u64,
+    /// How many examples are shown of each kind.
+    pub(crate) examples: usize,
+}
+
+/// Decides the latest of what is on record again, on this one thread.
+///
+/// # Errors
+/// What cannot be read.
+pub(crate) fn latest(vault: &Vault, folder: &Path, latest: Latest) -> Result<Simulated, Failure> {
+    let Latest { sets, since, takes_max, most, examples } = latest;
+    let mut places = places(folder, since)?;
+    // The newest are looked at first, as there may be no time for all.
+    places.reverse();
+    let bound = Bound { until: Some(Instant::now() + takes_max), most: Some(most), ..Bound::default() };
+    let until = Timestamp::from_ms(u64::MAX);
+    let simulation = Simulation { vault, sets, tenant: None, since, until, examples, bound };
+    let tally = simulation.run(&places, 1)?;
+    Ok(report::shown(&tally, simulation.bound.is_over()))
+}
+
+impl Simulation<'_> {
+    /// Decides everything again, on so many cores: segments stand alone.
+    fn run(&self, places: &[Place], cores: usize) -> Result<Tally, Failure> {
         let next = AtomicUsize::new(0);
         let work = || -> Result<Tally, Failure> {
             let mut tally = Tally::new(self.examples);
-            while let Some(place) = places.get(next.fetch_add(1, Ordering::Relaxed)) {
+            while let Some(place) =
+                places.get(next.fetch_add(1, Ordering::Relaxed)).filter(|_| !self.bound.is_over())
+            {
                 self.segment(place, &mut tally)?;
             }
             Ok(tally)
         };
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let tallies: Vec<_> = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
             let gone = |_| Err(Failure::failed("a thread has ended before its work was done".to_owned()));
@@ -218,7 +283,9 @@ impl Simulation {
         let mut names = Names::default();
         loop {
             match reader.next_entry() {
-                Ok(Some(read)) if read.segment == place.segment => self.entry(&read, &mut names, tally),
+                Ok(Some(read)) if read.segment == place.segment && !self.bound.is_over() => {
+                    self.entry(&read, &mut names, tally);
+                }
                 Ok(_) => return Ok(()),
                 Err(ReadError::NoLine { .. }) => tally.damaged += 1,
                 Err(error) => return Err(failed(error)),
@@ -241,10 +308,14 @@ impl Simulation {
             return;
         }
         let tenant = TenantId::new(entry.tenant.as_deref().unwrap_or_default());
+        // What is of no tenant that is asked about is not looked at, where only some are.
         if self.tenant.as_ref().is_some_and(|wanted| *wanted != tenant) {
             return;
         }
+        if self.bound.most.is_some() && (!self.sets.contains_key(&tenant) || !self.bound.takes()) {
+            return;
+        }
         let set = self.sets.get(&tenant).map(|set| &**set);
-        recorded::again(&self.vault, set, names, (read, &entry, decision), &tenant, tally);
+        recorded::again(self.vault, set, names, (read, &entry, decision), &tenant, tally);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Value, json};
+use tollgate_admin::{Shift, ShiftExample, Simulated};
 use tollgate_model::Timestamp;
 
 use super::tally::{Change, Example, Tally};
@@ -54,6 +55,48 @@ fn example_json(example: &Example) -> Value {
         "before": example.before,
         "after": example.after,
     })
+}
+
+/// For the console and the API: no arguments.
+pub(super) fn shown(tally: &Tally, is_cut: bool) -> Simulated {
+    let shift = |change: Change| {
+        let changed = &tally.changed[change as usize];
+        let ranked = |counts: &HashMap<String, u64>| {
+            let mut rows: Vec<(String, u64)> =
+                counts.iter().map(|(name, count)| (name.clone(), *count)).collect();
+            rows.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
+            rows.truncate(ROWS_MAX);
+            rows
+        };
+        let example = |example: &Example| ShiftExample {
+            time: Timestamp::from_ms(example.at_ms),
+            call: example.call.clone(),
+            agent: example.agent.clone(),
+            user: example.user.clone(),
+            what: example.what.clone(),
+            before: example.before.clone(),
+            after: example.after.clone(),
+        };
+        Shift {
+            count: changed.count,
+            by_tool: ranked(&changed.by_tool),
+            by_agent: ranked(&changed.by_agent),
+            by_policy: ranked(&changed.by_policy),
+            examples: changed.examples.iter().map(example).collect(),
+        }
+    };
+    let span = tally.span.map(|(first, last)| (Timestamp::from_ms(first), Timestamp::from_ms(last)));
+    Simulated {
+        found: tally.found,
+        decided: tally.decided,
+        same: tally.same,
+        undecidable: tally.undecidable.iter().map(|(reason, count)| (reason.text(), *count)).collect(),
+        newly_denied: shift(Change::NewlyDenied),
+        newly_allowed: shift(Change::NewlyAllowed),
+        other_obligations: shift(Change::OtherObligations),
+        span,
+        is_cut,
+    }
 }
 
 /// For people.
