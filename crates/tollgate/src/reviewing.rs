@@ -28,6 +28,7 @@ use crate::policy::ask::{self, Circumstances};
 use crate::policy::callers::Callers;
 use crate::policy::target::{Kind, Target};
 use crate::policy::who::Who;
+use crate::serve::guard_command;
 use crate::servers::add::faults;
 use crate::servers::{import, review};
 use crate::state::State;
@@ -176,7 +177,8 @@ async fn asked(
     one: &Registration,
     config: &Config,
 ) -> Result<(String, tollgate_model::ServerId, Vec<Bytes>), String> {
-    let server = review::reached(one, Some(config), false).map_err(|failure| failure.text)?;
+    let mut server = review::reached(one, Some(config), false).map_err(|failure| failure.text)?;
+    guard_command(&mut server);
     let id = server.id();
     // To its end, also if nobody waits any more: a process that was started is ended.
     let asking = tokio::spawn(async move {

@@ -21,7 +21,7 @@ use tollgate_telemetry::events::{
     RestartNeeded,
 };
 use tollgate_telemetry::export::Telemetry;
-use tollgate_upstream::Transport;
+use tollgate_upstream::{ServerSettings, Transport};
 
 use crate::cli::{LogFormat, Serve};
 use crate::config::{self, ClientFiles, Config, ProcessEnv, TlsFiles, Watcher};
@@ -322,11 +322,13 @@ pub(crate) fn read(file: &Path) -> Result<Config, config::ConfigError> {
 /// Has commands started by a guard, which is this very program: it outlives the gateway by as long as it takes to end the
 /// server's processes.
 pub(crate) fn guard_commands(config: &mut Config) {
-    let guard = handover::program();
-    for server in &mut config.servers {
-        if let Transport::Stdio(stdio) = &mut server.transport {
-            stdio.guard.clone_from(&guard);
-        }
+    config.servers.iter_mut().for_each(guard_command);
+}
+
+/// The same for one server.
+pub(crate) fn guard_command(server: &mut ServerSettings) {
+    if let Transport::Stdio(stdio) = &mut server.transport {
+        stdio.guard.clone_from(&handover::program());
     }
 }
 
