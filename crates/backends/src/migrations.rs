@@ -37,7 +37,7 @@ const MIGRATIONS: [Migration; 11] = [
     migration!(8, "0008.sql"),
     migration!(9, "0009.sql"),
     migration!(10, "0010.sql"),
-    migration!(12, "0012.sql"),
+    migration!(11, "0011.sql"),
 ];
 
 /// The newest version that this program knows.
@@ -179,9 +179,9 @@ mod tests {
             postgres: include_str!("../migrations/samples/postgres/0010.sql"),
         },
         Migration {
-            version: 12,
-            sqlite: include_str!("../migrations/samples/sqlite/0012.sql"),
-            postgres: include_str!("../migrations/samples/postgres/0012.sql"),
+            version: 11,
+            sqlite: include_str!("../migrations/samples/sqlite/0011.sql"),
+            postgres: include_str!("../migrations/samples/postgres/0011.sql"),
         },
     ];
 
@@ -227,7 +227,7 @@ mod tests {
             if sample.version >= 10 {
                 check_registrations(&new).await;
             }
-            if sample.version >= 12 {
+            if sample.version >= 11 {
                 check_rules(&new).await;
                 check_findings(&new).await;
             }
