@@ -68,14 +68,24 @@ pub(super) struct Indexed<'a> {
     pub(super) arguments: Option<Committed<'a>>,
     /// Read only where guards have found something.
     #[serde(borrow)]
-    detail: Option<&'a RawValue>,
+    pub(super) detail: Option<Beside<'a>>,
+}
+
+/// What an entry says beside, as it is written.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Beside<'a>(pub(super) &'a str);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Beside<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&'de RawValue>::deserialize(deserializer).map(|detail| Self(detail.get()))
+    }
 }
 
 impl<'a> Indexed<'a> {
     /// What guards found, as far as it is said as expected.
     pub(super) fn found(&self) -> Vec<Found<'a>> {
-        let Some(detail) = self.detail.map(RawValue::get).filter(|detail| detail.contains("\"guard\""))
-        else {
+        let detail = self.detail.as_ref().map(|Beside(detail)| *detail);
+        let Some(detail) = detail.filter(|detail| detail.contains("\"guard\"")) else {
             return Vec::new();
         };
         let guarded =

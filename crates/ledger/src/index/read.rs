@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::entry::{Committed, Decided, Indexed, Took, Word};
+use super::entry::{Beside, Committed, Decided, Indexed, Took, Word};
 use crate::Sizes;
 
 /// What the index wants to know of an entry.
@@ -53,7 +53,7 @@ fn as_written(json: &str) -> Option<Indexed<'_>> {
     };
     cursor.passed("strangers")?;
     let change = cursor.word("change")?;
-    cursor.passed("detail")?;
+    let detail = if cursor.is("detail") { Some(Beside(cursor.raw()?)) } else { None };
     let arguments = if cursor.is("arguments") { Some(cursor.committed()?) } else { None };
     cursor.passed("result")?;
     cursor.take(b"}")?;
@@ -84,6 +84,7 @@ fn as_written(json: &str) -> Option<Indexed<'_>> {
         element,
         change,
         arguments,
+        detail,
     };
     (cursor.at == json.len()).then_some(entry)
 }
@@ -185,6 +186,13 @@ impl<'a> Cursor<'a> {
                 return Some(());
             }
         }
+    }
+
+    /// A value without escapes, as it is written.
+    fn raw(&mut self) -> Option<&'a str> {
+        let begin = self.at;
+        self.pass()?;
+        self.json.get(begin..self.at)
     }
 
     fn decided(&mut self) -> Option<Decided<'a>> {

@@ -19,7 +19,7 @@ fn finding(seq: u64, nth: u32, tenant: &str, (rule, severity): (&str, &str)) -> 
         nth,
         time: Timestamp::from_ms(20_000 * DAY_MS + seq / 4 * DAY_MS + seq),
         tenant: tenant.into(),
-        call: (seq % 2 == 0).then_some(u128::from(seq) << 70),
+        call: seq.is_multiple_of(2).then_some(u128::from(seq) << 70),
         agent: "ref".into(),
         server: "crm".into(),
         tool: "sürch".into(),
