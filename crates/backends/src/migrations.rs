@@ -38,6 +38,7 @@ const MIGRATIONS: [Migration; 11] = [
     migration!(9, "0009.sql"),
     migration!(10, "0010.sql"),
     migration!(11, "0011.sql"),
+    migration!(12, "0012.sql"),
 ];
 
 /// The newest version that this program knows.
@@ -117,9 +118,10 @@ mod tests {
     use tollgate_model::{KeyHash, KeyId, TenantId};
     use tollgate_store::{
         Admins, Allowance, Allowances, Anchors, Approvals, AuditIndex, AuditQuery, Blocks, Digest, Erasures,
-        FEED_MAX, Feed, FindingBy, FindingQuery, Followed, Keys, LastKnown, Life, List, Pauses, PinKind,
-        PinMark, PinShape, Pins, PolicySets, Registrations, Revocations, RuleSets, Store, TakeAllowance,
-        Usage, UsageQuery, WhichApprovals, WhichPins, WhichRegistrations, WhichRules, definitions_of,
+        FEED_MAX, Feed, FindingBy, FindingQuery, Followed, Keys, LastKnown, Life, List, Names, NamesOf,
+        Pauses, PinKind, PinMark, PinShape, Pins, PolicySets, Registrations, Revocations, RuleSets, Store,
+        TakeAllowance, Usage, UsageQuery, WhichApprovals, WhichPins, WhichRegistrations, WhichRules,
+        definitions_of,
     };
 
     use super::*;
@@ -183,6 +185,11 @@ mod tests {
             sqlite: include_str!("../migrations/samples/sqlite/0011.sql"),
             postgres: include_str!("../migrations/samples/postgres/0011.sql"),
         },
+        Migration {
+            version: 12,
+            sqlite: include_str!("../migrations/samples/sqlite/0012.sql"),
+            postgres: include_str!("../migrations/samples/postgres/0012.sql"),
+        },
     ];
 
     #[test]
@@ -230,6 +237,9 @@ mod tests {
             if sample.version >= 11 {
                 check_rules(&new).await;
                 check_findings(&new).await;
+            }
+            if sample.version >= 12 {
+                check_pseudonyms(&new).await;
             }
             if sample.version >= 9 {
                 check_admins(&new).await;
@@ -343,6 +353,13 @@ mod tests {
         );
         assert_eq!((&*waiting.votes[0].by, &*waiting.votes[0].via), ("bob", "console"));
         assert_eq!((waiting.of.binding, waiting.until.as_ms()), (Digest([11; 32]), 9000));
+    }
+
+    async fn check_pseudonyms(store: &Database) {
+        let (owner, now, until) = (Digest([11; 32]), Timestamp::from_ms(2000), Timestamp::from_ms(3000));
+        let found = store.names_of(NamesOf { owner, now, until }).await.expect("read");
+        let [one] = &found[..] else { panic!("one name") };
+        assert_eq!((&*one.name, one.digest, &*one.sealed), ("<EMAIL_1>", Digest([12; 32]), "sealed"));
     }
 
     async fn check_registrations(store: &Database) {

@@ -31,13 +31,15 @@ pub enum Action {
     /// The whole text that it stands in is marked as data that nobody vouches for, between `<untrusted-data>` and
     /// `</untrusted-data>`.
     Fence,
+    /// It passes once people have agreed to it: arguments wait for an approval, a definition until an operator approves it.
+    Hold,
     /// Nothing passes: the request is refused.
     Block,
 }
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Report,
         Self::Mask,
         Self::Partial,
@@ -46,6 +48,7 @@ impl Action {
         Self::Strip,
         Self::Drop,
         Self::Fence,
+        Self::Hold,
         Self::Block,
     ];
 
@@ -60,13 +63,14 @@ impl Action {
             Self::Strip => "strip",
             Self::Drop => "drop",
             Self::Fence => "fence",
+            Self::Hold => "hold",
             Self::Block => "block",
         }
     }
 
     /// Whether it changes what passes.
     pub const fn changes(self) -> bool {
-        !matches!(self, Self::Report | Self::Block)
+        !matches!(self, Self::Report | Self::Hold | Self::Block)
     }
 }
 

@@ -34,7 +34,7 @@ pub use guard::{Guard, Inspection, Noted};
 pub use guards::{Guards, Set};
 pub use neighbours::{Neighbours, looks_like, skeleton};
 pub use own::Pattern;
-pub use pseudonym::{Pseudonyms, pseudonym, restored};
+pub use pseudonym::{Pseudonyms, pseudonym, restored, written};
 pub use rule::{Family, Finding, Rule, RuleSet, Severity};
 pub use scanner::Scanner;
 pub use settings::{

@@ -1,5 +1,7 @@
 //! Patterns and rules of the operator's.
 
+use std::sync::Arc;
+
 use regex::{Regex, RegexBuilder};
 
 use crate::injection::weigh;
@@ -19,6 +21,13 @@ const CONFIDENCE: u8 = 90;
 /// Something that an operator looks for: a pattern of the configuration, or a rule of a file.
 #[derive(Clone, Debug)]
 pub struct Pattern {
+    /// Made once: whoever clones it looks with the same, ready expressions.
+    made: Arc<Made>,
+    is_on: bool,
+}
+
+#[derive(Debug)]
+struct Made {
     name: String,
     family: Family,
     severity: Severity,
@@ -27,7 +36,6 @@ pub struct Pattern {
     confidence: u8,
     /// Each with an expression that finds its first words.
     phrases: Vec<(Regex, Phrase)>,
-    is_on: bool,
 }
 
 impl Pattern {
@@ -63,7 +71,7 @@ impl Pattern {
                 RegexBuilder::new(&format!(r"\b(?:{})", words.join("|"))).case_insensitive(true).build();
             Ok((first.map_err(|error| error.to_string())?, Phrase::new(Rule::Own(0), phrase)))
         });
-        Ok(Self {
+        let made = Made {
             name: rule.id.clone(),
             family: rule.family,
             severity: rule.severity,
@@ -71,8 +79,8 @@ impl Pattern {
             context: rule.words.iter().map(|word| word.to_lowercase()).collect(),
             confidence: rule.confidence.unwrap_or(CONFIDENCE),
             phrases: phrases.collect::<Result<_, String>>()?,
-            is_on: true,
-        })
+        };
+        Ok(Self { made: Arc::new(made), is_on: true })
     }
 
     /// The same, which keeps its place among others and is not looked for.
@@ -87,34 +95,35 @@ impl Pattern {
 
     /// Its name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.made.name
     }
 
     /// What it is about.
     pub(crate) fn family(&self) -> Family {
-        self.family
+        self.made.family
     }
 
     /// How bad it is if it is true.
     pub(crate) fn severity(&self) -> Severity {
-        self.severity
+        self.made.severity
     }
 
     pub(crate) fn find(&self, place: u16, text: &Text<'_>, found: &mut Vec<Finding>) {
         if !self.is_on {
             return;
         }
-        let words: Vec<&str> = self.context.iter().map(String::as_str).collect();
-        for expression in &self.expressions {
+        let made = &*self.made;
+        let words: Vec<&str> = made.context.iter().map(String::as_str).collect();
+        for expression in &made.expressions {
             each(expression, text, |start, end| {
                 let is = words.is_empty() || text.mentions(start, &words);
                 if is {
-                    found.push(Finding::new(Rule::Own(place), start, end, self.confidence));
+                    found.push(Finding::new(Rule::Own(place), start, end, made.confidence));
                 }
                 is
             });
         }
-        for (first, phrase) in &self.phrases {
+        for (first, phrase) in &made.phrases {
             each(first, text, |start, _| {
                 let Some((end, confidence)) = weigh(text, start, phrase, false) else { return false };
                 if confidence >= Finding::CONFIDENCE_MIN {

@@ -52,6 +52,16 @@ pub(crate) fn places(text: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
+/// What is written as a name within a JSON value, whether it is one or not.
+pub fn written(bytes: &Bytes, value: Span) -> Vec<String> {
+    let mut all = Vec::new();
+    let _ = restored(bytes, value, |name| {
+        all.push(name.to_owned());
+        None
+    });
+    all
+}
+
 /// A JSON value within validated bytes with texts put back in place of the names that stand for them, as far as `text` knows them.
 /// None if it knows none. Names of members stay as they are.
 pub fn restored(bytes: &Bytes, value: Span, mut text: impl FnMut(&str) -> Option<String>) -> Option<Bytes> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tollgate_model::Glob;
+use tollgate_model::{Glob, Secret};
 
 use crate::action::Action;
 use crate::outside::OutsideSettings;
@@ -33,6 +33,8 @@ pub struct GuardSettings {
     pub overrides: Vec<Override>,
     /// For how long names stand for texts, and how many.
     pub pseudonyms: PseudonymSettings,
+    /// The key by which all gateways on a store know each other's names. Without it each knows its own.
+    pub pseudonym_key: Option<Secret>,
 }
 
 /// Bounds of the names that stand for texts.
@@ -128,10 +130,14 @@ impl Place {
     /// Whether this can be done there.
     pub const fn knows(self, action: Action) -> bool {
         match self {
-            Self::Results => true,
+            // Its server has done it already, and its caller waits for no one's word on what came of it.
+            Self::Results => !matches!(action, Action::Hold),
             Self::Arguments => !matches!(action, Action::Pseudonym | Action::Fence),
             Self::Definitions => {
-                matches!(action, Action::Report | Action::Strip | Action::Fence | Action::Block)
+                matches!(
+                    action,
+                    Action::Report | Action::Strip | Action::Fence | Action::Hold | Action::Block
+                )
             }
         }
     }

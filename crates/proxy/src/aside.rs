@@ -22,14 +22,25 @@ use crate::stages::{Resolved, block, limits, policy};
 
 /// What the URIs of kept results begin with.
 const URI: &str = "tollgate://results/";
-/// How long a result is kept.
-const KEPT: Duration = Duration::from_mins(15);
-/// How many bytes all of them may have together.
-const BYTES_MAX: usize = 64 << 20;
-/// How many there may be.
-const COUNT_MAX: usize = 4096;
-/// How many bytes a page has.
-const PAGE_BYTES: usize = 24 * 1024;
+
+/// How results that are too large are kept aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AsideSettings {
+    /// How long a result is kept.
+    pub kept: Duration,
+    /// How many bytes all of them may have together. One has a quarter of it at most.
+    pub bytes_max: usize,
+    /// How many there may be.
+    pub results_max: usize,
+    /// How many bytes a page has.
+    pub page_bytes: usize,
+}
+
+impl Default for AsideSettings {
+    fn default() -> Self {
+        Self { kept: Duration::from_mins(15), bytes_max: 64 << 20, results_max: 4096, page_bytes: 24 * 1024 }
+    }
+}
 
 /// The results that are kept.
 #[derive(Debug, Default)]
@@ -50,6 +61,8 @@ struct Kept {
     server: ServerName,
     text: Bytes,
     mime: &'static str,
+    /// How many bytes its pages have, as its client was told.
+    page_bytes: usize,
     until: Instant,
 }
 
@@ -69,8 +82,10 @@ pub(crate) fn keep(
     result: &Bytes,
 ) -> Option<Place> {
     let (text, mime) = readable(result);
+    let settings = &inbound.snapshot.settings.aside;
+    let page_bytes = settings.page_bytes;
     let id = gateway.sealer().random_id().ok()?;
-    let place = Place { uri: format!("{URI}{id}"), mime, bytes: text.len(), pages: pages(&text).max(1) };
+    let place = Place { uri: format!("{URI}{id}"), mime, bytes: text.len(), pages: pages(&text, page_bytes) };
     let caller = &inbound.caller;
     let kept = Kept {
         id,
@@ -79,9 +94,10 @@ pub(crate) fn keep(
         server: resolved.server().name().clone(),
         text,
         mime,
-        until: Instant::now() + KEPT,
+        page_bytes,
+        until: Instant::now() + settings.kept,
     };
-    gateway.aside().put(kept).then_some(place)
+    gateway.aside().put(kept, settings).then_some(place)
 }
 
 /// The texts of a result, if it has nothing else; else all of it, as JSON.
@@ -100,15 +116,15 @@ fn readable(result: &Bytes) -> (Bytes, &'static str) {
 }
 
 impl Aside {
-    fn put(&self, kept: Kept) -> bool {
-        if kept.text.len() > BYTES_MAX / 4 {
+    fn put(&self, kept: Kept, settings: &AsideSettings) -> bool {
+        if kept.text.len() > settings.bytes_max / 4 {
             return false;
         }
         let mut all = self.lock();
         all.expire();
         all.bytes += kept.text.len();
         all.kept.push_back(kept);
-        while all.bytes > BYTES_MAX || all.kept.len() > COUNT_MAX {
+        while all.bytes > settings.bytes_max || all.kept.len() > settings.results_max {
             let sizes = all.kept.iter().map(|kept| (kept.tenant.clone(), kept.text.len().max(1)));
             let largest = shares::largest(sizes);
             let Some(at) = all.kept.iter().position(|kept| Some(&kept.tenant) == largest.as_ref()) else {
@@ -119,14 +135,14 @@ impl Aside {
         true
     }
 
-    fn get(&self, caller: &Caller, id: &str) -> Option<(Bytes, &'static str, ServerName)> {
+    fn get(&self, caller: &Caller, id: &str) -> Option<(Bytes, usize, &'static str, ServerName)> {
         let mut all = self.lock();
         all.expire();
         let is_its = |kept: &&Kept| {
             kept.id == id && kept.tenant == *caller.tenant() && kept.principal == *caller.principal()
         };
         let kept = all.kept.iter().find(is_its)?;
-        Some((kept.text.clone(), kept.mime, kept.server.clone()))
+        Some((kept.text.clone(), kept.page_bytes, kept.mime, kept.server.clone()))
     }
 
     fn lock(&self) -> MutexGuard<'_, All> {
@@ -170,15 +186,15 @@ fn page(gateway: &Gateway, inbound: &Inbound, uri: &str) -> Result<Reply, Refusa
     };
     let (id, number) = uri[URI.len()..].split_once("?page=").unwrap_or((&uri[URI.len()..], "1"));
     let number: usize = number.parse().ok().filter(|number| *number > 0).ok_or_else(unknown)?;
-    let (text, mime, server) = gateway.aside().get(&inbound.caller, id).ok_or_else(unknown)?;
+    let (text, page_bytes, mime, server) = gateway.aside().get(&inbound.caller, id).ok_or_else(unknown)?;
     // The server may have been stopped, or hidden from the caller, since.
     block::server(gateway, &inbound.caller, &server)?;
     if !policy::sees(gateway, &inbound.caller, inbound.endpoint.name(), &server) {
         return Err(unknown());
     }
     let words = std::str::from_utf8(&text).map_err(|_| unknown())?;
-    let pages = pages(&text).max(1);
-    let shown = nth_page(words, number - 1).ok_or_else(unknown)?;
+    let pages = pages(&text, page_bytes);
+    let shown = nth_page(words, number - 1, page_bytes).ok_or_else(unknown)?;
     let mut contents = vec![json!({"uri": uri, "mimeType": mime, "text": shown})];
     if number < pages {
         let next = format!("{URI}{id}?page={}", number + 1);
@@ -198,14 +214,14 @@ fn page(gateway: &Gateway, inbound: &Inbound, uri: &str) -> Result<Reply, Refusa
     Ok(Reply::result(&inbound.id, result.as_bytes()))
 }
 
-fn pages(text: &[u8]) -> usize {
-    text.len().div_ceil(PAGE_BYTES)
+fn pages(text: &[u8], page_bytes: usize) -> usize {
+    text.len().div_ceil(page_bytes.max(1)).max(1)
 }
 
 /// A page, between characters: each byte of the text is on one page, and on no other.
-fn nth_page(text: &str, nth: usize) -> Option<&str> {
-    let begin = text.floor_char_boundary(nth.checked_mul(PAGE_BYTES)?);
-    let end = text.floor_char_boundary((nth + 1).checked_mul(PAGE_BYTES)?);
+fn nth_page(text: &str, nth: usize, page_bytes: usize) -> Option<&str> {
+    let begin = text.floor_char_boundary(nth.checked_mul(page_bytes)?);
+    let end = text.floor_char_boundary((nth + 1).checked_mul(page_bytes)?);
     (begin < text.len() || nth == 0).then(|| &text[begin..end])
 }
 
@@ -221,7 +237,8 @@ mod tests {
             server: ServerName::new("s").expect("a name"),
             text: Bytes::from(vec![b'a'; bytes]),
             mime: "text/plain",
-            until: Instant::now() + KEPT,
+            page_bytes: 1024,
+            until: Instant::now() + Duration::from_mins(1),
         }
     }
 
@@ -229,24 +246,33 @@ mod tests {
     fn all_pages_together_are_the_text() {
         for letter in ["a", "日", "é"] {
             let text = letter.repeat(100_000);
-            let all: String = (0..pages(text.as_bytes())).filter_map(|nth| nth_page(&text, nth)).collect();
-            assert_eq!(all, text);
-            assert_eq!(nth_page(&text, pages(text.as_bytes())), None);
+            for bytes in [1024, 1025, 24 * 1024] {
+                let pages = pages(text.as_bytes(), bytes);
+                let all: String = (0..pages).filter_map(|nth| nth_page(&text, nth, bytes)).collect();
+                assert_eq!(all, text);
+                assert_eq!(nth_page(&text, pages, bytes), None);
+            }
         }
-        assert_eq!(nth_page("", 0), Some(""));
+        assert_eq!(nth_page("", 0, 1024), Some(""));
     }
 
     #[test]
     fn when_there_is_no_room_the_oldest_of_whoever_has_most_go() {
-        let aside = Aside::default();
-        assert!(aside.put(kept("quiet", "quiet", 1000)));
+        let (aside, settings) =
+            (Aside::default(), AsideSettings { bytes_max: 1 << 20, ..AsideSettings::default() });
+        let bytes_max = settings.bytes_max;
+        assert!(aside.put(kept("quiet", "quiet", 1000), &settings));
         for nth in 0..10 {
-            assert!(aside.put(kept(&nth.to_string(), "loud", BYTES_MAX / 8)));
+            assert!(aside.put(kept(&nth.to_string(), "loud", bytes_max / 8), &settings));
         }
-        assert!(!aside.put(kept("huge", "loud", BYTES_MAX)));
+        assert!(!aside.put(kept("huge", "loud", bytes_max), &settings));
         let all = aside.lock();
         let ids: Vec<&str> = all.kept.iter().map(|kept| &*kept.id).collect();
         assert!(ids.contains(&"quiet") && !ids.contains(&"0") && ids.contains(&"9"), "{ids:?}");
-        assert!(all.bytes <= BYTES_MAX);
+        assert!(all.bytes <= bytes_max);
+        drop(all);
+        let few = AsideSettings { results_max: 2, ..settings };
+        assert!(aside.put(kept("last", "loud", 10), &few));
+        assert_eq!(aside.lock().kept.len(), 2);
     }
 }

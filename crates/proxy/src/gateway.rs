@@ -45,8 +45,8 @@ use crate::shares::Room;
 use crate::snapshot::{GatewayError, Snapshot, sees_other_things};
 use crate::stages::block::{self, Blocks};
 use crate::stages::guard::{self, Desk, Said};
-use crate::stages::limits;
 use crate::stages::record::{self, Strangers};
+use crate::stages::{limits, policy};
 use crate::standing::Standing;
 use crate::subscriptions::{self, Fanout};
 use crate::tasks::{self, Tasks};
@@ -613,7 +613,10 @@ impl Gateway {
     fn inspected<'m>(&self, server: &ServerId, message: &'m Message) -> Option<Cow<'m, Message>> {
         let snapshot = self.snapshot();
         let tenant = server.holder().tenant().cloned().unwrap_or_default();
-        match Desk::beside(self, &snapshot.guards, (&tenant, None), server).said(server, message) {
+        // Nobody can say whose request it is about.
+        let words = policy::redactions_of(self, &snapshot.guards, server.holder().tenant());
+        let desk = Desk::beside(self, &snapshot.guards, (&tenant, None), (server, None)).redacting(&words);
+        match desk.said(server, message) {
             Said::AsItIs => Some(Cow::Borrowed(message)),
             Said::Changed(message) => Some(Cow::Owned(*message)),
             Said::Never => None,

@@ -135,9 +135,13 @@ async fn hello_of(
         );
     };
     let route = route::open(server, caller, permit).await?;
-    let mut hello = route.link().hello().clone();
-    hello.instructions = hello.instructions.filter(|raw| gateway.allows_instructions(server.id(), raw));
-    Ok(guard::hello(gateway, snapshot, server.id(), hello))
+    let hello = route.link().hello().clone();
+    let raw = hello.instructions.clone();
+    let (mut hello, is_held) = guard::hello(gateway, snapshot, server.id(), hello);
+    if raw.is_some_and(|raw| !gateway.allows_instructions(server.id(), &raw, is_held)) {
+        hello.instructions = None;
+    }
+    Ok(hello)
 }
 
 /// What each server behind an endpoint says of itself, in order; nothing from one that does not answer in time.

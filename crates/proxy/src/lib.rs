@@ -52,6 +52,7 @@ mod subscriptions;
 mod tasks;
 
 pub use approving::{Tell, TellBody, TellWay};
+pub use aside::AsideSettings;
 pub use cache::{CacheSettings, ServerCache};
 pub use downstream::{Body, Peer, StdioError, serve_http, serve_stdio};
 pub use gateway::{Gateway, Overview};

@@ -95,19 +95,19 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
     inbound.record.means(inbound, &resolved);
     guard::knows(inbound, &resolved); // what is said of its tool
     inbound.record.lap(Lap::Resolve);
-    let restored = guard::restored(gateway, inbound, &resolved); // texts in place of the names that stand for them
+    let restored = guard::restored(gateway, inbound, &resolved).await; // texts in place of the names that stand for them
     let inbound = restored.as_deref().unwrap_or(inbound);
     let brought = Brought::read(gateway, inbound, &resolved); // which call it goes on with
     let mut considered = policy::consider(gateway, inbound, &resolved)?; // on exactly what will leave
     resolve::refuse_look_alikes(inbound, &resolved)?; // of pinned arguments
     pins::settle(gateway, inbound, &resolved).await?; // defined as it was approved
-    let changed = guard::arguments(gateway, inbound, &resolved)?; // what must not leave
+    let mut held = Vec::new(); // what people have to agree to, whatever policy says
+    let changed = guard::arguments(gateway, inbound, &resolved, &mut held)?; // what must not leave
     let inbound = changed.as_deref().unwrap_or(inbound);
     if changed.is_some() {
         considered = policy::consider(gateway, inbound, &resolved)?; // on what leaves now
         resolve::refuse_look_alikes(inbound, &resolved)?;
     }
-    let mut held = Vec::new();
     if outside::hears(gateway, inbound, &resolved, Heard::Arguments)
         && Box::pin(outside::arguments(gateway, inbound, &mut resolved, &mut held)).await?
     {
@@ -335,6 +335,7 @@ async fn respond(
     if gateway.policing().is_on()
         || gateway.limits().are_budgets()
         || inbound.snapshot.guards.tell_tools_apart()
+        || inbound.snapshot.settings.looks_at_results()
     {
         tasks::remember_tool(gateway, inbound, resolved, route.link(), message);
     }
@@ -356,7 +357,7 @@ pub(crate) async fn shown(
     message: &Message,
 ) -> Result<Reply, Refusal> {
     let server = resolved.server().id();
-    let clean = guard::result(gateway, inbound, resolved, message)?; // what must not arrive
+    let clean = guard::result(gateway, inbound, resolved, message).await?; // what must not arrive
     let message = clean.as_deref().unwrap_or(message);
     let cleaner = if outside::hears(gateway, inbound, resolved, Heard::Result) {
         Box::pin(outside::result(gateway, inbound, resolved, message)).await?
@@ -368,7 +369,9 @@ pub(crate) async fn shown(
     let smaller = size::result(gateway, inbound, resolved, message)?; // no larger than allowed
     let message = smaller.as_deref().unwrap_or(message);
     let stand_ins = stand_ins(gateway, inbound, server, message)?;
-    bridge::response(&Answered::from(inbound, speaker, message).with(stand_ins))
+    let (era, info) = speaker;
+    let info = if era == Era::Legacy { guard::info(gateway, inbound, server, info) } else { info.cloned() };
+    bridge::response(&Answered::from(inbound, (era, info.as_ref()), message).with(stand_ins))
         .map_err(|refusal| refusal.of(server.name()))
 }
 

@@ -24,7 +24,7 @@ use crate::inbound::Inbound;
 use crate::index::{Key, Seen, ToolIndex, UriIndex};
 use crate::reply::Reply;
 use crate::stages::policy::View;
-use crate::stages::{Permit, block, policy, scopes};
+use crate::stages::{Permit, block, guard, policy, scopes};
 use fetch::{Asks, Wanted};
 
 /// The `_meta` key under which a merged result names the servers that are missing from it, and why.
@@ -67,7 +67,8 @@ async fn native(
     let message = shown(gateway, (server.name(), sunset), kind, (view, &inbound.caller), &found);
     let items = message.member(kind.items_member()).map(|span| message.raw(span)).unwrap_or_default();
     inbound.record.shows(elements(&items, Span::all(&items)).count(), items);
-    let answered = Answered::from(inbound, (found.kept.era, found.kept.info.as_ref()), &message);
+    let info = guard::info(gateway, inbound, server.id(), found.kept.info.as_ref());
+    let answered = Answered::from(inbound, (found.kept.era, info.as_ref()), &message);
     bridge::response(&answered).map_err(|refusal| refusal.of(server.name()))
 }
 

@@ -14,6 +14,7 @@ use crate::bridge::{self, Answered};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::reply::Reply;
+use crate::stages::guard::{self, Desk, Said};
 use crate::stages::record::{self, Behalf, Doing};
 use crate::stages::{Permit, dispatch, policy, route};
 
@@ -65,6 +66,12 @@ async fn native(
                 if message.kind() == Kind::Result {
                     remember(inbound, level);
                 }
+                let said = Desk::of(gateway, inbound, server.id()).said(server.id(), &message);
+                let message = match said {
+                    Said::AsItIs => message,
+                    Said::Changed(changed) => *changed,
+                    Said::Never => return Err(guard::kept_back().of(server.name())),
+                };
                 let answered = Answered::of(inbound, route.link(), &message);
                 return bridge::response(&answered).map_err(|refusal| refusal.of(server.name()));
             }

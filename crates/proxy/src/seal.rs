@@ -27,11 +27,15 @@ impl Sealer {
         let random = SystemRandom::new();
         let mut key = [0_u8; 32];
         random.fill(&mut key).map_err(|_| NoRandomness)?;
-        let key = UnboundKey::new(&CHACHA20_POLY1305, &key).map_err(|_| NoRandomness)?;
-        let mut repeatable = [0_u8; 32];
-        random.fill(&mut repeatable).map_err(|_| NoRandomness)?;
-        let repeatable = hmac::Key::new(hmac::HMAC_SHA256, &repeatable);
-        Ok(Self { key: LessSafeKey::new(key), repeatable, random })
+        Self::of_key(&key)
+    }
+
+    /// A sealer with a key of 32 bytes that others have too.
+    pub(crate) fn of_key(key: &[u8]) -> Result<Self, NoRandomness> {
+        let repeatable = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), b"repeatable");
+        let repeatable = hmac::Key::new(hmac::HMAC_SHA256, repeatable.as_ref());
+        let key = UnboundKey::new(&CHACHA20_POLY1305, key).map_err(|_| NoRandomness)?;
+        Ok(Self { key: LessSafeKey::new(key), repeatable, random: SystemRandom::new() })
     }
 
     /// Seals bytes for one purpose, as URL-safe text.

@@ -10,6 +10,7 @@ use tollgate_ledger::WhenUnwritable;
 use tollgate_model::{EndpointName, ServerId, TenantId};
 
 use crate::approving::Tell;
+use crate::aside::AsideSettings;
 use crate::cache::CacheSettings;
 use crate::handling::Handling;
 use crate::load::LoadSettings;
@@ -95,6 +96,8 @@ pub struct ProxySettings {
     pub schemas: SchemaSettings,
     /// How large arguments and results may be, where nothing else is said of a server or tool.
     pub sizes: SizeSettings,
+    /// How results that are too large are kept aside.
+    pub aside: AsideSettings,
     /// How people are asked for their approval.
     pub approvals: Arc<ApprovalSettings>,
     /// Who is told that something waits for approval.
@@ -102,6 +105,20 @@ pub struct ProxySettings {
 }
 
 impl ProxySettings {
+    /// Whether results are checked against schemas or bounds anywhere.
+    pub(crate) fn looks_at_results(&self) -> bool {
+        self.schemas.is_on()
+            || self.sizes.results.are_any()
+            || self.handling.values().any(|server| {
+                server.schemas.is_on()
+                    || server.sizes.results.are_any()
+                    || server
+                        .tools
+                        .iter()
+                        .any(|(_, tool)| tool.schemas.is_on() || tool.sizes.results.are_any())
+            })
+    }
+
     /// How many sessions, or connections, there may be.
     pub(crate) fn sessions_room(&self) -> Room {
         self.room(self.sessions_max, usize::MAX)
@@ -149,6 +166,7 @@ impl Default for ProxySettings {
             pins: PinSettings::default(),
             schemas: SchemaSettings::default(),
             sizes: SizeSettings::default(),
+            aside: AsideSettings::default(),
             approvals: Arc::default(),
             approval_tells: Arc::default(),
         }

@@ -13,6 +13,7 @@ use crate::admins::{AdminKey, AdminSession, Administration, Admins, Once};
 use crate::allowances::{Allowance, Allowances, TakeAllowance, Used};
 use crate::approving;
 use crate::audit::Indexed;
+use crate::pseudonyms::{Given, KeptName, Names, NamesOf};
 use crate::record::{Anchor, Anchors, Erasure, Erasures, Kept};
 use crate::repositories::{ACCEPTED_MAX, Feed, Keys, LastKnown, PolicySets, Revocations, Store, WhichKeys};
 use crate::{
@@ -55,6 +56,7 @@ pub(crate) struct State {
     pub(crate) indexed: Indexed,
     kept: Kept,
     used: Used,
+    given: Given,
     head: Cursor,
     feed: VecDeque<Numbered>,
     /// The place before the oldest change of the feed.
@@ -430,7 +432,10 @@ impl Pins for Memory {
                 if (before.is_none() && count >= PINS_MAX) || !PinOf::can_be_kept(&of.item) {
                     continue;
                 }
-                let Some(mark) = Pin::sighted(before.map(Pin::mark), &sighting) else { continue };
+                let was_trusted = before.is_some_and(|pin| pin.by == by);
+                let Some(mark) = Pin::sighted(before.map(Pin::mark), was_trusted, &sighting) else {
+                    continue;
+                };
                 count += usize::from(before.is_none());
                 let pin = state.pins.entry(of.clone()).or_insert_with(|| Pin {
                     of: of.clone(),
@@ -441,10 +446,12 @@ impl Pins for Memory {
                     waiting: None,
                     seen: None,
                 });
-                let is_approved = pin.mark().approved != mark.approved;
+                let is_approved = mark.approved.is_some() && pin.mark().approved != mark.approved;
                 if is_approved {
                     (pin.by, pin.since) = (Arc::clone(&by), Some(at));
                     pin.approved = Some(sighting.shape.clone());
+                } else if mark.approved.is_none() {
+                    (pin.approved, pin.by, pin.since) = (None, "".into(), None);
                 }
                 pin.waiting = mark.waiting.map(|_| sighting.shape);
                 pin.seen = mark.waiting.map(|_| at);
@@ -673,6 +680,17 @@ impl Erasures for Memory {
 impl Allowances for Memory {
     async fn take_allowance(&self, take: &TakeAllowance) -> Result<Allowance, StoreError> {
         Ok(self.state().used.take(take))
+    }
+}
+
+#[async_trait]
+impl Names for Memory {
+    async fn keep_names(&self, of: NamesOf, names: &[KeptName]) -> Result<bool, StoreError> {
+        Ok(self.state().given.keep(of, names))
+    }
+
+    async fn names_of(&self, of: NamesOf) -> Result<Vec<KeptName>, StoreError> {
+        Ok(self.state().given.of(of))
     }
 }
 

@@ -133,11 +133,17 @@ impl Pin {
         PinMark { approved: digest(&self.approved), waiting: digest(&self.waiting) }
     }
 
-    /// What becomes of a pin when its item is seen so: none if nothing does. The rule of [`Pins::sight`], for all drivers.
-    pub fn sighted(mark: Option<PinMark>, sighting: &Sighting) -> Option<PinMark> {
+    /// What becomes of a pin when its item is seen so: none if nothing does. `was_trusted` says whether it was approved by being
+    /// seen, and by nobody since. The rule of [`Pins::sight`], for all drivers.
+    pub fn sighted(mark: Option<PinMark>, was_trusted: bool, sighting: &Sighting) -> Option<PinMark> {
         let seen = sighting.shape.digest;
         match mark {
-            None if sighting.is_trusted => Some(PinMark { approved: Some(seen), waiting: None }),
+            Some(PinMark { approved, .. }) if sighting.is_held && was_trusted && approved == Some(seen) => {
+                Some(PinMark { approved: None, waiting: Some(seen) })
+            }
+            None if sighting.is_trusted && !sighting.is_held => {
+                Some(PinMark { approved: Some(seen), waiting: None })
+            }
             None => Some(PinMark { approved: None, waiting: Some(seen) }),
             Some(PinMark { approved, waiting }) if approved == Some(seen) => {
                 waiting.is_some().then_some(PinMark { approved, waiting: None })
@@ -159,6 +165,8 @@ pub struct Sighting {
     pub shape: PinShape,
     /// Whether it is approved by being seen, if it never was before.
     pub is_trusted: bool,
+    /// Whether somebody has to approve it, so that having been seen is not enough.
+    pub is_held: bool,
 }
 
 /// What is seen of one server.
@@ -234,7 +242,8 @@ pub struct WhichPins {
 #[async_trait]
 pub trait Pins: fmt::Debug + Send + Sync {
     /// Takes in how a server defines its items. What was never approved is, if it is trusted; what differs from what was
-    /// approved waits; what is again as it was approved waits no more. Of more than [`PINS_MAX`] the last are left out. Says
+    /// approved waits; what is again as it was approved waits no more, and what is held waits again if nobody but its being seen has
+    /// approved it. Of more than [`PINS_MAX`] the last are left out. Says
     /// how many pins have changed.
     async fn sight(&self, sightings: Sightings) -> Result<usize, StoreError>;
 

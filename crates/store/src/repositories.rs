@@ -11,8 +11,8 @@ use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
 
 use crate::{
     Admins, Allowances, Anchors, Approvals, AuditIndex, Blocks, Changes, Cursor, Definitions, DefinitionsOf,
-    Digest, Erasures, Pauses, Pins, Registrations, Revocable, Revocation, RuleSets, Snapshot, StoreError,
-    Usage,
+    Digest, Erasures, Names, Pauses, Pins, Registrations, Revocable, Revocation, RuleSets, Snapshot,
+    StoreError, Usage,
 };
 
 /// How many of the texts that were accepted for a tenant are remembered.
@@ -38,6 +38,7 @@ pub trait Store:
     + Erasures
     + Allowances
     + Admins
+    + Names
     + fmt::Debug
     + Send
     + Sync

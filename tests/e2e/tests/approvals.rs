@@ -783,6 +783,28 @@ async fn what_a_guard_holds_waits_for_a_person() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_built_in_guards_hold_waits_for_a_person() {
+    let rules = json!({ "personal.email": "hold" });
+    let guard = json!({ "results": { "mode": "off" }, "arguments": { "mode": "act", "personal": "off", "rules": rules } });
+    let groups = json!({ "groups": { "approvers": { "users": ["grace"] } } });
+    let bank = Bank::open_with(Script::modern(), groups, json!({ "guard": guard })).await;
+    let look = Call::tool("bank__look", r#"{"at":"this, says ann@example.com"}"#);
+    let answer = bank.peer("ann").request(&look).await;
+    assert!(!answer.everything().contains("ann@example.com"), "{}", answer.everything());
+    let id = awaited(&answer);
+    let shown = bank.show(&id).await;
+    assert_eq!(shown["policies"], json!(["personal.email"]), "{shown}");
+    assert_eq!(bank.paid(), 0);
+    bank.approve(&id).await;
+    let other = Call::tool("bank__look", r#"{"at":"that, says ann@example.com"}"#);
+    assert_ne!(awaited(&bank.peer("ann").request(&other).await), id);
+    assert!(is_ok(&bank.peer("ann").request(&look).await));
+    let seen = String::from_utf8(bank.server.log().of_method("tools/call").remove(0).body).unwrap();
+    assert!(seen.contains("this, says ann@example.com"), "{seen}");
+    assert!(is_ok(&bank.peer("ann").request(&Call::tool("bank__look", r#"{"at":"nothing"}"#)).await));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn approvers_are_told_by_signed_posts() {
     const SECRET: &str = "a key that nobody would guess";
     let (generic, slack) =

@@ -374,7 +374,8 @@ pub(crate) async fn fake() -> Fake {
         tollgate_store::PinShape::new(Digest::of([&text[..]]), text)
     };
     for (text, is_trusted) in [("before", true), ("after", false)] {
-        let sighting = Sighting { kind: PinKind::Tool, item: name.clone(), shape: shape(text), is_trusted };
+        let (kind, shape) = (PinKind::Tool, shape(text));
+        let sighting = Sighting { kind, item: name.clone(), shape, is_trusted, is_held: false };
         let server = ServerName::new("crm").expect("a name");
         let sightings =
             Sightings { tenant: Some(acme()), server, items: vec![sighting], at: now, by: XSS.into() };

@@ -11,6 +11,7 @@ mod feed;
 mod keys;
 mod pauses;
 mod pins;
+mod pseudonyms;
 mod record;
 mod registrations;
 mod revocations;

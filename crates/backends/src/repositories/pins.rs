@@ -122,11 +122,13 @@ impl Pins for Database {
                 if (before.is_none() && marks.len() >= PINS_MAX) || !PinOf::can_be_kept(&of.item) {
                     continue;
                 }
-                let Some(mark) = Pin::sighted(before, &sighting) else { continue };
-                let known = match before {
-                    Some(_) => one(&mut writing.transaction.connection, &of).await?,
-                    None => None,
-                };
+                let mut known = None;
+                if before.is_some() && (sighting.is_held || Pin::sighted(before, false, &sighting).is_some())
+                {
+                    known = one(&mut writing.transaction.connection, &of).await?;
+                }
+                let was_trusted = known.as_ref().is_some_and(|pin| pin.by == by);
+                let Some(mark) = Pin::sighted(before, was_trusted, &sighting) else { continue };
                 let mut pin = known.unwrap_or_else(|| Pin {
                     of: of.clone(),
                     approved: None,
@@ -136,10 +138,13 @@ impl Pins for Database {
                     waiting: None,
                     seen: None,
                 });
-                let is_approved = before.and_then(|before| before.approved) != mark.approved;
+                let is_approved =
+                    mark.approved.is_some() && before.and_then(|before| before.approved) != mark.approved;
                 if is_approved {
                     (pin.by, pin.since) = (Arc::clone(&by), Some(at));
                     pin.approved = Some(sighting.shape.clone());
+                } else if mark.approved.is_none() {
+                    (pin.approved, pin.by, pin.since) = (None, "".into(), None);
                 }
                 pin.waiting = mark.waiting.map(|_| sighting.shape);
                 pin.seen = mark.waiting.map(|_| at);

@@ -62,7 +62,7 @@ pub(crate) fn weigh(text: &Text<'_>, start: usize, phrase: &Phrase, is_hidden: b
     let mut words = Words { text: stretch, at: 0 };
     let first = words.next()?;
     let first = stretch.get(first.0..first.1).unwrap_or_default();
-    if !phrase.first.iter().any(|word| first.eq_ignore_ascii_case(word.as_bytes())) {
+    if !phrase.first.iter().any(|word| is_word(first, word)) {
         return None;
     }
     let end = start + follow(&mut words, &phrase.then)?;
@@ -105,11 +105,26 @@ fn follow(words: &mut Words<'_>, then: &[Then]) -> Option<usize> {
 
 /// Whether it is this word, or begins like it if that one ends with a star.
 fn is_word(word: &[u8], wanted: &str) -> bool {
-    match wanted.strip_suffix('*') {
-        Some(start) => {
-            word.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start.as_bytes()))
-        }
-        None => word.eq_ignore_ascii_case(wanted.as_bytes()),
+    let (wanted, may_go_on) = match wanted.strip_suffix('*') {
+        Some(start) => (start.as_bytes(), true),
+        None => (wanted.as_bytes(), false),
+    };
+    if word.len() < wanted.len() || word.len() > wanted.len() && !may_go_on {
+        return false;
+    }
+    word.iter().zip(wanted).all(|(one, other)| one.eq_ignore_ascii_case(other) || meant(*one) == *other)
+}
+
+/// The letter that a digit in its place is meant for.
+const fn meant(byte: u8) -> u8 {
+    match byte {
+        b'0' => b'o',
+        b'1' => b'i',
+        b'3' => b'e',
+        b'4' => b'a',
+        b'5' => b's',
+        b'7' => b't',
+        other => other,
     }
 }
 

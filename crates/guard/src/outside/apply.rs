@@ -129,6 +129,7 @@ impl Outcome {
                 (Some(instead), _) => edits.push((place.range.clone(), instead.clone())),
                 (None, Action::Report) => {}
                 (None, Action::Block) => self.stop(false, Some(place.kind.clone())),
+                (None, Action::Hold) => self.stop(true, Some(place.kind.clone())),
                 (None, Action::Drop) => drops = true,
                 (None, Action::Fence) => fences = true,
                 (None, action) => {
@@ -148,7 +149,7 @@ impl Outcome {
 /// What stands in place of a whole text; nothing if it stays.
 fn whole(action: Action, kind: &str, text: &str, key: &dyn Fn() -> hmac::Key) -> Option<String> {
     match action {
-        Action::Report | Action::Block => None,
+        Action::Report | Action::Hold | Action::Block => None,
         Action::Drop => Some("[redacted]".to_owned()),
         Action::Fence => action::fenced(text),
         action => Some(instead(action, kind, text, key)),

@@ -133,6 +133,7 @@ fn opinion(settings: &ClassifierSettings, said: &Value) -> Result<Opinion, Malfo
         if confidence >= rule.score_min {
             let verdict = match rule.action {
                 Action::Block => Verdict::Reject,
+                Action::Hold => Verdict::Hold,
                 action => Verdict::Whole(action),
             };
             return Ok(Opinion { verdict, reason: Some(word(&rule.name)), confidence });

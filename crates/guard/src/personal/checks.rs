@@ -34,6 +34,14 @@ pub(super) fn issuer(digits: &[u8]) -> Option<bool> {
         (_, 65, ..) | (_, _, 644..=649, _) | (_, _, _, 6_011 | 3_528..=3_589) if length == 16 => true,
         // Diners Club.
         (_, 36 | 38 | 39, ..) | (_, _, 300..=305, _) if length == 14 => false,
+        // JCB's older cards.
+        (_, _, _, 1_800 | 2_131) if length == 15 => false,
+        // Maestro: these have as few as twelve digits.
+        (_, _, _, 5_018 | 5_020 | 5_038 | 5_893 | 6_304 | 6_390 | 6_759 | 6_761..=6_763)
+            if matches!(length, 12..=19) =>
+        {
+            false
+        }
         // UnionPay, RuPay, Maestro.
         (_, 62 | 81 | 82, ..) if matches!(length, 16..=19) => false,
         (_, 50 | 56..=58, ..) | (_, _, 670..=679, _) if matches!(length, 13..=19) => false,
@@ -228,6 +236,16 @@ mod tests {
         assert!(iban(b"GB82WEST12345698765432") && !iban(b"GB82WEST12345698765433"));
         assert!(codice_fiscale(b"RSSMRA85T10A562S") && !codice_fiscale(b"RSSMRA85T10A562T"));
         assert_eq!(spanish_letter(12_345_678), b'Z');
+    }
+
+    #[test]
+    fn some_issuers_give_out_fewer_digits_and_need_a_word() {
+        for text in ["6304 0000 0000", "6759 0000 0000 0", "1800 0000 0000 000", "2131 0000 0000 000"] {
+            assert_eq!(issuer(&digits(text)), Some(false), "{text}");
+        }
+        for text in ["4111 1111 1111", "1801 0000 0000 000", "1800 0000 0000"] {
+            assert_eq!(issuer(&digits(text)), None, "{text}");
+        }
     }
 
     #[test]

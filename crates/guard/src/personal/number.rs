@@ -175,11 +175,12 @@ const GROUPED: &[&[usize]] = &[
     &[4, 4, 4, 4, 2],
     &[4, 4, 4, 4, 1],
     &[4, 4, 5],
+    &[4, 4, 4],
     &[6, 13],
 ];
 
 fn card(sweep: &mut Sweep<'_, '_>, start: usize, digits: &Digits) -> Option<usize> {
-    if !sweep.rules.has(Rule::Card) || digits.all.len() < 13 {
+    if !sweep.rules.has(Rule::Card) || digits.all.len() < 12 {
         return None;
     }
     let text = sweep.text;

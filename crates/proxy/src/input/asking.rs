@@ -21,10 +21,10 @@ use super::questions::{CannotAsk, Heard};
 use crate::gateway::Gateway;
 use crate::mailbox::Mailbox;
 use crate::session::Session;
-use crate::stages::block;
 use crate::stages::dispatch::{self, Own};
 use crate::stages::guard::{self, Desk, Said};
 use crate::stages::record::{self, Behalf, Doing};
+use crate::stages::{block, policy};
 use crate::tasks;
 
 /// Who may be asked while a request is served.
@@ -215,10 +215,10 @@ pub(crate) async fn ask_beside(
 ) {
     let request = tasks::question(&gateway, &session.caller, &server, None, asks.request().clone());
     let Some(raw_id) = request.id_raw() else { return };
-    let snapshot = gateway.snapshot();
-    let asked =
-        Desk::beside(&gateway, &snapshot.guards, (session.caller.tenant(), Some(&session.caller)), &server)
-            .asked(&server, &request);
+    let (snapshot, tenant) = (gateway.snapshot(), session.caller.tenant());
+    let asked = Desk::beside(&gateway, &snapshot.guards, (tenant, Some(&session.caller)), (&server, None))
+        .redacting(&policy::redactions_of(&gateway, &snapshot.guards, Some(tenant)))
+        .asked(&server, &request);
     drop(snapshot);
     let request = match asked {
         Said::AsItIs => request.clone(),

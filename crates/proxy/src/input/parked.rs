@@ -22,7 +22,7 @@ use crate::reply::Reply;
 use crate::stages::block;
 use crate::stages::dispatch::{self, Listener, Sent};
 use crate::stages::record::{self, Effect, Waiting};
-use crate::stages::{Admitted, Permit, Resolved, Route, limits};
+use crate::stages::{Admitted, Permit, Resolved, Route, guard, limits};
 use crate::tasks::Followed;
 
 /// All parked calls. Clones share the table.
@@ -141,8 +141,9 @@ pub(crate) fn park(
     let wait = settings.input_timeout;
     let state = State::Parked(handle);
     let sealed = state::seal(gateway, inbound, server, &state, true, wait)?;
-    let info = route.link().hello().info.as_ref();
-    let reply = later::interrupted(&inbound.id, &later::requests(&open, server.name()), &sealed, info);
+    let info = guard::info(gateway, inbound, server, route.link().hello().info.as_ref());
+    let requests = later::requests(&open, server.name());
+    let reply = later::interrupted(&inbound.id, &requests, &sealed, info.as_ref());
 
     let instances_max = inbound.server(server.name())?.settings().limits.instances_max;
     let parked = gateway.parked();

@@ -13,6 +13,7 @@ use super::state::{self, State};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::reply::Reply;
+use crate::stages::guard;
 
 /// Whether a modern server's result asks for input.
 pub(crate) fn asks_for_input(message: &Message, server: Era) -> bool {
@@ -130,7 +131,8 @@ pub(crate) fn urls(
     let wait = inbound.snapshot.settings.input_timeout;
     let sealed = state::seal(gateway, inbound, server, &State::Again, true, wait)?;
     let requests = later::requests(&entries, server.name());
-    Ok(later::interrupted(&inbound.id, &requests, &sealed, link.hello().info.as_ref()))
+    let info = guard::info(gateway, inbound, server, link.hello().info.as_ref());
+    Ok(later::interrupted(&inbound.id, &requests, &sealed, info.as_ref()))
 }
 
 fn text_of(bytes: &[u8], object: Span, member: &str) -> Option<String> {

@@ -1,6 +1,7 @@
 //! One page of a server's list, asked for at the server; and what is learnt from it, once.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -232,7 +233,6 @@ fn learnt(
         gateway.schemas().learn(&snapshot.settings, server, &shown);
         shown = gateway.mirrors().learn(server, shown);
     }
-    gateway.learn_pins(server, kind, &shown);
     if gateway.policing().is_on() {
         let changed = gateway.policing().definitions().learn(server, kind, &shown);
         if changed != Changed::Nothing {
@@ -243,10 +243,14 @@ fn learnt(
         remember_cut_names(gateway, server, &shown);
     }
     if guard::are_judged(&inbound.snapshot, server) {
-        shown = guard::items(gateway, &inbound.snapshot, server, kind, shown);
+        let (judged, held) = guard::items(gateway, &inbound.snapshot, server, kind, shown);
+        gateway.learn_pins(server, kind, &judged, &held);
+        shown = judged;
         // What has no name is judged by nobody, and shown to nobody.
         let (message, items) = (&kept.message, kept.message.member(kind.items_member()));
         listed = items.map_or(listed, |items| elements(message.bytes(), items).count());
+    } else {
+        gateway.learn_pins(server, kind, &shown, &HashSet::new());
     }
     if is_kept {
         shown = shown.into_iter().map(Item::remembering).collect();

@@ -9,12 +9,10 @@ use tokio::time::Instant;
 use tollgate_catalog::uris::template_takes;
 use tollgate_guard::pins::{Definition, Twins};
 use tollgate_model::ServerId;
-use tollgate_store::{Digest, Pin, PinKind, PinMark, PinMarks, PinOf, PinShape, Sighting};
+use tollgate_store::{Digest, Pin, PinKind, PinMark, PinMarks, PinOf, Sighting};
 
 use super::settings::{FirstUse, OnChange, PinSettings, Rule};
 
-/// How many items of one kind are known of a server. What comes beyond them is as if it were not there.
-const ITEMS_MAX: usize = 10_000;
 /// How soon a server's list is read again since something is asked for that it has not shown.
 const AGAIN: Duration = Duration::from_secs(10);
 
@@ -29,6 +27,8 @@ pub(crate) enum Why {
     LookAlike,
     /// The lock file has no such item.
     NotLocked,
+    /// A content guard found something in it, and nobody has approved it since.
+    Held,
 }
 
 impl Why {
@@ -38,6 +38,7 @@ impl Why {
             Self::Changed => "changed",
             Self::LookAlike => "look_alike",
             Self::NotLocked => "not_locked",
+            Self::Held => "held",
         }
     }
 }
@@ -99,12 +100,15 @@ struct Item {
     standing: Standing,
     /// The definition that was approved by being seen, which the store may not have heard of yet.
     trusted: Option<Digest>,
+    /// Whether a content guard wants somebody to approve it.
+    is_held: bool,
 }
 
 impl Item {
     /// By what it is measured: what the store says, or else what was trusted here.
     fn measured(&self, mark: Option<PinMark>) -> Option<PinMark> {
-        mark.or(self.trusted.map(|digest| PinMark { approved: Some(digest), waiting: None }))
+        let trusted = self.trusted.filter(|_| !self.is_held);
+        mark.or(trusted.map(|digest| PinMark { approved: Some(digest), waiting: None }))
     }
 }
 
@@ -112,6 +116,8 @@ impl Item {
 pub(crate) struct Shown<'a> {
     pub(crate) key: &'a str,
     pub(crate) raw: &'a [u8],
+    /// Whether a content guard wants somebody to approve it.
+    pub(crate) is_held: bool,
 }
 
 /// An item that waits from now on, or no longer.
@@ -144,21 +150,24 @@ impl Known {
         let mut servers = self.lock();
         let mut twins = None;
         let mut turned = Vec::new();
-        for Shown { key, raw } in items {
+        for Shown { key, raw, is_held } in items {
             let hash = self.hasher.hash_one(raw);
             let known = servers.get(server).and_then(|known| known.kinds.get(&kind)?.all.get(key)).copied();
-            if let Some(known) = known.filter(|known| known.hash == hash) {
+            if let Some(known) = known.filter(|known| known.hash == hash && known.is_held == is_held) {
                 // What is approved may have changed while it was being compared.
                 let of = pin_of(server, kind, key);
                 let was_twin = matches!(known.standing, Standing::Waits(Why::LookAlike));
                 let standing = match known.standing {
                     Standing::Good => continue,
-                    _ => stands(measure, &of, known.measured(mark(measure, &of)), known.digest, || was_twin),
+                    _ => {
+                        let measured = known.measured(mark(measure, &of));
+                        stands(measure, &of, measured, (known.digest, is_held), || was_twin)
+                    }
                 };
                 if standing != known.standing
                     && let Some(server) = servers.get_mut(server)
                 {
-                    server.put(kind, &of.item, Item { standing, ..known });
+                    server.put(kind, &of.item, Item { standing, ..known }, measure.settings.items_max);
                     turned.push(Turned { kind, standing });
                 }
                 continue;
@@ -166,28 +175,32 @@ impl Known {
             let before = known.map(|known| known.standing);
             let of = pin_of(server, kind, key);
             let definition = Definition::read(kind, raw);
-            let shape = definition.shape();
+            let mut shape = definition.shape();
+            shape.text = shape.text.filter(|text| text.len() <= measure.settings.text_bytes_max);
             let mark = mark(measure, &of);
             let trusted = known.and_then(|known| known.trusted);
+            let known = known.map(|known| Item { is_held, ..known });
             let measured = known.map_or(mark, |known| known.measured(mark));
             let is_twin = || {
                 let twins = twins.get_or_insert_with(|| names(&servers, server, kind, measure));
                 twins.of(key).is_some() || (!key.is_ascii() && is_twin_elsewhere(&servers, server, kind, key))
             };
-            let standing = stands(measure, &of, measured, shape.digest, is_twin);
+            let standing = stands(measure, &of, measured, (shape.digest, is_held), is_twin);
             if let Some(twins) = &mut twins
                 && standing == Standing::Good
             {
                 twins.add(&of.item);
             }
             let server = servers.entry(server.clone()).or_default();
-            let is_trusted = standing == Standing::Good;
+            let is_trusted = standing == Standing::Good && !is_held;
             let trusted = trusted.or(is_trusted.then_some(shape.digest));
-            let item = Item { hash, digest: shape.digest, standing, trusted };
-            if !server.put(kind, &of.item, item) {
+            let item = Item { hash, digest: shape.digest, standing, trusted, is_held };
+            if !server.put(kind, &of.item, item, measure.settings.items_max) {
                 continue;
             }
-            server.is_news(kind, &of.item, mark, shape, is_trusted, measure.settings.lock.is_some());
+            let is_good = standing == Standing::Good;
+            let sighting = Sighting { kind, item: Arc::clone(&of.item), shape, is_trusted, is_held };
+            server.is_news(sighting, mark, is_good, measure.settings.lock.is_some());
             if before.unwrap_or(Standing::Good) != standing {
                 turned.push(Turned { kind, standing });
             }
@@ -254,10 +267,10 @@ impl Known {
         match known {
             Some(item) if item.hash == hash => item.standing.passes(),
             Some(item) if !item.standing.passes() => false,
-            Some(_) => {
+            Some(item) => {
                 let of = pin_of(server, kind, shown.key);
                 let digest = Definition::read(kind, shown.raw).digest();
-                stands(measure, &of, mark(measure, &of), digest, || true).passes()
+                stands(measure, &of, mark(measure, &of), (digest, item.is_held), || true).passes()
             }
             None => false,
         }
@@ -292,7 +305,7 @@ impl Known {
                 // What was trusted and what was not is known already, until the store has heard of it.
                 let measured = item.measured(mark);
                 let was_twin = matches!(item.standing, Standing::Waits(Why::LookAlike));
-                let standing = stands(measure, &of, measured, item.digest, || was_twin);
+                let standing = stands(measure, &of, measured, (item.digest, item.is_held), || was_twin);
                 if standing != item.standing {
                     items.waiting += usize::from(!standing.passes());
                     items.waiting -= usize::from(!item.standing.passes());
@@ -361,10 +374,10 @@ impl Items {
 
 impl Server {
     /// Says whether there is room.
-    fn put(&mut self, kind: PinKind, key: &Arc<str>, item: Item) -> bool {
+    fn put(&mut self, kind: PinKind, key: &Arc<str>, item: Item, items_max: usize) -> bool {
         let items = self.kinds.entry(kind).or_default();
         let is_known = items.all.contains_key(key);
-        if !PinOf::can_be_kept(key) || (!is_known && items.all.len() >= ITEMS_MAX) {
+        if !PinOf::can_be_kept(key) || (!is_known && items.all.len() >= items_max) {
             return false;
         }
         items.waiting += usize::from(!item.standing.passes());
@@ -375,19 +388,13 @@ impl Server {
     }
 
     /// Notes what the store has to hear of an item.
-    fn is_news(
-        &mut self,
-        kind: PinKind,
-        item: &Arc<str>,
-        mark: Option<PinMark>,
-        shape: PinShape,
-        is_good: bool,
-        is_locked: bool,
-    ) {
-        let key = (kind, Arc::clone(item));
+    fn is_news(&mut self, mut sighting: Sighting, mark: Option<PinMark>, is_good: bool, is_locked: bool) {
+        let key = (sighting.kind, Arc::clone(&sighting.item));
         let is_settled = is_locked && is_good;
-        let sighting = Sighting { kind, item: Arc::clone(item), shape, is_trusted: is_good && !is_locked };
-        if !is_settled && Pin::sighted(mark, &sighting).is_some() {
+        sighting.is_trusted &= !is_locked;
+        sighting.is_held &= !is_locked;
+        // Who has approved it only the store knows.
+        if !is_settled && Pin::sighted(mark, true, &sighting).is_some() {
             self.news.insert(key, sighting);
         } else {
             self.news.remove(&key);
@@ -417,7 +424,7 @@ fn stands(
     measure: Measure<'_>,
     of: &PinOf,
     mark: Option<PinMark>,
-    digest: Digest,
+    (digest, is_held): (Digest, bool),
     mut is_twin: impl FnMut() -> bool,
 ) -> Standing {
     let changed = || match measure.rule.changes {
@@ -433,6 +440,7 @@ fn stands(
     }
     match mark {
         Some(PinMark { approved: Some(approved), .. }) if approved == digest => Standing::Good,
+        _ if is_held => Standing::Waits(Why::Held),
         Some(PinMark { approved: Some(_), .. }) => changed(),
         Some(PinMark { approved: None, .. }) => Standing::Waits(Why::New),
         None if measure.rule.first_use == FirstUse::Approve => Standing::Waits(Why::New),

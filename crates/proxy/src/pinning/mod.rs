@@ -9,6 +9,7 @@ mod known;
 mod live;
 mod settings;
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -63,7 +64,8 @@ impl Pinning {
         self.known.template_waits(server, uri)
     }
 
-    fn store(&self) -> Option<Arc<dyn Store>> {
+    /// What outlives the process.
+    pub(crate) fn store(&self) -> Option<Arc<dyn Store>> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -97,10 +99,19 @@ fn measure<'a>(snapshot: &'a Snapshot, desired: &'a Desired, server: &ServerId) 
 }
 
 impl Gateway {
-    /// Takes in a page of a server's list.
-    pub(crate) fn learn_pins(&self, server: &ServerId, kind: ListKind, items: &[Item]) {
+    /// Takes in a page of a server's list, and which of it content guards want somebody to approve.
+    pub(crate) fn learn_pins(
+        &self,
+        server: &ServerId,
+        kind: ListKind,
+        items: &[Item],
+        held: &HashSet<Box<str>>,
+    ) {
         if self.pins().is_on() {
-            let shown = items.iter().map(|item| Shown { key: item.key(), raw: item.original() });
+            let shown = items.iter().map(|item| {
+                let (key, raw) = (item.key(), item.original());
+                Shown { key, raw, is_held: held.contains(key) }
+            });
             self.learn_shown(server, pin_kind(kind), shown);
         }
     }
@@ -133,17 +144,17 @@ impl Gateway {
         let Some(measure) = measure(&snapshot, &desired, server.id()) else { return };
         let known = &self.pins().known;
         items.retain(|item| {
-            let shown = Shown { key: item.key(), raw: item.original() };
+            let shown = Shown { key: item.key(), raw: item.original(), is_held: false };
             known.shows(server.id(), pin_kind(kind), &shown, measure)
         });
     }
 
     /// Whether a server's instructions, as a JSON string, are what was approved.
-    pub(crate) fn allows_instructions(&self, server: &ServerId, raw: &[u8]) -> bool {
+    pub(crate) fn allows_instructions(&self, server: &ServerId, raw: &[u8], is_held: bool) -> bool {
         if !self.pins().is_on() || self.snapshot().settings.pins.rule(server).is_none() {
             return true;
         }
-        self.learn_shown(server, PinKind::Instructions, [Shown { key: "", raw }]);
+        self.learn_shown(server, PinKind::Instructions, [Shown { key: "", raw, is_held }]);
         self.pins().find(server, PinKind::Instructions, "") == Found::Passes
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tollgate_guard::pins::Lock;
 use tollgate_model::ServerId;
+use tollgate_store::{PIN_TEXT_BYTES_MAX, PINS_MAX};
 
 /// What becomes of an item that nobody has approved yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,7 +28,7 @@ pub enum OnChange {
 }
 
 /// How definitions are pinned.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PinSettings {
     /// Whether they are.
     pub enabled: bool,
@@ -35,6 +36,10 @@ pub struct PinSettings {
     pub first_use: FirstUse,
     /// What becomes of what has changed.
     pub changes: OnChange,
+    /// How many items of a kind are pinned of one server. What comes beyond them is as if it were not there.
+    pub items_max: usize,
+    /// How many bytes a definition may have to be kept as a text. Of a larger one only the digest is.
+    pub text_bytes_max: usize,
     /// All that is approved, where a file says so and nothing else.
     pub lock: Option<Arc<Lock>>,
     /// What is otherwise for single servers.
@@ -57,6 +62,20 @@ pub struct ServerPins {
 pub(crate) struct Rule {
     pub(crate) first_use: FirstUse,
     pub(crate) changes: OnChange,
+}
+
+impl Default for PinSettings {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            first_use: FirstUse::default(),
+            changes: OnChange::default(),
+            items_max: PINS_MAX,
+            text_bytes_max: PIN_TEXT_BYTES_MAX,
+            lock: None,
+            servers: HashMap::new(),
+        }
+    }
 }
 
 impl PinSettings {

@@ -65,6 +65,8 @@ pub(crate) struct Listener<'a> {
     pub(crate) places: Option<&'a Arc<Places>>,
     /// Its place among those under way on the server, which it leaves too.
     pub(crate) berth: Option<&'a Arc<Berth>>,
+    /// The tool whose task it is about, and what has to be taken out of what comes of it, where it is not the client's own.
+    pub(crate) about: (Option<&'a str>, &'a [Arc<str>]),
     /// Whether anything of the answer has reached it, or was asked of it.
     pub(crate) was_told: AtomicBool,
 }
@@ -84,6 +86,7 @@ impl<'a> Listener<'a> {
             inbound: Some(inbound),
             places: None,
             berth: None,
+            about: (None, &[]),
             was_told: AtomicBool::new(false),
         }
     }
@@ -153,12 +156,9 @@ impl<'a> Listener<'a> {
             Some(inbound) => look(&Desk::of(self.gateway, inbound, server)),
             None => {
                 let snapshot = self.gateway.snapshot();
-                look(&Desk::beside(
-                    self.gateway,
-                    &snapshot.guards,
-                    (self.caller.tenant(), Some(self.caller)),
-                    server,
-                ))
+                let ((tool, words), who) = (self.about, (self.caller.tenant(), Some(self.caller)));
+                let desk = Desk::beside(self.gateway, &snapshot.guards, who, (server, tool));
+                look(&desk.redacting(words))
             }
         }
     }

@@ -42,7 +42,7 @@ pub(crate) async fn cleaned(
     resolved: &Resolved,
     message: Message,
 ) -> Result<Message, Refusal> {
-    let message = guard::cleaned(gateway, inbound, resolved, message)?;
+    let message = guard::cleaned(gateway, inbound, resolved, message).await?;
     if !hears(gateway, inbound, resolved, Heard::Result) {
         return Ok(message);
     }

@@ -117,6 +117,9 @@ fn refusal(kind: PinKind, why: Why) -> Refusal {
         Why::LookAlike => {
             format!("the name of {what} looks like that of another one, and nobody has approved it")
         }
+        Why::Held => {
+            format!("a content guard found something in the definition of {what}, and nobody has approved it")
+        }
         Why::NotLocked => format!("the definition of {what} is not among those that are approved"),
     };
     let text = format!("{text}: an operator has to approve it before it can be used");

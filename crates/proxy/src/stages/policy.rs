@@ -12,10 +12,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use tollgate_approvals::Hold;
 use tollgate_catalog::{Endpoint, ListKind, Pick, Shape, UriPick};
+use tollgate_guard::Guards;
 use tollgate_mcp::{Span, methods};
 use tollgate_model::{
     Caller, Code, Decision, Denial, EndpointName, Era, Judged, Proof, Refusal, ServerId, ServerName, Stage,
-    Timestamp,
+    TenantId, Timestamp,
 };
 use tollgate_policy::{Ask, PolicySet, Scene, Visible, What};
 use tollgate_telemetry::counters::{self, Verdict};
@@ -254,7 +255,10 @@ pub(crate) fn hears(
     uri: &str,
 ) -> bool {
     let rules = gateway.policing().rules();
-    if block::server(gateway, caller, server.name()).is_err() || pins::hides_resource(gateway, server, uri) {
+    if block::server(gateway, caller, server.name()).is_err()
+        || pins::hides_resource(gateway, server, uri)
+        || guard::hides_resource(gateway, server, uri)
+    {
         return false;
     }
     let Some(sets) = rules.sets() else { return built_in(caller).is_ok() };
@@ -267,10 +271,20 @@ pub(crate) fn hears(
 
 /// Everything that any permit of the caller's tenant demands to be taken out of what passes, as far as a guard can.
 pub(crate) fn redactions(gateway: &Gateway, inbound: &Inbound) -> Vec<Arc<str>> {
+    redactions_of(gateway, &inbound.snapshot.guards, Some(inbound.caller.tenant()))
+}
+
+/// The same of a tenant's permits, or of all tenants', where something belongs to no request.
+pub(crate) fn redactions_of(gateway: &Gateway, guards: &Guards, tenant: Option<&TenantId>) -> Vec<Arc<str>> {
     let rules = gateway.policing().rules();
-    let set = rules.sets().and_then(|sets| sets.get(inbound.caller.tenant()));
-    let mut words = set.map(|set| set.redactions()).unwrap_or_default();
-    words.retain(|word| inbound.snapshot.guards.can_redact(std::slice::from_ref(word)));
+    let Some(sets) = rules.sets() else { return Vec::new() };
+    let mut words = match tenant {
+        Some(tenant) => sets.get(tenant).map(|set| set.redactions()).unwrap_or_default(),
+        None => sets.values().flat_map(|set| set.redactions()).collect(),
+    };
+    words.sort_unstable();
+    words.dedup();
+    words.retain(|word| guards.can_redact(std::slice::from_ref(word)));
     words
 }
 

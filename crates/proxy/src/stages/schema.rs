@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::json;
 use tollgate_catalog::ListKind;
 use tollgate_guard::schema::{Fault, Unchecked};
-use tollgate_mcp::{Kind, Message};
+use tollgate_mcp::{Kind, Message, Span, find};
 use tollgate_model::{Code, Refusal, Stage};
 use tollgate_telemetry::events::SchemaFault;
 
@@ -104,19 +104,34 @@ pub(crate) fn result(
     resolved: &Resolved,
     message: &Message,
 ) -> Result<(), Refusal> {
-    if !inbound.is_tool_call() || message.kind() == Kind::Error {
+    let native = resolved.native().filter(|_| inbound.is_tool_call());
+    of_tool(gateway, inbound, resolved, native, (message, message.body()))
+}
+
+/// Checks the result of a tool, which is a part of a message: what came of a call, now or as a task.
+pub(crate) fn of_tool(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    resolved: &Resolved,
+    tool: Option<&str>,
+    (message, part): (&Message, Option<Span>),
+) -> Result<(), Refusal> {
+    let (Some(native), Some(part), server) = (tool, part, resolved.server()) else { return Ok(()) };
+    if message.kind() == Kind::Error {
         return Ok(());
     }
-    let (Some(native), server) = (resolved.native(), resolved.server()) else { return Ok(()) };
     let rule = schemas::of_tool(&inbound.snapshot.settings, server.id(), native);
     let mode = rule.results.unwrap_or_default();
-    let failed = message.member("isError").is_some_and(|span| span.of(message.bytes()) == b"true");
-    if mode == SchemaMode::Off || failed {
+    if mode == SchemaMode::Off {
+        return Ok(());
+    }
+    let member = |name| find(message.bytes(), part, name).map(|span| span.of(message.bytes()));
+    if member("isError") == Some(b"true") {
         return Ok(());
     }
     let Some(declared) = gateway.schemas().of(server.id(), native) else { return Ok(()) };
     let Some(schema) = declared.output() else { return Ok(()) };
-    let content = message.member("structuredContent").map(|span| span.of(message.bytes()));
+    let content = member("structuredContent");
     let faults = match (schema, content) {
         (Err(why), _) => Err(why),
         (Ok(schema), Some(content)) => schema.check(content),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use serde_json::json;
 use tollgate_guard::shape::{Bounds, Excess, cut};
-use tollgate_mcp::{Kind, Limits, Message, methods};
+use tollgate_mcp::{Kind, Limits, Message, Span, methods};
 use tollgate_model::{Code, Refusal, Revision, Stage};
 use tollgate_telemetry::events::SchemaFault;
 
@@ -38,17 +38,43 @@ pub(crate) fn result(
     resolved: &Resolved,
     message: &Message,
 ) -> Result<Option<Box<Message>>, Refusal> {
-    let rule = rule(inbound, resolved);
+    of_rule(gateway, inbound, resolved, rule(inbound, resolved), (message, Message::body))
+}
+
+/// The same of what a tool came to as a task, which is a part of a message.
+pub(crate) fn of_tool(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    resolved: &Resolved,
+    tool: Option<&str>,
+    (message, part): (&Message, Part),
+) -> Result<Option<Box<Message>>, Refusal> {
+    let rule = sizes::of(&inbound.snapshot.settings, resolved.server().id(), tool);
+    of_rule(gateway, inbound, resolved, rule, (message, part))
+}
+
+/// Where in a message a result is.
+pub(crate) type Part = fn(&Message) -> Option<Span>;
+
+fn of_rule(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    resolved: &Resolved,
+    rule: SizeSettings,
+    (message, part): (&Message, Part),
+) -> Result<Option<Box<Message>>, Refusal> {
     let bounds = rule.results;
     if !bounds.are_any() || message.kind() == Kind::Error {
         return Ok(None);
     }
-    let Some(body) = message.body() else { return Ok(None) };
+    let Some(body) = part(message) else { return Ok(None) };
     let Err(excess) = bounds.check(body.of(message.bytes())) else { return Ok(None) };
     let when = rule.when_larger.unwrap_or_default();
     let smaller = match when {
         WhenLarger::Refuse => None,
-        WhenLarger::Cut | WhenLarger::Aside => smaller(gateway, inbound, resolved, (message, &bounds, when)),
+        WhenLarger::Cut | WhenLarger::Aside => {
+            smaller(gateway, inbound, resolved, (message, part), (&bounds, when))
+        }
     };
     let action = match (&smaller, when) {
         (None, _) => "refuse",
@@ -75,10 +101,11 @@ fn smaller(
     gateway: &Gateway,
     inbound: &Inbound,
     resolved: &Resolved,
-    (message, bounds, when): (&Message, &Bounds, WhenLarger),
+    (message, part): (&Message, Part),
+    (bounds, when): (&Bounds, WhenLarger),
 ) -> Option<Message> {
     let bytes_max = bounds.bytes_max()?;
-    let body = message.raw(message.body()?);
+    let body = message.raw(part(message)?);
     let mut notice = format!(
         "[Cut by the gateway: this result has {} bytes, and no more than {bytes_max} are shown. What is missing here was left out, \
          not lost by the tool.",
@@ -98,17 +125,18 @@ fn smaller(
     notice.push(']');
     // Older clients do not know what a link is, and read of it in the notice.
     let knows_links = inbound.caller.client.revision >= Revision::V2025_06_18;
-    let is_tool = inbound.message.method() == methods::TOOLS_CALL;
+    let is_tool =
+        matches!(inbound.message.method(), methods::TOOLS_CALL | methods::TASKS_RESULT | methods::TASKS_GET);
     let link = kept.filter(|_| knows_links && is_tool).map(|kept| {
         Bytes::from(json!({"type": "resource_link", "uri": kept.uri, "name": "the whole result", "mimeType": kept.mime, "size": kept.bytes}).to_string())
     });
     let cut = cut(&body, bytes_max, &notice, link.as_ref())?;
     let mut edit = message.edit();
-    edit.replace(message.body()?, cut);
+    edit.replace(part(message)?, cut);
     let limits = Limits { bytes_max: usize::MAX, ..Limits::default() };
     let smaller = Message::parse(edit.finish().into_bytes(), &limits).ok()?;
     // What is too deep, or has too many values, may be so still.
-    bounds.check(smaller.body()?.of(smaller.bytes())).is_ok().then_some(smaller)
+    bounds.check(part(&smaller)?.of(smaller.bytes())).is_ok().then_some(smaller)
 }
 
 fn tell(

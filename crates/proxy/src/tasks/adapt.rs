@@ -7,6 +7,7 @@
 //! | `tasks/update` | the answers to what it asked |
 //! | `tasks/cancel` | `tasks/cancel` |
 
+use bytes::Bytes;
 use tollgate_mcp::{Kind, Message, compose, meta, methods};
 use tollgate_model::{Era, Refusal, ServerId};
 use tollgate_upstream::{Link, UpstreamError};
@@ -19,7 +20,7 @@ use crate::inbound::Inbound;
 use crate::life;
 use crate::reply::Reply;
 use crate::stages::record::{self, Effect, Receipt};
-use crate::stages::{Permit, Resolved, Route, limits, outside};
+use crate::stages::{Permit, Resolved, Route, guard, limits, outside};
 
 /// The answer to a call that a legacy server made a task of.
 pub(crate) fn created(
@@ -33,6 +34,7 @@ pub(crate) fn created(
     let task = message.member("task").map(|span| span.slice(bytes)).unwrap_or_default();
     let native = super::native_id(message, Era::Legacy).map_err(|refusal| refusal.of(server.name()))?;
     let id = id::wrap(gateway.sealer(), &inbound.caller, server, &native)?;
+    let info = guard::info(gateway, inbound, server, link.hello().info.as_ref());
     let made = shape::modern(
         &task,
         shape::Modern {
@@ -41,7 +43,7 @@ pub(crate) fn created(
             status: None,
             payload: None,
             outer_meta: message.meta().map(|span| span.slice(bytes)),
-            info: link.hello().info.as_ref(),
+            info: info.as_ref(),
         },
     );
     Ok(Reply::result(&inbound.id, &made))
@@ -119,6 +121,10 @@ async fn get(
             };
             let result = answer.body().map_or(&[][..], |span| span.of(answer.bytes()));
             limits::pay_for_task(speaker.gateway, inbound, resolved, result);
+            let answer = match super::fitting(speaker.gateway, inbound, resolved, answer, Message::body) {
+                Ok(answer) => answer,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
             let stand_ins = life::stand_ins(speaker.gateway, inbound, speaker.server, &answer);
             match stand_ins {
                 Ok(stand_ins) => {
@@ -141,7 +147,8 @@ async fn get(
         Err(refusal) => return Ok(Err(refusal)),
     };
     let body = task.body().map(|span| task.raw(span)).unwrap_or_default();
-    let info = speaker.route.link().hello().info.as_ref();
+    let info = info(inbound, speaker);
+    let info = info.as_ref();
     let modern = shape::Modern { id: &id, result_type: "complete", status, payload, outer_meta: None, info };
     Ok(Ok(Reply::result(&inbound.id, &shape::modern(&body, modern))))
 }
@@ -180,11 +187,15 @@ async fn cancel(
 }
 
 fn acknowledged(inbound: &Inbound, speaker: &Speaker<'_>) -> Reply {
-    let info = speaker.route.link().hello().info.as_ref();
-    let info = info.map(|info| compose::object(&[(meta::SERVER_INFO, info)]));
+    let info = info(inbound, speaker).map(|info| compose::object(&[(meta::SERVER_INFO, &info)]));
     let mut members: Vec<(&str, &[u8])> = vec![("resultType", b"\"complete\"")];
     members.extend(info.as_ref().map(|info| ("_meta", &**info)));
     Reply::result(&inbound.id, &compose::object(&members))
+}
+
+/// What the server says of itself, as this client may get it.
+fn info(inbound: &Inbound, speaker: &Speaker<'_>) -> Option<Bytes> {
+    guard::info(speaker.gateway, inbound, speaker.server, speaker.route.link().hello().info.as_ref())
 }
 
 fn error(inbound: &Inbound, speaker: &Speaker<'_>, message: &Message) -> Result<Reply, Refusal> {

@@ -205,6 +205,8 @@ fn begin(
         native: native.to_owned(),
         patience: inbound.snapshot.settings.input_timeout,
         behalf: Behalf::of(inbound),
+        tool: inbound.record.tool(),
+        redactions: inbound.record.redactions(),
         collector: Arc::clone(&collector),
         _wait: wait,
     };
@@ -230,6 +232,10 @@ struct Collecting {
     native: String,
     patience: Duration,
     behalf: Behalf,
+    /// The tool whose task it is, as far as that matters and is remembered.
+    tool: Option<Arc<str>>,
+    /// What has to be taken out of what the task asks.
+    redactions: Vec<Arc<str>>,
     collector: Arc<Collector>,
     _wait: Wait,
 }
@@ -252,6 +258,7 @@ impl Collecting {
             asker: Asker::Later { capabilities: &client.capabilities },
             places: None,
             berth: None,
+            about: (self.tool.as_deref(), &self.redactions),
             was_told: AtomicBool::new(false),
         };
         let speaker = Speaker { gateway: &self.gateway, server: &self.server, route: &self.route, client };

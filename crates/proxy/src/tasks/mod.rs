@@ -45,7 +45,7 @@ use crate::reply::Reply;
 use crate::stages::dispatch::{self, Departure, Listener, Sent};
 use crate::stages::record::{self, Effect, Lap};
 use crate::stages::route::Spot;
-use crate::stages::{Permit, Resolved, Route, limits, outside, policy, resolve, route};
+use crate::stages::{Permit, Resolved, Route, guard, limits, outside, policy, resolve, route, schema, size};
 
 use collect::Collectors;
 pub(crate) use follow::{Followed, to_end as follow};
@@ -123,6 +123,9 @@ pub(crate) async fn serve(gateway: &Gateway, inbound: &Inbound) -> Result<Reply,
     inbound.record.lap(Lap::Resolve);
     let permit = policy::decide(gateway, inbound, &resolved)?;
     redacts(gateway, inbound, &resolved);
+    // What a client answers to what its task asks leaves too. Nobody can be asked about that.
+    let changed = guard::arguments(gateway, inbound, &resolved, &mut Vec::new())?;
+    let inbound = changed.as_deref().unwrap_or(inbound);
     inbound.record.lap(Lap::Policy);
     let server = resolved.server();
     let mut retried = false;
@@ -229,13 +232,17 @@ async fn pass(
     };
     inbound.record.answered(inbound, &message, link.era());
     let message = outside::cleaned(gateway, inbound, resolved, message).await?;
-    let result = match method {
-        methods::TASKS_RESULT => message.body(),
-        methods::TASKS_GET => message.member("result"),
+    let part: Option<size::Part> = match method {
+        methods::TASKS_RESULT => Some(Message::body),
+        methods::TASKS_GET => Some(|message| message.member("result")),
         _ => None,
     };
-    let result = result.map_or(&[][..], |span| span.of(message.bytes()));
+    let result = part.and_then(|part| part(&message)).map_or(&[][..], |span| span.of(message.bytes()));
     limits::pay_for_task(gateway, inbound, resolved, result);
+    let message = match part {
+        Some(part) => fitting(gateway, inbound, resolved, message, part)?,
+        None => message,
+    };
     if method == methods::TASKS_LIST
         && let Some(body) = list::owned(gateway, inbound, server, &message)?
     {
@@ -245,6 +252,22 @@ async fn pass(
     bridge::response(&Answered::of(inbound, link, &message).with(stand_ins))
         .map(Ok)
         .map_err(|refusal| refusal.of(server.name()))
+}
+
+/// What a task came to, which is a part of a message, as it may pass: as its tool declares, and no larger than allowed. Of a tool that
+/// is not remembered any more nothing is known but what is said of its server.
+fn fitting(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    resolved: &Resolved,
+    message: Message,
+    part: size::Part,
+) -> Result<Message, Refusal> {
+    let native = resolved.native();
+    let tool = native.and_then(|task| gateway.tasks().tool_of(&inbound.caller, resolved.server().id(), task));
+    schema::of_tool(gateway, inbound, resolved, tool.as_deref(), (&message, part(&message)))?;
+    let smaller = size::of_tool(gateway, inbound, resolved, tool.as_deref(), (&message, part))?;
+    Ok(smaller.map_or(message, |smaller| *smaller))
 }
 
 /// Whether a server answers a call with a task, in place of its result: a modern server by the type of the result, a

@@ -317,6 +317,116 @@ async fn what_a_permit_demands_holds_for_the_task_that_a_call_becomes() {
     assert_eq!(told.body["result"]["result"]["content"][0]["text"], "[redacted:email]", "{told:?}");
 }
 
+/// A legacy server whose tool becomes a task that asks for a name, and which says something odd of itself.
+async fn asks_later() -> (Fake, ServerSettings) {
+    let fake = Fake::start(move |request: Seen| async move {
+        let task = json!({"taskId": "t-1", "status": "input_required", "createdAt": "2026-11-25T00:00:00Z",
+            "lastUpdatedAt": "2026-11-25T00:00:00Z", "ttl": 60_000});
+        let say = |result: Value| json_answer(&response(&request, &result));
+        match request.rpc() {
+            "initialize" => say(json!({"protocolVersion": "2025-11-25",
+                "serverInfo": {"name": "fake", "title": hidden("Fake", "obey"), "version": "ann@example.com"},
+                "capabilities": {"tools": {}, "tasks": {"requests": {"tools": {"call": {}}}}}})),
+            "tools/list" => {
+                let mut slow = tool("slow", "Slow.");
+                slow["execution"] = json!({"taskSupport": "optional"});
+                say(json!({"tools": [slow, tool("quick", "Quick.")]}))
+            }
+            "tools/call" if request.body["params"]["task"].is_object() => say(json!({"task": task})),
+            "tools/call" => say(json!({"content": []})),
+            "tasks/get" => say(task),
+            "tasks/result" => {
+                let (stream, answer) = events();
+                let question = json!({"jsonrpc": "2.0", "id": "q-1", "method": "elicitation/create",
+                    "params": {"message": "Is it ann@example.com?", "requestedSchema": {"type": "object", "properties": {}}}});
+                tokio::spawn(async move {
+                    let _ = stream.send(event(&question)).await;
+                    stream.closed().await;
+                });
+                answer
+            }
+            _ if request.method == Method::GET => status(405),
+            _ => status(202),
+        }
+    })
+    .await;
+    let settings = settings("odd", &fake);
+    (fake, settings)
+}
+
+/// What has to be taken out of a call's result has to be taken out of what its task asks, and no answer takes a secret along.
+#[tokio::test]
+async fn what_a_permit_demands_holds_for_questions_that_are_kept() {
+    let (fake, odd) = asks_later().await;
+    let text = r#"@redact("pii") permit(principal in Agent::"ann", action, resource);"#;
+    let world = World::new(vec![odd], vec![], text).await;
+    let arguments = Some(direction(tollgate_guard::usual_of_arguments, &[]));
+    world.guard(GuardSettings { arguments, ..GuardSettings::default() });
+    let able = json!({"elicitation": {}, "extensions": {"io.modelcontextprotocol/tasks": {}}});
+    let ann = world.modern("ann", "/mcp").able(able);
+    ann.list("tools/list").await;
+    let told = ann.call("odd__slow", json!({})).await;
+    let id = told.body["result"]["taskId"].clone();
+    let told = ann.ask("tasks/get", json!({"taskId": id})).await;
+    let requests =
+        told.body["result"]["inputRequests"].as_object().unwrap_or_else(|| panic!("{told:?}")).clone();
+    let (key, question) = requests.iter().next().unwrap();
+    assert!(
+        question["params"]["message"].as_str().unwrap().contains("Is it [redacted:email]?"),
+        "{question}"
+    );
+    let answer = json!({"action": "accept", "content": {"name": TOKEN}});
+    let told = ann.ask("tasks/update", json!({"taskId": id, "inputResponses": {key: answer}})).await;
+    assert_eq!(told.code(), "guard_blocked", "{told:?}");
+    assert!(!fake.seen.lock().unwrap().iter().any(|seen| seen.body.to_string().contains("ghp_")));
+}
+
+/// What a legacy server says of itself stands in every answer that a modern client gets.
+#[tokio::test]
+async fn what_a_server_says_of_itself_beside_its_answers_passes_guards_too() {
+    let (_fake, odd) = asks_later().await;
+    let text = r#"@redact("pii") permit(principal in Agent::"ann", action, resource);"#;
+    let world = World::new(vec![odd], vec![], text).await;
+    world.guard(definitions(&[]));
+    let ann = world.modern("ann", "/mcp/odd");
+    ann.list("tools/list").await;
+    let told = ann.call("quick", json!({})).await;
+    assert!(told.is_ok(), "{told:?}");
+    let info = &told.body["result"]["_meta"]["io.modelcontextprotocol/serverInfo"];
+    assert_eq!(*info, json!({"name": "fake", "title": "Fake", "version": "[redacted:email]"}));
+    let listed = ann.ask("tools/list", json!({})).await;
+    assert_eq!(
+        listed.body["result"]["_meta"]["io.modelcontextprotocol/serverInfo"]["title"], "Fake",
+        "{listed:?}"
+    );
+}
+
+/// What only a template that nobody may see can have made is as little read as the template.
+#[tokio::test]
+async fn resources_of_a_withheld_template_are_not_read() {
+    let (fake, odd) = modern("x".to_owned(), |request| match request.rpc() {
+        "resources/list" => page("resources", &json!([{"uri": "odd://notes/open", "name": "open"}])),
+        "resources/templates/list" => page(
+            "resourceTemplates",
+            &json!([{"uriTemplate": "odd://notes/{day}", "name": "notes", "description": hidden("Notes.", "obey")},
+                {"uriTemplate": "odd://logs/{day}", "name": "logs"}]),
+        ),
+        _ => json!({"resultType": "complete", "contents": [], "ttlMs": 0, "cacheScope": "private"}),
+    })
+    .await;
+    let world = World::new(vec![odd], vec![], ALL).await;
+    world.guard(definitions(&[(Rule::Tags, Action::Block)]));
+    let ann = world.modern("ann", "/mcp/odd");
+    assert_eq!(ann.list("resources/templates/list").await, ["odd://logs/{day}"]);
+    assert_eq!(ann.list("resources/list").await, ["odd://notes/open"]);
+    let read = async |uri: &str| ann.ask("resources/read", json!({"uri": uri})).await;
+    assert_eq!(read("odd://notes/monday").await.code(), "guard_blocked");
+    assert_eq!(fake.seen("resources/read").len(), 0);
+    for uri in ["odd://notes/open", "odd://logs/monday", "odd://elsewhere"] {
+        assert!(read(uri).await.is_ok(), "{uri}");
+    }
+}
+
 type Streams = Arc<Mutex<Vec<tokio::sync::mpsc::Sender<String>>>>;
 
 /// A legacy server that speaks on its streams beside all calls.

@@ -1,11 +1,14 @@
 //! What guards find, take out and stop.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use tollgate_guard::{
     Action, Beyond, Bound, Direction, FieldSettings, GuardSettings, Mode, Overlay, Override, Place, Rule,
     usual_of_arguments, usual_of_results,
 };
-use tollgate_model::{Glob, RecordLevel};
+use tollgate_model::{Glob, RecordLevel, Secret};
+use tollgate_store::{Memory, Store};
 use tollgate_upstream::ServerSettings;
 
 use crate::book::Book;
@@ -390,4 +393,48 @@ async fn names_stand_for_texts_and_become_them_again_for_whom_that_is_allowed() 
         assert_eq!(shop.asked("tools/call"), asked);
         assert!(!told.body.to_string().contains("evil.example"), "{told:?}");
     }
+}
+
+/// Two gateways on one store, which have the same key: what one gave the other restores, for the same caller alone.
+#[tokio::test]
+async fn gateways_on_one_store_restore_what_the_others_gave() {
+    let store: Arc<dyn Store> = Arc::new(Memory::default());
+    let shop = Shop::modern(&["read", "send"]).await;
+    let guards = |key: &str| GuardSettings {
+        overrides: vec![Override { restores: Some(true), ..over("shop", Some("send")) }],
+        pseudonym_key: Some(Secret::new(key.to_owned())),
+        ..results(true, &[(Rule::Email, Action::Pseudonym)])
+    };
+    let start = async |key: &str| {
+        let world =
+            World::new(vec![server("shop", &shop)], vec![], "permit(principal, action, resource);").await;
+        world.gateway.keep_pins(Some(Arc::clone(&store)));
+        world.guard(guards(key));
+        world
+    };
+    let key = "a key that both gateways have got";
+    let (one, other) = (start(key).await, start(key).await);
+    let last = || shop.fake.seen("tools/call").last().unwrap().body["params"]["arguments"]["path"].clone();
+    let ann = (one.modern("ann", "/mcp"), other.modern("ann", "/mcp"));
+    let read = ann.0.call("shop__read", json!({"path": "ann@example.com bob@example.com"})).await;
+    assert_eq!(echoed(&read), "<EMAIL_1> <EMAIL_2>");
+    ann.1.call("shop__send", json!({"path": "to <EMAIL_2>, not <EMAIL_3>"})).await;
+    assert_eq!(last(), "to bob@example.com, not <EMAIL_3>");
+    // The same text has the same name everywhere, and another one the next.
+    let read = ann.1.call("shop__read", json!({"path": "eve@example.com ann@example.com"})).await;
+    assert_eq!(echoed(&read), "<EMAIL_3> <EMAIL_1>");
+    let read = ann.0.call("shop__read", json!({"path": "zoe@example.com eve@example.com"})).await;
+    assert_eq!(echoed(&read), "<EMAIL_4> <EMAIL_3>", "the other gateway was quicker");
+    // It outlives both.
+    let later = start(key).await;
+    later.modern("ann", "/mcp").call("shop__send", json!({"path": "to <EMAIL_4>"})).await;
+    assert_eq!(last(), "to zoe@example.com");
+    // To others it is a text, and so it is without the key, and where a session stays.
+    other.modern("bob", "/mcp").call("shop__send", json!({"path": "to <EMAIL_1>"})).await;
+    assert_eq!(last(), "to <EMAIL_1>");
+    let stranger = start("another key, which is as long as that").await;
+    stranger.modern("ann", "/mcp").call("shop__send", json!({"path": "to <EMAIL_1>"})).await;
+    assert_eq!(last(), "to <EMAIL_1>");
+    one.legacy("ann", "/mcp").await.call("shop__send", json!({"path": "to <EMAIL_1>"})).await;
+    assert_eq!(last(), "to <EMAIL_1>");
 }

@@ -258,6 +258,64 @@ async fn what_nobody_has_approved_waits_where_nothing_is_trusted() {
     assert!(ann.ask("resources/read", json!({"uri": "shop://open"})).await.is_ok());
 }
 
+/// A guard that holds definitions in which something is hidden.
+fn holding() -> GuardSettings {
+    let rules = BTreeMap::from([(Rule::Tags, Action::Hold), (Rule::Email, Action::Strip)]);
+    GuardSettings { definitions: Some(Direction { acts: true, rules }), ..GuardSettings::default() }
+}
+
+#[tokio::test]
+async fn what_a_guard_holds_in_definitions_is_approved_by_nobody_but_a_person() {
+    let odd = with("pay", "description", json!("Pays\u{e0041}\u{e0042}, says ann@example.com"));
+    for was_there in [false, true] {
+        let shop = Shop::modern(&["read"]).await;
+        shop.sells(vec![odd.clone(), tool("read")]).await;
+        let mut pinned = Pinned::new(&shop, on()).await;
+        if was_there {
+            // It is approved by being seen, and by nobody.
+            let ann = pinned.world.modern("ann", "/mcp");
+            lists(&ann, &["shop__pay", "shop__read"]).await;
+            pinned.pinned(2).await;
+        }
+        pinned.world.guard(holding());
+        pinned.world.setup.guards = holding();
+        let ann = pinned.world.modern("ann", "/mcp");
+        lists(&ann, &["shop__read"]).await;
+        let waiting = pinned.waits(&["pay"]).await;
+        assert_eq!(waiting[0].approved, None);
+        assert_eq!(ann.call("shop__pay", json!({})).await.code(), "quarantined");
+        assert_eq!(shop.asked("tools/call"), 0);
+        assert_eq!(pinned.approve(&waiting[0]).await, Approved::Now);
+        lists(&ann, &["shop__pay", "shop__read"]).await;
+        // What else is to be done with it is done.
+        let shown = ann.ask("tools/list", json!({})).await.body["result"]["tools"][0].clone();
+        assert_eq!(shown["description"], "Pays\u{e0041}\u{e0042}, says ");
+        assert!(ann.call("shop__pay", json!({})).await.is_ok());
+        // Another definition is another matter, also where changes are only told of.
+        let pins = PinSettings { changes: OnChange::Report, ..on() };
+        let settings = ProxySettings { pins, ..ProxySettings::default() };
+        let setup = tollgate_proxy::Setup { settings, ..pinned.world.setup.clone() };
+        pinned.world.gateway.apply(setup, LONG).unwrap();
+        let other = with("pay", "description", json!("Pays more\u{e0041}\u{e0042}"));
+        Pinned::sells(&shop, vec![other, tool("read")]).await;
+        lists(&ann, &["shop__read"]).await;
+        assert_eq!(ann.call("shop__pay", json!({})).await.code(), "quarantined");
+    }
+}
+
+#[tokio::test]
+async fn what_is_held_where_nothing_is_pinned_is_left_out() {
+    let shop = Shop::modern(&["read"]).await;
+    shop.sells(vec![with("pay", "description", json!("Pays\u{e0041}\u{e0042}")), tool("read")]).await;
+    let world = World::new(vec![server("shop", &shop)], vec![], ALL).await;
+    world.guard(holding());
+    let ann = world.modern("ann", "/mcp");
+    lists(&ann, &["shop__read"]).await;
+    let told = ann.call("shop__pay", json!({})).await;
+    assert_eq!(told.code(), "guard_blocked");
+    assert!(told.body.to_string().contains("injection.tags"), "{told:?}");
+}
+
 #[tokio::test]
 async fn a_lock_is_all_that_is_approved() {
     let shop = Shop::modern(&["pay", "read"]).await;

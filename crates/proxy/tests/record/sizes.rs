@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tollgate_guard::shape::Bounds;
-use tollgate_proxy::{ProxySettings, SizeSettings, WhenLarger};
+use tollgate_proxy::{ProxySettings, SchemaMode, SchemaSettings, SizeSettings, WhenLarger};
 
 use crate::book::Book;
 use crate::rig::{World, server};
@@ -107,5 +107,54 @@ async fn a_result_that_is_kept_aside_is_read_page_by_page_by_its_caller_alone() 
             assert_eq!(ann.ask("resources/read", json!({ "uri": wrong })).await.code(), "unknown_resource");
         }
         assert_eq!(shop.asked("resources/read"), 0, "no server is asked");
+    }
+}
+
+/// What a task comes to is what its tool declares, and no larger than allowed.
+#[tokio::test]
+async fn what_a_task_comes_to_is_as_large_and_as_declared_as_a_result() {
+    let later = |request: &crate::fake::Seen| {
+        let mut task = json!({"resultType": "task", "taskId": "t-1", "status": "working", "ttlMs": 60_000,
+            "createdAt": "2026-11-25T00:00:00Z", "lastUpdatedAt": "2026-11-25T00:00:00Z"});
+        match request.rpc() {
+            "tools/list" => {
+                let mut tool = crate::definitions::tool("later", "Later.");
+                tool["outputSchema"] =
+                    json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]});
+                crate::definitions::page("tools", &json!([tool]))
+            }
+            "tasks/get" => {
+                task["resultType"] = json!("complete");
+                task["status"] = json!("completed");
+                task["result"] = json!({"content": [{"type": "text", "text": "ü".repeat(50_000)}],
+                    "structuredContent": {"n": "one"}});
+                task
+            }
+            _ => task,
+        }
+    };
+    let schemas = SchemaSettings { results: Some(SchemaMode::Strict), ..SchemaSettings::default() };
+    let sizes = results(10_000, WhenLarger::Aside);
+    for (settings, is_strict) in [
+        (ProxySettings { schemas, sizes, ..ProxySettings::default() }, true),
+        (ProxySettings { sizes, ..ProxySettings::default() }, false),
+    ] {
+        let (_fake, odd) = crate::definitions::modern("x".to_owned(), later).await;
+        let world = World::with(settings, vec![odd], vec![], ALL, Book::new().ledger.clone()).await;
+        let ann = world.modern("ann", "/mcp");
+        ann.list("tools/list").await;
+        let told = ann.call("odd__later", json!({})).await;
+        let told = ann.ask("tasks/get", json!({"taskId": told.body["result"]["taskId"]})).await;
+        if is_strict {
+            assert_eq!(told.code(), "invalid_result", "{told:?}");
+            continue;
+        }
+        let result = &told.body["result"]["result"];
+        assert_eq!(result["isError"], true, "{told:?}");
+        assert!(result.to_string().len() < 10_000);
+        let link =
+            result["content"].as_array().unwrap().iter().find(|block| block["type"] == "resource_link");
+        let read = ann.ask("resources/read", json!({"uri": link.unwrap()["uri"]})).await;
+        assert!(read.body["result"]["contents"][0]["text"].as_str().unwrap().contains("üüü"), "{read:?}");
     }
 }

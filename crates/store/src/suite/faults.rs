@@ -11,11 +11,11 @@ use crate::{
     AdminKey, AdminSession, Admins, Allowance, Allowances, Anchor, Anchors, Approval, ApprovalId, ApprovalOf,
     Approvals, Approved, Approving, Arrived, Asking, AskingRoom, AuditBatch, AuditFound, AuditIndex,
     AuditQuery, AuditRow, Blockable, Blocking, Blocks, Changes, Cursor, Definitions, DefinitionsOf, Digest,
-    Erasure, Erasures, Feed, FindingBy, FindingQuery, FindingRow, Followed, Keys, LastKnown, NotCounted,
-    Once, Pausable, Pauses, Pausing, Pin, PinOf, Pins, PolicySets, Registration, RegistrationId,
-    Registrations, Resuming, Revocable, Revocation, Revocations, RuleSet, RuleSetId, RuleSets, Sightings,
-    Snapshot, Store, StoreError, TakeAllowance, Unblocking, Usage, UsageQuery, UsageRow, Vote,
-    WhichApprovals, WhichKeys, WhichPins, WhichRegistrations, WhichRules, WhoseNames,
+    Erasure, Erasures, Feed, FindingBy, FindingQuery, FindingRow, Followed, KeptName, Keys, LastKnown, Names,
+    NamesOf, NotCounted, Once, Pausable, Pauses, Pausing, Pin, PinOf, Pins, PolicySets, Registration,
+    RegistrationId, Registrations, Resuming, Revocable, Revocation, Revocations, RuleSet, RuleSetId,
+    RuleSets, Sightings, Snapshot, Store, StoreError, TakeAllowance, Unblocking, Usage, UsageQuery, UsageRow,
+    Vote, WhichApprovals, WhichKeys, WhichPins, WhichRegistrations, WhichRules, WhoseNames,
 };
 
 /// How a [`Faulty`] store is.
@@ -393,6 +393,17 @@ impl Erasures for Faulty {
 impl Allowances for Faulty {
     async fn take_allowance(&self, take: &TakeAllowance) -> Result<Allowance, StoreError> {
         self.reach().await?.take_allowance(take).await
+    }
+}
+
+#[async_trait]
+impl Names for Faulty {
+    async fn keep_names(&self, of: NamesOf, names: &[KeptName]) -> Result<bool, StoreError> {
+        self.reach().await?.keep_names(of, names).await
+    }
+
+    async fn names_of(&self, of: NamesOf) -> Result<Vec<KeptName>, StoreError> {
+        self.reach().await?.names_of(of).await
     }
 }
 

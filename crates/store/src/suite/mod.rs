@@ -11,6 +11,7 @@ mod feed;
 mod findings;
 mod model;
 mod pins;
+mod pseudonyms;
 mod record;
 mod registering;
 mod rules;
@@ -30,6 +31,7 @@ pub use feed::*;
 pub use findings::*;
 pub use model::it_does_what_the_store_in_memory_does;
 pub use pins::*;
+pub use pseudonyms::*;
 pub use record::*;
 pub use registering::*;
 pub use rules::*;
@@ -65,6 +67,7 @@ macro_rules! suite {
             pauses_are_kept_until_they_are_over_or_lifted
             what_is_seen_first_is_pinned_and_what_differs_waits
             only_what_was_looked_at_is_approved
+            what_is_held_takes_more_than_being_seen
             pins_are_listed_in_their_order
             no_more_is_pinned_of_a_server_than_is_allowed
             approvals_are_kept_as_they_were_asked_for
@@ -114,6 +117,9 @@ macro_rules! suite {
             no_more_is_given_than_is_allowed
             many_take_at_once
             windows_that_ended_long_ago_go
+            a_name_stands_for_one_text_of_its_owners
+            of_gateways_that_give_a_name_at_once_one_does
+            names_are_good_for_as_long_as_they_are_used
         }
     };
     ($place:expr; $($case:ident)+) => {

@@ -77,6 +77,34 @@ pub async fn only_what_was_looked_at_is_approved(place: &dyn Place) {
     );
 }
 
+pub async fn what_is_held_takes_more_than_being_seen(place: &dyn Place) {
+    let store = open(place);
+    let seen = |text, is_held| {
+        let sighting = Sighting { is_held, ..sighting("a", text, true) };
+        sightings(None, "crm", vec![sighting])
+    };
+    store.sight(seen("1", false)).await.unwrap();
+    // It was approved by being seen, and by nobody.
+    assert_eq!(store.sight(seen("1", true)).await.unwrap(), 1);
+    let pin = all(&*open(place)).await.remove(0);
+    assert_eq!(pin.mark(), PinMark { approved: None, waiting: Some(digest("1")) });
+    assert_eq!((&*pin.by, pin.since, pin.seen), ("", None, Some(Timestamp::from_ms(5))));
+    assert_eq!(store.sight(seen("1", true)).await.unwrap(), 0);
+    let approving = Approving {
+        of: pin.of.clone(),
+        digest: digest("1"),
+        by: "ada".into(),
+        reason: "".into(),
+        at: Timestamp::from_ms(9),
+    };
+    assert_eq!(store.approve_pin(approving).await.unwrap(), Approved::Now);
+    assert_eq!(store.sight(seen("1", true)).await.unwrap(), 0, "somebody has looked at it");
+    assert_eq!(store.pin(&pin.of).await.unwrap().unwrap().mark().approved, Some(digest("1")));
+    store.forget_pin(&pin.of, "ops", "").await.unwrap();
+    store.sight(seen("1", true)).await.unwrap();
+    assert_eq!(all(&*store).await[0].mark().approved, None, "nobody has this time");
+}
+
 pub async fn pins_are_listed_in_their_order(place: &dyn Place) {
     let store = open(place);
     for (tenant, server) in [(Some("acme"), "b"), (None, "b"), (None, "a")] {

@@ -64,7 +64,7 @@ pub fn definitions(tenant: Option<&str>, server: &str, items: &[&'static str]) -
 /// A tool as it is seen, by its definition.
 pub fn sighting(item: &str, text: &'static str, is_trusted: bool) -> Sighting {
     let shape = PinShape::new(Digest::of([text.as_bytes()]), Bytes::from_static(text.as_bytes()));
-    Sighting { kind: PinKind::Tool, item: item.into(), shape, is_trusted }
+    Sighting { kind: PinKind::Tool, item: item.into(), shape, is_trusted, is_held: false }
 }
 
 /// What is seen of a server.

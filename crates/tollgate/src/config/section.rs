@@ -243,6 +243,19 @@ pub(super) struct LimitsSection {
     /// How many of them may be one principal's. Without identity there is one principal.
     #[schemars(range(min = 1, max = 1_000_000), extend("default" = defaults::proxy().parked_per_principal_max))]
     pub(super) parked_per_principal_max: Option<usize>,
+    /// How many bytes the results may have together that were too large for their clients and are kept aside (`sizes.when_larger`). One
+    /// has a quarter of it at most; those of the tenant that has most go first.
+    #[schemars(range(min = 65_536, max = 1_073_741_824), extend("default" = defaults::proxy().aside.bytes_max))]
+    pub(super) aside_bytes_max: Option<usize>,
+    /// How many of them there may be.
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = defaults::proxy().aside.results_max))]
+    pub(super) aside_results_max: Option<usize>,
+    /// How long one is kept.
+    #[schemars(range(min = 1000, max = 86_400_000), extend("default" = defaults::ms(defaults::proxy().aside.kept)))]
+    pub(super) aside_kept_ms: Option<u64>,
+    /// How many bytes of it are read at once, as a page.
+    #[schemars(range(min = 1024, max = 16_777_216), extend("default" = defaults::proxy().aside.page_bytes))]
+    pub(super) aside_page_bytes: Option<usize>,
     /// How many events a stream of a session keeps after they were sent, for a client whose connection broke and who comes
     /// back for the rest.
     #[schemars(range(min = 1, max = 1_000_000), extend("default" = defaults::proxy().resume.events_max))]

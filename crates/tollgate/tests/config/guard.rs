@@ -43,6 +43,39 @@ guard:
 }
 
 #[test]
+fn only_what_can_wait_is_held() {
+    let text = r"
+pins: {}
+guard:
+  arguments: { mode: act, secret: hold }
+  definitions: { mode: act, injection: hold }
+  overrides:
+    - match: { server: crm }
+      arguments: { personal: hold }
+      fields: [{ in: arguments, path: /to, rules: { personal.ip: hold } }]
+";
+    let settings = good(text);
+    let (arguments, definitions) = (settings.arguments.unwrap(), settings.definitions.unwrap());
+    assert_eq!(arguments.rules.get(&Rule::GitToken), Some(&Action::Hold));
+    assert_eq!(definitions.rules.get(&Rule::Tags), Some(&Action::Hold));
+    assert_eq!(settings.overrides[0].arguments.rules.get(&Rule::Email), Some(&Some(Action::Hold)));
+    for (text, says) in [
+        ("guard: { results: { secret: hold } }\n", "nothing that can be done in results"),
+        ("guard: { results: { rules: { personal.ip: hold } } }\n", "nothing that can be done in results"),
+        ("guard: { overrides: [{ results: { personal: hold } }] }\n", "nothing that can be done in results"),
+        (
+            "guard: { overrides: [{ fields: [{ path: /a, secret: hold }] }] }\n",
+            "nothing that can be done in results",
+        ),
+        ("guard: { definitions: { injection: hold } }\n", "`hold` needs `pins`"),
+        ("guard: { overrides: [{ definitions: { secret: hold } }] }\n", "`hold` needs `pins`"),
+    ] {
+        let told = bench(text).bad("tollgate.yaml");
+        assert!(told.contains(says), "{text}: {told}");
+    }
+}
+
+#[test]
 fn overrides_say_what_is_otherwise_for_some() {
     let text = r"
 guard:

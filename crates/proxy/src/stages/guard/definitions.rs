@@ -2,13 +2,14 @@
 //! as they, the configuration and the names of other servers' tools stay the same.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
+use tollgate_catalog::uris::template_takes;
 use tollgate_catalog::{Item, ListKind};
 use tollgate_guard::{Guard, Inspection, Reading, Rule, Set, Subject};
 use tollgate_mcp::{Message, Span, methods};
@@ -74,6 +75,8 @@ struct Judged {
 enum Verdict {
     AsItIs,
     Changed(Bytes),
+    /// Somebody has to approve it first, and then it shows so, if it is not as it is.
+    Held(Option<Bytes>),
     /// Nobody is shown it.
     Never(By),
 }
@@ -108,7 +111,8 @@ impl Definitions {
     }
 
     fn keep(&self, server: &ServerId, what: What, key: &str, judged: Judged) {
-        if matches!(&judged.verdict, Verdict::Changed(bytes) if bytes.len() > KEPT_BYTES_MAX) {
+        if matches!(&judged.verdict, Verdict::Changed(bytes) | Verdict::Held(Some(bytes)) if bytes.len() > KEPT_BYTES_MAX)
+        {
             return;
         }
         let mut all = self.lock();
@@ -155,6 +159,29 @@ impl Definitions {
         rule.or_else(|| (of.count >= WITHHELD_MAX).then_some(None))
     }
 
+    /// Whether only templates that are withheld could have made a URI, and by which rule the first of them is.
+    fn template_withheld(&self, server: &ServerId, uri: &str) -> Option<By> {
+        if !self.is_any_withheld.load(Ordering::Acquire) {
+            return None;
+        }
+        let rule = {
+            let all = self.lock_withheld();
+            let templates = all.get(server)?.items.get(&ListKind::Templates)?;
+            templates.iter().find(|(template, _)| template_takes(template, uri)).map(|(_, rule)| *rule)?
+        };
+        let judged = self.lock();
+        let shows = |((what, key), judged): (&(What, Box<str>), &Judged)| {
+            !matches!(judged.verdict, Verdict::Never(_))
+                && match what {
+                    What::Item(ListKind::Resources) => &**key == uri,
+                    What::Item(ListKind::Templates) => template_takes(key, uri),
+                    _ => false,
+                }
+        };
+        let is_shown = judged.of.get(server).is_some_and(|of| of.iter().any(shows));
+        (!is_shown).then_some(rule)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Judgements> {
         self.judged.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -164,16 +191,18 @@ impl Definitions {
     }
 }
 
-/// Judges the items of a list as they are learnt. What may not be shown is marked as withheld, and what was changed shows so.
+/// Judges the items of a list as they are learnt. What may not be shown is marked as withheld, and what was changed shows so. Says
+/// which somebody has to approve first.
 pub(crate) fn items(
     gateway: &Gateway,
     snapshot: &Snapshot,
     server: &ServerId,
     kind: ListKind,
     items: Vec<Item>,
-) -> Vec<Item> {
+) -> (Vec<Item>, HashSet<Box<str>>) {
+    let mut held = HashSet::new();
     if !are_judged(snapshot, server) {
-        return items;
+        return (items, held);
     }
     let definitions = gateway.guarded_definitions();
     if kind == ListKind::Tools {
@@ -183,9 +212,14 @@ pub(crate) fn items(
     let shown = items.into_iter().map(|item| {
         let key: Box<str> = item.key().into();
         let verdict = judging.judge(What::Item(kind), &key, item.raw());
+        if matches!(verdict, Verdict::Held(..)) {
+            held.insert(key.clone());
+        }
         let changed = match verdict {
-            Verdict::AsItIs => Ok(item),
-            Verdict::Changed(bytes) => item.clone().shown_as(bytes).ok_or((item, None)),
+            Verdict::AsItIs | Verdict::Held(None) => Ok(item),
+            Verdict::Changed(bytes) | Verdict::Held(Some(bytes)) => {
+                item.clone().shown_as(bytes).ok_or((item, None))
+            }
             Verdict::Never(rule) => Err((item, rule)),
         };
         definitions.withhold(server, kind, &key, changed.as_ref().err().map(|(_, rule)| *rule));
@@ -193,7 +227,7 @@ pub(crate) fn items(
     });
     let shown = shown.collect();
     judging.tell();
-    shown
+    (shown, held)
 }
 
 /// Looks at what a page says beside its items, or at what stands in its place.
@@ -221,7 +255,8 @@ pub(crate) fn page(
     }
     desk.tell(guard, "definition", server, &inspection);
     let refuse = || super::refuse("list", guard, &inspection).of(server.name());
-    if inspection.blocked.is_some() {
+    if inspection.blocked.is_some() || !inspection.held.is_empty() {
+        // Nobody could approve what belongs to no item.
         return Err(refuse());
     }
     match super::changed(&message, body, &inspection) {
@@ -230,24 +265,57 @@ pub(crate) fn page(
     }
 }
 
-/// What a server says of itself, as it may be shown.
-pub(crate) fn hello(gateway: &Gateway, snapshot: &Snapshot, server: &ServerId, mut hello: Hello) -> Hello {
+/// What a server says of itself, as it may be shown, and whether somebody has to approve its instructions first.
+pub(crate) fn hello(
+    gateway: &Gateway,
+    snapshot: &Snapshot,
+    server: &ServerId,
+    mut hello: Hello,
+) -> (Hello, bool) {
     if !are_judged(snapshot, server) {
-        return hello;
+        return (hello, false);
     }
+    let mut is_held = false;
     let mut judging = Judging::new(gateway, snapshot, server);
     let mut shown = |what, said: Option<Bytes>| {
         let said = said?;
         match judging.judge(what, "", &said) {
             Verdict::AsItIs => Some(said),
             Verdict::Changed(bytes) => Some(bytes),
-            Verdict::Never(_) => None,
+            // Nothing else that a server says of itself is pinned.
+            Verdict::Held(changed) if what == What::Instructions => {
+                is_held = true;
+                changed.or(Some(said))
+            }
+            Verdict::Held(..) | Verdict::Never(_) => None,
         }
     };
     hello.instructions = shown(What::Instructions, hello.instructions.take());
     hello.info = shown(What::Info, hello.info.take());
     judging.tell();
-    hello
+    (hello, is_held)
+}
+
+/// What a server says of itself beside its answers, as it may be shown.
+pub(super) fn info(gateway: &Gateway, snapshot: &Snapshot, server: &ServerId, info: Bytes) -> Option<Bytes> {
+    if !are_judged(snapshot, server) {
+        return Some(info);
+    }
+    let mut judging = Judging::new(gateway, snapshot, server);
+    let verdict = judging.judge(What::Info, "", &info);
+    judging.tell();
+    match verdict {
+        Verdict::AsItIs => Some(info),
+        Verdict::Changed(changed) => Some(changed),
+        Verdict::Held(_) | Verdict::Never(_) => None,
+    }
+}
+
+/// Whether a resource is withheld, of whose changes somebody wants to hear.
+pub(crate) fn hides_resource(gateway: &Gateway, server: &ServerId, uri: &str) -> bool {
+    let definitions = gateway.guarded_definitions();
+    definitions.withheld(server, ListKind::Resources, uri).is_some()
+        || definitions.template_withheld(server, uri).is_some()
 }
 
 /// Refuses what uses an item that is withheld. Asked of what policy allows.
@@ -264,6 +332,8 @@ pub(super) fn refuse_withheld(
         _ => &[ListKind::Prompts],
     };
     let withheld = kinds.iter().find_map(|kind| definitions.withheld(server.id(), *kind, native));
+    let is_uri = kinds.contains(&ListKind::Templates);
+    let withheld = withheld.or_else(|| is_uri.then(|| definitions.template_withheld(server.id(), native))?);
     let Some(rule) = withheld else { return Ok(()) };
     let inspection = Inspection { blocked: Some(rule), ..Inspection::default() };
     let set = set_of(&inbound.snapshot, server.id(), Some(native));
@@ -313,10 +383,16 @@ impl<'a> Judging<'a> {
             Subject { except: &[], tenant, reading: Reading::Definition(Some(&names)), pseudonyms: None };
         let inspection = guard.inspect_as(bytes, Span::all(bytes), &subject);
         drop(names);
+        let is_pinned = self.snapshot.settings.pins.rule(self.server).is_some();
         let verdict = match (&inspection.blocked, &inspection.changed) {
             (Some(rule), _) => Verdict::Never(*rule),
-            (None, Some(bytes)) => Verdict::Changed(bytes.clone()),
-            (None, None) => Verdict::AsItIs,
+            (None, changed) => match (inspection.held.first(), changed) {
+                // Who could approve it?
+                (Some(rule), _) if !is_pinned => Verdict::Never(Some(*rule)),
+                (Some(_), changed) => Verdict::Held(changed.clone()),
+                (None, Some(bytes)) => Verdict::Changed(bytes.clone()),
+                (None, None) => Verdict::AsItIs,
+            },
         };
         self.note(guard, (what, key), &inspection);
         definitions.keep(

@@ -13,21 +13,25 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Value, json};
+use tollgate_approvals::Hold;
 use tollgate_guard::{
     Action, Beyond, Bound, Guard, Guards, Inspection, Noted, PseudonymSettings, Pseudonyms, Reading, Set,
     Subject,
 };
 use tollgate_mcp::{Limits, Message, Span, methods};
-use tollgate_model::{Caller, Code, Obligations, Refusal, ServerId, Stage, TenantId};
+use tollgate_model::{Caller, Code, Era, Obligations, Refusal, Secret, ServerId, Stage, TenantId};
+use tollgate_store::StoreError;
 use tollgate_telemetry::events::GuardFound;
 
 use super::Resolved;
+use super::approve;
 use super::record::{self, CallRecord};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::seal::NoRandomness;
 
-pub(crate) use definitions::{Definitions, are_judged, hello, items, page};
+pub(crate) use definitions::{Definitions, are_judged, hello, hides_resource, items, page};
+use pseudonyms::Shared;
 pub(crate) use pseudonyms::{Owner, Table as PseudonymTable};
 
 /// Members of results that are the protocol's own.
@@ -37,6 +41,8 @@ const OF_NOTIFICATIONS: &[&str] = &["progressToken", "level"];
 /// What of a request leaves, beside names of things.
 const LEAVING: &[&str] = &["arguments", "argument", "context", "inputResponses"];
 
+/// How often a result is looked at while other gateways are quicker to give names.
+const TURNS_MAX: u32 = 8;
 /// How many findings are told one by one.
 const FOUND_MAX: usize = 32;
 
@@ -70,8 +76,10 @@ pub(crate) struct Desk<'a> {
     /// Who gets the names that stand for texts.
     caller: Option<(&'a Caller, PseudonymSettings)>,
     record: Option<&'a CallRecord>,
+    /// The key by which other gateways know them too.
+    key: Option<Secret>,
     /// What takes out of it what policy demands.
-    redacting: Option<Guard>,
+    redacting: Option<Arc<Guard>>,
 }
 
 impl<'a> Desk<'a> {
@@ -85,7 +93,8 @@ impl<'a> Desk<'a> {
         let redacting = if words.is_empty() { None } else { set.redacting(&words) };
         let caller = Some((&inbound.caller, inbound.snapshot.guards.pseudonyms()));
         let bound = inbound.snapshot.guards.bound();
-        Self { gateway, set, bound, tenant, caller, record: Some(&inbound.record), redacting }
+        let key = inbound.snapshot.guards.pseudonym_key().cloned();
+        Self { gateway, set, bound, tenant, caller, record: Some(&inbound.record), key, redacting }
     }
 
     /// They belong to no request.
@@ -93,16 +102,23 @@ impl<'a> Desk<'a> {
         gateway: &'a Gateway,
         guards: &Guards,
         (tenant, caller): (&'a TenantId, Option<&'a Caller>),
-        server: &ServerId,
+        (server, tool): (&ServerId, Option<&str>),
     ) -> Self {
-        let set = guards.at(tenant.as_str(), server.name().as_str(), None);
+        let set = guards.at(tenant.as_str(), server.name().as_str(), tool);
         let caller = caller.map(|caller| (caller, guards.pseudonyms()));
-        Self { gateway, set, bound: guards.bound(), tenant, caller, record: None, redacting: None }
+        let (bound, key) = (guards.bound(), guards.pseudonym_key().cloned());
+        Self { gateway, set, bound, tenant, caller, record: None, key, redacting: None }
+    }
+
+    /// The same of a request that is not there any more: what had to be taken out of its answer still has to be.
+    pub(crate) fn redacting(self, words: &[Arc<str>]) -> Self {
+        let redacting = if words.is_empty() { None } else { self.set.redacting(words) };
+        Self { redacting: redacting.or(self.redacting), ..self }
     }
 
     /// What looks at what servers say.
     fn of_results(&self) -> Option<&Guard> {
-        self.redacting.as_ref().or(self.set.results.as_ref())
+        self.redacting.as_deref().or(self.set.results.as_ref())
     }
 
     /// Looks at a part of a message, and tells of what was found.
@@ -117,23 +133,80 @@ impl<'a> Desk<'a> {
         if bytes > self.bound.bytes_max {
             return self.too_large(guard, place, server, bytes);
         }
-        let names = self.caller.filter(|_| guard.pseudonymises()).and_then(|(caller, settings)| {
-            Some(self.gateway.pseudonyms().of(
+        // What waits for nobody gets no name that the store would have to hear of first.
+        let names = self.caller.as_ref().filter(|_| guard.pseudonymises());
+        let names = names.and_then(|(caller, settings)| self.names(caller, *settings));
+        let names = names.as_deref();
+        let inspection = self.inspect(guard, (message, part), (reading, except), names);
+        self.tell(guard, place, server, &inspection);
+        inspection
+    }
+
+    fn names<'n>(&'n self, caller: &Caller, settings: PseudonymSettings) -> Option<Box<dyn Pseudonyms + 'n>> {
+        match shared(self.gateway, self.key.as_ref(), caller, settings) {
+            Some(shared) => Some(Box::new(shared)),
+            None => Some(Box::new(self.gateway.pseudonyms().of(
                 Owner::of(caller),
                 (self.gateway.sealer(), key().ok()?),
                 settings,
-            ))
-        });
-        let pseudonyms = names.as_ref().map(|names| names as &dyn Pseudonyms);
-        let subject = Subject { reading, except, tenant: self.tenant.as_str(), pseudonyms };
-        let inspection = guard.inspect_as(message.bytes(), part, &subject);
-        if !inspection.noted.is_empty() {
-            self.tell(guard, place, server, &inspection);
+            ))),
         }
+    }
+
+    fn inspect(
+        &self,
+        guard: &Guard,
+        (message, part): (&Message, Span),
+        (reading, except): (Reading<'_>, &[&str]),
+        pseudonyms: Option<&dyn Pseudonyms>,
+    ) -> Inspection {
+        let subject = Subject { reading, except, tenant: self.tenant.as_str(), pseudonyms };
+        guard.inspect_as(message.bytes(), part, &subject)
+    }
+
+    /// Looks at what a server has answered to somebody whose names other gateways know too: none leaves that the store does not have.
+    async fn look_shared(
+        &self,
+        guard: &Guard,
+        server: &ServerId,
+        (message, body): (&Message, Span),
+        mut names: Shared<'_>,
+    ) -> Inspection {
+        let bytes = body.of(message.bytes()).len();
+        if bytes > self.bound.bytes_max {
+            return self.too_large(guard, "result", server, bytes);
+        }
+        let how = || (reading_of(message), OF_PROTOCOL);
+        let mut kept = names.read(false).await;
+        names = names.giving();
+        let mut inspection = self.inspect(guard, (message, body), how(), Some(&names));
+        for turn in 1.. {
+            kept = match kept {
+                Ok(()) => match names.keep().await {
+                    Ok(true) => break,
+                    // Another gateway was quicker.
+                    Ok(false) if turn < TURNS_MAX => names.read(true).await,
+                    Ok(false) => Err(StoreError::Overtaken),
+                    Err(error) => Err(error),
+                },
+                Err(error) => {
+                    tracing::warn!(server = %server.label(), %error, "no new name could be given: texts are masked");
+                    // Then only those that are known stand there.
+                    names = names.giving_none();
+                    inspection = self.inspect(guard, (message, body), how(), Some(&names));
+                    break;
+                }
+            };
+            inspection = self.inspect(guard, (message, body), how(), Some(&names));
+        }
+        self.tell(guard, "result", server, &inspection);
         inspection
     }
 
     fn tell(&self, guard: &Guard, place: &'static str, server: &ServerId, inspection: &Inspection) {
+        if inspection.noted.is_empty() {
+            return;
+        }
         for noted in &inspection.noted {
             let (rule, action) = (guard.scanner().id(noted.rule), noted.action.as_str());
             GuardFound { rule: &rule, action, place, path: &noted.path, server, tenant: self.tenant }.emit();
@@ -197,12 +270,27 @@ impl<'a> Desk<'a> {
         let Some(body) = message.body() else { return Said::AsItIs };
         let inspection = self.look(guard, place, (message, body), how);
         match changed(message, body, &inspection) {
-            Ok(_) if inspection.blocked.is_some() => Said::Never,
+            // Nobody can be asked about it.
+            Ok(_) if inspection.blocked.is_some() || !inspection.held.is_empty() => Said::Never,
             Ok(None) => Said::AsItIs,
             Ok(Some(changed)) => Said::Changed(changed),
             Err(()) => Said::Never,
         }
     }
+}
+
+/// The names of a caller, where other gateways know them too.
+fn shared<'a>(
+    gateway: &'a Gateway,
+    key: Option<&Secret>,
+    caller: &Caller,
+    settings: PseudonymSettings,
+) -> Option<Shared<'a>> {
+    let (key, owner) = (key?, Owner::of(caller));
+    if !owner.moves() {
+        return None;
+    }
+    Shared::new(&gateway.pseudonyms().shared, gateway.pins().store()?, &owner, (key, settings)).ok()
 }
 
 /// Remembers which tool a request is about, where something may be said of it alone.
@@ -230,7 +318,11 @@ pub(crate) fn will_redact(inbound: &Inbound, obligations: &Obligations) -> bool 
 
 /// Puts texts back into the arguments of a call or prompt in place of the names that the caller was given for them, if its server
 /// may have them. Gives back the request as it goes on, where that is another. Nothing has been decided yet.
-pub(crate) fn restored(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved) -> Option<Box<Inbound>> {
+pub(crate) async fn restored(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    resolved: &Resolved,
+) -> Option<Box<Inbound>> {
     let guards = &inbound.snapshot.guards;
     if !guards.may_restore() {
         return None;
@@ -241,8 +333,28 @@ pub(crate) fn restored(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved
         return None;
     }
     let arguments = inbound.message.member("arguments")?;
-    let (owner, secrets) = (Owner::of(&inbound.caller), (gateway.sealer(), key().ok()?));
-    let names = gateway.pseudonyms().of(owner, secrets, guards.pseudonyms());
+    let (caller, settings) = (&inbound.caller, guards.pseudonyms());
+    let names: Box<dyn Pseudonyms + Send + Sync> = match shared(
+        gateway,
+        guards.pseudonym_key(),
+        caller,
+        settings,
+    ) {
+        None => {
+            Box::new(gateway.pseudonyms().of(Owner::of(caller), (gateway.sealer(), key().ok()?), settings))
+        }
+        Some(shared) => {
+            let written = tollgate_guard::written(inbound.message.bytes(), arguments);
+            if written.is_empty() {
+                return None;
+            }
+            let is_known = shared.knows(written.into_iter());
+            if let Err(error) = Box::pin(shared.read(!is_known)).await {
+                tracing::warn!(%error, "what names stand for could not be read: they leave as they are written");
+            }
+            Box::new(shared)
+        }
+    };
     let mut put_back = BTreeSet::new();
     let text = |name: &str| names.text(name);
     let restored = tollgate_guard::restored(inbound.message.bytes(), arguments, |name| {
@@ -260,11 +372,12 @@ pub(crate) fn restored(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved
 }
 
 /// Looks at what a call, read, prompt or completion is about, and at the arguments of a call or prompt. Gives back the request as it
-/// goes on, where that is another: it has to be decided on again.
+/// goes on, where that is another: it has to be decided on again. What people have to agree to is put into `held`.
 pub(crate) fn arguments(
     gateway: &Gateway,
     inbound: &Inbound,
     resolved: &Resolved,
+    held: &mut Vec<Hold>,
 ) -> Result<Option<Box<Inbound>>, Refusal> {
     definitions::refuse_withheld(gateway, inbound, resolved)?;
     let (server, message) = (resolved.server(), &inbound.message);
@@ -273,8 +386,10 @@ pub(crate) fn arguments(
     let look = |part| desk.look(guard, ("arguments", server.id()), (message, part), (Reading::Words, &[]));
     let refused = |inspection: &Inspection| refuse("arguments", guard, inspection).of(server.name());
     let mut changes = Vec::new();
-    for part in LEAVING.iter().filter_map(|member| message.member(member)) {
-        let inspection = look(part);
+    for (member, part) in LEAVING.iter().filter_map(|member| Some((*member, message.member(member)?))) {
+        let mut inspection = look(part);
+        // What people agree to is the call: not what its client answers meanwhile.
+        wait(&mut inspection, member != "inputResponses" && approve::can_be_asked(inbound), guard, held);
         match inspection.changed {
             _ if inspection.blocked.is_some() => return Err(refused(&inspection)),
             Some(changed) => changes.push((part, changed)),
@@ -283,7 +398,8 @@ pub(crate) fn arguments(
     }
     // Another URI would be another resource.
     if let Some(uri) = message.member("uri") {
-        let inspection = look(uri);
+        let mut inspection = look(uri);
+        wait(&mut inspection, approve::can_be_asked(inbound), guard, held);
         if inspection.blocked.is_some() || inspection.changed.is_some() {
             return Err(refused(&inspection));
         }
@@ -293,6 +409,23 @@ pub(crate) fn arguments(
     }
     let message = with(message, &changes).ok_or_else(|| refused(&Inspection::default()))?;
     Ok(Some(goes_on(inbound, resolved, message)))
+}
+
+/// Has a request wait for people, or not pass where nobody can be asked.
+fn wait(inspection: &mut Inspection, can_be_asked: bool, guard: &Guard, held: &mut Vec<Hold>) {
+    let rules = std::mem::take(&mut inspection.held);
+    if inspection.blocked.is_none() && !can_be_asked {
+        inspection.blocked = rules.first().copied().map(Some);
+        return;
+    }
+    for rule in rules {
+        let id: Arc<str> = guard.scanner().id(rule).into();
+        if held.iter().any(|hold| hold.rules.contains(&id)) {
+            continue;
+        }
+        let why = format!("a content guard found `{id}` in the arguments");
+        held.push(Hold { groups: Vec::new(), rules: vec![id], why: why.into() });
+    }
 }
 
 /// A request as it goes on with another message. Headers that repeat its arguments are made anew.
@@ -314,7 +447,7 @@ fn with(message: &Message, changes: &[(Span, Bytes)]) -> Option<Message> {
 }
 
 /// Looks at what a server has answered. Gives back the answer as it may pass, where that is another.
-pub(crate) fn result(
+pub(crate) async fn result(
     gateway: &Gateway,
     inbound: &Inbound,
     resolved: &Resolved,
@@ -323,8 +456,19 @@ pub(crate) fn result(
     let (server, desk) = (resolved.server(), Desk::of(gateway, inbound, resolved.server().id()));
     let Some(guard) = desk.of_results() else { return Ok(None) };
     let Some(body) = message.body() else { return Ok(None) };
-    let how = (reading_of(message), OF_PROTOCOL);
-    let inspection = desk.look(guard, ("result", server.id()), (message, body), how);
+    let shared = match &desk.caller {
+        Some((caller, settings)) if guard.pseudonymises() => {
+            shared(gateway, desk.key.as_ref(), caller, *settings)
+        }
+        _ => None,
+    };
+    let inspection = match shared {
+        Some(names) => Box::pin(desk.look_shared(guard, server.id(), (message, body), names)).await,
+        None => {
+            let how = (reading_of(message), OF_PROTOCOL);
+            desk.look(guard, ("result", server.id()), (message, body), how)
+        }
+    };
     if inspection.blocked.is_some() {
         return Err(refuse("result", guard, &inspection).of(server.name()));
     }
@@ -343,6 +487,28 @@ fn reading_of(message: &Message) -> Reading<'static> {
     if asks { Reading::Question } else { Reading::Words }
 }
 
+/// What a server says of itself beside each of its answers, as this client may get it. Clients of the older era get none of it.
+pub(crate) fn info(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    server: &ServerId,
+    info: Option<&Bytes>,
+) -> Option<Bytes> {
+    let info = info?;
+    if inbound.era() == Era::Legacy {
+        return Some(info.clone());
+    }
+    let info = definitions::info(gateway, &inbound.snapshot, server, info.clone())?;
+    let desk = Desk::of(gateway, inbound, server);
+    let Some(guard) = desk.of_results() else { return Some(info) };
+    let subject = Subject { tenant: desk.tenant.as_str(), ..Subject::default() };
+    let inspection = guard.inspect_as(&info, Span::all(&info), &subject);
+    if inspection.blocked.is_some() {
+        return None;
+    }
+    Some(inspection.changed.unwrap_or(info))
+}
+
 /// What a client answers to what a server asks, as it may leave.
 pub(crate) fn answer(
     gateway: &Gateway,
@@ -351,7 +517,7 @@ pub(crate) fn answer(
     message: Message,
 ) -> Option<Message> {
     let snapshot = gateway.snapshot();
-    let desk = Desk::beside(gateway, &snapshot.guards, (caller.tenant(), Some(caller)), server);
+    let desk = Desk::beside(gateway, &snapshot.guards, (caller.tenant(), Some(caller)), (server, None));
     match desk.answered(server, &message) {
         Said::AsItIs => Some(message),
         Said::Changed(changed) => Some(*changed),
@@ -360,13 +526,13 @@ pub(crate) fn answer(
 }
 
 /// The same, with what may pass as it is given back.
-pub(crate) fn cleaned(
+pub(crate) async fn cleaned(
     gateway: &Gateway,
     inbound: &Inbound,
     resolved: &Resolved,
     message: Message,
 ) -> Result<Message, Refusal> {
-    Ok(result(gateway, inbound, resolved, &message)?.map_or(message, |clean| *clean))
+    Ok(result(gateway, inbound, resolved, &message).await?.map_or(message, |clean| *clean))
 }
 
 /// A finding as it stands on record: never itself.
@@ -387,9 +553,15 @@ fn changed(message: &Message, part: Span, inspection: &Inspection) -> Result<Opt
     with(message, &[(part, changed.clone())]).map(|message| Some(Box::new(message))).ok_or(())
 }
 
+/// The refusal of something that a server says beside its results.
+pub(crate) fn kept_back() -> Refusal {
+    Refusal::new(Stage::Guard, Code::GuardBlocked, "a content guard keeps this from the client")
+}
+
 /// The refusal of what may not pass. It names the rule, and nothing of what it found.
 fn refuse(place: &'static str, guard: &Guard, inspection: &Inspection) -> Refusal {
-    let why = match inspection.blocked {
+    let rule = inspection.blocked.or_else(|| inspection.held.first().copied().map(Some));
+    let why = match rule {
         _ if inspection.is_too_large => format!("the {place} is larger than what content guards look at"),
         Some(Some(rule)) => format!("a content guard found `{}` in the {place}", guard.scanner().id(rule)),
         _ => format!("a content guard could not make the {place} clean"),

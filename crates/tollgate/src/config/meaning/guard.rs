@@ -28,6 +28,15 @@ const PATTERNS_MAX: usize = 64;
 /// The most expressions and phrases of all files: every text is held against each.
 const EXPRESSIONS_MAX: usize = 512;
 
+/// Why nothing is held in results, and what can be done instead.
+pub(super) const RESULTS_HOLD: (&str, &str) = (
+    "`hold` is nothing that can be done in results: by then their server has carried the call out, and its client waits",
+    "write `block`, or `hold` in `arguments`",
+);
+/// Why definitions are not held where nobody could approve them.
+pub(super) const DEFINITIONS_HOLD: (&str, &str) =
+    ("`hold` needs `pins`: an operator approves there what is held", "add `pins: {}`, or write `block`");
+
 /// What is said of a family or a rule.
 #[derive(Clone, Copy)]
 pub(super) enum Word {
@@ -81,6 +90,7 @@ impl Meaning<'_> {
         &mut self,
         section: Option<&GuardSection>,
         tenants: &[TenantId],
+        has_pins: bool,
         place: &Place<'_>,
     ) -> GuardSettings {
         let Some(section) = section else { return GuardSettings::default() };
@@ -90,16 +100,38 @@ impl Meaning<'_> {
         let results = of_results(section.results.as_ref());
         let arguments = of_arguments(section.arguments.as_ref());
         let definitions = of_definitions(section.definitions.as_ref());
+        self.holds(&results, Some(RESULTS_HOLD), &place.key("results"));
+        self.holds(&definitions, (!has_pins).then_some(DEFINITIONS_HOLD), &place.key("definitions"));
         GuardSettings {
             results: self.direction(&results, &own, &place.key("results")),
             arguments: self.direction(&arguments, &own, &place.key("arguments")),
             definitions: self.direction(&definitions, &own, &place.key("definitions")),
             bound: bound(section),
-            overrides: self.overrides(section.overrides.as_ref(), tenants, &own, &place.key("overrides")),
+            overrides: self.overrides(
+                section.overrides.as_ref(),
+                (tenants, has_pins),
+                &own,
+                &place.key("overrides"),
+            ),
             pseudonyms: self.pseudonyms(section.pseudonyms.as_ref(), &place.key("pseudonyms")),
+            pseudonym_key: self.pseudonym_key(section.pseudonyms.as_ref(), &place.key("pseudonyms")),
             patterns,
             files,
             outside: self.external_guards(section.external.as_ref(), &place.key("external")),
+        }
+    }
+
+    /// Says why something cannot be held here, if it is to be and cannot.
+    pub(super) fn holds(&mut self, said: &Said<'_>, why: Option<(&str, &str)>, place: &Place<'_>) {
+        let Some((why, instead)) = why else { return };
+        let is_hold = |word: &Word| matches!(word, Word::Do(Action::Hold));
+        let families = said.families.iter().filter(|(_, word)| word.as_ref().is_some_and(is_hold));
+        let families: Vec<Family> = families.map(|(family, _)| *family).collect();
+        for family in families {
+            self.problems.error_with(&place.key(family.as_str()), why, instead);
+        }
+        for (id, _) in said.rules.iter().filter(|(_, word)| is_hold(word)) {
+            self.problems.error_with(&place.key("rules").key(id), why, instead);
         }
     }
 
@@ -262,7 +294,7 @@ pub(super) fn of_results(section: Option<&ResultsGuardSection>) -> Said<'_> {
             .map(|(id, action)| (id, of(action)))
             .collect(),
         usual: usual_of_results,
-        takes: |action| action,
+        takes: |action| if action == Action::Hold { Action::Block } else { action },
     }
 }
 
@@ -278,6 +310,7 @@ pub(in crate::config) const fn action_of(action: GuardActionSection) -> Option<A
         GuardActionSection::Strip => Action::Strip,
         GuardActionSection::Drop => Action::Drop,
         GuardActionSection::Fence => Action::Fence,
+        GuardActionSection::Hold => Action::Hold,
         GuardActionSection::Block => Action::Block,
     })
 }
@@ -291,6 +324,7 @@ pub(super) fn of_arguments(section: Option<&ArgumentsGuardSection>) -> Said<'_> 
         ArgumentsActionSection::Hash => Word::Do(Action::Hash),
         ArgumentsActionSection::Strip => Word::Do(Action::Strip),
         ArgumentsActionSection::Drop => Word::Do(Action::Drop),
+        ArgumentsActionSection::Hold => Word::Do(Action::Hold),
         ArgumentsActionSection::Block => Word::Do(Action::Block),
     };
     let family = |action: fn(&ArgumentsGuardSection) -> Option<&ArgumentsActionSection>| {
@@ -307,7 +341,10 @@ pub(super) fn of_arguments(section: Option<&ArgumentsGuardSection>) -> Said<'_> 
             .map(|(id, action)| (id, of(action)))
             .collect(),
         usual: usual_of_arguments,
-        takes: |action| if action == Action::Block { action } else { Action::Report },
+        takes: |action| match action {
+            Action::Hold | Action::Block => action,
+            _ => Action::Report,
+        },
     }
 }
 
@@ -317,6 +354,7 @@ pub(super) fn of_definitions(section: Option<&DefinitionsGuardSection>) -> Said<
         DefinitionsActionSection::Report => Word::Do(Action::Report),
         DefinitionsActionSection::Strip => Word::Do(Action::Strip),
         DefinitionsActionSection::Fence => Word::Do(Action::Fence),
+        DefinitionsActionSection::Hold => Word::Do(Action::Hold),
         DefinitionsActionSection::Block => Word::Do(Action::Block),
     };
     let family = |action: fn(&DefinitionsGuardSection) -> Option<&DefinitionsActionSection>| {
@@ -334,7 +372,7 @@ pub(super) fn of_definitions(section: Option<&DefinitionsGuardSection>) -> Said<
             .collect(),
         usual: usual_of_definitions,
         takes: |action| match action {
-            Action::Strip | Action::Fence | Action::Block => action,
+            Action::Strip | Action::Fence | Action::Hold | Action::Block => action,
             _ => Action::Report,
         },
     }

@@ -233,6 +233,7 @@ impl Meaning<'_> {
                 suggestion,
             );
         }
+        let has_pins = proxy.pins.are_on();
         let config = Config {
             file: file.to_owned(),
             format: self.format,
@@ -257,7 +258,7 @@ impl Meaning<'_> {
             retention,
             environment: section.environment.as_deref().map(Arc::from),
             limits: self.limits(section, &ids, root),
-            guards: self.guards(section.guard.as_ref(), &ids, &root.key("guard")),
+            guards: self.guards(section.guard.as_ref(), &ids, has_pins, &root.key("guard")),
             shared_counters: self.env.var(REDIS_URL).filter(|url| !url.is_empty()).map(Secret::new),
             registry: {
                 let bytes_max = section.limits.as_ref().and_then(|limits| limits.message_bytes_max);
@@ -459,6 +460,10 @@ fn bound(proxy: &mut ProxySettings, limits: &LimitsSection) {
     proxy.input_rounds_max = limits.input_rounds_max.unwrap_or(proxy.input_rounds_max);
     set(&mut proxy.parked_max, limits.parked_max);
     set(&mut proxy.parked_per_principal_max, limits.parked_per_principal_max);
+    set(&mut proxy.aside.bytes_max, limits.aside_bytes_max);
+    set(&mut proxy.aside.results_max, limits.aside_results_max);
+    wait(&mut proxy.aside.kept, limits.aside_kept_ms);
+    set(&mut proxy.aside.page_bytes, limits.aside_page_bytes);
     set(&mut proxy.resume.events_max, limits.resume_events_max);
     set(&mut proxy.resume.bytes_max, limits.resume_bytes_max);
     set(&mut proxy.resume.session_bytes_max, limits.resume_session_bytes_max);

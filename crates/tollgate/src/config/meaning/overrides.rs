@@ -7,22 +7,27 @@ use tollgate_guard::{
     Action, Family, FieldSettings, Guards, Mode, Overlay, Override, Place as FieldPlace, PseudonymSettings,
     Rule,
 };
-use tollgate_model::{Glob, TenantId};
+use tollgate_model::{Glob, Secret, TenantId};
 
-use super::guard::{Own, Said, Word, action_of, of_arguments, of_definitions, of_results};
+use super::guard::{
+    DEFINITIONS_HOLD, Own, RESULTS_HOLD, Said, Word, action_of, of_arguments, of_definitions, of_results,
+};
 use super::{Meaning, shown};
-use crate::config::forms::{Items, Keyed, Several};
+use crate::config::forms::{Items, Keyed, Several, Short};
 use crate::config::node::Place;
 use crate::config::problem::closest;
 use crate::config::section::{
     FieldSection, GuardActionSection, GuardModeSection, GuardPlaceSection, OverrideSection, PseudonymsSection,
 };
 
+/// The shortest key of names.
+const KEY_BYTES_MIN: usize = 32;
+
 impl Meaning<'_> {
     pub(super) fn overrides(
         &mut self,
         section: Option<&Items<OverrideSection>>,
-        tenants: &[TenantId],
+        (tenants, has_pins): (&[TenantId], bool),
         own: &[Own<'_>],
         place: &Place<'_>,
     ) -> Vec<Override> {
@@ -44,6 +49,9 @@ impl Meaning<'_> {
             let results = of_results(section.results.as_ref());
             let arguments = of_arguments(section.arguments.as_ref());
             let definitions = of_definitions(section.definitions.as_ref());
+            self.holds(&results, Some(RESULTS_HOLD), &place.key("results"));
+            let cannot = (!has_pins).then_some(DEFINITIONS_HOLD);
+            self.holds(&definitions, cannot, &place.key("definitions"));
             overrides.push(Override {
                 tenants: globs(tenant),
                 servers: globs(about.and_then(|about| about.server.as_ref())),
@@ -52,13 +60,29 @@ impl Meaning<'_> {
                 arguments: self.overlay(&arguments, own, &place.key("arguments")),
                 definitions: self.overlay(&definitions, own, &place.key("definitions")),
                 restores: section.restore,
-                fields: self.fields(section.fields.as_ref(), own, &place.key("fields")),
+                fields: self.fields(section.fields.as_ref(), (own, has_pins), &place.key("fields")),
             });
         }
         if overrides.len() > Guards::OVERRIDES_MAX {
             self.problems.error(place, format!("there are more than {} overrides", Guards::OVERRIDES_MAX));
         }
         overrides
+    }
+
+    /// The key by which gateways know each other's names.
+    pub(super) fn pseudonym_key(
+        &mut self,
+        section: Option<&PseudonymsSection>,
+        place: &Place<'_>,
+    ) -> Option<Secret> {
+        let Short(key) = section?.key.as_ref()?;
+        let place = place.key("key");
+        let key = self.secret(key, &place)?;
+        if key.expose().len() < KEY_BYTES_MIN {
+            let message = format!("it has less than {KEY_BYTES_MIN} bytes, and could be guessed");
+            self.problems.error(&place, message);
+        }
+        Some(key)
     }
 
     pub(super) fn pseudonyms(
@@ -87,7 +111,7 @@ impl Meaning<'_> {
     fn fields(
         &mut self,
         section: Option<&Items<FieldSection>>,
-        own: &[Own<'_>],
+        (own, has_pins): (&[Own<'_>], bool),
         place: &Place<'_>,
     ) -> Vec<FieldSettings> {
         let mut fields = Vec::new();
@@ -108,6 +132,9 @@ impl Meaning<'_> {
                 GuardPlaceSection::Arguments => (FieldPlace::Arguments, "arguments"),
                 GuardPlaceSection::Definitions => (FieldPlace::Definitions, "definitions"),
             };
+            if at == FieldPlace::Definitions {
+                self.holds(&of_field(section), (!has_pins).then_some(DEFINITIONS_HOLD), &place);
+            }
             let wrong = rules.values().flatten().find(|action| !at.knows(**action));
             if let Some(action) = wrong {
                 let message = format!("`{}` is nothing that can be done in {name}", action.as_str());

@@ -25,6 +25,8 @@ impl Meaning<'_> {
             enabled: section.enabled.unwrap_or(true),
             first_use: section.first_use.map_or(own.first_use, first_use),
             changes: section.changes.map_or(own.changes, changes),
+            items_max: section.items_max.unwrap_or(own.items_max),
+            text_bytes_max: section.text_bytes_max.unwrap_or(own.text_bytes_max),
             lock,
             servers: own.servers,
         }

@@ -3,8 +3,9 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::SecretSection;
 use super::external::ExternalGuardSection;
-use crate::config::forms::{Items, Keyed, Several, keys};
+use crate::config::forms::{Items, Keyed, Several, Short, keys};
 use crate::config::meaning::defaults;
 
 /// What is looked for in arguments, results and definitions: personal data, secrets, and text that is meant for the model. What is found is
@@ -39,7 +40,7 @@ pub(in crate::config) struct GuardSection {
     pub(in crate::config) pseudonyms: Option<PseudonymsSection>,
 }
 
-/// The names that stand for texts. They are kept in the memory of one gateway, each caller's apart.
+/// The names that stand for texts, each caller's apart. They are kept in the memory of one gateway, or with `key` in the store.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("x-order" = keys::<PseudonymsSection>()))]
@@ -51,6 +52,9 @@ pub(in crate::config) struct PseudonymsSection {
     /// How many names one caller may have. What comes then is masked.
     #[schemars(range(min = 1, max = 1_000_000), extend("default" = 10_000))]
     pub(in crate::config) texts_max: Option<u32>,
+    /// A secret of 32 bytes or more that all gateways on one `store` have: then they know the names that any of them gave to a modern
+    /// client. The store has them sealed by it.
+    pub(in crate::config) key: Option<Short<SecretSection>>,
 }
 
 /// What is otherwise for some tenants, servers and tools.
@@ -174,6 +178,9 @@ pub(in crate::config) enum GuardActionSection {
     Drop,
     /// The whole text that it stands in is put between `<untrusted-data>` and `</untrusted-data>`.
     Fence,
+    /// Arguments wait until somebody of the group `approvers` agrees to them, a definition until an operator approves it (`pins`).
+    /// Nothing that can be done in results.
+    Hold,
     /// The answer is withheld: `guard_blocked`.
     Block,
 }
@@ -197,6 +204,8 @@ pub(in crate::config) enum ArgumentsActionSection {
     Strip,
     /// The whole text that it stands in becomes `[redacted]`.
     Drop,
+    /// The request waits until somebody of the group `approvers` agrees to it. What nobody can be asked about is refused.
+    Hold,
     /// The request is refused: `guard_blocked`.
     Block,
 }
@@ -215,6 +224,9 @@ pub(in crate::config) enum DefinitionsActionSection {
     Strip,
     /// The whole text that it stands in is put between `<untrusted-data>` and `</untrusted-data>`.
     Fence,
+    /// The item is hidden and refused until an operator approves it: `quarantined`. It needs `pins`; of a server whose definitions are
+    /// not pinned it is left out as by `block`.
+    Hold,
     /// The item is left out of lists, and who uses it is refused: `guard_blocked`. Instructions are left out.
     Block,
 }

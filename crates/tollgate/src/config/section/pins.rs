@@ -19,6 +19,13 @@ pub(in crate::config) struct PinsSection {
     pub(in crate::config) first_use: Option<FirstUseSection>,
     /// What becomes of an item that is not what was approved.
     pub(in crate::config) changes: Option<PinChangesSection>,
+    /// How many items of each kind are pinned of one server. What comes beyond them is hidden.
+    #[schemars(range(min = 1, max = 10_000), extend("default" = 10_000))]
+    pub(in crate::config) items_max: Option<usize>,
+    /// How many bytes a definition may have to be kept, so that it can be shown. Of a larger one only the digest is, which is
+    /// enough to tell that it changed.
+    #[schemars(range(min = 1024, max = 262_144), extend("default" = 262_144))]
+    pub(in crate::config) text_bytes_max: Option<usize>,
     /// A lock file, relative to this file, as `tollgate pins lock` writes it. Then what is in it is approved, and nothing
     /// else.
     pub(in crate::config) lock: Option<String>,

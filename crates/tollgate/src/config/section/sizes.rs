@@ -55,6 +55,6 @@ pub(in crate::config) enum WhenLargerSection {
     Refuse,
     /// Its texts are cut, and a notice says so. What is too large otherwise than in bytes or tokens is refused.
     Cut,
-    /// The same, and all of it is kept for a quarter of an hour, for its caller to read page by page by a link.
+    /// The same, and all of it is kept for a while (`limits.aside_kept_ms`), for its caller to read page by page by a link.
     Aside,
 }

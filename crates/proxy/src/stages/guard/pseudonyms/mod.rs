@@ -2,6 +2,9 @@
 //!
 //! A name is its caller's alone: of a legacy client its session's, of a modern one, which has no session, its principal's. It
 //! is known to this process only, for as long as it is used now and then. Texts are kept sealed, and found by a keyed digest.
+//! Those of modern clients can be known to every gateway on a store ([`shared`]).
+
+mod shared;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +16,8 @@ use tollgate_guard::{PseudonymSettings, Pseudonyms, pseudonym};
 use tollgate_model::{Caller, PrincipalId, SessionId, TenantId};
 
 use crate::seal::Sealer;
+
+pub(crate) use shared::{Remembered, Shared};
 
 /// The longest text that a name may stand for.
 const TEXT_BYTES_MAX: usize = 4 << 10;
@@ -33,6 +38,11 @@ impl Owner {
         Self { tenant: caller.tenant().clone(), principal: caller.principal().clone(), session }
     }
 
+    /// Whether it may come to another gateway: a session stays where it is.
+    pub(crate) fn moves(&self) -> bool {
+        self.session.is_none()
+    }
+
     /// What its texts are sealed for. No part can hold a NUL, so no two are one text.
     fn purpose(&self) -> String {
         let session = self.session.as_ref().map_or("", |session| session.as_str());
@@ -42,7 +52,11 @@ impl Owner {
 
 /// All names.
 #[derive(Debug, Default)]
-pub(crate) struct Table(Mutex<State>);
+pub(crate) struct Table {
+    own: Mutex<State>,
+    /// What is remembered of what the store has.
+    pub(crate) shared: Remembered,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -76,6 +90,7 @@ impl Table {
     /// Forgets what nobody has used for long.
     pub(crate) fn sweep(&self, idle: Duration) {
         self.lock().sweep(idle);
+        self.shared.sweep();
     }
 
     /// Forgets what a session was given.
@@ -86,7 +101,7 @@ impl Table {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

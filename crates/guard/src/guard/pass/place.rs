@@ -1,0 +1,109 @@
+//! Where something stands.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use super::Pass;
+use crate::action::Action;
+use crate::json::{Step, View};
+use crate::rule::Rule;
+
+/// The longest path.
+const PATH_BYTES_MAX: usize = 200;
+
+impl<'g> Pass<'g> {
+    /// The name of the innermost member.
+    pub(super) fn key<'a>(&self, view: &'a mut View, way: &[Step]) -> &'a str
+    where
+        'g: 'a,
+    {
+        let last = way.iter().rev().find_map(|step| match step {
+            Step::Member(start, end) => self.bytes.get(*start..*end),
+            Step::Element(_) => None,
+        });
+        last.and_then(|raw| view.read(raw)).unwrap_or_default()
+    }
+
+    pub(super) fn path(&self, way: &[Step]) -> String {
+        let mut path = String::new();
+        for step in way {
+            let mut name = String::new();
+            match *step {
+                Step::Element(place) => drop(write!(name, "{place}")),
+                Step::Member(start, _) if self.masked_names.contains(&start) => name.push('*'),
+                Step::Member(start, end) => {
+                    let raw = self.bytes.get(start..end).unwrap_or_default();
+                    let mut view = View::default();
+                    let text = view.read(raw).unwrap_or_default();
+                    name = text.replace('~', "~0").replace('/', "~1");
+                }
+            }
+            if path.len() + name.len() >= PATH_BYTES_MAX {
+                break;
+            }
+            path.push('/');
+            path.push_str(&name);
+        }
+        path
+    }
+
+    /// What becomes of what a rule finds here.
+    pub(super) fn action(&self, rule: Rule, way: &[Step]) -> Option<Action> {
+        if self.guard.fields.is_empty() {
+            return self.guard.action(rule);
+        }
+        let mut view = View::default();
+        let steps = way.iter().map(|step| match *step {
+            Step::Element(place) => Cow::Owned(place.to_string()),
+            Step::Member(start, end) => {
+                let raw = self.bytes.get(start..end).unwrap_or_default();
+                Cow::Owned(view.read(raw).unwrap_or_default().to_owned())
+            }
+        });
+        self.guard.action_at(rule, &steps.collect::<Vec<_>>())
+    }
+
+    /// Whether a text has to stay as it is, since it is no words of anybody's.
+    pub(super) fn is_fixed(&self, way: &[Step]) -> bool {
+        if self.subject.reading.is_of_words() {
+            return false;
+        }
+        let mut view = View::default();
+        let names = way.iter().filter_map(|step| match *step {
+            Step::Member(start, end) => self.bytes.get(start..end),
+            Step::Element(_) => None,
+        });
+        let names: Vec<String> = names.map(|raw| view.read(raw).unwrap_or_default().to_owned()).collect();
+        self.subject.reading.is_fixed(&names.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    fn names(&self, step: Step, name: &str) -> bool {
+        matches!(step, Step::Member(start, end) if self.bytes.get(start..end) == Some(name.as_bytes()))
+    }
+
+    /// Whether it is a text that is read together with those beside it: of a block of content, of a part of a resource, or of a
+    /// message of a prompt; also within what a task came to. Which place it has among them.
+    pub(super) fn block_of(&self, way: &[Step]) -> Option<usize> {
+        let way = match way {
+            [result, rest @ ..] if self.names(*result, "result") => rest,
+            way => way,
+        };
+        match way {
+            [list, Step::Element(place), text] => {
+                let is_list = self.names(*list, "content") || self.names(*list, "contents");
+                (is_list && self.names(*text, "text")).then_some(*place)
+            }
+            [list, Step::Element(place), content, text] => {
+                let is_message = self.names(*list, "messages") && self.names(*content, "content");
+                (is_message && self.names(*text, "text")).then_some(*place)
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_of_content(&self, way: &[Step]) -> bool {
+        way.first().is_some_and(|first| {
+            ["content", "contents", "messages"].iter().any(|content| self.names(*first, content))
+        })
+    }
+}
