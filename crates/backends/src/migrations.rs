@@ -26,7 +26,7 @@ macro_rules! migration {
 }
 
 /// All there are, in their order: the first leads from nothing to version 1.
-const MIGRATIONS: [Migration; 11] = [
+const MIGRATIONS: [Migration; 12] = [
     migration!(1, "0001.sql"),
     migration!(2, "0002.sql"),
     migration!(3, "0003.sql"),
@@ -129,7 +129,7 @@ mod tests {
     use crate::{Bounds, Place};
 
     /// What a program of each version may have stored: a version that is released brings its own.
-    const SAMPLES: [Migration; 11] = [
+    const SAMPLES: [Migration; 12] = [
         Migration {
             version: 1,
             sqlite: include_str!("../migrations/samples/sqlite/0001.sql"),
