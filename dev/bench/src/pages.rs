@@ -188,7 +188,7 @@ async fn definitions(store: &dyn Store, now: Timestamp) -> Result<()> {
                 let text = tool(tool_of, version);
                 let item = format!("tool_{tool_of}").into();
                 let shape = PinShape::new(Digest::of([&text[..]]), text);
-                Sighting { kind: PinKind::Tool, item, shape, is_trusted: version == 1 }
+                Sighting { kind: PinKind::Tool, item, shape, is_trusted: version == 1, is_held: false }
             };
             let items: Vec<Sighting> = seen.map(sighting).collect();
             if !items.is_empty() {

@@ -156,7 +156,9 @@ impl<'a> Shared<'a> {
         let mut all = self.remembered.lock();
         let known = all.entry(self.owner).or_default();
         known.until = of.until;
-        fresh.into_iter().for_each(|name| known.learn(name));
+        for name in fresh {
+            known.learn(name);
+        }
         Ok(true)
     }
 
@@ -299,7 +301,8 @@ mod tests {
         let ann = owner("acme", "ann");
         let here = gateways.at(&gateways.one, &ann, "key");
         let there = gateways.at(&gateways.other, &ann, "key");
-        (here.read(false).await.unwrap(), there.read(false).await.unwrap());
+        here.read(false).await.unwrap();
+        there.read(false).await.unwrap();
         assert_eq!(here.name("email", "a@b.c"), there.name("email", "x@y.z"));
         assert!(here.keep().await.unwrap());
         assert!(!there.keep().await.unwrap());
@@ -322,7 +325,8 @@ mod tests {
         let gateways = Gateways::new();
         let ann = owner("acme", "ann");
         let here = gateways.at(&gateways.one, &ann, "key");
-        (here.name("email", "a@b.c"), here.name("email", "x@y.z"));
+        here.name("email", "a@b.c");
+        here.name("email", "x@y.z");
         here.keep().await.unwrap();
         let kept = gateways.store.names_of(here.of()).await.unwrap();
         assert!(!format!("{kept:?}").contains("a@b.c") && !format!("{kept:?}").contains("ann"));
@@ -331,7 +335,8 @@ mod tests {
         let moved = KeptName { name: "<EMAIL_3>".into(), ..kept[0].clone() };
         gateways.store.keep_names(here.of(), &[moved]).await.unwrap();
         gateways.store.keep_names(bob.of(), &kept).await.unwrap();
-        (here.read(true).await.unwrap(), bob.read(true).await.unwrap());
+        here.read(true).await.unwrap();
+        bob.read(true).await.unwrap();
         assert_eq!(here.text("<EMAIL_1>").as_deref(), Some("a@b.c"));
         assert_eq!((here.text("<EMAIL_3>"), bob.text("<EMAIL_1>")), (None, None));
     }
