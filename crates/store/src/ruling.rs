@@ -205,6 +205,7 @@ impl RuleSet {
     }
 
     /// The same set with another version.
+    #[must_use]
     pub fn written(&self, text: Arc<str>, doing: &RuleDoing) -> Self {
         let mut next = self.after(RuleAct::Written, doing);
         next.latest += 1;

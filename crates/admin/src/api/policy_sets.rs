@@ -234,9 +234,10 @@ async fn stepped(
         async move {
             let fits = move |set: &RuleSet| seen.fits(&PolicySetShown::of(set));
             let after = policies::step(plane, sure, of, step, &reason, fits).await?;
-            Ok(match is_removal {
-                true => Made::new(StatusCode::NO_CONTENT, &()),
-                false => Made::new(StatusCode::OK, &PolicySetShown::of(&after)),
+            Ok(if is_removal {
+                Made::new(StatusCode::NO_CONTENT, &())
+            } else {
+                Made::new(StatusCode::OK, &PolicySetShown::of(&after))
             })
         }
     };

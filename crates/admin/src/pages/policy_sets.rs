@@ -83,8 +83,8 @@ struct SetPage {
     revision: u64,
     /// The newest first.
     versions: Vec<Version>,
-    /// What decided before the version that does.
-    before: Option<Option<u64>>,
+    /// What decided before the version that does, in words.
+    before: Option<String>,
     may_change: bool,
     counts: bool,
     four_eyes: bool,
@@ -125,7 +125,9 @@ fn shown(plane: &Shared, who: &Operator, set: &RuleSet) -> Result<SetPage, Probl
         line: Line::of(set),
         revision: set.revision,
         versions: set.versions.iter().rev().map(|version| Version::of(set, version)).collect(),
-        before: set.past.last().copied(),
+        before: set.past.last().map(|before| {
+            before.map_or_else(|| "nothing in force".to_owned(), |version| format!("version {version}"))
+        }),
         may_change: who.may(Resource::Policies, Act::Change),
         counts: configured.stored_policies,
         four_eyes: configured.four_eyes,

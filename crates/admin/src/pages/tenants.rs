@@ -7,7 +7,7 @@ use axum::response::Response;
 use super::{Shell, error, page};
 use crate::api::tenants::{TenantView, all};
 use crate::front::Shared;
-use crate::roles::{Act, May, ReadTenants, Resource};
+use crate::roles::{Act, May, Operator, ReadTenants, Resource};
 
 const HERE: &str = "/tenants";
 
@@ -16,23 +16,31 @@ const HERE: &str = "/tenants";
 struct Tenants {
     shell: Shell,
     tenants: Vec<TenantView>,
-    sees_approvals: bool,
-    sees_keys: bool,
-    sees_calls: bool,
-    sees_findings: bool,
+    who: Operator,
+}
+
+impl Tenants {
+    /// Whether whoever looks at it may go on there.
+    fn sees_approvals(&self) -> bool {
+        self.who.may(Resource::Approvals, Act::Read)
+    }
+
+    fn sees_keys(&self) -> bool {
+        self.who.may(Resource::Keys, Act::Read)
+    }
+
+    fn sees_calls(&self) -> bool {
+        self.who.may(Resource::Ledger, Act::Read)
+    }
+
+    fn sees_findings(&self) -> bool {
+        self.who.may(Resource::Findings, Act::Read)
+    }
 }
 
 pub(super) async fn show(may: May<ReadTenants>, State(plane): State<Shared>) -> Response {
-    let sees = |what| may.who.may(what, Act::Read);
     match all(&plane, &may).await {
-        Ok(tenants) => page(&Tenants {
-            shell: Shell::of(&may.who, HERE),
-            tenants,
-            sees_approvals: sees(Resource::Approvals),
-            sees_keys: sees(Resource::Keys),
-            sees_calls: sees(Resource::Ledger),
-            sees_findings: sees(Resource::Findings),
-        }),
+        Ok(tenants) => page(&Tenants { shell: Shell::of(&may.who, HERE), tenants, who: may.who.clone() }),
         Err(problem) => error(&problem),
     }
 }

@@ -1,6 +1,7 @@
 //! `tollgate policy test`: puts the cases of test files to the policies, and shows where they differ from what is said.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -95,16 +96,18 @@ pub(crate) fn tried(setting: &Setting, cases: &str) -> Tested {
         let environment = case.environment.as_deref().or(setting.environment.as_deref());
         let key = (case.principal.tenant.clone(), environment.map(ToOwned::to_owned));
         let Some(of) = setting.tenants.iter().find(|tenant| tenant.id == key.0) else { continue };
-        if !sets.contains_key(&key) {
-            match PolicySet::compile(&of.sources, &of.known, environment, Mode::New) {
-                Ok((set, _)) => drop(sets.insert(key.clone(), set)),
-                Err(findings) => {
-                    let problems = findings.iter().map(ToString::to_string).collect();
-                    return Tested { problems, ..Tested::default() };
+        let set = match sets.entry(key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                match PolicySet::compile(&of.sources, &of.known, environment, Mode::New) {
+                    Ok((set, _)) => place.insert(set),
+                    Err(findings) => {
+                        let problems = findings.iter().map(ToString::to_string).collect();
+                        return Tested { problems, ..Tested::default() };
+                    }
                 }
             }
-        }
-        let Some(set) = sets.get(&key) else { continue };
+        };
         let outcome = outcome(case, set);
         let differences = outcome.differences.into_iter();
         tested.cases.push(TestedCase {

@@ -92,10 +92,8 @@ impl Policies {
         }
         let sets: Vec<&RuleSet> =
             sets.filter(|set| set.id.tenant.as_ref().is_none_or(|tenant| tenants.contains(tenant))).collect();
-        let of = |tenant: Option<&TenantId>| {
-            let own: Vec<&RuleSet> =
-                sets.iter().copied().filter(|set| set.id.tenant.as_ref() == tenant).collect();
-            own
+        let of = |tenant: Option<&TenantId>| -> Vec<&RuleSet> {
+            sets.iter().copied().filter(|set| set.id.tenant.as_ref() == tenant).collect()
         };
         let live = |sets: &[&RuleSet]| -> Vec<Source> {
             sets.iter().filter_map(|set| Some(stored_source(&set.id, set.deciding()?))).collect()
