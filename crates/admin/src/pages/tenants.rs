@@ -15,7 +15,7 @@ const HERE: &str = "/tenants";
 #[template(path = "tenants.html")]
 struct Tenants {
     shell: Shell,
-    tenants: Vec<TenantView>,
+    all: Vec<TenantView>,
     who: Operator,
 }
 
@@ -40,7 +40,9 @@ impl Tenants {
 
 pub(super) async fn show(may: May<ReadTenants>, State(plane): State<Shared>) -> Response {
     match all(&plane, &may).await {
-        Ok(tenants) => page(&Tenants { shell: Shell::of(&may.who, HERE), tenants, who: may.who.clone() }),
+        Ok(tenants) => {
+            page(&Tenants { shell: Shell::of(&may.who, HERE), all: tenants, who: may.who.clone() })
+        }
         Err(problem) => error(&problem),
     }
 }
