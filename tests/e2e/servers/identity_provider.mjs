@@ -113,7 +113,7 @@ function provide(published) {
 provide(keys);
 
 let asks = false;
-const FORM = `<!doctype html><html lang="en"><title>Identity provider</title><form method="post">
+const FORM = `<!doctype html><html lang="en"><title>Identity provider</title><link rel="icon" href="data:,"><form method="post">
 <label>Who are you? <input name="who" autofocus required></label> <button>Go on</button></form></html>`;
 
 async function interact(request, response) {
