@@ -44,13 +44,16 @@ async fn every_answer_is_one_that_the_document_names() {
     let policies = tempfile::tempdir().unwrap();
     let policy = policies.path().join("all.cedar");
     fs::write(&policy, POLICY).unwrap();
+    // It has no server of its own, and so no tool that a rule could name.
+    let acme = policies.path().join("acme.cedar");
+    fs::write(&acme, "permit(principal, action, resource);\n").unwrap();
     let config = with(
         &servers([("crm", http(&server.url()))]),
         json!({
             "public_url": "https://tollgate.example", "identity": { "keys": [declared("ann")] }, "policy": { "files": [policy] },
             "pins": {}, "guard": {}, "registry": { "allow_private": true },
             "approvals": { "groups": { "finance": { "roles": ["approver"] } }, "wait_ms": 0 },
-            "tenants": { "acme": { "policy": { "files": [policy] } } },
+            "tenants": { "acme": { "policy": { "files": [acme] } } },
         }),
     );
     let gateway = Gateway::start(&config).await;

@@ -506,7 +506,7 @@ async fn what_others_write_never_runs_on_any_page() {
         "admin": at(&gateway), "key": admin["key"], "pages": pages, "kinds": KINDS,
         "gateway": format!("http://{}", gateway.listen), "agent": api_key("anybody"), "client": hostile("client"),
         "links": [
-            ["/servers", "table a[href*='/servers/']"], ["/review", "table a[href*='review']"], ["/calls?kind=call", "table a[href^='/calls/']"],
+            ["/servers", "table a[href*='/servers/']"], ["/review", "table a[href*='review']"], ["/calls?kind=call", "table a[href^='/calls/']"], ["/calls?kind=refusal", "table a[href^='/calls/']"],
             ["/approvals?all=1", "table a[href^='/approvals/']"], ["/pins", "table a[href^='/pins/']"],
         ],
         "wide": PAGES,
