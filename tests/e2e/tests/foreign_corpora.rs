@@ -112,7 +112,8 @@ fn section(packages: &[(String, String)], counts: &BTreeMap<(String, String), Co
          Measured over labelled texts that others made, of packages of PyPI which the tests install: {}. The templates of \
          presidio-evaluator are filled by Faker in the manner of seven countries; AgentDojo has the attack of its paper for each of \
          its goals, and the harmless mails, files and pages of its environments; the examples of every region and kind are those of the \
-         phone library, as are the numbers that it takes for impossible. A rule or family is *found* if it was told of a text \
+         phone library, as are the numbers that it takes for impossible. All 27 texts of AgentDojo put their goals into one and the same wording, which was known when the \
+         rules were written: they are found all or none, and say nothing of other wordings. A rule or family is *found* if it was told of a text \
          that is labelled with it, wherever in it, and *false* if of one that is not. No package with labelled secrets was found: what \
          was told of `secret` is wrong.\n\n\
          | corpus | what | texts with it | found | recall | texts without it | false | precision |\n\

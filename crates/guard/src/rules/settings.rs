@@ -8,7 +8,7 @@ use crate::rule::{Family, Severity};
 use crate::text::Text;
 
 /// The most expressions and phrases of a rule.
-const EXPRESSIONS_MAX: usize = 32;
+const EXPRESSIONS_MAX: usize = 64;
 /// The most words of an expression's context, or in one place of a phrase.
 const WORDS_MAX: usize = 256;
 /// The longest word.
