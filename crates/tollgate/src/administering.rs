@@ -216,7 +216,14 @@ fn limit(rule: &Rule) -> LimitCard {
     };
     let mut says = match &rule.bound {
         Bound::Rate { requests, per, burst } => {
-            format!("{requests} requests in {} ms, {burst} at once", per.as_millis())
+            let within = match per.as_millis() {
+                1_000 => "each second".to_owned(),
+                60_000 => "each minute".to_owned(),
+                3_600_000 => "each hour".to_owned(),
+                ms if ms.is_multiple_of(1_000) => format!("in {} s", ms / 1_000),
+                ms => format!("in {ms} ms"),
+            };
+            format!("{requests} requests {within}, {burst} at once")
         }
         Bound::Concurrency(most) => format!("{most} under way at once"),
         Bound::Quota { calls, every: window } => format!("{calls} calls each {}", every(window)),

@@ -17,7 +17,6 @@ const ITEMS: &[Item] = &[
     Item { href: "/", text: "Overview", of: Resource::Overview },
     Item { href: "/servers", text: "Servers", of: Resource::Servers },
     Item { href: "/review", text: "Reviews", of: Resource::Reviews },
-    Item { href: "/review", text: "Reviews", of: Resource::Reviews },
     Item { href: "/calls", text: "Calls", of: Resource::Ledger },
     Item { href: "/approvals", text: "Approvals", of: Resource::Approvals },
     Item { href: "/pins", text: "Pins", of: Resource::Pins },
