@@ -194,9 +194,13 @@ async fn term_drains_calls_in_flight() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_does_not_end_is_cut_when_the_time_for_it_is_over() {
     let server = FakeServer::start(Script::modern().with_tools(["gate"])).await;
-    let mut gateway = Gateway::start(&servers([("slow", http(&server.url()))])).await;
-    let mut peer = Peer::from(gateway.modern("/mcp"));
-    let waiting = tokio::spawn(async move { peer.request(&Call::tool("slow__gate", "{}")).await });
+    // The server has more time than the gateway.
+    let patient = with(&http(&server.url()), json!({ "request_timeout_ms": 60_000 }));
+    let mut gateway = Gateway::start(&servers([("slow", patient)])).await;
+    let ask = gateway.modern("/mcp").ask("1", &Call::tool("slow__gate", "{}"));
+    let http = Http::new(gateway.listen);
+    // A client that is more patient than those of the tests.
+    let waiting = tokio::spawn(async move { http.open(&ask).await?.finish().await });
     until("the call under way", async || (!server.log().of_method("tools/call").is_empty()).then_some(()))
         .await;
     let begun = Instant::now();
