@@ -14,6 +14,7 @@ pub(crate) struct Steps {
     failed: u64,
     ignored: u64,
     broken: Vec<String>,
+    failures: Failures,
 }
 
 /// A `cargo` command in the workspace.
@@ -66,6 +67,7 @@ impl Steps {
             let Ok(line) = line else { break };
             let line = String::from_utf8_lossy(&line);
             say(&line);
+            self.failures.read(&line);
             if let Some(counts) = counts(&line) {
                 self.passed += counts.passed;
                 self.failed += counts.failed;
@@ -90,12 +92,13 @@ impl Steps {
         if self.broken.is_empty() { Ok(()) } else { Err(format!("failed: {}", self.broken.join(", "))) }
     }
 
-    /// Prints the counts as the last line. A step that failed without a failed test (it did not compile, say) counts as
+    /// Prints what failed tests said and, as the last line, the counts. A step that failed without a failed test (it did not compile, say) counts as
     /// one failure, so that zero failures means that everything worked.
     pub(crate) fn finish(self) -> Result<(), String> {
         if self.ignored > 0 {
             say(&format!("{} tests are marked as ignored", self.ignored));
         }
+        self.failures.repeat();
         let verdict = self.verdict();
         if let Err(problem) = &verdict {
             complain(problem);
@@ -103,6 +106,39 @@ impl Steps {
         let failed = if verdict.is_err() { self.failed.max(1) } else { self.failed };
         say(&format!("{} passed, {failed} failed", self.passed));
         if failed == 0 { Ok(()) } else { Err("not everything works".to_owned()) }
+    }
+}
+
+/// How many lines of failed tests are said again at the end.
+const REPEATED_LINES_MAX: usize = 400;
+
+/// What the test harness printed of tests that failed, to be said again where the reader looks: at the end.
+#[derive(Default)]
+struct Failures {
+    lines: Vec<String>,
+    inside: bool,
+}
+
+impl Failures {
+    /// Keeps a line that stands between `---- NAME stdout ----` and the list of names that ends the harness's report.
+    fn read(&mut self, line: &str) {
+        if line.starts_with("---- ") && line.ends_with(" ----") {
+            self.inside = true;
+        } else if line == "failures:" {
+            self.inside = false;
+        }
+        if self.inside && self.lines.len() < REPEATED_LINES_MAX {
+            self.lines.push(line.to_owned());
+        }
+    }
+
+    fn repeat(&self) {
+        if !self.lines.is_empty() {
+            say("\n=== what failed");
+        }
+        for line in &self.lines {
+            say(line);
+        }
     }
 }
 
@@ -125,12 +161,32 @@ fn counts(line: &str) -> Option<Counts> {
 
 #[cfg(test)]
 mod unit {
-    use super::{Counts, counts};
+    use super::{Counts, Failures, counts};
 
     #[test]
     fn result_lines_are_read() {
         let line = "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 4 filtered out; finished in 0.52s";
         assert_eq!(counts(line), Some(Counts { passed: 12, failed: 3, ignored: 1 }));
+    }
+
+    #[test]
+    fn what_failed_tests_said_is_kept() {
+        let report = "\
+test one ... ok
+test two ... FAILED
+
+failures:
+
+---- two stdout ----
+assertion failed
+
+failures:
+    two
+
+test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.52s";
+        let mut failures = Failures::default();
+        report.lines().for_each(|line| failures.read(line));
+        assert_eq!(failures.lines, ["---- two stdout ----", "assertion failed", ""]);
     }
 
     #[test]
