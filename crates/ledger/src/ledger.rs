@@ -200,7 +200,7 @@ pub struct Work {
     pub slow: u64,
     /// Intents that wait for their outcome.
     pub open: u64,
-    /// How many bytes of entries wait to be written.
+    /// How many bytes of entries wait to be written, or are being written.
     pub waiting_bytes: u64,
 }
 

@@ -189,11 +189,13 @@ fn take_turn(writer: &Arc<Writer>, mut jobs: Vec<Job>, due: &mut Due, ends: bool
     let (at, is_full) = (chain.at(), writer.is_full(&chain));
     drop(chain);
     let mut queue = writer.queue();
-    (queue.at, queue.is_full, queue.is_writing) = (at, is_full, false);
+    (queue.at, queue.is_full) = (at, is_full);
+    queue.is_written();
     if ends {
         queue.end = End::Done;
         // Nobody waits any more for what is left.
         let left = queue.take();
+        queue.is_written();
         drop(queue);
         drop(left);
         writer.position.send_replace(at);

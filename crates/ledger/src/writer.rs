@@ -72,6 +72,8 @@ pub(crate) struct Numbers {
 pub(crate) struct Queue {
     pub(crate) waiting: Vec<Job>,
     bytes: usize,
+    /// How many bytes somebody has taken to write them, and may have to put back.
+    taken: usize,
     /// Whether somebody writes.
     pub(crate) is_writing: bool,
     /// Whether the thread is to be the next who does.
@@ -201,6 +203,7 @@ impl Writer {
         let queue = Queue {
             waiting: Vec::new(),
             bytes: 0,
+            taken: 0,
             is_writing: false,
             is_wanted: false,
             is_watched: false,
@@ -305,7 +308,7 @@ impl Writer {
             drop(queue);
             return self.lead(jobs, job, wait);
         }
-        if queue.bytes >= QUEUE_BYTES_MAX {
+        if queue.held() >= QUEUE_BYTES_MAX {
             job.prepared.shed();
         }
         let submitted = queue.push(job, wait);
@@ -324,7 +327,7 @@ impl Writer {
         if let Some(down) = &queue.down {
             return Some(Arc::clone(&down.reason));
         }
-        if queue.waiting.len() >= QUEUE_MAX || queue.bytes >= QUEUE_BYTES_MAX {
+        if queue.waiting.len() >= QUEUE_MAX || queue.held() >= QUEUE_BYTES_MAX {
             return Some("more waits to be written than may".into());
         }
         self.stalled().map(|stalled| format!("the disk has not answered for {} s", stalled.as_secs()).into())
@@ -373,7 +376,7 @@ impl Writer {
             (queue.at, queue.is_full) = (at, is_full);
             let goes_on = !queue.waiting.is_empty() && !queue.is_wanted && queue.is_open_to_all;
             if !goes_on || batch + 1 == BATCHES_MAX {
-                queue.is_writing = false;
+                queue.is_written();
                 let wakes = !queue.is_watched || queue.is_wanted || !queue.waiting.is_empty();
                 queue.is_watched = true;
                 drop(queue);
@@ -384,7 +387,7 @@ impl Writer {
             }
             // What was there is kept to be filled again.
             std::mem::swap(&mut jobs, &mut queue.waiting);
-            queue.bytes = 0;
+            queue.taken = std::mem::take(&mut queue.bytes);
         }
         own
     }
@@ -455,8 +458,12 @@ impl Writer {
         let lost = others.len() as u64;
         {
             let mut queue = self.queue();
+            // Who comes without any has taken none.
+            if lost > 0 || !vital.is_empty() {
+                queue.taken = 0;
+            }
             for job in &mut vital {
-                if queue.bytes >= QUEUE_BYTES_MAX {
+                if queue.held() >= QUEUE_BYTES_MAX {
                     job.prepared.shed();
                 }
                 queue.bytes += job.prepared.bytes();
@@ -552,8 +559,18 @@ impl Queue {
 
     /// Takes all that waits.
     pub(crate) fn take(&mut self) -> Vec<Job> {
-        self.bytes = 0;
+        self.taken = std::mem::take(&mut self.bytes);
         std::mem::take(&mut self.waiting)
+    }
+
+    /// How many bytes wait, or are being written.
+    fn held(&self) -> usize {
+        self.bytes + self.taken
+    }
+
+    /// Whoever wrote has done so.
+    pub(crate) fn is_written(&mut self) {
+        (self.is_writing, self.taken) = (false, 0);
     }
 
     /// Whether there is something to say of what is missing.
@@ -600,7 +617,7 @@ impl Writer {
             stuck: load(stuck),
             slow: load(slow),
             open: self.open() as u64,
-            waiting_bytes: self.queue().bytes as u64,
+            waiting_bytes: self.queue().held() as u64,
         }
     }
 
