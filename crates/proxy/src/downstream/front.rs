@@ -1,5 +1,6 @@
 //! The data plane over HTTP: what comes before any message is read, and which handler an address leads to.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -83,7 +84,8 @@ where
         Early::stranger(source, era)
     };
     if let Some(path) = metadata {
-        return metadata::answer(gateway, &snapshot, (host, path), &request, stranger(&request)).await;
+        let answer = metadata::answer(gateway, &snapshot, (host, path), &request, stranger(&request));
+        return Box::pin(answer).await;
     }
     let mut response = if headers::is_preflight(request.method(), request.headers()) {
         preflight()
@@ -152,7 +154,7 @@ where
         }
         Err(not_known) => {
             intake::discard(request.into_body()).await;
-            unknown(gateway, &not_known, Early::stranger(source, era)).await
+            Box::pin(unknown(gateway, &not_known, Early::stranger(source, era))).await
         }
     };
     match work {
@@ -193,18 +195,21 @@ where
     {
         return refused(gateway, &refusal, Early::known(&who, era), None).await;
     }
+    // What is rare, on the heap.
     match (place, request.method()) {
         (Place::Mcp(endpoint), &Method::POST) => {
             streamable::post(gateway, snapshot, who, endpoint, request).await
         }
         (Place::Mcp(endpoint), &Method::GET) => {
-            streamable::get(gateway, &snapshot, &who, endpoint, &request).await
+            Box::pin(streamable::get(gateway, &snapshot, &who, endpoint, &request)).await
         }
         (Place::Mcp(endpoint), &Method::DELETE) => {
-            streamable::delete(gateway, &who, endpoint, &request).await
+            Box::pin(streamable::delete(gateway, &who, endpoint, &request)).await
         }
         (Place::Mcp(_), _) => not_allowed(gateway, Early::known(&who, era), "POST, GET, DELETE").await,
-        (Place::Sse(endpoint), &Method::GET) => sse::open(gateway, &snapshot, &who, endpoint, &request).await,
+        (Place::Sse(endpoint), &Method::GET) => {
+            Box::pin(sse::open(gateway, &snapshot, &who, endpoint, &request)).await
+        }
         (Place::Registry, &Method::GET) => {
             let path = request.uri().path();
             match Asked::read(path.strip_prefix(snapshot.public_prefix.as_str()).unwrap_or(path)) {
@@ -213,7 +218,9 @@ where
             }
         }
         (Place::Sse(_) | Place::Registry, _) => not_allowed(gateway, Early::known(&who, era), "GET").await,
-        (Place::Messages(endpoint), &Method::POST) => sse::post(gateway, who, endpoint, request).await,
+        (Place::Messages(endpoint), &Method::POST) => {
+            Box::pin(sse::post(gateway, who, endpoint, request)).await
+        }
         (Place::Messages(_), _) => not_allowed(gateway, Early::known(&who, era), "POST").await,
         (Place::Nowhere, _) => refused(gateway, &nowhere(), Early::known(&who, era), None).await,
     }
@@ -284,14 +291,15 @@ pub(crate) fn served(endpoint: Option<Arc<Endpoint>>) -> Result<Arc<Endpoint>, R
     endpoint.ok_or_else(policy::no_endpoint)
 }
 
-/// A refusal of what the stages never had, as a response.
-pub(crate) async fn refused(
-    gateway: &Gateway,
-    refusal: &Refusal,
-    early: Early<'_>,
-    id: Option<&Bytes>,
-) -> Response<Body> {
-    json(refuse::early(gateway, refusal, early, id).await)
+/// A refusal of what the stages never had, as a response. On the heap: it is waited for at a dozen places, of which none must
+/// make every request's state large.
+pub(crate) fn refused<'a>(
+    gateway: &'a Gateway,
+    refusal: &'a Refusal,
+    early: Early<'a>,
+    id: Option<&'a Bytes>,
+) -> Pin<Box<dyn Future<Output = Response<Body>> + Send + 'a>> {
+    Box::pin(async move { json(refuse::early(gateway, refusal, early, id).await) })
 }
 
 /// A reply that travels alone.
@@ -353,4 +361,22 @@ fn preflight() -> Response<Body> {
     );
     map.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Full;
+
+    use super::*;
+
+    fn size_of_answer<'a, F>(_: fn(&'a Gateway, Peer, Request<Full<Bytes>>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Every request has one of these on the heap, and it is moved there whole. What is rare belongs into a box of its own.
+    #[test]
+    fn a_request_on_its_way_in_is_small() {
+        let bytes = size_of_answer(serve_http::<Full<Bytes>>);
+        assert!(bytes <= 6 * 1024 + 512, "{bytes} bytes");
+    }
 }

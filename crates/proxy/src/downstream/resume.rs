@@ -23,31 +23,48 @@ use crate::standing::Leash;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static(names::LAST_EVENT_ID);
 
-/// Sees a request through: as one JSON message if it can be, else as a stream. A stream goes on without its client,
-/// which may come back to it.
-pub(crate) async fn answer(
+/// A request of a session that is being answered.
+pub(crate) struct Answer {
     gateway: Gateway,
-    snapshot: &Snapshot,
-    inbound: Inbound,
-    place: Place,
+    snapshot: Arc<Snapshot>,
     session: Arc<Session>,
+    call: Call,
     accepts: Accepts,
-) -> Response<Body> {
-    let settings = &snapshot.settings;
-    let mut patience = settings.keep_alive;
-    if is_primed(&session) {
-        // From its first event on, the answer survives a broken connection.
-        patience = patience.min(settings.resume.after);
+}
+
+impl Answer {
+    pub(crate) fn begin(
+        gateway: Gateway,
+        snapshot: Arc<Snapshot>,
+        inbound: Inbound,
+        place: Place,
+        session: Arc<Session>,
+        accepts: Accepts,
+    ) -> Self {
+        let call = Call::new(gateway.clone(), inbound, Some(place));
+        Self { gateway, snapshot, session, call, accepts }
     }
-    match Call::new(gateway.clone(), inbound, Some(place)).first(accepts, patience).await {
-        First::Reply(reply) => json(reply),
-        First::Stream(call) => {
-            let reader = session.open_answer(call.outlet(), &settings.resume);
-            let leash = call.leash();
-            gateway.spawn(call.run());
-            begin(session, reader, 0, leash, settings)
+
+    /// Sees it through: as one JSON message if it can be, else as a stream. A stream goes on without its client, which may
+    /// come back to it.
+    pub(crate) async fn see_through(self) -> Response<Body> {
+        let Self { gateway, snapshot, session, call, accepts } = self;
+        let settings = &snapshot.settings;
+        let mut patience = settings.keep_alive;
+        if is_primed(&session) {
+            // From its first event on, the answer survives a broken connection.
+            patience = patience.min(settings.resume.after);
         }
-        First::Ended(ended) => no_answer(ended, Era::Legacy),
+        match call.first(accepts, patience).await {
+            First::Reply(reply) => json(reply),
+            First::Stream(call) => {
+                let reader = session.open_answer(call.outlet(), &settings.resume);
+                let leash = call.leash();
+                gateway.spawn(call.run());
+                begin(session, reader, 0, leash, settings)
+            }
+            First::Ended(ended) => no_answer(ended, Era::Legacy),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! (2026-07-28) side by side. A request's own metadata decides which it is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
@@ -81,9 +82,17 @@ where
     let headers = &parts.headers;
     let (bytes, caller) = (message.bytes().clone(), who.clone());
     let post = Post { gateway, snapshot, who, endpoint, message, headers, accepts, version };
-    let answered = match era {
-        Era::Modern => post.modern().await,
-        Era::Legacy => post.legacy().await,
+    // What it takes to begin an answer is done before anything is waited for, and so is no part of what waits.
+    let begun = match era {
+        Era::Modern => post.modern(),
+        Era::Legacy => post.legacy(),
+    };
+    let answered = match begun {
+        Ok(Begun::Whole(response)) => Ok(response),
+        Ok(Begun::Modern(call, accepts, keep_alive)) => Ok(answer(call, accepts, keep_alive).await),
+        Ok(Begun::Legacy(answer)) => Ok(answer.see_through().await),
+        Ok(Begun::Session(post)) => Box::pin(post.initialize()).await,
+        Err(refusal) => Err(refusal),
     };
     match answered {
         Ok(response) => response,
@@ -93,6 +102,18 @@ where
             refused(gateway, &refusal, early, id.as_ref()).await
         }
     }
+}
+
+/// How an answer begins.
+enum Begun<'a> {
+    /// It is there.
+    Whole(Response<Body>),
+    /// A modern request is being answered: how it may be, and how long its client waits without a word.
+    Modern(Call, Accepts, Duration),
+    /// A legacy request is.
+    Legacy(resume::Answer),
+    /// A session begins.
+    Session(Box<Post<'a>>),
 }
 
 struct Post<'a> {
@@ -106,12 +127,12 @@ struct Post<'a> {
     version: VersionHeader<'a>,
 }
 
-impl Post<'_> {
-    async fn modern(self) -> Result<Response<Body>, Refusal> {
+impl<'a> Post<'a> {
+    fn modern(self) -> Result<Begun<'a>, Refusal> {
         match self.message.kind() {
             Kind::Request => {}
             // This revision defines no notification over HTTP; what a client sends all the same changes nothing.
-            Kind::Notification => return Ok(empty(StatusCode::ACCEPTED)),
+            Kind::Notification => return Ok(Begun::Whole(empty(StatusCode::ACCEPTED))),
             Kind::Result | Kind::Error => {
                 let text = "a client sends requests and notifications, never responses";
                 return Err(Refusal::new(Stage::Envelope, Code::InvalidRequest, text));
@@ -130,9 +151,9 @@ impl Post<'_> {
         }
         let param_headers = param_headers(self.headers);
         let gateway = self.gateway.clone();
-        let (accepts, snapshot) = (self.accepts, Arc::clone(&self.snapshot));
+        let (accepts, keep_alive) = (self.accepts, self.snapshot.settings.keep_alive);
         let inbound = self.inbound(caller, Some(param_headers), None)?;
-        Ok(answer(gateway, &snapshot, inbound, accepts).await)
+        Ok(Begun::Modern(Call::new(gateway, inbound, None), accepts, keep_alive))
     }
 
     fn versions_differ(&self) -> bool {
@@ -141,12 +162,12 @@ impl Post<'_> {
         body.as_deref().map(str::as_bytes) != header
     }
 
-    async fn legacy(self) -> Result<Response<Body>, Refusal> {
+    fn legacy(self) -> Result<Begun<'a>, Refusal> {
         if let VersionHeader::Unknown(version) = self.version {
             return Err(classify::unsupported(version));
         }
         if self.message.kind() == Kind::Request && self.message.method() == methods::INITIALIZE {
-            return self.initialize().await;
+            return Ok(Begun::Session(Box::new(self)));
         }
         let session = find_session(self.gateway, self.who.who(), self.headers, &self.endpoint)?;
         if session.proved(&self.who) && self.gateway.policing().is_on() {
@@ -164,11 +185,11 @@ impl Post<'_> {
                 let (who, source) = (Arc::clone(self.who.who()), self.who.source());
                 let caller = Caller { who, source, ..session.caller.clone() };
                 let inbound = self.inbound(caller, None, Some(Arc::clone(&session)))?;
-                Ok(resume::answer(gateway, &snapshot, inbound, place, session, accepts).await)
+                Ok(Begun::Legacy(resume::Answer::begin(gateway, snapshot, inbound, place, session, accepts)))
             }
             Kind::Notification | Kind::Result | Kind::Error => {
                 session.hear(self.gateway, self.message);
-                Ok(empty(StatusCode::ACCEPTED))
+                Ok(Begun::Whole(empty(StatusCode::ACCEPTED)))
             }
         }
     }
@@ -234,9 +255,8 @@ impl Post<'_> {
 }
 
 /// Sees a modern request through: as one JSON message if it can be, else as a stream.
-async fn answer(gateway: Gateway, snapshot: &Snapshot, inbound: Inbound, accepts: Accepts) -> Response<Body> {
-    let keep_alive = snapshot.settings.keep_alive;
-    match Call::new(gateway, inbound, None).first(accepts, keep_alive).await {
+async fn answer(call: Call, accepts: Accepts, keep_alive: Duration) -> Response<Body> {
+    match call.first(accepts, keep_alive).await {
         First::Reply(reply) => json(reply),
         First::Stream(call) => events(Body::call(call, keep_alive)),
         First::Ended(ended) => no_answer(ended, Era::Modern),
