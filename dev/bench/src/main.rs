@@ -6,6 +6,7 @@
 mod again;
 mod chaos;
 mod client;
+mod cores;
 mod deciding;
 mod fan;
 mod figures;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use crate::Result;
+use crate::cores::Apart;
 use crate::load::{Load, Outcome, Pace};
 use crate::process::resident_kib;
 use crate::rows::{LargeArgument, ROWS, Row};
@@ -30,8 +31,8 @@ pub(crate) const GOODPUT_MIN: f64 = 0.8;
 /// How much more memory there may be at the end than after the first stretches, in MiB.
 pub(crate) const GROWTH_MIB_MAX: f64 = 16.0;
 
-/// The rows whose calls are offered, and to whom. The generator and the mock upstream share the cores, and many connections cost
-/// them too: what becomes of nginx says how much of the loss is not the gateway's.
+/// The rows whose calls are offered, and to whom. The generator and the mock upstream have cores of their own, where there are
+/// several: what is to be seen is what the gateway makes of its own. What becomes of nginx says what many connections cost anybody.
 const OFFERED: [(&str, Setup, Target); 3] = [
     ("small-modern", Setup::Modern, Target::Nginx),
     ("small-modern", Setup::Modern, Target::Tollgate),
@@ -78,6 +79,7 @@ pub(crate) fn measure(world: &World, duration: Duration, stop: &AtomicBool) -> R
     for (id, setup, target) in OFFERED {
         let row = ROWS.iter().find(|row| row.id == id).ok_or("no such row")?;
         let site = world.site(target, setup).ok_or_else(|| format!("{} does not run", target.label()))?;
+        let _apart = Apart::put(&site.pids, &world.offering())?;
         let line = offer(id, row, target, &site, duration, stop)?;
         say::note(&format!("{}  {line:?}", crate::rows::OVERLOAD));
         lines.push(line);
@@ -150,7 +152,7 @@ fn right(outcome: Outcome) -> Result<Outcome> {
 pub(crate) fn table(text: &mut String, lines: &[Line]) {
     let _ = write!(
         text,
-        "\n## Overload\n\n{CONNECTIONS} connections offer {TIMES} times what can be kept up in a closed loop; what is refused with 503 \
+        "\n## Overload\n\nThe proxy has one core, and what offers the load the others. {CONNECTIONS} connections offer {TIMES} times what can be kept up in a closed loop; what is refused with 503 \
          is not tried again. The time is from the moment at which a call should have been sent.\n\n\
          | row | target | kept up /s | offered /s | answered /s | share | refused /s | p50 ms | p99 ms | memory MiB, over time |\n\
          |---|---|--:|--:|--:|--:|--:|--:|--:|---|\n"

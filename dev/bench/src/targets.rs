@@ -95,7 +95,7 @@ pub(crate) struct World {
 
 struct Mock {
     addresses: Addresses,
-    _process: Option<Running>,
+    process: Option<Running>,
 }
 
 struct Nginx {
@@ -191,20 +191,20 @@ impl World {
             Some(binary) => Some(Tollgates::start(binary, folder.path(), addresses, &keeper)?),
             None => None,
         };
-        Ok(World {
-            tollgates,
-            nginx,
-            hop,
-            mock: Mock { addresses, _process: Some(process) },
-            _folder: folder,
-        })
+        Ok(World { tollgates, nginx, hop, mock: Mock { addresses, process: Some(process) }, _folder: folder })
     }
 
     /// A world of a mock alone, which runs elsewhere.
     #[cfg(test)]
     pub(crate) fn of_mock(addresses: Addresses) -> Result<World> {
-        let mock = Mock { addresses, _process: None };
+        let mock = Mock { addresses, process: None };
         Ok(World { tollgates: None, nginx: None, hop: None, mock, _folder: TempDir::new()? })
+    }
+
+    /// The processes that offer a load and answer it: this one, and the mock's.
+    pub(crate) fn offering(&self) -> Vec<u32> {
+        let mock = self.mock.process.as_ref().map(Running::family).unwrap_or_default();
+        std::iter::once(std::process::id()).chain(mock).collect()
     }
 
     /// The address for a row; none if the target does not run.
