@@ -33,6 +33,7 @@ mod searching;
 mod secured;
 mod soak;
 mod starting;
+mod stocked;
 mod targets;
 mod verifying;
 
@@ -136,6 +137,9 @@ enum Mode {
         /// Where its data is, and stays if it is given: the next run takes what is there.
         #[arg(long, value_name = "DIR")]
         folder: Option<PathBuf>,
+        /// With a PostgreSQL server of its own instead of a file.
+        #[arg(long)]
+        postgres: bool,
     },
     /// Stops the processes noted on standard input when that ends.
     #[command(hide = true)]
@@ -159,7 +163,9 @@ fn main() -> ExitCode {
         Some(Mode::Mock) => serve_mock(),
         Some(Mode::Hop { upstreams }) => hop::serve(upstreams),
         Some(Mode::Search { rows, folder }) => searching::measure(*rows, folder.as_deref()),
-        Some(Mode::Pages { rows, tollgate, folder }) => pages::measure(tollgate, *rows, folder.as_deref()),
+        Some(Mode::Pages { rows, tollgate, folder, postgres }) => {
+            pages::measure(tollgate, *rows, folder.as_deref(), *postgres)
+        }
         Some(Mode::Keep) => {
             process::keep(std::io::stdin().lock(), process::GRACE);
             Ok(())
