@@ -26,7 +26,7 @@ macro_rules! migration {
 }
 
 /// All there are, in their order: the first leads from nothing to version 1.
-const MIGRATIONS: [Migration; 12] = [
+const MIGRATIONS: [Migration; 13] = [
     migration!(1, "0001.sql"),
     migration!(2, "0002.sql"),
     migration!(3, "0003.sql"),
@@ -39,6 +39,7 @@ const MIGRATIONS: [Migration; 12] = [
     migration!(10, "0010.sql"),
     migration!(11, "0011.sql"),
     migration!(12, "0012.sql"),
+    migration!(13, "0013.sql"),
 ];
 
 /// The newest version that this program knows.
@@ -129,7 +130,7 @@ mod tests {
     use crate::{Bounds, Place};
 
     /// What a program of each version may have stored: a version that is released brings its own.
-    const SAMPLES: [Migration; 12] = [
+    const SAMPLES: [Migration; 13] = [
         Migration {
             version: 1,
             sqlite: include_str!("../migrations/samples/sqlite/0001.sql"),
@@ -189,6 +190,11 @@ mod tests {
             version: 12,
             sqlite: include_str!("../migrations/samples/sqlite/0012.sql"),
             postgres: include_str!("../migrations/samples/postgres/0012.sql"),
+        },
+        Migration {
+            version: 13,
+            sqlite: include_str!("../migrations/samples/sqlite/0013.sql"),
+            postgres: include_str!("../migrations/samples/postgres/0013.sql"),
         },
     ];
 

@@ -39,8 +39,8 @@ pub use approving::{
 pub use audit::{
     Arrived, AuditBatch, AuditFound, AuditIndex, AuditName, AuditQuery, AuditRow, BLOCK_ROWS_MAX, BLOCK_SPAN,
     Block, BrokenBlock, COLUMNS, FOUND_MAX, Filter, FindingAt, FindingBy, FindingQuery, FindingRow, Followed,
-    OPEN, Place, SMALL_BLOCKS_MAX, Sieve, Usage, UsageBy, UsageKey, UsageQuery, UsageRow, UsageSum,
-    WhoseNames,
+    OPEN, Place, SMALL_BLOCKS_MAX, Sieve, Usage, UsageBy, UsageKey, UsageOrder, UsageQuery, UsageRow,
+    UsageSum, WhoseNames,
 };
 pub use blocking::{Blockable, Blocking, Blocks, Unblocking};
 pub use change::{Change, Changes, Cursor, Numbered, Snapshot, definitions_of};

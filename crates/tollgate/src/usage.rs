@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use tollgate_model::{Timestamp, money};
-use tollgate_store::{UsageBy, UsageQuery, UsageRow};
+use tollgate_store::{UsageBy, UsageOrder, UsageQuery, UsageRow};
 
 use crate::cli::search::{By, Format, Usage};
 use crate::exit::Failure;
@@ -27,6 +27,7 @@ pub(crate) async fn run(command: &Usage) -> Result<(), Failure> {
         until_day: until.map_or(u32::MAX, |until| day(Timestamp::from_ms(until))),
         tenant: command.tenant.as_deref().map(Arc::from),
         by: by(&command.by),
+        order: UsageOrder::Keys,
         most: LINES_MAX,
     };
     let store = open_store(&command.store).await?;

@@ -90,7 +90,8 @@ pub(crate) async fn all<P: Permission>(plane: &Plane, may: &May<P>) -> Result<Ve
         Some(store) => {
             let by = UsageBy { day: true, tenant: true, ..UsageBy::default() };
             let (since_day, until_day) = (today.saturating_sub(30), today);
-            store.usage(&UsageQuery { since_day, until_day, tenant: None, by, most: SUMS_MAX }).await?
+            let which = UsageQuery { since_day, until_day, by, most: SUMS_MAX, ..UsageQuery::default() };
+            store.usage(&which).await?
         }
         None => Vec::new(),
     };

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue};
 use serde::{Deserialize, Serialize};
 use tollgate_model::{Timestamp, money};
-use tollgate_store::{AuditIndex, Store, UsageBy, UsageQuery, UsageRow};
+use tollgate_store::{AuditIndex, Store, UsageBy, UsageOrder, UsageQuery, UsageRow};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Asked, tagged};
@@ -20,8 +20,9 @@ use crate::problem::Problem;
 use crate::roles::{May, Permission, ReadUsage};
 
 const DAY_MS: u64 = 86_400_000;
-/// How many lines there are at most.
+/// How many lines there are at most, and in a file.
 const LINES_MAX: usize = 10_000;
+const FILE_LINES_MAX: usize = 100_000;
 /// How many days are shown if nothing is said.
 const DAYS: u64 = 30;
 
@@ -79,11 +80,29 @@ pub(crate) struct UsageLine {
     pub(crate) currency: String,
 }
 
-/// How much was used, of what whoever asks may see.
+/// All of what was used, of what whoever asks may see, in the order of its words. It is never cut: whoever bills by it would not
+/// see that.
+async fn all<P: Permission>(
+    plane: &Plane,
+    may: &May<P>,
+    which: &Which,
+    most: usize,
+) -> Result<Vec<UsageLine>, Problem> {
+    let lines = lines(plane, may, which, (UsageOrder::Keys, most + 1)).await?;
+    if lines.len() > most {
+        return Err(Problem::invalid(format!(
+            "these are more than {most} lines: ask for fewer days or one tenant, or tell them apart by less"
+        )));
+    }
+    Ok(lines)
+}
+
+/// So many lines of how much was used, of what whoever asks may see.
 pub(crate) async fn lines<P: Permission>(
     plane: &Plane,
     may: &May<P>,
     which: &Which,
+    (order, most): (UsageOrder, usize),
 ) -> Result<Vec<UsageLine>, Problem> {
     let parts = plane.parts()?;
     let today = Timestamp::now().as_ms() / DAY_MS;
@@ -99,7 +118,8 @@ pub(crate) async fn lines<P: Permission>(
         until_day: day("until", which.until.as_ref(), today)?,
         tenant: which.tenant.as_deref().filter(|tenant| !tenant.is_empty()).map(Arc::from),
         by,
-        most: LINES_MAX,
+        order,
+        most,
     };
     let Some(store) = parts.store else { return Ok(Vec::new()) };
     let mut rows = Vec::new();
@@ -114,6 +134,11 @@ pub(crate) async fn lines<P: Permission>(
                 query.tenant = Some(tenant.as_str().into());
                 rows.extend(store.usage(&query).await?);
             }
+            match order {
+                UsageOrder::Keys => rows.sort_by(|one, other| one.key.cmp(&other.key)),
+                UsageOrder::MostCalls => rows.sort_by_key(|row| std::cmp::Reverse(row.sum.calls)),
+            }
+            rows.truncate(most);
         }
     }
     named(&*store, &mut rows).await?;
@@ -190,10 +215,9 @@ async fn usage(
     headers: HeaderMap,
     Asked(which): Asked<Which>,
 ) -> Result<Response, Problem> {
-    let lines = lines(&plane, &may, &which).await?;
     match which.format.as_deref().unwrap_or("json") {
-        "json" => Ok(tagged(&headers, &lines)),
-        "csv" => Ok(csv(&lines)),
+        "json" => Ok(tagged(&headers, &all(&plane, &may, &which, LINES_MAX).await?)),
+        "csv" => Ok(csv(&all(&plane, &may, &which, FILE_LINES_MAX).await?)),
         _ => Err(Problem::invalid("format: json or csv")),
     }
 }

@@ -6,6 +6,8 @@ use askama::Template;
 use axum::extract::{Query, State};
 use axum::response::Response;
 
+use tollgate_store::UsageOrder;
+
 use super::chart::{Chart, Mark};
 use super::{Shell, page};
 use crate::api::usage::{UsageLine, Which, date, day, lines};
@@ -17,6 +19,8 @@ use crate::world::LimitCard;
 const HERE: &str = "/usage";
 /// How many lines are shown at most.
 const SHOWN: usize = 500;
+/// How many days are read at most: more than sums are kept.
+const DAYS_MAX: usize = 10_000;
 
 #[derive(Debug, Template)]
 #[template(path = "usage.html")]
@@ -29,8 +33,8 @@ struct Usage {
     problem: Option<String>,
     lines: Vec<UsageLine>,
     told: Told,
-    /// How many more there are than are shown.
-    more: usize,
+    /// Whether there are more than are shown.
+    is_cut: bool,
     chart: Option<Chart>,
     limits: Vec<LimitCard>,
 }
@@ -83,17 +87,25 @@ pub(super) async fn show(
 ) -> Response {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let by = which.by.clone().filter(|by| !by.is_empty()).unwrap_or_else(|| "day".to_owned());
-    let (mut found, problem) = match lines(&plane, &may, &which).await {
+    // Days are few, and all of them are drawn. Of anything else those with the most calls are shown.
+    let is_of_days = by == "day";
+    let wanted = if is_of_days { (UsageOrder::Keys, DAYS_MAX) } else { (UsageOrder::MostCalls, SHOWN + 1) };
+    let (mut found, problem) = match lines(&plane, &may, &which, wanted).await {
         Ok(found) => (found, None),
         Err(problem) => (Vec::new(), Some(problem.detail().to_owned())),
     };
-    // Days, whatever the table is told apart by: only where the days are the only thing.
-    let chart = (by == "day" && !found.is_empty())
+    let chart = (is_of_days && !found.is_empty())
         .then(|| Chart::of("Calls each day", ["calls", "errors and refusals"], &each_day(&found)));
-    let more = found.len().saturating_sub(SHOWN);
-    if more > 0 {
+    let is_cut = found.len() > SHOWN;
+    if is_cut {
         found.sort_by_key(|line| std::cmp::Reverse(line.calls));
         found.truncate(SHOWN);
+    } else {
+        // All that there is, as its words say.
+        let words = |line: &UsageLine| {
+            [&line.day, &line.tenant, &line.agent, &line.server, &line.tool].map(String::clone)
+        };
+        found.sort_by_cached_key(words);
     }
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     for (name, value) in [("since", &which.since), ("until", &which.until), ("tenant", &which.tenant)] {
@@ -112,7 +124,7 @@ pub(super) async fn show(
         problem,
         told: Told::of(&found),
         lines: found,
-        more,
+        is_cut,
         chart,
         limits: limits.unwrap_or_else(|_: Problem| Vec::new()),
     })

@@ -15,6 +15,9 @@ impl Names for Database {
             let connection = &mut writing.connection;
             let old = vec![Value::from(stored_time(of.now))];
             connection.run("DELETE FROM tollgate_pseudonyms WHERE until_ms < $1", old).await?;
+            // In one order at all gateways: of two that hold what the other waits for, one would fail.
+            let mut names: Vec<&KeptName> = names.iter().collect();
+            names.sort_by(|one, other| one.name.cmp(&other.name));
             for KeptName { name, digest, sealed } in names {
                 // Whoever gives the same name at the same time waits here until this is done.
                 let sql = "INSERT INTO tollgate_pseudonyms (owner, name, digest, sealed, until_ms) \

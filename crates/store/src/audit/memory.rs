@@ -8,7 +8,8 @@ use tollgate_model::Timestamp;
 
 use super::{
     Arrived, AuditBatch, AuditFound, AuditIndex, AuditName, AuditQuery, AuditRow, Filter, FindingBy,
-    FindingQuery, FindingRow, Followed, Usage, UsageKey, UsageQuery, UsageRow, UsageSum, WhoseNames,
+    FindingQuery, FindingRow, Followed, Usage, UsageKey, UsageOrder, UsageQuery, UsageRow, UsageSum,
+    WhoseNames,
 };
 use crate::{Memory, StoreError};
 
@@ -126,7 +127,12 @@ impl Indexed {
                 sums.entry(which.by.of(key)).or_default().add(sum);
             }
         }
-        sums.into_iter().take(which.most).map(|(key, sum)| UsageRow { key, sum }).collect()
+        let mut rows: Vec<UsageRow> = sums.into_iter().map(|(key, sum)| UsageRow { key, sum }).collect();
+        if which.order == UsageOrder::MostCalls {
+            rows.sort_by_key(|row| std::cmp::Reverse(row.sum.calls));
+        }
+        rows.truncate(which.most);
+        rows
     }
 
     pub(crate) fn forget_usage(&mut self, before_day: u32) -> usize {

@@ -26,7 +26,7 @@ pub use block::{BLOCK_ROWS_MAX, BLOCK_SPAN, Block, BrokenBlock, COLUMNS, SMALL_B
 pub use finding::{FindingAt, FindingBy, FindingQuery, FindingRow};
 pub use query::{AuditQuery, FOUND_MAX, Filter, OPEN};
 pub use row::{AuditRow, Place};
-pub use usage::{Usage, UsageBy, UsageKey, UsageQuery, UsageRow, UsageSum};
+pub use usage::{Usage, UsageBy, UsageKey, UsageOrder, UsageQuery, UsageRow, UsageSum};
 
 /// Up to where a writer's entries are in the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -120,14 +120,26 @@ pub struct UsageQuery {
     pub tenant: Option<Arc<str>>,
     /// By what they are told apart. A tool is told with its server.
     pub by: UsageBy,
+    /// Which come first.
+    pub order: UsageOrder,
     /// At most so many.
     pub most: usize,
+}
+
+/// Which sums come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UsageOrder {
+    /// As their keys say.
+    #[default]
+    Keys,
+    /// Those with the most calls; of equals, as their keys say.
+    MostCalls,
 }
 
 /// How much was used. It is added up with [`crate::AuditIndex::add_entries`].
 #[async_trait]
 pub trait Usage {
-    /// Sums, in the order of their keys.
+    /// Sums, whole days.
     async fn usage(&self, which: &UsageQuery) -> Result<Vec<UsageRow>, StoreError>;
 
     /// Forgets the sums of days before. Says how many rows went.

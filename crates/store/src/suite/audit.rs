@@ -11,8 +11,8 @@ use super::model::Dice;
 use super::{Place, open};
 use crate::{
     Arrived, AuditBatch, AuditFound, AuditIndex, AuditName, AuditQuery, AuditRow, BLOCK_ROWS_MAX, Followed,
-    Memory, OPEN, Place as At, SMALL_BLOCKS_MAX, Store, Usage, UsageBy, UsageKey, UsageQuery, UsageRow,
-    UsageSum, WhoseNames,
+    Memory, OPEN, Place as At, SMALL_BLOCKS_MAX, Store, Usage, UsageBy, UsageKey, UsageOrder, UsageQuery,
+    UsageRow, UsageSum, WhoseNames,
 };
 
 /// A day in the year 2026, in days since 1970.
@@ -397,59 +397,135 @@ pub async fn old_rows_go_and_an_index_is_made_again(place: &dyn Place) {
     assert_eq!(store.search(&all()).await.unwrap().rows, []);
 }
 
+/// Sums of some days, of a store that is given the same as one in memory.
+async fn random_usage(feeder: &mut Feeder, stores: [&dyn Store; 2], dice: &mut Dice, days: u64) {
+    let used = (0..dice.below(100)).map(|_| UsageRow {
+        key: UsageKey {
+            day: 20_000 + u32::try_from(dice.below(days)).unwrap(),
+            tenant: dice.text("tenant", 2).unwrap_or_default(),
+            agent: dice.text("agent", 3).unwrap_or_default(),
+            server: dice.text("server", 2).unwrap_or_default(),
+            tool: dice.text("tool", 3).unwrap_or_default(),
+        },
+        sum: UsageSum {
+            calls: dice.below(10),
+            errors: dice.below(3),
+            refused: dice.below(2),
+            sent_bytes: dice.below(1_000),
+            received_bytes: dice.below(1 << 40),
+            sent_tokens: dice.below(100),
+            received_tokens: dice.below(100),
+            cost_nano: dice.below(1_000_000_000),
+        },
+    });
+    let mut sums = std::collections::BTreeMap::<UsageKey, UsageSum>::new();
+    for row in used {
+        sums.entry(row.key).or_default().add(&row.sum);
+    }
+    let used = sums.into_iter().map(|(key, sum)| UsageRow { key, sum }).collect();
+    let batch = AuditBatch { used, ..feeder.batch(Vec::new(), Vec::new()) };
+    for store in stores {
+        assert!(store.add_entries(&batch).await.unwrap());
+        assert!(!store.add_entries(&batch).await.unwrap(), "not twice");
+    }
+}
+
+/// Every way of telling sums apart.
+fn all_ways() -> impl Iterator<Item = UsageBy> {
+    let is = |way: u32, nth: u32| way >> nth & 1 == 1;
+    (0..32).map(move |way| UsageBy {
+        day: is(way, 0),
+        tenant: is(way, 1),
+        agent: is(way, 2),
+        server: is(way, 3),
+        tool: is(way, 4),
+    })
+}
+
+/// Whatever is asked for, the sums are those of the plain store, which adds up what came row by row.
+async fn assert_sums(store: &dyn Store, plain: &Memory, dice: &mut Dice, days: u64) {
+    for by in all_ways() {
+        let day = |dice: &mut Dice| 19_999 + u32::try_from(dice.below(days + 2)).unwrap();
+        let random = [(); 2].map(|()| (day(dice), day(dice)));
+        for (since_day, until_day) in [(0, u32::MAX), (5, 6)].into_iter().chain(random) {
+            let tenant = if dice.below(2) == 0 { None } else { Some("tenant 1".into()) };
+            for order in [UsageOrder::Keys, UsageOrder::MostCalls] {
+                let most = if dice.below(2) == 0 { 20 } else { 100_000 };
+                let which = UsageQuery { since_day, until_day, tenant: tenant.clone(), by, order, most };
+                let (sums, expected) =
+                    (store.usage(&which).await.unwrap(), plain.usage(&which).await.unwrap());
+                assert_eq!(sums, expected, "{which:?}");
+            }
+        }
+    }
+}
+
 pub async fn what_was_used_is_added_up(place: &dyn Place) {
+    const DAYS: u64 = 40;
     let store = open(place);
     let plain = Memory::default();
     let mut dice = Dice(6);
     let mut feeder = Feeder::new("w");
     for _ in 0..20 {
-        let used = (0..dice.below(100)).map(|_| UsageRow {
-            key: UsageKey {
-                day: 20_000 + u32::try_from(dice.below(3)).unwrap(),
-                tenant: dice.text("tenant", 2).unwrap_or_default(),
-                agent: dice.text("agent", 3).unwrap_or_default(),
-                server: dice.text("server", 2).unwrap_or_default(),
-                tool: dice.text("tool", 3).unwrap_or_default(),
-            },
-            sum: UsageSum {
-                calls: dice.below(10),
-                errors: dice.below(3),
-                refused: dice.below(2),
-                sent_bytes: dice.below(1_000),
-                received_bytes: dice.below(1 << 40),
-                sent_tokens: dice.below(100),
-                received_tokens: dice.below(100),
-                cost_nano: dice.below(1_000_000_000),
-            },
+        random_usage(&mut feeder, [&*store, &plain], &mut dice, DAYS).await;
+    }
+    assert_sums(&*store, &plain, &mut dice, DAYS).await;
+    // Days are forgotten in the middle of what is added up together, and at its edge; and late entries of days that are forgotten
+    // are counted as they are elsewhere.
+    for before in [20_003, 20_003, 20_008, 20_021] {
+        assert_eq!(store.forget_usage(before).await.unwrap(), plain.forget_usage(before).await.unwrap());
+        assert_sums(&*store, &plain, &mut dice, DAYS).await;
+        random_usage(&mut feeder, [&*store, &plain], &mut dice, DAYS).await;
+        assert_sums(&*store, &plain, &mut dice, DAYS).await;
+    }
+    // Made again, the index counts nothing twice: whoever reads again begins behind what is in the sums.
+    store.forget_index(None).await.unwrap();
+    assert_sums(&*store, &plain, &mut dice, DAYS).await;
+    assert!(store.forget_usage(u32::MAX).await.unwrap() > 0);
+    for by in all_ways() {
+        let all = UsageQuery { until_day: u32::MAX, by, most: 9, ..UsageQuery::default() };
+        assert_eq!(store.usage(&all).await.unwrap(), []);
+    }
+}
+
+/// Gateways that add to the same sums and know the same names at once: none is lost, and none waits for the other in a circle.
+pub async fn several_gateways_add_to_the_same_sums(place: &dyn Place) {
+    const BATCHES: u64 = 12;
+    const KEYS: u64 = 150;
+    let mut gateways = tokio::task::JoinSet::new();
+    for gateway in 0..3_u64 {
+        let store = open(place);
+        gateways.spawn(async move {
+            let mut feeder = Feeder::new(&format!("gateway {gateway}"));
+            for _ in 0..BATCHES {
+                // Each in an order of its own.
+                let order = (0..KEYS).map(|nth| if gateway == 1 { KEYS - 1 - nth } else { nth });
+                let used = order.clone().map(|nth| UsageRow {
+                    key: UsageKey {
+                        day: 20_000,
+                        tenant: "acme".into(),
+                        tool: format!("{nth}").into(),
+                        ..UsageKey::default()
+                    },
+                    sum: UsageSum { calls: 1, ..UsageSum::default() },
+                });
+                let names = order.clone().map(|nth| name(&format!("ref {nth}"), "user", "acme", "ann"));
+                let batch = AuditBatch {
+                    used: used.collect(),
+                    names: names.collect(),
+                    ..feeder.batch(Vec::new(), Vec::new())
+                };
+                assert!(store.add_entries(&batch).await.unwrap());
+            }
         });
-        let mut sums = std::collections::BTreeMap::<UsageKey, UsageSum>::new();
-        for row in used {
-            sums.entry(row.key).or_default().add(&row.sum);
-        }
-        let used = sums.into_iter().map(|(key, sum)| UsageRow { key, sum }).collect();
-        let batch = AuditBatch { used, ..feeder.batch(Vec::new(), Vec::new()) };
-        assert!(store.add_entries(&batch).await.unwrap());
-        assert!(plain.add_entries(&batch).await.unwrap());
-        assert!(!store.add_entries(&batch).await.unwrap(), "not twice");
     }
-    let day = UsageBy { day: true, ..UsageBy::default() };
-    let by = [
-        UsageBy::default(),
-        day,
-        UsageBy { tenant: true, ..day },
-        UsageBy { agent: true, ..UsageBy::default() },
-        UsageBy { tool: true, ..UsageBy::default() },
-        UsageBy { day: true, tenant: true, agent: true, server: true, tool: true },
-    ];
-    for (number, by) in by.into_iter().enumerate() {
-        for (since_day, until_day) in [(0, u32::MAX), (20_001, 20_001), (20_001, 20_002), (5, 6)] {
-            let tenant = if number % 2 == 0 { None } else { Some("tenant 1".into()) };
-            let which = UsageQuery { since_day, until_day, tenant, by, most: 20 };
-            let (sums, expected) = (store.usage(&which).await.unwrap(), plain.usage(&which).await.unwrap());
-            assert_eq!(sums, expected, "{which:?}");
-        }
+    while let Some(done) = gateways.join_next().await {
+        done.unwrap();
     }
-    assert_eq!(store.forget_usage(20_002).await.unwrap(), plain.forget_usage(20_002).await.unwrap());
-    let all = UsageQuery { until_day: u32::MAX, by: day, most: 9, ..UsageQuery::default() };
-    assert_eq!(store.usage(&all).await.unwrap().len(), 1);
+    let store = open(place);
+    for by in all_ways() {
+        let all = UsageQuery { until_day: u32::MAX, by, most: 1_000, ..UsageQuery::default() };
+        let sums = store.usage(&all).await.unwrap();
+        assert_eq!(sums.iter().map(|row| row.sum.calls).sum::<u64>(), 3 * BATCHES * KEYS, "{by:?}");
+    }
 }

@@ -107,6 +107,7 @@ macro_rules! suite {
             old_rows_go_and_an_index_is_made_again
             several_replicas_index_into_one_store
             what_was_used_is_added_up
+            several_gateways_add_to_the_same_sums
             what_guards_found_is_listed_and_added_up
             anchors_are_kept_as_they_came
             of_old_anchors_one_an_hour_stays
@@ -119,6 +120,7 @@ macro_rules! suite {
             windows_that_ended_long_ago_go
             a_name_stands_for_one_text_of_its_owners
             of_gateways_that_give_a_name_at_once_one_does
+            of_gateways_that_give_many_names_at_once_one_does
             names_are_good_for_as_long_as_they_are_used
         }
     };

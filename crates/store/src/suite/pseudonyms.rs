@@ -44,6 +44,31 @@ pub async fn of_gateways_that_give_a_name_at_once_one_does(place: &dyn Place) {
     assert_eq!((kept, open(place).names_of(of(1, 1)).await.unwrap().len()), (1, 1));
 }
 
+/// Each in an order of its own: none waits for the other in a circle.
+pub async fn of_gateways_that_give_many_names_at_once_one_does(place: &dyn Place) {
+    let tries = (0..4_u8).map(|nth| {
+        let store = open(place);
+        async move {
+            let mut kept = 0;
+            for round in 0..5_u8 {
+                let text = |at: u8| name(&format!("<EMAIL_{at}>"), &format!("{nth} {at}"));
+                let mut names: Vec<_> = (0..60).map(text).collect();
+                if nth % 2 == 1 {
+                    names.reverse();
+                }
+                kept += usize::from(store.keep_names(of(round, 0), &names).await.unwrap());
+            }
+            kept
+        }
+    });
+    let tries: Vec<_> = tries.map(tokio::spawn).collect();
+    let mut kept = 0;
+    for one in tries {
+        kept += one.await.unwrap();
+    }
+    assert_eq!(kept, 5, "one of each owner's");
+}
+
 pub async fn names_are_good_for_as_long_as_they_are_used(place: &dyn Place) {
     let store = open(place);
     let first = [name("<EMAIL_1>", "a")];

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use tollgate_store::{
-    AuditBatch, AuditRow, BLOCK_ROWS_MAX, Block, COLUMNS, SMALL_BLOCKS_MAX, StoreError, UsageRow,
+    AuditBatch, AuditName, AuditRow, BLOCK_ROWS_MAX, Block, COLUMNS, SMALL_BLOCKS_MAX, StoreError,
 };
 
 use super::{BODY, column, columns, followed, many, stored};
@@ -11,24 +11,11 @@ use crate::connections::{Connection, Value};
 use crate::repositories::stored_time;
 
 /// How many rows a statement takes where there may be many.
-const MANY: usize = 32;
+pub(super) const MANY: usize = 32;
 
 const OPEN: &str = "INSERT INTO tollgate_audit_open (writer, seq, body)";
 static OPEN_ONE: LazyLock<String> = LazyLock::new(|| many(OPEN, 3, 1, ""));
 static OPEN_MANY: LazyLock<String> = LazyLock::new(|| many(OPEN, 3, MANY, ""));
-
-const USAGE: &str = "INSERT INTO tollgate_usage (day, tenant, agent, server, tool, calls, errors, refused, \
-    sent_bytes, received_bytes, sent_tokens, received_tokens, cost_nano)";
-const USAGE_SUM: &str = "ON CONFLICT (day, tenant, agent, server, tool) DO UPDATE SET \
-    calls = tollgate_usage.calls + excluded.calls, errors = tollgate_usage.errors + excluded.errors, \
-    refused = tollgate_usage.refused + excluded.refused, \
-    sent_bytes = tollgate_usage.sent_bytes + excluded.sent_bytes, \
-    received_bytes = tollgate_usage.received_bytes + excluded.received_bytes, \
-    sent_tokens = tollgate_usage.sent_tokens + excluded.sent_tokens, \
-    received_tokens = tollgate_usage.received_tokens + excluded.received_tokens, \
-    cost_nano = tollgate_usage.cost_nano + excluded.cost_nano";
-static USAGE_ONE: LazyLock<String> = LazyLock::new(|| many(USAGE, 13, 1, USAGE_SUM));
-static USAGE_MANY: LazyLock<String> = LazyLock::new(|| many(USAGE, 13, MANY, USAGE_SUM));
 
 static COLUMNS_ALL: LazyLock<String> =
     LazyLock::new(|| many("INSERT INTO tollgate_audit_columns (id, bytes)", 2, COLUMNS, ""));
@@ -68,21 +55,20 @@ pub(super) async fn add(connection: &mut Connection, batch: &AuditBatch) -> Resu
     open(connection, batch).await?;
     add_rows(connection, batch).await?;
     super::findings::add(connection, batch).await?;
-    for part in in_parts(&batch.used) {
-        let sql = if part.len() == MANY { &USAGE_MANY } else { &USAGE_ONE };
-        connection.run(sql.as_str(), part.iter().flat_map(usage_values).collect()).await?;
-    }
-    Ok(())
+    super::sums::add(connection, &batch.used).await
 }
 
 /// As many as a statement takes, and what is left one by one.
-fn in_parts<T>(all: &[T]) -> impl Iterator<Item = &[T]> {
+pub(super) fn in_parts<T>(all: &[T]) -> impl Iterator<Item = &[T]> {
     let (many, rest) = all.split_at(all.len() - all.len() % MANY);
     many.chunks(MANY).chain(rest.chunks(1))
 }
 
 async fn add_names(connection: &mut Connection, batch: &AuditBatch) -> Result<(), StoreError> {
-    for name in &batch.names {
+    // In one order at all gateways: of two that hold what the other waits for, one would fail.
+    let mut names: Vec<&AuditName> = batch.names.iter().collect();
+    names.sort_by(|one, other| one.reference.cmp(&other.reference));
+    for name in names {
         let sql = "INSERT INTO tollgate_audit_names (reference, kind, tenant, name, seen_ms) \
             VALUES ($1, $2, $3, $4, $5) ON CONFLICT (reference) DO UPDATE SET \
             kind = excluded.kind, tenant = excluded.tenant, name = excluded.name, seen_ms = excluded.seen_ms";
@@ -176,24 +162,4 @@ async fn put(connection: &mut Connection, rows: &[AuditRow]) -> Result<(), Store
         connection.run(COLUMNS_ALL.as_str(), values.collect()).await?;
     }
     Ok(())
-}
-
-fn usage_values(row: &UsageRow) -> [Value; 13] {
-    let (key, sum) = (&row.key, &row.sum);
-    let number = |number: u64| Value::from(stored(number));
-    [
-        Value::from(i64::from(key.day)),
-        Value::from(&*key.tenant),
-        Value::from(&*key.agent),
-        Value::from(&*key.server),
-        Value::from(&*key.tool),
-        number(sum.calls),
-        number(sum.errors),
-        number(sum.refused),
-        number(sum.sent_bytes),
-        number(sum.received_bytes),
-        number(sum.sent_tokens),
-        number(sum.received_tokens),
-        number(sum.cost_nano),
-    ]
 }

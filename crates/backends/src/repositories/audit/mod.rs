@@ -7,6 +7,7 @@ mod arrived;
 mod findings;
 mod forget;
 mod search;
+mod sums;
 mod usage;
 
 use std::collections::HashMap;
