@@ -9,6 +9,9 @@ use utoipa::ToSchema;
 
 use crate::roles::Denied;
 
+/// The problem of whoever was overtaken by another's change.
+pub(crate) const OVERTAKEN: &str = "overtaken";
+
 /// Why something was not done.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct Problem {
@@ -59,6 +62,10 @@ impl Problem {
         &self.detail
     }
 
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
     pub(crate) fn title(&self) -> &'static str {
         self.title
     }
@@ -73,7 +80,7 @@ impl From<Denied> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Overtaken => Self::new(StatusCode::CONFLICT, "overtaken", error.to_string()),
+            StoreError::Overtaken => Self::new(StatusCode::CONFLICT, OVERTAKEN, error.to_string()),
             StoreError::NotInLife { .. } => Self::new(StatusCode::CONFLICT, "not_in_life", error.to_string()),
             StoreError::OwnWork => Self::new(StatusCode::FORBIDDEN, "own_work", error.to_string()),
             StoreError::Full { .. } => Self::new(StatusCode::CONFLICT, "full", error.to_string()),

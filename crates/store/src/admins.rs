@@ -110,7 +110,7 @@ pub enum Once {
 
 /// Who administers.
 #[async_trait]
-pub trait Admins {
+pub trait Admins: Sync {
     /// Adds an admin key.
     ///
     /// # Errors
@@ -127,7 +127,20 @@ pub trait Admins {
     ///
     /// # Errors
     /// [`StoreError::NoSuchKey`].
-    async fn revoke_admin_key(&self, id: &KeyId, at: Timestamp, by: &str) -> Result<AdminKey, StoreError>;
+    async fn revoke_admin_key(&self, id: &KeyId, at: Timestamp, by: &str) -> Result<AdminKey, StoreError> {
+        self.revoke_seen_admin_key(id, (at, by), None).await
+    }
+
+    /// The same, if the key is still what somebody has `seen`.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchKey`]; [`StoreError::Overtaken`].
+    async fn revoke_seen_admin_key(
+        &self,
+        id: &KeyId,
+        doing: (Timestamp, &str),
+        seen: Option<&AdminKey>,
+    ) -> Result<AdminKey, StoreError>;
 
     /// Begins a session. Those that are over go, and so do those beyond [`ADMIN_SESSIONS_MAX`].
     async fn begin_admin_session(&self, session: AdminSession) -> Result<(), StoreError>;

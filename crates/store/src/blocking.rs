@@ -157,12 +157,21 @@ pub struct Unblocking {
 
 /// What is stopped.
 #[async_trait]
-pub trait Blocks {
+pub trait Blocks: Sync {
     /// Stops something; what was said of it before is replaced. Says whether it was not stopped before.
     async fn block(&self, blocking: Blocking) -> Result<bool, StoreError>;
 
     /// Lets it go on. Says whether it was stopped.
-    async fn unblock(&self, unblocking: Unblocking) -> Result<bool, StoreError>;
+    async fn unblock(&self, unblocking: Unblocking) -> Result<bool, StoreError> {
+        self.unblock_seen(unblocking, None).await
+    }
+
+    /// The same, if what is said of it is still what somebody has `seen`.
+    ///
+    /// # Errors
+    /// [`StoreError::Overtaken`].
+    async fn unblock_seen(&self, unblocking: Unblocking, seen: Option<&Blocking>)
+    -> Result<bool, StoreError>;
 
     /// What is stopped, in the order of kinds, whose they are and names, at most so many, after one that was listed last.
     async fn blocks(&self, after: Option<&Blockable>, most: usize) -> Result<Vec<Blocking>, StoreError>;

@@ -87,6 +87,14 @@ impl StoreError {
         Self::Broken(cause.into())
     }
 
+    /// Refuses to change what is not what somebody has `seen` any more; who has seen nothing changes whatever is there.
+    ///
+    /// # Errors
+    /// [`StoreError::Overtaken`].
+    pub fn unless_seen<T: PartialEq>(now: &T, seen: Option<&T>) -> Result<(), Self> {
+        if seen.is_none_or(|seen| seen == now) { Ok(()) } else { Err(Self::Overtaken) }
+    }
+
     /// Whether it may go well when it is tried again later.
     pub fn is_away(&self) -> bool {
         matches!(self, Self::Away(_))

@@ -22,7 +22,7 @@ use crate::{
     Life, NotCounted, Numbered, PAUSES_MAX, PINS_MAX, Pausable, Pauses, Pausing, Pin, PinChange, PinMark,
     PinOf, Pins, REGISTRATIONS_MAX, RULE_SETS_MAX, Registration, RegistrationId, Registrations, Resuming,
     Revocable, Revocation, RuleSet, RuleSetId, RuleSets, Sightings, Snapshot, StoreError, Unblocking,
-    VERSIONS_MAX, Vote, WhichApprovals, WhichPins, WhichRegistrations, WhichRules,
+    VERSIONS_MAX, Vote, WhichApprovals, WhichPins, WhichRegistrations, WhichRules, check_shares,
 };
 
 /// How many changes the feed keeps. Whoever is further behind reads the whole state anew.
@@ -206,9 +206,15 @@ impl Keys for Memory {
         })
     }
 
-    async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<KeyRecord, StoreError> {
+    async fn revoke_seen_key(
+        &self,
+        id: &KeyId,
+        at: Timestamp,
+        seen: Option<&KeyRecord>,
+    ) -> Result<KeyRecord, StoreError> {
         self.change(|state| {
             let before = state.keys.get(id).ok_or(StoreError::NoSuchKey)?;
+            StoreError::unless_seen(&**before, seen)?;
             if before.revoked.is_some() {
                 return Ok((KeyRecord::clone(before), Vec::new()));
             }
@@ -402,10 +408,17 @@ impl Blocks for Memory {
         })
     }
 
-    async fn unblock(&self, unblocking: Unblocking) -> Result<bool, StoreError> {
-        self.change(|state| match state.blocks.remove(&unblocking.what.parts()) {
-            Some(_) => Ok((true, vec![Change::Unblocked(unblocking)])),
-            None => Ok((false, Vec::new())),
+    async fn unblock_seen(
+        &self,
+        unblocking: Unblocking,
+        seen: Option<&Blocking>,
+    ) -> Result<bool, StoreError> {
+        self.change(|state| {
+            let parts = unblocking.what.parts();
+            let Some(before) = state.blocks.get(&parts) else { return Ok((false, Vec::new())) };
+            StoreError::unless_seen(before, seen)?;
+            state.blocks.remove(&parts);
+            Ok((true, vec![Change::Unblocked(unblocking)]))
         })
     }
 
@@ -480,13 +493,18 @@ impl Pins for Memory {
         })
     }
 
-    async fn forget_pin(&self, of: &PinOf, by: &str, reason: &str) -> Result<bool, StoreError> {
-        self.change(|state| match state.pins.remove(of) {
-            Some(_) => {
-                let (of, by, reason) = (of.clone(), by.into(), reason.into());
-                Ok((true, vec![Change::Pinned(PinChange { of, mark: None, by, reason })]))
-            }
-            None => Ok((false, Vec::new())),
+    async fn forget_seen_pin(
+        &self,
+        of: &PinOf,
+        (by, reason): (&str, &str),
+        seen: Option<&Pin>,
+    ) -> Result<bool, StoreError> {
+        self.change(|state| {
+            let Some(before) = state.pins.get(of) else { return Ok((false, Vec::new())) };
+            StoreError::unless_seen(before, seen)?;
+            state.pins.remove(of);
+            let (of, by, reason) = (of.clone(), by.into(), reason.into());
+            Ok((true, vec![Change::Pinned(PinChange { of, mark: None, by, reason })]))
         })
     }
 
@@ -511,6 +529,12 @@ impl Registrations for Memory {
             // All or none.
             let before = state.registrations.clone();
             let put = registrations.into_iter().map(|one| state.register(one)).collect::<Result<Vec<_>, _>>();
+            let put = put.and_then(|put| {
+                for one in &put {
+                    check_shares(state.versions(&one.id).map(|one| &**one))?;
+                }
+                Ok(put)
+            });
             if put.is_err() {
                 state.registrations = before;
             }
@@ -539,13 +563,17 @@ impl State {
         self.registrations.values().filter(|one| one.life != Life::Retired)
     }
 
+    /// All versions of the same server.
+    fn versions(&self, of: &RegistrationId) -> impl Iterator<Item = &Arc<Registration>> {
+        let is_other = |other: &&Arc<Registration>| other.id.tenant == of.tenant && other.id.name == of.name;
+        self.registrations.values().filter(is_other)
+    }
+
     fn register(&mut self, one: Registration) -> Result<Arc<Registration>, StoreError> {
         let before = self.registrations.get(&one.id);
         one.check(before.map(|before| &**before))?;
         if before.is_none() {
-            let is_other =
-                |other: &&Arc<Registration>| other.id.tenant == one.id.tenant && other.id.name == one.id.name;
-            if self.living().filter(is_other).count() >= VERSIONS_MAX {
+            if self.versions(&one.id).filter(|other| other.life != Life::Retired).count() >= VERSIONS_MAX {
                 return Err(StoreError::Full { most: VERSIONS_MAX });
             }
             if self.registrations.len() >= REGISTRATIONS_MAX {
@@ -718,9 +746,15 @@ impl Admins for Memory {
         Ok(later.take(most).cloned().collect())
     }
 
-    async fn revoke_admin_key(&self, id: &KeyId, at: Timestamp, by: &str) -> Result<AdminKey, StoreError> {
+    async fn revoke_seen_admin_key(
+        &self,
+        id: &KeyId,
+        (at, by): (Timestamp, &str),
+        seen: Option<&AdminKey>,
+    ) -> Result<AdminKey, StoreError> {
         self.change(|state| {
             let key = state.administration.keys.get_mut(id).ok_or(StoreError::NoSuchKey)?;
+            StoreError::unless_seen(key, seen)?;
             if key.revoked.is_some() {
                 return Ok((key.clone(), Vec::new()));
             }

@@ -251,7 +251,20 @@ pub trait Pins: fmt::Debug + Send + Sync {
     async fn approve_pin(&self, approving: Approving) -> Result<Approved, StoreError>;
 
     /// Forgets a pin, as if its item had never been seen. Says whether there was one.
-    async fn forget_pin(&self, of: &PinOf, by: &str, reason: &str) -> Result<bool, StoreError>;
+    async fn forget_pin(&self, of: &PinOf, by: &str, reason: &str) -> Result<bool, StoreError> {
+        self.forget_seen_pin(of, (by, reason), None).await
+    }
+
+    /// The same, if the pin is still what somebody has `seen`.
+    ///
+    /// # Errors
+    /// [`StoreError::Overtaken`].
+    async fn forget_seen_pin(
+        &self,
+        of: &PinOf,
+        doing: (&str, &str),
+        seen: Option<&Pin>,
+    ) -> Result<bool, StoreError>;
 
     /// One pin.
     async fn pin(&self, of: &PinOf) -> Result<Option<Pin>, StoreError>;

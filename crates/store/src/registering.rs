@@ -474,6 +474,17 @@ pub fn earlier(versions: &[Registration]) -> Option<&Registration> {
         .max_by_key(|one| (one.approved, &one.id.version))
 }
 
+/// Refuses to leave versions of one server with more than all requests between them: each of two who gave a version its part has
+/// not seen what the other did, and changed another version.
+///
+/// # Errors
+/// [`StoreError::Overtaken`].
+pub fn check_shares<'r>(versions: impl IntoIterator<Item = &'r Registration>) -> Result<(), StoreError> {
+    let served = versions.into_iter().filter(|one| one.life.is_served());
+    let all: u32 = served.map(|one| u32::from(one.share)).sum();
+    if all > u32::from(WHOLE) { Err(StoreError::Overtaken) } else { Ok(()) }
+}
+
 fn share_out(
     versions: &[Registration],
     mut chosen: Registration,

@@ -67,7 +67,7 @@ pub trait Feed {
 
 /// API keys.
 #[async_trait]
-pub trait Keys {
+pub trait Keys: Sync {
     /// Adds a key.
     ///
     /// # Errors
@@ -97,7 +97,20 @@ pub trait Keys {
     ///
     /// # Errors
     /// [`StoreError::NoSuchKey`].
-    async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<KeyRecord, StoreError>;
+    async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<KeyRecord, StoreError> {
+        self.revoke_seen_key(id, at, None).await
+    }
+
+    /// The same, if the key is still what somebody has `seen`.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchKey`]; [`StoreError::Overtaken`].
+    async fn revoke_seen_key(
+        &self,
+        id: &KeyId,
+        at: Timestamp,
+        seen: Option<&KeyRecord>,
+    ) -> Result<KeyRecord, StoreError>;
 }
 
 /// Which keys to list.

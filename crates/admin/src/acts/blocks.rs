@@ -155,7 +155,7 @@ pub(crate) async fn unblock(
     let before = one(&*store, &what).await?.ok_or_else(|| Problem::not_found("it is not blocked"))?;
     fits(&before)?;
     let unblocking = Unblocking { what, reason: Arc::clone(&why), by: Arc::clone(&sure.who.by) };
-    if !store.unblock(unblocking).await? {
+    if !store.unblock_seen(unblocking, Some(&before)).await? {
         return Err(Problem::not_found("it is not blocked"));
     }
     let act = Act {

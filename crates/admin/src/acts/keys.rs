@@ -146,7 +146,7 @@ pub(crate) async fn revoke(
     let _one = plane.changing.lock().await;
     let before = store.key(&key.id).await?.ok_or_else(|| Problem::not_found("there is no such key"))?;
     fits(&before)?;
-    let after = store.revoke_key(&key.id, Timestamp::now()).await?;
+    let after = store.revoke_seen_key(&key.id, Timestamp::now(), Some(&before)).await?;
     let act = Act {
         word: "key.revoke",
         what: named(&plane, &before),
@@ -242,7 +242,8 @@ pub(crate) async fn revoke_admin(
     let _one = plane.changing.lock().await;
     let before = one_admin(&*store, id).await?;
     fits(&before)?;
-    let after = store.revoke_admin_key(&before.id, Timestamp::now(), &sure.who.by).await?;
+    let doing = (Timestamp::now(), &*sure.who.by);
+    let after = store.revoke_seen_admin_key(&before.id, doing, Some(&before)).await?;
     let act = Act {
         word: "admin_key.revoke",
         what: json!({ "key": id }),

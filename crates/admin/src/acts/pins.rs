@@ -112,7 +112,9 @@ pub(crate) async fn forget(
     let _one = plane.changing.lock().await;
     let before = store.pin(&of).await?.ok_or_else(|| Problem::not_found("there is no such pin"))?;
     fits(&before)?;
-    store.forget_pin(&of, &sure.who.by, &why).await?;
+    if !store.forget_seen_pin(&of, (&sure.who.by, &why), Some(&before)).await? {
+        return Err(Problem::not_found("there is no such pin"));
+    }
     let act = Act {
         word: "pin.forget",
         what: named(&of),

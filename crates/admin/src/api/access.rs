@@ -188,7 +188,8 @@ async fn revoke_key(
     let seen = Seen::of(&headers);
     let fits = move |now: &AdminKey| seen.fits(&AdminKeyView::of(now));
     crate::acts::see_through(async move { keys::revoke_admin(plane, sure, &id, fits).await.map(drop) })
-        .await?;
+        .await
+        .map_err(Seen::overtaken(&headers))?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

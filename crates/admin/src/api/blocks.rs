@@ -173,6 +173,8 @@ async fn unblock(
     let seen = Seen::of(&headers);
     let fits = move |now: &Blocking| seen.fits(&BlockView::of(now));
     let reason = why.reason.unwrap_or_default();
-    crate::acts::see_through(async move { blocks::unblock(plane, sure, what, &reason, fits).await }).await?;
+    crate::acts::see_through(async move { blocks::unblock(plane, sure, what, &reason, fits).await })
+        .await
+        .map_err(Seen::overtaken(&headers))?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -240,6 +240,8 @@ async fn revoke(
     let sure = may.over(Some(&key.tenant))?;
     let seen = Seen::of(&headers);
     let fits = move |now: &KeyRecord| seen.fits(&KeyView::of(now));
-    crate::acts::see_through(async move { keys::revoke(plane, sure, key, fits).await.map(drop) }).await?;
+    crate::acts::see_through(async move { keys::revoke(plane, sure, key, fits).await.map(drop) })
+        .await
+        .map_err(Seen::overtaken(&headers))?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

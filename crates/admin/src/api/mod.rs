@@ -43,7 +43,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::acts;
 use crate::front::Shared;
 use crate::plane::Plane;
-use crate::problem::Problem;
+use crate::problem::{OVERTAKEN, Problem};
 use crate::roles::Operator;
 
 pub use document::openapi_json;
@@ -212,12 +212,20 @@ impl Seen {
         if seen.split(',').map(str::trim).any(|seen| seen == "*" || seen == tag) {
             return Ok(());
         }
-        Err(Problem::new(
-            StatusCode::PRECONDITION_FAILED,
-            "changed",
-            "it is not what you have seen any more: look at it anew",
-        ))
+        Err(changed())
     }
+
+    /// What became of an act that another gateway's came before: it is checked with the change itself, so that of two who have seen
+    /// the same one is told.
+    fn overtaken(headers: &HeaderMap) -> impl FnOnce(Problem) -> Problem + Send + use<> {
+        let is_seen = headers.contains_key(IF_MATCH);
+        move |problem| if is_seen && problem.code() == OVERTAKEN { changed() } else { problem }
+    }
+}
+
+fn changed() -> Problem {
+    let text = "it is not what you have seen any more: look at it anew";
+    Problem::new(StatusCode::PRECONDITION_FAILED, "changed", text)
 }
 
 /// What an act has made: how it is answered, and what of that is kept for whoever asks again.

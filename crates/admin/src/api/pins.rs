@@ -202,6 +202,8 @@ async fn forget(
     let seen = Seen::of(&headers);
     let fits = move |now: &Pin| seen.fits(&PinShown::of(now));
     let reason = why.reason.unwrap_or_default();
-    crate::acts::see_through(async move { pins::forget(plane, sure, of, &reason, fits).await }).await?;
+    crate::acts::see_through(async move { pins::forget(plane, sure, of, &reason, fits).await })
+        .await
+        .map_err(Seen::overtaken(&headers))?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

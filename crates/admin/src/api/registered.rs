@@ -317,7 +317,8 @@ async fn edit(
     let (reach, about, why) = acts::read(&plane, &id, said.into_said())?;
     let sure = acts::over_reach(&may, &id.tenant, &reach)?;
     let edited = crate::acts::see_through(acts::edit(plane, sure, id, (reach, about, why), fits(&headers)));
-    Ok(tagged(&HeaderMap::new(), &VersionView::of(&edited.await?, true)))
+    let edited = edited.await.map_err(Seen::overtaken(&headers))?;
+    Ok(tagged(&HeaderMap::new(), &VersionView::of(&edited, true)))
 }
 
 /// Whether it still is what somebody has seen.
@@ -352,11 +353,11 @@ async fn step(
     let id = id_of(&id, &version)?;
     let before = acts::one(&plane, &may, &id).await?;
     let sure = acts::over(&may, &before)?;
-    let fits = fits(&headers);
+    let (fits, overtaken) = (fits(&headers), Seen::overtaken(&headers));
     let act = {
         let plane = plane.clone();
         async move {
-            let changed = acts::step(plane, sure, id.clone(), own, &reason, fits).await?;
+            let changed = acts::step(plane, sure, id.clone(), own, &reason, fits).await.map_err(overtaken)?;
             changed.iter().find(|one| one.id == id).map(|one| made(StatusCode::OK, one)).ok_or_else(gone)
         }
     };
@@ -513,11 +514,12 @@ async fn judge(
     let id = id_of(&id, &version)?;
     let before = acts::one(&plane, &may, &id).await?;
     let sure = acts::over(&may, &before)?;
-    let fits = fits(&headers);
+    let (fits, overtaken) = (fits(&headers), Seen::overtaken(&headers));
     let act = {
         let plane = plane.clone();
         async move {
-            let changed = acts::judge(plane, sure, id.clone(), verdict, &reason, fits).await?;
+            let changed =
+                acts::judge(plane, sure, id.clone(), verdict, &reason, fits).await.map_err(overtaken)?;
             changed.iter().find(|one| one.id == id).map(|one| made(StatusCode::OK, one)).ok_or_else(gone)
         }
     };

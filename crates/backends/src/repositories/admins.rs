@@ -105,12 +105,18 @@ impl Admins for Database {
         .await
     }
 
-    async fn revoke_admin_key(&self, id: &KeyId, at: Timestamp, by: &str) -> Result<AdminKey, StoreError> {
+    async fn revoke_seen_admin_key(
+        &self,
+        id: &KeyId,
+        (at, by): (Timestamp, &str),
+        seen: Option<&AdminKey>,
+    ) -> Result<AdminKey, StoreError> {
         self.bounded(async {
             let mut writing = Writing::begin(self).await?;
             let values = vec![Value::from(id.as_str())];
             let row = writing.transaction.connection.row(select_key!("WHERE id = $1"), values).await?;
             let mut found = key(&row.ok_or(StoreError::NoSuchKey)?)?;
+            StoreError::unless_seen(&found, seen)?;
             if found.revoked.is_none() {
                 (found.revoked, found.by) = (Some(at), by.into());
                 let values = vec![Value::from(id.as_str()), Value::from(stored_time(at)), Value::from(by)];

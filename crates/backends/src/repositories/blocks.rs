@@ -62,9 +62,17 @@ impl Blocks for Database {
         .await
     }
 
-    async fn unblock(&self, unblocking: Unblocking) -> Result<bool, StoreError> {
+    async fn unblock_seen(
+        &self,
+        unblocking: Unblocking,
+        seen: Option<&Blocking>,
+    ) -> Result<bool, StoreError> {
         self.bounded(async {
             let mut writing = Writing::begin(self).await?;
+            let sql = select!("WHERE kind = $1 AND whose = $2 AND name = $3");
+            if let Some(row) = writing.transaction.connection.row(sql, key(&unblocking.what)).await? {
+                StoreError::unless_seen(&blocking(&row)?, seen)?;
+            }
             let sql = "DELETE FROM tollgate_blocks WHERE kind = $1 AND whose = $2 AND name = $3";
             let was_there = writing.transaction.connection.run(sql, key(&unblocking.what)).await? > 0;
             if was_there {

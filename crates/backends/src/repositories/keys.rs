@@ -98,11 +98,17 @@ impl Keys for Database {
         .await
     }
 
-    async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<KeyRecord, StoreError> {
+    async fn revoke_seen_key(
+        &self,
+        id: &KeyId,
+        at: Timestamp,
+        seen: Option<&KeyRecord>,
+    ) -> Result<KeyRecord, StoreError> {
         self.bounded(async {
             let mut writing = Writing::begin(self).await?;
             let before = by_id(&mut writing.transaction.connection, id).await?;
             let mut key = before.ok_or(StoreError::NoSuchKey)?;
+            StoreError::unless_seen(&key, seen)?;
             if key.revoked.is_none() {
                 key.revoked = Some(at);
                 update(&mut writing, key.clone()).await?;

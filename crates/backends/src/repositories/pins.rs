@@ -187,9 +187,17 @@ impl Pins for Database {
         .await
     }
 
-    async fn forget_pin(&self, of: &PinOf, by: &str, reason: &str) -> Result<bool, StoreError> {
+    async fn forget_seen_pin(
+        &self,
+        of: &PinOf,
+        (by, reason): (&str, &str),
+        seen: Option<&Pin>,
+    ) -> Result<bool, StoreError> {
         self.bounded(async {
             let mut writing = Writing::begin(self).await?;
+            if let Some(now) = one(&mut writing.transaction.connection, of).await? {
+                StoreError::unless_seen(&now, seen)?;
+            }
             let sql =
                 "DELETE FROM tollgate_pins WHERE tenant = $1 AND server = $2 AND kind = $3 AND item = $4";
             let was_there = writing.transaction.connection.run(sql, key(of)).await? > 0;

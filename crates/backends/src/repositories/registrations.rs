@@ -1,12 +1,13 @@
 //! Servers that are registered while gateways run.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use tollgate_model::{ServerName, TenantId};
 use tollgate_store::{
     Change, REGISTRATIONS_MAX, Registration, RegistrationId, Registrations, StoreError, VERSIONS_MAX,
-    WhichRegistrations,
+    WhichRegistrations, check_shares,
 };
 
 use super::feed::Writing;
@@ -33,8 +34,17 @@ impl Registrations for Database {
         self.bounded(async {
             // Dropped before it is committed, none of it happened.
             let mut writing = Writing::begin(self).await?;
+            let mut servers = BTreeSet::new();
             for one in registrations {
+                servers.insert((one.id.tenant.clone(), one.id.name.clone()));
                 put(&mut writing, one).await?;
+            }
+            for (tenant, name) in servers {
+                let sql = "SELECT body FROM tollgate_registrations WHERE tenant = $1 AND name = $2 \
+                    AND life <> 'retired'";
+                let values = vec![Value::from(tenant.as_str()), Value::from(name.as_str())];
+                let versions = writing.transaction.connection.rows(sql, values).await?;
+                check_shares(&versions.iter().map(registration).collect::<Result<Vec<_>, _>>()?)?;
             }
             writing.commit().await
         })

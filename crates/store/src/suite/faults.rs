@@ -110,8 +110,13 @@ impl Keys for Faulty {
         self.reach().await?.rotate_key(old, new, until).await
     }
 
-    async fn revoke_key(&self, id: &KeyId, at: Timestamp) -> Result<KeyRecord, StoreError> {
-        self.reach().await?.revoke_key(id, at).await
+    async fn revoke_seen_key(
+        &self,
+        id: &KeyId,
+        at: Timestamp,
+        seen: Option<&KeyRecord>,
+    ) -> Result<KeyRecord, StoreError> {
+        self.reach().await?.revoke_seen_key(id, at, seen).await
     }
 }
 
@@ -159,8 +164,13 @@ impl Pins for Faulty {
         self.reach().await?.approve_pin(approving).await
     }
 
-    async fn forget_pin(&self, of: &PinOf, by: &str, reason: &str) -> Result<bool, StoreError> {
-        self.reach().await?.forget_pin(of, by, reason).await
+    async fn forget_seen_pin(
+        &self,
+        of: &PinOf,
+        doing: (&str, &str),
+        seen: Option<&Pin>,
+    ) -> Result<bool, StoreError> {
+        self.reach().await?.forget_seen_pin(of, doing, seen).await
     }
 
     async fn pin(&self, of: &PinOf) -> Result<Option<Pin>, StoreError> {
@@ -253,8 +263,12 @@ impl Blocks for Faulty {
         self.reach().await?.block(blocking).await
     }
 
-    async fn unblock(&self, unblocking: Unblocking) -> Result<bool, StoreError> {
-        self.reach().await?.unblock(unblocking).await
+    async fn unblock_seen(
+        &self,
+        unblocking: Unblocking,
+        seen: Option<&Blocking>,
+    ) -> Result<bool, StoreError> {
+        self.reach().await?.unblock_seen(unblocking, seen).await
     }
 
     async fn blocks(&self, after: Option<&Blockable>, most: usize) -> Result<Vec<Blocking>, StoreError> {
@@ -421,8 +435,13 @@ impl Admins for Faulty {
         self.reach().await?.admin_keys(after, most).await
     }
 
-    async fn revoke_admin_key(&self, id: &KeyId, at: Timestamp, by: &str) -> Result<AdminKey, StoreError> {
-        self.reach().await?.revoke_admin_key(id, at, by).await
+    async fn revoke_seen_admin_key(
+        &self,
+        id: &KeyId,
+        doing: (Timestamp, &str),
+        seen: Option<&AdminKey>,
+    ) -> Result<AdminKey, StoreError> {
+        self.reach().await?.revoke_seen_admin_key(id, doing, seen).await
     }
 
     async fn begin_admin_session(&self, session: AdminSession) -> Result<(), StoreError> {

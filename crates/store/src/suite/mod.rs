@@ -16,6 +16,7 @@ mod record;
 mod registering;
 mod rules;
 mod samples;
+mod seen;
 
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ pub use record::*;
 pub use registering::*;
 pub use rules::*;
 pub use samples::{approval, blocked_agent, definitions, key, registered, revoked_user, sighting, sightings};
+pub use seen::*;
 
 /// A place for one store, empty at first.
 pub trait Place: Send + Sync {
@@ -81,10 +83,13 @@ macro_rules! suite {
             registrations_live_as_they_may
             of_two_who_change_a_registration_one_is_told
             registrations_change_together_or_not_at_all
+            versions_that_are_approved_at_once_share_the_requests
             a_server_has_so_many_versions
             rules_are_kept_with_their_versions
             of_two_who_change_rules_one_is_told
             what_decides_is_in_the_feed_and_the_snapshot
+            only_what_was_seen_is_changed
+            of_two_gateways_that_change_the_same_one_does
             definitions_are_kept_to_the_letter
             definitions_are_kept_where_they_belong
             what_cannot_be_kept_is_refused

@@ -117,6 +117,37 @@ pub async fn registrations_change_together_or_not_at_all(place: &dyn Place) {
     assert_eq!(store.head().await.unwrap().revision, head.revision + 2);
 }
 
+/// Each gives a version of its own to all requests, and has not seen what the other does.
+pub async fn versions_that_are_approved_at_once_share_the_requests(place: &dyn Place) {
+    let (one, two) = (open(place), open(place));
+    for round in 0..6 {
+        let name = format!("crm-{round}");
+        let mut versions = Vec::new();
+        for version in ["1", "2"] {
+            let draft = registered(&name, version);
+            put(&*one, &draft).await.unwrap();
+            let submitted = draft.submitted(&doing(2)).unwrap();
+            put(&*one, &submitted).await.unwrap();
+            versions.push(submitted);
+        }
+        let approved = |version| approve(&versions, version, None, true, &doing(3)).unwrap();
+        let (first, second) =
+            tokio::join!(one.put_registrations(approved("1")), two.put_registrations(approved("2")));
+        let (won, lost) = if first.is_ok() { (first, second) } else { (second, first) };
+        won.unwrap();
+        assert!(matches!(lost, Err(StoreError::Overtaken)), "{lost:?}");
+        let which = WhichRegistrations {
+            name: Some(registered(&name, "1").id.name),
+            most: 9,
+            ..WhichRegistrations::default()
+        };
+        let mut shares: Vec<_> =
+            two.registrations(&which).await.unwrap().iter().map(|one| one.share).collect();
+        shares.sort_unstable();
+        assert_eq!(shares, [0, WHOLE]);
+    }
+}
+
 pub async fn a_server_has_so_many_versions(place: &dyn Place) {
     let store = open(place);
     let draft = |number: usize| registered("crm", &format!("{number:02}"));
