@@ -34,10 +34,10 @@ pub(crate) struct Plane {
     pub(crate) changing: tokio::sync::Mutex<()>,
     /// What changes is heard by so many at once.
     pub(crate) hearing: Arc<tokio::sync::Semaphore>,
-    /// The record is verified, and read, by few at once.
-    pub(crate) reading: tokio::sync::Semaphore,
+    /// The record is verified, and read, and policies are tried out, by few at once.
+    pub(crate) reading: Arc<tokio::sync::Semaphore>,
     /// Servers that nobody has approved are asked, and sources of servers fetched, by few at once.
-    pub(crate) reviewing: tokio::sync::Semaphore,
+    pub(crate) reviewing: Arc<tokio::sync::Semaphore>,
 }
 
 /// How people get in, as configured just now.
@@ -70,8 +70,8 @@ impl Plane {
             link,
             changing: tokio::sync::Mutex::new(()),
             hearing: Arc::new(tokio::sync::Semaphore::new(HEARING_MAX)),
-            reading: tokio::sync::Semaphore::new(READING_MAX),
-            reviewing: tokio::sync::Semaphore::new(REVIEWING_MAX),
+            reading: Arc::new(tokio::sync::Semaphore::new(READING_MAX)),
+            reviewing: Arc::new(tokio::sync::Semaphore::new(REVIEWING_MAX)),
         };
         plane.configure(settings);
         plane

@@ -27,8 +27,13 @@ async fn reading<T: Send + 'static>(
     read: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Problem> {
     let busy = || Problem::unavailable("others read the record just now");
-    let place = tokio::time::timeout(WAIT_MAX, plane.reading.acquire()).await;
-    let _place = place.map_err(|_| busy())?.map_err(|_| busy())?;
+    let place = tokio::time::timeout(WAIT_MAX, Arc::clone(&plane.reading).acquire_owned()).await;
+    let place = place.map_err(|_| busy())?.map_err(|_| busy())?;
+    let read = move || {
+        // Held to its end, also if whoever asked leaves.
+        let _place = place;
+        read()
+    };
     tokio::task::spawn_blocking(read).await.map_err(|error| {
         tracing::error!(%error, "the record cannot be read");
         Problem::unavailable("the record cannot be read; the log says why")

@@ -33,8 +33,10 @@ use crate::servers::add::faults;
 use crate::servers::{import, review};
 use crate::state::State;
 
-/// How long it may take to ask a server, and to fetch servers from elsewhere.
+/// How long a server may take to list its tools, and to fetch servers from elsewhere may take.
 const ASK_MAX: Duration = Duration::from_secs(30);
+/// How long each step towards a server, and away from it, may take.
+const STEP_MAX: Duration = Duration::from_secs(10);
 const FETCH_MAX: Duration = Duration::from_secs(45);
 /// How many bytes of tools are looked at.
 const TOOLS_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -179,6 +181,11 @@ async fn asked(
 ) -> Result<(String, tollgate_model::ServerId, Vec<Bytes>), String> {
     let mut server = review::reached(one, Some(config), false).map_err(|failure| failure.text)?;
     guard_command(&mut server);
+    // Whatever is said of its timeouts: it has a place among few until it is done with.
+    let timeouts = &mut server.timeouts;
+    for wait in [&mut timeouts.connect, &mut timeouts.probe, &mut timeouts.stop] {
+        *wait = (*wait).min(STEP_MAX);
+    }
     let id = server.id();
     // To its end, also if nobody waits any more: a process that was started is ended.
     let asking = tokio::spawn(async move {
@@ -189,9 +196,8 @@ async fn asked(
         let tools = tools.map_err(|_| Failure::unavailable("it did not list its tools in time"))?;
         Ok::<_, Failure>((revision, tools?))
     });
-    let asked = tokio::time::timeout(ASK_MAX, asking).await;
-    let asked = asked.map_err(|_| "it did not answer in time".to_owned())?;
-    let (revision, tools) = asked.map_err(|error| error.to_string())?.map_err(|failure| failure.text)?;
+    let (revision, tools) =
+        asking.await.map_err(|error| error.to_string())?.map_err(|failure| failure.text)?;
     Ok((revision, id, tools))
 }
 

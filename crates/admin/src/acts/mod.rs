@@ -38,6 +38,20 @@ pub(crate) async fn see_through<T: Send + 'static>(
     }
 }
 
+/// Tries something out, of which few go on at once. It has its place until it ends, also if whoever asked leaves: what works for
+/// it on other threads does not hear of that.
+pub(crate) async fn tried<T: Send + 'static>(
+    plane: &Plane,
+    trial: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Result<T, Problem> {
+    let place = Arc::clone(&plane.reading).acquire_owned().await;
+    see_through(async move {
+        let _place = place;
+        trial.await
+    })
+    .await
+}
+
 /// Somebody's reason, which is kept and goes on record.
 pub(crate) fn reason(text: &str, is_needed: bool) -> Result<Arc<str>, Problem> {
     let text = text.trim();

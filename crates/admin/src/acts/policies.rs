@@ -8,7 +8,7 @@ use tollgate_store::{
     RULE_SETS_MAX, RULES_BYTES_MAX, RuleDoing, RuleSet, RuleSetId, RuleVersion, WhichRules,
 };
 
-use super::reason;
+use super::{reason, tried};
 use crate::plane::Plane;
 use crate::problem::Problem;
 use crate::record::{self, Act};
@@ -91,28 +91,39 @@ pub(crate) fn candidate(
 }
 
 /// What would be found of it.
-pub(crate) async fn check(plane: &Plane, candidate: &RuleCandidate) -> Result<Vec<PolicyRemark>, Problem> {
-    let _place = plane.reading.acquire().await;
-    plane.world().try_rules(candidate).await.map_err(Problem::unavailable)
+pub(crate) async fn check(
+    plane: &Arc<Plane>,
+    candidate: RuleCandidate,
+) -> Result<Vec<PolicyRemark>, Problem> {
+    let world = Arc::clone(plane);
+    let trial = async move { world.world().try_rules(&candidate).await.map_err(Problem::unavailable) };
+    tried(plane, trial).await
 }
 
 /// What cases come to.
-pub(crate) async fn test(plane: &Plane, candidate: &RuleCandidate, cases: &str) -> Result<Tested, Problem> {
-    let _place = plane.reading.acquire().await;
-    plane.world().test_rules(candidate, cases).await.map_err(Problem::unavailable)
+pub(crate) async fn test(
+    plane: &Arc<Plane>,
+    candidate: RuleCandidate,
+    cases: String,
+) -> Result<Tested, Problem> {
+    let world = Arc::clone(plane);
+    let trial =
+        async move { world.world().test_rules(&candidate, &cases).await.map_err(Problem::unavailable) };
+    tried(plane, trial).await
 }
 
 /// What would have been decided otherwise in the last days.
 pub(crate) async fn simulate(
-    plane: &Plane,
-    candidate: &RuleCandidate,
+    plane: &Arc<Plane>,
+    candidate: RuleCandidate,
     days: u32,
 ) -> Result<Simulated, Problem> {
     if !(1..=DAYS_MAX).contains(&days) {
         return Err(Problem::invalid(format!("days: from 1 to {DAYS_MAX}")));
     }
-    let _place = plane.reading.acquire().await;
-    plane.world().simulate_rules(candidate, days).await.map_err(Problem::invalid)
+    let world = Arc::clone(plane);
+    let trial = async move { world.world().simulate_rules(&candidate, days).await.map_err(Problem::invalid) };
+    tried(plane, trial).await
 }
 
 /// What is to become of a set.
@@ -185,7 +196,6 @@ pub(crate) async fn step(
     let why = reason(why, false)?;
     record::ready(&plane)?;
     let store = plane.make_store()?;
-    let _one = plane.changing.lock().await;
     let before = store.rules(&id).await?.ok_or_else(missing)?;
     fits(&before)?;
     let doing = doing(&sure, &why);
@@ -197,7 +207,10 @@ pub(crate) async fn step(
         Step::Withdraw => before.withdrawn(&doing)?,
         Step::Remove => before.removed(&doing)?,
     };
+    // Nothing waits meanwhile: it may take long, and something else may have to be stopped. A change that comes first is found by
+    // the store.
     may_count(&plane, &sure, &step, &before, &after).await?;
+    let _one = plane.changing.lock().await;
     store.put_rules(after.clone()).await?;
     let gone = after.is_removed();
     let act = Act {
@@ -213,7 +226,7 @@ pub(crate) async fn step(
 
 /// Refuses to have something decide, or look on, that may not.
 async fn may_count(
-    plane: &Plane,
+    plane: &Arc<Plane>,
     sure: &Sure<ChangePolicies>,
     step: &Step,
     before: &RuleSet,
@@ -242,7 +255,7 @@ async fn may_count(
             "you wrote this version: somebody else has to look at it and put it in force (`policy.four_eyes`)",
         ));
     }
-    let found = check(plane, &candidate(before, Some(counts.number), None)?).await?;
+    let found = check(plane, candidate(before, Some(counts.number), None)?).await?;
     let errors: Vec<String> =
         found.iter().filter(|remark| remark.is_error).map(told).take(TOLD_MAX).collect();
     if errors.is_empty() {

@@ -1,6 +1,7 @@
 //! Servers that are registered, and their life.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -25,6 +26,8 @@ const PAGE: usize = 500;
 const VERSION_CHARS_MAX: usize = 64;
 /// How many servers of a registry can be named at once.
 const ONLY_MAX: usize = 20;
+/// How long is waited for a server that is looked at.
+const REVIEW_MAX: Duration = Duration::from_secs(45);
 
 /// What somebody says of a version of a server.
 #[derive(Debug)]
@@ -374,12 +377,19 @@ pub(crate) async fn review(
             "it is retired: nobody asks it anything",
         ));
     }
-    let place = plane.reviewing.try_acquire();
-    let _place = place.map_err(|_| Problem::unavailable("others look at servers just now: try again"))?;
+    let place = Arc::clone(&plane.reviewing).try_acquire_owned();
+    let place = place.map_err(|_| Problem::unavailable("others look at servers just now: try again"))?;
     let act = Act { word: "server.review", what: named(&one.id), after: said(one), ..Act::default() };
     record::record(&plane, &sure.who, sure.tenant.as_ref(), act).await?;
-    let reviewed = plane.world().review(one).await;
-    reviewed.map_err(|why| Problem::new(StatusCode::BAD_GATEWAY, "not_reached", why))
+    // It has its place until all that was begun for it has ended, also if it is not waited for so long.
+    let one = one.clone();
+    let reviewing = super::see_through(async move {
+        let _place = place;
+        Ok(plane.world().review(&one).await)
+    });
+    let reviewed = tokio::time::timeout(REVIEW_MAX, reviewing).await;
+    let reviewed = reviewed.unwrap_or_else(|_| Ok(Err("it did not answer in time".to_owned())));
+    reviewed?.map_err(|why| Problem::new(StatusCode::BAD_GATEWAY, "not_reached", why))
 }
 
 /// Finds servers elsewhere, and registers them as drafts.
@@ -395,12 +405,16 @@ pub(crate) async fn import(
     if wanted.only.len() > ONLY_MAX {
         return Err(Problem::invalid(format!("only: more than {ONLY_MAX}")));
     }
-    let place = plane.reviewing.try_acquire();
+    let place = Arc::clone(&plane.reviewing).try_acquire_owned();
     let place =
         place.map_err(|_| Problem::unavailable("others import or look at servers just now: try again"))?;
     let is_url = matches!(wanted.source, ImportSource::Url(..));
-    let mut found = plane.world().find_servers(wanted.source).await.map_err(Problem::invalid)?;
-    drop(place);
+    let (fetching, source) = (Arc::clone(&plane), wanted.source);
+    let found = super::see_through(async move {
+        let _place = place;
+        fetching.world().find_servers(source).await.map_err(Problem::invalid)
+    });
+    let mut found = found.await?;
     let bare = |name: &String| match name.split_once('@') {
         Some((name, _)) if is_url => name.to_owned(),
         _ => name.clone(),

@@ -1,5 +1,7 @@
 //! Policies: read, and tried out.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
@@ -143,7 +145,7 @@ async fn validate(
 
 /// What would be found of these files, as the policies of a tenant that whoever asks may see.
 pub(crate) async fn try_out<P: Permission>(
-    plane: &Plane,
+    plane: &Arc<Plane>,
     may: &May<P>,
     tenant: &str,
     files: Vec<(String, String)>,
@@ -162,6 +164,7 @@ pub(crate) async fn try_out<P: Permission>(
         is_shadow: false,
     };
     let texts = files.into_iter().map(text).collect();
-    let _place = plane.reading.acquire().await;
-    plane.world().try_policies(&tenant, texts).await.map_err(Problem::unavailable)
+    let world = Arc::clone(plane);
+    let trial = async move { world.world().try_policies(&tenant, texts).await.map_err(Problem::unavailable) };
+    crate::acts::tried(plane, trial).await
 }

@@ -228,12 +228,13 @@ async fn stepped(
     policies::one(plane, may, &of).await?;
     let sure = may.over(of.tenant.as_ref())?;
     let seen = Seen::of(headers);
+    let overtaken = Seen::overtaken(headers);
     let is_removal = matches!(step, Step::Remove);
     let act = {
         let plane = Arc::clone(plane);
         async move {
             let fits = move |set: &RuleSet| seen.fits(&PolicySetShown::of(set));
-            let after = policies::step(plane, sure, of, step, &reason, fits).await?;
+            let after = policies::step(plane, sure, of, step, &reason, fits).await.map_err(overtaken)?;
             Ok(if is_removal {
                 Made::new(StatusCode::NO_CONTENT, &())
             } else {
@@ -398,7 +399,7 @@ async fn validate(
 ) -> Result<Response, Problem> {
     let set = policies::one(&plane, &may, &named(&id)?).await?;
     let candidate = policies::candidate(&set, value.version, value.text.as_deref())?;
-    let found = policies::check(&plane, &candidate).await?;
+    let found = policies::check(&plane, candidate).await?;
     Ok(json(StatusCode::OK, serde_json::to_string(&Verdict::of(found)).unwrap_or_default()))
 }
 
@@ -486,7 +487,7 @@ async fn test(
 ) -> Result<Response, Problem> {
     let set = policies::one(&plane, &may, &named(&id)?).await?;
     let candidate = policies::candidate(&set, value.version, value.text.as_deref())?;
-    let tested = policies::test(&plane, &candidate, &value.cases).await?;
+    let tested = policies::test(&plane, candidate, value.cases).await?;
     Ok(json(StatusCode::OK, serde_json::to_string(&TestedView::of(tested)).unwrap_or_default()))
 }
 
@@ -630,6 +631,6 @@ async fn simulate(
 ) -> Result<Response, Problem> {
     let set = policies::one(&plane, &may, &named(&id)?).await?;
     let candidate = policies::candidate(&set, value.version, value.text.as_deref())?;
-    let simulated = policies::simulate(&plane, &candidate, value.days.unwrap_or(DAYS)).await?;
+    let simulated = policies::simulate(&plane, candidate, value.days.unwrap_or(DAYS)).await?;
     Ok(json(StatusCode::OK, serde_json::to_string(&SimulatedView::of(simulated)).unwrap_or_default()))
 }

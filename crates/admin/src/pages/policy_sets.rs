@@ -207,9 +207,9 @@ async fn tried_out(plane: &Shared, set: &RuleSet, form: &Form, trial: Trial) -> 
     let candidate = policies::candidate(set, None, Some(&form.text))?;
     let mut found = Found::default();
     match trial {
-        Trial::Validate => found.remarks = Some(policies::check(plane, &candidate).await?),
-        Trial::Test => found.tested = Some(policies::test(plane, &candidate, &form.cases).await?),
-        Trial::Simulate => found.simulated = Some(policies::simulate(plane, &candidate, DAYS).await?),
+        Trial::Validate => found.remarks = Some(policies::check(plane, candidate).await?),
+        Trial::Test => found.tested = Some(policies::test(plane, candidate, form.cases.clone()).await?),
+        Trial::Simulate => found.simulated = Some(policies::simulate(plane, candidate, DAYS).await?),
     }
     Ok(found)
 }

@@ -6,6 +6,7 @@ mod api;
 mod document;
 mod matrix;
 mod pages;
+mod places;
 mod policies;
 mod servers;
 mod sign_in;

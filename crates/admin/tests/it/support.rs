@@ -7,6 +7,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, LOCATION, ORIGIN, 
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use tollgate_admin::{
     Admin, AdminSettings, Body, Configured, FoundServer, Grant, ImportSource, KeyCard, LimitCard, LimitsLine,
     Parts, PolicyRemark, PolicyText, Reached, ReadServer, Registry, Review, ReviewedTool, Role,
@@ -39,6 +40,29 @@ pub(crate) struct Fake {
     pub(crate) self_approval: Option<bool>,
     /// Whether stored policies count, and whether nobody may put in force what they wrote.
     pub(crate) policies: (bool, bool),
+    /// What holds up simulations and reviews.
+    pub(crate) held_up: Option<Arc<HeldUp>>,
+}
+
+/// Work that takes as long as a test wants.
+#[derive(Debug)]
+pub(crate) struct HeldUp {
+    /// One for each that has begun.
+    pub(crate) begun: Semaphore,
+    /// One for each that may end.
+    pub(crate) may_end: Semaphore,
+}
+
+impl HeldUp {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { begun: Semaphore::new(0), may_end: Semaphore::new(0) })
+    }
+
+    async fn pass(this: Option<&Arc<Self>>) {
+        let Some(this) = this else { return };
+        this.begun.add_permits(1);
+        this.may_end.acquire().await.expect("open").forget();
+    }
 }
 
 /// A text that is refused as policies, in the eyes of the gateway that is made up.
@@ -112,6 +136,7 @@ impl Registry for Fake {
     }
 
     async fn review(&self, registration: &Registration) -> Result<Review, String> {
+        HeldUp::pass(self.held_up.as_ref()).await;
         if registration.reach.contains("nobody") {
             return Err(format!("nobody answers {XSS}"));
         }
@@ -267,6 +292,7 @@ impl World for Fake {
     }
 
     async fn simulate_rules(&self, _: &RuleCandidate, days: u32) -> Result<Simulated, String> {
+        HeldUp::pass(self.held_up.as_ref()).await;
         let example = ShiftExample {
             time: Timestamp::from_ms(951_782_400_000),
             call: "c".to_owned(),
@@ -398,6 +424,7 @@ pub(crate) async fn fake() -> Fake {
         follower: Follower::of_nothing(),
         self_approval: None,
         policies: (true, false),
+        held_up: None,
     }
 }
 
