@@ -637,11 +637,13 @@ impl PolicyFinding<'_> {
     /// Logs it.
     pub fn emit(self) {
         let (tenant, path, line) = (Clean(self.tenant.as_str()), Clean(self.path), self.line);
-        let (message, suggestion) = (Clean(self.message), Clean(self.suggestion.unwrap_or_default()));
+        let suggestion = self.suggestion.map(|suggestion| format!(" ({suggestion})")).unwrap_or_default();
+        let problem = format!("{}{suggestion}", self.message);
+        let problem = Clean(&problem);
         if self.is_error {
-            error!(%tenant, %path, line, %message, %suggestion, "policy");
+            error!(%tenant, %path, line, %problem, "policy");
         } else {
-            warn!(%tenant, %path, line, %message, %suggestion, "policy");
+            warn!(%tenant, %path, line, %problem, "policy");
         }
     }
 }

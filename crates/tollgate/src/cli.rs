@@ -59,7 +59,7 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Global {
     /// What is logged to standard error: error, warn, info, debug, trace or off, or levels by part of the program as
-    /// in `warn,tollgate_upstream=debug` [default: info for serve, warn otherwise]
+    /// in `warn,tollgate_upstream=debug` [default: info for serve, error for tools, warn otherwise]
     #[arg(long, global = true, value_name = "LEVEL", env = "TOLLGATE_LOG", hide_env_values = true)]
     pub log: Option<String>,
     /// How log lines look

@@ -74,6 +74,16 @@ fn a_list_names_the_servers_that_are_missing() {
 }
 
 #[test]
+fn an_endpoint_that_is_not_there_is_told_in_one_line() {
+    let free =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|tcp| tcp.local_addr()).expect("an address");
+    let output = run(&["tools", "list", &format!("http://{free}/mcp")]);
+    assert!(!output.status.success());
+    let said = stderr(&output);
+    assert!(said.starts_with("error: ") && said.trim_end().lines().count() == 1, "{said}");
+}
+
+#[test]
 fn a_call_under_way_finishes_when_the_gateway_is_told_to_stop() {
     let (_server, url) = calendar();
     let folder = Folder::new();
