@@ -26,7 +26,7 @@ mod sign_in;
 mod snapshot;
 mod world;
 
-pub use api::{openapi_json, pack};
+pub use api::{openapi_json, pack, policy_set_json, simulated_json, tested_json, verdict_json};
 pub use export::ExportLine;
 pub use index::IndexLine;
 pub use ledger::LedgerLine;

@@ -148,7 +148,8 @@ impl Told {
     }
 }
 
-fn remark(finding: Finding) -> PolicyRemark {
+/// What is found of a policy, as operators are told.
+pub(crate) fn remark(finding: Finding) -> PolicyRemark {
     let Finding { level, path, line, column, message, suggestion } = finding;
     PolicyRemark { is_error: level == Level::Error, path, line, column, message, suggestion }
 }

@@ -9,6 +9,7 @@ pub mod keys;
 pub mod pauses;
 pub mod pins;
 pub mod policy;
+pub mod policy_sets;
 pub mod search;
 pub mod servers;
 

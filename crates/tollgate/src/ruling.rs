@@ -26,7 +26,7 @@ const EXAMPLES: usize = 10;
 const DAY_MS: u64 = 86_400_000;
 
 /// The configuration as it would be if a candidate decided. Those that only look on are as good as they are.
-fn with(config: &Config, candidate: &RuleCandidate) -> Config {
+pub(crate) fn with(config: &Config, candidate: &RuleCandidate) -> Config {
     let mut config = config.clone();
     let path = stored_path(&candidate.id, &candidate.version);
     config.policies.try_stored(&candidate.id, Source { path, text: Arc::clone(&candidate.text) });
@@ -112,25 +112,32 @@ pub(crate) async fn simulate(
         return Err("nothing is put on record, so there is nothing to try it on".to_owned());
     }
     let tenants = tenants(gateway, identity, &config, candidate);
-    let since = Timestamp::now().as_ms().saturating_sub(u64::from(days) * DAY_MS);
     let simulating = move || {
-        let mut sets = HashMap::new();
-        for Tenant { id, known, sources, .. } in tenants {
-            let compiled = PolicySet::compile(&sources, &known, config.environment.as_deref(), Mode::New);
-            let (set, _) = compiled.map_err(|findings| {
-                findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-            })?;
-            sets.insert(id, Arc::new(set));
-        }
-        let latest = Latest {
-            sets,
-            since: Timestamp::from_ms(since),
-            takes_max: TAKES_MAX,
-            most: DECISIONS_MAX,
-            examples: EXAMPLES,
-        };
+        let latest = latest(tenants, config.environment.as_deref(), days)?;
         let vault = ledger.vault().ok_or("nothing is put on record")?;
         simulate::latest(vault, &config.data_dir.join(LEDGER), latest).map_err(|failure| failure.text)
     };
     tokio::task::spawn_blocking(simulating).await.map_err(|error| error.to_string())?
+}
+
+/// The decisions of the last days, to be made again by these policies.
+///
+/// # Errors
+/// The policies cannot be used.
+pub(crate) fn latest(tenants: Vec<Tenant>, environment: Option<&str>, days: u32) -> Result<Latest, String> {
+    let mut sets = HashMap::new();
+    for Tenant { id, known, sources, .. } in tenants {
+        let compiled = PolicySet::compile(&sources, &known, environment, Mode::New);
+        let (set, _) = compiled
+            .map_err(|findings| findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
+        sets.insert(id, Arc::new(set));
+    }
+    let since = Timestamp::now().as_ms().saturating_sub(u64::from(days) * DAY_MS);
+    Ok(Latest {
+        sets,
+        since: Timestamp::from_ms(since),
+        takes_max: TAKES_MAX,
+        most: DECISIONS_MAX,
+        examples: EXAMPLES,
+    })
 }

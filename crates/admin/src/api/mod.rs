@@ -47,6 +47,7 @@ use crate::problem::{OVERTAKEN, Problem};
 use crate::roles::Operator;
 
 pub use document::openapi_json;
+pub use policy_sets::{policy_set_json, simulated_json, tested_json, verdict_json};
 
 /// How many things a list gives at once.
 const LIMIT: usize = 100;

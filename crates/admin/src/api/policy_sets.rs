@@ -12,6 +12,7 @@ use tollgate_model::TenantId;
 use tollgate_store::{RuleSet, RuleSetId, RuleVersion};
 use utoipa::ToSchema;
 
+use super::blocks::Why as Reason;
 use super::policies::Verdict;
 use super::{Asked, At, Made, Page, Paging, Seen, json, once, pack, tagged, time, unpack};
 use crate::acts::policies::{self, Step};
@@ -150,6 +151,31 @@ impl PolicySetShown {
     }
 }
 
+fn value(shown: &impl Serialize) -> serde_json::Value {
+    // Nothing in it can fail to be written.
+    serde_json::to_value(shown).unwrap_or_default()
+}
+
+/// A set of policies as the API shows it: in a list, or with its versions.
+pub fn policy_set_json(set: &RuleSet, with_versions: bool) -> serde_json::Value {
+    if with_versions { value(&PolicySetShown::of(set)) } else { value(&SetView::of(set)) }
+}
+
+/// What is said of policies, as the API shows it.
+pub fn verdict_json(remarks: Vec<crate::world::PolicyRemark>) -> serde_json::Value {
+    value(&Verdict::of(remarks))
+}
+
+/// What cases came to, as the API shows it.
+pub fn tested_json(tested: Tested) -> serde_json::Value {
+    value(&TestedView::of(tested))
+}
+
+/// What would have been decided otherwise, as the API shows it.
+pub fn simulated_json(simulated: Simulated) -> serde_json::Value {
+    value(&SimulatedView::of(simulated))
+}
+
 /// Lists the sets of policies that are written here. Those of files are in `/api/v1/policies`.
 #[utoipa::path(get, path = "/api/v1/policy-sets", tag = "policies", params(Paging),
     responses((status = 200, body = Page<SetView>)),
@@ -272,7 +298,7 @@ async fn write(
 }
 
 /// Removes a set of which nothing decides or looks on.
-#[utoipa::path(delete, path = "/api/v1/policy-sets/{id}", tag = "policies", params(("id" = String, Path)),
+#[utoipa::path(delete, path = "/api/v1/policy-sets/{id}", tag = "policies", params(("id" = String, Path), Reason),
     responses((status = 204)),
     extensions(("x-tollgate-permission" = json!("policies:change"))))]
 async fn remove(
@@ -280,8 +306,16 @@ async fn remove(
     State(plane): State<Shared>,
     headers: HeaderMap,
     At(id): At<String>,
+    Asked(why): Asked<Reason>,
 ) -> Result<Response, Problem> {
-    stepped((&plane, &may), &headers, ("DELETE", &id, ""), &[], (Step::Remove, String::new())).await
+    stepped(
+        (&plane, &may),
+        &headers,
+        ("DELETE", &id, ""),
+        &[],
+        (Step::Remove, why.reason.unwrap_or_default()),
+    )
+    .await
 }
 
 /// Which version looks on.

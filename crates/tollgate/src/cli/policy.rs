@@ -8,6 +8,7 @@ use tollgate_model::Timestamp;
 
 use super::CONFIG_FILE;
 use super::keys::{Moment, moment};
+use super::policy_sets::SetsCommand;
 
 const POLICY_HELP: &str = "\
 Every command reads the configuration for policies, tenants and what it says of servers. What tools servers have comes from
@@ -41,6 +42,8 @@ pub enum Policy {
     Snapshot(PolicySnapshot),
     /// Decide again, under other policies, what is on record, and say what would be different
     Simulate(PolicySimulate),
+    /// Write policies that are kept in the store, try them out, and put them in force
+    Sets(SetsCommand),
 }
 
 /// Where policies, and what they are about, come from.

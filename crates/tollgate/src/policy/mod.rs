@@ -6,6 +6,7 @@ pub(crate) mod callers;
 mod catalog;
 mod check;
 mod explain;
+mod sets;
 pub(crate) mod setting;
 pub(crate) mod simulate;
 mod snapshot;
@@ -36,6 +37,7 @@ pub(crate) async fn run(command: Policy) -> Result<(), Failure> {
         Policy::WhatCan(command) => what_can::run(&command).await,
         Policy::Snapshot(command) => snapshot::run(&command).await,
         Policy::Simulate(command) => simulate::run(&command).await,
+        Policy::Sets(command) => sets::run(command.command).await,
     }
 }
 

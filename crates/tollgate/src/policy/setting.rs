@@ -4,19 +4,22 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tollgate_admin::{PolicyRemark, RuleCandidate};
 use tollgate_catalog::Known;
 use tollgate_identity::{Identity, IdentitySettings};
 use tollgate_model::{KeyRecord, TenantId};
 use tollgate_policy::{Finding, Level, Mode, PolicySet, Source, Sources};
-use tollgate_store::Follower;
+use tollgate_store::{Follower, Store};
 
 use super::catalog::Catalog;
 use super::stored;
+use crate::administering::remark;
 use crate::cli::policy::Basis;
 use crate::config::{Config, ConfigError, Env, Problem, Severity, closest};
 use crate::exit::{Exit, Failure};
 use crate::out::{Printer, To};
-use crate::{registering, serve, state};
+use crate::state::failure;
+use crate::{registering, ruling, serve, state};
 
 /// The policies, and what they are about.
 pub(crate) struct Setting {
@@ -67,6 +70,35 @@ impl Setting {
         let mut setting = Self::of(&config, &stored::catalog(&*store, &config).await?);
         setting.keys.extend(stored::keys(&*store).await?);
         Ok(setting)
+    }
+
+    /// The policies of those whom a stored set is about, as they would be if this of it decided. Of servers it is known what a
+    /// gateway has kept.
+    pub(crate) async fn trying(
+        config: Config,
+        store: &dyn Store,
+        candidate: &RuleCandidate,
+    ) -> Result<Self, Failure> {
+        let config = Box::pin(registering::with_registered(&config, store, None)).await;
+        let config = ruling::with(&config.map_err(|error| failure(&error))?, candidate);
+        let mut setting = Self::of(&config, &stored::as_far_as_known(store, &config).await?);
+        setting.tenants.retain(|tenant| candidate.id.tenant.as_ref().is_none_or(|of| *of == tenant.id));
+        Ok(setting)
+    }
+
+    /// Everything that is to be said of all policies, each once.
+    pub(crate) fn remarks(&self) -> Vec<PolicyRemark> {
+        let mut all: Vec<PolicyRemark> = Vec::new();
+        for Tenant { sources, known, .. } in &self.tenants {
+            let found = PolicySet::compile(sources, known, self.environment.as_deref(), Mode::New);
+            for finding in found.map_or_else(|errors| errors, |(_, findings)| findings) {
+                let remark = remark(finding);
+                if !all.contains(&remark) {
+                    all.push(remark);
+                }
+            }
+        }
+        all
     }
 
     pub(super) fn of(config: &Config, catalog: &Catalog) -> Self {

@@ -42,6 +42,15 @@ fn nothing(config: &Config) -> Failure {
 
 /// What the servers of a configuration last listed.
 pub(crate) async fn catalog(store: &dyn Store, config: &Config) -> Result<Catalog, Failure> {
+    let catalog = as_far_as_known(store, config).await?;
+    if catalog.servers.values().all(Option::is_none) && !config.servers.is_empty() {
+        return Err(nothing(config));
+    }
+    Ok(catalog)
+}
+
+/// The same, where it may be that nobody has asked them yet.
+pub(crate) async fn as_far_as_known(store: &dyn Store, config: &Config) -> Result<Catalog, Failure> {
     let mut catalog = Catalog { saved: Timestamp::now(), ..Catalog::default() };
     for server in &config.servers {
         let id = server.id();
@@ -49,9 +58,6 @@ pub(crate) async fn catalog(store: &dyn Store, config: &Config) -> Result<Catalo
         let of = DefinitionsOf { tenant, server, list: List::Tools };
         let found = store.definitions(&of).await.map_err(|error| failure(&error))?;
         catalog.servers.insert(id, found.map(|found| found.items));
-    }
-    if catalog.servers.values().all(Option::is_none) && !config.servers.is_empty() {
-        return Err(nothing(config));
     }
     Ok(catalog)
 }

@@ -73,7 +73,7 @@ fn of_url(url: &str, headers: &[String]) -> Result<Value, Failure> {
 }
 
 /// The text of a file, or of standard input.
-pub(super) fn input(file: &Path) -> Result<String, Failure> {
+pub(crate) fn input(file: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     let read = if file.as_os_str() == "-" {
         std::io::stdin().take(INPUT_BYTES_MAX + 1).read_to_string(&mut text)

@@ -16,6 +16,8 @@ use tollgate_store::{
     approve, earlier, shift,
 };
 
+pub(crate) use add::input;
+
 use crate::blocks::{config_of, reason, tenant_of, user};
 use crate::cli::StoreArgs;
 use crate::cli::servers::{

@@ -16,6 +16,7 @@ mod limits;
 mod pauses;
 mod policy;
 mod policy_page;
+mod policy_sets;
 mod search;
 mod serve;
 mod servers;

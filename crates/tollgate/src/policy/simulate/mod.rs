@@ -20,6 +20,7 @@ use tollgate_policy::{Level, Mode, PolicySet, Source, Sources};
 
 use super::setting::{Setting, Tenant, read_config};
 use crate::cli::policy::{Format, PolicySimulate};
+use crate::config::Config;
 use crate::exit::Failure;
 use crate::out::{Printer, To, safe};
 use crate::serve::LEDGER;
@@ -154,6 +155,13 @@ fn candidate(setting: &Setting, of: &Tenant, own: Vec<Source>) -> Result<PolicyS
     set.ok_or_else(|| Failure::config("the candidate policies cannot be used".to_owned()))
 }
 
+/// All policies of a folder, in the order of their names.
+pub(crate) fn read_policies(folder: &Path) -> Result<Vec<Source>, Failure> {
+    let mut found = Vec::new();
+    read(folder, FOLDERS_DEEP_MAX, &mut found)?;
+    Ok(found)
+}
+
 /// Reads a file of policies, or all of a folder in the order of their names.
 fn read(path: &Path, deep: usize, sources: &mut Vec<Source>) -> Result<(), Failure> {
     let failed =
@@ -189,16 +197,20 @@ fn ledger(command: &PolicySimulate) -> Result<(Vault, PathBuf), Failure> {
         (None, Some(data)) => data.join(LEDGER),
         (None, None) => config.data_dir.join(LEDGER),
     };
+    Ok((vault(&config, &folder)?, folder))
+}
+
+/// What opens the records in a ledger's folder.
+pub(crate) fn vault(config: &Config, folder: &Path) -> Result<Vault, Failure> {
     if !folder.is_dir() {
         return Err(Failure::usage(format!("there is no record: {} is no folder", folder.display())));
     }
     let given = config.ledger.as_ref().and_then(|settings| settings.encryption_key.as_ref());
-    let vault = Vault::of_ledger(&folder, given).map_err(|error| {
+    Vault::of_ledger(folder, given).map_err(|error| {
         Failure::failed(format!(
             "the record can only be read with the key that it was written under: {error}"
         ))
-    })?;
-    Ok((vault, folder))
+    })
 }
 
 /// All segments that may hold anything since then.
