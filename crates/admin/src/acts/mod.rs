@@ -3,6 +3,7 @@
 
 pub(crate) mod approvals;
 pub(crate) mod blocks;
+pub(crate) mod imports;
 pub(crate) mod keys;
 pub(crate) mod pauses;
 pub(crate) mod pins;

@@ -16,7 +16,7 @@ use super::reason;
 use crate::plane::Plane;
 use crate::problem::Problem;
 use crate::record::{self, Act};
-use crate::registry::{ImportSource, Review};
+use crate::registry::Review;
 use crate::roles::{ChangeReviews, ChangeServers, May, Operator, Permission, Role, Sure};
 use crate::sessions::{BY_COMMAND, BY_LINK};
 
@@ -24,8 +24,6 @@ use crate::sessions::{BY_COMMAND, BY_LINK};
 const PAGE: usize = 500;
 /// The longest name of a version, in characters.
 const VERSION_CHARS_MAX: usize = 64;
-/// How many servers of a registry can be named at once.
-const ONLY_MAX: usize = 20;
 /// How long is waited for a server that is looked at.
 const REVIEW_MAX: Duration = Duration::from_secs(45);
 
@@ -63,7 +61,7 @@ pub(crate) fn is_shared(registration: &Registration) -> bool {
     shares(&registration.reach)
 }
 
-fn shares(reach: &str) -> bool {
+pub(super) fn shares(reach: &str) -> bool {
     // Whatever is no plain `false` may be taken for a yes by whoever reads it later.
     serde_json::from_str::<Value>(reach)
         .map_or(true, |reach| reach.get("shared").is_some_and(|shared| *shared != Value::Bool(false)))
@@ -112,7 +110,7 @@ pub(crate) async fn one<P: Permission>(
     store.registration(id).await?.filter(|one| sees(may, one)).ok_or_else(missing)
 }
 
-async fn of_name(
+pub(super) async fn of_name(
     store: &dyn Store,
     tenant: &TenantId,
     name: &ServerName,
@@ -175,7 +173,7 @@ pub(crate) fn may_change(who: &Operator, tenant: &TenantId, versions: &[Registra
     alive.peek().is_none() || !is_bound(who, tenant) || alive.any(|one| is_own(who, one))
 }
 
-fn check_own(who: &Operator, tenant: &TenantId, versions: &[Registration]) -> Result<(), Problem> {
+pub(super) fn check_own(who: &Operator, tenant: &TenantId, versions: &[Registration]) -> Result<(), Problem> {
     if may_change(who, tenant, versions) {
         return Ok(());
     }
@@ -218,7 +216,7 @@ pub(crate) fn may_own(plane: &Plane, who: &Operator) -> Result<bool, Problem> {
     Ok(said.unwrap_or(is_local && plane.way().sign_in.is_none()))
 }
 
-fn doing(who: &Operator, reason: Arc<str>) -> Doing {
+pub(super) fn doing(who: &Operator, reason: Arc<str>) -> Doing {
     Doing { by: Arc::clone(&who.by), reason, at: Timestamp::now() }
 }
 
@@ -392,77 +390,6 @@ pub(crate) async fn review(
     reviewed?.map_err(|why| Problem::new(StatusCode::BAD_GATEWAY, "not_reached", why))
 }
 
-/// Finds servers elsewhere, and registers them as drafts.
-pub(crate) async fn import(
-    plane: Arc<Plane>,
-    may: &May<ChangeServers>,
-    tenant: TenantId,
-    wanted: Wanted,
-) -> Result<Vec<Registration>, Problem> {
-    let why = reason(&wanted.reason, false)?;
-    // Nothing is fetched for whoever may not.
-    may.over(Some(&tenant))?;
-    if wanted.only.len() > ONLY_MAX {
-        return Err(Problem::invalid(format!("only: more than {ONLY_MAX}")));
-    }
-    let place = Arc::clone(&plane.reviewing).try_acquire_owned();
-    let place =
-        place.map_err(|_| Problem::unavailable("others import or look at servers just now: try again"))?;
-    let is_url = matches!(wanted.source, ImportSource::Url(..));
-    let (fetching, source) = (Arc::clone(&plane), wanted.source);
-    let found = super::see_through(async move {
-        let _place = place;
-        fetching.world().find_servers(source).await.map_err(Problem::invalid)
-    });
-    let mut found = found.await?;
-    let bare = |name: &String| match name.split_once('@') {
-        Some((name, _)) if is_url => name.to_owned(),
-        _ => name.clone(),
-    };
-    let only: Vec<String> = wanted.only.iter().map(bare).collect();
-    found.retain(|one| only.is_empty() || only.contains(&one.full) || only.contains(&one.label));
-    if let Some(lost) =
-        only.iter().find(|name| !found.iter().any(|one| one.full == **name || one.label == **name))
-    {
-        return Err(Problem::invalid(format!("only: there is no server {lost:?}")));
-    }
-    if found.is_empty() {
-        return Err(Problem::invalid("there are no servers in it"));
-    }
-    let name = wanted.name.filter(|name| !name.is_empty());
-    if name.is_some() && found.len() > 1 {
-        return Err(Problem::invalid("name: there are several servers; choose one with `only`"));
-    }
-    let (mut drafts, mut is_for_all) = (Vec::with_capacity(found.len()), false);
-    for one in found {
-        let name = match &name {
-            Some(name) => Ok(name.clone()),
-            None => ServerName::from_label(&one.label).map(|name| name.as_str().to_owned()),
-        };
-        let name =
-            name.map_err(|bad| Problem::invalid(format!("{:?} cannot be a name: {bad}", one.label)))?;
-        let id = id(tenant.clone(), &name, &one.version)?;
-        let owner = wanted.owner.clone().filter(|owner| !owner.is_empty()).map(Arc::from);
-        let about = About { owner: owner.or(one.about.owner), ..one.about };
-        let said = Said { reach: one.reach.to_string(), about, reason: String::new() };
-        let (reach, about, _) = read(&plane, &id, said)?;
-        is_for_all |= shares(&reach);
-        drafts.push((id, reach, about));
-    }
-    let sure = if is_for_all { may.over(None)? } else { may.over(Some(&tenant))? };
-    register(plane, sure, drafts, "import", why).await
-}
-
-/// What is to be imported.
-#[derive(Debug)]
-pub(crate) struct Wanted {
-    pub(crate) source: ImportSource,
-    pub(crate) only: Vec<String>,
-    pub(crate) name: Option<String>,
-    pub(crate) owner: Option<String>,
-    pub(crate) reason: String,
-}
-
 fn found<'v>(versions: &'v [Registration], version: &str) -> Result<&'v Registration, Problem> {
     versions.iter().find(|one| &*one.id.version == version).ok_or_else(missing)
 }
@@ -489,7 +416,7 @@ async fn change<P: Permission>(
 }
 
 /// Puts what has changed into the store, and on record.
-async fn put<P>(
+pub(super) async fn put<P>(
     plane: &Plane,
     store: &Arc<dyn Store>,
     sure: &Sure<P>,

@@ -10,12 +10,13 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tollgate_model::{ServerName, TenantId, Timestamp};
-use tollgate_store::{About, List, Registration, RegistrationId};
+use tollgate_store::{About, Act, List, Registration, RegistrationId};
 use utoipa::{IntoParams, ToSchema};
 
 use super::servers::{self, definitions, named};
 use super::{Asked, At, Made, Page, Paging, Seen, once, pack, tagged, time};
-use crate::acts::servers::{self as acts, Own, Said, Verdict, Wanted};
+use crate::acts::imports::{self, Entry, Wanted};
+use crate::acts::servers::{self as acts, Own, Said, Verdict};
 use crate::front::{Input, Shared};
 use crate::plane::Plane;
 use crate::problem::Problem;
@@ -597,11 +598,66 @@ struct Import {
     /// Why. It is on record.
     #[serde(default)]
     reason: String,
+    /// Whether those are taken that can be. Otherwise all are, or none.
+    #[serde(default)]
+    each: bool,
+    /// Whether a draft that is there already under the same name and version is edited. Otherwise it is in the way.
+    #[serde(default)]
+    replace: bool,
 }
 
-/// Registers the servers of another program's file, of a `server.json`, or of a registry as drafts: all of them or none.
+/// What became of an import.
+#[derive(Debug, Serialize, ToSchema)]
+struct Imported {
+    /// The drafts.
+    items: Vec<VersionView>,
+    /// What became of each server that was found.
+    entries: Vec<ImportedEntry>,
+}
+
+/// What became of a server that was found.
+#[derive(Debug, Serialize, ToSchema)]
+struct ImportedEntry {
+    /// What it is called where it was found.
+    found: String,
+    /// `registered`, `edited` or `refused`.
+    outcome: &'static str,
+    /// What it is called here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    /// Its version here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    /// Why it was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+}
+
+impl Imported {
+    fn of(entries: &[Entry]) -> Self {
+        let drafts = entries.iter().filter_map(|entry| entry.became.as_ref().ok());
+        let entry = |Entry { full, became }: &Entry| ImportedEntry {
+            found: full.clone(),
+            outcome: match became {
+                Ok(one) if one.last.act == Act::Edited => "edited",
+                Ok(_) => "registered",
+                Err(_) => "refused",
+            },
+            name: became.as_ref().ok().map(|one| one.id.name.to_string()),
+            version: became.as_ref().ok().map(|one| one.id.version.to_string()),
+            why: became.as_ref().err().map(|why| why.detail().to_owned()),
+        };
+        Self {
+            items: drafts.map(|one| VersionView::of(one, true)).collect(),
+            entries: entries.iter().map(entry).collect(),
+        }
+    }
+}
+
+/// Registers the servers of another program's file, of a `server.json`, or of a registry as drafts, in one act: all of them or
+/// none, or with `each` those that can be. Says what became of each.
 #[utoipa::path(post, path = "/api/v1/server-imports", tag = "servers", request_body = Import,
-    responses((status = 201, description = "They are drafts", body = Page<VersionView>)),
+    responses((status = 201, description = "They are drafts", body = Imported)),
     extensions(("x-tollgate-permission" = json!("servers:change"))))]
 async fn import(
     may: May<ChangeServers>,
@@ -609,20 +665,20 @@ async fn import(
     headers: HeaderMap,
     Input { value: import, bytes }: Input<Import>,
 ) -> Result<Response, Problem> {
-    let Import { tenant, document, url, only, name, owner, reason } = import;
+    let Import { tenant, document, url, only, name, owner, reason, each, replace } = import;
     let source = match (document, url) {
         (Some(Value::String(text)), None) => ImportSource::Document(text.into()),
         (Some(document), None) => ImportSource::Document(document.to_string().into()),
         (None, Some(url)) => ImportSource::Url(url.into(), only.clone()),
         _ => return Err(Problem::invalid("say `document` or `url`")),
     };
-    let wanted = Wanted { source, only, name, owner, reason };
+    let wanted = Wanted { source, only, name, owner, reason, each, replace };
     let who = may.who.clone();
     let act = {
         let plane = plane.clone();
         async move {
-            let imported = acts::import(plane, &may, TenantId::new(&tenant), wanted).await?;
-            Ok(all_made(StatusCode::CREATED, &imported))
+            let entries = imports::import(plane, &may, TenantId::new(&tenant), wanted).await?;
+            Ok(Made::new(StatusCode::CREATED, &Imported::of(&entries)))
         }
     };
     Ok(once(&plane, &who, &headers, ("POST /api/v1/server-imports", &bytes), act).await)

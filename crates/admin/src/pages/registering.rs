@@ -13,8 +13,9 @@ use tollgate_store::{About, Life, Registration};
 
 use super::servers::{HERE, href, is_seen, pretty, tenants, typed};
 use super::{Shell, error, page};
+use crate::acts::imports::{self, Wanted};
 use crate::acts::see_through;
-use crate::acts::servers::{self as acts, Said, Wanted};
+use crate::acts::servers::{self as acts, Said};
 use crate::api::servers::leading;
 use crate::front::{Posted, Shared};
 use crate::plane::Plane;
@@ -272,9 +273,10 @@ pub(super) async fn import(
             _ => return Err(Problem::invalid("a document and a URL: which of the two?")),
         };
         let name = Some(form.name.trim().to_owned());
-        let wanted = Wanted { source, only, name, owner: Some(form.owner), reason: form.reason };
+        let (owner, reason) = (Some(form.owner), form.reason);
+        let wanted = Wanted { source, only, name, owner, reason, each: false, replace: false };
         let tenant = TenantId::new(&form.tenant);
-        see_through(async move { acts::import(plane, &may, tenant, wanted).await }).await
+        see_through(async move { imports::import(plane, &may, tenant, wanted).await }).await
     };
     match Box::pin(done).await {
         Ok(_) => Redirect::to("/servers?life=draft").into_response(),

@@ -242,6 +242,15 @@ async fn all_of_a_document_become_drafts_or_none_does() {
         (&one.json()["items"][0]["name"], &one.json()["items"][0]["version"]),
         (&"todo".into(), &"1.2".into())
     );
+    // Under the name of another server it would be in the way.
+    let taken = import(json!({ "document": {}, "only": ["tasks"], "name": "todo" })).await;
+    is(&taken, 409, "taken");
+    assert!(taken.body.contains("nothing is registered: com.example/tasks: "), "{}", taken.body);
+    let edited = import(json!({ "document": {}, "only": ["tasks"], "name": "todo", "replace": true })).await;
+    let entry = edited.json()["entries"][0].clone();
+    let known =
+        json!({ "found": "com.example/tasks", "outcome": "edited", "name": "todo", "version": "1.2" });
+    assert_eq!(entry, known, "{}", edited.body);
     let both = import(json!({ "document": {} })).await.json();
     assert_eq!(both["items"].as_array().map(Vec::len), Some(2), "{both}");
     assert_eq!(
@@ -249,6 +258,23 @@ async fn all_of_a_document_become_drafts_or_none_does() {
         (&"sales".into(), &"import".into())
     );
     is(&import(json!({ "document": {} })).await, 409, "taken");
+    let each = json!({ "document": {}, "each": true });
+    is(&import(each.clone()).await, 409, "taken");
+    // One of the two is handed in and cannot be edited any more: all or none means none.
+    let path = "/api/v1/servers/".to_owned() + &id("acme", "notes") + "/versions/1.2/submit";
+    assert_eq!(ask(&admin, &key, "POST", &path, Some(&json!({}))).await.status, 200);
+    let replacing = json!({ "document": {}, "replace": true, "owner": "ops" });
+    is(&import(replacing.clone()).await, 409, "taken");
+    let mut each = replacing;
+    each["each"] = true.into();
+    let some = import(each).await;
+    assert_eq!(some.status, 201, "{}", some.body);
+    let some = some.json();
+    let outcomes: Vec<_> =
+        some["entries"].as_array().expect("entries").iter().map(|one| &one["outcome"]).collect();
+    assert_eq!(outcomes, ["refused", "edited"], "{some}");
+    assert!(some["entries"][0]["why"].as_str().is_some_and(|why| why.contains("in_review")), "{some}");
+    assert_eq!((&some["items"][0]["name"], &some["items"][0]["owner"]), (&"tasks".into(), &"ops".into()));
 }
 
 #[tokio::test]

@@ -301,6 +301,9 @@ pub struct ServersImport {
     /// Only this server of it (may be repeated)
     #[arg(long = "only", value_name = "NAME")]
     pub only: Vec<String>,
+    /// Take those that can be taken, and say of the others why not [default: all or none]
+    #[arg(long)]
+    pub each: bool,
     /// The name that it gets here, if it is one server
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,

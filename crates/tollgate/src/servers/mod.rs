@@ -357,6 +357,7 @@ async fn put(
     json: bool,
 ) -> Result<(), Failure> {
     if let Some(gateway) = door::running(args).await? {
+        // One act of the gateway is one request: what takes several could be left half done.
         for ask in asks {
             let body: &RawValue =
                 serde_json::from_str(&ask.body).map_err(|error| Failure::failed(error.to_string()))?;
@@ -373,13 +374,19 @@ async fn put(
     } else {
         store.put_registrations(changed.clone()).await.map_err(|error| failure(&error))?;
     }
+    tell(&changed, json);
+    Ok(())
+}
+
+/// Tells what has become of registrations.
+fn tell(changed: &[Registration], json: bool) {
     let out = Printer::new(To::Out);
     if json {
         let objects: Value = changed.iter().map(show::object).collect();
         out.line(objects.to_string());
-        return Ok(());
+        return;
     }
-    for one in &changed {
+    for one in changed {
         let label = safe(&label(&one.id));
         let more = match (one.life.is_served(), one.sunset) {
             (true, Some(sunset)) => format!(", with {}% of the requests, until {sunset}", one.share),
@@ -389,7 +396,6 @@ async fn put(
         let own = if one.last.is_own { "; that you made it yourself is on record" } else { "" };
         out.line(format!("{} {label} is {}{more}{own}", out.green("ok:"), show::word(one.life)));
     }
-    Ok(())
 }
 
 /// Text of the command line, or nothing.

@@ -184,6 +184,47 @@ fn a_gateway_that_runs_leads_servers_through_their_life() {
 }
 
 #[test]
+fn a_gateway_that_runs_imports_a_file_in_one_act() {
+    let bench = Bench::new("data");
+    fs::write(
+        bench.folder.path("tollgate.yaml"),
+        format!("data_dir: data\n{}registry: {{ allow_private: true }}\n", notes_config("notes")),
+    )
+    .expect("written");
+    let gateway = bench.start();
+    // Of three servers the one in the middle can not be registered.
+    let three = json!({ "mcpServers": {
+        "one": { "url": "https://one.example.com/mcp" },
+        "two": { "command": "rm", "args": ["-r", "/"] },
+        "three": { "url": "https://three.example.com/mcp" },
+    }});
+    let file = bench.folder.write("mcp.json", &three.to_string());
+    let refused = bench.run(&["servers", "import", &file]);
+    assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
+    let said = stderr(&refused);
+    assert!(said.contains("the gateway refuses: nothing is registered: two: "), "{said}");
+    let registered = || -> Vec<String> {
+        let listed = bench.json(&["servers", "list"]);
+        let all = listed.as_array().expect("a list").iter();
+        let drafts = all.filter(|one| one["life"] == "draft");
+        drafts.map(|one| one["name"].as_str().expect("a name").to_owned()).collect()
+    };
+    assert_eq!(registered(), [""; 0], "half of it would be worse than nothing");
+
+    let each = bench.run(&["servers", "import", &file, "--each", "--reason", "as we had it"]);
+    assert_eq!(each.status.code(), Some(1), "{}", stderr(&each));
+    assert!(stderr(&each).contains("1 server was not imported\n  two: "), "{}", stderr(&each));
+    assert_eq!(registered(), ["one", "three"]);
+    // Drafts that are there are edited, as they are without a gateway.
+    let again = bench.json(&["servers", "import", &file, "--only", "one", "--owner", "sales"]);
+    assert_eq!((&again[0]["owner"], &again[0]["revision"]), (&json!("sales"), &json!(2)));
+    let (counted, acts) = bench.recorded(gateway);
+    assert_eq!(counted.get("admin.server.register"), Some(&2), "{counted:?}");
+    assert_eq!(counted.get("admin.server.edit"), Some(&1), "{counted:?}");
+    assert!(acts.iter().all(|act| act[0] == "cli"), "{acts:?}");
+}
+
+#[test]
 fn without_a_gateway_commands_change_the_store_also_where_one_was_killed() {
     let bench = Bench::new("data");
     bench.json(&["block", "server", "notes", "--reason", "before it ran"]);

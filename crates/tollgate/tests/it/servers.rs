@@ -319,6 +319,13 @@ fn servers_of_clients_become_drafts() {
     let said = bench.refused(&["import", &file]);
     assert!(said.contains("looks like a secret") && !said.contains("ghp_"), "{said}");
     assert_eq!(bench.json(&["list"]).as_array().map(Vec::len), Some(3));
+    // Unless each is taken that can be: then what is wrong with the others is said.
+    let each = bench.run(&["import", &file, "--each", "--json"]);
+    assert_eq!(each.status.code(), Some(1), "{}", stderr(&each));
+    let said = stderr(&each);
+    assert!(said.contains("1 server was not imported") && said.contains("b: "), "{said}");
+    assert!(said.contains("looks like a secret") && !said.contains("ghp_"), "{said}");
+    assert_eq!(of(&serde_json::from_str(&stdout(&each)).expect("JSON")), ["a draft import"]);
     assert_eq!(of(&bench.json(&["import", &file, "--only", "a"])), ["a draft import"]);
     for (text, said) in
         [("{}", "no file of a client"), ("{", "error"), ("{\"mcpServers\":{}}", "there are no servers")]
