@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod api;
+mod bodies;
 mod document;
 mod matrix;
 mod pages;
