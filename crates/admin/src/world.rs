@@ -174,6 +174,8 @@ pub struct Configured {
     pub policies: Vec<PolicyText>,
     /// How much callers may do, in words.
     pub limits: Vec<LimitCard>,
+    /// Whether a lock file says which definitions are approved, and nobody else.
+    pub pins_locked: bool,
     /// How approvals are decided.
     pub approvals: Arc<ApprovalSettings>,
     /// Whether who made a registered server may approve it; none: only the local admin, where nobody signs in.

@@ -175,6 +175,7 @@ fn configured(config: &Config) -> Configured {
         servers: servers.collect(),
         policies: policies(config),
         limits: config.limits.rules.iter().map(limit).collect(),
+        pins_locked: config.proxy.pins.lock.is_some(),
         approvals: Arc::clone(&config.proxy.approvals),
         self_approval: config.registry.self_approval,
         currency: config

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::{Value, json};
 use tollgate_approvals::{Approver, Desk, NotDecided, Sees};
-use tollgate_model::Timestamp;
+use tollgate_model::{TenantId, Timestamp};
 use tollgate_store::{Approval, ApprovalId, NotCounted, WhichApprovals};
 
 use super::reason;
@@ -18,16 +18,16 @@ use crate::sessions::BY_COMMAND;
 /// How many are shown of each tenant.
 const SHOWN: usize = 200;
 
-/// How much of the arguments somebody may see.
-pub(crate) fn sees(who: &Operator) -> Sees {
-    let is = |role| who.grants.iter().any(|grant| grant.role == role);
-    if is(Role::Security) {
-        Sees::Whole
-    } else if is(Role::Approver) || is(Role::Auditor) {
-        Sees::Redacted
-    } else {
-        Sees::Digest
-    }
+/// How much of the arguments of a tenant's call somebody may see, by what they are in that tenant. An `admin` sees no less than
+/// those whom it can make an approver of, and no more: whoever keeps the gateway running needs no secrets of a call for it.
+pub(crate) fn sees(who: &Operator, tenant: &TenantId) -> Sees {
+    let here = |grant: &&crate::roles::Grant| grant.tenant.as_ref().is_none_or(|own| own == tenant);
+    let of = |role| match role {
+        Role::Security => Sees::Whole,
+        Role::Admin | Role::Approver | Role::Auditor => Sees::Redacted,
+        Role::Operator | Role::ServerOwner | Role::Viewer => Sees::Digest,
+    };
+    who.grants.iter().filter(here).map(|grant| of(grant.role)).max().unwrap_or(Sees::Digest)
 }
 
 /// Somebody who looks at an approval of a tenant.
@@ -158,4 +158,34 @@ fn refused(error: NotDecided) -> Problem {
 fn said(approval: &Approval, now: Timestamp) -> Value {
     let digest = &*approval.asked.arguments_digest;
     json!({ "id": approval.id.as_str(), "state": approval.word(now), "arguments": digest, "votes": approval.votes.len() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::roles::Grant;
+
+    #[test]
+    fn arguments_are_shown_by_what_somebody_is_in_the_tenant_of_the_call() {
+        let who = |grants: &[(Role, Option<&str>)]| {
+            let grant =
+                |(role, of): &(Role, Option<&str>)| Grant { role: *role, tenant: of.map(TenantId::new) };
+            Operator {
+                by: "ada".into(),
+                name: "Ada".into(),
+                how: "key".into(),
+                groups: Vec::new(),
+                grants: grants.iter().map(grant).collect(),
+                csrf: None,
+            }
+        };
+        let acme = TenantId::new("acme");
+        let seen = |grants: &[(Role, Option<&str>)]| sees(&who(grants), &acme);
+        assert_eq!(seen(&[(Role::Security, None), (Role::Viewer, Some("acme"))]), Sees::Whole);
+        assert_eq!(seen(&[(Role::Admin, None)]), seen(&[(Role::Approver, Some("acme"))]));
+        assert_eq!(seen(&[(Role::Admin, None)]), Sees::Redacted);
+        assert_eq!(seen(&[(Role::Security, Some("globex")), (Role::Approver, Some("acme"))]), Sees::Redacted);
+        assert_eq!(seen(&[(Role::Admin, Some("globex")), (Role::Viewer, None)]), Sees::Digest);
+        assert_eq!(seen(&[]), Sees::Digest);
+    }
 }

@@ -16,6 +16,8 @@ use crate::roles::{ChangePins, May, Permission, Sure};
 const PAGE: usize = 500;
 /// How many are shown.
 const SHOWN: usize = 2_000;
+/// Why nothing is approved here where a file says what is.
+const LOCKED: &str = "the configuration has a lock file (`pins.lock`), and nothing else is approved: `tollgate pins lock` writes it";
 
 /// Pins that whoever asks may see: those of which something waits, or all.
 pub(crate) async fn all<P: Permission>(
@@ -65,6 +67,10 @@ pub(crate) async fn approve(
     why: &str,
 ) -> Result<(), Problem> {
     let why = reason(why, false)?;
+    // It would be kept and be on record, and nothing would come of it.
+    if plane.parts()?.configured.pins_locked {
+        return Err(Problem::new(http::StatusCode::CONFLICT, "locked", LOCKED));
+    }
     record::ready(&plane)?;
     let store = plane.make_store()?;
     let _one = plane.changing.lock().await;

@@ -35,7 +35,7 @@ pub(crate) struct ApprovalView(Value);
 
 impl ApprovalView {
     fn of(approval: &Approval, who: &Operator) -> Self {
-        Self(show::object(approval, approvals::sees(who), Timestamp::now()))
+        Self(show::object(approval, approvals::sees(who, &approval.of.tenant), Timestamp::now()))
     }
 }
 

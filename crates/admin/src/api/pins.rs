@@ -157,7 +157,8 @@ struct Looked {
     reason: String,
 }
 
-/// Approves what waits: the very definition that was looked at, and no other that came since.
+/// Approves what waits: the very definition that was looked at, and no other that came since. Refused with 409 (`locked`) where a
+/// lock file says what is approved.
 #[utoipa::path(post, path = "/api/v1/pins/{id}/approve", tag = "pins", params(("id" = String, Path)),
     request_body = Looked, responses((status = 200, body = PinView)),
     extensions(("x-tollgate-permission" = json!("pins:change"))))]

@@ -140,7 +140,7 @@ pub(super) async fn one(
         let found = approvals::one(&plane, &may, &id).await?;
         let hindrance = hindrance(&plane, &may.who, &found)?;
         let (asked, now) = (&found.asked, Timestamp::now());
-        let arguments = show::arguments(&found, approvals::sees(&may.who)).map(pretty);
+        let arguments = show::arguments(&found, approvals::sees(&may.who, &found.of.tenant)).map(pretty);
         let vote = |vote: &tollgate_store::Vote| Vote {
             by: vote.by.to_string(),
             via: vote.via.to_string(),

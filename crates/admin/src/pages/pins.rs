@@ -89,6 +89,8 @@ struct One {
     shell: Shell,
     line: Line,
     may_approve: bool,
+    /// Whether a lock file says what is approved, and nobody here.
+    is_locked: bool,
     risks: Vec<(String, &'static str)>,
     diff: Vec<DiffLine>,
 }
@@ -114,6 +116,7 @@ pub(super) async fn one(may: May<ReadPins>, State(plane): State<Shared>, Path(id
         Ok::<_, Problem>(One {
             shell: Shell::of(&may.who, HERE),
             line: Line::of(&found),
+            is_locked: plane.parts()?.configured.pins_locked,
             may_approve: may.who.may(Resource::Pins, Act::Change),
             risks,
             diff: diff.lines().map(line).collect(),

@@ -38,6 +38,8 @@ pub(crate) struct Fake {
     pub(crate) ledger: Ledger,
     pub(crate) follower: Follower,
     pub(crate) self_approval: Option<bool>,
+    /// Whether a lock file says which definitions are approved.
+    pub(crate) pins_locked: bool,
     /// Whether stored policies count, and whether nobody may put in force what they wrote.
     pub(crate) policies: (bool, bool),
     /// What holds up simulations and reviews.
@@ -245,6 +247,7 @@ impl World for Fake {
                 servers: vec![card(server(Holder::Tenant(acme())))],
                 policies: vec![policy],
                 limits: vec![limit],
+                pins_locked: self.pins_locked,
                 approvals: Arc::default(),
                 self_approval: self.self_approval,
                 currency: "EUR".into(),
@@ -423,6 +426,7 @@ pub(crate) async fn fake() -> Fake {
         ledger: Ledger::off(),
         follower: Follower::of_nothing(),
         self_approval: None,
+        pins_locked: false,
         policies: (true, false),
         held_up: None,
     }
