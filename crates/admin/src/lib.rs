@@ -33,8 +33,8 @@ pub use ledger::LedgerLine;
 pub use link::LINK_MAX;
 pub use plane::Reached;
 pub use registry::{
-    FoundServer, ImportSource, KeyCard, ReadServer, Registry, Review, ReviewedTool, RuleCard, ToolCallers,
-    ToolFinding,
+    FoundServer, ImportSource, Judged, KeyCard, ReadServer, Registry, Review, ReviewedItem, ReviewedList,
+    ReviewedTool, RuleCard, ToolCallers, ToolFinding,
 };
 pub use roles::{Grant, Role};
 pub use service::{Admin, Body};

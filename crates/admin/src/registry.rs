@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tollgate_model::{ServerName, TenantId};
-use tollgate_store::{About, Registration, RegistrationId};
+use tollgate_model::{ServerId, ServerName, TenantId};
+use tollgate_store::{About, List, Registration, RegistrationId};
 use utoipa::ToSchema;
 
 /// The part of a gateway that knows of registered servers.
@@ -30,6 +31,9 @@ pub trait Registry {
     /// # Errors
     /// Why it cannot be asked, fit for whoever looks at it.
     async fn review(&self, registration: &Registration) -> Result<Review, String>;
+
+    /// What is to be said of what a server that is served lists, in the order of the items.
+    fn judge(&self, server: &ServerId, list: List, items: &[Bytes]) -> Vec<Judged>;
 
     /// Who among the callers of a tenant could call these tools of a server, now and from anywhere. In the order of the tools.
     /// None where no policy decides: whoever is let in could.
@@ -85,6 +89,49 @@ pub struct Review {
     pub not_served: Option<String>,
     /// Its tools.
     pub tools: Vec<ReviewedTool>,
+    /// What else it lists: `prompts`, `resources` and `resource_templates`.
+    pub lists: Vec<ReviewedList>,
+}
+
+/// A list of a server that is looked at, other than that of its tools.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReviewedList {
+    /// Which: `prompts`, `resources` or `resource_templates`.
+    pub list: &'static str,
+    /// Why it could not be read. A server that has no such list has an empty one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unread: Option<String>,
+    /// What is in it.
+    pub items: Vec<ReviewedItem>,
+}
+
+/// A prompt, a resource or a template of a server that is looked at. Texts in it are the server's words.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReviewedItem {
+    /// Its name, URI or template.
+    pub name: String,
+    /// Its definition, as the server wrote it.
+    #[schema(value_type = Object)]
+    pub definition: Box<RawValue>,
+    /// The digest of its definition.
+    pub digest: String,
+    /// What guards find in it.
+    pub findings: Vec<ToolFinding>,
+    /// How it compares with what was pinned of the server under this name: `same`, `other`, `waiting` or `new`.
+    pub pin: &'static str,
+}
+
+/// What is to be said of something that a server lists.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Judged {
+    /// What guards find in it.
+    pub findings: Vec<ToolFinding>,
+    /// How it compares with what is approved of the server under this name: `same`, `other`, `waiting` or `new`. Absent where
+    /// its definitions are not pinned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pin: Option<&'static str>,
 }
 
 /// A tool of a server that is looked at. Texts in it are the server's words.

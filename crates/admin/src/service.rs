@@ -287,6 +287,10 @@ mod tests {
             Err("nobody is asked".to_owned())
         }
 
+        fn judge(&self, _: &ServerId, _: tollgate_store::List, _: &[Bytes]) -> Vec<crate::Judged> {
+            Vec::new()
+        }
+
         async fn callers(
             &self,
             _: &TenantId,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use tokio::sync::mpsc;
+use tollgate_catalog::ListKind;
 use tollgate_mcp::headers::MCP_PARAM_PREFIX;
 use tollgate_mcp::{Kind, Message, Segments, codes, headers, json, meta, methods};
 use tollgate_model::{Caller, ClientProfile, Era, Principal, Revision, ServerName};
@@ -134,50 +135,55 @@ impl Client {
         &self,
         on_page: impl FnMut(usize),
     ) -> Result<(Vec<Bytes>, Vec<String>), CallError> {
-        self.listed(usize::MAX, on_page).await
+        self.listed(ListKind::Tools, usize::MAX, on_page).await
     }
 
-    /// All tools, if they have no more than so many bytes together.
-    pub(crate) async fn tools_within(&self, bytes_max: usize) -> Result<Vec<Bytes>, CallError> {
-        Ok(self.listed(bytes_max, |_| {}).await?.0)
+    /// All of a list, if it has no more than so many bytes.
+    pub(crate) async fn list_within(
+        &self,
+        kind: ListKind,
+        bytes_max: usize,
+    ) -> Result<Vec<Bytes>, CallError> {
+        Ok(self.listed(kind, bytes_max, |_| {}).await?.0)
     }
 
     async fn listed(
         &self,
+        kind: ListKind,
         bytes_max: usize,
         mut on_page: impl FnMut(usize),
     ) -> Result<(Vec<Bytes>, Vec<String>), CallError> {
-        let mut tools: Vec<Bytes> = Vec::new();
+        let mut items: Vec<Bytes> = Vec::new();
         let mut bytes_read = 0_usize;
         let mut gaps = Vec::new();
         let mut cursor: Option<Bytes> = None;
         for _ in 0..PAGES_MAX {
             let params = cursor.take().map(|cursor| ("cursor", cursor));
-            let page = self.request(methods::TOOLS_LIST, params.as_slice(), None, Vec::new(), |_| {}).await?;
+            let page = self.request(kind.method(), params.as_slice(), None, Vec::new(), |_| {}).await?;
             let bytes = page.bytes();
             bytes_read = bytes_read.saturating_add(bytes.len());
             if bytes_read > bytes_max {
                 return Err(UpstreamError::Protocol {
-                    what: Cow::Borrowed("the list of tools is too large to be looked at"),
+                    what: Cow::Borrowed("the list is too large to be looked at"),
                     detail: format!("more than {bytes_max} bytes").into(),
                 }
                 .into());
             }
-            if let Some(list) = page.member("tools") {
-                tools.extend(json::elements(bytes, list).map(|tool| page.raw(tool)));
+            if let Some(list) = page.member(kind.items_member()) {
+                items.extend(json::elements(bytes, list).map(|item| page.raw(item)));
             }
             gaps.extend(gaps_of(&page));
-            on_page(tools.len());
+            on_page(items.len());
             cursor = page
                 .member("nextCursor")
                 .filter(|at| json::text(bytes, *at).is_some())
                 .map(|at| page.raw(at));
             if cursor.is_none() {
-                return Ok((tools, gaps));
+                return Ok((items, gaps));
             }
         }
         Err(UpstreamError::Protocol {
-            what: Cow::Borrowed("the list of tools does not end"),
+            what: Cow::Borrowed("the list does not end"),
             detail: format!("more than {PAGES_MAX} pages").into(),
         }
         .into())

@@ -9,14 +9,18 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::Value;
 use tollgate_admin::{
-    FoundServer, ImportSource, KeyCard, ReadServer, Registry, Review, ReviewedTool, RuleCard, ToolCallers,
-    ToolFinding,
+    FoundServer, ImportSource, Judged, KeyCard, ReadServer, Registry, Review, ReviewedItem, ReviewedList,
+    ReviewedTool, RuleCard, ToolCallers, ToolFinding,
 };
-use tollgate_guard::pins::Definition;
-use tollgate_model::{KeyRecord, ServerName, TenantId, Timestamp};
+use tollgate_catalog::ListKind;
+use tollgate_guard::Guard;
+use tollgate_guard::pins::{Definition, Lock};
+use tollgate_model::{KeyRecord, ServerId, ServerName, TenantId, Timestamp};
 use tollgate_policy::PolicySet;
 use tollgate_proxy::Gateway;
-use tollgate_store::{About, Digest, PinKind, PinMarks, Registration, RegistrationId, Store, WhichKeys};
+use tollgate_store::{
+    About, Digest, List, PinKind, PinMarks, PinOf, Registration, RegistrationId, Store, WhichKeys,
+};
 
 use crate::administering::Told;
 use crate::client::Client;
@@ -33,7 +37,7 @@ use crate::servers::add::faults;
 use crate::servers::{import, review};
 use crate::state::State;
 
-/// How long a server may take to list its tools, and to fetch servers from elsewhere may take.
+/// How long a server may take to list what it has, and to fetch servers from elsewhere may take.
 const ASK_MAX: Duration = Duration::from_secs(30);
 /// How long each step towards a server, and away from it, may take.
 const STEP_MAX: Duration = Duration::from_secs(10);
@@ -113,7 +117,7 @@ impl Registry for Told {
     async fn review(&self, registration: &Registration) -> Result<Review, String> {
         let ((_, state), config) = (self.gateway()?, self.configured()?);
         let store = state.any_store().ok_or("there is no store")?;
-        let (revision, id, tools) = asked(registration, &config).await?;
+        let Asked { revision, id, tools, others } = asked(registration, &config).await?;
         let guard =
             review::guard(Some(&config), (registration.id.tenant.as_str(), registration.id.name.as_str()));
         let (joined, not_served) = review::if_approved(&config, registration, Some(&ProcessEnv));
@@ -126,24 +130,50 @@ impl Registry for Told {
         let keys = if set.is_some() { keys(&config, &*store, tenant).await } else { Vec::new() };
         let desired = state.follower().now();
         let marks = desired.pins_of(id.holder().tenant(), id.name());
-        let tool = |tool: &Bytes| {
-            let definition: Box<serde_json::value::RawValue> = serde_json::from_slice(tool).ok()?;
-            let read: Value = serde_json::from_slice(tool).unwrap_or_default();
-            let name = read["name"].as_str().unwrap_or_default().to_owned();
-            let findings = review::find(guard.as_ref(), tenant.as_str(), tool).into_iter().map(|noted| {
-                let rule = noted.rule.short().to_string();
-                ToolFinding { rule, confidence: noted.confidence, path: noted.path }
-            });
-            Some(ReviewedTool {
-                digest: Digest::of([&tool[..]]).to_string(),
-                findings: findings.collect(),
-                pin: pin(marks.map(|marks| &**marks), &name, tool),
-                callers: set.as_ref().map(|set| could(set, &keys, id.name(), &name)),
+        let pinned = Pinned {
+            lock: config.proxy.pins.lock.as_deref(),
+            marks: marks.map(|marks| &**marks),
+            server: &id,
+        };
+        let item = |list: ListKind, item: &Bytes| {
+            let name = name_of(list, item);
+            Some(ReviewedItem {
+                definition: serde_json::from_slice(item).ok()?,
+                digest: Digest::of([&item[..]]).to_string(),
+                findings: findings(guard.as_ref(), tenant.as_str(), item),
+                pin: pinned.compare(list, &name, item),
                 name,
-                definition,
             })
         };
-        Ok(Review { revision, not_served, tools: tools.iter().filter_map(tool).collect() })
+        let tool = |tool: &Bytes| {
+            let ReviewedItem { name, definition, digest, findings, pin } = item(ListKind::Tools, tool)?;
+            let callers = set.as_ref().map(|set| could(set, &keys, id.name(), &name));
+            Some(ReviewedTool { name, definition, digest, findings, pin, callers })
+        };
+        let list = |(list, read): &(ListKind, Result<Vec<Bytes>, String>)| ReviewedList {
+            list: stored(*list).as_str(),
+            unread: read.as_ref().err().cloned(),
+            items: read.iter().flatten().filter_map(|one| item(*list, one)).collect(),
+        };
+        let (tools, lists) = (tools.iter().filter_map(tool).collect(), others.iter().map(list).collect());
+        Ok(Review { revision, not_served, tools, lists })
+    }
+
+    fn judge(&self, server: &ServerId, list: List, items: &[Bytes]) -> Vec<Judged> {
+        let (Ok((_, state)), Ok(config)) = (self.gateway(), self.configured()) else { return Vec::new() };
+        let tenant = server.holder().tenant().cloned().unwrap_or_default();
+        let guard = review::guard(Some(&config), (tenant.as_str(), server.name().as_str()));
+        let desired = state.follower().now();
+        let marks = desired.pins_of(server.holder().tenant(), server.name());
+        let pins = &config.proxy.pins;
+        let pinned = Pinned { lock: pins.lock.as_deref(), marks: marks.map(|marks| &**marks), server };
+        let are_pinned = pins.are_of(server);
+        let kind = kind_of(list);
+        let judge = |item: &Bytes| Judged {
+            findings: findings(guard.as_ref(), tenant.as_str(), item),
+            pin: are_pinned.then(|| pinned.compare(kind, &name_of(kind, item), item)),
+        };
+        items.iter().map(judge).collect()
     }
 
     async fn callers(
@@ -174,11 +204,17 @@ fn found_in(source: &str, text: &str) -> Result<Vec<Found>, Failure> {
     found.map(|(found, _)| found).map_err(|error| Failure::usage(problems(&error).join("; ")))
 }
 
+/// What a server says of itself.
+struct Asked {
+    revision: String,
+    id: ServerId,
+    tools: Vec<Bytes>,
+    /// Its other lists, or why they could not be read.
+    others: Vec<(ListKind, Result<Vec<Bytes>, String>)>,
+}
+
 /// What a server says of itself, if it does within its time.
-async fn asked(
-    one: &Registration,
-    config: &Config,
-) -> Result<(String, tollgate_model::ServerId, Vec<Bytes>), String> {
+async fn asked(one: &Registration, config: &Config) -> Result<Asked, String> {
     let mut server = review::reached(one, Some(config), false).map_err(|failure| failure.text)?;
     guard_command(&mut server);
     // Whatever is said of its timeouts: it has a place among few until it is done with.
@@ -189,27 +225,93 @@ async fn asked(
     let id = server.id();
     // To its end, also if nobody waits any more: a process that was started is ended.
     let asking = tokio::spawn(async move {
+        let until = tokio::time::Instant::now() + ASK_MAX;
         let client = Client::of(server).await?;
-        let tools = tokio::time::timeout(ASK_MAX, client.tools_within(TOOLS_BYTES_MAX)).await;
+        let tools = client.list_within(ListKind::Tools, TOOLS_BYTES_MAX);
+        let tools = tokio::time::timeout_at(until, tools).await;
+        let mut others = Vec::with_capacity(review::OTHERS.len());
+        if matches!(tools, Ok(Ok(_))) {
+            for list in review::OTHERS {
+                let read =
+                    tokio::time::timeout_at(until, review::other(&client, list, TOOLS_BYTES_MAX)).await;
+                others.push((list, read.unwrap_or_else(|_| Err("it did not list them in time".to_owned()))));
+            }
+        }
         let revision = client.revision().as_str().to_owned();
         client.close().await;
         let tools = tools.map_err(|_| Failure::unavailable("it did not list its tools in time"))?;
-        Ok::<_, Failure>((revision, tools?))
+        Ok::<_, Failure>((revision, tools?, others))
     });
-    let (revision, tools) =
+    let (revision, tools, others) =
         asking.await.map_err(|error| error.to_string())?.map_err(|failure| failure.text)?;
-    Ok((revision, id, tools))
+    Ok(Asked { revision, id, tools, others })
 }
 
-/// How a definition compares with what is pinned.
-fn pin(marks: Option<&PinMarks>, name: &str, tool: &Bytes) -> &'static str {
-    let digest = Definition::read(PinKind::Tool, tool).digest();
-    let mark = marks.and_then(|marks| marks.get(&PinKind::Tool)?.get(name));
-    match mark {
-        Some(mark) if mark.approved == Some(digest) => "same",
-        Some(mark) if mark.waiting == Some(digest) => "waiting",
-        Some(mark) if mark.approved.is_some() => "other",
-        _ => "new",
+/// A list as it is kept.
+const fn stored(list: ListKind) -> List {
+    match list {
+        ListKind::Tools => List::Tools,
+        ListKind::Prompts => List::Prompts,
+        ListKind::Resources => List::Resources,
+        ListKind::Templates => List::ResourceTemplates,
+    }
+}
+
+const fn kind_of(list: List) -> ListKind {
+    match list {
+        List::Tools => ListKind::Tools,
+        List::Prompts => ListKind::Prompts,
+        List::Resources => ListKind::Resources,
+        List::ResourceTemplates => ListKind::Templates,
+    }
+}
+
+/// By what an item is told apart from others of its list.
+fn name_of(list: ListKind, item: &Bytes) -> String {
+    let read: Value = serde_json::from_slice(item).unwrap_or_default();
+    read[list.key_member()].as_str().unwrap_or_default().to_owned()
+}
+
+/// What guards find in a definition.
+fn findings(guard: Option<&Guard>, tenant: &str, item: &Bytes) -> Vec<ToolFinding> {
+    let found = review::find(guard, tenant, item).into_iter().map(|noted| {
+        let rule = noted.rule.short().to_string();
+        ToolFinding { rule, confidence: noted.confidence, path: noted.path }
+    });
+    found.collect()
+}
+
+/// What is approved of a server: in a file and nowhere else, where there is one, or else in the store.
+struct Pinned<'a> {
+    lock: Option<&'a Lock>,
+    marks: Option<&'a PinMarks>,
+    server: &'a ServerId,
+}
+
+impl Pinned<'_> {
+    /// How a definition compares with it.
+    fn compare(&self, list: ListKind, name: &str, item: &Bytes) -> &'static str {
+        let kind = match list {
+            ListKind::Tools => PinKind::Tool,
+            ListKind::Prompts => PinKind::Prompt,
+            ListKind::Resources => PinKind::Resource,
+            ListKind::Templates => PinKind::Template,
+        };
+        let digest = Definition::read(kind, item).digest();
+        if let Some(lock) = self.lock {
+            let (tenant, server) = (self.server.holder().tenant().cloned(), self.server.name().clone());
+            return match lock.item(&PinOf { tenant, server, kind, item: name.into() }) {
+                Some(locked) if locked.digest == digest => "same",
+                Some(_) => "other",
+                None => "new",
+            };
+        }
+        match self.marks.and_then(|marks| marks.get(&kind)?.get(name)) {
+            Some(mark) if mark.approved == Some(digest) => "same",
+            Some(mark) if mark.waiting == Some(digest) => "waiting",
+            Some(mark) if mark.approved.is_some() => "other",
+            _ => "new",
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
+use bytes::Bytes;
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -21,7 +22,8 @@ use crate::acts::servers as acts;
 use crate::front::Shared;
 use crate::plane::Plane;
 use crate::problem::Problem;
-use crate::roles::{May, Permission, ReadReviews, ReadServers, ReadTools};
+use crate::registry::Judged;
+use crate::roles::{May, Operator, Permission, ReadFindings, ReadPins, ReadReviews, ReadServers, ReadTools};
 use crate::{ReplicaLine, ServerCard, ServerLine, ServerReach};
 
 pub(super) fn routes() -> Router<Shared> {
@@ -450,6 +452,9 @@ struct Listed {
     /// Each as the server wrote it. Whatever stands in it are the server's words, and nobody else's.
     #[schema(value_type = Vec<Object>)]
     items: Vec<Box<RawValue>>,
+    /// What is to be said of each, in their order; absent for whoever may not know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    judged: Option<Vec<Judged>>,
     /// What to ask for as `after` to have the next; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
@@ -472,7 +477,22 @@ pub(crate) async fn definitions<P: Permission>(
     found.ok_or_else(missing)
 }
 
-/// Lists what a server last listed.
+/// What is to be said of what a server lists: for those who see what guards find, and pins.
+pub(crate) fn judged(
+    plane: &Plane,
+    who: &Operator,
+    (tenant, server, list): (Option<&str>, &str, List),
+    items: &[Bytes],
+) -> Option<Vec<Judged>> {
+    let tenant = tenant.filter(|tenant| !tenant.is_empty()).map(TenantId::new);
+    let reads = May::<ReadFindings>::check(who.clone()).is_ok_and(|may| may.sees(tenant.as_ref()));
+    let reads = reads && May::<ReadPins>::check(who.clone()).is_ok_and(|may| may.sees(tenant.as_ref()));
+    let server = ServerName::new(server).ok().filter(|_| reads)?;
+    let server = ServerId::new(tenant.map_or(Holder::Shared, Holder::Tenant), server);
+    Some(plane.world().judge(&server, list, items))
+}
+
+/// Lists what a server last listed, with what guards find in it now and how it compares with what is approved.
 #[utoipa::path(get, path = "/api/v1/tools", tag = "servers", params(Which, Paging),
     responses((status = 200, body = Listed)),
     extensions(("x-tollgate-permission" = json!("tools:read"))))]
@@ -493,7 +513,11 @@ async fn tools(
         .enumerate()
         .filter_map(|(at, item)| Some((at, serde_json::from_slice(item).ok()?)));
     let page = paging.cut(all.collect(), |(at, _): &(usize, Box<RawValue>)| at.to_string())?;
+    let of = (which.tenant.as_deref(), &*which.server, list);
+    let raw: Vec<Bytes> = page.items.iter().filter_map(|(at, _)| found.items.get(*at).cloned()).collect();
+    let judged = judged(&plane, &may.who, of, &raw);
     let items = page.items.into_iter().map(|(_, item)| item).collect();
-    let shown = Listed { digest: found.digest.to_string(), seen: time(found.seen), items, next: page.next };
+    let (digest, seen) = (found.digest.to_string(), time(found.seen));
+    let shown = Listed { digest, seen, items, judged, next: page.next };
     Ok(tagged(&headers, &shown))
 }

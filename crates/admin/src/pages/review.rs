@@ -18,7 +18,7 @@ use crate::api::registered::VersionView;
 use crate::front::{Posted, Shared};
 use crate::plane::Plane;
 use crate::problem::Problem;
-use crate::registry::{Review, ReviewedTool};
+use crate::registry::{Review, ReviewedItem, ReviewedList, ReviewedTool};
 use crate::roles::{ChangeReviews, May, Operator, Permission, ReadReviews};
 
 const HERE: &str = "/review";
@@ -78,6 +78,46 @@ struct Looked {
     not_served: Option<String>,
     found: usize,
     tools: Vec<Tool>,
+    lists: Vec<Other>,
+}
+
+/// What was seen of a list that is not of tools.
+#[derive(Debug)]
+struct Other {
+    title: &'static str,
+    one: &'static str,
+    unread: Option<String>,
+    items: Vec<OtherItem>,
+}
+
+/// A prompt, a resource or a template that was seen.
+#[derive(Debug)]
+struct OtherItem {
+    seen: ReviewedItem,
+    description: String,
+    whole: String,
+}
+
+impl Other {
+    fn of(list: ReviewedList) -> Self {
+        let (title, one) = match list.list {
+            "prompts" => ("Prompts", "prompt"),
+            "resources" => ("Resources", "resource"),
+            _ => ("Resource templates", "resource template"),
+        };
+        let item = |seen: ReviewedItem| OtherItem {
+            description: described(seen.definition.get()),
+            whole: pretty(seen.definition.get()),
+            seen,
+        };
+        Self { title, one, unread: list.unread, items: list.items.into_iter().map(item).collect() }
+    }
+}
+
+/// What a definition says of itself, in its server's words.
+fn described(definition: &str) -> String {
+    let value: Value = serde_json::from_str(definition).unwrap_or_default();
+    value["description"].as_str().unwrap_or_default().to_owned()
 }
 
 /// A tool that was seen.
@@ -108,7 +148,14 @@ impl Looked {
         Self {
             revision: review.revision,
             not_served: review.not_served,
-            found: review.tools.iter().map(|tool| tool.findings.len()).sum(),
+            found: review.tools.iter().map(|tool| tool.findings.len()).sum::<usize>()
+                + review
+                    .lists
+                    .iter()
+                    .flat_map(|list| &list.items)
+                    .map(|item| item.findings.len())
+                    .sum::<usize>(),
+            lists: review.lists.into_iter().map(Other::of).collect(),
             tools: review.tools.into_iter().map(tool).collect(),
         }
     }

@@ -14,10 +14,11 @@ use super::{Shell, error, page};
 use crate::acts::see_through;
 use crate::acts::servers::{self as acts, Own};
 use crate::api::registered::{CallersView, VersionView, tool_names, who_could};
-use crate::api::servers::{Filter, ReplicaView, ServerView, definitions, servers, shown};
+use crate::api::servers::{Filter, ReplicaView, ServerView, definitions, judged, servers, shown};
 use crate::front::{Posted, Shared};
 use crate::plane::Plane;
 use crate::problem::Problem;
+use crate::registry::{Judged, ToolFinding};
 use crate::roles::{Act, ChangeServers, May, ReadReviews, ReadServers, ReadTools, Resource};
 
 pub(super) const HERE: &str = "/servers";
@@ -148,11 +149,10 @@ struct ServerPage {
     sees_pins: bool,
     tenants: Vec<String>,
     callers_of: String,
-    tools: Vec<Tool>,
-    tools_seen: String,
-    tools_of: usize,
-    more_tools: Option<String>,
+    /// Of its tools, prompts, resources and templates those that are known; an empty one only of tools.
     lists: Vec<Listed>,
+    /// What it was asked for and has none of.
+    without: Vec<&'static str>,
 }
 
 /// A version, and what can be done with it.
@@ -199,50 +199,69 @@ pub(super) fn pretty(json: &str) -> String {
     value.unwrap_or_else(|_| json.to_owned())
 }
 
-/// A tool, and who could call it.
-#[derive(Debug)]
-struct Tool {
-    item: Item,
-    callers: Option<CallersView>,
-}
-
 /// What a server last listed of one kind.
 #[derive(Debug)]
 struct Listed {
     title: &'static str,
+    one: &'static str,
     seen: String,
     of: usize,
+    first: usize,
     items: Vec<Item>,
+    /// How many of those that are shown guards find something in.
+    found: usize,
+    more: Option<String>,
 }
 
-/// What a server says of one thing: its own words.
+/// What a server says of one thing, in its own words; what guards find in it, how it is pinned, and who could call it.
 #[derive(Debug)]
 struct Item {
     name: String,
+    title: String,
     description: String,
     whole: String,
+    findings: Vec<ToolFinding>,
+    pin: Option<&'static str>,
+    callers: Option<CallersView>,
 }
 
 impl Item {
-    fn of(item: &[u8]) -> Self {
+    fn of(list: List, item: &[u8], judged: Judged) -> Self {
         let value: Value = serde_json::from_slice(item).unwrap_or_default();
-        let text = |names: [&str; 2]| {
-            names.iter().find_map(|name| value[*name].as_str()).unwrap_or_default().to_owned()
+        let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
+        let (name, title) = match list {
+            List::Tools | List::Prompts => (text("name"), text("title")),
+            List::Resources => (text("uri"), text("name")),
+            List::ResourceTemplates => (text("uriTemplate"), text("name")),
         };
         Self {
-            name: text(["name", "uri"]),
-            description: text(["description", "title"]),
+            name,
+            title,
+            description: text("description"),
             whole: serde_json::to_string_pretty(&value).unwrap_or_default(),
+            findings: judged.findings,
+            pin: judged.pin,
+            callers: None,
         }
     }
 }
+
+/// The lists of a server, as a page has them.
+const LISTS: [(List, &str, &str); 4] = [
+    (List::Tools, "Tools", "tool"),
+    (List::Prompts, "Prompts", "prompt"),
+    (List::Resources, "Resources", "resource"),
+    (List::ResourceTemplates, "Resource templates", "resource template"),
+];
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Which {
     tenant: Option<String>,
     /// Whose callers are meant.
     callers: Option<String>,
-    /// From which tool on.
+    /// Which list is shown further on; tools if it is not said.
+    list: Option<String>,
+    /// From which of its items on.
     from: Option<usize>,
 }
 
@@ -279,42 +298,42 @@ async fn server_page(
     let tenants = tenants(plane, may)?;
     let callers_of = server.tenant.clone().or(which.callers).or_else(|| tenants.first().cloned());
     let callers_of = callers_of.unwrap_or_default();
-    let (from, mut lists) = (which.from.unwrap_or_default(), Vec::new());
-    let (mut tools, mut tools_seen, mut tools_of) = (Vec::new(), String::new(), 0);
+    let (mut lists, mut without) = (Vec::new(), Vec::new());
     if let Ok(may_tools) = May::<ReadTools>::check(may.who.clone()) {
-        for (list, title) in [
-            (List::Tools, "Tools"),
-            (List::Prompts, "Prompts"),
-            (List::Resources, "Resources"),
-            (List::ResourceTemplates, "Resource templates"),
-        ] {
+        let further = which.list.as_deref().and_then(List::from_stored).unwrap_or(List::Tools);
+        for (list, title, one) in LISTS {
             let of = (server.tenant.as_deref(), name.as_str(), list);
             let Ok(found) = definitions(plane, &may_tools, of).await else { continue };
+            if found.items.is_empty() && list != List::Tools {
+                without.push(one);
+                continue;
+            }
             let (seen, count) = (found.seen.to_string(), found.items.len());
-            if list == List::Tools {
-                let part: Vec<_> = found.items.into_iter().skip(from).take(SHOWN).collect();
-                let mut callers = Vec::new();
-                if let (Some(reads), Ok(server)) = (&reads, ServerName::new(&name)) {
-                    let of = (&TenantId::new(&callers_of), &server);
-                    callers = who_could(plane, reads, of, &tool_names(&part)).await.unwrap_or_default();
-                }
-                (tools_seen, tools_of) = (seen, count);
-                tools = part.iter().map(|item| Tool { item: Item::of(item), callers: None }).collect();
+            let from = if list == further { which.from.unwrap_or_default() } else { 0 };
+            let part: Vec<_> = found.items.into_iter().skip(from).take(SHOWN).collect();
+            let mut judged = judged(plane, &may.who, of, &part).unwrap_or_default().into_iter();
+            let item = |item: &bytes::Bytes| Item::of(list, item, judged.next().unwrap_or_default());
+            let mut items: Vec<Item> = part.iter().map(item).collect();
+            if let (List::Tools, Some(reads), Ok(server)) = (list, &reads, ServerName::new(&name)) {
+                let of = (&TenantId::new(&callers_of), &server);
+                let callers = who_could(plane, reads, of, &tool_names(&part)).await.unwrap_or_default();
                 for callers in callers {
-                    if let Some(tool) = tools.iter_mut().find(|tool| tool.item.name == callers.tool) {
+                    if let Some(tool) = items.iter_mut().find(|tool| tool.name == callers.tool) {
                         tool.callers = Some(callers);
                     }
                 }
-                continue;
             }
-            let items = found.items.iter().take(SHOWN).map(|item| Item::of(item)).collect();
-            lists.push(Listed { title, seen, of: count, items });
+            let more = (from.saturating_add(SHOWN) < count).then(|| {
+                let next = (from + SHOWN).to_string();
+                let of =
+                    [("tenant", &*whose), ("callers", &callers_of), ("list", list.as_str()), ("from", &next)];
+                format!("{HERE}/{name}?{}#{}", query(&of), list.as_str())
+            });
+            let found = items.iter().filter(|item| !item.findings.is_empty()).count();
+            let first = if items.is_empty() { 0 } else { from + 1 };
+            lists.push(Listed { title, one, seen, of: count, first, items, found, more });
         }
     }
-    let more_tools = (from.saturating_add(SHOWN) < tools_of).then(|| {
-        let next = (from + SHOWN).to_string();
-        format!("{HERE}/{name}?{}", query(&[("tenant", &whose), ("callers", &callers_of), ("from", &next)]))
-    });
     Ok(ServerPage {
         shell: Shell::of(&may.who, HERE),
         here: href("", &name),
@@ -329,11 +348,8 @@ async fn server_page(
         sees_pins: may.who.may(Resource::Pins, Act::Read),
         tenants,
         callers_of,
-        tools,
-        tools_seen,
-        tools_of,
-        more_tools,
         lists,
+        without,
     })
 }
 

@@ -7,7 +7,7 @@ use tollgate_admin::Role;
 use tollgate_ledger::{Kind, Ledger, LedgerSettings, Reader};
 use tollgate_store::Blocks as _;
 
-use crate::support::{acme, admin, ask, fake, key_of, send};
+use crate::support::{MARK, acme, admin, ask, csrf, fake, get, key_of, post, send, signed_in};
 
 #[tokio::test]
 async fn what_is_wrong_is_a_problem() {
@@ -210,4 +210,72 @@ async fn every_act_is_on_record_with_who_and_before_and_after() {
     );
     assert_eq!(acts[1].1["how"], "key");
     assert!(!lines.contains("amok-bot"), "agents stand in the chain as references: {lines}");
+}
+
+#[tokio::test]
+async fn where_a_lock_file_rules_nobody_approves_a_pin() {
+    let mut fake = fake().await;
+    fake.pins_locked = true;
+    let (store, key) = (fake.store.clone(), key_of(&fake.store, Role::Security, None).await);
+    let (admin, _) = admin(fake);
+    let pin = ask(&admin, &key, "GET", "/api/v1/pins?waiting=true", None).await.json()["items"][0].clone();
+    let (id, digest) = (pin["id"].as_str().expect("an id"), pin["waiting"].as_str().expect("a digest"));
+    let body = json!({ "digest": digest });
+    let refused = ask(&admin, &key, "POST", &format!("/api/v1/pins/{id}/approve"), Some(&body)).await;
+    assert_eq!((refused.status, &refused.json()["code"]), (409, &"locked".into()), "{}", refused.body);
+    assert!(refused.body.contains("tollgate pins lock"), "{}", refused.body);
+    let cookie = signed_in(&admin, &store, Role::Security).await;
+    let path = format!("/pins/{id}");
+    let page = get(&admin, &cookie, &path).await.body;
+    assert!(page.contains("goes by a lock file") && !page.contains("Approve this definition"), "{page}");
+    let form = [("csrf", &*csrf(&page)), ("digest", digest), ("reason", "")];
+    assert_eq!(post(&admin, &cookie, &path, &form).await.status, 409);
+    let still = ask(&admin, &key, "GET", &format!("/api/v1/pins/{id}"), None).await.json();
+    assert_eq!(still["waiting"], digest, "nothing is approved");
+}
+
+#[tokio::test]
+async fn an_admin_sees_of_a_calls_arguments_what_an_approver_sees() {
+    let fake = fake().await;
+    let store = fake.store.clone();
+    let (admin, _) = admin(fake);
+    let shown = async |role, tenant| {
+        let key = key_of(&store, role, tenant).await;
+        let shown = ask(&admin, &key, "GET", "/api/v1/approvals/a1", None).await;
+        assert_eq!(shown.status, 200, "{role}: {}", shown.body);
+        shown.json()["arguments"].clone()
+    };
+    let approver = shown(Role::Approver, Some("acme")).await;
+    assert!(approver.to_string().contains(MARK), "{approver}");
+    assert_eq!(shown(Role::Admin, None).await, approver);
+    let cookie = signed_in(&admin, &store, Role::Admin).await;
+    let page = get(&admin, &cookie, "/approvals/a1").await.body;
+    assert!(page.contains(&format!("{MARK}&#34;:1")) || page.contains(&format!("{MARK}&quot;:1")), "{page}");
+}
+
+#[tokio::test]
+async fn what_is_said_of_what_a_server_lists_is_for_those_who_see_findings_and_pins() {
+    let fake = fake().await;
+    let store = fake.store.clone();
+    let (admin, _) = admin(fake);
+    for list in ["tools", "prompts", "resources", "resource_templates"] {
+        let path = format!("/api/v1/tools?server=crm&tenant=acme&list={list}");
+        let of = async |role| {
+            let key = key_of(&store, role, Some("acme")).await;
+            ask(&admin, &key, "GET", &path, None).await.json()
+        };
+        let (owner, viewer) = (of(Role::ServerOwner).await, of(Role::Viewer).await);
+        assert_eq!(owner["items"], viewer["items"]);
+        let judged = &owner["judged"][0];
+        assert_eq!(
+            (&judged["pin"], &judged["findings"][0]["confidence"]),
+            (&"waiting".into(), &90.into()),
+            "{owner}"
+        );
+        assert_eq!(viewer.get("judged"), None, "{viewer}");
+        let cookie = signed_in(&admin, &store, Role::Auditor).await;
+        let page = get(&admin, &cookie, "/servers/crm?tenant=acme").await.body;
+        assert!(page.contains(&format!("id=\"{list}\"")), "{list}: {page}");
+        assert_eq!(page.matches("waits to be approved").count(), 4, "{page}");
+    }
 }

@@ -378,7 +378,7 @@ async fn a_whole_life_goes_by_forms_alone() {
     assert!(bob.get("/servers").await.contains("for a review"));
     let review = "/review?tenant=acme&name=forms&version=1";
     assert!(bob.get("/review").await.contains("forms"));
-    assert!(bob.get(review).await.contains("Ask it for its tools"));
+    assert!(bob.get(review).await.contains("Ask it what it has"));
     assert_eq!(ann.post("/review", &step("ask", "3")).await.status, 403, "it is for those who approve");
     let asked = bob.post("/review", &step("ask", "3")).await;
     assert_eq!(asked.status, 200, "{}", asked.body);

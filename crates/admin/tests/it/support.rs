@@ -9,10 +9,10 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tollgate_admin::{
-    Admin, AdminSettings, Body, Configured, FoundServer, Grant, ImportSource, KeyCard, LimitCard, LimitsLine,
-    Parts, PolicyRemark, PolicyText, Reached, ReadServer, Registry, Review, ReviewedTool, Role,
-    RuleCandidate, RuleCard, ServerCard, ServerLine, ServerReach, Shift, ShiftExample, Simulated, Snapshot,
-    Standing, Tested, TestedCase, ToolCallers, ToolFinding, World,
+    Admin, AdminSettings, Body, Configured, FoundServer, Grant, ImportSource, Judged, KeyCard, LimitCard,
+    LimitsLine, Parts, PolicyRemark, PolicyText, Reached, ReadServer, Registry, Review, ReviewedItem,
+    ReviewedList, ReviewedTool, Role, RuleCandidate, RuleCard, ServerCard, ServerLine, ServerReach, Shift,
+    ShiftExample, Simulated, Snapshot, Standing, Tested, TestedCase, ToolCallers, ToolFinding, World,
 };
 use tollgate_identity::key;
 use tollgate_ledger::Ledger;
@@ -155,7 +155,26 @@ impl Registry for Fake {
             pin: "other",
             callers: Some(tool_callers()),
         };
-        Ok(Review { revision: "2026-07-28".to_owned(), not_served: Some(XSS.to_owned()), tools: vec![tool] })
+        let item = ReviewedItem {
+            name: format!("{MARK}{XSS}"),
+            definition: tool.definition.clone(),
+            digest: "d2".to_owned(),
+            findings: tool.findings.clone(),
+            pin: "waiting",
+        };
+        let list = |list, unread| ReviewedList { list, unread, items: vec![item.clone()] };
+        let lists = vec![
+            list("prompts", None),
+            list("resources", Some(XSS.to_owned())),
+            list("resource_templates", None),
+        ];
+        let (revision, not_served) = ("2026-07-28".to_owned(), Some(XSS.to_owned()));
+        Ok(Review { revision, not_served, tools: vec![tool], lists })
+    }
+
+    fn judge(&self, _: &ServerId, _: List, items: &[bytes::Bytes]) -> Vec<Judged> {
+        let finding = ToolFinding { rule: XSS.to_owned(), confidence: 90, path: format!("{MARK}{XSS}") };
+        items.iter().map(|_| Judged { findings: vec![finding.clone()], pin: Some("waiting") }).collect()
     }
 
     async fn callers(&self, _: &TenantId, _: &ServerName, tools: &[Arc<str>]) -> Option<Vec<ToolCallers>> {
@@ -365,9 +384,17 @@ pub(crate) async fn fake() -> Fake {
         server: ServerName::new("crm").expect("a name"),
         list: List::Tools,
     };
-    let tool = serde_json::json!({ "name": format!("{MARK}{XSS}"), "description": XSS, "inputSchema": {} });
-    let definitions = Definitions::new(of, vec![tool.to_string().into()], now);
-    store.keep_definitions(&definitions).await.expect("kept");
+    let named = format!("{MARK}{XSS}");
+    for (list, item) in [
+        (List::Tools, serde_json::json!({ "name": named, "description": XSS, "inputSchema": {} })),
+        (List::Prompts, serde_json::json!({ "name": named, "title": XSS, "description": XSS })),
+        (List::Resources, serde_json::json!({ "uri": named, "name": XSS, "description": XSS })),
+        (List::ResourceTemplates, serde_json::json!({ "uriTemplate": named, "name": XSS })),
+    ] {
+        let definitions =
+            Definitions::new(DefinitionsOf { list, ..of.clone() }, vec![item.to_string().into()], now);
+        store.keep_definitions(&definitions).await.expect("kept");
+    }
     let row = AuditRow {
         writer: "w1".into(),
         begin: Place { seq: 1, offset: 0 },

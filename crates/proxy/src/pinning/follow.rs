@@ -38,8 +38,9 @@ const FIRST_USE: &str = "tollgate:first-use";
 impl Gateway {
     /// Keeps what is pinned in this store, and reads what servers show from now on.
     pub fn keep_pins(&self, store: Option<Arc<dyn Store>>) {
-        if store.is_some() {
-            *self.pins().store.lock().unwrap_or_else(PoisonError::into_inner) = store;
+        if let Some(store) = store {
+            self.policing().upkeep().keep_in(Arc::clone(&store));
+            *self.pins().store.lock().unwrap_or_else(PoisonError::into_inner) = Some(store);
         }
         self.take_pins(true);
         self.pins().woken.notify_one();

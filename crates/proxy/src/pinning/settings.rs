@@ -84,6 +84,11 @@ impl PinSettings {
         self.enabled || self.servers.values().any(|own| own.enabled == Some(true))
     }
 
+    /// Whether the definitions of this server are pinned.
+    pub fn are_of(&self, server: &ServerId) -> bool {
+        self.rule(server).is_some()
+    }
+
     /// The rule for a server; none if its definitions are not pinned.
     pub(crate) fn rule(&self, server: &ServerId) -> Option<Rule> {
         let own = self.servers.get(server).copied().unwrap_or_default();

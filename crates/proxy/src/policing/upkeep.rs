@@ -1,6 +1,7 @@
 //! What the gateway reads of servers by itself, so that policies have something to be about: each server's tools, at start,
 //! when the server says that they have changed, and now and then. It does so in the background, a few servers at a time,
-//! as a principal of its own, and only where policies are configured or definitions are pinned.
+//! as a principal of its own, and only where policies are configured or definitions are pinned. What it read is kept in the
+//! store, where operators see it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -16,7 +17,7 @@ use tollgate_model::{
     Caller, ClientProfile, Code, Principal, PrincipalId, Proof, Refusal, Revision, ServerId, Stage, TenantId,
     Timestamp,
 };
-use tollgate_store::{Definitions as Stored, DefinitionsOf, List, Store};
+use tollgate_store::{Definitions as Stored, DefinitionsOf, Digest, List, Store};
 use tollgate_upstream::{Audience, Origin, Server, ServerEvent};
 
 use crate::gateway::{Gateway, Inner};
@@ -35,6 +36,8 @@ const RETRY: Duration = Duration::from_secs(5);
 const TOLD_MAX: usize = 1024;
 /// How often it is looked what is due.
 const LOOK: Duration = Duration::from_secs(1);
+/// How many bytes are kept of each of a server's lists that policies need not know. The rest of a longer one is left out.
+const OTHERS_BYTES_MAX: usize = 4 << 20;
 
 /// What is to be read when.
 #[derive(Debug)]
@@ -43,6 +46,8 @@ pub(crate) struct Upkeep {
     woken: Notify,
     room: Semaphore,
     store: Mutex<Option<Arc<dyn Store>>>,
+    /// What was kept last of the lists that policies need not know.
+    kept: Mutex<HashMap<(ServerId, List), Digest>>,
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +69,7 @@ impl Default for Upkeep {
             woken: Notify::new(),
             room: Semaphore::new(AT_ONCE),
             store: Mutex::default(),
+            kept: Mutex::default(),
         }
     }
 }
@@ -94,6 +100,15 @@ impl Upkeep {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What servers list is kept there.
+    pub(crate) fn keep_in(&self, store: Arc<dyn Store>) {
+        *self.store.lock().unwrap_or_else(PoisonError::into_inner) = Some(store);
+    }
+
+    fn kept(&self) -> MutexGuard<'_, HashMap<(ServerId, List), Digest>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn store(&self) -> Option<Arc<dyn Store>> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -102,6 +117,7 @@ impl Upkeep {
     fn take(&self, servers: &[Server]) -> Vec<(Server, Told)> {
         let mut all = self.lock();
         all.retain(|id, _| servers.iter().any(|server| server.id() == id));
+        self.kept().retain(|(id, _), _| all.contains_key(id));
         let now = Instant::now();
         let mut taken = Vec::new();
         for server in servers {
@@ -148,8 +164,8 @@ impl Gateway {
     /// known of, waiting for it so long at most. What is missing then is read in the background.
     pub async fn learn_tools(&self, store: Option<Arc<dyn Store>>, wait: Duration) {
         let upkeep = self.policing().upkeep();
-        if store.is_some() {
-            *upkeep.store.lock().unwrap_or_else(PoisonError::into_inner) = store;
+        if let Some(store) = store {
+            upkeep.keep_in(store);
         }
         let taken = upkeep.take(&served(self));
         let reading = taken.into_iter().map(|(server, told)| visit(self.clone(), server, told));
@@ -217,6 +233,7 @@ async fn visit(gateway: Gateway, server: Server, told: Told) {
     match changed {
         // Nobody compiles policies again, and tells of it then.
         _ if !gateway.policing().is_on() => {
+            keep(&gateway).await;
             for event in told.values() {
                 gateway.tell_changed(ListKind::Tools, event);
             }
@@ -257,12 +274,44 @@ async fn read(gateway: &Gateway, server: &Server) -> Result<Vec<Item>, Refusal> 
     lists::own_reading(gateway, &inbound, server, ListKind::Tools).await
 }
 
-/// Reads what policies need not know, so that it is known whose view of it a change of policies changes.
+/// Reads what policies need not know, so that it is known whose view of it a change of policies changes, and operators are shown
+/// it.
 async fn read_others(gateway: &Gateway, server: &Server) {
     let Some(inbound) = inbound(gateway, server) else { return };
-    for kind in [ListKind::Prompts, ListKind::Resources, ListKind::Templates] {
-        if let Err(refusal) = lists::own_reading(gateway, &inbound, server, kind).await {
-            tracing::debug!(server = %server.id().label(), %refusal, "a list could not be read");
+    for (kind, list) in [
+        (ListKind::Prompts, List::Prompts),
+        (ListKind::Resources, List::Resources),
+        (ListKind::Templates, List::ResourceTemplates),
+    ] {
+        match lists::own_reading(gateway, &inbound, server, kind).await {
+            Ok(items) => keep_other(gateway, server.id(), list, &items).await,
+            Err(refusal) => {
+                tracing::debug!(server = %server.id().label(), %refusal, "a list could not be read");
+            }
+        }
+    }
+}
+
+/// Keeps a list as it was read, if it is not what was kept last.
+async fn keep_other(gateway: &Gateway, server: &ServerId, list: List, items: &[Item]) {
+    let upkeep = gateway.policing().upkeep();
+    let Some(store) = upkeep.store() else { return };
+    let mut room = OTHERS_BYTES_MAX;
+    let fits = |item: &&Item| {
+        let left = room.checked_sub(item.original().len());
+        room = left.unwrap_or(room);
+        left.is_some()
+    };
+    let items = items.iter().take_while(fits).map(|item| item.original().clone()).collect();
+    let now = Stored::new(DefinitionsOf { list, ..of(server) }, items, Timestamp::now());
+    let key = (server.clone(), list);
+    if upkeep.kept().get(&key) == Some(&now.digest) {
+        return;
+    }
+    match store.keep_definitions(&now).await {
+        Ok(_) => _ = upkeep.kept().insert(key, now.digest),
+        Err(error) => {
+            tracing::warn!(server = %server.label(), %error, "what it lists could not be kept");
         }
     }
 }

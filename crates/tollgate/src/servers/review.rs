@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use serde_json::{Value, json};
+use tollgate_catalog::ListKind;
 use tollgate_guard::{
     Direction, Guard, GuardSettings, Guards, Noted, Reading, Rule, Subject, usual_of_definitions,
 };
@@ -13,12 +14,17 @@ use tollgate_upstream::ServerSettings;
 use super::{Named, meant};
 use crate::blocks::config_of;
 use crate::cli::servers::ServersReview;
-use crate::client::Client;
+use crate::client::{CallError, Client};
 use crate::config::{Config, Env, ProcessEnv, RegistrySettings, folder_of, label, registered};
 use crate::exit::Failure;
 use crate::out::{Printer, To, safe};
 use crate::policy::callers::Callers;
 use crate::state::open_store;
+
+/// What is listed beside tools.
+pub(crate) const OTHERS: [ListKind; 3] = [ListKind::Prompts, ListKind::Resources, ListKind::Templates];
+/// How many bytes of each of them are looked at.
+const OTHERS_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// What tools say of themselves that whoever approves them should know.
 const HINTS: [&str; 4] = ["readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"];
@@ -35,6 +41,12 @@ pub(super) async fn review(command: &ServersReview) -> Result<(), Failure> {
     let id = server.id();
     let client = Client::of(server).await?;
     let tools = client.tools(|_| {}).await;
+    let mut others = Vec::with_capacity(OTHERS.len());
+    if tools.is_ok() {
+        for list in OTHERS {
+            others.push((list, other(&client, list, OTHERS_BYTES_MAX).await));
+        }
+    }
     client.close().await;
     let tools = tools?;
     let callers = callers(config.as_ref(), &*store, one, &id, &tools).await?;
@@ -50,18 +62,29 @@ pub(super) async fn review(command: &ServersReview) -> Result<(), Failure> {
                 "callers": callers.as_ref().map(|callers| callers.json(tool)).transpose()?,
             }));
         }
-        let object = json!({ "server": label(&one.id), "digest": one.digest().to_string(), "tools": all });
+        let mut object =
+            json!({ "server": label(&one.id), "digest": one.digest().to_string(), "tools": all });
+        for (list, read) in &others {
+            let item = |item: &Bytes| {
+                json!({
+                    "definition": serde_json::from_slice::<Value>(item).unwrap_or(Value::Null),
+                    "digest": Digest::of([&item[..]]).to_string(),
+                    "findings": find(item).iter().map(finding_json).collect::<Value>(),
+                })
+            };
+            object[list.items_member()] = match read {
+                Ok(items) => items.iter().map(item).collect(),
+                Err(why) => json!({ "unread": why }),
+            };
+        }
         Printer::new(To::Out).line(object.to_string());
         return Ok(());
     }
     let out = Printer::new(To::Out);
     out.line(out.bold(&safe(&label(&one.id))));
     for tool in &tools {
-        describe(out, tool);
-        for Noted { rule, confidence, path, .. } in find(tool) {
-            let text = format!("{} at {} ({confidence}%)", rule.short(), safe(&path));
-            out.line(format!("    {} {text}", out.red("found:")));
-        }
+        describe(out, ListKind::Tools, tool);
+        tell(out, find(tool));
         if let Some(callers) = &callers {
             callers.print(out, tool)?;
         }
@@ -71,7 +94,43 @@ pub(super) async fn review(command: &ServersReview) -> Result<(), Failure> {
     }
     let plural = if tools.len() == 1 { "" } else { "s" };
     out.line(format!("{} tool{plural}", tools.len()));
+    for (list, read) in &others {
+        let what = match list {
+            ListKind::Templates => "resource templates",
+            list => list.items_member(),
+        };
+        match read {
+            Ok(items) if items.is_empty() => {}
+            Ok(items) => {
+                out.line(format!("{} {what}", items.len()));
+                for item in items {
+                    describe(out, *list, item);
+                    tell(out, find(item));
+                }
+            }
+            Err(why) => {
+                let err = Printer::new(To::Err);
+                err.line(format!("{} {what} could not be read: {}", err.bold("note:"), safe(why)));
+            }
+        }
+    }
     Ok(())
+}
+
+/// A list of a server beside its tools. One that does not know the list has none of it.
+pub(crate) async fn other(client: &Client, list: ListKind, bytes_max: usize) -> Result<Vec<Bytes>, String> {
+    match client.list_within(list, bytes_max).await {
+        Ok(items) => Ok(items),
+        Err(CallError::Rpc(_)) => Ok(Vec::new()),
+        Err(broken) => Err(Failure::from(broken).text),
+    }
+}
+
+fn tell(out: Printer, found: Vec<Noted>) {
+    for Noted { rule, confidence, path, .. } in found {
+        let text = format!("{} at {} ({confidence}%)", rule.short(), safe(&path));
+        out.line(format!("    {} {text}", out.red("found:")));
+    }
 }
 
 /// How it is reached from here.
@@ -129,7 +188,7 @@ pub(crate) fn if_approved(
     (config, left_out.into_iter().next().map(|left| left.why))
 }
 
-/// What is found in a tool's definition.
+/// What is found in a definition.
 pub(crate) fn find(guard: Option<&Guard>, tenant: &str, tool: &Bytes) -> Vec<Noted> {
     let subject = Subject { reading: Reading::Definition(None), tenant, ..Subject::default() };
     guard.map_or_else(Vec::new, |guard| guard.inspect_as(tool, Span::all(tool), &subject).noted)
@@ -146,11 +205,11 @@ pub(crate) fn guard(config: Option<&Config>, (tenant, server): (&str, &str)) -> 
     Guards::new(&settings, &[0; 32]).at(tenant, server, None).definitions.clone()
 }
 
-fn describe(out: Printer, tool: &Bytes) {
-    let read: Value = serde_json::from_slice(tool).unwrap_or_default();
+fn describe(out: Printer, list: ListKind, item: &Bytes) {
+    let read: Value = serde_json::from_slice(item).unwrap_or_default();
     let text = |key: &str| safe(read[key].as_str().unwrap_or_default());
-    let digest = Digest::of([&tool[..]]).to_string();
-    out.line(format!("  {}  {}", out.bold(&text("name")), out.dim(&digest[..16])));
+    let digest = Digest::of([&item[..]]).to_string();
+    out.line(format!("  {}  {}", out.bold(&text(list.key_member())), out.dim(&digest[..16])));
     for line in text("description").lines() {
         out.line(format!("    {line}"));
     }

@@ -48,7 +48,7 @@ await run(async ({ job, browser, step }) => {
     const page = await as('sam');
     await open(page, '/review');
     await page.getByRole('link', { name: 'bank' }).click();
-    await page.getByRole('button', { name: 'Ask it for its tools' }).click();
+    await page.getByRole('button', { name: 'Ask it what it has' }).click();
     await page.getByRole('heading', { name: 'refund' }).waitFor();
     check((await body(page)).includes('Pays an amount back'), 'the definition is shown');
     await page.getByLabel('Why').fill('Looked at the code.');
