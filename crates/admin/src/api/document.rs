@@ -53,7 +53,7 @@ pub(super) fn routes() -> Router<Shared> {
         findings::list, findings::sums,
         usage::usage, usage::limits,
     ),
-    components(schemas(Problem)),
+    components(schemas(Problem, events::ChangeEvent)),
     modifiers(&Common),
     security(("adminKey" = []), ("session" = [])),
 )]

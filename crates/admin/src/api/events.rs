@@ -11,12 +11,13 @@ use axum::routing::get;
 use bytes::Bytes;
 use futures_util::stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use serde_json::json;
+use serde::Serialize;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 use tollgate_model::TenantId;
 use tollgate_store::{Change, Numbered};
+use utoipa::ToSchema;
 
 use crate::front::{Known, Shared};
 use crate::problem::Problem;
@@ -31,6 +32,19 @@ pub(super) fn routes() -> Router<Shared> {
     Router::new().route("/api/v1/events", get(events))
 }
 
+/// What stands in the `data` of an event: what is another by now. The `event` is called like the resource, and the `id` is the
+/// revision. An event `missed` has an empty object, and says that some were left out.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ChangeEvent {
+    /// What is another by now, as permissions call it: `blocks`, `keys`, `servers`, `policies`, …
+    #[schema(pattern = "^[a-z-]+$", example = "blocks")]
+    resource: &'static str,
+    /// Whose it is; null if it is every tenant's.
+    tenant: Option<String>,
+    /// How often what is stored had changed by then.
+    revision: u64,
+}
+
 struct Hearing {
     changes: Receiver<Numbered>,
     who: Operator,
@@ -39,7 +53,7 @@ struct Hearing {
 }
 
 /// Tells what changes: an event stream (`text/event-stream`). Each event names the resource that is another by now; ask for it
-/// to know what it is. A stream ends after ten minutes: come back.
+/// to know what it is. The `data` of an event is a `ChangeEvent`. A stream ends after ten minutes: come back.
 #[utoipa::path(get, path = "/api/v1/events", tag = "about",
     responses((status = 200, description = "Events until the stream ends", body = String, content_type = "text/event-stream")),
     extensions(("x-tollgate-permission" = json!(null))))]
@@ -104,7 +118,8 @@ fn told(Numbered { cursor, change }: &Numbered, who: &Operator) -> Option<String
         Over::All => true,
         Over::These(tenants) => tenant.is_some_and(|tenant| tenants.contains(tenant)),
     };
-    let tenant = tenant.map(TenantId::as_str);
-    let data = json!({ "resource": resource.as_str(), "tenant": tenant, "revision": cursor.revision });
+    let tenant = tenant.map(|tenant| tenant.as_str().to_owned());
+    let data = ChangeEvent { resource: resource.as_str(), tenant, revision: cursor.revision };
+    let data = serde_json::to_string(&data).unwrap_or_default();
     is_seen.then(|| format!("event: {}\nid: {}\ndata: {data}\n\n", resource.as_str(), cursor.revision))
 }
