@@ -55,6 +55,11 @@ pub(crate) fn of(snapshot: &Snapshot) -> Vec<Value> {
             }));
         }
     }
+    if snapshot.not_taken.is_some() {
+        // Which policies, and what is wrong with them, is not everybody's to know.
+        let reason = "what is stored does not fit this gateway: it goes on with what it had, and its log and console say why";
+        parts.push(json!({ "part": "policies", "reason": reason }));
+    }
     for (name, reason) in &snapshot.left_out {
         parts.push(json!({ "part": "registry", "name": name, "reason": reason }));
     }

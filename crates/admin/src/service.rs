@@ -261,7 +261,19 @@ mod tests {
             };
             let exports = vec![export()];
             let left_out = vec![("crm@2".to_owned(), "its name is taken".to_owned())];
-            crate::Snapshot { standing, servers, store, exports, ledger, index, blocks, limits, left_out }
+            let not_taken = Some("store:secret@1:2:3: a word".to_owned());
+            crate::Snapshot {
+                standing,
+                servers,
+                store,
+                exports,
+                ledger,
+                index,
+                blocks,
+                limits,
+                left_out,
+                not_taken,
+            }
         }));
         Admin::new(world, reached, AdminSettings::default()).0
     }

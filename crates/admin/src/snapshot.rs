@@ -53,6 +53,9 @@ pub struct Snapshot {
     pub limits: LimitsLine,
     /// Registered servers that are approved and not served here, each with why.
     pub left_out: Vec<(String, String)>,
+    /// Why what was stored or registered last is not used here, and what was before it is: policies do not fit it. It names
+    /// what is every tenant's.
+    pub not_taken: Option<String>,
 }
 
 /// How limits are counted.

@@ -70,6 +70,7 @@ impl About {
                 blocks: Vec::new(),
                 limits: LimitsLine::default(),
                 left_out: Vec::new(),
+                not_taken: None,
             },
         };
         if !self.serving.load(Ordering::Acquire) {

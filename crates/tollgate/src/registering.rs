@@ -34,20 +34,34 @@ type Rules = Arc<BTreeMap<RuleSetId, Arc<RuleSet>>>;
 
 /// What is left out, for whoever asks how the gateway does.
 #[derive(Debug, Default)]
-pub(crate) struct Left(Mutex<Arc<[LeftOut]>>);
+pub(crate) struct Left {
+    servers: Mutex<Arc<[LeftOut]>>,
+    /// Why nothing of what is stored now was taken over.
+    all: Mutex<Option<String>>,
+}
 
 impl Left {
+    /// Why what is stored now is not used, if it is not.
+    pub(crate) fn not_taken(&self) -> Option<String> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_not_taken(&self, why: Option<String>) {
+        *self.all.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
     /// Each with why it is not served.
     pub(crate) fn lines(&self) -> Vec<(String, String)> {
-        let left = Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let left = Arc::clone(&self.servers.lock().unwrap_or_else(PoisonError::into_inner));
         left.iter().map(|left| (label(&left.id), left.why.clone())).collect()
     }
 
     /// Says of what is left out that was not before, or for another reason.
     fn replace(&self, left: Vec<LeftOut>) {
         let left: Arc<[LeftOut]> = left.into();
-        let before =
-            std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), Arc::clone(&left));
+        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *servers, Arc::clone(&left));
+        drop(servers);
         for LeftOut { id, why } in left.iter().filter(|left| !before.contains(left)) {
             RegistrationLeftOut { server: &label(id), reason: why }.emit();
         }
@@ -165,6 +179,7 @@ pub(crate) async fn renew(before: Joined, file: &Config, gateway: &Gateway, stat
     retire(&joined.all, state);
     if joined.config == before.config {
         state.left().replace(joined.left_out.clone());
+        state.left().set_not_taken(None);
         return joined;
     }
     let (identity, store) = (gateway.identity(), state.store());
@@ -173,13 +188,16 @@ pub(crate) async fn renew(before: Joined, file: &Config, gateway: &Gateway, stat
         Ok(policies) => policies,
         Err(findings) => {
             tracing::error!(reason = %findings, "what is registered is not taken over: policies do not fit it");
+            state.left().set_not_taken(Some(findings));
             return Joined { all: joined.all, rules: joined.rules, ..before };
         }
     };
     if let Err(error) = joined.apply(gateway, &identity, state) {
         tracing::error!(%error, "what is registered is not taken over");
+        state.left().set_not_taken(Some(error.to_string()));
         return Joined { all: joined.all, rules: joined.rules, ..before };
     }
+    state.left().set_not_taken(None);
     if let Some(policies) = policies {
         policing::take_over(gateway, policies, &joined.config, store).await;
         gateway.learn_tools(store.cloned(), Duration::ZERO).await;

@@ -280,6 +280,7 @@ pub(crate) fn snapshot(
         blocks: gateway.blocked(),
         limits: limits_line(gateway),
         left_out: state.left().lines(),
+        not_taken: state.left().not_taken(),
     }
 }
 

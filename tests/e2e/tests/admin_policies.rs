@@ -194,3 +194,29 @@ async fn without_a_word_in_the_configuration_stored_policies_decide_nothing() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_stored_policies_do_not_fit_says_so_and_goes_on_as_it_was() {
+    let replicas = Replicas::start(json!({ "stored": true })).await;
+    // It has no server of this name, and so no tool that the rule is about.
+    let other = with(&servers([]), json!({ "policy": { "stored": true }, "usage": {} }));
+    let other = Gateway::start_on(&other, replicas.gateways[0].data()).await;
+    let api = Http::new(other.admin).bearing(&replicas.key);
+    let degraded = async || {
+        let said = api.send(&Ask::new("GET", "/api/v1/overview")).await;
+        let said: Value = serde_json::from_slice(&said.body).unwrap();
+        said["degraded"].as_array().unwrap().iter().any(|part| part["part"] == "policies")
+    };
+    assert!(!degraded().await);
+    let made =
+        replicas.done("POST", SETS, json!({ "tenant": "default", "name": "echo", "text": PERMIT })).await;
+    let at = |what: &str| format!("{SETS}/{}{what}", made["id"].as_str().unwrap());
+    replicas.done("POST", &at("/promote"), json!({ "version": 1 })).await;
+    replicas.everywhere(true).await;
+    until("it is told of", async || degraded().await.then_some(())).await;
+    // Everybody may ask whether it is ready, and not everybody which policies there are.
+    let ready = Http::new(other.admin).send(&Ask::new("GET", "/readyz")).await.text();
+    assert!(ready.contains("\"part\":\"policies\"") && !ready.contains("store:echo"), "{ready}");
+    replicas.done("POST", &at("/withdraw"), json!({})).await;
+    until("it fits again", async || (!degraded().await).then_some(())).await;
+}

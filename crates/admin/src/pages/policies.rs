@@ -26,6 +26,8 @@ struct PoliciesPage {
     may_change: bool,
     is_everywhere: bool,
     counts: bool,
+    /// Whether this gateway does not use what is stored, and why, as far as whoever looks may know.
+    not_taken: Option<String>,
     tried: Option<Tried>,
 }
 
@@ -53,6 +55,10 @@ async fn shown(
         may_change: may.who.may(Resource::Policies, Act::Change),
         is_everywhere: Over::of(&may.who.grants, Resource::Policies, Act::Change) == Some(Over::All),
         counts: configured.stored_policies,
+        not_taken: plane
+            .snapshot()
+            .not_taken
+            .map(|why| if may.is_everywhere() { why } else { String::new() }),
         tried,
     })
 }

@@ -132,6 +132,26 @@ async fn the_operators_are_for_those_who_may_everywhere() {
 }
 
 #[tokio::test]
+async fn what_this_gateway_does_not_use_is_told_in_full_to_those_of_all_tenants() {
+    let fake = fake().await;
+    let store = fake.store.clone();
+    let (admin, _) = admin(fake);
+    let everywhere = signed_in(&admin, &store, Role::Auditor).await;
+    let page = get(&admin, &everywhere, "/policies").await.body;
+    assert!(page.contains("does not use what is stored") && page.contains("store:pay@7:1:1"), "{page}");
+    let key = key_of(&store, Role::Security, Some("globex")).await;
+    let one = post(&admin, "", "/sign-in/key", &[("secret", key.expose())]).await.cookie();
+    let page = get(&admin, &one, "/policies").await.body;
+    assert!(page.contains("does not use what is stored") && !page.contains("store:pay@7"), "{page}");
+    let overview = ask(&admin, &key, "GET", "/api/v1/overview", None).await;
+    assert!(
+        overview.body.contains("\"policies\"") && !overview.body.contains("store:pay@7"),
+        "{}",
+        overview.body
+    );
+}
+
+#[tokio::test]
 async fn a_form_does_what_the_api_does() {
     let fake = fake().await;
     let store = fake.store.clone();

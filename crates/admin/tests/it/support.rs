@@ -236,6 +236,7 @@ impl World for Fake {
             blocks: Vec::new(),
             limits: LimitsLine::default(),
             left_out: Vec::new(),
+            not_taken: Some(format!("store:pay@7:1:1: {MARK}{XSS}")),
         }
     }
 
