@@ -222,6 +222,12 @@ impl Circuit {
         }
     }
 
+    /// Whether it was opened by what the replica said without end: what it says now is cut off sooner.
+    pub(crate) fn is_wary(&self) -> bool {
+        self.standing() != Standing::Closed
+            && self.state().open.as_ref().is_some_and(|open| open.error.is_spew())
+    }
+
     /// Whether it is open, and has been for long enough.
     pub(crate) fn is_due(&self) -> bool {
         self.standing() == Standing::Open && self.state().open.as_ref().is_none_or(Open::is_due)

@@ -84,6 +84,18 @@ pub enum UpstreamError {
         /// The limit.
         bytes_max: usize,
     },
+    /// An answer that had not come to its end after so many bytes, and did not say how long it is.
+    #[error("an answer without an end within {bytes_max} bytes")]
+    Endless {
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// More messages than allowed on the way to an answer.
+    #[error("more than {messages_max} messages at once and no answer among them")]
+    Flood {
+        /// The limit.
+        messages_max: u32,
+    },
     /// The server did not accept the gateway's credential.
     #[error("the server answered with status {status}")]
     Auth {
@@ -185,7 +197,9 @@ impl UpstreamError {
             | Self::Timeout { .. }
             | Self::FirstByte { .. }
             | Self::Idle { .. }
-            | Self::Closed { .. } => true,
+            | Self::Closed { .. }
+            | Self::Endless { .. }
+            | Self::Flood { .. } => true,
             Self::Rejected { status, .. } => *status >= 500,
             Self::Stale { .. }
             | Self::Protocol { .. }
@@ -198,6 +212,11 @@ impl UpstreamError {
         }
     }
 
+    /// Whether the server said more than anybody may, and was cut off.
+    pub(crate) fn is_spew(&self) -> bool {
+        matches!(self, Self::Endless { .. } | Self::Flood { .. })
+    }
+
     /// The stable code.
     pub fn code(&self) -> Code {
         match self {
@@ -207,8 +226,8 @@ impl UpstreamError {
             | Self::Rejected { status: 429 | 503, .. } => Code::UpstreamUnavailable,
             Self::Timeout { .. } | Self::FirstByte { .. } | Self::Idle { .. } => Code::UpstreamTimeout,
             Self::Closed { .. } => Code::UpstreamClosed,
-            Self::Rejected { .. } | Self::Protocol { .. } => Code::UpstreamProtocol,
-            Self::TooLarge { .. } => Code::UpstreamTooLarge,
+            Self::Rejected { .. } | Self::Protocol { .. } | Self::Flood { .. } => Code::UpstreamProtocol,
+            Self::TooLarge { .. } | Self::Endless { .. } => Code::UpstreamTooLarge,
             Self::Auth { .. } => Code::UpstreamAuth,
             Self::Unsupported { .. } => Code::UpstreamUnsupported,
             Self::Capacity { .. } => Code::Capacity,
@@ -247,9 +266,12 @@ impl UpstreamError {
             Self::Unavailable { what, .. } | Self::LeftAlone { what, .. } | Self::Protocol { what, .. } => {
                 what.clone()
             }
-            Self::TooLarge { bytes_max } => {
+            Self::TooLarge { bytes_max } | Self::Endless { bytes_max } => {
                 Cow::Owned(format!("the server sent a message of more than {bytes_max} bytes"))
             }
+            Self::Flood { messages_max } => Cow::Owned(format!(
+                "the server sent more than {messages_max} messages at once and no answer among them"
+            )),
             Self::Auth { status } => Cow::Owned(format!(
                 "the server did not accept the gateway's credential (status {status}); its operator must configure one"
             )),

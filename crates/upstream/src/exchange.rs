@@ -329,7 +329,8 @@ impl Ticket {
 
     /// After a broken stream a legacy server may still be at work; after an answer that cannot be read it is not.
     fn settle_by(&mut self, error: &UpstreamError) {
-        self.settled = !matches!(error, UpstreamError::Closed { .. } | UpstreamError::TooLarge { .. });
+        self.settled = !matches!(error, UpstreamError::Closed { .. } | UpstreamError::TooLarge { .. })
+            && !error.is_spew();
     }
 }
 

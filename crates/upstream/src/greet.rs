@@ -71,6 +71,8 @@ pub(crate) async fn discover_over_http(site: &Arc<Site>) -> Result<Option<Instan
             error @ (UpstreamError::Unavailable { .. }
             | UpstreamError::Rejected { status: 429 | 502..=504, .. }
             | UpstreamError::Auth { .. }
+            | UpstreamError::Endless { .. }
+            | UpstreamError::Flood { .. }
             | UpstreamError::Capacity { .. }),
         )) => {
             return Err(error);
@@ -135,10 +137,15 @@ async fn ask_once_over_http(site: &Arc<Site>) -> Result<Option<Message>, Upstrea
     let (headers, body) = discovery(site)?;
     let reply = site.post(&site.target, headers, body).await.map_err(|error| site.error(error))?;
     if reply.status().is_success() {
-        let Ok(mut stream) = Stream::new(reply, Arc::clone(&site.shared)) else { return Ok(None) };
-        let message = answer(&mut stream, DISCOVER).await;
+        let stream = Stream::new(reply, Arc::clone(&site.shared), &site.replica);
+        let Ok(mut stream) = stream else { return Ok(None) };
+        let message = match answer(&mut stream, DISCOVER).await {
+            // That says nothing of its era, and nothing more is read of it.
+            Err(error) if error.is_spew() => return Err(error),
+            other => other.ok(),
+        };
         stream.finish();
-        return Ok(message.ok());
+        return Ok(message);
     }
     let rejection = Rejection::read(reply, &site.shared.message_limits()).await;
     match rejection.status {

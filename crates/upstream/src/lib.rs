@@ -14,6 +14,7 @@ mod conversation;
 mod error;
 mod event;
 mod exchange;
+mod flow;
 mod greet;
 pub mod guard;
 mod hello;

@@ -459,7 +459,7 @@ impl Instance {
         let reply = sent.map_err(|error| site.error(error))?;
         if reply.status() == StatusCode::OK {
             self.seen_up();
-            let stream = Stream::new(reply, Arc::clone(&self.shared))?;
+            let stream = Stream::new(reply, Arc::clone(&self.shared), &site.replica)?;
             return Ok(Exchange::http(ticket, stream, pace));
         }
         let rejection = Box::pin(Rejection::read(reply, &self.shared.message_limits())).await;
@@ -523,7 +523,7 @@ impl Instance {
             };
             if reply.status().is_success() {
                 self.seen_up();
-                let mut stream = Stream::new(reply, Arc::clone(&self.shared))?;
+                let mut stream = Stream::new(reply, Arc::clone(&self.shared), &site.replica)?;
                 stream.session = Some(current);
                 return Ok(Exchange::http(ticket, stream, pace));
             }

@@ -294,7 +294,7 @@ async fn exchange(site: &Site, introduction: &Introduction) -> Result<Initialize
         };
     }
     let id = session_of(&reply)?;
-    let mut stream = Stream::new(reply, Arc::clone(&site.shared))?;
+    let mut stream = Stream::new(reply, Arc::clone(&site.shared), &site.replica)?;
     let answer = answer(&mut stream, ID).await?;
     stream.finish();
     let (revision, hello) = read_initialize(&answer)?;

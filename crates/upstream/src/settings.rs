@@ -86,6 +86,7 @@ impl ServerSettings {
             ("instances_max", limits.instances_max == 0),
             ("message_bytes_max", limits.message_bytes_max == 0),
             ("message_depth_max", limits.message_depth_max == 0),
+            ("answer_messages_max", limits.answer_messages_max == 0),
             ("call_queue_max", limits.call_queue_max == 0),
             ("send_queue_max", limits.send_queue_max == 0),
             ("calls_max", limits.calls_max == 0),
@@ -489,6 +490,9 @@ pub struct Limits {
     /// Notifications and requests that wait for one call's reader; more are dropped (and counted). 1,024.
     pub call_queue_max: usize,
     /// Messages that wait to be written to one process or HTTP+SSE session. 256.
+    /// Messages beside its response that one answer over HTTP may bring at once; a tenth of as many may be added each second.
+    /// One that brings more is cut off, and counts as none. 10,000.
+    pub answer_messages_max: u32,
     pub send_queue_max: usize,
     /// Requests in flight on one process or session. 4,096.
     pub calls_max: usize,
@@ -519,6 +523,7 @@ impl Limits {
             call_queue_max: 1024,
             send_queue_max: 256,
             calls_max: 4096,
+            answer_messages_max: 10_000,
             concurrency_max: 128,
             queue_max: 2048,
             idle_connections_max: 640,

@@ -244,6 +244,7 @@ impl Site {
             },
             HttpError::Closed(detail) => UpstreamError::closed(detail),
             HttpError::TooLarge => UpstreamError::TooLarge { bytes_max: limits.message_bytes_max },
+            HttpError::Endless(bytes_max) => UpstreamError::Endless { bytes_max },
         }
     }
 

@@ -8,7 +8,9 @@ use tollgate_mcp::{Message, ScanError, SseDecoder, SseError, headers};
 
 use crate::UpstreamError;
 use crate::comeback::Broken;
+use crate::flow::Flow;
 use crate::http::{HttpError, Reply};
+use crate::replica::Replica;
 use crate::session::Current;
 use crate::shared::Shared;
 use crate::site::encoded;
@@ -22,6 +24,8 @@ pub(crate) struct Stream {
     pub(crate) session: Option<Arc<Current>>,
     /// None for a JSON body, which is one message.
     events: Option<Box<SseDecoder>>,
+    /// How much of it is read.
+    flow: Box<Flow>,
     /// The reconnection time that the server asked for.
     pub(crate) retry: Option<Duration>,
     /// Whether an event has come over this connection.
@@ -37,8 +41,8 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Begins to read a 2xx response.
-    pub(crate) fn new(reply: Reply, shared: Arc<Shared>) -> Result<Self, UpstreamError> {
+    /// Begins to read a 2xx response of a replica.
+    pub(crate) fn new(reply: Reply, shared: Arc<Shared>, replica: &Replica) -> Result<Self, UpstreamError> {
         if let Some(error) = encoded(&reply) {
             return Err(error);
         }
@@ -64,11 +68,13 @@ impl Stream {
             };
             return Err(UpstreamError::protocol(what, format!("status {status}, type {media_type:?}")));
         };
+        let flow = Box::new(Flow::new(&shared.settings.limits, replica.circuit.is_wary()));
         Ok(Self {
             reply,
             shared,
             session: None,
             events,
+            flow,
             retry: None,
             spoke: false,
             fruitless: 0,
@@ -115,13 +121,16 @@ impl Stream {
     pub(crate) async fn message(&mut self) -> Result<Message, UpstreamError> {
         let limits = self.shared.message_limits();
         let Some(decoder) = &mut self.events else {
-            let body = self.reply.collect(limits.bytes_max).await.map_err(|error| self.error(error))?;
+            let body = self.reply.collect(self.flow.bytes_max).await.map_err(|error| self.error(error))?;
             return Message::parse(body, &limits).map_err(|error| unreadable(&error));
         };
         loop {
+            // Many small events come in one part: others have their turns between them.
+            tokio::task::coop::consume_budget().await;
             match decoder.next() {
                 Some(Ok(event)) => {
                     self.spoke = true;
+                    self.flow.message()?;
                     self.retry = event.retry.map(Duration::from_millis).or(self.retry);
                     // A server that begins again with the event itself instead of behind it tells nothing new.
                     let is_known = event.id.is_some() && event.id == self.resumed_after;
@@ -134,7 +143,10 @@ impl Stream {
                     return Err(UpstreamError::TooLarge { bytes_max: limits.bytes_max });
                 }
                 None => match self.reply.chunk().await {
-                    Some(Ok(chunk)) => decoder.push(chunk),
+                    Some(Ok(chunk)) => {
+                        self.flow.bytes(chunk.len())?;
+                        decoder.push(chunk);
+                    }
                     Some(Err(error)) => return Err(self.error(error)),
                     None => {
                         let detail = if decoder.has_partial() {
@@ -181,6 +193,7 @@ impl Stream {
             HttpError::TooLarge => {
                 UpstreamError::TooLarge { bytes_max: self.shared.settings.limits.message_bytes_max }
             }
+            HttpError::Endless(bytes_max) => UpstreamError::Endless { bytes_max },
             HttpError::Closed(detail) | HttpError::Connect(detail) => UpstreamError::closed(detail),
             HttpError::ConnectTimeout | HttpError::Busy => UpstreamError::closed("the connection was lost"),
         }

@@ -100,6 +100,7 @@ struct Shared {
     plan: watch::Sender<Plan>,
     done: Mutex<BTreeMap<Fault, u64>>,
     connections: AtomicU64,
+    spewed: AtomicU64,
 }
 
 /// The proxy. It ends with all its connections when it is dropped.
@@ -136,6 +137,7 @@ impl Chaos {
             plan: watch::Sender::new(Plan::All(Fault::Pass)),
             done: Mutex::default(),
             connections: AtomicU64::new(0),
+            spewed: AtomicU64::new(0),
         });
         let accept = tokio::spawn(accept(listener, Arc::clone(&shared)));
         Self { addr, shared, accept }
@@ -172,6 +174,11 @@ impl Chaos {
     /// How often each was done.
     pub fn done(&self) -> BTreeMap<Fault, u64> {
         self.shared.done.lock().unwrap().clone()
+    }
+
+    /// How many bytes were spewed, as far as they were taken: read, or in the buffers of the two sockets.
+    pub fn spewed(&self) -> u64 {
+        self.shared.spewed.load(Ordering::Relaxed)
     }
 
     /// How many connections there were.
@@ -239,7 +246,7 @@ async fn carry(mut client: TcpStream, shared: Arc<Shared>, number: u64) {
                     Fault::Hole => continue,
                     Fault::ResetBefore => { reset(&client); return }
                     Fault::SpewEvents | Fault::SpewBytes | Fault::SpewHeaders => {
-                        let _ = spew(&mut client, now.fault).await;
+                        let _ = spew(&mut client, now.fault, &shared.spewed).await;
                         return;
                     }
                     _ => {}
@@ -317,7 +324,7 @@ async fn pass(
 }
 
 /// Writes as fast as it is read, until the peer has enough.
-async fn spew(client: &mut TcpStream, fault: Fault) -> io::Result<()> {
+async fn spew(client: &mut TcpStream, fault: Fault, spewed: &AtomicU64) -> io::Result<()> {
     let (head, piece) = match fault {
         Fault::SpewEvents => (
             "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n",
@@ -335,6 +342,7 @@ async fn spew(client: &mut TcpStream, fault: Fault) -> io::Result<()> {
     let piece = piece.repeat(500);
     loop {
         client.write_all(piece.as_bytes()).await?;
+        spewed.fetch_add(piece.len() as u64, Ordering::Relaxed);
     }
 }
 

@@ -221,6 +221,43 @@ fn missing(answer: &Answer) -> BTreeSet<String> {
     missing.iter().map(|one| one["server"].as_str().unwrap().to_owned()).collect()
 }
 
+/// A server that speaks without end is cut off where that is clear, whatever time its answer has; and then it is left alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_spews_is_cut_off_and_left_alone() {
+    /// What the sockets on both sides may hold, in bytes.
+    const BUFFERS: u64 = 24 << 20;
+    const FAILURES_MAX: usize = 5;
+    let long = 600_000;
+    for (fault, code) in [(Fault::SpewEvents, "upstream_protocol"), (Fault::SpewBytes, "upstream_too_large")]
+    {
+        let fake = FakeServer::start(Script::modern().with_tools(["echo"])).await;
+        let chaos = Chaos::start(fake.addr(), SEED).await;
+        let bounds = json!({
+            "request_timeout_ms": long, "idle_timeout_ms": long, "backoff_ms_min": long, "backoff_ms_max": long,
+            "answer_messages_max": 2_000, "message_bytes_max": MESSAGE_BYTES_MAX,
+            "circuit": { "failures_max": FAILURES_MAX }
+        });
+        let gateway = Gateway::start(&servers([(BAD, with(&http(&chaos.url()), bounds))])).await;
+        let (mut peer, tool) = (gateway.modern("/mcp"), Call::tool(&format!("{BAD}__echo"), "{}"));
+        let mut call = async || soon("an end", peer.request(&tool)).await;
+        assert!(call().await.error().is_none());
+        chaos.set(Plan::All(fault));
+        for number in 0..FAILURES_MAX {
+            assert_eq!(call().await.refusal(), code, "{fault:?}, {number}");
+        }
+        for _ in 0..20 {
+            assert_eq!(call().await.refusal(), "upstream_unavailable", "{fault:?}");
+        }
+        assert_eq!(
+            chaos.done().get(&fault).copied(),
+            Some(FAILURES_MAX as u64),
+            "nothing more was asked of it"
+        );
+        let bound = FAILURES_MAX as u64 * (MESSAGE_BYTES_MAX + BUFFERS);
+        assert!(chaos.spewed() < bound, "{fault:?}: {} bytes", chaos.spewed());
+    }
+}
+
 /// Thousands of calls that must not be carried out twice, on connections that break at every point: each has one end, none
 /// is carried out twice, and the record has what became of each.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -430,6 +430,10 @@ pub(super) struct ServerSection {
     /// The largest message that the server may send, in bytes. Default: `limits.message_bytes_max`.
     #[schemars(range(min = 1024, max = 1_073_741_824))]
     pub(super) message_bytes_max: Option<usize>,
+    /// How many messages beside its response one answer over HTTP may bring at once; a tenth of as many may be added each second.
+    /// One that brings more is cut off, and counts as no answer.
+    #[schemars(range(min = 1, max = 100_000_000), extend("default" = defaults::server_limits().answer_messages_max))]
+    pub(super) answer_messages_max: Option<u32>,
     /// How long a connection and its TLS handshake may take, in milliseconds.
     #[schemars(range(min = 1, max = 3_600_000), extend("default" = defaults::ms(defaults::timeouts().connect)))]
     pub(super) connect_timeout_ms: Option<u64>,

@@ -91,6 +91,8 @@ pub(crate) enum HttpError {
     Busy,
     /// The connection ended; what was sent may have arrived.
     Closed(String),
-    /// The body is larger than allowed.
+    /// The body is said to be larger than allowed.
     TooLarge,
+    /// The body is larger than allowed, and did not say so before.
+    Endless(usize),
 }

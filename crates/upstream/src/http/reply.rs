@@ -146,7 +146,7 @@ impl Reply {
             let chunk = chunk?;
             let before = self.gathered.as_ref().map_or(0, |gathered| gathered.len());
             if before + chunk.len() > bytes_max {
-                return Err(HttpError::TooLarge);
+                return Err(HttpError::Endless(bytes_max));
             }
             if self.ended && before == 0 {
                 return Ok(chunk);

@@ -256,7 +256,7 @@ async fn open(instance: &Arc<Instance>, wanted: &Filter) -> Opened {
             if !status.is_success() {
                 return Opened::Refused;
             }
-            match Stream::new(reply, Arc::clone(&instance.shared)) {
+            match Stream::new(reply, Arc::clone(&instance.shared), &site.replica) {
                 Ok(stream) => Messages::Http { id, stream: Box::new(stream) },
                 Err(_) => return Opened::Refused,
             }

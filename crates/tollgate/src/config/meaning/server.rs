@@ -21,7 +21,8 @@ use crate::config::section::{
 
 /// Keys that only a server with a `command` has, and those that only one with a `url` has.
 const COMMAND_KEYS: [&str; 4] = ["args", "env", "env_file", "cwd"];
-const URL_KEYS: [&str; 5] = ["headers", "ca_file", "http_version", "circuit", "health"];
+const URL_KEYS: [&str; 6] =
+    ["headers", "ca_file", "http_version", "circuit", "health", "answer_messages_max"];
 /// Keys that only a server with several `replicas` has.
 const REPLICA_KEYS: [&str; 2] = ["version", "failover_percent"];
 /// Headers that the gateway sets itself, beside all that begin with `mcp-`.
@@ -114,6 +115,7 @@ impl Meaning<'_> {
         limits.queue_max = section.queue_max.unwrap_or(limits.queue_max);
         limits.watched_max = section.watched_max.unwrap_or(limits.watched_max);
         limits.message_bytes_max =
+        limits.answer_messages_max = section.answer_messages_max.unwrap_or(limits.answer_messages_max);
             section.message_bytes_max.or(message_bytes_max).unwrap_or(limits.message_bytes_max);
         Some(settings)
     }
