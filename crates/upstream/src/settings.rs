@@ -442,6 +442,8 @@ pub struct Timeouts {
     pub silence: Duration,
     /// One page of a list; for whoever fetches lists. 15 s.
     pub list: Duration,
+    /// How long a list waits at least where something older would do; for whoever fetches lists. 50 ms.
+    pub list_patience: Duration,
     /// How long a request that needs an instance to itself waits for room. 5 s.
     pub capacity: Duration,
     /// How long a request waits for a place among those under way. 2 s.
@@ -467,6 +469,7 @@ impl Default for Timeouts {
             first_byte: None,
             silence: Duration::from_mins(2),
             list: Duration::from_secs(15),
+            list_patience: Duration::from_millis(50),
             capacity: Duration::from_secs(5),
             queue: Duration::from_secs(2),
             idle: Duration::from_mins(10),
@@ -487,12 +490,12 @@ pub struct Limits {
     pub message_bytes_max: usize,
     /// The deepest nesting of a message. 128.
     pub message_depth_max: usize,
-    /// Notifications and requests that wait for one call's reader; more are dropped (and counted). 1,024.
-    pub call_queue_max: usize,
-    /// Messages that wait to be written to one process or HTTP+SSE session. 256.
     /// Messages beside its response that one answer over HTTP may bring at once; a tenth of as many may be added each second.
     /// One that brings more is cut off, and counts as none. 10,000.
     pub answer_messages_max: u32,
+    /// Notifications and requests that wait for one call's reader; more are dropped (and counted). 1,024.
+    pub call_queue_max: usize,
+    /// Messages that wait to be written to one process or HTTP+SSE session. 256.
     pub send_queue_max: usize,
     /// Requests in flight on one process or session. 4,096.
     pub calls_max: usize,
@@ -520,10 +523,10 @@ impl Limits {
             instances_max: 32,
             message_bytes_max: 64 << 20,
             message_depth_max: 128,
+            answer_messages_max: 10_000,
             call_queue_max: 1024,
             send_queue_max: 256,
             calls_max: 4096,
-            answer_messages_max: 10_000,
             concurrency_max: 128,
             queue_max: 2048,
             idle_connections_max: 640,

@@ -11,6 +11,8 @@ use tollgate_upstream::Link;
 
 use super::settings::Rule;
 
+/// For how long what is never fresh stands in at most, where its server is late.
+const NEED_MAX: Duration = Duration::from_secs(5);
 /// What is counted for an item of a page beside its bytes.
 const ITEM_BYTES: usize = 320;
 /// What is counted for an entry beside what is in it.
@@ -84,10 +86,14 @@ impl Kept {
 
     /// For how long it is fresh by a rule: no time, if it is none that may be kept.
     pub(super) fn ttl(&self, rule: &Rule) -> Duration {
-        let is_whole = self.message.kind() == Kind::Result
+        if self.is_whole(rule) { rule.ttl(self.hint, self.announces) } else { Duration::ZERO }
+    }
+
+    /// Whether it is a result that has come to its end, and no larger than what is kept.
+    pub(super) fn is_whole(&self, rule: &Rule) -> bool {
+        self.message.kind() == Kind::Result
             && self.message.bytes().len() <= rule.bytes_max
-            && self.message.text("resultType").is_none_or(|result| result == "complete");
-        if is_whole { rule.ttl(self.hint, self.announces) } else { Duration::ZERO }
+            && self.message.text("resultType").is_none_or(|result| result == "complete")
     }
 
     /// Whether it is fresh, if this would answer now. Nothing is known of a server that nobody has reached yet, or that is
@@ -102,7 +108,13 @@ impl Kept {
 
     /// Whether it may stand in for an answer that cannot be had.
     pub(super) fn stands_in(&self, rule: &Rule, now: Instant) -> bool {
-        !rule.stale_max.is_zero() && self.age(now) < self.ttl(rule) + rule.stale_max
+        !rule.stale_max.is_zero() && self.age(now) < self.stands_in_for(rule)
+    }
+
+    /// For how long after it was received it may be given out at all.
+    pub(super) fn stands_in_for(&self, rule: &Rule) -> Duration {
+        let ttl = self.ttl(rule);
+        if ttl.is_zero() { rule.stale_max.min(NEED_MAX) } else { ttl + rule.stale_max }
     }
 
     pub(crate) fn age(&self, now: Instant) -> Duration {

@@ -6,6 +6,7 @@
 //! | [`entry`] | an answer as it is kept, and for how long it is fresh |
 //! | [`shelves`] | the budget of memory, and who gives way |
 //! | [`flights`] | one fetch for all who ask at the same time |
+//! | [`patience`] | how long a list waits for each of its servers |
 //! | [`pages`] | lists through the cache |
 //! | [`answers`] | reads and calls through the cache |
 //!
@@ -17,6 +18,7 @@ mod entry;
 mod flights;
 mod key;
 mod pages;
+mod patience;
 mod settings;
 mod shelves;
 #[cfg(test)]
@@ -39,6 +41,7 @@ pub use settings::{CacheSettings, ServerCache};
 use entry::Current;
 use flights::{Flights, Seat};
 use key::{Ask, Reach, What};
+use patience::Patience;
 use settings::Rule;
 use shelves::{Shelves, Value};
 
@@ -85,6 +88,7 @@ impl News {
 pub(crate) struct Cache {
     state: Mutex<State>,
     flights: Arc<Flights>,
+    patience: Arc<Patience>,
     bytes_max: AtomicUsize,
 }
 
@@ -165,6 +169,11 @@ impl Cache {
 
     /// Keeps an answer, if it may be kept, and nothing was heard since it was asked for.
     fn keep(&self, ask: &Ask, epoch: Epoch, kept: &Arc<Kept>, rule: &Rule) {
+        self.keep_as(ask, epoch, kept, rule, false);
+    }
+
+    /// The same; and `for_need` also one that is never fresh, to stand in where its server is late.
+    fn keep_as(&self, ask: &Ask, epoch: Epoch, kept: &Arc<Kept>, rule: &Rule, for_need: bool) {
         let bytes_max = self.bytes_max.load(Ordering::Relaxed);
         let ttl = if ask.may_keep(kept.era) { kept.ttl(rule) } else { Duration::ZERO };
         let reach = ask.reach(kept.era, kept.shared);
@@ -178,10 +187,11 @@ impl Cache {
             // Next time nobody waits for what is another's.
             evicted += state.shelves.put(ask.key(Reach::Tenant), Value::Private, marked, bytes_max);
         }
-        let (value, dies) = if ttl.is_zero() {
+        let for_need = for_need && ask.may_keep(kept.era) && kept.is_whole(rule);
+        let (value, dies) = if ttl.is_zero() && !for_need {
             (Value::Pass, marked)
         } else {
-            (Value::Kept(Arc::clone(kept), epoch.list), kept.received + ttl + rule.stale_max)
+            (Value::Kept(Arc::clone(kept), epoch.list), kept.received + kept.stands_in_for(rule))
         };
         evicted += state.shelves.put(ask.key(reach), value, dies, bytes_max);
         drop(state);
@@ -220,6 +230,7 @@ impl Cache {
     /// Forgets what is too old, and what is known of servers that are not there any more. Tells operators how much is left.
     pub(crate) fn sweep(&self, is_served: impl Fn(u64) -> bool) {
         let now = Instant::now();
+        self.patience.retain(&is_served);
         let mut state = self.lock();
         state.shelves.forget(|key, dies| dies <= now || !is_served(key.server()));
         state.news.retain(|server, _| is_served(*server));

@@ -48,9 +48,10 @@ enum Op {
         public: bool,
         ttl_ms: u64,
     },
-    /// The fetch that has been on its way longest (or shortest) arrives.
+    /// The fetch that has been on its way longest (or shortest) arrives, of a server that is late or of one that is not.
     Land {
         newest: bool,
+        is_late: bool,
     },
     /// What a server says is another from now on.
     Change {
@@ -93,7 +94,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     let op = prop_oneof![
         12 => (0..CALLERS, server(), 0..WHATS, any::<bool>(), ttl)
             .prop_map(|(caller, server, what, public, ttl_ms)| Op::Ask { caller, server, what, public, ttl_ms }),
-        8 => any::<bool>().prop_map(|newest| Op::Land { newest }),
+        8 => (any::<bool>(), any::<bool>()).prop_map(|(newest, is_late)| Op::Land { newest, is_late }),
         3 => server().prop_map(|server| Op::Change { server }),
         2 => (server(), part).prop_map(|(server, part)| Op::Tell { server, part }),
         1 => (server(), 0..WHATS).prop_map(|(server, what)| Op::Update { server, what }),
@@ -317,12 +318,12 @@ impl World {
                     }
                 }
             }
-            Op::Land { newest } => {
+            Op::Land { newest, is_late } => {
                 if self.fetches.is_empty() {
                     return;
                 }
                 let fetch = if newest { self.fetches.pop().expect("one") } else { self.fetches.remove(0) };
-                self.cache.keep(&fetch.ask, fetch.epoch, &fetch.kept, &self.rule);
+                self.cache.keep_as(&fetch.ask, fetch.epoch, &fetch.kept, &self.rule, is_late);
             }
             Op::Change { server } => {
                 self.versions[server] += 1;

@@ -93,12 +93,12 @@ impl Gateway {
         self.tool_indexes().changed(server);
         let kinds: HashSet<ListKind> = turned.iter().filter_map(|turned| list_kind(turned.kind)).collect();
         for kind in kinds {
-            self.tell_of_pins(server, kind);
+            self.tell_of_list(server, kind);
         }
     }
 
-    /// Tells whoever is connected of a list that looks otherwise now.
-    fn tell_of_pins(&self, server: &ServerId, kind: ListKind) {
+    /// Tells whoever is connected, and sees the server, of a list that looks otherwise now.
+    pub(crate) fn tell_of_list(&self, server: &ServerId, kind: ListKind) {
         let snapshot = self.snapshot();
         let concerned = |caller: &Caller, endpoint: Option<&EndpointName>| {
             snapshot.shows(caller.tenant(), endpoint, kind, server)

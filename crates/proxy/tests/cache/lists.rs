@@ -236,6 +236,7 @@ async fn what_is_old_stands_in_for_a_server_that_hangs() {
     pantry.is(|mood| mood.ttl_ms = 1);
     let mut server = pantry.settings("food");
     server.timeouts.list = std::time::Duration::from_millis(300);
+    server.timeouts.list_patience = crate::LONG;
     let world = World::new(vec![server], vec![], ALL).await;
     let ann = world.modern("ann", "/mcp");
     assert!(ann.list("tools/list").await.contains(&"food__find".to_owned()));

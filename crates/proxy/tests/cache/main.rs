@@ -13,6 +13,7 @@ mod crossing;
 mod fake;
 mod lists;
 mod pantry;
+mod patience;
 mod reads;
 #[path = "../policy/rig.rs"]
 #[allow(dead_code, reason = "shared with the tests of policies")]

@@ -468,6 +468,10 @@ pub(super) struct ServerSection {
     /// How long one page of a list may take, in milliseconds.
     #[schemars(range(min = 1, max = 3_600_000), extend("default" = defaults::ms(defaults::timeouts().list)))]
     pub(super) list_timeout_ms: Option<u64>,
+    /// How long a list waits for the server where something that it said before would do, in milliseconds; or four times as long
+    /// as the server's lists have taken lately, where that is longer.
+    #[schemars(range(max = 3_600_000), extend("default" = defaults::ms(defaults::timeouts().list_patience)))]
+    pub(super) list_patience_ms: Option<u64>,
     /// How long a modern client's request that needs a process or session to itself waits for room when there are as many
     /// as allowed, in milliseconds.
     #[schemars(range(min = 1, max = 3_600_000), extend("default" = defaults::ms(defaults::timeouts().capacity)))]

@@ -81,6 +81,7 @@ impl Meaning<'_> {
         wait(&mut timeouts.probe, section.probe_timeout_ms);
         wait(&mut timeouts.request, section.request_timeout_ms);
         wait(&mut timeouts.list, section.list_timeout_ms);
+        wait(&mut timeouts.list_patience, section.list_patience_ms);
         timeouts.first_byte = section.first_byte_timeout_ms.map(Duration::from_millis);
         wait(&mut timeouts.silence, section.idle_timeout_ms);
         wait(&mut timeouts.capacity, section.capacity_timeout_ms);
@@ -114,8 +115,8 @@ impl Meaning<'_> {
         limits.concurrency_max = section.concurrency_max.unwrap_or(limits.concurrency_max);
         limits.queue_max = section.queue_max.unwrap_or(limits.queue_max);
         limits.watched_max = section.watched_max.unwrap_or(limits.watched_max);
-        limits.message_bytes_max =
         limits.answer_messages_max = section.answer_messages_max.unwrap_or(limits.answer_messages_max);
+        limits.message_bytes_max =
             section.message_bytes_max.or(message_bytes_max).unwrap_or(limits.message_bytes_max);
         Some(settings)
     }
