@@ -72,7 +72,7 @@ async fn a_bad_edit_changes_nothing_and_says_where_and_what_to_write() {
         &format!("{ECHO}\npermit(principal, action == Action::\"shop__cuont\", resource);"),
     );
     gateway.logged("shop__count").await;
-    assert!(gateway.log().contains("own.cedar:2"), "{}", gateway.log());
+    gateway.logged("own.cedar:2").await;
     assert_eq!(peer.tools().await, ["shop__echo"]);
     write(folder.path(), "own.cedar", COUNT);
     until("the good edit", async || (peer.tools().await == ["shop__count"]).then_some(())).await;

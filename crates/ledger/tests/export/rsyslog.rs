@@ -135,6 +135,24 @@ impl Rsyslog {
         self.messages().into_iter().map(|message| message.entry).collect()
     }
 
+    /// Everything that it has written, once the entry of this number is there: it has read what it writes a moment later.
+    pub(crate) async fn written(&self, last: u64) -> Vec<Message> {
+        let deadline = Instant::now() + crate::rig::SOON;
+        loop {
+            let messages = self.messages();
+            let is_there = messages.iter().any(|message| message.entry["seq"] == last);
+            if is_there || Instant::now() >= deadline {
+                return messages;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// The entries of [`Self::written`].
+    pub(crate) async fn written_entries(&self, last: u64) -> Vec<Value> {
+        self.written(last).await.into_iter().map(|message| message.entry).collect()
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -43,7 +43,7 @@ async fn messages_are_what_the_standard_says_over_tls_and_without() {
         };
         rig.scribe.write(denied, &beside("n u1", "alice"));
         rig.until(|line| line.seq == 2).await;
-        let messages = server.messages();
+        let messages = server.written(2).await;
         assert_eq!(messages.len(), 2);
         let (refusal, denied) = (&messages[0], &messages[1]);
         // Log audit (13), warning (4).
@@ -84,12 +84,7 @@ async fn a_server_that_is_restarted_and_killed_loses_nothing() {
             server.start_again();
         }
         let line = rig.until(|line| line.seq == written).await;
-        // What the system has of a server's that ended is not yet what the server has written.
-        let deadline = std::time::Instant::now() + crate::rig::SOON;
-        while !numbers(&server.entries()).contains(&written) && std::time::Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        let entries = server.entries();
+        let entries = server.written_entries(written).await;
         assert_whole(&entries, written);
         assert!(line.failures > 0 && line.redelivered > 0, "{line:?}");
     }
@@ -139,7 +134,7 @@ async fn a_connection_that_is_cut_in_the_middle_loses_nothing_and_marks_what_com
             rig.until(|line| line.seq == written).await;
         }
         let line = rig.until(|line| line.seq == written).await;
-        let entries = server.entries();
+        let entries = server.written_entries(written).await;
         assert_whole(&entries, written);
         assert!(line.failures >= 4 && line.redelivered > 0, "{line:?}");
         // What is cut within one piece of TLS has not arrived at all.
@@ -158,7 +153,7 @@ async fn a_server_that_nobody_vouches_for_gets_nothing() {
     assert!(server.messages().is_empty());
     rig.exports.apply(&[to(&server, server.address().port(), true)]);
     rig.until(|line| line.seq == 3).await;
-    let entries = server.entries();
+    let entries = server.written_entries(3).await;
     assert_eq!(numbers(&entries), [1, 2, 3]);
     assert!(entries.iter().all(|entry| entry["redelivered"].is_null()), "nothing had arrived");
 }
@@ -178,7 +173,7 @@ async fn of_what_is_too_long_payloads_are_left_out() {
         rig.scribe.write(Entry { tenant: Some("acme".into()), ..Entry::of(Kind::Intent) }, &payload);
     }
     rig.until(|line| line.seq == 2).await;
-    let entries = server.entries();
+    let entries = server.written_entries(2).await;
     assert_eq!(entries[0]["payloads"]["arguments"]["text"], "short");
     assert_eq!(
         (&entries[1]["payloads"], &entries[1]["payloads_left_out"]),
