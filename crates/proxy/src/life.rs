@@ -365,7 +365,9 @@ pub(crate) async fn shown(
         None
     };
     let message = cleaner.as_deref().unwrap_or(message);
-    schema::result(gateway, inbound, resolved, message)?; // what its tool declares
+    if !tasks::is_asked_for(inbound, message) {
+        schema::result(gateway, inbound, resolved, message)?; // what its tool declares
+    }
     let smaller = size::result(gateway, inbound, resolved, message)?; // no larger than allowed
     let message = smaller.as_deref().unwrap_or(message);
     let stand_ins = stand_ins(gateway, inbound, server, message)?;

@@ -16,6 +16,7 @@ use tollgate_model::{Code, Refusal, ServerId, Stage, TenantId};
 use tollgate_telemetry::events::{GuardAsked, GuardFound, GuardUnavailable};
 
 use super::Resolved;
+use super::approve;
 use super::guard;
 use crate::bridge;
 use crate::gateway::Gateway;
@@ -119,7 +120,9 @@ pub(crate) async fn arguments(
     let tool = Tool::of(gateway, inbound, resolved);
     let asking =
         Asking { gateway, inbound, heard: Heard::Arguments, server, native: resolved.native(), tool };
-    let asked = asking.all(before.clone(), &[], Some(held)).await;
+    // Of what nobody can be asked about nothing waits.
+    let held = approve::can_be_asked(inbound).then_some(held);
+    let asked = asking.all(before.clone(), &[], held).await;
     let Some(after) = asked.map_err(|refusal| refusal.of(resolved.server().name()))? else {
         return Ok(false);
     };

@@ -424,6 +424,13 @@ fn places(message: &Message, inbound: &Inbound) -> smallvec::SmallVec<[Span; 2]>
     places
 }
 
+/// Whether a call became a task that its client asked for: what the tool declares of its results, this is none of them.
+pub(crate) fn is_asked_for(inbound: &Inbound, message: &Message) -> bool {
+    is_augmented(inbound)
+        && ["content", "structuredContent"].iter().all(|member| message.member(member).is_none())
+        && created_id(message, Era::Legacy).is_some()
+}
+
 /// Whether a client of 2025-11-25 asks for its call to become a task.
 fn is_augmented(inbound: &Inbound) -> bool {
     inbound.message.method() == methods::TOOLS_CALL

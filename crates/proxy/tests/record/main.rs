@@ -14,7 +14,9 @@ mod disk;
 #[allow(dead_code, reason = "shared with the tests of the crate that reaches servers")]
 mod fake;
 mod guards;
+mod holds;
 mod limits;
+mod older_tasks;
 mod others;
 mod outside;
 mod pins;

@@ -24,7 +24,7 @@ use crate::shop::Shop;
 const ALL: &str = r#"permit(principal in Agent::"ann", action, resource);"#;
 
 /// A guard that says this of what it is asked.
-async fn guard(says: impl Fn(&Value) -> Value + Send + Sync + 'static) -> Fake {
+pub(crate) async fn guard(says: impl Fn(&Value) -> Value + Send + Sync + 'static) -> Fake {
     let says = Arc::new(says);
     Fake::start(move |request: Seen| {
         let says = Arc::clone(&says);
@@ -33,7 +33,7 @@ async fn guard(says: impl Fn(&Value) -> Value + Send + Sync + 'static) -> Fake {
     .await
 }
 
-fn settings(fake: &Fake) -> OutsideSettings {
+pub(crate) fn settings(fake: &Fake) -> OutsideSettings {
     OutsideSettings { allow_private: true, ..OutsideSettings::new("dlp", &fake.url().to_string()) }
 }
 
@@ -42,7 +42,7 @@ fn guards(outside: OutsideSettings) -> GuardSettings {
 }
 
 /// A verdict of each text: another for those that hold a word.
-fn wherever(word: &'static str, verdict: Value) -> impl Fn(&Value) -> Value {
+pub(crate) fn wherever(word: &'static str, verdict: Value) -> impl Fn(&Value) -> Value {
     move |asked| {
         let of = |item: &Value| {
             let holds = item["text"].as_str().unwrap().contains(word);
