@@ -18,6 +18,7 @@ const SPLIT: [&str; 2] = ["annotations", "_meta"];
 impl Definition {
     /// From an item as its server lists it; for instructions from the JSON string of them. The JSON must have been validated.
     pub fn read(kind: PinKind, item: &[u8]) -> Self {
+        let item = item.trim_ascii();
         let whole = Span::all(item);
         let mut text = Vec::with_capacity(item.len());
         if kind_of(item, whole) == JsonKind::Object {
@@ -155,6 +156,8 @@ mod tests {
         let same = tool(r#"{"description":"A","inputSchema":{"properties":{},"type":"object"},"name":"a"}"#);
         assert_eq!(one, same);
         assert_eq!(one.digest(), same.digest());
+        let spaced = format!("\n {} ", String::from_utf8_lossy(one.text()));
+        assert_eq!(tool(&spaced), one, "whatever stands around it");
         for other in [
             r#"{"description":"A ","inputSchema":{"properties":{},"type":"object"},"name":"a"}"#,
             r#"{"description":"A","inputSchema":{"properties":{},"type":"object"},"name":"a","x":1}"#,

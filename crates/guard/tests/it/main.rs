@@ -10,6 +10,7 @@
 )]
 
 mod corpus;
+mod fuzzed;
 mod linear;
 mod measured;
 mod outside;
