@@ -1,5 +1,7 @@
 //! What guards cost, within one process: clean results of several kinds, beside a plain scan of the same bytes.
 
+mod hostile;
+
 use std::fmt::Write;
 use std::hint::black_box;
 
@@ -8,6 +10,7 @@ use hdrhistogram::Histogram;
 use tollgate_guard::{Action, Guard, Scanner};
 use tollgate_mcp::{Span, quote};
 
+use self::hostile::Growth;
 use crate::Result;
 use crate::deciding::{Line, nanos};
 
@@ -40,8 +43,34 @@ const KINDS: [(&str, &str, &str); 4] = [
     ),
 ];
 
-/// Measures everything; each result has to be found clean. The plain scan looks for one byte.
-pub(crate) fn measure(is_quick: bool) -> Result<Vec<Line>> {
+/// What was measured.
+#[derive(Debug)]
+pub(crate) struct Guarding {
+    /// Of clean results.
+    pub(crate) lines: Vec<Line>,
+    /// Of texts that were made to keep guards busy.
+    hostile: Vec<Growth>,
+}
+
+impl Guarding {
+    /// Whether each kind of text takes time in its length alone: the aim, what was found, and whether that is enough.
+    pub(crate) fn aims(&self) -> impl Iterator<Item = (String, String, bool)> {
+        self.hostile.iter().map(|growth| {
+            let most = hostile::RATIO_MAX;
+            let aim =
+                format!("guard, {}: a byte of 10 MB costs at most {most} times one of 1 MB", growth.what);
+            (aim, format!("{:.2} times", growth.ratio()), growth.is_linear())
+        })
+    }
+}
+
+/// Measures everything. The plain scan looks for one byte.
+pub(crate) fn measure(is_quick: bool) -> Result<Guarding> {
+    Ok(Guarding { lines: clean(is_quick)?, hostile: hostile::measure(is_quick)? })
+}
+
+/// Each of these results has to be found clean.
+fn clean(is_quick: bool) -> Result<Vec<Line>> {
     let guard = Guard::new(Scanner::default(), 0, |_| Action::Mask, b"key", true);
     let mut lines = Vec::new();
     for (size, aim_us) in AIMS_US {
@@ -81,12 +110,12 @@ fn timed(rounds: usize, mut one: impl FnMut() -> Result<()>) -> Result<Histogram
 }
 
 /// The lines as a table.
-pub(crate) fn table(text: &mut String, lines: &[Line]) {
+pub(crate) fn table(text: &mut String, found: &Guarding) {
     text.push_str(
         "\n## Guards\n\nWithin one process, one thread: a clean result is inspected by all detectors that are on. The plain scan looks \
          for one byte.\n\n| what | p50 µs | p99 µs | MB/s |\n|---|--:|--:|--:|\n",
     );
-    for line in lines {
+    for line in &found.lines {
         let bytes = if line.what.ends_with("1 MB") { 1_048_576.0 } else { 2_048.0 };
         let _ = writeln!(
             text,
@@ -97,4 +126,5 @@ pub(crate) fn table(text: &mut String, lines: &[Line]) {
             bytes / line.p50_us
         );
     }
+    hostile::table(text, &found.hostile);
 }

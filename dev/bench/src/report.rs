@@ -6,7 +6,7 @@ use crate::chaos;
 use crate::deciding::{self, Line};
 use crate::fan::Fan;
 use crate::figures::{Figures, ratio};
-use crate::guarding;
+use crate::guarding::{self, Guarding};
 use crate::idle::Idle;
 use crate::keeping::Keeping;
 use crate::knowing;
@@ -48,7 +48,7 @@ pub(crate) struct Report {
     /// What a bad server does to the others, if it was measured.
     pub(crate) chaos: Option<Result<Vec<Line>, String>>,
     /// What guards cost, if it was measured.
-    pub(crate) guarding: Option<Result<Vec<Line>, String>>,
+    pub(crate) guarding: Option<Result<Guarding, String>>,
 }
 
 /// A row with its medians.
@@ -181,8 +181,8 @@ impl Report {
         if let Some(Ok(lines)) = &self.chaos {
             chaos::table(text, lines);
         }
-        if let Some(Ok(lines)) = &self.guarding {
-            guarding::table(text, lines);
+        if let Some(Ok(found)) = &self.guarding {
+            guarding::table(text, found);
         }
         if let Some(Ok(lines)) = &self.recording {
             recording::table(text, lines);
@@ -327,13 +327,15 @@ impl Report {
         let starting = self.starting.iter().flatten().flatten().map(|line| ("start", line));
         let chaos = self.chaos.iter().flatten().flatten().map(|line| ("one bad server", line));
         let knowing = knowing.chain(starting).chain(chaos);
-        let guarding = self.guarding.iter().flatten().flatten().map(|line| ("guard", line));
+        let guarding =
+            self.guarding.iter().flatten().flat_map(|found| &found.lines).map(|line| ("guard", line));
         let limiting = limiting.chain(guarding);
         for (room, line) in knowing.chain(deciding).chain(limiting).chain(recording).chain(verifying) {
             let at = if line.is_p99 { "p99" } else { "p50" };
             let aim = format!("{room}, {}: at most {} µs at {at}", line.what, figure(line.aim_us));
             aims.push((aim, format!("{} µs", figure(line.found_us())), line.found_us() <= line.aim_us));
         }
+        aims.extend(self.guarding.iter().flatten().flat_map(Guarding::aims));
         aims
     }
 

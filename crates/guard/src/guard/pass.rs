@@ -148,12 +148,15 @@ impl<'g> Pass<'g> {
         let forged = forged.into_iter().map(|place| (place, Instead::Name("text".to_owned())));
         let mut edits: Vec<(Range<usize>, Instead)> = forged.collect();
         let (mut drops, mut fences) = (false, false);
+        let given = self.given(text);
+        // Whether it is fenced already: looked at once, and only where that matters.
+        let mut is_fenced = None;
         // What is hidden goes first: then what it hid is found as a whole.
         let unhides = found
             .iter()
             .any(|finding| is_hidden(finding.rule) && self.action(finding.rule, way) == Some(Action::Strip));
         for finding in found {
-            if self.guard.is_of_mark(text, finding) || self.is_of_name(text, finding) {
+            if self.guard.is_of_mark(text, finding) || is_of_name(&given, finding) {
                 continue;
             }
             let Some(mut action) = self.action(finding.rule, way) else { continue };
@@ -165,8 +168,8 @@ impl<'g> Pass<'g> {
             if is_fixed {
                 action = self.guard.unchanging(finding.rule, action);
             }
-            if action == Action::Fence && action::fenced(text).is_none() || self.is_told(finding.rule, action)
-            {
+            let mut is_fenced = || *is_fenced.get_or_insert_with(|| action::fenced(text).is_none());
+            if action == Action::Fence && is_fenced() || self.is_told(finding.rule, action) {
                 continue;
             }
             if unhides && !is_hidden(finding.rule) && action.changes() {
@@ -184,7 +187,7 @@ impl<'g> Pass<'g> {
                 Action::Fence => fences = true,
                 Action::Pseudonym => {
                     let kind = self.name_of(finding.rule);
-                    edits.push((self.widened(text, finding.start..finding.end), Instead::Name(kind)));
+                    edits.push((widened(&given, finding.start..finding.end), Instead::Name(kind)));
                 }
                 action => {
                     let instead = Instead::Text(self.instead(action, *finding, text));
@@ -226,20 +229,9 @@ impl<'g> Pass<'g> {
         pseudonym::places(text).collect()
     }
 
-    /// Whether something was found in a name that was given just now.
-    fn is_of_name(&self, text: &str, finding: &Finding) -> bool {
-        self.is_again
-            && self.guard.pseudonymises
-            && pseudonym::places(text).any(|place| place.start <= finding.start && finding.end <= place.end)
-    }
-
-    /// A part of a text with all of each name that was given just now and that it has some of.
-    fn widened(&self, text: &str, part: Range<usize>) -> Range<usize> {
-        if !self.is_again {
-            return part;
-        }
-        let names = pseudonym::places(text).filter(|name| name.start < part.end && part.start < name.end);
-        names.fold(part.clone(), |part, name| part.start.min(name.start)..part.end.max(name.end))
+    /// The names in a text that were given just now, in order.
+    fn given(&self, text: &str) -> Vec<Range<usize>> {
+        if self.is_again && self.guard.pseudonymises { pseudonym::places(text).collect() } else { Vec::new() }
     }
 
     /// The name that stands for a text from now on. Names that were given just now become what they stand for first, so that all of
@@ -378,6 +370,19 @@ impl<'g> Pass<'g> {
         let path = self.path(way);
         self.noted.push(Noted { rule: finding.rule, action, confidence: finding.confidence, path });
     }
+}
+
+/// Whether something was found in one of these names, which stand in order.
+fn is_of_name(given: &[Range<usize>], finding: &Finding) -> bool {
+    let next = given.partition_point(|name| name.start <= finding.start);
+    next.checked_sub(1).and_then(|last| given.get(last)).is_some_and(|name| finding.end <= name.end)
+}
+
+/// A part of a text with all of each of these names that it has some of.
+fn widened(given: &[Range<usize>], part: Range<usize>) -> Range<usize> {
+    let first = given.partition_point(|name| name.end <= part.start);
+    let names = given.get(first..).unwrap_or_default().iter().take_while(|name| name.start < part.end);
+    names.fold(part.clone(), |part, name| part.start.min(name.start)..part.end.max(name.end))
 }
 
 /// Whether what a rule finds are characters that hide others.

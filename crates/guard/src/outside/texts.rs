@@ -8,6 +8,8 @@ use crate::json::{Leaf, Step, View, Walk};
 const TEXTS_MAX: usize = 1_024;
 /// The longest way to a text that is told.
 const POINTER_BYTES_MAX: usize = 1_024;
+/// How many bytes of JSON a byte of a text may take.
+const ESCAPED_MAX: usize = 6;
 
 /// A text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +110,10 @@ fn pointer(value: &[u8], way: &[Step]) -> String {
         let name = match *step {
             Step::Element(place) => place.to_string(),
             Step::Member(start, end) => {
+                // What is longer is told of no text.
+                if end - start >= ESCAPED_MAX * POINTER_BYTES_MAX {
+                    break;
+                }
                 let raw = value.get(start..end).unwrap_or_default();
                 view.read(raw).unwrap_or_default().replace('~', "~0").replace('/', "~1")
             }

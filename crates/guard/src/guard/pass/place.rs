@@ -10,6 +10,21 @@ use crate::rule::Rule;
 
 /// The longest path.
 const PATH_BYTES_MAX: usize = 200;
+/// How much of a member's name is read. One may be as long as all else together, and stand above as many texts: no time may grow with
+/// both.
+const NAME_BYTES_MAX: usize = 512;
+
+/// What of a name is read.
+fn bounded(raw: &[u8]) -> &[u8] {
+    let Some(start) = raw.get(..NAME_BYTES_MAX) else { return raw };
+    // Not into the middle of an escape, as long as they come.
+    let last = start.len() - 12;
+    let escape =
+        start.get(last..).and_then(|end| memchr::memchr(b'\\', end)).map_or(start.len(), |at| last + at);
+    let start = start.get(..escape).unwrap_or_default();
+    let whole = std::str::from_utf8(start).map_or_else(|error| error.valid_up_to(), str::len);
+    start.get(..whole).unwrap_or_default()
+}
 
 impl<'g> Pass<'g> {
     /// The name of the innermost member.
@@ -21,7 +36,7 @@ impl<'g> Pass<'g> {
             Step::Member(start, end) => self.bytes.get(*start..*end),
             Step::Element(_) => None,
         });
-        last.and_then(|raw| view.read(raw)).unwrap_or_default()
+        last.and_then(|raw| view.read(bounded(raw))).unwrap_or_default()
     }
 
     pub(super) fn path(&self, way: &[Step]) -> String {
@@ -34,7 +49,7 @@ impl<'g> Pass<'g> {
                 Step::Member(start, end) => {
                     let raw = self.bytes.get(start..end).unwrap_or_default();
                     let mut view = View::default();
-                    let text = view.read(raw).unwrap_or_default();
+                    let text = view.read(bounded(raw)).unwrap_or_default();
                     name = text.replace('~', "~0").replace('/', "~1");
                 }
             }
@@ -57,7 +72,7 @@ impl<'g> Pass<'g> {
             Step::Element(place) => Cow::Owned(place.to_string()),
             Step::Member(start, end) => {
                 let raw = self.bytes.get(start..end).unwrap_or_default();
-                Cow::Owned(view.read(raw).unwrap_or_default().to_owned())
+                Cow::Owned(view.read(bounded(raw)).unwrap_or_default().to_owned())
             }
         });
         self.guard.action_at(rule, &steps.collect::<Vec<_>>())
@@ -73,7 +88,8 @@ impl<'g> Pass<'g> {
             Step::Member(start, end) => self.bytes.get(start..end),
             Step::Element(_) => None,
         });
-        let names: Vec<String> = names.map(|raw| view.read(raw).unwrap_or_default().to_owned()).collect();
+        let names = names.map(|raw| view.read(bounded(raw)).unwrap_or_default().to_owned());
+        let names: Vec<String> = names.collect();
         self.subject.reading.is_fixed(&names.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
