@@ -55,7 +55,7 @@ pub use pinning::{
     Approved, Approving, PIN_ITEM_BYTES_MAX, PIN_TEXT_BYTES_MAX, PINS_MAX, Pin, PinChange, PinKind, PinMark,
     PinOf, PinShape, Pins, Sighting, Sightings, WhichPins,
 };
-pub use pseudonyms::{KeptName, NAMES_BATCH, Names, NamesOf};
+pub use pseudonyms::{KeptName, NAMES_BATCH, NUMBERS_KEPT_MS, Names, NamesGiven, NamesOf, numbered};
 pub use record::{ANCHORS_KEPT, ANCHORS_MAX, Anchor, Anchors, ERASURES_KEPT, Erasure, Erasures};
 pub use registering::{
     About, Act, Doing, Life, REACH_BYTES_MAX, REGISTRATIONS_MAX, Registration, RegistrationId, Registrations,

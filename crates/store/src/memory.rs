@@ -13,7 +13,7 @@ use crate::admins::{AdminKey, AdminSession, Administration, Admins, Once};
 use crate::allowances::{Allowance, Allowances, TakeAllowance, Used};
 use crate::approving;
 use crate::audit::Indexed;
-use crate::pseudonyms::{Given, KeptName, Names, NamesOf};
+use crate::pseudonyms::{Given, KeptName, Names, NamesGiven, NamesOf};
 use crate::record::{Anchor, Anchors, Erasure, Erasures, Kept};
 use crate::repositories::{ACCEPTED_MAX, Feed, Keys, LastKnown, PolicySets, Revocations, Store, WhichKeys};
 use crate::{
@@ -717,7 +717,7 @@ impl Names for Memory {
         Ok(self.state().given.keep(of, names))
     }
 
-    async fn names_of(&self, of: NamesOf) -> Result<Vec<KeptName>, StoreError> {
+    async fn names_of(&self, of: NamesOf) -> Result<NamesGiven, StoreError> {
         Ok(self.state().given.of(of))
     }
 }

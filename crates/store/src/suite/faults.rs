@@ -12,10 +12,11 @@ use crate::{
     Approvals, Approved, Approving, Arrived, Asking, AskingRoom, AuditBatch, AuditFound, AuditIndex,
     AuditQuery, AuditRow, Blockable, Blocking, Blocks, Changes, Cursor, Definitions, DefinitionsOf, Digest,
     Erasure, Erasures, Feed, FindingBy, FindingQuery, FindingRow, Followed, KeptName, Keys, LastKnown, Names,
-    NamesOf, NotCounted, Once, Pausable, Pauses, Pausing, Pin, PinOf, Pins, PolicySets, Registration,
-    RegistrationId, Registrations, Resuming, Revocable, Revocation, Revocations, RuleSet, RuleSetId,
-    RuleSets, Sightings, Snapshot, Store, StoreError, TakeAllowance, Unblocking, Usage, UsageQuery, UsageRow,
-    Vote, WhichApprovals, WhichKeys, WhichPins, WhichRegistrations, WhichRules, WhoseNames,
+    NamesGiven, NamesOf, NotCounted, Once, Pausable, Pauses, Pausing, Pin, PinOf, Pins, PolicySets,
+    Registration, RegistrationId, Registrations, Resuming, Revocable, Revocation, Revocations, RuleSet,
+    RuleSetId, RuleSets, Sightings, Snapshot, Store, StoreError, TakeAllowance, Unblocking, Usage,
+    UsageQuery, UsageRow, Vote, WhichApprovals, WhichKeys, WhichPins, WhichRegistrations, WhichRules,
+    WhoseNames,
 };
 
 /// How a [`Faulty`] store is.
@@ -416,7 +417,7 @@ impl Names for Faulty {
         self.reach().await?.keep_names(of, names).await
     }
 
-    async fn names_of(&self, of: NamesOf) -> Result<Vec<KeptName>, StoreError> {
+    async fn names_of(&self, of: NamesOf) -> Result<NamesGiven, StoreError> {
         self.reach().await?.names_of(of).await
     }
 }

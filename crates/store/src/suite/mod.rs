@@ -127,6 +127,7 @@ macro_rules! suite {
             of_gateways_that_give_a_name_at_once_one_does
             of_gateways_that_give_many_names_at_once_one_does
             names_are_good_for_as_long_as_they_are_used
+            numbers_are_never_given_again
         }
     };
     ($place:expr; $($case:ident)+) => {

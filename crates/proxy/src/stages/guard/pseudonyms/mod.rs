@@ -23,6 +23,8 @@ pub(crate) use shared::{Remembered, Shared};
 const TEXT_BYTES_MAX: usize = 4 << 10;
 /// How many names there may be of all callers together, as many times those of one.
 const CALLERS_FULL: usize = 32;
+/// Of how many callers whose names are forgotten the last numbers are remembered one by one.
+const FORGOTTEN_MAX: usize = 10_000;
 
 /// Whose a name is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -62,7 +64,14 @@ pub(crate) struct Table {
 struct State {
     of: HashMap<Owner, Own>,
     count: usize,
+    /// The last numbers of callers whose names are forgotten: a name may still be written down somewhere, and stands for nothing else.
+    numbers: HashMap<Owner, Numbers>,
+    /// The highest number of callers whose numbers are not remembered any more. Nobody new is given one of these.
+    floor: u64,
 }
+
+/// How many names there were of each kind.
+type Numbers = HashMap<Box<str>, u64>;
 
 /// Those of one caller.
 #[derive(Debug)]
@@ -71,8 +80,9 @@ struct Own {
     names: HashMap<[u8; 32], Arc<str>>,
     /// The sealed text of each name.
     texts: HashMap<Arc<str>, String>,
-    /// How many there are of each kind.
-    numbers: HashMap<Box<str>, u64>,
+    numbers: Numbers,
+    /// The numbers of these names are higher.
+    floor: u64,
     used: Instant,
 }
 
@@ -95,9 +105,11 @@ impl Table {
 
     /// Forgets what a session was given.
     pub(crate) fn forget(&self, caller: &Caller) {
-        let mut state = self.lock();
-        let gone = state.of.remove(&Owner::of(caller));
+        let (mut state, owner) = (self.lock(), Owner::of(caller));
+        let gone = state.of.remove(&owner);
         state.count -= gone.map_or(0, |own| own.texts.len());
+        // No other session has its id.
+        state.numbers.remove(&owner);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -108,8 +120,25 @@ impl Table {
 impl State {
     fn sweep(&mut self, idle: Duration) {
         let now = Instant::now();
-        self.of.retain(|_, own| now.saturating_duration_since(own.used) < idle);
-        self.count = self.of.values().map(|own| own.texts.len()).sum();
+        let is_idle = |own: &Own| now.saturating_duration_since(own.used) >= idle;
+        let gone: Vec<_> = self.of.extract_if(|_, own| is_idle(own)).collect();
+        for (owner, own) in gone {
+            self.let_go(owner, own);
+        }
+    }
+
+    /// Forgets what somebody's names stand for, and not which there were.
+    fn let_go(&mut self, owner: Owner, own: Own) {
+        self.count -= own.texts.len();
+        self.remember(owner, own.numbers);
+    }
+
+    fn remember(&mut self, owner: Owner, numbers: Numbers) {
+        if self.numbers.len() >= FORGOTTEN_MAX {
+            let highest = self.numbers.drain().flat_map(|(_, numbers)| numbers.into_values()).max();
+            self.floor = self.floor.max(highest.unwrap_or_default());
+        }
+        self.numbers.insert(owner, numbers);
     }
 }
 
@@ -164,14 +193,16 @@ impl Pseudonyms for Names<'_> {
         let is_full = state.count >= self.settings.texts_max.saturating_mul(CALLERS_FULL);
         let state = &mut *state;
         if state.of.get(&self.owner).is_some_and(|own| own.used.elapsed() >= self.settings.idle)
-            && let Some(gone) = state.of.remove(&self.owner)
+            && let Some((owner, gone)) = state.of.remove_entry(&self.owner)
         {
-            state.count -= gone.texts.len();
+            state.let_go(owner, gone);
         }
+        let (numbers, floor) = (&mut state.numbers, state.floor);
         let empty = || Own {
             names: HashMap::new(),
             texts: HashMap::new(),
-            numbers: HashMap::new(),
+            numbers: numbers.remove(&self.owner).unwrap_or_default(),
+            floor,
             used: Instant::now(),
         };
         let own = state.of.entry(self.owner.clone()).or_insert_with(empty);
@@ -184,7 +215,7 @@ impl Pseudonyms for Names<'_> {
         }
         let sealed = self.sealer.seal(&self.owner.purpose(), text.as_bytes().to_vec()).ok()?;
         let number = own.numbers.entry(kind.into()).or_default();
-        *number += 1;
+        *number = (*number).max(own.floor) + 1;
         let name: Arc<str> = pseudonym(kind, *number).into();
         // Of two kinds that are written alike the later one finds its number taken.
         if own.texts.contains_key(&name) {
@@ -199,6 +230,8 @@ impl Pseudonyms for Names<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn owner(principal: &str, session: Option<&str>) -> Owner {
@@ -232,7 +265,72 @@ mod tests {
             (&sealer, b"key"),
             PseudonymSettings { idle: Duration::ZERO, ..settings },
         );
-        assert_eq!(hasty.name("email", "x@y.z").as_deref(), Some("<EMAIL_1>"));
+        assert_eq!(hasty.name("email", "x@y.z").as_deref(), Some("<EMAIL_2>"), "the first is another's");
         assert_eq!(hasty.text("<EMAIL_1>"), None, "its time is up");
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    enum Step {
+        /// Somebody's text is named.
+        Name(u8, u8),
+        /// Whoever is idle is swept out.
+        Sweep,
+        /// So much time passes, in seconds.
+        Wait(u64),
+        /// More callers are forgotten than are remembered one by one.
+        Crowd,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            8 => (0..4_u8, 0..20_u8).prop_map(|(who, text)| Step::Name(who, text)),
+            2 => Just(Step::Sweep),
+            2 => (1..90_u64).prop_map(Step::Wait),
+            1 => Just(Step::Crowd),
+        ];
+        prop::collection::vec(step, 1..60)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+        /// Whatever is forgotten, and when: of one caller a name stands for one text, or for none.
+        #[test]
+        fn a_name_never_comes_to_stand_for_another_text(steps in steps()) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+            runtime.block_on(async {
+                let (table, sealer) = (Table::default(), Sealer::new().expect("randomness"));
+                let settings = PseudonymSettings { idle: Duration::from_mins(1), texts_max: 5 };
+                let mut meant: HashMap<(u8, String), String> = HashMap::new();
+                for step in steps {
+                    match step {
+                        Step::Name(who, text) => {
+                            let owner = owner(&who.to_string(), (who == 3).then_some("s"));
+                            let names = table.of(owner, (&sealer, b"key"), settings);
+                            let kind = if text % 2 == 0 { "email" } else { "us_ssn" };
+                            let text = format!("text {text}");
+                            if let Some(name) = names.name(kind, &text) {
+                                assert_eq!(names.text(&name).as_deref(), Some(&*text));
+                                let before = meant.entry((who, name)).or_insert_with(|| text.clone());
+                                assert_eq!(*before, text);
+                            }
+                            for ((whose, name), text) in &meant {
+                                if *whose == who && let Some(now) = names.text(name) {
+                                    assert_eq!(now, *text);
+                                }
+                            }
+                        }
+                        Step::Sweep => table.sweep(settings.idle),
+                        Step::Wait(seconds) => tokio::time::advance(Duration::from_secs(seconds)).await,
+                        Step::Crowd => {
+                            let mut state = table.lock();
+                            for nth in 0..=FORGOTTEN_MAX {
+                                state.remember(owner("crowd", Some(&nth.to_string())), Numbers::new());
+                            }
+                        }
+                    }
+                }
+            });
+        }
     }
 }

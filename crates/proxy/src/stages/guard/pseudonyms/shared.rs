@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ring::hmac;
 use tollgate_guard::{PseudonymSettings, Pseudonyms, pseudonym};
 use tollgate_model::{Secret, Timestamp};
-use tollgate_store::{Digest, KeptName, NAMES_BATCH, NamesOf, Store, StoreError};
+use tollgate_store::{Digest, KeptName, NAMES_BATCH, NamesOf, Store, StoreError, numbered};
 
 use super::{CALLERS_FULL, Owner, TEXT_BYTES_MAX};
 use crate::seal::{NoRandomness, Sealer};
@@ -26,7 +26,7 @@ struct Known {
     names: HashMap<Digest, Arc<str>>,
     /// The sealed text of each name.
     texts: HashMap<Arc<str>, Arc<str>>,
-    /// The last of each kind, as it is written.
+    /// The last of each kind, as it is written, also of those that are forgotten.
     numbers: HashMap<Box<str>, u64>,
     /// Until when all of them are good, if nobody uses them.
     until: Timestamp,
@@ -35,19 +35,13 @@ struct Known {
 impl Known {
     fn learn(&mut self, name: KeptName) {
         let KeptName { name, digest, sealed } = name;
-        if let Some((kind, number)) = parts(&name) {
+        if let Some((kind, number)) = numbered(&name) {
             let last = self.numbers.entry(kind.into()).or_default();
             *last = (*last).max(number);
         }
         self.names.insert(digest, Arc::clone(&name));
         self.texts.insert(name, sealed);
     }
-}
-
-/// The kind and the number of a name, as they are written.
-fn parts(name: &str) -> Option<(&str, u64)> {
-    let (kind, number) = name.strip_prefix('<')?.strip_suffix('>')?.rsplit_once('_')?;
-    Some((kind, number.parse().ok()?))
 }
 
 impl Remembered {
@@ -123,8 +117,10 @@ impl<'a> Shared<'a> {
         if is_good && !is_anew {
             return Ok(());
         }
-        let mut known = Known { until: of.until, ..Known::default() };
-        for name in self.store.names_of(of).await? {
+        let given = self.store.names_of(of).await?;
+        let numbers = given.numbers.iter().map(|(kind, last)| ((&**kind).into(), *last)).collect();
+        let mut known = Known { until: of.until, numbers, ..Known::default() };
+        for name in given.names {
             known.learn(name);
         }
         let mut all = self.remembered.lock();
@@ -198,7 +194,7 @@ impl Pseudonyms for Shared<'_> {
             return Some(known.name.to_string());
         }
         let written = pseudonym(kind, 0);
-        let (written, _) = parts(&written)?;
+        let (written, _) = numbered(&written)?;
         let (count, last) = {
             let all = self.remembered.lock();
             let known = all.get(&self.owner).filter(|known| known.until >= Timestamp::now());
@@ -211,7 +207,7 @@ impl Pseudonyms for Shared<'_> {
         if !self.gives || fresh.len() >= NAMES_BATCH || count + fresh.len() >= self.settings.texts_max {
             return None;
         }
-        let given = fresh.iter().filter_map(|fresh| parts(&fresh.name));
+        let given = fresh.iter().filter_map(|fresh| numbered(&fresh.name));
         let last = given.filter(|(kind, _)| *kind == written).map(|(_, number)| number).fold(last, u64::max);
         let name = pseudonym(kind, last + 1);
         let sealed = self.sealer.seal(&self.purpose(&name), text.as_bytes().to_vec()).ok()?;
@@ -320,6 +316,34 @@ mod tests {
         assert_eq!(none.name("email", "a@b.c").as_deref(), Some("<EMAIL_1>"));
     }
 
+    /// What a name stood for may be forgotten, and the name may still be written down: then it stands for nothing, at any gateway.
+    #[tokio::test]
+    async fn a_name_whose_text_is_forgotten_is_given_to_no_other() {
+        let gateways = Gateways::new();
+        let ann = owner("acme", "ann");
+        let here = gateways.at(&gateways.one, &ann, "key");
+        here.read(false).await.unwrap();
+        here.name("email", "a@b.c");
+        here.name("phone", "1");
+        assert!(here.keep().await.unwrap());
+        // Nobody uses them for a day.
+        let later = Timestamp::from_ms(Timestamp::now().as_ms() + 24 * 3_600 * 1_000);
+        let of = NamesOf { now: later, until: later, ..here.of() };
+        assert!(gateways.store.keep_names(of, &[]).await.unwrap());
+        // A gateway that still remembers what it was given does not know; nor one that has not asked.
+        for remembered in [&gateways.one, &gateways.other, &Remembered::default()] {
+            let there = gateways.at(remembered, &ann, "key");
+            let first = there.name("email", "x@y.z");
+            if there.keep().await.unwrap() {
+                assert_ne!(first.as_deref(), Some("<EMAIL_1>"));
+            }
+            there.read(true).await.unwrap();
+            assert_eq!(there.text("<EMAIL_1>"), None);
+            assert_eq!(there.name("email", "x@y.z").as_deref(), Some("<EMAIL_2>"));
+            assert!(there.keep().await.unwrap());
+        }
+    }
+
     #[tokio::test]
     async fn what_was_put_in_another_place_is_nobodys() {
         let gateways = Gateways::new();
@@ -328,7 +352,7 @@ mod tests {
         here.name("email", "a@b.c");
         here.name("email", "x@y.z");
         here.keep().await.unwrap();
-        let kept = gateways.store.names_of(here.of()).await.unwrap();
+        let kept = gateways.store.names_of(here.of()).await.unwrap().names;
         assert!(!format!("{kept:?}").contains("a@b.c") && !format!("{kept:?}").contains("ann"));
         // Whoever can write to the store has the text of one name stand for another, or for another caller.
         let bob = gateways.at(&gateways.one, &owner("acme", "bob"), "key");
