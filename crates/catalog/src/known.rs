@@ -88,7 +88,7 @@ pub struct Known {
     pub servers: Vec<KnownServer>,
     /// The toolsets.
     pub toolsets: Vec<KnownToolset>,
-    /// What can be taken out of what passes, by the words that policies may write.
+    /// What can be looked for in what passes, and taken out of it, by the words that policies may write.
     pub redactions: Vec<Arc<str>>,
 }
 

@@ -37,11 +37,13 @@ pub struct Guards {
     patterns: Arc<[Pattern]>,
     settings: GuardSettings,
     key: Vec<u8>,
+    /// What looks for what policies demand that people agree to, by their words.
+    holding: Mutex<Vec<Demanded>>,
     /// Others have another one.
     number: u64,
 }
 
-/// Words of policies, and what takes out what they stand for.
+/// Words of policies, and what takes out what they stand for, or looks for it.
 type Demanded = (Box<[Arc<str>]>, Arc<Guard>);
 
 /// The guards of what passes somewhere.
@@ -95,6 +97,7 @@ impl Guards {
             patterns,
             settings: settings.clone(),
             key: key.to_vec(),
+            holding: Mutex::default(),
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
         }
     }
@@ -150,6 +153,15 @@ impl Guards {
         self.usual.redacting(words).is_some()
     }
 
+    /// What looks for what these [words](crate::redactions) stand for, so that people agree to it before it leaves; whatever is
+    /// configured, and wherever it stands. None if one of them stands for nothing.
+    pub fn holding(&self, words: &[Arc<str>]) -> Option<Arc<Guard>> {
+        kept(&self.holding, words, || {
+            let (rules, own) = meant(words, &self.patterns)?;
+            Some(Guard::holding(rules, &own, &self.patterns, &self.key))
+        })
+    }
+
     /// Whether definitions are judged as by these.
     pub fn define_as(&self, other: &Self) -> bool {
         let (own, others) = (&self.settings, &other.settings);
@@ -190,49 +202,62 @@ impl Set {
     /// What takes out of results what these [words](crate::redactions) stand for, whatever else is done. None if one of them
     /// stands for nothing.
     pub fn redacting(&self, words: &[Arc<str>]) -> Option<Arc<Guard>> {
-        let lock = || self.demanded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, known)) = lock().iter().find(|(known, _)| **known == *words) {
-            return Some(Arc::clone(known));
-        }
-        let made = Arc::new(self.made_redacting(words)?);
-        let mut demanded = lock();
-        if demanded.len() < DEMANDED_MAX {
-            demanded.push((words.into(), Arc::clone(&made)));
-        }
-        Some(made)
+        kept(&self.demanded, words, || {
+            let (rules, own) = meant(words, &self.patterns)?;
+            Some(self.results.as_ref().or(self.bare.as_ref())?.redacting(rules, &own, &self.patterns))
+        })
     }
+}
 
-    fn made_redacting(&self, words: &[Arc<str>]) -> Option<Guard> {
-        let (mut rules, mut own) = (RuleSet::NONE, vec![false; self.patterns.len()]);
-        let of_family = |own: &mut Vec<bool>, family: Family| {
-            for (is_named, pattern) in own.iter_mut().zip(&*self.patterns) {
-                *is_named |= pattern.family() == family;
-            }
+/// What was made of these words before, or is made now.
+fn kept(
+    known: &Mutex<Vec<Demanded>>,
+    words: &[Arc<str>],
+    make: impl FnOnce() -> Option<Guard>,
+) -> Option<Arc<Guard>> {
+    let lock = || known.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, made)) = lock().iter().find(|(known, _)| **known == *words) {
+        return Some(Arc::clone(made));
+    }
+    let made = Arc::new(make()?);
+    let mut known = lock();
+    if known.len() < DEMANDED_MAX {
+        known.push((words.into(), Arc::clone(&made)));
+    }
+    Some(made)
+}
+
+/// What words of policies stand for: rules, and patterns of the operator's. None if one of them stands for nothing.
+fn meant(words: &[Arc<str>], patterns: &[Pattern]) -> Option<(RuleSet, Vec<bool>)> {
+    let (mut rules, mut own) = (RuleSet::NONE, vec![false; patterns.len()]);
+    let of_family = |own: &mut Vec<bool>, family: Family| {
+        for (is_named, pattern) in own.iter_mut().zip(patterns) {
+            *is_named |= pattern.family() == family;
+        }
+    };
+    for word in words {
+        let family = match &**word {
+            "pii" | "personal" => Some(Family::Personal),
+            "secret" => Some(Family::Secret),
+            "injection" => Some(Family::Injection),
+            "own" => Some(Family::Own),
+            _ => None,
         };
-        for word in words {
-            let family = match &**word {
-                "pii" | "personal" => Some(Family::Personal),
-                "secret" => Some(Family::Secret),
-                "injection" => Some(Family::Injection),
-                "own" => Some(Family::Own),
-                _ => None,
-            };
-            match (family, Rule::of_id(word)) {
-                (Some(Family::Own), _) => of_family(&mut own, Family::Own),
-                (Some(family), _) => {
-                    of_family(&mut own, family);
-                    let usual = Rule::ALL.iter().filter(|rule| rule.family() == family && rule.is_default());
-                    rules = usual.fold(rules, |rules, rule| rules.with(*rule));
-                }
-                (None, Some(rule)) => rules = rules.with(rule),
-                (None, None) => {
-                    let name = word.strip_prefix("own.")?;
-                    *own.get_mut(self.patterns.iter().position(|pattern| pattern.name() == name)?)? = true;
-                }
+        match (family, Rule::of_id(word)) {
+            (Some(Family::Own), _) => of_family(&mut own, Family::Own),
+            (Some(family), _) => {
+                of_family(&mut own, family);
+                let usual = Rule::ALL.iter().filter(|rule| rule.family() == family && rule.is_default());
+                rules = usual.fold(rules, |rules, rule| rules.with(*rule));
+            }
+            (None, Some(rule)) => rules = rules.with(rule),
+            (None, None) => {
+                let name = word.strip_prefix("own.")?;
+                *own.get_mut(patterns.iter().position(|pattern| pattern.name() == name)?)? = true;
             }
         }
-        Some(self.results.as_ref().or(self.bare.as_ref())?.redacting(rules, &own, &self.patterns))
     }
+    Some((rules, own))
 }
 
 impl Overlay {

@@ -244,7 +244,8 @@ pub const fn usual_of_definitions(rule: Rule) -> Action {
     }
 }
 
-/// What can be taken out of results, by the words that policies may write (`@redact`): families, `pii`, and rules.
+/// What can be taken out of results, or looked for in arguments, by the words that policies may write (`@redact`, `@hold`):
+/// families, `pii`, and rules.
 pub fn redactions(settings: &GuardSettings) -> impl Iterator<Item = String> {
     let families = ["pii", "personal", "secret", "injection", "own"].map(str::to_owned);
     // What is about definitions alone stands in no result.

@@ -262,6 +262,9 @@ pub struct Promised<'a> {
     /// What must be taken out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub redactions: Vec<Text<'a>>,
+    /// What people have to agree to, if it is found in what leaves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<Text<'a>>,
     /// How much is recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<Text<'a>>,
@@ -273,6 +276,7 @@ impl<'a> From<&'a Obligations> for Promised<'a> {
         Self {
             approvals: texts(&obligations.approvals),
             redactions: texts(&obligations.redactions),
+            holds: texts(&obligations.holds),
             record: obligations.record.map(|level| Text::Borrowed(level.as_str())),
         }
     }
@@ -378,6 +382,7 @@ mod tests {
         let obligations = Obligations {
             approvals: vec![Arc::from("leads")],
             redactions: vec![Arc::from("email")],
+            holds: vec![Arc::from("secret")],
             record: Some(RecordLevel::Digest),
         };
         let policies = vec![PolicyRef { id: Arc::from("a") }];
@@ -387,7 +392,7 @@ mod tests {
         let json = serde_json::to_value(Decided::from(&judged)).expect("JSON");
         let expected = serde_json::json!({
             "allowed": true, "set": "set", "at_ms": 7, "policies": ["a"],
-            "obligations": {"approvals": ["leads"], "redactions": ["email"], "record": "digest"},
+            "obligations": {"approvals": ["leads"], "redactions": ["email"], "holds": ["secret"], "record": "digest"},
             "shadow": {"allowed": false, "hidden": true, "at_ms": 7},
         });
         assert_eq!(json, expected);

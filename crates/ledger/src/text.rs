@@ -283,6 +283,7 @@ pub(crate) mod tests {
             obligations: Some(Promised {
                 approvals: vec![text.into()],
                 redactions: vec![text.into(), text.into()],
+                holds: vec![text.into()],
                 record: some(),
             }),
             shadow,

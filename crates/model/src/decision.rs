@@ -18,6 +18,8 @@ pub struct Obligations {
     pub approvals: Vec<Arc<str>>,
     /// What must be taken out of what passes.
     pub redactions: Vec<Arc<str>>,
+    /// What people have to agree to first, if it is found in what leaves.
+    pub holds: Vec<Arc<str>>,
     /// How much of the call is to be recorded; none if no permit says so. Where several do, the most.
     pub record: Option<RecordLevel>,
 }
@@ -57,7 +59,7 @@ impl RecordLevel {
 impl Obligations {
     /// Whether there are none that must be kept before or while the call is made.
     pub fn are_none(&self) -> bool {
-        self.approvals.is_empty() && self.redactions.is_empty()
+        self.approvals.is_empty() && self.redactions.is_empty() && self.holds.is_empty()
     }
 }
 

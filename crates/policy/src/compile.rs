@@ -23,7 +23,8 @@ pub const POLICY_BYTES_MAX: usize = 8 << 20;
 pub const POLICIES_MAX: usize = 10_000;
 
 /// The annotations that there are.
-pub const ANNOTATIONS: [&str; 6] = ["id", "description", "reason", "require_approval", "redact", "record"];
+pub const ANNOTATIONS: [&str; 7] =
+    ["id", "description", "reason", "require_approval", "hold", "redact", "record"];
 
 /// What was made of the sources.
 pub(crate) struct Compiled {
@@ -65,7 +66,7 @@ pub(crate) fn compile(sources: &Sources, world: &World, mode: Mode) -> Compiled 
 struct Compiler<'a> {
     mode: Mode,
     fitter: Fitter<'a>,
-    /// The words that `@redact` knows.
+    /// The words that `@redact` and `@hold` know.
     redactions: &'a [Arc<str>],
     /// Where each id was first used.
     ids: HashMap<Arc<str>, String>,
@@ -192,7 +193,7 @@ impl Compiler<'_> {
             let is_for_other = match name.as_str() {
                 "id" | "description" => false,
                 "reason" => is_permit,
-                "require_approval" | "redact" | "record" => !is_permit,
+                "require_approval" | "hold" | "redact" | "record" => !is_permit,
                 _ => {
                     let near = nearest(name, ANNOTATIONS.into_iter());
                     let suggestion = near.map(|near| format!("did you mean `@{near}`?"));
@@ -217,11 +218,13 @@ impl Compiler<'_> {
                 "reason" => notes.reason = Some(text),
                 "description" => notes.description = Some(text),
                 "require_approval" => notes.approval = Some(text),
-                "redact" => {
+                "redact" | "hold" => {
+                    let named =
+                        if name.as_str() == "hold" { &mut notes.holds } else { &mut notes.redactions };
                     let words = value.split(|one: char| one == ',' || one.is_whitespace());
                     for word in words.filter(|word| !word.is_empty()) {
                         match self.redactions.iter().find(|known| ***known == *word) {
-                            Some(known) => notes.redactions.push(Arc::clone(known)),
+                            Some(known) => named.push(Arc::clone(known)),
                             None => {
                                 let near = nearest(word, self.redactions.iter().map(|known| &**known));
                                 let meant = near.map(|near| format!("did you mean `{near}`?"));
@@ -230,7 +233,7 @@ impl Compiler<'_> {
                                      `injection` stand for many"
                                         .to_owned()
                                 };
-                                let message = format!("`@redact` does not know `{word}`");
+                                let message = format!("`@{name}` does not know `{word}`");
                                 wrong.push((message, Some(meant.unwrap_or_else(all)), name));
                             }
                         }

@@ -102,6 +102,7 @@ pub(crate) struct Notes {
     pub(crate) description: Option<Arc<str>>,
     pub(crate) approval: Option<Arc<str>>,
     pub(crate) redactions: Vec<Arc<str>>,
+    pub(crate) holds: Vec<Arc<str>>,
     pub(crate) record: Option<RecordLevel>,
 }
 

@@ -306,9 +306,11 @@ impl Rules {
         let mut all = Obligations::default();
         for notes in permits.iter().filter_map(|at| self.rule(*at)).map(|rule| &rule.notes) {
             all.approvals.extend(notes.approval.clone().filter(|one| !all.approvals.contains(one)));
-            for one in &notes.redactions {
-                if !all.redactions.contains(one) {
-                    all.redactions.push(Arc::clone(one));
+            for (all, more) in [(&mut all.redactions, &notes.redactions), (&mut all.holds, &notes.holds)] {
+                for one in more {
+                    if !all.contains(one) {
+                        all.push(Arc::clone(one));
+                    }
                 }
             }
             all.record = all.record.max(notes.record);

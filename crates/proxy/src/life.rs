@@ -121,6 +121,7 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
         considered = policy::consider(gateway, inbound, &resolved)?;
     }
     size::arguments(gateway, inbound, &resolved)?;
+    held.extend(guard::demanded(gateway, inbound, &resolved, (considered.obligations(), true))?);
     let considered = approve::hold(gateway, inbound, &resolved, considered, held); // what people have to agree to
     let admitted = limits::admit(gateway, inbound, &resolved, brought.round()).await?; // how often, and how many at once
     inbound.record.lap(Lap::Policy);

@@ -71,6 +71,15 @@ impl Guard {
         guard.settled()
     }
 
+    /// Looks for what these find, wherever it stands, and has it wait for people.
+    pub(crate) fn holding(rules: RuleSet, own: &[bool], patterns: &[Pattern], key: &[u8]) -> Self {
+        let scanner = Scanner::new(RuleSet::NONE, Vec::new()).with(rules, own, patterns);
+        let act = |rule| demands(rules, own, rule).then_some(Action::Hold);
+        let guard = Self::of(scanner, patterns.len(), act, key, true, Vec::new());
+        // What is too large to be looked at cannot be known to be without it.
+        Self { demanded: rules, demanded_own: own.to_vec(), ..guard }
+    }
+
     /// The same, which also takes out what these find: as it is configured to, if it is, or by a mask.
     pub(crate) fn redacting(&self, rules: RuleSet, own: &[bool], patterns: &[Pattern]) -> Self {
         let done = |is_demanded: bool, action: Option<Action>| match action {

@@ -86,7 +86,7 @@ fn obligations_add_up() {
         @id("plain") permit(principal, action == Action::"bank__pay", resource);
         @id("approved") @require_approval("leads") @record("digest")
         permit(principal, action in Action::"server:bank", resource);
-        @id("kept") @require_approval("audit") @redact("pii") @record("full")
+        @id("kept") @require_approval("audit") @hold("secret, personal.email") @redact("pii") @record("full")
         permit(principal, action in Action::"call", resource) when { context.env.hour == 12 };
     "#);
     let decision = call(&set, &who("bot", None, &[]), "bank__pay", r#"{"amount":1,"to":"x"}"#);
@@ -94,6 +94,7 @@ fn obligations_add_up() {
     assert_eq!(ids(&decision), ["plain", "approved", "kept"]);
     assert_eq!(decision.obligations.approvals, ["leads".into(), "audit".into()]);
     assert_eq!(decision.obligations.redactions, ["pii".into()]);
+    assert_eq!(decision.obligations.holds, ["secret".into(), "personal.email".into()]);
     assert_eq!(decision.obligations.record, Some(RecordLevel::Full));
 }
 

@@ -90,6 +90,12 @@ fn what_is_not_there_is_refused_with_its_place() {
             "did you mean `personal.email`?",
         ),
         (
+            "@hold(\"pii, personal.emial\") permit(principal, action, resource);",
+            (1, 1),
+            "`@hold` does not know `personal.emial`",
+            "did you mean `personal.email`?",
+        ),
+        (
             "@raeson(\"x\") forbid(principal, action, resource);",
             (1, 1),
             "there is no annotation `@raeson`",

@@ -26,7 +26,7 @@ use tollgate_model::{Code, Era, Judged, Refusal, ServerName, Stage, Timestamp};
 use tollgate_store::{Approval, ApprovalOf, Approvals, Asked, Asking, Digest, Standing, StoreError};
 
 use super::policy::{self, Considered, Needs};
-use super::{Admitted, Permit, Resolved, limits, resolve};
+use super::{Admitted, Permit, Resolved, guard, limits, resolve};
 use crate::approving::{self, Cleared};
 use crate::bridge;
 use crate::gateway::Gateway;
@@ -160,12 +160,7 @@ pub(crate) async fn clear(
     if let Some(agreed) = agreed {
         inbound.record.is_cleared(agreed);
     }
-    let held = needs.held().to_vec();
-    // What holds it beside policies holds it whatever they come to say.
-    let hold_on = |considered: Considered| {
-        let held = held.iter().cloned();
-        held.fold(considered, |considered, hold| hold_by(gateway, inbound, resolved, considered, hold))
-    };
+    let mut held = needs.held().to_vec();
     let mut considered = Considered::Needs(needs);
     for _ in 0..TURNS_MAX {
         let judged = match considered {
@@ -184,7 +179,7 @@ pub(crate) async fn clear(
         if let Some(used) = store.use_approval(&of, &call, now).await.map_err(failed)? {
             // By what is decided now, since the store was asked meanwhile.
             inbound.record.is_cleared(Cleared { id: used.id, call: bound.digest(), groups: hold.groups });
-            considered = hold_on(policy::consider(gateway, inbound, resolved)?);
+            considered = hold_on(gateway, inbound, resolved, &mut held)?;
             continue;
         }
         let asked =
@@ -218,10 +213,28 @@ pub(crate) async fn clear(
                 desk.wait_for(&known).await.map_err(refusal)?;
             }
         }
-        considered = hold_on(policy::consider(gateway, inbound, resolved)?);
+        considered = hold_on(gateway, inbound, resolved, &mut held)?;
     }
     let text = "what has to be approved changes faster than it can be approved";
     Err(Refusal::new(Stage::Approval, Code::ApprovalUnavailable, text).of(server))
+}
+
+/// What policy makes of a request now. What holds it beside policies holds it whatever they come to say, and so does what they come
+/// to demand of it.
+fn hold_on(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    resolved: &Resolved,
+    held: &mut Vec<Hold>,
+) -> Result<Considered, Refusal> {
+    let considered = policy::consider(gateway, inbound, resolved)?;
+    for one in guard::demanded(gateway, inbound, resolved, (considered.obligations(), false))? {
+        if held.iter().all(|hold| hold.rules != one.rules) {
+            held.push(one);
+        }
+    }
+    let by = |considered, hold| hold_by(gateway, inbound, resolved, considered, hold);
+    Ok(held.iter().cloned().fold(considered, by))
 }
 
 /// What policies demand, and what holds it beside them.

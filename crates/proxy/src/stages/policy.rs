@@ -15,8 +15,8 @@ use tollgate_catalog::{Endpoint, ListKind, Pick, Shape, UriPick};
 use tollgate_guard::Guards;
 use tollgate_mcp::{Span, methods};
 use tollgate_model::{
-    Caller, Code, Decision, Denial, EndpointName, Era, Judged, Proof, Refusal, ServerId, ServerName, Stage,
-    TenantId, Timestamp,
+    Caller, Code, Decision, Denial, EndpointName, Era, Judged, Obligations, Proof, Refusal, ServerId,
+    ServerName, Stage, TenantId, Timestamp,
 };
 use tollgate_policy::{Ask, PolicySet, Scene, Visible, What};
 use tollgate_telemetry::counters::{self, Verdict};
@@ -104,6 +104,12 @@ impl Considered {
         };
         held.push(hold);
         Self::Needs(Needs { judged, held })
+    }
+
+    /// What it demands.
+    pub(crate) fn obligations(&self) -> &Obligations {
+        let (Self::Permit(Permit { judged, .. }) | Self::Needs(Needs { judged, .. })) = self;
+        &judged.decision.obligations
     }
 
     fn judged(self) -> Arc<Judged> {
@@ -424,8 +430,7 @@ fn by_set(
         return Err(refuse(inbound, resolved, judged, what, started));
     }
     let obligations = &judged.decision.obligations;
-    if judged.decision.allowed && obligations.approvals.is_empty() && guard::will_redact(inbound, obligations)
-    {
+    if judged.decision.allowed && obligations.approvals.is_empty() && guard::will_keep(inbound, obligations) {
         counters::decided(Verdict::Allowed);
         let permit = Permit::new(judged);
         return Ok(Considered::Permit(match shadow {
@@ -435,7 +440,7 @@ fn by_set(
     }
     judged.shadow = looker.and_then(|looker| looker.look(&ask, &judged));
     let obligations = &judged.decision.obligations;
-    if judged.decision.allowed && guard::will_redact(inbound, obligations) && approve::can_be_asked(inbound) {
+    if judged.decision.allowed && guard::will_keep(inbound, obligations) && approve::can_be_asked(inbound) {
         let needs = Needs { judged: Arc::new(judged), held: Vec::new() };
         if !approve::is_cleared(gateway, inbound, resolved, &needs.judged) {
             return Ok(Considered::Needs(needs));
@@ -521,6 +526,9 @@ fn denied(decision: &Decision, kind: &str) -> Refusal {
     } else if !decision.obligations.redactions.is_empty() {
         let what = decision.obligations.redactions.join(", ");
         format!("policy allows this only with {what} taken out of it, which no guard can do")
+    } else if !decision.obligations.holds.is_empty() {
+        let what = decision.obligations.holds.join(", ");
+        format!("policy allows this only once people have agreed to {what} in it, which no guard looks for")
     } else if !decision.reasons.is_empty() {
         format!("policy does not allow this: {}", decision.reasons.join("; "))
     } else if decision.could_differ {

@@ -234,3 +234,108 @@ async fn what_is_changed_and_held_is_agreed_to_as_it_leaves() {
     assert_eq!(told.body["result"]["content"][0]["text"], json!({"path": "to Ann"}).to_string(), "{told:?}");
     assert_eq!(held.called(), 1);
 }
+
+/// A permit that wants people to agree where something is found in what leaves, whatever is configured; nobody else's waits.
+#[tokio::test]
+async fn a_policy_has_arguments_wait_for_people_by_what_is_in_them() {
+    let policy = r#"
+        @hold("personal.email, secret") permit(principal in Agent::"ann", action, resource);
+        permit(principal in Agent::"bob", action, resource);
+    "#;
+    for configured in [None, Some(Action::Report), Some(Action::Mask), Some(Action::Block)] {
+        let held = Held::new(policy).await;
+        if let Some(action) = configured {
+            held.world.guard(arguments(&[(Rule::Email, action), (Rule::Card, Action::Report)]));
+        }
+        for modern in [true, false] {
+            let before = held.called();
+            let ann = held.client(modern).await;
+            let call = json!({"path": format!("to ann@example.com {modern}, 4111 1111 1111 1111")});
+            let told = ann.call("shop__read", call.clone()).await;
+            match configured {
+                Some(Action::Block) => assert_eq!(told.code(), "guard_blocked", "{told:?}"),
+                // Nothing of it leaves that anybody would have to agree to.
+                Some(Action::Mask) => assert!(told.is_ok(), "{told:?}"),
+                _ => {
+                    assert_eq!(held.agree(&told).await, ["personal.email"]);
+                    assert_eq!(held.called(), before);
+                    let told =
+                        held.book.entries().into_iter().filter(|entry| entry["detail"]["guard"].is_array());
+                    let found = told.last().unwrap()["detail"]["guard"].clone();
+                    let holds = found.as_array().unwrap().iter().filter(|one| one["action"] == "hold");
+                    assert_eq!(holds.count(), 1, "it is told once: {found}");
+                    let told = ann.call("shop__read", call.clone()).await;
+                    assert_eq!(told.body["result"]["content"][0]["text"], call.to_string(), "{told:?}");
+                }
+            }
+            assert!(ann.call("shop__read", json!({"path": "4111 1111 1111 1111"})).await.is_ok());
+            let bob = held.world.either(modern, "bob", "/mcp").await.able(json!({}));
+            let told = bob.call("shop__read", json!({"path": "to ann@example.com"})).await;
+            assert_eq!(told.code(), if configured == Some(Action::Block) { "guard_blocked" } else { "" });
+            // Nobody can be asked about what is completed.
+            let params = json!({"ref": {"type": "ref/prompt", "name": "shop__greet"},
+                "argument": {"name": "who", "value": "ann@example.com"}});
+            let told = ann.ask("completion/complete", params.clone()).await;
+            let masks = configured == Some(Action::Mask);
+            assert_eq!(told.code(), if masks { "" } else { "guard_blocked" }, "{told:?}");
+            if configured != Some(Action::Block) {
+                assert!(bob.ask("completion/complete", params).await.is_ok());
+            }
+            // Nor is another resource read than was asked for.
+            let told = ann.ask("resources/read", json!({"uri": "shop://open/ann@example.com"})).await;
+            assert_eq!(
+                told.code(),
+                if configured.is_some_and(|action| action != Action::Report) {
+                    "guard_blocked"
+                } else {
+                    "approval_required"
+                }
+            );
+        }
+    }
+}
+
+/// What is pinned leaves too, and so does what guards outside have made of arguments.
+#[tokio::test]
+async fn a_policy_looks_at_what_leaves_in_the_end() {
+    let policy = r#"@hold("personal.email") permit(principal in Agent::"ann", action, resource);"#;
+    let held = Held::new(policy).await;
+    let changing = guard(|asked: &Value| {
+        let of = |item: &Value| {
+            let text = item["text"].as_str().unwrap().replace("her", "ann@example.com");
+            json!({"action": "mutate", "text": text})
+        };
+        json!({"items": asked["items"].as_array().unwrap().iter().map(of).collect::<Vec<_>>()})
+    })
+    .await;
+    let outside = vec![OutsideSettings { results: false, ..settings(&changing) }];
+    held.world.guard(GuardSettings { outside, ..GuardSettings::default() });
+    let ann = held.client(true).await;
+    assert!(ann.call("shop__read", json!({"path": "to him"})).await.is_ok());
+    let told = ann.call("shop__read", json!({"path": "to her"})).await;
+    assert_eq!(held.agree(&told).await, ["personal.email"]);
+    let told = ann.call("shop__read", json!({"path": "to her"})).await;
+    assert_eq!(told.body["result"]["content"][0]["text"], json!({"path": "to ann@example.com"}).to_string());
+}
+
+/// Policies that come meanwhile are kept too, and what no guard looks for is no policy.
+#[tokio::test]
+async fn what_a_policy_comes_to_demand_holds_what_waits_already() {
+    let held = Held::new(ALL).await;
+    let ann = held.client(true).await;
+    let call = json!({"path": "to ann@example.com"});
+    held.world.guard(arguments(&[(Rule::Email, Action::Hold)]));
+    assert_eq!(held.agree(&ann.call("shop__read", call.clone()).await).await, ["personal.email"]);
+    held.world.guard(GuardSettings::default());
+    let demands = r#"@hold("pii") permit(principal in Agent::"ann", action, resource);"#;
+    held.world.enforce(demands).await.unwrap();
+    let told = ann.call("shop__read", call.clone()).await;
+    assert_eq!(held.agree(&told).await, ["personal.email"], "what was agreed to was under other policies");
+    assert!(ann.call("shop__read", call).await.is_ok());
+    let text = r#"@hold("personal.emial") permit(principal in Agent::"ann", action, resource);"#;
+    let wrong = held.world.enforce(text).await.unwrap_err();
+    assert!(wrong[0].1.message.contains("`@hold` does not know `personal.emial`"), "{wrong:?}");
+    let text = r#"@hold("pii") forbid(principal in Agent::"ann", action, resource);"#;
+    let wrong = held.world.enforce(text).await.unwrap_err();
+    assert!(wrong[0].1.message.contains("stands only on permits"), "{wrong:?}");
+}

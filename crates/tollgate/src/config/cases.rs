@@ -117,6 +117,8 @@ struct ExpectSection {
     approvals: Option<Items<String>>,
     /// What has to be taken out of what passes, in any order. Default: nothing.
     redactions: Option<Items<String>>,
+    /// What people have to agree to if it is found in what leaves, in any order. Default: nothing.
+    holds: Option<Items<String>>,
     /// How much of the call is to be recorded. Not compared if absent.
     record: Option<RecordWord>,
     /// The ids of the rules that decide, in any order. Not compared if absent.
@@ -182,6 +184,7 @@ pub(crate) struct Expected {
     pub(crate) allowed: bool,
     pub(crate) approvals: Vec<String>,
     pub(crate) redactions: Vec<String>,
+    pub(crate) holds: Vec<String>,
     pub(crate) record: Option<RecordLevel>,
     pub(crate) policies: Option<Vec<String>>,
     pub(crate) reasons: Option<Vec<String>>,
@@ -429,10 +432,12 @@ impl Reader<'_, '_> {
                 return None;
             }
         };
-        for (key, is_there) in
-            [("approvals", section.approvals.is_some()), ("redactions", section.redactions.is_some())]
-        {
-            if is_there && !allowed {
+        for (key, list) in [
+            ("approvals", &section.approvals),
+            ("redactions", &section.redactions),
+            ("holds", &section.holds),
+        ] {
+            if list.is_some() && !allowed {
                 self.problems.error(&place.key(key), "only what is allowed has obligations");
             }
         }
@@ -443,6 +448,7 @@ impl Reader<'_, '_> {
             allowed,
             approvals: texts(section.approvals.as_ref()),
             redactions: texts(section.redactions.as_ref()),
+            holds: texts(section.holds.as_ref()),
             record: section.record.map(|word| match word {
                 RecordWord::Nothing => RecordLevel::Nothing,
                 RecordWord::Digest => RecordLevel::Digest,

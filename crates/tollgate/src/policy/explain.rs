@@ -96,6 +96,7 @@ fn notes(explained: &Explanation, listed: bool) -> Vec<String> {
     if decision.allowed {
         let obligations = &decision.obligations;
         notes.extend(obligations.approvals.iter().map(|group| format!("needs an approval of {group}")));
+        notes.extend(obligations.holds.iter().map(|what| format!("needs an approval of {what} in it")));
         notes.extend(obligations.redactions.iter().map(|what| format!("without {what}")));
         notes.extend(obligations.record.map(|level| format!("recorded: {}", record(Some(level)))));
         return notes;

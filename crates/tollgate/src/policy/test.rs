@@ -165,6 +165,7 @@ fn differences(expected: &Expected, decision: &Decision, listed: bool) -> Vec<Di
     if expected.allowed == decision.allowed {
         compare("approvals", list(&expected.approvals), sorted(&decision.obligations.approvals));
         compare("redactions", list(&expected.redactions), sorted(&decision.obligations.redactions));
+        compare("holds", list(&expected.holds), sorted(&decision.obligations.holds));
         if let Some(level) = expected.record {
             compare("record", record(Some(level)).into(), record(decision.obligations.record).into());
         }
@@ -281,6 +282,7 @@ pub(crate) fn decision_json(decision: &Decision, listed: bool) -> Value {
         "policies": policies,
         "approvals": texts(&decision.obligations.approvals),
         "redactions": texts(&decision.obligations.redactions),
+        "holds": texts(&decision.obligations.holds),
         "record": decision.obligations.record.map(|level| record(Some(level))),
         "reasons": texts(&decision.reasons),
         "couldDiffer": !decision.allowed && decision.could_differ,
@@ -300,6 +302,7 @@ mod tests {
             allowed: true,
             approvals: Vec::new(),
             redactions: Vec::new(),
+            holds: Vec::new(),
             record: None,
             policies: None,
             reasons: None,
@@ -313,7 +316,7 @@ mod tests {
         Decision {
             allowed: true,
             policies: vec![PolicyRef { id: Arc::from("b") }, PolicyRef { id: Arc::from("a") }],
-            obligations: Obligations { approvals, redactions: Vec::new(), record: Some(RecordLevel::Full) },
+            obligations: Obligations { approvals, record: Some(RecordLevel::Full), ..Obligations::default() },
             ..Decision::denied()
         }
     }

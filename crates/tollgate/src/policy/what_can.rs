@@ -75,6 +75,9 @@ fn note(bare: &Decision) -> String {
     for group in &bare.obligations.approvals {
         notes.push(format!("needs an approval of {group}"));
     }
+    for what in &bare.obligations.holds {
+        notes.push(format!("needs an approval of {what} in it"));
+    }
     for what in &bare.obligations.redactions {
         notes.push(format!("without {what}"));
     }

@@ -26,6 +26,7 @@ use tollgate_telemetry::events::GuardFound;
 use super::Resolved;
 use super::approve;
 use super::record::{self, CallRecord};
+use crate::bridge;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::seal::NoRandomness;
@@ -129,16 +130,30 @@ impl<'a> Desk<'a> {
         (message, part): (&Message, Span),
         (reading, except): (Reading<'_>, &[&str]),
     ) -> Inspection {
-        let bytes = part.of(message.bytes()).len();
-        if bytes > self.bound.bytes_max {
-            return self.too_large(guard, place, server, bytes);
+        self.look_at(guard, (place, server), (message.bytes(), part), (reading, except), true)
+    }
+
+    /// The same of a part of other bytes.
+    fn look_at(
+        &self,
+        guard: &Guard,
+        (place, server): (&'static str, &ServerId),
+        (bytes, part): (&Bytes, Span),
+        (reading, except): (Reading<'_>, &[&str]),
+        tells: bool,
+    ) -> Inspection {
+        let length = part.of(bytes).len();
+        if length > self.bound.bytes_max {
+            return self.too_large(guard, place, server, length);
         }
         // What waits for nobody gets no name that the store would have to hear of first.
         let names = self.caller.as_ref().filter(|_| guard.pseudonymises());
         let names = names.and_then(|(caller, settings)| self.names(caller, *settings));
         let names = names.as_deref();
-        let inspection = self.inspect(guard, (message, part), (reading, except), names);
-        self.tell(guard, place, server, &inspection);
+        let inspection = self.inspect(guard, (bytes, part), (reading, except), names);
+        if tells {
+            self.tell(guard, place, server, &inspection);
+        }
         inspection
     }
 
@@ -156,12 +171,12 @@ impl<'a> Desk<'a> {
     fn inspect(
         &self,
         guard: &Guard,
-        (message, part): (&Message, Span),
+        (bytes, part): (&Bytes, Span),
         (reading, except): (Reading<'_>, &[&str]),
         pseudonyms: Option<&dyn Pseudonyms>,
     ) -> Inspection {
         let subject = Subject { reading, except, tenant: self.tenant.as_str(), pseudonyms };
-        guard.inspect_as(message.bytes(), part, &subject)
+        guard.inspect_as(bytes, part, &subject)
     }
 
     /// Looks at what a server has answered to somebody whose names other gateways know too: none leaves that the store does not have.
@@ -179,7 +194,7 @@ impl<'a> Desk<'a> {
         let how = || (reading_of(message), OF_PROTOCOL);
         let mut kept = names.read(false).await;
         names = names.giving();
-        let mut inspection = self.inspect(guard, (message, body), how(), Some(&names));
+        let mut inspection = self.inspect(guard, (message.bytes(), body), how(), Some(&names));
         for turn in 1.. {
             kept = match kept {
                 Ok(()) => match names.keep().await {
@@ -193,11 +208,11 @@ impl<'a> Desk<'a> {
                     tracing::warn!(server = %server.label(), %error, "no new name could be given: texts are masked");
                     // Then only those that are known stand there.
                     names = names.giving_none();
-                    inspection = self.inspect(guard, (message, body), how(), Some(&names));
+                    inspection = self.inspect(guard, (message.bytes(), body), how(), Some(&names));
                     break;
                 }
             };
-            inspection = self.inspect(guard, (message, body), how(), Some(&names));
+            inspection = self.inspect(guard, (message.bytes(), body), how(), Some(&names));
         }
         self.tell(guard, "result", server, &inspection);
         inspection
@@ -303,13 +318,17 @@ pub(crate) fn knows(inbound: &Inbound, resolved: &Resolved) {
     }
 }
 
-/// Whether there is a guard that takes out what policy demands. It does so from now on.
-pub(crate) fn will_redact(inbound: &Inbound, obligations: &Obligations) -> bool {
-    let words = &obligations.redactions;
+/// Whether there is a guard that takes out what policy demands, and one that looks for what it wants people to agree to. What is
+/// to be taken out is from now on.
+pub(crate) fn will_keep(inbound: &Inbound, obligations: &Obligations) -> bool {
+    let (words, guards) = (&obligations.redactions, &inbound.snapshot.guards);
+    if !obligations.holds.is_empty() && guards.holding(&obligations.holds).is_none() {
+        return false;
+    }
     if words.is_empty() {
         return true;
     }
-    let will = inbound.snapshot.guards.can_redact(words);
+    let will = guards.can_redact(words);
     if will {
         inbound.record.redacts(words);
     }
@@ -409,6 +428,48 @@ pub(crate) fn arguments(
     }
     let message = with(message, &changes).ok_or_else(|| refused(&Inspection::default()))?;
     Ok(Some(goes_on(inbound, resolved, message)))
+}
+
+/// What people have to agree to before it leaves, since a policy demands that of what is found in it: arguments, what is completed,
+/// and URIs, as they leave. Tells of what it finds, unless it did before.
+pub(crate) fn demanded(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    resolved: &Resolved,
+    (obligations, tells): (&Obligations, bool),
+) -> Result<Vec<Hold>, Refusal> {
+    let mut held = Vec::new();
+    if obligations.holds.is_empty() {
+        return Ok(held);
+    }
+    let (server, message, target) = (resolved.server(), &inbound.message, resolved.target());
+    let desk = Desk::of(gateway, inbound, server.id());
+    let denied = |why| Refusal::new(Stage::Guard, Code::GuardBlocked, why).of(server.name());
+    // Policy has seen to it that there is one.
+    let guard = inbound.snapshot.guards.holding(&obligations.holds);
+    let guard = guard.ok_or_else(|| denied("no guard knows what a policy wants looked for".to_owned()))?;
+    let mut parts: Vec<(Bytes, Span)> = Vec::new();
+    let of = |member: &str| Some((message.bytes().clone(), message.member(member)?));
+    if target.changes_arguments() {
+        let leaving = bridge::arguments(message, target);
+        parts.push((leaving.clone(), Span::all(&leaving)));
+    } else {
+        parts.extend(of("arguments"));
+    }
+    parts.extend(["argument", "context", "uri"].iter().filter_map(|member| of(member)));
+    for (bytes, part) in parts {
+        let place = ("arguments", server.id());
+        let mut inspection = desk.look_at(&guard, place, (&bytes, part), (Reading::Words, &[]), tells);
+        wait(&mut inspection, approve::can_be_asked(inbound), &guard, &mut held);
+        if inspection.blocked.is_some() {
+            return Err(refuse("arguments", &guard, &inspection).of(server.name()));
+        }
+    }
+    for hold in &mut held {
+        let rules = hold.rules.join(", ");
+        hold.why = format!("a policy demands it of arguments with `{rules}`").into();
+    }
+    Ok(held)
 }
 
 /// Has a request wait for people, or not pass where nobody can be asked.

@@ -297,6 +297,7 @@ fn change(decided: &Decided<'_>, decision: &Decision) -> Option<Change> {
             let demanded = &decision.obligations;
             let is_same = set(&promised.approvals) == set(&demanded.approvals)
                 && set(&promised.redactions) == set(&demanded.redactions)
+                && set(&promised.holds) == set(&demanded.holds)
                 && promised.record.as_deref() == demanded.record.map(tollgate_model::RecordLevel::as_str);
             (!is_same).then_some(Change::OtherObligations)
         }
