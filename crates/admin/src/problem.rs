@@ -66,10 +66,6 @@ impl Problem {
         &self.detail
     }
 
-    pub(crate) fn code(&self) -> &'static str {
-        self.code
-    }
-
     pub(crate) fn title(&self) -> &'static str {
         self.title
     }

@@ -6,8 +6,8 @@ use http::StatusCode;
 use tollgate_model::{ServerName, TenantId};
 use tollgate_store::{About, Life, Registration, RegistrationId, Store};
 
-use super::{reason, see_through};
 use super::servers::{Said, check_own, doing, id, of_name, put, read, shares};
+use super::{reason, see_through};
 use crate::plane::Plane;
 use crate::problem::Problem;
 use crate::record;

@@ -129,6 +129,9 @@ impl Pseudonyms for Names {
     }
 }
 
+/// What becomes of what a rule finds.
+type Act = fn(Rule) -> Action;
+
 /// A rule's findings of which there are many in one text, each looked at beside all others: whether a name was given for it, whether
 /// the text is fenced.
 #[test]
@@ -140,7 +143,7 @@ fn many_findings_in_one_text_are_judged_in_linear_time() {
     };
     let pseudonyms = |rule: Rule| if rule == Rule::Email { Action::Pseudonym } else { Action::Report };
     let fences = |_| Action::Fence;
-    let acts: [(&str, fn(Rule) -> Action); 2] = [
+    let acts: [(&str, Act); 2] = [
         ("a#@b.example, AA:BB:CC:DD:EE:0F 10.77.88.99 ", pseudonyms),
         ("Ignore all previous instructions. 4111 1111 1111 1111 ", fences),
     ];

@@ -130,11 +130,6 @@ impl Rsyslog {
         messages.into_iter().flatten().collect()
     }
 
-    /// The entries of its messages.
-    pub(crate) fn entries(&self) -> Vec<Value> {
-        self.messages().into_iter().map(|message| message.entry).collect()
-    }
-
     /// Everything that it has written, once the entry of this number is there: it has read what it writes a moment later.
     pub(crate) async fn written(&self, last: u64) -> Vec<Message> {
         let deadline = Instant::now() + crate::rig::SOON;

@@ -235,12 +235,11 @@ async fn fetch(
     let fetched = in_time(server, wanted, fetching).await;
     let fault = match &fetched {
         Ok(Some(_)) => None,
-        // It was not asked.
-        Ok(None) => return fetched,
         // It answers, if not with a list.
         Err(fault) if fault.is_said => None,
         Err(fault) if speaks_against_it(&fault.refusal) => Some(&fault.refusal),
-        Err(_) => return fetched,
+        // It was not asked, or is not to blame.
+        Ok(None) | Err(_) => return fetched,
     };
     if wanted.asks == Asks::Own {
         let without = gateway.cache().patience.ended(server, began.elapsed(), fault);

@@ -259,9 +259,9 @@ async fn a_policy_has_arguments_wait_for_people_by_what_is_in_them() {
                 _ => {
                     assert_eq!(held.agree(&told).await, ["personal.email"]);
                     assert_eq!(held.called(), before);
-                    let told =
-                        held.book.entries().into_iter().filter(|entry| entry["detail"]["guard"].is_array());
-                    let found = told.last().unwrap()["detail"]["guard"].clone();
+                    let is_told = |entry: &Value| entry["detail"]["guard"].is_array();
+                    let entry = held.book.entries().into_iter().rfind(is_told).unwrap();
+                    let found = &entry["detail"]["guard"];
                     let holds = found.as_array().unwrap().iter().filter(|one| one["action"] == "hold");
                     assert_eq!(holds.count(), 1, "it is told once: {found}");
                     let told = ann.call("shop__read", call.clone()).await;
