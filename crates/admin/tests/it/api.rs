@@ -5,7 +5,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
 use serde_json::json;
 use tollgate_admin::Role;
 use tollgate_ledger::{Kind, Ledger, LedgerSettings, Reader};
-use tollgate_store::Blocks as _;
+use tollgate_store::{AuditBatch, AuditIndex as _, Blocks as _, Followed, UsageKey, UsageRow, UsageSum};
 
 use crate::support::{MARK, acme, admin, ask, csrf, fake, get, key_of, post, send, signed_in};
 
@@ -278,4 +278,48 @@ async fn what_is_said_of_what_a_server_lists_is_for_those_who_see_findings_and_p
         assert!(page.contains(&format!("id=\"{list}\"")), "{list}: {page}");
         assert_eq!(page.matches("waits to be approved").count(), 4, "{page}");
     }
+}
+
+#[tokio::test]
+async fn usage_is_never_cut_without_a_word() {
+    const LINES_MAX: u64 = 10_000;
+    let fake = fake().await;
+    let store = fake.store.clone();
+    let cookie_store = store.clone();
+    let (admin, _) = admin(fake);
+    let key = key_of(&store, Role::Admin, None).await;
+    let day = u32::try_from(tollgate_model::Timestamp::now().as_ms() / 86_400_000).expect("a day");
+    let of = |tool: u64| UsageRow {
+        key: UsageKey {
+            day,
+            tenant: "acme".into(),
+            agent: "bot".into(),
+            server: "crm".into(),
+            tool: format!("tool {tool:05}").into(),
+        },
+        sum: UsageSum { calls: tool, ..UsageSum::default() },
+    };
+    let mut after = None;
+    let mut add = async |used: Vec<UsageRow>, seq: u64| {
+        let upto = Followed { segment: 1, offset: seq, seq, used: seq };
+        let batch = AuditBatch { writer: "w9".into(), after, upto, used, ..AuditBatch::default() };
+        assert!(store.add_entries(&batch).await.expect("taken in"));
+        after = Some(upto);
+    };
+    add((1..=LINES_MAX).map(of).collect(), 1).await;
+    let lines = ask(&admin, &key, "GET", "/api/v1/usage?by=tool", None).await;
+    assert_eq!((lines.status, lines.json().as_array().map(Vec::len)), (200, Some(10_000)));
+    add(vec![of(LINES_MAX + 1)], 2).await;
+    let refused = ask(&admin, &key, "GET", "/api/v1/usage?by=tool", None).await;
+    assert_eq!((refused.status, refused.json()["code"].as_str()), (422, Some("invalid")), "{}", refused.body);
+    assert!(refused.body.contains("ask for fewer days"), "{}", refused.body);
+    let file = ask(&admin, &key, "GET", "/api/v1/usage?by=tool&format=csv", None).await;
+    assert_eq!((file.status, file.body.lines().count()), (200, 10_002));
+    // The page has those with the most calls, wherever they stand.
+    let cookie = signed_in(&admin, &cookie_store, Role::Admin).await;
+    let page = get(&admin, &cookie, "/usage?by=tool").await.body;
+    for (tool, is_there) in [("tool 10001", true), ("tool 09502", true), ("tool 09501", false)] {
+        assert_eq!(page.contains(tool), is_there, "{tool}");
+    }
+    assert!(page.contains("the 500 lines with the most calls"));
 }
