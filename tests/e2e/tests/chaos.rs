@@ -228,7 +228,8 @@ async fn who_spews_is_cut_off_and_left_alone() {
     const BUFFERS: u64 = 24 << 20;
     const FAILURES_MAX: usize = 5;
     let long = 600_000;
-    for (fault, code) in [(Fault::SpewEvents, "upstream_protocol"), (Fault::SpewBytes, "upstream_too_large")]
+    for (fault, code) in
+        [(Fault::SpewEvents, "upstream_protocol_error"), (Fault::SpewBytes, "upstream_too_large")]
     {
         let fake = FakeServer::start(Script::modern().with_tools(["echo"])).await;
         let chaos = Chaos::start(fake.addr(), SEED).await;

@@ -106,9 +106,11 @@ impl Kept {
         fits && self.age(now) < self.ttl(rule)
     }
 
-    /// Whether it may stand in for an answer that cannot be had.
-    pub(super) fn stands_in(&self, rule: &Rule, now: Instant) -> bool {
-        !rule.stale_max.is_zero() && self.age(now) < self.stands_in_for(rule)
+    /// Whether it may stand in for an answer that cannot be had, or is late.
+    pub(super) fn stands_in(&self, rule: &Rule, is_late: bool, now: Instant) -> bool {
+        (is_late || !self.ttl(rule).is_zero())
+            && !rule.stale_max.is_zero()
+            && self.age(now) < self.stands_in_for(rule)
     }
 
     /// For how long after it was received it may be given out at all.

@@ -143,9 +143,14 @@ impl Cache {
 
     /// What stands in for an answer that cannot be had.
     fn stand_in(&self, ask: &Ask, rule: &Rule, now: Instant) -> Option<Arc<Kept>> {
+        self.older(ask, rule, false, now)
+    }
+
+    /// What is kept of an answer, though it is not fresh. Of a server that is late that may also be what it lets nobody keep.
+    fn older(&self, ask: &Ask, rule: &Rule, is_late: bool, now: Instant) -> Option<Arc<Kept>> {
         let mut state = self.lock();
         let found = Reach::ALL.into_iter().filter_map(|reach| match state.find(ask, reach, now) {
-            Some(Value::Kept(kept, _)) if kept.stands_in(rule, now) => Some(kept),
+            Some(Value::Kept(kept, _)) if kept.stands_in(rule, is_late, now) => Some(kept),
             _ => None,
         });
         found.max_by_key(|kept| kept.received)

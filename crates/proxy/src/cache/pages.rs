@@ -93,7 +93,7 @@ pub(crate) async fn page(
         return Ok(fetched.map_err(|fault| fault.refusal)?.map(|kept| Found::new(kept, From::Server)));
     };
     let ask = Ask::new(server, &inbound.caller, what);
-    let for_need = matches!(stand, Some(Stand::Late | Stand::Silent(_)));
+    let for_need = matches!(stand, Some(Stand::Late));
     let kind = Kind { ask: &ask, rule, for_need };
     // On the heap, here and below: what is kept makes no list's state large.
     let alone = || Box::pin(alone(gateway, inbound, permit, server, wanted, kind));
@@ -113,7 +113,7 @@ pub(crate) async fn page(
         }
         (Look::Missing(reach), Some(stand)) => {
             let epoch = gateway.cache().epoch(&ask);
-            let older = gateway.cache().stand_in(&ask, &rule, Instant::now());
+            let older = gateway.cache().older(&ask, &rule, for_need, Instant::now());
             let soon = match stand {
                 _ if older.is_none() => None,
                 Stand::Well(patience) => Some(patience),
@@ -175,7 +175,7 @@ async fn look_at(
         let (Own { gateway, inbound, server, .. }, wanted) = (&own, own.wanted());
         let fetched = match &kept {
             Some((ask, rule)) => {
-                let kind = Kind { ask, rule: *rule, for_need: true };
+                let kind = Kind { ask, rule: *rule, for_need: false };
                 fetch_and_keep(gateway, inbound, &permit, server, wanted, kind, epoch).await
             }
             None => fetch(gateway, inbound, &permit, server, wanted, |_| false).await,

@@ -348,7 +348,7 @@ impl World {
             Op::Sweep => self.cache.sweep(|_| true),
             Op::Away { caller: number, server, what: what_number } => {
                 let ask = self.ask(number, server, what_number);
-                if let Some(kept) = self.cache.stand_in(&ask, &self.rule, self.now) {
+                if let Some(kept) = self.cache.older(&ask, &self.rule, true, self.now) {
                     self.check(&kept, (number, server, what_number), true);
                 }
             }
