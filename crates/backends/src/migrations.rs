@@ -251,7 +251,7 @@ mod tests {
                 check_findings(&new).await;
             }
             if sample.version >= 12 {
-                check_pseudonyms(&new, sample.version >= 13).await;
+                check_pseudonyms(&new, sample.version >= 14).await;
             }
             if sample.version >= 9 {
                 check_admins(&new).await;
