@@ -198,8 +198,16 @@ async fn without_a_word_in_the_configuration_stored_policies_decide_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_stored_policies_do_not_fit_says_so_and_goes_on_as_it_was() {
     let replicas = Replicas::start(json!({ "stored": true })).await;
-    // It has no server of this name, and so no tool that the rule is about.
-    let other = with(&servers([]), json!({ "policy": { "stored": true }, "usage": {} }));
+    // Its server of this name has no such tool, and it has a policy of its own, so that nobody has accepted them together yet.
+    let crm = FakeServer::start(Script::modern().with_tools(["count"])).await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("own.cedar"),
+        "forbid (principal, action == Action::\"crm__count\", resource);",
+    )
+    .unwrap();
+    let policy = json!({ "stored": true, "files": [folder.path()] });
+    let other = with(&servers([("crm", http(&crm.url()))]), json!({ "policy": policy, "usage": {} }));
     let other = Gateway::start_on(&other, replicas.gateways[0].data()).await;
     let api = Http::new(other.admin).bearing(&replicas.key);
     let degraded = async || {

@@ -249,12 +249,10 @@ async fn who_spews_is_cut_off_and_left_alone() {
         for _ in 0..20 {
             assert_eq!(call().await.refusal(), "upstream_unavailable", "{fault:?}");
         }
-        assert_eq!(
-            chaos.done().get(&fault).copied(),
-            Some(FAILURES_MAX as u64),
-            "nothing more was asked of it"
-        );
-        let bound = FAILURES_MAX as u64 * (MESSAGE_BYTES_MAX + BUFFERS);
+        // Beside the calls only whoever listens for its changes may have asked it for something, once.
+        let exchanges = chaos.done().get(&fault).copied().unwrap_or_default();
+        assert!(exchanges <= FAILURES_MAX as u64 + 1, "{fault:?}: {exchanges}");
+        let bound = exchanges * (MESSAGE_BYTES_MAX + BUFFERS);
         assert!(chaos.spewed() < bound, "{fault:?}: {} bytes", chaos.spewed());
     }
 }

@@ -388,10 +388,12 @@ fn short(kind: &str) -> String {
 }
 
 /// What attackers write somewhere.
-const KINDS: [&str; 20] = [
+const KINDS: [&str; 22] = [
     "tool-title",
     "tool-description",
     "tool-schema",
+    "prompt",
+    "resource",
     "owner",
     "agent",
     "admin",
@@ -501,6 +503,16 @@ async fn what_others_write_never_runs_on_any_page() {
         (!pins.as_array().unwrap().is_empty()).then_some(())
     })
     .await;
+    // What a server lists is kept a moment after it was read, and pages show what is kept.
+    let api = Http::new(gateway.admin).bearing(admin["key"].as_str().unwrap());
+    for list in ["tools", "prompts", "resources"] {
+        let path = format!("/api/v1/tools?server=crm&tenant=default&list={list}");
+        until("what is listed", async || {
+            let reply = api.send(&Ask::new("GET", &path)).await;
+            (reply.status == 200).then_some(())
+        })
+        .await;
+    }
     let pages: Vec<&str> = PAGES.iter().map(|(_, path)| *path).chain(["/approvals?all=1"]).collect();
     let job = json!({
         "admin": at(&gateway), "key": admin["key"], "pages": pages, "kinds": KINDS,

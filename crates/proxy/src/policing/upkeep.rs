@@ -3,7 +3,7 @@
 //! as a principal of its own, and only where policies are configured or definitions are pinned. What it read is kept in the
 //! store, where operators see it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -48,6 +48,8 @@ pub(crate) struct Upkeep {
     store: Mutex<Option<Arc<dyn Store>>>,
     /// What was kept last of the lists that policies need not know.
     kept: Mutex<HashMap<(ServerId, List), Digest>>,
+    /// Servers of which such a list was read while there was nowhere to keep it.
+    unkept: Mutex<HashSet<ServerId>>,
 }
 
 #[derive(Debug, Default)]
@@ -70,6 +72,7 @@ impl Default for Upkeep {
             room: Semaphore::new(AT_ONCE),
             store: Mutex::default(),
             kept: Mutex::default(),
+            unkept: Mutex::default(),
         }
     }
 }
@@ -100,9 +103,17 @@ impl Upkeep {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What servers list is kept there.
+    /// What servers list is kept there. What was read too early for it is read again.
     pub(crate) fn keep_in(&self, store: Arc<dyn Store>) {
         *self.store.lock().unwrap_or_else(PoisonError::into_inner) = Some(store);
+        let unkept = std::mem::take(&mut *self.unkept());
+        for server in &unkept {
+            self.is_due(server);
+        }
+    }
+
+    fn unkept(&self) -> MutexGuard<'_, HashSet<ServerId>> {
+        self.unkept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn kept(&self) -> MutexGuard<'_, HashMap<(ServerId, List), Digest>> {
@@ -118,6 +129,7 @@ impl Upkeep {
         let mut all = self.lock();
         all.retain(|id, _| servers.iter().any(|server| server.id() == id));
         self.kept().retain(|(id, _), _| all.contains_key(id));
+        self.unkept().retain(|id| all.contains_key(id));
         let now = Instant::now();
         let mut taken = Vec::new();
         for server in servers {
@@ -295,7 +307,16 @@ async fn read_others(gateway: &Gateway, server: &Server) {
 /// Keeps a list as it was read, if it is not what was kept last.
 async fn keep_other(gateway: &Gateway, server: &ServerId, list: List, items: &[Item]) {
     let upkeep = gateway.policing().upkeep();
-    let Some(store) = upkeep.store() else { return };
+    let store = {
+        // Whoever brings the store looks at these afterwards.
+        let mut unkept = upkeep.unkept();
+        let store = upkeep.store();
+        if store.is_none() {
+            unkept.insert(server.clone());
+        }
+        store
+    };
+    let Some(store) = store else { return };
     let mut room = OTHERS_BYTES_MAX;
     let fits = |item: &&Item| {
         let left = room.checked_sub(item.original().len());
