@@ -104,7 +104,27 @@ fn share(part: usize, whole: usize) -> String {
     if whole == 0 { "–".to_owned() } else { format!("{:.3}", part as f64 / whole as f64) }
 }
 
-fn section(packages: &[(String, String)], counts: &BTreeMap<(String, String), Count>) -> String {
+/// How many of bastioncorpus's injections are found, and how many there are: of every second, and of the others.
+fn halves(samples: &[Sample], scanner: &Scanner) -> [(usize, usize); 2] {
+    let mut halves = [(0, 0); 2];
+    let all = samples
+        .iter()
+        .filter(|one| one.corpus == "bastioncorpus" && one.of.contains(&"injection".to_owned()));
+    for (nth, sample) in all.enumerate() {
+        let mut found = Vec::new();
+        scanner.scan(&sample.text, "text", &mut found);
+        let half = &mut halves[(nth + 1) % 2];
+        half.0 += usize::from(found.iter().any(|finding| is_of(finding, "injection")));
+        half.1 += 1;
+    }
+    halves
+}
+
+fn section(
+    packages: &[(String, String)],
+    counts: &BTreeMap<(String, String), Count>,
+    [seen, unseen]: [(usize, usize); 2],
+) -> String {
     let packages: Vec<String> =
         packages.iter().map(|(name, version)| format!("`{name}` {version}")).collect();
     let mut text = format!(
@@ -114,11 +134,16 @@ fn section(packages: &[(String, String)], counts: &BTreeMap<(String, String), Co
          its goals, and the harmless mails, files and pages of its environments; the examples of every region and kind are those of the \
          phone library, as are the numbers that it takes for impossible. All 27 texts of AgentDojo put their goals into one and the same wording, which was known when the \
          rules were written: they are found all or none, and say nothing of other wordings. A rule or family is *found* if it was told of a text \
-         that is labelled with it, wherever in it, and *false* if of one that is not. No package with labelled secrets was found: what \
+         that is labelled with it, wherever in it, and *false* if of one that is not. Every second injection of bastioncorpus was looked at \
+         when phrases were written: of those {} of {} are found, and of the others {} of {}. No package with labelled secrets was found: what \
          was told of `secret` is wrong.\n\n\
          | corpus | what | texts with it | found | recall | texts without it | false | precision |\n\
          |---|---|--:|--:|--:|--:|--:|--:|\n",
-        packages.join(", ")
+        packages.join(", "),
+        seen.0,
+        seen.1,
+        unseen.0,
+        unseen.1,
     );
     for ((corpus, label), count) in counts {
         let _ = writeln!(
@@ -140,8 +165,9 @@ fn section(packages: &[(String, String)], counts: &BTreeMap<(String, String), Co
 #[test]
 fn the_published_figures_are_what_is_measured_now() {
     let (packages, samples) = samples();
-    let counts = count(&samples, &Scanner::new(RuleSet::default(), Vec::new()));
-    let section = section(&packages, &counts);
+    let scanner = Scanner::new(RuleSet::default(), Vec::new());
+    let counts = count(&samples, &scanner);
+    let section = section(&packages, &counts, halves(&samples, &scanner));
     println!("{section}");
     let of = |corpus: &str, label: &str| &counts[&(corpus.to_owned(), label.to_owned())];
     for (corpus, label) in counts.keys() {

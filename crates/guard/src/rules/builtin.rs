@@ -8,8 +8,8 @@ use super::phrase::Phrase;
 use super::settings::FileRule;
 use crate::rule::{Family, Rule};
 
-/// The file. JSON is YAML too, and is read without more than this crate has.
-const FILE: &str = include_str!("injection.json");
+/// The files: what is said in English, and in other languages. JSON is YAML too, and is read without more than this crate has.
+const FILES: [&str; 2] = [include_str!("injection.json"), include_str!("languages.json")];
 
 #[derive(Deserialize)]
 struct Rules {
@@ -18,8 +18,9 @@ struct Rules {
 
 /// All of them, each of the rule that is built in under its id.
 pub(crate) static PHRASES: LazyLock<Vec<Phrase>> = LazyLock::new(|| {
-    // A test sees to it that it can be read.
-    let rules = serde_json::from_str::<Rules>(FILE).map(|file| file.rules).unwrap_or_default();
+    // A test sees to it that they can be read.
+    let rules = FILES.iter().filter_map(|file| serde_json::from_str::<Rules>(file).ok());
+    let rules: Vec<FileRule> = rules.flat_map(|file| file.rules).collect();
     let of = |file: &FileRule| {
         let id = format!("{}.{}", Family::Injection.as_str(), file.id);
         let rule = Rule::of_id(&id);
@@ -34,10 +35,10 @@ mod tests {
 
     #[test]
     fn what_is_built_in_is_a_file_of_rules_that_finds_what_it_says() {
-        let file: Rules = serde_json::from_str(FILE).unwrap();
-        let phrases: usize = file.rules.iter().map(|rule| rule.phrases.len()).sum();
+        let files = FILES.map(|file| serde_json::from_str::<Rules>(file).unwrap().rules);
+        let phrases: usize = files.iter().flatten().map(|rule| rule.phrases.len()).sum();
         assert!(phrases == PHRASES.len() && phrases > 20, "{phrases}");
-        for rule in file.rules {
+        for rule in files.into_iter().flatten() {
             let pattern = rule.pattern().unwrap();
             assert!(!rule.examples.matches.is_empty() && !rule.examples.passes.is_empty());
             assert_eq!(rule.examine(&pattern), [], "{}", rule.id);

@@ -91,8 +91,10 @@ fn what_is_wrong_with_a_file_is_told_with_its_line() {
 /// What is built in is written in the same format.
 #[test]
 fn the_phrases_that_are_built_in_are_such_a_file() {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../guard/src/rules/injection.json");
-    let output = run(&["guard", "test", file]);
-    assert!(output.status.success(), "{}", stderr(&output));
-    assert!(stdout(&output).contains("3 rules keep to their"), "{}", stdout(&output));
+    for file in ["injection.json", "languages.json"] {
+        let file = format!("{}/../guard/src/rules/{file}", env!("CARGO_MANIFEST_DIR"));
+        let output = run(&["guard", "test", &file]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(stdout(&output).contains("3 rules keep to their"), "{}", stdout(&output));
+    }
 }
