@@ -14,8 +14,8 @@ use crate::sweep::Sweep;
 pub(crate) enum Start {
     /// A token; the how manieth of the table.
     Token(u16),
-    /// A phrase; the how manieth of the table.
-    Phrase(u16),
+    /// A phrase; the how manieth of the table, and which of its first words.
+    Phrase(u16, u16),
     /// `Bearer`, `Basic`: what follows is a credential.
     Scheme,
     /// A web token.
@@ -34,8 +34,8 @@ static STARTERS: LazyLock<Starters> = LazyLock::new(|| {
         starts.push((letters(token.mark.as_bytes()), Start::Token(place)));
     }
     for (place, phrase) in (0..).zip(PHRASES.iter()) {
-        for first in &phrase.first {
-            starts.push((letters(first.as_bytes()), Start::Phrase(place)));
+        for (nth, first) in (0..).zip(&phrase.first) {
+            starts.push((letters(first.as_bytes()), Start::Phrase(place, nth)));
         }
     }
     starts.push((letters(b"bearer"), Start::Scheme));
@@ -67,14 +67,16 @@ pub(crate) fn begin(sweep: &mut Sweep<'_, '_>, start: usize) -> Option<usize> {
     let letters = letters(sweep.text.slice(start, start + 3));
     let starts = &STARTERS.starts;
     let from = starts.partition_point(|(other, _)| *other < letters);
+    let mut words = injection::Words::new(&sweep.text, start);
     for (other, what) in starts.get(from..)? {
         if *other != letters {
             break;
         }
         let end = match what {
             Start::Token(place) => secret::token(sweep, start, secret::TOKENS.get(usize::from(*place))?),
-            Start::Phrase(place) => {
-                injection::phrase(sweep, start, PHRASES.get(usize::from(*place))?);
+            Start::Phrase(place, first) => {
+                let phrase = PHRASES.get(usize::from(*place))?;
+                injection::phrase(sweep, &mut words, phrase, usize::from(*first));
                 None
             }
             Start::Scheme => secret::scheme(sweep, start),

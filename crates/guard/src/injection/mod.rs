@@ -11,5 +11,5 @@ pub(crate) use ansi::ansi;
 pub(crate) use encoded::{encoded, escapes};
 pub(crate) use hidden::hidden;
 pub(crate) use link::link;
-pub(crate) use phrase::{phrase, weigh};
+pub(crate) use phrase::{Words, phrase, weigh};
 pub(crate) use tag::{role, tag};

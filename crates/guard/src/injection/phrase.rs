@@ -1,5 +1,7 @@
 //! Phrases: a first word, and others that follow it within a few words.
 
+use smallvec::SmallVec;
+
 use crate::rules::{Phrase, Then};
 use crate::sweep::Sweep;
 use crate::text::Text;
@@ -46,26 +48,32 @@ const ABOUT: &[&str] = &[
     "mitigat",
 ];
 
-/// A phrase of this kind, if it begins here.
-pub(crate) fn phrase(sweep: &mut Sweep<'_, '_>, start: usize, phrase: &Phrase) {
+/// A phrase of this kind, if it begins with the how manieth of its first words here.
+pub(crate) fn phrase(sweep: &mut Sweep<'_, '_>, words: &mut Words<'_>, phrase: &Phrase, first: usize) {
     if phrase.weight < 40 && !sweep.is_hidden || !sweep.rules.has(phrase.rule) {
         return;
     }
-    if let Some((end, weight)) = weigh(&sweep.text, start, phrase, sweep.is_hidden) {
-        sweep.add(phrase.rule, start, end, weight);
+    let is_first =
+        phrase.first.get(first).is_some_and(|word| words.nth(0).is_some_and(|one| is_word(one, word)));
+    if is_first && let Some((end, weight)) = goes_on(&sweep.text, words, phrase, sweep.is_hidden) {
+        sweep.add(phrase.rule, words.start, end, weight);
     }
 }
 
 /// Where a phrase that begins here ends, and how sure it is; nothing if none does.
 pub(crate) fn weigh(text: &Text<'_>, start: usize, phrase: &Phrase, is_hidden: bool) -> Option<(usize, u8)> {
-    let stretch = text.slice(start, start + STRETCH_MAX);
-    let mut words = Words { text: stretch, at: 0 };
-    let first = words.next()?;
-    let first = stretch.get(first.0..first.1).unwrap_or_default();
+    let mut words = Words::new(text, start);
+    let first = words.nth(0)?;
     if !phrase.first.iter().any(|word| is_word(first, word)) {
         return None;
     }
-    let end = start + follow(&mut words, &phrase.then)?;
+    goes_on(text, &mut words, phrase, is_hidden)
+}
+
+/// The same of one whose first word stands there.
+fn goes_on(text: &Text<'_>, words: &mut Words<'_>, phrase: &Phrase, is_hidden: bool) -> Option<(usize, u8)> {
+    let start = words.start;
+    let end = start + follow(words, &phrase.then)?;
     if phrase.needs_address && !has_address(text.slice(end, end + 120)) {
         return None;
     }
@@ -84,7 +92,7 @@ pub(crate) fn weigh(text: &Text<'_>, start: usize, phrase: &Phrase, is_hidden: b
 
 /// Where the last of the words stands that have to follow.
 fn follow(words: &mut Words<'_>, then: &[Then]) -> Option<usize> {
-    let mut end = words.at;
+    let mut at = 0;
     for one in then {
         let mut left = one.within;
         loop {
@@ -92,15 +100,14 @@ fn follow(words: &mut Words<'_>, then: &[Then]) -> Option<usize> {
                 return None;
             }
             left -= 1;
-            let (start, until) = words.next()?;
-            let word = words.text.get(start..until)?;
+            at += 1;
+            let word = words.nth(at)?;
             if one.words.iter().any(|wanted| is_word(word, wanted)) {
-                end = until;
                 break;
             }
         }
     }
-    Some(end)
+    words.end(at)
 }
 
 /// Whether it is this word, or begins like it if that one ends with a star.
@@ -128,13 +135,46 @@ const fn meant(byte: u8) -> u8 {
     }
 }
 
-/// The words of a text, up to where a sentence ends. An apostrophe is of its word.
-struct Words<'t> {
+/// The words from a place of a text on, up to where a sentence ends. An apostrophe is of its word. Each is looked for once, however many
+/// phrases begin with the first.
+pub(crate) struct Words<'t> {
+    /// Where they begin.
+    start: usize,
     text: &'t [u8],
     at: usize,
+    known: SmallVec<[(u16, u16); 24]>,
+    is_over: bool,
 }
 
-impl Words<'_> {
+impl<'t> Words<'t> {
+    /// Those from here on.
+    pub(crate) fn new(text: &Text<'t>, start: usize) -> Self {
+        let text = text.slice(start, start + STRETCH_MAX);
+        Self { start, text, at: 0, known: SmallVec::new(), is_over: false }
+    }
+
+    fn find(&mut self, nth: usize) -> Option<(u16, u16)> {
+        while self.known.len() <= nth && !self.is_over {
+            match self.next() {
+                Some((start, end)) => {
+                    self.known.push((u16::try_from(start).ok()?, u16::try_from(end).ok()?));
+                }
+                None => self.is_over = true,
+            }
+        }
+        self.known.get(nth).copied()
+    }
+
+    fn nth(&mut self, nth: usize) -> Option<&'t [u8]> {
+        let (start, end) = self.find(nth)?;
+        self.text.get(usize::from(start)..usize::from(end))
+    }
+
+    /// Where one ends, from where they begin.
+    fn end(&mut self, nth: usize) -> Option<usize> {
+        self.find(nth).map(|(_, end)| usize::from(end))
+    }
+
     fn next(&mut self) -> Option<(usize, usize)> {
         let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte >= 0x80 || matches!(byte, b'\'' | b'_');
         loop {
