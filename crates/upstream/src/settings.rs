@@ -449,7 +449,7 @@ pub struct Timeouts {
     /// How long a request waits for a place among those under way. 2 s.
     pub queue: Duration,
     /// How long an instance, or a pooled connection, may be unused before it is stopped. 10 minutes; a pooled
-    /// connection 90 s at most.
+    /// connection 4 s at most.
     pub idle: Duration,
     /// How long the standard input of a child may be closed before SIGTERM, and SIGTERM be ignored before SIGKILL. 2 s
     /// each.

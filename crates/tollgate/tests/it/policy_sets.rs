@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -41,6 +42,21 @@ impl Bench {
         let output = self.run(&[args, &["--json"]].concat());
         assert!(output.status.success(), "{args:?}: {}", stderr(&output));
         serde_json::from_str(&stdout(&output)).expect("JSON")
+    }
+
+    /// Waits until the tools are kept that the gateway has read: it keeps them a moment later.
+    fn await_tools(&self) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let mut command = tollgate();
+            command.args(["policy", "schema", "-c", &self.config]).stdin(Stdio::null());
+            let output = command.output().expect("the binary runs");
+            if stdout(&output).contains("notes__read") {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{}", stderr(&output));
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// What is said of something that is not done.
@@ -153,6 +169,7 @@ fn without_a_gateway_the_store_is_changed_by_the_same_rules() {
     let mut gateway = Gateway::start(&bench.config);
     let message = crate::support::modern(1, "tools/list", json!({}));
     crate::support::modern_http(gateway.listen, &message);
+    bench.await_tools();
     gateway.process.signal(Signal::TERM);
     assert!(gateway.process.end().success());
     life(&bench, 78);
