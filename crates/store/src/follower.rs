@@ -109,6 +109,11 @@ impl Follower {
         Self(Arc::new(Handle { known, task: Some(task) }))
     }
 
+    /// Whether both are clones of one.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// What is desired now.
     pub fn now(&self) -> Arc<Desired> {
         self.0.known.desired.load_full()

@@ -89,6 +89,8 @@ async fn step(client: &Client, modern: bool, ground: &mut Ground, wanted: &Value
         "unwatch" => {
             if let Some(listening) = ground.listening.take() {
                 listening.abort();
+                // The subscription is dropped with the task, which queues its cancellation ahead of what is asked next.
+                let _ = listening.await;
                 return Ok(json!({}));
             }
             for uri in wanted["uris"].as_array().into_iter().flatten() {

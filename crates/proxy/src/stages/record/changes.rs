@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use tollgate_ledger::{Draft, Entry, Kind};
 use tollgate_model::{Principal, PrincipalId, Proof, TenantId};
 use tollgate_store::{
-    Approval, ApprovalId, Blockable, Blocking, Change, Life, Numbered, Pausable, Pausing, PinChange,
-    Registration, Resuming, Revocable, RuleSet, RuleVersion, Standing, Unblocking,
+    Approval, ApprovalId, Blockable, Blocking, Change, Follower, Life, Numbered, Pausable, Pausing,
+    PinChange, Registration, Resuming, Revocable, RuleSet, RuleVersion, Standing, Unblocking,
 };
 use tollgate_telemetry::events::{AgentResumed, ApprovalChanged, BlockChanged, RegistrationChanged};
 
@@ -38,34 +38,38 @@ fn note<const N: usize>(
 
 /// Puts every change of the stored state on record, for as long as there is a gateway.
 pub(crate) async fn follow(gateway: Weak<Inner>, mut reloads: watch::Receiver<()>) {
+    let Some(mut follower) = follower(&gateway) else { return };
+    let mut applied = follower.applied();
     loop {
-        // Another configuration may bring another follower.
-        let Some(mut applied) =
-            gateway.upgrade().map(|inner| Gateway::of(inner).identity().follower().applied())
-        else {
-            return;
-        };
-        loop {
-            tokio::select! {
-                change = applied.recv() => {
-                    let Some(gateway) = gateway.upgrade().map(Gateway::of) else { return };
-                    match change {
-                        Ok(numbered) => applied_one(&gateway, &numbered),
-                        Err(RecvError::Lagged(missed)) => {
-                            gateway.approvals().news_of_all();
-                            changed(&gateway, "state.changed", [("missed", missed.into())]);
-                        }
-                        // The configuration brings another one soon, or there is nothing to follow.
-                        Err(RecvError::Closed) => break,
+        tokio::select! {
+            // Changes first: many a reload follows from one.
+            biased;
+            change = applied.recv() => {
+                let Some(gateway) = gateway.upgrade().map(Gateway::of) else { return };
+                match change {
+                    Ok(numbered) => applied_one(&gateway, &numbered),
+                    Err(RecvError::Lagged(missed)) => {
+                        gateway.approvals().news_of_all();
+                        changed(&gateway, "state.changed", [("missed", missed.into())]);
                     }
+                    // Not while the follower is held.
+                    Err(RecvError::Closed) => return,
                 }
-                reloaded = reloads.changed() => match reloaded {
-                    Ok(()) => break,
-                    Err(_) => return,
-                },
+            }
+            reloaded = reloads.changed() => {
+                let (Ok(()), Some(now)) = (reloaded, self::follower(&gateway)) else { return };
+                // A follower that stays is read on where it was: what it has said and nobody has read yet belongs on record.
+                if !now.is_same(&follower) {
+                    applied = now.applied();
+                    follower = now;
+                }
             }
         }
     }
+}
+
+fn follower(gateway: &Weak<Inner>) -> Option<Follower> {
+    gateway.upgrade().map(|inner| Gateway::of(inner).identity().follower().clone())
 }
 
 /// Whom it is about stands in the entry as who; where and by whom it was changed, the store knows.
