@@ -92,8 +92,8 @@ impl Steps {
         if self.broken.is_empty() { Ok(()) } else { Err(format!("failed: {}", self.broken.join(", "))) }
     }
 
-    /// Prints what failed tests said and, as the last line, the counts. A step that failed without a failed test (it did not compile, say) counts as
-    /// one failure, so that zero failures means that everything worked.
+    /// Prints what failed tests said and, as the last line, the counts. A step that failed without a failed test (it did not
+    /// compile, say) counts as one failure, so that zero failures means that everything worked.
     pub(crate) fn finish(self) -> Result<(), String> {
         if self.ignored > 0 {
             say(&format!("{} tests are marked as ignored", self.ignored));
@@ -109,36 +109,41 @@ impl Steps {
     }
 }
 
-/// How many lines of failed tests are said again at the end.
-const REPEATED_LINES_MAX: usize = 400;
+/// How many lines of each failed test are said again at the end, where the reason stands among the first.
+const REPEATED_LINES_MAX: usize = 40;
 
 /// What the test harness printed of tests that failed, to be said again where the reader looks: at the end.
 #[derive(Default)]
 struct Failures {
+    names: Vec<String>,
     lines: Vec<String>,
-    inside: bool,
+    /// How many lines of the present one are kept; none outside of a report.
+    kept: Option<usize>,
 }
 
 impl Failures {
     /// Keeps a line that stands between `---- NAME stdout ----` and the list of names that ends the harness's report.
     fn read(&mut self, line: &str) {
-        if line.starts_with("---- ") && line.ends_with(" ----") {
-            self.inside = true;
+        let name = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" ----"));
+        if let Some(name) = name {
+            self.names.push(name.trim_end_matches(" stdout").to_owned());
+            self.kept = Some(0);
         } else if line == "failures:" {
-            self.inside = false;
+            self.kept = None;
         }
-        if self.inside && self.lines.len() < REPEATED_LINES_MAX {
+        if let Some(kept) = self.kept.as_mut().filter(|kept| **kept < REPEATED_LINES_MAX) {
+            *kept += 1;
             self.lines.push(line.to_owned());
         }
     }
 
+    /// All that was kept, and the names last.
     fn repeat(&self) {
-        if !self.lines.is_empty() {
+        if !self.names.is_empty() {
             say("\n=== what failed");
         }
-        for line in &self.lines {
-            say(line);
-        }
+        self.lines.iter().for_each(|line| say(line));
+        self.names.iter().for_each(|name| say(&format!("failed: {name}")));
     }
 }
 
@@ -187,6 +192,7 @@ test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; 
         let mut failures = Failures::default();
         report.lines().for_each(|line| failures.read(line));
         assert_eq!(failures.lines, ["---- two stdout ----", "assertion failed", ""]);
+        assert_eq!(failures.names, ["two"]);
     }
 
     #[test]
