@@ -50,6 +50,7 @@ mod stages;
 mod standing;
 mod subscriptions;
 mod tasks;
+mod turns;
 
 pub use approving::{Tell, TellBody, TellWay};
 pub use aside::AsideSettings;

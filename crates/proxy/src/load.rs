@@ -82,16 +82,21 @@ struct Counts {
 }
 
 impl Load {
-    /// Takes a request in, if there is room for it.
-    pub(crate) fn begin(&self, settings: &LoadSettings, what: Begins) -> Option<Arc<Work>> {
+    /// Whether so much is under way that a request has to wait for its turn.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.0.under_way.load(Ordering::Relaxed) >= BUSY_MIN
+    }
+
+    /// Takes a request in that has waited so long for its turn, if there is room for it.
+    pub(crate) fn begin(&self, settings: &LoadSettings, what: Begins, waited: Duration) -> Option<Arc<Work>> {
         let counts = &self.0;
         let most = match what {
             Begins::New => settings.requests_max,
             Begins::GoesOn => settings.requests_max + settings.requests_max / 4,
         };
         let before = counts.under_way.fetch_add(1, Ordering::Relaxed);
-        let is_new = what == Begins::New;
-        if before >= most || (is_new && before >= BUSY_MIN && self.is_late(settings.lag_max)) {
+        let may_be_late = what == Begins::GoesOn || before < BUSY_MIN;
+        if before >= most || !(may_be_late || self.is_in_time(settings.lag_max, waited)) {
             counts.under_way.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
@@ -116,9 +121,14 @@ impl Load {
         }
     }
 
-    /// Whether this thread has more to do than it can.
-    fn is_late(&self, lag_max: Duration) -> bool {
-        !lag_max.is_zero() && PULSE.with(|pulse| pulse.is_late(lag_max) || pulse.begin(self, lag_max))
+    /// Whether this thread has no more to do than it can.
+    fn is_in_time(&self, lag_max: Duration, waited: Duration) -> bool {
+        lag_max.is_zero()
+            || (waited <= lag_max
+                && PULSE.with(|pulse| {
+                    pulse.begin(self, lag_max);
+                    !pulse.is_late(lag_max)
+                }))
     }
 }
 
@@ -217,14 +227,13 @@ impl Pulse {
         self.was_late.load(Ordering::Relaxed) && now_us().saturating_sub(due_us) > us(lag_max)
     }
 
-    /// Begins to feel it, if nobody does. Never says that it is late.
-    fn begin(self: &Arc<Self>, load: &Load, lag_max: Duration) -> bool {
+    /// Begins to feel it, if nobody does: then it is not late.
+    fn begin(self: &Arc<Self>, load: &Load, lag_max: Duration) {
         if !self.is_felt.load(Ordering::Relaxed) && !self.is_felt.swap(true, Ordering::Relaxed) {
             self.was_late.store(false, Ordering::Relaxed);
             self.due_us.store(now_us() + us(TICK), Ordering::Relaxed);
             tokio::spawn(feel(Feeling(Arc::clone(self)), load.clone(), lag_max));
         }
-        false
     }
 }
 
@@ -266,25 +275,30 @@ mod tests {
 
     use super::*;
 
+    /// Takes in what has not waited.
+    fn begin(load: &Load, settings: &LoadSettings, what: Begins) -> Option<Arc<Work>> {
+        load.begin(settings, what, Duration::ZERO)
+    }
+
     #[test]
     fn what_goes_on_has_a_reserve() {
         let (load, settings) = (Load::default(), LoadSettings { requests_max: 4, ..LoadSettings::default() });
-        let mut held: Vec<_> = (0..4).map(|_| load.begin(&settings, Begins::New).expect("room")).collect();
-        assert!(load.begin(&settings, Begins::New).is_none());
-        held.push(load.begin(&settings, Begins::GoesOn).expect("the reserve"));
-        assert!(load.begin(&settings, Begins::GoesOn).is_none(), "it has an end");
+        let mut held: Vec<_> = (0..4).map(|_| begin(&load, &settings, Begins::New).expect("room")).collect();
+        assert!(begin(&load, &settings, Begins::New).is_none());
+        held.push(begin(&load, &settings, Begins::GoesOn).expect("the reserve"));
+        assert!(begin(&load, &settings, Begins::GoesOn).is_none(), "it has an end");
         held.truncate(3);
-        assert!(load.begin(&settings, Begins::New).is_some());
+        assert!(begin(&load, &settings, Begins::New).is_some());
     }
 
     #[test]
     fn bodies_are_bounded_together_and_given_back() {
         let (load, settings) = (Load::default(), LoadSettings { bytes_max: 100, ..LoadSettings::default() });
-        let begin = || load.begin(&settings, Begins::New).expect("room");
-        let (one, other) = (begin(), begin());
+        let another = || begin(&load, &settings, Begins::New).expect("room");
+        let (one, other) = (another(), another());
         assert!(one.holds(60) && !other.holds(60));
         drop(other);
-        let third = begin();
+        let third = another();
         assert!(third.holds(40));
         drop((one, third));
         assert_eq!(load.0.bytes.load(Ordering::Relaxed), 0);
@@ -341,24 +355,41 @@ mod tests {
         let (load, settings) = (Load::default(), LoadSettings { lag_max, ..LoadSettings::default() });
         let busy = || std::thread::sleep(3 * lag_max);
         let mut held: Vec<_> =
-            (0..BUSY_MIN).map(|_| load.begin(&settings, Begins::New).expect("room")).collect();
-        held.push(load.begin(&settings, Begins::New).expect("nobody knows yet"));
+            (0..BUSY_MIN).map(|_| begin(&load, &settings, Begins::New).expect("room")).collect();
+        held.push(begin(&load, &settings, Begins::New).expect("nobody knows yet"));
         tokio::task::yield_now().await;
         busy();
-        assert!(load.begin(&settings, Begins::New).is_some(), "it may have been a pause of the machine");
+        assert!(begin(&load, &settings, Begins::New).is_some(), "it may have been a pause of the machine");
         // The beat is felt, late.
         tokio::time::sleep(Duration::from_millis(1)).await;
         busy();
-        assert!(load.begin(&settings, Begins::New).is_none());
-        assert!(load.begin(&settings, Begins::GoesOn).is_some());
+        assert!(begin(&load, &settings, Begins::New).is_none());
+        assert!(begin(&load, &settings, Begins::GoesOn).is_some());
         // Once in time, and it is over.
         let over = async {
-            while load.begin(&settings, Begins::New).is_none() {
+            while begin(&load, &settings, Begins::New).is_none() {
                 tokio::time::sleep(TICK).await;
             }
         };
         tokio::time::timeout(Duration::from_secs(20), over).await.expect("it has come round");
         held.truncate(BUSY_MIN - 1);
-        assert!(load.begin(&settings, Begins::New).is_some());
+        assert!(begin(&load, &settings, Begins::New).is_some());
+    }
+
+    #[tokio::test]
+    async fn who_has_waited_too_long_for_its_turn_is_turned_away_while_much_is_under_way() {
+        let (load, settings) = (Load::default(), LoadSettings::default());
+        let too_long = settings.lag_max + Duration::from_millis(1);
+        let mut held: Vec<_> = (0..BUSY_MIN)
+            .map(|_| load.begin(&settings, Begins::New, too_long).expect("little to do"))
+            .collect();
+        assert!(load.is_busy());
+        assert!(load.begin(&settings, Begins::New, too_long).is_none());
+        assert!(load.begin(&settings, Begins::New, settings.lag_max).is_some());
+        assert!(load.begin(&settings, Begins::GoesOn, too_long).is_some());
+        let as_late_as_it_likes = LoadSettings { lag_max: Duration::ZERO, ..settings };
+        assert!(load.begin(&as_late_as_it_likes, Begins::New, too_long).is_some());
+        held.pop();
+        assert!(!load.is_busy());
     }
 }

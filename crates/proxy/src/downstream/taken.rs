@@ -14,6 +14,7 @@ use super::intake;
 use crate::gateway::Gateway;
 use crate::load::{Begins, Work};
 use crate::settings::ProxySettings;
+use crate::turns;
 
 /// How much is read of what may not be begun, to see whether it goes on with something, and for how long.
 const AHEAD_BYTES_MAX: usize = 64 << 10;
@@ -51,7 +52,8 @@ where
     if request.method() != Method::POST {
         return Ok((request.map(|body| Taken { unread: Some(body), read: None, work: None }), None));
     }
-    match gateway.load().begin(&settings.load, Begins::New) {
+    let waited = if gateway.load().is_busy() { turns::mine().await } else { Duration::ZERO };
+    match gateway.load().begin(&settings.load, Begins::New, waited) {
         Some(work) => {
             let held = Some(Arc::clone(&work));
             Ok((request.map(|body| Taken { unread: Some(body), read: None, work: held }), Some(work)))
@@ -69,7 +71,7 @@ async fn take_what_goes_on<B>(
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let work = gateway.load().begin(&settings.load, Begins::GoesOn).ok_or(Turned(None))?;
+    let work = gateway.load().begin(&settings.load, Begins::GoesOn, Duration::ZERO).ok_or(Turned(None))?;
     let (parts, body) = request.into_parts();
     if body.size_hint().lower() > AHEAD_BYTES_MAX as u64 {
         return Err(Turned(None));

@@ -36,5 +36,10 @@ pub(crate) async fn eventually<T>(mut probe: impl FnMut() -> Option<T>) -> T {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(LONG, waiting).await.expect("it should have come about by now")
+    in_time(waiting).await
+}
+
+/// Waits for what should come about by itself.
+pub(crate) async fn in_time<T>(coming: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LONG, coming).await.expect("it should have come about by now")
 }

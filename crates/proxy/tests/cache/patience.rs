@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::eventually;
 use crate::lists::{ALL, names, until_stale, world};
 use crate::pantry::Pantry;
 use crate::rig::{Client, Told, World};
+use crate::{eventually, in_time};
 
 const FOOD: &str = "food__find";
 
@@ -47,7 +47,7 @@ async fn what_was_kept_is_listed_while_its_server_still_works_on_the_answer() {
     // What comes late is not lost.
     food.is(|mood| (mood.ttl_ms, mood.tools) = (3_600_000, vec!["soup".to_owned()]));
     food.set_awake(true);
-    while !ann.list("tools/list").await.contains(&"food__soup".to_owned()) {}
+    in_time(async { while !ann.list("tools/list").await.contains(&"food__soup".to_owned()) {} }).await;
     assert_eq!(food.asked("tools/list"), asked, "it was asked for before");
 }
 
@@ -128,10 +128,13 @@ async fn who_did_not_answer_several_times_is_named_at_once_and_asked_beside_the_
     let looks_max = 2 + usize::try_from(began.elapsed().as_secs()).unwrap();
     assert!((1..=looks_max).contains(&looks), "{looks} looks in {:?}", began.elapsed());
     food.set_awake(true);
-    while ann.list("tools/list").await.len() < 4 {
-        // Such a list waits for nothing, so nothing else had its turn.
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    in_time(async {
+        while ann.list("tools/list").await.len() < 4 {
+            // Such a list waits for nothing, so nothing else had its turn.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
     // And whoever was shown nothing of it hears that there is something.
     while stream.some().await["method"] != "notifications/tools/list_changed" {}
 }
@@ -171,11 +174,14 @@ async fn what_comes_late_every_time_is_listed_by_what_came_last() {
     let his = listed.await.unwrap();
     assert!(stale(&his).is_null(), "{his:?}");
     // Once it is as quick as it was, nothing is kept of it any more.
-    loop {
-        let asked = food.asked("tools/list");
-        let told = ann.ask("tools/list", json!({})).await;
-        if stale(&told).is_null() && food.asked("tools/list") > asked {
-            break;
+    in_time(async {
+        loop {
+            let asked = food.asked("tools/list");
+            let told = ann.ask("tools/list", json!({})).await;
+            if stale(&told).is_null() && food.asked("tools/list") > asked {
+                break;
+            }
         }
-    }
+    })
+    .await;
 }

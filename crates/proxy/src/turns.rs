@@ -1,0 +1,163 @@
+//! In which order a serving thread does what it has to: it goes on with what has begun before it begins more.
+//!
+//! A thread has its tasks come round one after the other. Where it begins whatever arrives, all of it is under way at once, and each
+//! step of a request finds that the thousand others have pushed what it needs out of the processor's caches: a call among a thousand costs
+//! twice what it costs among a few. So where much is under way a request waits for its turn, and each time that the thread has come
+//! round (everything that could go on has gone on, and what has arrived is known) a few are begun, in the order in which they came.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::task::yield_now;
+use tokio::time::Instant;
+
+/// How many are begun each time that the thread has come round.
+const BEGUN_AT_ONCE: usize = 16;
+
+thread_local! {
+    /// Who waits on this thread.
+    static TURNS: Arc<Turns> = Arc::default();
+}
+
+/// Waits until it is this one's turn on its thread. Says for how long.
+pub(crate) async fn mine() -> Duration {
+    let since = Instant::now();
+    // Where nobody gives turns any more, it is everyone's.
+    let _ = TURNS.with(Turns::wait).await;
+    since.elapsed()
+}
+
+#[derive(Debug, Default)]
+struct Turns(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Those who have left are still in it, until it would be their turn.
+    queue: VecDeque<oneshot::Sender<()>>,
+    /// Whether somebody gives turns.
+    are_given: bool,
+}
+
+impl Turns {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits in the queue.
+    fn wait(self: &Arc<Self>) -> oneshot::Receiver<()> {
+        let (turn, mine) = oneshot::channel();
+        let mut waiting = self.lock();
+        waiting.queue.push_back(turn);
+        let are_given = std::mem::replace(&mut waiting.are_given, true);
+        drop(waiting);
+        if !are_given {
+            tokio::spawn(give(Giving(Arc::clone(self))));
+        }
+        mine
+    }
+
+    /// The next who still waits. If there is none, nobody gives turns from then on.
+    fn next(&self) -> Option<oneshot::Sender<()>> {
+        let mut waiting = self.lock();
+        while let Some(turn) = waiting.queue.pop_front() {
+            if !turn.is_closed() {
+                return Some(turn);
+            }
+        }
+        waiting.are_given = false;
+        None
+    }
+}
+
+/// Somebody gives turns. Dropped before the end, as when its runtime stops, it is everyone's turn.
+struct Giving(Option<Arc<Turns>>);
+
+impl Drop for Giving {
+    fn drop(&mut self) {
+        if let Some(turns) = self.0.take() {
+            let waiting = std::mem::take(&mut *turns.lock());
+            drop(waiting);
+        }
+    }
+}
+
+async fn give(mut giving: Giving) {
+    while let Some(turns) = &giving.0 {
+        for _ in 0..BEGUN_AT_ONCE {
+            let Some(turn) = turns.next() else {
+                giving.0 = None;
+                return;
+            };
+            // Who leaves at this moment has had it.
+            let _ = turn.send(());
+        }
+        yield_now().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use tokio::task::{JoinSet, LocalSet};
+
+    use super::*;
+
+    /// What came to pass, in its order.
+    type Log = Rc<RefCell<Vec<&'static str>>>;
+
+    #[tokio::test]
+    async fn what_has_begun_goes_on_before_more_begins() {
+        let log = Log::default();
+        let own = LocalSet::new();
+        for _ in 0..2 * BEGUN_AT_ONCE {
+            let log = Rc::clone(&log);
+            own.spawn_local(async move {
+                mine().await;
+                log.borrow_mut().push("begins");
+                yield_now().await;
+                log.borrow_mut().push("goes on");
+            });
+        }
+        own.await;
+        let log = log.borrow();
+        let begun = |part: &[&str]| part.iter().filter(|word| **word == "begins").count();
+        assert_eq!((begun(&log[..BEGUN_AT_ONCE]), log.len()), (BEGUN_AT_ONCE, 4 * BEGUN_AT_ONCE));
+        let last_of_first =
+            log.iter().enumerate().filter(|(_, word)| **word == "goes on").nth(BEGUN_AT_ONCE - 1);
+        let (at, _) = last_of_first.expect("they go on");
+        assert!(begun(&log[..at]) < 2 * BEGUN_AT_ONCE, "{log:?}");
+    }
+
+    #[tokio::test]
+    async fn who_has_left_takes_nobody_s_turn() {
+        let mut waiting = JoinSet::new();
+        for _ in 0..10 * BEGUN_AT_ONCE {
+            waiting.spawn(mine());
+        }
+        let last = tokio::spawn(mine());
+        yield_now().await;
+        waiting.shutdown().await;
+        last.await.expect("its turn");
+        assert!(!TURNS.with(|turns| turns.lock().are_given), "nobody waits");
+    }
+
+    #[test]
+    fn nobody_waits_for_a_runtime_that_has_stopped() {
+        let runtime =
+            || tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let first = runtime();
+        first.block_on(async {
+            // Begun, and never come round.
+            tokio::spawn(mine());
+            yield_now().await;
+        });
+        drop(first);
+        runtime().block_on(async {
+            tokio::time::timeout(Duration::from_secs(30), mine()).await.expect("its turn")
+        });
+    }
+}
