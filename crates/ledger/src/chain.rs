@@ -31,6 +31,8 @@ pub(crate) struct Chain {
     writer: String,
     segment: Option<Segment>,
     at: Position,
+    /// The number of the last entry that was there when the writer began.
+    found: u64,
     /// When the last entry was written. Time does not go back in a chain.
     time_ms: u64,
     open: BTreeMap<u64, OpenCall>,
@@ -90,6 +92,7 @@ impl Chain {
             writer,
             segment,
             at,
+            found: at.seq,
             time_ms,
             open,
             is_synced,
@@ -255,10 +258,12 @@ impl Chain {
         self.signed.as_ref()
     }
 
-    /// Begins a segment. The one before ends with a checkpoint.
+    /// Begins a segment. The one before ends with a checkpoint, unless all of it was there when the writer began: what a crash left
+    /// unsigned is signed only behind the entry that says so.
     pub(crate) fn begin_segment(&mut self, keys: &Keys) -> io::Result<()> {
         let is_signed = self.signed.as_ref().is_some_and(|signed| signed.seq + 1 == self.at.seq);
-        if self.segment.is_some() && !is_signed {
+        let is_own = self.at.seq > self.found;
+        if self.segment.is_some() && is_own && !is_signed {
             self.checkpoint(keys)?;
         }
         let path = self.folder.join(SEGMENTS).join(file_name(self.at.seq + 1));

@@ -95,6 +95,8 @@ struct Scan {
     /// Up to where everything is as it should be.
     good: u64,
     damage: Option<Damage>,
+    /// Whether it said last that it stops.
+    is_stopping: bool,
     ended_well: bool,
     unsigned: Option<Unsigned>,
 }
@@ -116,6 +118,7 @@ impl Scan {
             public_key: None,
             good: 0,
             damage: None,
+            is_stopping: false,
             ended_well: false,
             unsigned: None,
         }
@@ -208,11 +211,11 @@ impl Scan {
             (_, None) => Some(Unsigned { first: here, last: here }),
             (_, Some(Unsigned { first, .. })) => Some(Unsigned { first, last: here }),
         };
-        // The last checkpoint follows it.
-        self.ended_well = match brief.kind {
-            Kind::Stopped => true,
-            Kind::Checkpoint => self.ended_well,
-            _ => false,
+        // Whoever may write the files can say that it stopped. Only the last checkpoint, which follows, is the writer's own.
+        (self.is_stopping, self.ended_well) = match brief.kind {
+            Kind::Stopped => (true, false),
+            Kind::Checkpoint => (self.is_stopping, self.is_stopping),
+            _ => (false, false),
         };
         for line in read.beside() {
             if let Line::Name { reference, sealed } = line

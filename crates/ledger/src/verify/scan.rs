@@ -230,7 +230,9 @@ impl<'a> Scan<'a> {
         }
         self.before = Position { seq: glance.seq, hash };
         self.or_before = (!fits).then_some(computed);
-        if glance.kind == Kind::Recovered {
+        // Nobody signed that the one before stopped: it may be another who said so.
+        let is_unsigned_end = glance.kind == Kind::Started && self.end == End::Said;
+        if glance.kind == Kind::Recovered || is_unsigned_end {
             self.recovered();
         }
         self.count(glance);

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use tollgate_ledger::{CallId, Durability, Kind, LedgerSettings, Outcome, Reader};
+use tollgate_ledger::{CallId, Durability, Entry, Kind, LedgerSettings, Outcome, Reader, chain, side};
 use tollgate_model::Principal;
 
-use crate::record::{Record, ended, intend, open, read};
+use crate::record::{Record, ended, good, intend, open, read};
 
 const FOLDER: &str = "TOLLGATE_TEST_LEDGER";
 const POWER: &str = "TOLLGATE_TEST_POWER";
@@ -188,6 +188,59 @@ async fn an_end_that_was_not_finished_is_cut_off_and_said() {
             (&range.entries().into(), &range.first.seq.into())
         );
     }
+}
+
+/// Adds entries of these kinds to the end of a writer's chain, as whoever may write its files can. Gives the numbers of the first
+/// and the last.
+fn forge(own: &Path, kinds: &[Kind]) -> (u64, u64) {
+    let all = read(own);
+    let end = all.last().expect("an entry");
+    let (before, mut hash, mut text) = (end.entry().expect("an entry"), end.hash, String::new());
+    let mut last = before.seq;
+    for kind in kinds {
+        last += 1;
+        let entry = Entry { seq: last, time_ms: before.time_ms, ..Entry::of(*kind) };
+        let (json, side) = (serde_json::to_string(&entry).expect("JSON"), side(b""));
+        hash = chain(hash, side.as_bytes(), json.as_bytes());
+        text += &format!("e {} {side} {json}\n", hash.to_text());
+    }
+    let file = OpenOptions::new().append(true).open(Reader::new(own).path(end.segment));
+    file.expect("a segment").write_all(text.as_bytes()).expect("written");
+    (before.seq + 1, last)
+}
+
+/// What stood unsigned until the next process found it, by number.
+fn unsigned_until_recovered(ledger: &Path) -> Vec<(u64, u64)> {
+    let report = good(ledger);
+    report.writers[0].unsigned_until_recovered.iter().map(|range| (range.first.seq, range.last.seq)).collect()
+}
+
+#[tokio::test]
+async fn that_a_writer_stopped_is_believed_only_where_it_is_signed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = open(folder.path(), settings(false));
+    let own = ledger.folder().expect("a folder").to_owned();
+    ledger.close().await;
+    let (first, last) = forge(&own, &[Kind::Started, Kind::Refusal, Kind::Stopped]);
+    open(folder.path(), settings(false)).close().await;
+    let said = detail(&own, Kind::Recovered);
+    assert_eq!((&said["unsigned"], &said["unsigned_from"]), (&3.into(), &first.into()), "{said}");
+    assert_eq!(unsigned_until_recovered(folder.path()), [(first, last)]);
+}
+
+#[tokio::test]
+async fn what_stands_unsigned_in_a_full_segment_is_listed_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let full = left(folder.path()).await;
+    let segment_bytes_max = std::fs::metadata(&full).expect("a segment").len();
+    let ledger = open(folder.path(), LedgerSettings { segment_bytes_max, ..settings(false) });
+    let own = ledger.folder().expect("a folder").to_owned();
+    ledger.close().await;
+    let said = detail(&own, Kind::Recovered);
+    let [from, count] = ["unsigned_from", "unsigned"].map(|name| said[name].as_u64().expect("a number"));
+    assert_eq!(Reader::new(&own).segments().expect("readable")[1], from + count, "the next begins behind it");
+    // The head of the next segment stands before the entry that says so.
+    assert_eq!(unsigned_until_recovered(folder.path()), [(from, from + count)]);
 }
 
 #[tokio::test]

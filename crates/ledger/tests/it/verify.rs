@@ -426,6 +426,19 @@ fn nothing_comes_after_a_good_end_but_another_begin() {
 }
 
 #[test]
+fn an_end_that_nobody_signed_is_listed_where_another_began_behind_it() {
+    let mut written = ledger();
+    written.intent();
+    written.entry(Entry::of(Kind::Stopped), "");
+    written.entry(Entry::of(Kind::Started), "");
+    written.sign();
+    let report = found(&written);
+    assert!(report.is_good(), "{report:?}");
+    let ranges = report.writers[0].unsigned_until_recovered.iter();
+    assert_eq!(ranges.map(|range| (range.first.seq, range.last.seq)).collect::<Vec<_>>(), [(13, 14)]);
+}
+
+#[test]
 fn only_what_came_since_then_is_read() {
     let mut written = ledger();
     written.time_ms += 60_000;
