@@ -6,10 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CONTENT_TYPE, RETRY_AFTER, VARY,
-    WWW_AUTHENTICATE,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ALLOW,
+    CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
 };
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use tollgate_catalog::Endpoint;
 use tollgate_identity::NotKnown;
 use tollgate_mcp::{headers as names, methods};
@@ -88,7 +88,7 @@ where
         return Box::pin(answer).await;
     }
     let mut response = if headers::is_preflight(request.method(), request.headers()) {
-        preflight()
+        preflight(request.headers())
     } else if gateway.refuses() {
         let refusal = Refusal::new(Stage::Transport, Code::Draining, "the gateway is stopping");
         refused(gateway, &refusal, stranger(&request), None).await
@@ -108,7 +108,9 @@ where
         map.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         map.insert(
             ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static("Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate, Retry-After"),
+            HeaderValue::from_static(
+                "Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate, Retry-After, RateLimit, RateLimit-Policy",
+            ),
         );
         map.append(VARY, HeaderValue::from_static("Origin"));
     }
@@ -349,16 +351,24 @@ pub(crate) async fn not_allowed(
     response
 }
 
-fn preflight() -> Response<Body> {
+/// What a browser may send. Which arguments are repeated as headers, the schemas of tools say, so that those are allowed that
+/// are asked for.
+fn preflight(asked: &HeaderMap) -> Response<Body> {
+    let mut allowed = "Content-Type, Accept, Authorization, Last-Event-ID, MCP-Protocol-Version, Mcp-Session-Id, Mcp-Method, Mcp-Name".to_owned();
+    let asked = asked.get_all(ACCESS_CONTROL_REQUEST_HEADERS).iter();
+    let asked = asked.filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(','));
+    for name in asked.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok()) {
+        if name.as_str().starts_with(names::MCP_PARAM_PREFIX) {
+            allowed += ", ";
+            allowed += name.as_str();
+        }
+    }
     let mut response = empty(StatusCode::NO_CONTENT);
     let map = response.headers_mut();
     map.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, GET, DELETE"));
-    map.insert(
-        ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static(
-            "Content-Type, Accept, Authorization, Last-Event-ID, MCP-Protocol-Version, Mcp-Session-Id, Mcp-Method, Mcp-Name",
-        ),
-    );
+    if let Ok(allowed) = HeaderValue::try_from(allowed) {
+        map.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+    }
     map.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     response
 }

@@ -98,10 +98,12 @@ async fn a_browser_may_send_what_it_needs_and_read_why_not() {
     let origin = |request: http::request::Builder| request.header("origin", "https://app.example");
     let preflight = origin(client.request(Method::OPTIONS, "/mcp/one"))
         .header("access-control-request-method", "POST")
-        .header("access-control-request-headers", "authorization");
+        .header("access-control-request-headers", "authorization,mcp-param-region, x-other");
     let answer = read(client.send(preflight, "").await).await;
     assert_eq!((answer.status, answer.header("access-control-allow-origin")), (204, "https://app.example"));
-    assert!(answer.header("access-control-allow-headers").contains("Authorization"), "{answer:?}");
+    let allowed = answer.header("access-control-allow-headers");
+    assert!(allowed.contains("Authorization") && allowed.contains("mcp-param-region"), "{allowed}");
+    assert!(!allowed.contains("x-other"), "{allowed}");
     let refused = read(client.send(origin(client.request(Method::POST, "/mcp/one")), "{}").await).await;
     assert_eq!(refused.status, 401);
     assert!(refused.header("access-control-expose-headers").contains("WWW-Authenticate"), "{refused:?}");
