@@ -15,6 +15,8 @@ use tollgate_model::Timestamp;
 use tollgate_store::{Anchor, Erasure, Store, StoreError, WhoseNames};
 use tollgate_telemetry::events::{LedgerErased, LedgerKeptLonger, LedgerPruned, LedgerUpkeepFailed};
 
+use crate::state::State;
+
 /// How often a checkpoint is kept in the store, and how often requests to erase are looked for.
 const OFTEN: Duration = Duration::from_secs(10);
 /// How often it is looked for what is too old.
@@ -31,13 +33,14 @@ const ERASED: &str = "erased";
 pub(crate) struct Keeping {
     wanted: watch::Sender<RetentionSettings>,
     ledger: Ledger,
-    store: Option<Arc<dyn Store>>,
+    state: State,
     task: AbortHandle,
 }
 
 struct Keeper {
     ledger: Ledger,
-    store: Option<Arc<dyn Store>>,
+    /// Its store is used whatever else is kept there, and as soon as there is one.
+    state: State,
     wanted: watch::Receiver<RetentionSettings>,
     retention: Retention,
     anchored: u64,
@@ -49,21 +52,21 @@ impl Keeping {
     /// Begins. `needs`: who has to have had what is removed. Must be called within a runtime.
     pub(crate) fn begin(
         ledger: &Ledger,
-        store: Option<Arc<dyn Store>>,
+        state: &State,
         settings: &RetentionSettings,
         needs: Vec<Arc<dyn Needs>>,
     ) -> Self {
         let wanted = watch::Sender::new(settings.clone());
         let keeper = Keeper {
             ledger: ledger.clone(),
-            store: store.clone(),
+            state: state.clone(),
             wanted: wanted.subscribe(),
             retention: Retention::new(ledger.clone(), needs),
             anchored: 0,
             waits: 0,
         };
         let task = tokio::spawn(keeper.run()).abort_handle();
-        Self { wanted, ledger: ledger.clone(), store, task }
+        Self { wanted, ledger: ledger.clone(), state: state.clone(), task }
     }
 
     /// Takes over what is configured now.
@@ -78,7 +81,7 @@ impl Keeping {
     /// Keeps the last checkpoint elsewhere, within bounds. The ledger should be closed before.
     pub(crate) async fn end(self) {
         self.task.abort();
-        if let (Some(store), Some(last)) = (&self.store, self.ledger.checkpoint()) {
+        if let (Some(store), Some(last)) = (self.state.any_store(), self.ledger.checkpoint()) {
             _ = timeout(END_MAX, store.keep_anchor(&anchor(&last))).await;
         }
     }
@@ -118,7 +121,9 @@ impl Keeper {
     }
 
     async fn keep_anchor(&mut self) -> Result<(), StoreError> {
-        let (Some(store), Some(last)) = (&self.store, self.ledger.checkpoint()) else { return Ok(()) };
+        let (Some(store), Some(last)) = (self.state.any_store(), self.ledger.checkpoint()) else {
+            return Ok(());
+        };
         if last.seq > self.anchored {
             store.keep_anchor(&anchor(&last)).await?;
             self.anchored = last.seq;
@@ -127,8 +132,10 @@ impl Keeper {
     }
 
     async fn erase(&self) -> Result<(), Trouble> {
-        let (Some(store), Some(folder)) = (&self.store, self.ledger.folder()) else { return Ok(()) };
-        carry_out(&**store, &self.ledger, folder).await.map(drop)
+        let (Some(store), Some(folder)) = (self.state.any_store(), self.ledger.folder()) else {
+            return Ok(());
+        };
+        carry_out(&*store, &self.ledger, folder).await.map(drop)
     }
 
     async fn prune(&mut self) {

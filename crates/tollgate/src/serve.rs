@@ -223,7 +223,7 @@ fn start(command: &Serve, config: &Config) -> Result<Started, Failure> {
     let exporting = Exporting::begin(&ledger, &config.exports);
     state.index(&ledger, config);
     let needs = exporting.needs().into_iter().chain(state.index_needs()).collect();
-    let keeping = Keeping::begin(&ledger, state.store(), &config.retention, needs);
+    let keeping = Keeping::begin(&ledger, &state, &config.retention, needs);
     let gateway = build(config, &identity, ledger.clone())?;
     state.meter(&gateway, config);
     state::share_counters(&gateway, config)?;

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::process::Output;
 
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tollgate_ledger::{Content, Draft, Entry, Kind, Ledger, LedgerSettings, Outcome, Reader, Vault, writers};
 use tollgate_model::{Principal, PrincipalId, Proof, RecordLevel, TenantId};
 
-use crate::support::{Folder, Gateway, binary, run, stderr, stdout, tollgate};
+use crate::support::{
+    Folder, Gateway, binary, http, modern, modern_http, notes_config, run, stderr, stdout, tollgate,
+};
 
 struct Bench {
     folder: Folder,
@@ -166,10 +168,30 @@ fn a_user_is_erased_without_a_gateway() {
 }
 
 #[test]
+fn a_gateway_erases_also_where_callers_are_not_known() {
+    let folder = Folder::new();
+    let config = format!("data_dir: {}\n{}", folder.path("data").display(), notes_config("notes"));
+    let config = folder.write("tollgate.yaml", &config);
+    let mut gateway = Gateway::start(&config);
+    let call = json!({ "name": "notes__no_such_tool", "arguments": { "a": 1 } });
+    http(gateway.listen, &modern_http(gateway.listen, &modern(1, "tools/call", call)));
+    let asked = run(&["audit", "erase", "-c", &config, "--tenant", "default", "--json"]);
+    let asked: Value = serde_json::from_str(&stdout(&asked)).unwrap_or_else(|_| panic!("{}", stderr(&asked)));
+    assert_eq!((&asked["request"], &asked["writers"]), (&1.into(), &0.into()), "a gateway runs: {asked}");
+    gateway.process.wait_err("payloads and names were erased from the ledger");
+}
+
+#[test]
 fn a_gateway_keeps_its_last_checkpoint_in_the_store() {
+    for identity in ["identity: {}\n", ""] {
+        keeps_its_last_checkpoint(identity);
+    }
+}
+
+fn keeps_its_last_checkpoint(identity: &str) {
     let folder = Folder::new();
     let config = format!(
-        "identity: {{}}\ndata_dir: {}\nservers: {{ notes: {{ command: {:?}, args: [demo-server, stdio] }} }}\n",
+        "{identity}data_dir: {}\nservers: {{ notes: {{ command: {:?}, args: [demo-server, stdio] }} }}\n",
         folder.path("data").display(),
         binary()
     );
