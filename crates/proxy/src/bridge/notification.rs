@@ -29,6 +29,16 @@ impl<'a> Hearing<'a> {
         Self { token, log_level, progress: f64::NEG_INFINITY }
     }
 
+    /// The same of a client that was told so much before: a request has one token, however many rounds it has.
+    pub(crate) fn after(self, progress: f64) -> Self {
+        Self { progress, ..self }
+    }
+
+    /// The progress that the client was told last.
+    pub(crate) fn progress(&self) -> f64 {
+        self.progress
+    }
+
     /// Whether this is more than the client has been told: progress must increase (all revisions, progress).
     fn advances(&mut self, message: &Message) -> bool {
         let progress = message
@@ -119,6 +129,15 @@ mod tests {
             [true, true, false, false, true, false, true]
         );
         assert!(!told("\"12\""), "a text is no progress");
+        // The next round of the same request begins anew at its server.
+        let mut next = Hearing::new(Some(&token), None).after(hearing.progress());
+        let mut told = |progress: &str| {
+            let text = format!(
+                r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":7,"progress":{progress}}}}}"#
+            );
+            matches!(relay(&message(text), Era::Modern, Era::Legacy, &mut next), Relay::Send(_))
+        };
+        assert_eq!(["0", "11", "12"].map(&mut told), [false, false, true]);
     }
 
     #[test]

@@ -127,10 +127,12 @@ impl<'a> Listener<'a> {
         if message.method() == methods::NOTIFICATIONS_TASKS_STATUS {
             return Relay::Drop;
         }
-        match self.said(server, message) {
-            Some(message) => bridge::relay(&message, era, self.era, hearing),
-            None => Relay::Drop,
+        let Some(message) = self.said(server, message) else { return Relay::Drop };
+        let relay = bridge::relay(&message, era, self.era, hearing);
+        if let (methods::NOTIFICATIONS_PROGRESS, Some(inbound)) = (method, self.inbound) {
+            inbound.record.progresses(hearing.progress());
         }
+        relay
     }
 
     /// What a server says, as guards let it pass.
@@ -172,7 +174,8 @@ impl<'a> Listener<'a> {
     }
 
     fn hearing(&self) -> Hearing<'_> {
-        Hearing::new(self.token.as_ref(), self.log_level)
+        let before = self.inbound.map_or(f64::NEG_INFINITY, |inbound| inbound.record.progress());
+        Hearing::new(self.token.as_ref(), self.log_level).after(before)
     }
 }
 

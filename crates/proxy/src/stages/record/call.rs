@@ -91,6 +91,8 @@ pub(super) struct Facts {
     redactions: Vec<Arc<str>>,
     /// The list that the client is shown.
     pub(super) shown: Option<Shown>,
+    /// The progress that the client was told last.
+    progress: f64,
 }
 
 /// An outcome on its way into the record.
@@ -210,6 +212,7 @@ impl CallRecord {
             latency: Latency::default(),
             lap: began,
             shown: None,
+            progress: f64::NEG_INFINITY,
         };
         Self { element: None, began, trace: Trace::default(), facts: Mutex::new(facts) }
     }
@@ -387,6 +390,16 @@ impl CallRecord {
                 facts.came_to = Some(CameTo { outcome, code, received_bytes: 0, result: None });
             }
         }
+    }
+
+    /// The client is told of this progress.
+    pub(crate) fn progresses(&self, progress: f64) {
+        self.lock().progress = progress;
+    }
+
+    /// The progress that the client was told last, in whatever round of its request.
+    pub(crate) fn progress(&self) -> f64 {
+        self.lock().progress
     }
 
     fn has_shown(&self) -> bool {
