@@ -1,6 +1,6 @@
 //! The HTTP rules that come before any message is read: `Host`, `Origin`, `Accept`, `Content-Type`.
 
-use http::header::{ACCEPT, ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, HOST, ORIGIN};
+use http::header::{ACCEPT, ACCESS_CONTROL_REQUEST_METHOD, CONTENT_ENCODING, CONTENT_TYPE, HOST, ORIGIN};
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use percent_encoding::percent_decode_str;
 use tollgate_model::{Code, Refusal, Stage};
@@ -127,8 +127,15 @@ pub(crate) fn check_accept(headers: &HeaderMap) -> Result<Accepts, Refusal> {
     Err(refuse(Code::NotAcceptable, "`Accept` must list `application/json` and `text/event-stream`"))
 }
 
-/// Refuses a body that does not say that it is JSON.
+/// Refuses a body that does not say that it is JSON, or says that it is encoded, as none is decoded (RFC 9110, section 15.5.16).
 pub(crate) fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
+    let is_plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if !headers.get_all(CONTENT_ENCODING).iter().all(is_plain) {
+        return Err(refuse(
+            Code::MediaType,
+            "a body with a `Content-Encoding` is not taken: send it as it is",
+        ));
+    }
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if media_type(value).eq_ignore_ascii_case("application/json") {
         return Ok(());
@@ -217,6 +224,20 @@ mod tests {
             assert!(!allowed(origin), "{origin}");
         }
         assert!(check_origin(&HeaderMap::new(), "localhost", &settings()).is_ok(), "no browser, no origin");
+    }
+
+    #[test]
+    fn only_json_as_it_is() {
+        let taken = |kind: &'static str, encoding: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+            headers.extend(encoding.map(|encoding| (CONTENT_ENCODING, HeaderValue::from_static(encoding))));
+            check_content_type(&headers).is_ok()
+        };
+        assert!(
+            taken("application/json", None) && taken("Application/JSON; charset=utf-8", Some("identity"))
+        );
+        assert!(!taken("application/json", Some("gzip")) && !taken("text/plain", None));
     }
 
     #[test]
