@@ -134,7 +134,9 @@ impl Prepared {
         }
         let of = entry.tenant.clone().unwrap_or_default();
         let tenant: &str = &of;
-        for text in [&mut entry.public_name, &mut entry.native_name] {
+        let Entry { public_name, native_name, method, client, .. } = &mut entry;
+        // All of it may be what a client likes to write.
+        for text in [public_name, native_name, method, client] {
             if let Some(name) =
                 text.as_deref().and_then(|text| name(text, |value| vault.digest(tenant, value)))
             {

@@ -158,6 +158,27 @@ async fn an_entry_names_by_reference_and_commits_to_what_is_sealed() {
 }
 
 #[tokio::test]
+async fn no_token_stands_in_what_a_client_calls_itself_or_asks_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = open(folder.path(), LedgerSettings::default());
+    let (who, token) = (ann(), format!("ghp_{}", "a1".repeat(18)));
+    let entry = Entry {
+        method: Some(format!("{token}/call").into()),
+        client: Some(format!("desk {token} ann@example.com 1.0").into()),
+        ..Entry::of(Kind::Refusal)
+    };
+    ledger.note(Draft { who: Some(&who), ..Draft::of(entry) }).await.expect("on record");
+    let own = ledger.folder().expect("a folder").to_owned();
+    ledger.close().await;
+    let all = read(&own);
+    let entries = all.iter().map(|read| read.entry().expect("an entry"));
+    let refusal = entries.into_iter().find(|entry| entry.kind == Kind::Refusal).expect("it is there");
+    let (method, client) = (refusal.method.expect("a method"), refusal.client.expect("a client"));
+    assert!(method.starts_with("[redacted:token]") && !method.contains(&*token), "{method}");
+    assert_eq!(client, "desk [redacted:token] [redacted:email] 1.0");
+}
+
+#[tokio::test]
 async fn each_segment_names_for_itself_and_is_signed_at_its_end() {
     let folder = tempfile::tempdir().expect("a folder");
     let ledger = open(folder.path(), settings(Durability::Process));
