@@ -25,6 +25,8 @@ pub struct Admission {
     pub charge: Charge,
     /// Its places among those under way.
     pub places: Places,
+    /// Whether it is a further round of a request that was counted before.
+    pub is_round: bool,
 }
 
 /// What a request was counted as. Given back when dropped, unless it is settled: what has left for a server was done.

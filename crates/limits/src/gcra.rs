@@ -53,8 +53,10 @@ impl Rate {
     }
 
     /// How far requests may be ahead of their time.
+    ///
+    /// No further than half of all time, so that nothing comes to stand at its end, where it would move on no more.
     pub(crate) fn window_ns(self) -> u64 {
-        self.each_ns.saturating_mul(u64::from(self.burst))
+        self.each_ns.saturating_mul(u64::from(self.burst)).min(u64::MAX / 2)
     }
 }
 
@@ -84,6 +86,18 @@ mod tests {
         at = rate.take(at, now).expect("room for one");
         assert_eq!(rate.left(at, now), 0);
         assert_eq!(rate.left(at, now + 1_000_000_000), 3);
+    }
+
+    #[test]
+    fn a_burst_that_would_take_all_of_time_has_an_end() {
+        let rate = rate(1, 86_400_000_000_000, u32::MAX);
+        let (mut at, mut taken) = (0, 0_u64);
+        while let Ok(next) = rate.take(at, 1_000) {
+            at = next;
+            taken += 1;
+            assert!(taken <= u64::from(u32::MAX));
+        }
+        assert_eq!((rate.left(at, 1_000), taken), (0, u64::MAX / 2 / 86_400_000_000_000));
     }
 
     proptest! {

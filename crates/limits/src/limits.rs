@@ -173,13 +173,18 @@ impl Limits {
         self.admit_as(subject, Which::All).done()
     }
 
-    /// The same by what this process has counted, for what nobody waits for. None if it is not known what others have used of a
-    /// quota or budget.
+    /// The same by what this process has counted, for what nobody waits for. Where it is not known what others have used of a
+    /// quota, it counts, and that is asked for what comes after it.
     ///
     /// # Errors
     /// As [`Self::try_admit`].
-    pub fn try_admit_here(&self, subject: &Subject<'_>) -> Option<Result<Admission, Exceeded>> {
-        self.admit_as(subject, Which::Here).done()
+    pub fn admit_here(&self, subject: &Subject<'_>) -> Result<Admission, Exceeded> {
+        match self.admit_as(subject, Which::Here) {
+            Tried::Done(done) => done,
+            Tried::Asks(counter, metered) => self.count_unasked(counter, metered),
+            // It is counted together with nobody.
+            Tried::Shares(pending) => Ok(pending.admission),
+        }
     }
 
     /// The same, and asks if it has to.
@@ -233,7 +238,13 @@ impl Limits {
 
     /// A round takes place, unless another was faster with the same.
     fn takes_place(&self, round: Round, admission: Admission) -> Option<Admission> {
-        self.0.prepaid.take(&round, self.now()).then_some(admission)
+        let is_it = self.0.prepaid.take(&round, self.now());
+        is_it.then_some(Admission { is_round: true, ..admission })
+    }
+
+    /// Whether a round is expected still. One that is not is a request of its own.
+    pub fn expects(&self, round: &Round) -> bool {
+        self.0.prepaid.is_expected(round, self.now())
     }
 
     /// A request that was counted may go on in a further round within this time.

@@ -146,6 +146,12 @@ impl Meter {
         }
     }
 
+    /// Whether the store has last said that nothing is left.
+    pub(crate) fn is_known_to_be_used_up(&self, metered: &Metered) -> bool {
+        let state = self.lock();
+        state.told >= metered.allowed && state.used >= state.taken
+    }
+
     /// Whether there is something that the store does not know of.
     pub(crate) fn owes(&self, now: Now) -> bool {
         let state = self.lock();

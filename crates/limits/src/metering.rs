@@ -1,10 +1,12 @@
 //! Quotas and budgets: what is asked of the store that all processes share, and what it is told.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tollgate_model::{Exceeded, Limited};
 use tollgate_store::{Allowances, StoreError};
 
-use crate::admission::{Charge, Spent};
+use crate::admission::{Admission, Charge, Spent};
 use crate::counter::Counter;
 use crate::meter::{Metered, Now};
 use crate::notice::Notice;
@@ -14,6 +16,8 @@ use crate::{Limits, Subject};
 
 /// After how long without a request what was taken of a quota or budget in vain is given back, in nanoseconds.
 const IDLE: u64 = 600_000_000_000;
+/// When there may be room again of what the store has said is used up: others may give something back.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Where it is known what is used up of quotas and budgets.
 #[derive(Debug, Clone)]
@@ -50,6 +54,36 @@ impl Limits {
             Ok(false) => {}
             Err(error) => self.heard(Some(&error)),
         }
+    }
+
+    /// Counts what nobody waits for, where the store has to be asked whether there is room, and asks it for what comes next.
+    ///
+    /// # Errors
+    /// There was none when it last answered.
+    pub(crate) fn count_unasked(
+        &self,
+        counter: Arc<Counter>,
+        metered: Arc<Metered>,
+    ) -> Result<Admission, Exceeded> {
+        let Counter::Meter(meter) = &*counter else { return Ok(Admission::default()) };
+        let is_used_up = meter.is_known_to_be_used_up(&metered);
+        if metered.of.is_none() && !is_used_up {
+            meter.spend(&metered, 1, self.both(self.now()));
+        }
+        let exceeded = is_used_up.then(|| Exceeded {
+            limit: Arc::clone(&metered.limit),
+            of: if metered.of.is_some() { Limited::Budget } else { Limited::Quota },
+            allowed: metered.allowed,
+            window: Some(metered.every.about()),
+            left: 0,
+            currency: metered.currency(),
+            retry_after: AGAIN,
+        });
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let limits = self.clone();
+            runtime.spawn(async move { limits.ask(&counter, &metered).await });
+        }
+        exceeded.map_or_else(|| Ok(Admission::default()), Err)
     }
 
     /// Whether the store has answered. Operators are told when that changes.

@@ -125,6 +125,8 @@ impl Keys {
 /// How long the short memory is, and the long one, in nanoseconds.
 const SHORT: f64 = 10e9;
 const LONG: f64 = 600e9;
+/// For how long after it was let go on an agent is remembered, in nanoseconds.
+const REMEMBERED: u64 = 3_600_000_000_000;
 
 /// How fast an agent goes, and whether it is paused.
 #[derive(Debug, Default)]
@@ -145,6 +147,8 @@ struct Going {
     epoch: u64,
     /// How often it was let go on before its pause was over: what it did before counts no more.
     resumed: u32,
+    /// Until when that has to be remembered, since what it did before would be found again without it.
+    remembered_until: u64,
 }
 
 impl Pace {
@@ -152,7 +156,7 @@ impl Pace {
     pub(crate) fn is_as_new(&self, now: u64) -> bool {
         let mut going = self.lock();
         going.fade(now);
-        going.long < 1.0 && going.paused_until <= now
+        going.long < 1.0 && going.paused_until <= now && going.remembered_until <= now
     }
 
     /// Until when it is paused by this configuration.
@@ -181,9 +185,10 @@ impl Pace {
     }
 
     /// It is let go on, and begins anew.
-    pub(crate) fn resume(&self) {
+    pub(crate) fn resume(&self, now: u64) {
         let mut going = self.lock();
-        *going = Going { resumed: going.resumed.wrapping_add(1), ..Going::default() };
+        let resumed = going.resumed.wrapping_add(1);
+        *going = Going { resumed, remembered_until: now.saturating_add(REMEMBERED), ..Going::default() };
     }
 
     /// How often it was let go on.

@@ -251,6 +251,7 @@ fn a_round_that_was_counted_counts_once() {
     assert_eq!(run(&limits, &subject, 1), 1);
     limits.expect([7; 20], Duration::from_mins(1));
     let held = limits.go_on_now(&subject, [7; 20]).expect("it is counted already");
+    assert!(held.is_round && !limits.expects(&[7; 20]));
     limits.expect([8; 20], Duration::from_mins(1));
     assert!(limits.go_on_now(&subject, [8; 20]).is_err(), "but needs a place");
     drop(held);
@@ -258,6 +259,7 @@ fn a_round_that_was_counted_counts_once() {
     for (expected, name) in [(1, "a round that took place"), (0, "and there is no more")] {
         let again = limits.go_on_now(&subject, [8; 20]);
         if let Ok(admission) = &again {
+            assert!(!admission.is_round, "a second time it is a request of its own");
             admission.charge.settle();
         }
         assert_eq!(usize::from(again.is_ok()), expected, "{name}");

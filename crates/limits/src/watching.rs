@@ -128,7 +128,7 @@ impl Limits {
     pub fn resume(&self, who: &Pausable) {
         let counter = self.0.table.find(&self.agent(who.tenant.as_str(), &who.agent));
         if let Some(Counter::Pace(pace)) = counter.as_deref() {
-            pace.resume();
+            pace.resume(self.now());
         }
     }
 

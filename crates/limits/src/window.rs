@@ -3,10 +3,12 @@
 use std::fmt;
 
 use jiff::tz::TimeZone;
-use jiff::{RoundMode, ToSpan as _, Unit, ZonedDateTime, ZonedDateTimeRound};
+use jiff::{ToSpan as _, ZonedDateTime};
 use tollgate_model::Timestamp;
 
 use crate::rule::Every;
+
+const HOUR_MS: u64 = 3_600_000;
 
 /// A time zone of the IANA database, which comes with the program.
 #[derive(Clone, PartialEq, Eq)]
@@ -31,16 +33,11 @@ impl Zone {
         self.around(every, now).unwrap_or(Window { from: now, until })
     }
 
-    fn around(&self, every: Every, now: Timestamp) -> Option<Window> {
-        let moment = jiff::Timestamp::from_millisecond(i64::try_from(now.as_ms()).ok()?).ok()?;
+    fn around(&self, every: Every, at: Timestamp) -> Option<Window> {
+        let moment = jiff::Timestamp::from_millisecond(i64::try_from(at.as_ms()).ok()?).ok()?;
         let now = moment.to_zoned_datetime(self.0.clone());
         let (from, until) = match every {
-            Every::Hour => {
-                let down = ZonedDateTimeRound::new().smallest(Unit::Hour).mode(RoundMode::Floor);
-                let from = now.round(down).ok()?;
-                let until = from.checked_add(1.hour()).ok()?;
-                (from, until)
-            }
+            Every::Hour => return Some(hour(at)),
             Every::Day => (now.start_of_day().ok()?, now.tomorrow().ok()?.start_of_day().ok()?),
             Every::Month => {
                 let from = now.first_of_month().ok()?.start_of_day().ok()?;
@@ -50,6 +47,12 @@ impl Zone {
         };
         Some(Window { from: stamp(&from)?, until: stamp(&until)? })
     }
+}
+
+/// The hour of UTC, in all zones: where clocks are put back by half an hour, one of the time of day would end before it is over.
+fn hour(now: Timestamp) -> Window {
+    let from = now.as_ms() - now.as_ms() % HOUR_MS;
+    Window { from: Timestamp::from_ms(from), until: Timestamp::from_ms(from.saturating_add(HOUR_MS)) }
 }
 
 fn stamp(moment: &ZonedDateTime) -> Option<Timestamp> {
@@ -74,7 +77,9 @@ mod tests {
 
     #[test]
     fn windows_are_those_of_the_zone() {
-        let (utc, berlin) = (Zone::default(), Zone::named("Europe/Berlin").expect("a zone"));
+        let named = |name| Zone::named(name).expect("a zone");
+        let (utc, berlin) = (Zone::default(), named("Europe/Berlin"));
+        let (kolkata, lord_howe) = (named("Asia/Kolkata"), named("Australia/Lord_Howe"));
         assert_eq!(Zone::named("Europe/Nowhere"), None);
         let at = |text: &str| text.parse::<Timestamp>().expect("a moment");
         for (zone, every, now, from, until) in [
@@ -85,6 +90,9 @@ mod tests {
             // Clocks are put forward: the day has 23 hours.
             (&berlin, Every::Day, "2026-03-29T12:00:00Z", "2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z"),
             (&berlin, Every::Month, "2026-03-10T12:00:00Z", "2026-02-28T23:00:00Z", "2026-03-31T22:00:00Z"),
+            // Hours are those of UTC, also where the time of day differs by half an hour, and where clocks are put back by that.
+            (&kolkata, Every::Hour, "2026-11-26T01:18:00Z", "2026-11-26T01:00:00Z", "2026-11-26T02:00:00Z"),
+            (&lord_howe, Every::Hour, "2027-04-03T15:15:00Z", "2027-04-03T15:00:00Z", "2027-04-03T16:00:00Z"),
         ] {
             let window = zone.window(every, at(now));
             assert_eq!(window, Window { from: at(from), until: at(until) }, "{zone:?} {every:?} {now}");

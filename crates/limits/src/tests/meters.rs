@@ -129,6 +129,25 @@ async fn what_is_not_carried_out_is_not_counted() {
     assert_eq!(admits(&limits, 20).await, 10);
 }
 
+/// What servers say meanwhile waits for no store, and counts all the same.
+#[tokio::test(start_paused = true)]
+async fn what_nobody_waits_for_is_counted_too() {
+    let (store, clock) = (memory(), Hand::default());
+    let limits = process(quota(10), &store, &clock, 1);
+    let mut done = 0;
+    for _ in 0..3000 {
+        if let Ok(admission) = limits.admit_here(&call("acme", "a")) {
+            admission.charge.settle();
+            done += 1;
+        }
+        // What is asked meanwhile is answered.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(done, 10);
+    clock.put(DAY_MS);
+    assert!(limits.admit_here(&call("acme", "a")).is_ok(), "another day");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_budget_is_used_up_by_what_requests_use() {
     let (store, clock) = (memory(), Hand::default());

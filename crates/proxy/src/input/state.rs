@@ -81,8 +81,10 @@ pub(crate) fn seal(
     bytes.extend_from_slice(&rounds.to_be_bytes());
     bytes.push(u8::from(is_asked));
     bytes.extend_from_slice(&payload);
-    // The round that may follow was counted with this one.
-    gateway.limits().expect(round((call, step)), wait);
+    // The round that may follow was counted with this one. What waits for people has had no effect yet, and is given back.
+    if *state != State::Approval {
+        gateway.limits().expect(round((call, step)), wait);
+    }
     // And what people have agreed to, they have agreed to with all its rounds.
     if let Some(cleared) = inbound.record.cleared() {
         gateway.approvals().expect(round((call, step)), cleared, wait);

@@ -42,8 +42,8 @@ pub(crate) struct Admitted {
 
 impl Admitted {
     fn new(admission: Admission) -> Self {
-        let Admission { charge, places } = admission;
-        Self { charge, places: Arc::new(places), is_new: AtomicBool::new(true) }
+        let Admission { charge, places, is_round } = admission;
+        Self { charge, places: Arc::new(places), is_new: AtomicBool::new(!is_round) }
     }
 
     /// The request is on record: it counts.
@@ -65,14 +65,19 @@ pub(crate) async fn admit(
     round: Option<[u8; 20]>,
 ) -> Result<Admitted, Refusal> {
     let limits = gateway.limits();
-    let watches = limits.watches() && round.is_none();
+    let watches = limits.watches();
     if !limits.are_any() && !watches {
         return Ok(Admitted::new(Admission::default()));
     }
     let is_call = inbound.message.method() == methods::TOOLS_CALL;
     let server = resolved.server().id();
     let subject = subject(inbound, Some(server), resolved.native().filter(|_| is_call));
-    if watches {
+    // What is brought a second time goes on with nothing.
+    let round = round.filter(|round| limits.expects(round));
+    if watches && round.is_some() {
+        let wait = limits.is_paused(subject.tenant, who(inbound, &subject));
+        wait.map_or(Ok(()), |wait| Err(paused(inbound, wait).of(server.name())))?;
+    } else if watches {
         let watched = Box::pin(watch(gateway, inbound, &subject)).await;
         if watched.map_err(|refusal| refusal.of(server.name()))? == Watched::Waited {
             // The policy may be another by now, or an operator may have stopped it.
@@ -91,8 +96,8 @@ pub(crate) async fn admit(
         },
     };
     let admitted = admitted.map_err(|exceeded| refuse(inbound, exceeded).of(server.name()))?;
-    let admitted = Admitted { is_new: AtomicBool::new(round.is_none()), ..Admitted::new(admitted) };
-    if admitted.charge.is_paid_for() && round.is_none() {
+    let admitted = Admitted::new(admitted);
+    if admitted.charge.is_paid_for() && admitted.is_new.load(Ordering::Relaxed) {
         let least = consumed(inbound, resolved, 1);
         admitted.charge.costs_at_least(inbound.snapshot.prices.cost_nano(least));
     }
@@ -109,7 +114,7 @@ enum Watched {
 /// Looks whether whoever calls has run away. What is slowed waits here, before it takes anybody's place.
 async fn watch(gateway: &Gateway, inbound: &Inbound, subject: &Subject<'_>) -> Result<Watched, Refusal> {
     let arguments = asked_for(inbound);
-    let who = subject.agent.unwrap_or(inbound.caller.principal().as_str());
+    let who = who(inbound, subject);
     let limits = gateway.limits();
     match limits.watch(subject, who, &arguments) {
         Verdict::Go => Ok(Watched::Passed),
@@ -122,6 +127,11 @@ async fn watch(gateway: &Gateway, inbound: &Inbound, subject: &Subject<'_>) -> R
         }
         Verdict::Paused { wait, .. } => Err(paused(inbound, wait)),
     }
+}
+
+/// Under which name a caller is watched.
+fn who<'a>(inbound: &'a Inbound, subject: &Subject<'a>) -> &'a str {
+    subject.agent.unwrap_or(inbound.caller.principal().as_str())
 }
 
 /// The refusal of whoever is paused for so long.
@@ -272,14 +282,13 @@ pub(crate) fn lets_pass(gateway: &Gateway, inbound: &Inbound, server: &ServerId,
     }
     let tool = inbound.record.native().filter(|_| inbound.message.method() == methods::TOOLS_CALL);
     let subject = Subject { method, ..subject(inbound, Some(server), tool.as_deref()) };
-    match gateway.limits().try_admit_here(&subject) {
-        Some(Ok(admission)) => admission.charge.settle(),
-        Some(Err(exceeded)) => {
+    // Nobody waits for what others have used to hear of progress.
+    match gateway.limits().admit_here(&subject) {
+        Ok(admission) => admission.charge.settle(),
+        Err(exceeded) => {
             LimitReached { exceeded: &exceeded, tenant: inbound.caller.tenant(), method }.emit();
             return false;
         }
-        // Nobody waits for what others have used to hear of progress.
-        None => {}
     }
     true
 }
