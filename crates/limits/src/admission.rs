@@ -9,10 +9,11 @@ use std::time::Duration;
 use smallvec::SmallVec;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tollgate_model::Timestamp;
-use tollgate_store::{PlaceId, SharedCount};
+use tollgate_store::{PlaceId, SharedBound, SharedCount};
 
 use crate::Limits;
 use crate::counter::{self, Counter};
+use crate::limits::nanos;
 use crate::meter::Metered;
 
 /// How often it is looked whether other processes have left places.
@@ -32,11 +33,21 @@ pub struct Admission {
 /// What a request was counted as. Given back when dropped, unless it is settled: what has left for a server was done.
 #[derive(Debug, Default)]
 pub struct Charge {
-    /// What each was moved on by, or the window that it was counted in.
-    counted: SmallVec<[(Arc<Counter>, u64); 4]>,
+    counted: SmallVec<[(Arc<Counter>, Taken); 4]>,
+    /// When the moments of rates began to be counted.
+    began: Option<Instant>,
     budgets: Option<Box<Budgets>>,
     shared: Option<Box<Shared>>,
     is_settled: AtomicBool,
+}
+
+/// What a request has taken of something that is counted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Taken {
+    /// So much time of a rate, up to a moment.
+    Rate { each_ns: u64, until: u64 },
+    /// One of the quota of the window that began then.
+    Quota(Timestamp),
 }
 
 /// Budgets that a request is paid from.
@@ -54,7 +65,8 @@ struct Budgets {
 struct Shared {
     limits: Limits,
     id: PlaceId,
-    rates: Arc<[SharedCount]>,
+    /// Each with the moment up to which it was taken.
+    rates: Vec<(SharedCount, u64)>,
 }
 
 /// What a request has used up.
@@ -77,8 +89,14 @@ pub struct Places {
 }
 
 impl Charge {
-    pub(crate) fn add(&mut self, counter: Arc<Counter>, amount: u64) {
-        self.counted.push((counter, amount));
+    pub(crate) fn since(began: Instant) -> Self {
+        let mut charge = Self::default();
+        charge.began = Some(began);
+        charge
+    }
+
+    pub(crate) fn add(&mut self, counter: Arc<Counter>, taken: Taken) {
+        self.counted.push((counter, taken));
     }
 
     pub(crate) fn pays(&mut self, limits: &Limits, counter: Arc<Counter>, metered: &Arc<Metered>) {
@@ -90,9 +108,9 @@ impl Charge {
     }
 
     /// It was counted in these rates together with other processes.
-    pub(crate) fn shares(&mut self, limits: &Limits, id: PlaceId, rates: Vec<SharedCount>) {
+    pub(crate) fn shares(&mut self, limits: &Limits, id: PlaceId, rates: Vec<(SharedCount, u64)>) {
         if !rates.is_empty() {
-            self.shared = Some(Box::new(Shared { limits: limits.clone(), id, rates: rates.into() }));
+            self.shared = Some(Box::new(Shared { limits: limits.clone(), id, rates }));
         }
     }
 
@@ -146,17 +164,38 @@ impl Drop for Charge {
             }
             return;
         }
+        let now = self.began.map_or(0, |began| nanos(began.elapsed()));
         if let Some(shared) = self.shared.take() {
-            shared.limits.give_back_together(shared.id, shared.rates);
+            let left = shared.rates.iter().filter_map(|(count, until)| left_of(count, *until, now));
+            let left: Vec<SharedCount> = left.collect();
+            if !left.is_empty() {
+                shared.limits.give_back_together(shared.id, left.into());
+            }
         }
-        for (counter, amount) in &self.counted {
-            match &**counter {
-                Counter::Rate(at) => counter::give_back(at, *amount),
-                Counter::Meter(meter) => meter.give_back(Timestamp::from_ms(*amount)),
-                Counter::Slots(_) | Counter::Pace(_) => {}
+        for (counter, taken) in &self.counted {
+            match (&**counter, *taken) {
+                (Counter::Rate(at), Taken::Rate { each_ns, until }) => {
+                    counter::give_back(at, left(each_ns, until, now));
+                }
+                (Counter::Meter(meter), Taken::Quota(window)) => meter.give_back(window),
+                _ => {}
             }
         }
     }
+}
+
+/// What is left of the time that a request has taken of a rate: what is over nobody else could have now, or who waits long and
+/// then leaves would have kept it for later.
+fn left(each_ns: u64, until: u64, now: u64) -> u64 {
+    until.saturating_sub(now).min(each_ns)
+}
+
+/// The same of a rate that is counted together; none if it is over.
+fn left_of(count: &SharedCount, until: u64, now: u64) -> Option<SharedCount> {
+    let SharedBound::Rate { each, window, ahead } = count.bound else { return None };
+    let each = Duration::from_nanos(left(nanos(each), until, now));
+    let bound = SharedBound::Rate { each, window, ahead };
+    (!each.is_zero()).then(|| SharedCount { bound, ..count.clone() })
 }
 
 impl Places {

@@ -38,13 +38,13 @@ pub(crate) fn has_room(at: &AtomicU64, rate: Rate, now: u64) -> Result<(), Full>
     rate.take(at.load(Ordering::Relaxed), now).map(drop)
 }
 
-/// Counts a request.
-pub(crate) fn take(at: &AtomicU64, rate: Rate, now: u64) -> Result<(), Full> {
+/// Counts a request. Gives where the number comes to lie.
+pub(crate) fn take(at: &AtomicU64, rate: Rate, now: u64) -> Result<u64, Full> {
     let mut seen = at.load(Ordering::Relaxed);
     loop {
         let next = rate.take(seen, now)?;
         match at.compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed) {
-            Ok(_) => return Ok(()),
+            Ok(_) => return Ok(next),
             Err(other) => seen = other,
         }
     }

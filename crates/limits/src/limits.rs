@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tollgate_model::{Clock, Exceeded, SystemClock};
 use tollgate_store::Memory;
 
-use crate::admission::{Admission, Places};
+use crate::admission::{Admission, Charge, Places};
 use crate::counter::Counter;
 use crate::meter::{Meter, Metered};
 use crate::metering::Known;
@@ -279,7 +279,8 @@ impl Limits {
             (alone, _) => alone,
         };
         let found = self.find(&rules, subject, which, now);
-        let mut admission = Admission { places: Places::of(self), ..Admission::default() };
+        let (charge, places) = (Charge::since(self.0.began), Places::of(self));
+        let mut admission = Admission { charge, places, is_round: false };
         if which == Which::EachRound {
             // All but its places were looked at when it began.
             if let Err(exceeded) = self.go(&rules, &found, (now, alone), &mut admission) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tollgate_model::{Exceeded, Limited};
 
 use crate::Limits;
-use crate::admission::Admission;
+use crate::admission::{Admission, Taken};
 use crate::counter::{self, Counter};
 use crate::gcra::{Full, Rate};
 use crate::meter::{Look, Metered};
@@ -76,7 +76,7 @@ impl Prepared {
             (Measure::Meter(metered), Counter::Meter(meter)) => {
                 let window = meter.count(metered, limits.both(now));
                 let window = window.map_err(|other| self.metered(metered, other))?;
-                admission.charge.add(Arc::clone(counter), window.as_ms());
+                admission.charge.add(Arc::clone(counter), Taken::Quota(window));
             }
             _ => {}
         }
@@ -92,8 +92,8 @@ impl Prepared {
         admission: &mut Admission,
     ) -> Result<(), Exceeded> {
         let Counter::Rate(at) = &**counter else { return Ok(()) };
-        counter::take(at, rate, now).map_err(|full| self.exceeds(full.wait_ns))?;
-        admission.charge.add(Arc::clone(counter), rate.each_ns());
+        let until = counter::take(at, rate, now).map_err(|full| self.exceeds(full.wait_ns))?;
+        admission.charge.add(Arc::clone(counter), Taken::Rate { each_ns: rate.each_ns(), until });
         Ok(())
     }
 

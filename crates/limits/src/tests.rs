@@ -107,6 +107,20 @@ async fn what_is_refused_or_given_up_counts_nowhere() {
     assert_eq!(left, [1, 1, 1, 0], "the wide one has counted one");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_given_back_late_makes_no_more_room_than_there_was() {
+    let limits = limits(vec![rule("calls", &[], rate(5, Duration::from_secs(5)))]);
+    let subject = call("acme", "a");
+    let admit = |_| limits.admit_now(&subject).expect("room");
+    let (waiting, late): (Vec<_>, Vec<_>) = ((0..4).map(admit).collect(), (0..1).map(admit).collect());
+    tokio::time::advance(Duration::from_millis(4500)).await;
+    assert_eq!(run(&limits, &subject, 9), 4);
+    drop(waiting);
+    assert_eq!(run(&limits, &subject, 9), 0, "what they had taken is over");
+    drop(late);
+    assert_eq!(run(&limits, &subject, 9), 1, "half of it was still to come, and half a place was left");
+}
+
 #[test]
 fn places_are_held_and_left() {
     let limits = limits(vec![rule("parallel", &[Dimension::Agent], Bound::Concurrency(some(2)))]);

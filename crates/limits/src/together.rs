@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tollgate_model::Exceeded;
 use tollgate_store::{LEASE, PlaceId, SharedBound, SharedCount, SharedCounters, StoreError};
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Taken};
 use crate::counter::Counter;
 use crate::gcra::Rate;
 use crate::limits::{Inner, nanos};
@@ -178,10 +178,11 @@ impl Limits {
             });
         }
         let mut rates = Vec::new();
-        for ((_, counter), count) in asked.into_iter().zip(counts) {
+        for (nth, ((_, counter), count)) in asked.into_iter().zip(counts).enumerate() {
             if let SharedBound::Rate { each, .. } = count.bound {
-                admission.charge.add(counter, nanos(each));
-                rates.push(count);
+                let until = now.saturating_add(counted.ahead.get(nth).copied().map_or(0, nanos));
+                admission.charge.add(counter, Taken::Rate { each_ns: nanos(each), until });
+                rates.push((count, until));
             }
         }
         admission.charge.shares(self, id, rates);
