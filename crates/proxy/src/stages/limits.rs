@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
-use tollgate_catalog::{Endpoint, Shape};
+use tollgate_catalog::{Endpoint, ListKind, Shape};
 use tollgate_ledger::Consumed;
 use tollgate_limits::{Admission, Charge, Notice, Places, Subject, Verdict};
 use tollgate_mcp::{Message, Span, canonical, methods};
@@ -22,7 +22,7 @@ use tollgate_telemetry::events::{
 };
 use tollgate_upstream::Server;
 
-use super::{Resolved, policy};
+use super::{Resolved, policy, resolve};
 use crate::alerts::{self, Alert};
 use crate::gateway::{Gateway, Inner};
 use crate::inbound::Inbound;
@@ -267,11 +267,36 @@ pub(crate) async fn admit_beside(gateway: &Gateway, inbound: &Inbound) -> Result
         return Ok(None);
     }
     let server = inbound.endpoint.native_server().and_then(|name| inbound.server(name).ok());
+    // What is about a task is for the server that has it.
+    let server = server.or_else(|| {
+        let is_of_task = matches!(
+            inbound.message.method(),
+            methods::TASKS_GET | methods::TASKS_UPDATE | methods::TASKS_CANCEL | methods::TASKS_RESULT
+        );
+        let task = is_of_task.then(|| resolve::task(gateway, inbound).ok()).flatten();
+        task.map(|task| task.server().clone())
+    });
     let subject = subject(inbound, server.as_ref().map(Server::id), None);
     let admitted = gateway.limits().admit(&subject).await;
     let admitted = admitted.map_err(|exceeded| refuse(inbound, exceeded))?;
     admitted.charge.settle();
     Ok(Some(Admitted::new(admitted)))
+}
+
+/// Counts a look into a server's list for the sake of a name that nobody knows: as a list, which it is to the server.
+pub(crate) async fn admit_look(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    server: &ServerId,
+    kind: ListKind,
+) -> Result<(), Refusal> {
+    if !gateway.limits().are_any_beside_calls() {
+        return Ok(());
+    }
+    let subject = Subject { method: kind.method(), ..subject(inbound, Some(server), None) };
+    let admitted = gateway.limits().admit(&subject).await;
+    admitted.map_err(|exceeded| refuse_as(kind.method(), &inbound.caller, exceeded))?.charge.settle();
+    Ok(())
 }
 
 /// Counts what a server says to the client during a request: progress, and lines of its log. What there is no room for is lost,

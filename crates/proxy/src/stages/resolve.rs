@@ -7,7 +7,7 @@ use tollgate_model::{Code, Refusal, ServerName, Stage};
 use tollgate_policy::is_same_but_for_case;
 use tollgate_upstream::Server;
 
-use super::{block, policy};
+use super::{block, limits, policy};
 use crate::bridge::Target;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
@@ -196,6 +196,7 @@ async fn uncut(
     if let Some(native) = gateway.cut_names().native(known.id(), public) {
         return Ok(Some(native));
     }
+    limits::admit_look(gateway, inbound, known.id(), kind).await?;
     lists::learn(gateway, inbound, server, kind).await?;
     Ok(gateway.cut_names().native(known.id(), public))
 }
