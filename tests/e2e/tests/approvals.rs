@@ -503,6 +503,27 @@ async fn whoever_can_be_shown_a_page_is_shown_it_once() {
     assert_eq!(bank.paid(), 1);
 }
 
+/// Not twice, nor never: what its user was shown meanwhile is no call.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_whose_user_was_shown_a_page_counts_once() {
+    let more = json!({ "wait_ms": 20_000, "url": "https://console.example/approvals/{id}" });
+    let limits = json!({ "limits": { "rules": [{ "name": "two", "quota": { "calls": 2 } }] } });
+    let bank = Bank::open_with(Script::modern(), more, limits).await;
+    let call = Call::tool("bank__pay", r#"{"amount":10}"#).able(URLS);
+    let mut ann = bank.peer("ann");
+    for paid in 1..=2 {
+        let asked = ann.request(&call).await.value();
+        let url = asked["inputRequests"]["approval"]["params"]["url"].as_str().unwrap();
+        bank.approve(url.rsplit('/').next().unwrap()).await;
+        let said = json!({ "approval": { "action": "accept" } });
+        let said = format!(r#""inputResponses":{said},"requestState":{}"#, asked["requestState"]);
+        let answer = ann.request(&call.clone().and(&said)).await;
+        assert!(is_ok(&answer) && bank.paid() == paid, "{answer:?}");
+    }
+    let refused = ann.request(&call).await;
+    assert_eq!(refused.refusal(), "quota_exhausted", "{refused:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn other_arguments_than_the_callers_are_decided_on_anew_and_are_what_leaves() {
     let bank = Bank::modern().await;
