@@ -27,10 +27,13 @@ impl Zone {
         TimeZone::get(name).ok().map(Self)
     }
 
-    /// The window in which a moment lies. At the end of time there is none that ends: it then lasts one millisecond.
+    /// The window in which a moment lies. Where clocks are put back over midnight a day may be over before it is: then it is that
+    /// of UTC. At the end of time there is none that ends: it then lasts one millisecond.
     pub(crate) fn window(&self, every: Every, now: Timestamp) -> Window {
         let until = Timestamp::from_ms(now.as_ms().saturating_add(1));
-        self.around(every, now).unwrap_or(Window { from: now, until })
+        let has = |window: &Window| window.from <= now && now < window.until;
+        let own = self.around(every, now).filter(has);
+        own.or_else(|| Self::default().around(every, now)).unwrap_or(Window { from: now, until })
     }
 
     fn around(&self, every: Every, at: Timestamp) -> Option<Window> {
@@ -96,6 +99,28 @@ mod tests {
         ] {
             let window = zone.window(every, at(now));
             assert_eq!(window, Window { from: at(from), until: at(until) }, "{zone:?} {every:?} {now}");
+        }
+    }
+
+    /// A window that does not have its moment would be asked for again and again.
+    #[test]
+    fn every_moment_is_in_its_window() {
+        for (zone, from) in [
+            ("Australia/Lord_Howe", "2027-04-03T00:00:00Z"),
+            ("Australia/Lord_Howe", "2027-10-02T00:00:00Z"),
+            ("America/Havana", "2027-11-06T12:00:00Z"),
+            ("Asia/Beirut", "2027-03-27T12:00:00Z"),
+            ("America/St_Johns", "2010-11-06T12:00:00Z"),
+            ("Pacific/Apia", "2011-12-29T12:00:00Z"),
+        ] {
+            let from = from.parse::<Timestamp>().expect("a moment").as_ms();
+            for minutes in 0..2 * 24 * 60 {
+                let now = Timestamp::from_ms(from + minutes * 60_000);
+                for every in [Every::Hour, Every::Day, Every::Month] {
+                    let window = Zone::named(zone).expect("a zone").window(every, now);
+                    assert!(window.from <= now && now < window.until, "{zone} {every:?} {now:?} {window:?}");
+                }
+            }
         }
     }
 }
