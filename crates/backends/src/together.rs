@@ -22,6 +22,8 @@ use crate::InvalidPlace;
 /// How long connecting may take, and an answer. Whoever waits for longer goes on by itself.
 const CONNECT_MAX: Duration = Duration::from_millis(500);
 const ANSWER_MAX: Duration = Duration::from_millis(250);
+/// What is written where nothing is to be kept.
+const PROBE: &str = "tollgate:{*}:probe";
 /// How many places are kept by one script, which others wait for.
 const KEPT_AT_ONCE: usize = 200;
 
@@ -219,7 +221,7 @@ impl SharedCounters for Redis {
         for (id, count) in places {
             of_tenants.entry(count.tenant.as_deref()).or_default().push((*id, count));
         }
-        // Without any it asks only whether anybody answers.
+        // Without any it asks only whether anybody counts.
         let none = [Vec::new()];
         let all = if of_tenants.is_empty() { none.iter().collect() } else { of_tenants.values().collect() };
         let all: Vec<&Vec<_>> = all;
@@ -229,6 +231,10 @@ impl SharedCounters for Redis {
             while let Some(places) = next {
                 let mut call = self.keep.prepare_invoke();
                 call.arg(us(LEASE));
+                if places.is_empty() {
+                    // One that is read only answers too, and counts nothing.
+                    call.key(PROBE).arg("probe");
+                }
                 for (id, count) in places {
                     call.key(key(count)).arg(id.to_string());
                 }

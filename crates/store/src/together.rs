@@ -21,7 +21,7 @@ pub trait SharedCounters: fmt::Debug + Send + Sync {
     async fn give_back(&self, id: PlaceId, counts: &[SharedCount]) -> Result<(), StoreError>;
 
     /// These places are held for another [`LEASE`], also where it is not known any more that they are. With none it only asks
-    /// whether anybody answers.
+    /// whether anybody counts.
     async fn keep(&self, places: &[(PlaceId, SharedCount)]) -> Result<(), StoreError>;
 }
 

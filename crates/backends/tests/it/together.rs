@@ -129,6 +129,22 @@ async fn a_server_that_was_restarted_or_hangs_is_away_for_a_moment() {
     server.resume();
 }
 
+/// As one is that another has taken the place of.
+#[tokio::test]
+async fn a_server_that_only_reads_is_away() {
+    let server = Server::start();
+    let redis = client(&server);
+    redis.keep(&[]).await.expect("it counts");
+    server.command(&["REPLICAOF", "127.0.0.1", "1"]);
+    assert!(redis.count(PlaceId(0), &[rate("calls", None, 9)]).await.expect_err("it is read only").is_away());
+    assert!(redis.keep(&[]).await.expect_err("it answers, and counts nothing").is_away());
+    server.command(&["REPLICAOF", "NO", "ONE"]);
+    let begun = tokio::time::Instant::now();
+    while redis.keep(&[]).await.is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "it is not found again");
+    }
+}
+
 #[test]
 fn only_such_a_server_is_one() {
     for url in
