@@ -15,7 +15,7 @@ use crate::record::{self, Act};
 use crate::roles::{ChangeApprovals, May, Operator, Permission, Role, Sure};
 use crate::sessions::BY_COMMAND;
 
-/// How many are shown of each tenant.
+/// How many are shown at once.
 const SHOWN: usize = 200;
 
 /// How much of the arguments of a tenant's call somebody may see, by what they are in that tenant. An `admin` sees no less than
@@ -51,15 +51,27 @@ fn approver(who: &Operator, approval: &Approval, (named, via): (Option<&Arc<str>
     }
 }
 
-/// Approvals that whoever asks may see, the newest first: those that wait, or all.
+/// The newest approvals that whoever asks may see: those that wait, or all.
 pub(crate) async fn all<P: Permission>(
     plane: &Plane,
     may: &May<P>,
     is_waiting: bool,
 ) -> Result<Vec<Approval>, Problem> {
+    some(plane, may, is_waiting, (None, SHOWN)).await
+}
+
+/// Approvals that whoever asks may see, the newest first: those that wait, or all. At most so many, of those that are older than
+/// one of them.
+pub(crate) async fn some<P: Permission>(
+    plane: &Plane,
+    may: &May<P>,
+    is_waiting: bool,
+    (after, most): (Option<&Approval>, usize),
+) -> Result<Vec<Approval>, Problem> {
     let Some(store) = plane.store()? else { return Ok(Vec::new()) };
     let waiting_at = is_waiting.then(Timestamp::now);
-    let which = WhichApprovals { waiting_at, most: SHOWN, ..WhichApprovals::default() };
+    let after = after.map(|last| (last.at, last.id.clone()));
+    let which = WhichApprovals { waiting_at, after, most, ..WhichApprovals::default() };
     let Some(tenants) = may.tenants() else { return Ok(store.approvals(&which).await?) };
     let mut found = Vec::new();
     for tenant in tenants {
@@ -68,6 +80,7 @@ pub(crate) async fn all<P: Permission>(
         );
     }
     found.sort_by(|one, other| (other.at, &other.id).cmp(&(one.at, &one.id)));
+    found.truncate(most);
     Ok(found)
 }
 

@@ -58,10 +58,26 @@ async fn list(
     Asked(which): Asked<Which>,
     Asked(paging): Asked<Paging>,
 ) -> Result<Response, Problem> {
-    let found = approvals::all(&plane, &may, which.all != Some(true)).await?;
-    let page = paging.cut(found, |approval: &Approval| approval.id.as_str().to_owned())?;
-    let items = page.items.iter().map(|approval| ApprovalView::of(approval, &may.who)).collect();
-    Ok(tagged(&headers, &Page { items, next: page.next }))
+    let limit = paging.limit()?;
+    let last = match &paging.after {
+        // Also one that was decided meanwhile says where to go on.
+        Some(id) => Some(approvals::one(&plane, &may, id).await.map_err(no_place)?),
+        None => None,
+    };
+    let is_waiting = which.all != Some(true);
+    let mut found = approvals::some(&plane, &may, is_waiting, (last.as_ref(), limit + 1)).await?;
+    let has_more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| has_more).map(|last| last.id.as_str().to_owned());
+    let items = found.iter().map(|approval| ApprovalView::of(approval, &may.who)).collect();
+    Ok(tagged(&headers, &Page { items, next }))
+}
+
+fn no_place(problem: Problem) -> Problem {
+    if problem.status() == StatusCode::NOT_FOUND {
+        return Problem::invalid("after: this is no `next` of a page");
+    }
+    problem
 }
 
 /// Shows one approval.

@@ -5,9 +5,13 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
 use serde_json::json;
 use tollgate_admin::Role;
 use tollgate_ledger::{Kind, Ledger, LedgerSettings, Reader};
-use tollgate_store::{AuditBatch, AuditIndex as _, Blocks as _, Followed, UsageKey, UsageRow, UsageSum};
+use tollgate_model::{Secret, Timestamp};
+use tollgate_store::{
+    Approval, ApprovalId, ApprovalOf, Approvals as _, AskingRoom, AuditBatch, AuditIndex as _, Blocks as _,
+    Digest, Followed, UsageKey, UsageRow, UsageSum,
+};
 
-use crate::support::{MARK, acme, admin, ask, csrf, fake, get, key_of, post, send, signed_in};
+use crate::support::{MARK, acme, admin, approval, ask, csrf, fake, get, key_of, post, send, signed_in};
 
 #[tokio::test]
 async fn what_is_wrong_is_a_problem() {
@@ -232,6 +236,45 @@ async fn where_a_lock_file_rules_nobody_approves_a_pin() {
     assert_eq!(post(&admin, &cookie, &path, &form).await.status, 409);
     let still = ask(&admin, &key, "GET", &format!("/api/v1/pins/{id}"), None).await.json();
     assert_eq!(still["waiting"], digest, "nothing is approved");
+}
+
+#[tokio::test]
+async fn approvals_come_in_pages_to_the_last_of_them() {
+    const MANY: u32 = 250;
+    let fake = fake().await;
+    let (store, now) = (fake.store.clone(), Timestamp::now());
+    let room = AskingRoom { principal_max: 1_000, tenant_max: 1_000 };
+    for nth in 0..MANY {
+        let one = approval(&"bot".into(), now);
+        let of = ApprovalOf { binding: Digest::of([&nth.to_be_bytes()[..]]), ..one.of.clone() };
+        let one = Approval { id: ApprovalId::new(&format!("b{nth:03}")), of, ..one };
+        store.ask_approval(one, room).await.expect("asked");
+    }
+    let root = key_of(&store, Role::Admin, None).await;
+    let (admin, _) = admin(fake);
+    // Two roles in a tenant show each once all the same.
+    let grants = json!([{ "role": "auditor", "tenant": "acme" }, { "role": "approver", "tenant": "acme" }]);
+    let made = json!({ "name": "two", "grants": grants });
+    let made = ask(&admin, &root, "POST", "/api/v1/admin-keys", Some(&made)).await;
+    let key = Secret::new(made.json()["key"].as_str().expect("a key").to_owned());
+    let (mut seen, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = ask(&admin, &key, "GET", &format!("/api/v1/approvals?limit=100{after}"), None).await;
+        assert_eq!(page.status, 200, "{}", page.body);
+        let page = page.json();
+        let items = page["items"].as_array().expect("a list");
+        seen.extend(items.iter().map(|item| item["id"].as_str().expect("an id").to_owned()));
+        let Some(next) = page["next"].as_str() else { break };
+        after = format!("&after={next}");
+        // It waits no more when the next page is asked for.
+        assert!(store.withdraw_approval(&ApprovalId::new(next), now).await.expect("withdrawn"));
+    }
+    assert_eq!(seen.len(), 251);
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 251, "none twice");
+    let other = key_of(&store, Role::Auditor, Some("globex")).await;
+    assert_eq!(ask(&admin, &other, "GET", "/api/v1/approvals?after=b100", None).await.status, 422);
 }
 
 #[tokio::test]

@@ -480,7 +480,7 @@ fn finding(name: &Arc<str>, now: Timestamp) -> FindingRow {
 }
 
 /// A call that waits for somebody of a group.
-fn approval(name: &Arc<str>, now: Timestamp) -> Approval {
+pub(crate) fn approval(name: &Arc<str>, now: Timestamp) -> Approval {
     let text = || Arc::<str>::from(XSS);
     let asked = Asked {
         agent: Some(name.clone()),
