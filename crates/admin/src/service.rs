@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::HttpBody;
 use axum::extract::{DefaultBodyLimit, State};
+use axum::response::IntoResponse as _;
 use axum::routing::any;
 use bytes::Bytes;
 use http::header::{
@@ -21,6 +22,7 @@ use tower_service::Service as _;
 use crate::front::{Shared, secure};
 use crate::link::Link;
 use crate::plane::{Plane, Reached};
+use crate::problem::Problem;
 use crate::world::World;
 use crate::{AdminSettings, api, pages, sign_in};
 
@@ -92,9 +94,10 @@ impl Admin {
         let is_health = matches!(request.uri().path(), "/healthz" | "/readyz" | "/metrics");
         let host = host_of(request.headers(), request.uri());
         let mut response = if !host.is_some_and(|host| self.plane.is_called(host)) {
-            error(StatusCode::FORBIDDEN, "this host name is not known here")
+            let text = "this host name is not known here";
+            refused(request.uri().path(), StatusCode::FORBIDDEN, "unknown_host", text)
         } else if !is_health && !self.plane.is_open() {
-            unknown().await
+            nothing(request.uri().path())
         } else {
             self.routed(request).await
         };
@@ -115,7 +118,7 @@ impl Admin {
         B::Error: Into<axum::BoxError>,
     {
         if !request.uri().path().starts_with("/api/v1/") {
-            return unknown().await;
+            return nothing(request.uri().path());
         }
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Owner(user));
@@ -123,10 +126,14 @@ impl Admin {
     }
 
     async fn routed(&self, request: Request<Body>) -> Response<Body> {
+        let uri = request.uri().clone();
         match tokio::time::timeout(ANSWER_MAX, self.router.clone().call(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(never)) => match never {},
-            Err(_) => error(StatusCode::REQUEST_TIMEOUT, "the request, or its answer, took too long"),
+            Err(_) => {
+                let text = "the request, or its answer, took too long";
+                refused(uri.path(), StatusCode::REQUEST_TIMEOUT, "too_slow", text)
+            }
         }
     }
 }
@@ -156,8 +163,21 @@ async fn metrics(method: Method, State(plane): State<Shared>) -> Response<Body> 
     })
 }
 
-async fn unknown() -> Response<Body> {
-    error(StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics")
+#[allow(clippy::unused_async, reason = "handlers are")]
+async fn unknown(uri: Uri) -> Response<Body> {
+    nothing(uri.path())
+}
+
+fn nothing(path: &str) -> Response<Body> {
+    refused(path, StatusCode::NOT_FOUND, "not_found", "there are /healthz, /readyz and /metrics")
+}
+
+/// A refusal before any handler: to whoever asks the API a problem, as all of its refusals are.
+fn refused(path: &str, status: StatusCode, code: &'static str, text: &str) -> Response<Body> {
+    if path == "/api" || path.starts_with("/api/") {
+        return Problem::new(status, code, text).into_response();
+    }
+    error(status, text)
 }
 
 /// What only answers those who read.
@@ -498,6 +518,19 @@ mod tests {
         assert_eq!(ask(Standing::Serving, "HEAD", "localhost", "/metrics"), (200, String::new()));
         let (status, body) = ask(Standing::Serving, "GET", "localhost", "/nothing");
         assert_eq!((status, body.contains("error")), (404, true));
+        // Of the API every refusal is a problem.
+        for (host, path, expected) in [
+            ("evil.example", "/api/v1/whoami", (403, "unknown_host")),
+            ("localhost", "/api/v1", (404, "not_found")),
+            ("localhost", "/api/v1/", (404, "not_found")),
+            ("localhost", "/api/v2/keys", (404, "not_found")),
+        ] {
+            let (status, body) = ask(Standing::Serving, "GET", host, path);
+            let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+            let code = body["code"].as_str().expect("a code");
+            assert_eq!((status, code), expected, "{path}");
+            assert_eq!(body["status"], status, "{path}");
+        }
     }
 
     #[test]
