@@ -16,7 +16,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 use tollgate_model::TenantId;
-use tollgate_store::{Change, Numbered};
+use tollgate_store::{Blockable, Change, Life, Numbered, Registration};
 use utoipa::ToSchema;
 
 use crate::front::{Known, Shared};
@@ -112,14 +112,76 @@ fn told(Numbered { cursor, change }: &Numbered, who: &Operator) -> Option<String
         Change::Pinned(change) => (Resource::Pins, change.of.tenant.as_ref()),
         Change::Defined(of, _) | Change::Forgotten(of) => (Resource::Tools, of.tenant.as_ref()),
         Change::Ruled(set) => (Resource::Policies, set.id.tenant.as_ref()),
-        Change::Registered(registration) => (Resource::Servers, Some(&registration.id.tenant)),
+        Change::Registered(one) => (Resource::Servers, (!is_everybodys(one)).then_some(&one.id.tenant)),
     };
     let is_seen = match Over::of(&who.grants, resource, Act::Read)? {
         Over::All => true,
-        Over::These(tenants) => tenant.is_some_and(|tenant| tenants.contains(tenant)),
+        Over::These(tenants) => tenant.map_or(is_shown(change), |tenant| tenants.contains(tenant)),
     };
     let tenant = tenant.map(|tenant| tenant.as_str().to_owned());
     let data = ChangeEvent { resource: resource.as_str(), tenant, revision: cursor.revision };
     let data = serde_json::to_string(&data).unwrap_or_default();
     is_seen.then(|| format!("event: {}\nid: {}\ndata: {data}\n\n", resource.as_str(), cursor.revision))
+}
+
+/// Whether a server is, or was, served to every tenant.
+fn is_everybodys(one: &Registration) -> bool {
+    !matches!(one.life, Life::Draft | Life::InReview) && crate::acts::servers::is_shared(one)
+}
+
+/// Whether those who read in one tenant see what is no tenant's: of what is every tenant's they do, and of what may be anybody's (a
+/// token, a key that is stopped, a key of a machine) they do not.
+fn is_shown(change: &Change) -> bool {
+    let is_key = |what: &Blockable| matches!(what, Blockable::Key { .. });
+    match change {
+        Change::Blocked(blocking) => !is_key(&blocking.what),
+        Change::Unblocked(unblocking) => !is_key(&unblocking.what),
+        Change::Pinned(_)
+        | Change::Defined(..)
+        | Change::Forgotten(_)
+        | Change::Ruled(_)
+        | Change::Registered(_) => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tollgate_model::{ServerName, Timestamp};
+    use tollgate_store::{Blocking, Revocable};
+
+    use super::*;
+    use crate::roles::{Grant, Role};
+
+    #[test]
+    fn those_of_one_tenant_hear_of_what_is_theirs_and_of_what_is_everybodys() {
+        let grants = vec![Grant { role: Role::Security, tenant: Some(TenantId::new("acme")) }];
+        let who = Operator {
+            by: "ada".into(),
+            name: "Ada".into(),
+            how: "key".into(),
+            groups: Vec::new(),
+            grants,
+            csrf: None,
+        };
+        let hears = |change: Change| {
+            let cursor = tollgate_store::Cursor { revision: 7, ..Default::default() };
+            told(&Numbered { cursor, change }, &who)
+        };
+        let server = |tenant: Option<&str>| Blockable::Server {
+            tenant: tenant.map(TenantId::new),
+            server: ServerName::new("crm").expect("a name"),
+        };
+        let blocked = |what| {
+            let since = Timestamp::from_ms(1);
+            Change::Blocked(Blocking { what, reason: "r".into(), is_public: false, by: "b".into(), since })
+        };
+        assert!(hears(blocked(server(Some("acme")))).is_some_and(|text| text.starts_with("event: blocks\n")));
+        assert!(hears(blocked(server(None))).is_some_and(|text| text.contains("\"tenant\":null")));
+        assert_eq!(hears(blocked(server(Some("globex")))), None);
+        let key = Blockable::Key { id: tollgate_model::KeyId::new("k") };
+        assert_eq!(hears(blocked(key)), None, "it may be anybody's");
+        let token = Revocable::from_parts("token", "https://idp.example", "t").expect("a token");
+        assert_eq!(hears(Change::Reinstated(token)), None);
+    }
 }
