@@ -857,6 +857,27 @@ async fn approvers_are_told_by_signed_posts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_who_is_told_waits_for_another_who_does_not_answer() {
+    let (silent, good) =
+        (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let hook = |listener: &TcpListener| {
+        json!({ "url": format!("http://{}/in", listener.local_addr().unwrap()), "secret": "a key that nobody would guess",
+                "allow_private_addresses": true })
+    };
+    let bank = Bank::open(Script::modern(), json!({ "webhooks": [hook(&silent), hook(&good)] })).await;
+    let begun = Instant::now();
+    let mut waiting = Vec::new();
+    for amount in 10..13 {
+        waiting.push(awaited(&bank.pay("ann", &json!({ "amount": amount }).to_string()).await));
+    }
+    for id in &waiting {
+        assert!(posted(&good).await.1.contains(id), "in the order in which they were asked for");
+    }
+    // The silent one is tried for longer than this with the first of them.
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_became_of_a_call_is_told_once_by_whichever_gateway_is_first() {
     let told = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/in", told.local_addr().unwrap());

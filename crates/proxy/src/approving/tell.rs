@@ -20,7 +20,7 @@ use tollgate_telemetry::events::AlertLost;
 use crate::alerts::{self, Alert};
 use crate::gateway::{Gateway, Inner};
 
-/// How many may wait to be told.
+/// How many may wait to be told, and to be told to one receiver.
 const WAITING_MAX: usize = 256;
 /// How many are watched that wait, to tell that nobody has decided in time.
 const WATCHED_MAX: usize = 10_000;
@@ -73,14 +73,49 @@ pub(crate) enum News {
 pub(crate) fn begin(gateway: &Gateway, store: Arc<dyn Store>) {
     let (told, inbox) = mpsc::channel(WAITING_MAX);
     if gateway.approvals().told.set(told).is_ok() {
-        let teller = Teller { gateway: gateway.downgrade(), store, watched: Watched::default() };
+        let (watched, lanes) = (Watched::default(), Vec::new());
+        let teller = Teller { gateway: gateway.downgrade(), store, watched, lanes };
         tokio::spawn(teller.tell_all(inbox));
     }
 }
 
 pub(super) fn hand_over(told: &mpsc::Sender<News>, news: News) {
-    if told.try_send(news).is_err() {
+    put(told, news);
+}
+
+/// Puts something into a queue, if there is room.
+fn put<T>(queue: &mpsc::Sender<T>, one: T) {
+    if queue.try_send(one).is_err() {
         AlertLost { reason: "too many wait to be sent" }.emit();
+    }
+}
+
+/// What is told to one receiver, one after the other.
+struct Lane {
+    tell: Tell,
+    queue: mpsc::Sender<Word>,
+}
+
+/// What is told of an approval.
+struct Word {
+    approval: Arc<Approval>,
+    told: Told,
+    settings: Arc<ApprovalSettings>,
+}
+
+impl Lane {
+    /// Ends once it is dropped, and what was put into it is told.
+    fn begin(tell: Tell) -> Self {
+        let (queue, mut words) = mpsc::channel::<Word>(WAITING_MAX);
+        let to = tell.clone();
+        tokio::spawn(async move {
+            while let Some(Word { approval, told, settings }) = words.recv().await {
+                if let Err(reason) = tell_one(&to, &approval, told, &settings).await {
+                    AlertLost { reason: &reason }.emit();
+                }
+            }
+        });
+        Self { tell, queue }
     }
 }
 
@@ -120,6 +155,8 @@ struct Teller {
     gateway: Weak<Inner>,
     store: Arc<dyn Store>,
     watched: Watched,
+    /// Those to whom something was told, as long as they are configured.
+    lanes: Vec<Lane>,
 }
 
 impl Teller {
@@ -152,7 +189,7 @@ impl Teller {
 
     async fn tell(&mut self, news: News) -> Option<()> {
         match news {
-            News::Asked(approval) => self.tell_of(&approval, Told::Requested).await,
+            News::Asked(approval) => self.tell_of(&approval, Told::Requested),
             News::Stands(approval) => {
                 self.watched.see(&approval);
                 for told in Told::by_change(&approval) {
@@ -177,14 +214,15 @@ impl Teller {
     }
 
     /// Tells, if no other gateway does.
-    async fn once(&self, approval: &Approval, told: Told) -> Option<()> {
-        if self.who(approval)?.0.is_empty() {
+    async fn once(&mut self, approval: &Approval, told: Told) -> Option<()> {
+        let (tells, _) = self.configured()?;
+        if !tells.iter().any(|tell| is_told(tell, approval)) {
             return Some(());
         }
         let parts = [b"approval told".as_slice(), approval.id.as_str().as_bytes(), told.as_str().as_bytes()];
         let key = Digest::of(parts);
         match self.store.begin_once(&key, &key, Timestamp::now()).await {
-            Ok(Once::Begun) => self.tell_of(approval, told).await?,
+            Ok(Once::Begun) => self.tell_of(approval, told)?,
             Ok(_) => {}
             Err(error) => AlertLost { reason: &error.to_string() }.emit(),
         }
@@ -192,22 +230,31 @@ impl Teller {
     }
 
     /// Who is told, and by which rules, by the configuration as it is now; none if there is no gateway any more.
-    fn who(&self, approval: &Approval) -> Option<(Vec<Tell>, Arc<ApprovalSettings>)> {
+    fn configured(&self) -> Option<(Arc<[Tell]>, Arc<ApprovalSettings>)> {
         let settings = &Gateway::of(self.gateway.upgrade()?).snapshot().settings;
-        let is_meant = |tell: &&Tell| tell.tenant.as_ref().is_none_or(|tenant| *tenant == approval.of.tenant);
-        let tells = settings.approval_tells.iter().filter(is_meant).cloned().collect();
-        Some((tells, Arc::clone(&settings.approvals)))
+        Some((Arc::clone(&settings.approval_tells), Arc::clone(&settings.approvals)))
     }
 
-    async fn tell_of(&self, approval: &Approval, told: Told) -> Option<()> {
-        let (tells, settings) = self.who(approval)?;
-        for tell in &tells {
-            if let Err(reason) = tell_one(tell, approval, told, &settings).await {
-                AlertLost { reason: &reason }.emit();
-            }
+    /// Has everybody told who is to know of it. Waits for none of them.
+    fn tell_of(&mut self, approval: &Approval, told: Told) -> Option<()> {
+        let (tells, settings) = self.configured()?;
+        self.lanes.retain(|lane| tells.contains(&lane.tell));
+        let approval = Arc::new(approval.clone());
+        for tell in tells.iter().filter(|tell| is_told(tell, &approval)) {
+            let at = self.lanes.iter().position(|lane| lane.tell == *tell).unwrap_or_else(|| {
+                self.lanes.push(Lane::begin(tell.clone()));
+                self.lanes.len() - 1
+            });
+            let (approval, settings) = (Arc::clone(&approval), Arc::clone(&settings));
+            put(&self.lanes[at].queue, Word { approval, told, settings });
         }
         Some(())
     }
+}
+
+/// Whether somebody is to know of an approval.
+fn is_told(tell: &Tell, approval: &Approval) -> bool {
+    tell.tenant.as_ref().is_none_or(|tenant| *tenant == approval.of.tenant)
 }
 
 async fn tell_one(
