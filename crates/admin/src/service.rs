@@ -127,6 +127,11 @@ impl Admin {
 
     async fn routed(&self, request: Request<Body>) -> Response<Body> {
         let uri = request.uri().clone();
+        // Nothing is called so, and not every database can be asked for it.
+        if uri.path().contains("%00") || uri.query().is_some_and(|query| query.contains("%00")) {
+            let text = "there is a NUL in the address";
+            return refused(uri.path(), StatusCode::BAD_REQUEST, "malformed", text);
+        }
         match tokio::time::timeout(ANSWER_MAX, self.router.clone().call(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(never)) => match never {},

@@ -312,9 +312,12 @@ pub fn pack(parts: &[&str]) -> String {
     URL_SAFE_NO_PAD.encode(serde_json::to_string(parts).unwrap_or_default())
 }
 
-/// The parts of such a name.
+/// The parts of such a name. Nothing is called by a NUL, and not every database can be asked for it.
 pub(crate) fn unpack<const N: usize>(text: &str) -> Option<[String; N]> {
     let parts: Vec<String> = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+    if parts.iter().any(|part| part.contains('\0')) {
+        return None;
+    }
     parts.try_into().ok()
 }
 
@@ -333,6 +336,7 @@ mod tests {
         assert_eq!(unpack::<3>(&packed), Some(["tool".to_owned(), String::new(), "crm/ü \"x\"".to_owned()]));
         assert_eq!(unpack::<2>(&packed), None);
         assert_eq!(unpack::<3>("%"), None);
+        assert_eq!(unpack::<1>(&pack(&["a\0"])), None);
     }
 
     #[test]

@@ -39,6 +39,8 @@ async fn what_is_wrong_is_a_problem() {
         ),
         ("GET", "/api/v1/usage?since=yesterday", "", "", 422, "invalid"),
         ("GET", "/api/v1/ledger?trace=x", "", "", 422, "invalid"),
+        ("GET", "/api/v1/ledger?tenant=a%00b", "", "", 400, "malformed"),
+        ("GET", "/api/v1/approvals/a%00b", "", "", 400, "malformed"),
     ] {
         let request = Request::builder().method(method).uri(path).header(AUTHORIZATION, &bearer);
         let request = if kind.is_empty() { request } else { request.header(CONTENT_TYPE, kind) };
