@@ -72,8 +72,8 @@ pub struct FoundServer {
     pub label: String,
     /// Its version there.
     pub version: String,
-    /// How it is reached.
-    pub reach: Arc<str>,
+    /// How it is reached; or why no gateway could.
+    pub reach: Result<Arc<str>, String>,
     /// What is said of it there.
     pub about: About,
 }

@@ -104,12 +104,12 @@ impl Registry for Told {
             }
         };
         let found = found.map_err(|failure| failure.text)?;
-        let server = |found: Found| FoundServer {
-            full: found.full,
-            label: found.label,
-            version: found.version,
-            reach: found.apart.reach,
-            about: found.apart.about,
+        let server = |found: Found| {
+            let (reach, about) = match found.apart {
+                Ok(Apart { reach, about }) => (Ok(reach), about),
+                Err(why) => (Err(why), About::default()),
+            };
+            FoundServer { full: found.full, label: found.label, version: found.version, reach, about }
         };
         Ok(found.into_iter().map(server).collect())
     }

@@ -117,6 +117,7 @@ fn draft(
     (name, owner): (Option<&str>, Option<&str>),
     one: FoundServer,
 ) -> Result<Draft, Problem> {
+    let reach = one.reach.map_err(Problem::invalid)?;
     let name = match name {
         Some(name) => Ok(name.to_owned()),
         None => ServerName::from_label(&one.label).map(|name| name.as_str().to_owned()),
@@ -125,7 +126,7 @@ fn draft(
     let id = id(tenant.clone(), &name, &one.version)?;
     let owner = owner.filter(|owner| !owner.is_empty()).map(Arc::from);
     let about = About { owner: owner.or(one.about.owner), ..one.about };
-    let said = Said { reach: one.reach.to_string(), about, reason: String::new() };
+    let said = Said { reach: reach.to_string(), about, reason: String::new() };
     let (reach, about, _) = read(plane, &id, said)?;
     Ok(Draft { id, reach, about })
 }

@@ -131,7 +131,7 @@ impl Registry for Fake {
             full: format!("com.example/{name}"),
             label: name.to_owned(),
             version: "1.2".to_owned(),
-            reach: "{\"url\":\"https://imported.example\"}".into(),
+            reach: Ok("{\"url\":\"https://imported.example\"}".into()),
             about: About { description: Some(XSS.into()), ..About::default() },
         };
         Ok(vec![found("notes"), found("tasks")])

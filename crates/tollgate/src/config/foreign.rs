@@ -32,7 +32,8 @@ pub(crate) struct Found {
     pub(crate) label: String,
     /// Its version there.
     pub(crate) version: String,
-    pub(crate) apart: Apart,
+    /// How it is reached; or why no gateway could.
+    pub(crate) apart: Result<Apart, String>,
 }
 
 /// Takes an entry apart, in YAML or JSON.
@@ -85,13 +86,8 @@ fn of_file(node: Node, is_json: bool, problems: &mut Problems) -> Option<Vec<Fou
     let mut document = String::new();
     node.write_json(&mut document);
     let document = serde_json::from_str(&document).unwrap_or_default();
-    match server_json::found(&document) {
-        Some(Ok(found)) => return Some(found),
-        Some(Err(message)) => {
-            problems.add(Severity::Error, Span::default(), "", message, None);
-            return None;
-        }
-        None => {}
+    if let Some(found) = server_json::found(&document) {
+        return Some(found);
     }
     let format = if is_json { client::format_of(&node) } else { Format::Tollgate };
     if format == Format::Tollgate {
@@ -115,7 +111,7 @@ fn of_file(node: Node, is_json: bool, problems: &mut Problems) -> Option<Vec<Fou
             full: server.key.clone(),
             label: server.key,
             version: FIRST.to_owned(),
-            apart: of_entry(node)?,
+            apart: Ok(of_entry(node)?),
         })
     };
     Some(servers.into_iter().filter(|server| is_on(&server.value)).filter_map(of).collect())

@@ -12,10 +12,7 @@ use super::foreign::{Apart, Found};
 const DEPTH_MAX: usize = 4;
 
 /// The servers of a document: a `server.json`, an answer with one, or a page of a list. None if it is none of these.
-///
-/// # Errors
-/// The first server that no gateway could reach, and why.
-pub(super) fn found(document: &Value) -> Option<Result<Vec<Found>, String>> {
+pub(super) fn found(document: &Value) -> Option<Vec<Found>> {
     let is_server = |value: &Value| {
         let is_named = value["name"].as_str().is_some_and(|name| name.contains('/'));
         is_named
@@ -32,10 +29,10 @@ pub(super) fn found(document: &Value) -> Option<Result<Vec<Found>, String>> {
         let is_list = servers.len() == list.len() && !list.is_empty();
         return is_list.then(|| servers.iter().map(one).collect());
     }
-    server(document).map(|server| one(&server).map(|found| vec![found]))
+    server(document).map(|server| vec![one(&server)])
 }
 
-fn one(server: &Value) -> Result<Found, String> {
+fn one(server: &Value) -> Found {
     let name = server["name"].as_str().unwrap_or_default();
     let label = name.rsplit('/').next().unwrap_or(name);
     let inputs = Inputs { prefix: upper(label) };
@@ -50,9 +47,6 @@ fn one(server: &Value) -> Result<Found, String> {
         Some(remote) => inputs.remote(remote),
         None => listed("packages").iter().find_map(|package| inputs.package(package)),
     };
-    let reach = reach.ok_or_else(|| {
-        format!("{name} has neither a remote nor a package that could be started by npx, uvx, docker or dnx")
-    })?;
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(Into::into);
     let about = About {
         description: text(&server["description"]),
@@ -62,12 +56,13 @@ fn one(server: &Value) -> Result<Found, String> {
     let is_of_version = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '+');
     let version = server["version"].as_str().unwrap_or("1");
     let version = version.chars().map(|c| if is_of_version(c) { c } else { '-' }).collect();
-    Ok(Found {
-        full: name.to_owned(),
-        label: label.to_owned(),
-        version,
-        apart: Apart { reach: reach.to_string().into(), about },
-    })
+    let apart = match reach {
+        Some(reach) => Ok(Apart { reach: reach.to_string().into(), about }),
+        None => Err(format!(
+            "{name} has neither a remote nor a package that could be started by npx, uvx, docker or dnx"
+        )),
+    };
+    Found { full: name.to_owned(), label: label.to_owned(), version, apart }
 }
 
 /// What has to be put in, by whoever runs the gateway.
@@ -193,8 +188,8 @@ mod tests {
     use super::*;
 
     fn reach(document: &Value) -> Value {
-        let found = found(document).expect("a document").expect("a server").remove(0);
-        serde_json::from_str(&found.apart.reach).expect("JSON")
+        let found = found(document).expect("a document").remove(0);
+        serde_json::from_str(&found.apart.expect("a server").reach).expect("JSON")
     }
 
     #[test]
@@ -220,10 +215,11 @@ mod tests {
             "headers": { "Authorization": "Bearer ${CRM_MCP_KEY}", "X-Key": "${CRM_MCP_X_KEY}", "X-Plain": "yes" },
         });
         assert_eq!(reach(&server), expected);
-        let found = found(&json!({ "server": server, "_meta": {} })).expect("an answer").expect("a server");
+        let found = found(&json!({ "server": server, "_meta": {} })).expect("an answer");
         assert_eq!((&*found[0].label, &*found[0].version), ("crm-mcp", "1.2.3-beta"));
-        assert_eq!(found[0].apart.about.description.as_deref(), Some("Customers"));
-        assert_eq!(found[0].apart.about.documentation.as_deref(), Some("https://example.com/docs"));
+        let about = &found[0].apart.as_ref().expect("a server").about;
+        assert_eq!(about.description.as_deref(), Some("Customers"));
+        assert_eq!(about.documentation.as_deref(), Some("https://example.com/docs"));
     }
 
     #[test]
@@ -255,7 +251,8 @@ mod tests {
         );
         let none = json!({ "name": "com.example/a", "version": "1", "packages": [
             { "registryType": "mcpb", "identifier": "https://x", "transport": stdio }] });
-        assert!(found(&none).expect("a document").expect_err("nothing to start").contains("com.example/a"));
+        let none = found(&none).expect("a document").remove(0);
+        assert!(none.apart.expect_err("nothing to start").contains("com.example/a"));
     }
 
     #[test]
@@ -272,6 +269,13 @@ mod tests {
             { "server": { "name": "a/b", "version": "1", "remotes": [{ "type": "sse", "url": "https://a" }] } },
             { "server": { "name": "a/c", "version": "1", "remotes": [{ "type": "sse", "url": "https://a" }] } },
         ], "metadata": { "nextCursor": "x" } });
-        assert_eq!(found(&page).expect("a page").expect("servers").len(), 2);
+        assert_eq!(found(&page).expect("a page").len(), 2);
+        let mixed = json!({ "servers": [
+            { "server": { "name": "a/b", "version": "1", "packages": [{ "registryType": "mcpb", "identifier": "https://x" }] } },
+            { "server": { "name": "a/c", "version": "1", "remotes": [{ "type": "sse", "url": "https://a" }] } },
+        ] });
+        let mixed = found(&mixed).expect("a page");
+        let reached: Vec<bool> = mixed.iter().map(|one| one.apart.is_ok()).collect();
+        assert_eq!(reached, [false, true], "one that cannot be reached keeps no other from being taken");
     }
 }

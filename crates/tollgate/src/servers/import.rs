@@ -102,10 +102,11 @@ fn ended(refused: Vec<Refused>) -> Result<(), Failure> {
 fn draft(
     command: &ServersImport,
     tenant: &TenantId,
-    Found { label, version, apart: Apart { reach, about }, .. }: Found,
+    Found { label, version, apart, .. }: Found,
     config: Option<&Config>,
     doing: &Doing,
 ) -> Result<Registration, Failure> {
+    let Apart { reach, about } = apart.map_err(Failure::usage)?;
     let name = match &command.name {
         Some(name) => ServerName::new(name),
         None => ServerName::from_label(&label),
