@@ -22,6 +22,7 @@ use utoipa::ToSchema;
 use crate::front::{Known, Shared};
 use crate::problem::Problem;
 use crate::roles::{Act, Operator, Over, Resource};
+use crate::sessions::{self, BY_KEY};
 
 /// After so much silence a comment is sent.
 const SILENCE: Duration = Duration::from_secs(15);
@@ -82,6 +83,8 @@ async fn next(hearing: &mut Hearing) -> Option<String> {
         let silence = Instant::now() + SILENCE;
         tokio::select! {
             change = hearing.changes.recv() => match change {
+                // Whoever's key is revoked hears no more.
+                Ok(numbered) if is_end(&numbered.change, &hearing.who) => return None,
                 Ok(numbered) => if let Some(text) = told(&numbered, &hearing.who) {
                     return Some(text);
                 },
@@ -93,6 +96,12 @@ async fn next(hearing: &mut Hearing) -> Option<String> {
             () = tokio::time::sleep_until(silence) => return Some(": \n\n".to_owned()),
         }
     }
+}
+
+/// Whether it is the end of the key with which whoever hears has come.
+fn is_end(change: &Change, who: &Operator) -> bool {
+    let Change::AdminKey(key) = change else { return false };
+    key.revoked.is_some() && &*who.how == BY_KEY && who.by == sessions::by(BY_KEY, key.id.as_str())
 }
 
 /// The event of a change, if whoever hears may know of it.
@@ -147,8 +156,10 @@ fn is_shown(change: &Change) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tollgate_model::{ServerName, Timestamp};
-    use tollgate_store::{Blocking, Revocable};
+    use tollgate_store::{AdminKey, Blocking, Revocable};
 
     use super::*;
     use crate::roles::{Grant, Role};
@@ -183,5 +194,23 @@ mod tests {
         assert_eq!(hears(blocked(key)), None, "it may be anybody's");
         let token = Revocable::from_parts("token", "https://idp.example", "t").expect("a token");
         assert_eq!(hears(Change::Reinstated(token)), None);
+        let key = |id: &str, revoked| {
+            Change::AdminKey(Arc::new(AdminKey {
+                id: tollgate_model::KeyId::new(id),
+                name: "deploy".into(),
+                grants: Vec::new(),
+                hash: tollgate_model::KeyHash([0; 32]),
+                created: Timestamp::from_ms(1),
+                expires: None,
+                revoked,
+                by: "root".into(),
+            }))
+        };
+        let theirs = Operator { by: "admin key k1".into(), ..who.clone() };
+        let ends = |id, revoked, who| is_end(&key(id, revoked), who);
+        assert!(ends("k1", Some(Timestamp::from_ms(2)), &theirs));
+        assert!(!ends("k1", None, &theirs) && !ends("k2", Some(Timestamp::from_ms(2)), &theirs));
+        let named = Operator { how: "oidc".into(), ..theirs.clone() };
+        assert!(!ends("k1", Some(Timestamp::from_ms(2)), &named), "somebody who is called like a key");
     }
 }
