@@ -218,6 +218,10 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Input<T> {
         }
         let bytes = body::to_bytes(request.into_body(), crate::service::BODY_BYTES_MAX).await;
         let bytes = bytes.map_err(|_| too_large())?;
+        // What is read would take a list for the members in their order.
+        if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+            return Err(Problem::invalid("the body is a JSON object, and no list"));
+        }
         let value = serde_json::from_slice(&bytes).map_err(|error| {
             if error.is_data() {
                 Problem::invalid(error.to_string())

@@ -12,7 +12,7 @@ use tollgate_model::Timestamp;
 use tollgate_store::Approval;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Asked, At, Made, Page, Paging, once, tagged};
+use super::{Asked, At, Made, Page, Paging, Seen, once, tagged};
 use crate::acts::approvals::{self, Word};
 use crate::front::{Input, Shared};
 use crate::problem::Problem;
@@ -117,11 +117,13 @@ async fn decide(
 ) -> Result<Response, Problem> {
     let before = approvals::one(&plane, &may, &id).await?;
     let sure = may.over(Some(&before.of.tenant))?;
+    let (seen, shown) = (Seen::of(&headers), ApprovalView::of(&before, &may.who));
     let arguments = said.arguments.map(|arguments| arguments.get().to_owned());
     let word = Word { agrees, reason: said.reason, arguments, named: said.named, via: "api" };
     let act = {
         let (plane, who) = (plane.clone(), may.who.clone());
         async move {
+            seen.fits(&shown)?;
             let decided = approvals::decide(plane, sure, before, word).await?;
             Ok(Made::new(StatusCode::OK, &ApprovalView::of(&decided, &who)))
         }

@@ -14,7 +14,7 @@ use tollgate_store::{About, Act, List, Registration, RegistrationId};
 use utoipa::{IntoParams, ToSchema};
 
 use super::servers::{self, definitions, named};
-use super::{Asked, At, Made, Page, Paging, Seen, once, pack, tagged, time};
+use super::{Asked, At, Made, Page, Paging, Seen, changed, once, pack, tagged, time};
 use crate::acts::imports::{self, Entry, Wanted};
 use crate::acts::servers::{self as acts, Own, Said, Verdict};
 use crate::front::{Input, Shared};
@@ -479,9 +479,15 @@ async fn roll_back(
     let versions = acts::versions(&plane, &may, (&of.tenant, &of.name)).await?;
     let leading = servers::leading(&versions).ok_or_else(gone)?;
     let sure = acts::over(&may, leading)?;
+    // What was seen is one of its versions.
+    let seen = Seen::of(&headers);
+    let is_seen = versions.iter().any(|one| seen.fits(&VersionView::of(one, true)).is_ok());
     let act = {
         let plane = plane.clone();
         async move {
+            if !is_seen {
+                return Err(changed());
+            }
             let to = back.to.as_deref();
             let changed = acts::roll_back(plane, sure, (of.tenant, of.name), to, &back.reason).await?;
             Ok(all_made(StatusCode::OK, &changed))

@@ -29,6 +29,7 @@ async fn what_is_wrong_is_a_problem() {
         ("POST", "/api/v1/blocks", "text/plain", "{}", 415, "media_type"),
         ("POST", "/api/v1/blocks", "application/json", "{", 400, "malformed"),
         ("POST", "/api/v1/blocks", "application/json", "{}", 422, "invalid"),
+        ("POST", "/api/v1/blocks", "application/json", r#" ["agent","acme","x","y",false]"#, 422, "invalid"),
         (
             "POST",
             "/api/v1/blocks",
@@ -74,6 +75,25 @@ async fn what_was_seen_is_what_is_changed() {
     assert_eq!(send(&admin, with("DELETE", IF_MATCH, &tag), "").await.status, 204);
     assert_eq!(send(&admin, with("DELETE", IF_MATCH, &tag), "").await.status, 404);
     assert_eq!(store.blocks(None, 9).await.expect("read").len(), 1);
+    // Words on what is another by now are not taken either.
+    let key = key_of(&store, Role::Security, None).await;
+    let pins = ask(&admin, &key, "GET", "/api/v1/pins?waiting=true", None).await.json();
+    let (pin, digest) = (&pins["items"][0]["id"], &pins["items"][0]["waiting"]);
+    let pin = format!("/api/v1/pins/{}/approve", pin.as_str().expect("an id"));
+    let server = ask(&admin, &key, "GET", "/api/v1/servers?origin=registered", None).await.json();
+    let server = server["items"][0]["id"].as_str().expect("an id");
+    let server = format!("/api/v1/servers/{server}/rollback");
+    for (path, role, body) in [
+        ("/api/v1/approvals/a1/deny", Role::Approver, json!({})),
+        (&*pin, Role::Security, json!({ "digest": digest })),
+        (&*server, Role::Security, json!({})),
+    ] {
+        let bearer = format!("Bearer {}", key_of(&store, role, None).await.expose());
+        let request = Request::builder().method("POST").uri(path).header(AUTHORIZATION, bearer);
+        let request = request.header(CONTENT_TYPE, "application/json").header(IF_MATCH, "\"other\"");
+        let answered = send(&admin, request, &body.to_string()).await;
+        assert_eq!(answered.status, 412, "{path}: {}", answered.body);
+    }
 }
 
 #[tokio::test]
