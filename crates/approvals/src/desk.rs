@@ -9,7 +9,7 @@ use tollgate_store::{
     Vote, WhichApprovals,
 };
 
-use crate::{ApprovalSettings, fresh_id};
+use crate::{ApprovalSettings, Keeps, fresh_id};
 
 /// Somebody who looks at approvals, and may agree to some.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,7 +136,8 @@ impl<'a> Desk<'a> {
         let vote = self.vote(who, &found, true, (reason, now))?;
         let mut asked = found.asked.clone();
         asked.arguments_digest = Digest::of([&*canonical]).to_string().into();
-        asked.arguments = Some(redact(arguments.as_bytes()).into());
+        asked.arguments =
+            (self.settings.arguments != Keeps::Digest).then(|| redact(arguments.as_bytes()).into());
         asked.arguments_whole = None;
         let by = Approval {
             id: fresh_id().ok_or(NotDecided::NoRandomness)?,
@@ -306,6 +307,11 @@ mod tests {
         assert_eq!(new.edited.as_deref(), Some(text.trim()));
         assert_eq!(new.of, edited_of(&asked.of, br#"{"a":"x","b":1.0}"#));
         assert_eq!((new.standing, new.replaces.as_ref()), (Standing::Granted, Some(&asked.id)));
-        assert_eq!(new.asked.arguments_whole, None);
+        assert_eq!((new.asked.arguments.as_deref(), new.asked.arguments_whole), (Some("{}"), None));
+        let (store, asked) = self::asked().await;
+        let settings = ApprovalSettings { arguments: Keeps::Digest, ..settings };
+        let desk = Desk::new(&store, &settings);
+        let new = desk.edit(&who("bob"), &asked.id, (text, redact), ("less", NOW)).await.expect("edited");
+        assert_eq!(new.asked.arguments, None, "nothing is kept but what has to leave");
     }
 }

@@ -43,7 +43,7 @@ pub fn object(approval: &Approval, sees: Sees, now: Timestamp) -> Value {
         if let Some(arguments) = arguments(approval, sees) {
             members.insert("arguments".to_owned(), as_json(arguments));
         }
-        if approval.edited.is_some() {
+        if approval.replaces.is_some() {
             members.insert("edited".to_owned(), true.into());
         }
     }

@@ -194,7 +194,7 @@ pub struct Approval {
     pub replaces: Option<ApprovalId>,
     /// The one that stands in its place, with other arguments.
     pub replaced_by: Option<ApprovalId>,
-    /// The arguments that an approver has put in place of the caller's, as raw JSON.
+    /// The arguments that an approver has put in place of the caller's, as raw JSON; none once they are of no use any more.
     pub edited: Option<Arc<str>>,
     /// The call that has used it, as the ledger knows it.
     pub used_by: Option<Arc<str>>,
@@ -290,7 +290,7 @@ impl Approval {
         if !agrees {
             // Until its time is over the same call is answered by the same no.
             voted.standing = Standing::Denied;
-            voted.asked.arguments_whole = None;
+            voted.forget_arguments();
         } else if voted.missing().is_empty() {
             voted.standing = Standing::Granted;
             voted.until = at.after(self.grant_for);
@@ -305,8 +305,13 @@ impl Approval {
         }
         let mut used =
             Self { standing: Standing::Used, until: now, used_by: Some(call.into()), ..self.clone() };
-        used.asked.arguments_whole = None;
+        used.forget_arguments();
         Some(used)
+    }
+
+    /// What is of no use any more is kept without what is private.
+    fn forget_arguments(&mut self) {
+        (self.asked.arguments_whole, self.edited) = (None, None);
     }
 
     /// What it is once its caller has given it up; none if it waits no more.
@@ -806,6 +811,12 @@ mod tests {
         let mut other = edited.clone();
         other.asked.native = "delete".into();
         assert_eq!(asked.replaced(other, vote("bob", true, &["finance"])), Err(NotCounted::OtherCall));
+        let used = new.used("c", Timestamp::from_ms(1_501)).expect("a grant");
+        assert_eq!(
+            (used.edited, used.replaces.as_ref()),
+            (None, Some(&old.id)),
+            "what an approver wrote is used"
+        );
         let again = new.replaced(edited, vote("bob", true, &["finance"]));
         assert!(again.is_err(), "{again:?}");
     }

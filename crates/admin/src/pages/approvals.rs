@@ -158,7 +158,7 @@ pub(super) async fn one(
             rules: asked.rules.iter().map(ToString::to_string).collect(),
             call: asked.call.to_string(),
             arguments,
-            is_edited: found.edited.is_some(),
+            is_edited: found.replaces.is_some(),
             needs: found.needs.iter().map(Need::of).collect(),
             missing: found.missing().iter().map(Need::of).collect(),
             votes: found.votes.iter().map(vote).collect(),

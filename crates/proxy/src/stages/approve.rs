@@ -485,7 +485,6 @@ impl Waiting<'_> {
         let Self { gateway, inbound, store, .. } = *self;
         let Some(id) = &known.replaced_by else { return Ok(Replaced::Over) };
         let Some(other) = store.approval(id).await? else { return Ok(Replaced::Over) };
-        let Some(text) = other.edited.clone() else { return Ok(Replaced::Over) };
         match other.standing {
             Standing::Waiting if !other.is_over(Timestamp::now()) => {
                 return Ok(Replaced::Waits(Box::new(other)));
@@ -493,6 +492,7 @@ impl Waiting<'_> {
             Standing::Denied => return Ok(Replaced::Denied(Box::new(other))),
             _ => {}
         }
+        let Some(text) = other.edited.clone() else { return Ok(Replaced::Over) };
         let text = Bytes::copy_from_slice(text.as_bytes());
         let mut form = Vec::new();
         canonical(&text, Span::all(&text), &mut form);
