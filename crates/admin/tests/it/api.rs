@@ -353,7 +353,7 @@ async fn usage_is_never_cut_without_a_word() {
     let cookie_store = store.clone();
     let (admin, _) = admin(fake);
     let key = key_of(&store, Role::Admin, None).await;
-    let day = u32::try_from(tollgate_model::Timestamp::now().as_ms() / 86_400_000).expect("a day");
+    let day = u32::try_from(Timestamp::now().as_ms() / 86_400_000).expect("a day");
     let of = |tool: u64| UsageRow {
         key: UsageKey {
             day,
