@@ -118,6 +118,36 @@ async fn a_secret_in_arguments_reaches_no_server() {
     }
 }
 
+/// A caller may put what should not leave beside the arguments.
+#[tokio::test]
+async fn a_secret_beside_the_arguments_reaches_no_server_either() {
+    for modern in [true, false] {
+        let shop = Shop::start(modern, &["read"]).await;
+        let world = World::new(vec![server("shop", &shop)], vec![], ALL).await;
+        let arguments = direction(true, usual_of_arguments, &[(Rule::Email, Action::Mask)]);
+        world.guard(GuardSettings { arguments: Some(arguments), ..GuardSettings::default() });
+        let ann = world.either(modern, "ann", "/mcp").await;
+        for beside in [json!({"_meta": {"example.com/note": TOKEN}}), json!({"note": [TOKEN]})] {
+            let mut params = json!({"name": "shop__read", "arguments": {"path": "x"}});
+            params.as_object_mut().unwrap().extend(beside.as_object().unwrap().clone());
+            let told = ann.ask("tools/call", params).await;
+            assert_eq!(told.code(), "guard_blocked", "{told:?}");
+        }
+        assert_eq!(shop.asked("tools/call"), 0);
+
+        let meta = json!({"example.com/by": "ann@example.com", "example.com/kept": "x"});
+        let params = json!({"name": "shop__read", "arguments": {"path": "x"}, "_meta": meta});
+        let told = ann.ask("tools/call", params).await;
+        assert!(told.is_ok(), "{told:?}");
+        let seen = shop.fake.seen("tools/call");
+        let meta = &seen.last().unwrap().body["params"]["_meta"];
+        assert_eq!(
+            (&meta["example.com/by"], &meta["example.com/kept"]),
+            (&json!("[redacted:email]"), &json!("x"))
+        );
+    }
+}
+
 /// What policy hides is not even looked at: it answers as what does not exist.
 #[tokio::test]
 async fn what_policy_hides_no_guard_shows() {

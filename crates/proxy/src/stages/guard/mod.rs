@@ -18,7 +18,7 @@ use tollgate_guard::{
     Action, Beyond, Bound, Guard, Guards, Inspection, Noted, PseudonymSettings, Pseudonyms, Reading, Set,
     Subject,
 };
-use tollgate_mcp::{Limits, Message, Span, methods};
+use tollgate_mcp::{Limits, Message, Span, meta, methods};
 use tollgate_model::{Caller, Code, Era, Obligations, Refusal, Secret, ServerId, Stage, TenantId};
 use tollgate_store::StoreError;
 use tollgate_telemetry::events::GuardFound;
@@ -39,8 +39,13 @@ pub(crate) use pseudonyms::{Owner, Table as PseudonymTable};
 const OF_PROTOCOL: &[&str] = &["resultType", "nextCursor", "requestState"];
 /// Members of notifications that are.
 const OF_NOTIFICATIONS: &[&str] = &["progressToken", "level"];
-/// What of a request leaves, beside names of things.
-const LEAVING: &[&str] = &["arguments", "argument", "context", "inputResponses"];
+/// Members of a request that are never changed, since they would name something else; and the gateway's own.
+const NAMING: &[&str] = &["uri", "ref", "requestState"];
+/// Metadata of a request that is the protocol's own, or made anew.
+const OF_METADATA: &[&str] =
+    &[meta::PROTOCOL_VERSION, meta::CLIENT_CAPABILITIES, meta::LOG_LEVEL, meta::PROGRESS_TOKEN];
+/// Members of an envelope that JSON-RPC knows.
+const OF_ENVELOPE: &[&str] = &["jsonrpc", "id", "method", "params"];
 
 /// How often a result is looked at while other gateways are quicker to give names.
 const TURNS_MAX: u32 = 8;
@@ -390,8 +395,8 @@ pub(crate) async fn restored(
     Some(goes_on(inbound, resolved, message))
 }
 
-/// Looks at what a call, read, prompt or completion is about, and at the arguments of a call or prompt. Gives back the request as it
-/// goes on, where that is another: it has to be decided on again. What people have to agree to is put into `held`.
+/// Looks at what a call, read, prompt or completion is about, at its arguments, and at whatever else of it leaves. Gives back the
+/// request as it goes on, where that is another: it has to be decided on again. What people have to agree to is put into `held`.
 pub(crate) fn arguments(
     gateway: &Gateway,
     inbound: &Inbound,
@@ -402,13 +407,24 @@ pub(crate) fn arguments(
     let (server, message) = (resolved.server(), &inbound.message);
     let desk = Desk::of(gateway, inbound, server.id());
     let Some(guard) = &desk.set.arguments else { return Ok(None) };
-    let look = |part| desk.look(guard, ("arguments", server.id()), (message, part), (Reading::Words, &[]));
+    let look = |part, except: &[&str]| {
+        desk.look(guard, ("arguments", server.id()), (message, part), (Reading::Words, except))
+    };
     let refused = |inspection: &Inspection| refuse("arguments", guard, inspection).of(server.name());
     let mut changes = Vec::new();
-    for (member, part) in LEAVING.iter().filter_map(|member| Some((*member, message.member(member)?))) {
-        let mut inspection = look(part);
+    // What it is about is known, or is a server's own.
+    let meant = resolved.target().key.as_ref().map_or("cursor", |(member, _)| *member);
+    let leaving = message.members().iter().map(|member| (member, NAMING, meant));
+    // Servers get what stands beside the parameters too.
+    let leaving = leaving.chain(message.envelope().iter().map(|member| (member, OF_ENVELOPE, "")));
+    for (member, known, meant) in leaving {
+        let (name, part) = (member.key(message.bytes()), member.value);
+        if name == meant || known.contains(&&*name) {
+            continue;
+        }
+        let mut inspection = look(part, if name == "_meta" { OF_METADATA } else { &[] });
         // What people agree to is the call: not what its client answers meanwhile.
-        wait(&mut inspection, member != "inputResponses" && approve::can_be_asked(inbound), guard, held);
+        wait(&mut inspection, name != "inputResponses" && approve::can_be_asked(inbound), guard, held);
         match inspection.changed {
             _ if inspection.blocked.is_some() => return Err(refused(&inspection)),
             Some(changed) => changes.push((part, changed)),
@@ -416,8 +432,8 @@ pub(crate) fn arguments(
         }
     }
     // Another URI would be another resource.
-    if let Some(uri) = message.member("uri") {
-        let mut inspection = look(uri);
+    for part in ["uri", "ref"].iter().filter_map(|member| message.member(member)) {
+        let mut inspection = look(part, &[]);
         wait(&mut inspection, approve::can_be_asked(inbound), guard, held);
         if inspection.blocked.is_some() || inspection.changed.is_some() {
             return Err(refused(&inspection));
