@@ -18,6 +18,8 @@ const RUN_MAX: usize = 65_536;
 const PROBE: usize = 64;
 /// The shortest run that says anything.
 const RUN_MIN: usize = 24;
+/// How long lines are into which programs break what they encode.
+const LINE: std::ops::RangeInclusive<usize> = 40..=128;
 
 const CONFIG: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_padding_mode(DecodePaddingMode::Indifferent)
@@ -34,32 +36,83 @@ pub(crate) fn encoded(sweep: &mut Sweep<'_, '_>, start: usize) {
     let from = text.run_back(start, 64, |byte| CLASS[byte as usize] & class::BASE64 != 0 && byte != b'=');
     let from = from.max(sweep.decoded_until);
     let end = text.run(from, class::BASE64, RUN_MAX);
-    sweep.decoded_until = end;
-    let run = text.slice(from, end);
-    if run.len() >= 32 && run.len().is_multiple_of(2) && run.iter().all(u8::is_ascii_hexdigit) {
-        let probe = hexadecimal(run.get(..PROBE.min(run.len())).unwrap_or_default());
-        if is_text(&probe) {
-            inside(sweep, from, end, &hexadecimal(run));
+    let last = over_lines(&text, from, end);
+    sweep.decoded_until = last;
+    let run = text.slice(from, last);
+    if last > end {
+        let joined: Vec<u8> = run.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
+        if !is_hexadecimal(&joined) && try_base64(sweep, (from, last), &joined)
+            || try_hexadecimal(sweep, (from, last), &joined)
+        {
+            return;
         }
+    }
+    let mut at = from;
+    for line in run.split(|byte| *byte == b'\n') {
+        one(sweep, at, line.strip_suffix(b"\r").unwrap_or(line));
+        at += line.len() + 1;
+    }
+}
+
+/// Where a run ends that goes on over lines: programs break what they encode, each line as long as the first but for the last.
+fn over_lines(text: &Text<'_>, from: usize, end: usize) -> usize {
+    let width = end - from;
+    let mut last = end;
+    while LINE.contains(&width) && width.is_multiple_of(4) && last - from < RUN_MAX {
+        let next = match (text.at(last), text.at(last + 1)) {
+            (b'\n', _) => last + 1,
+            (b'\r', b'\n') => last + 2,
+            _ => break,
+        };
+        let line = text.run(next, class::BASE64, width + 1) - next;
+        if line == 0 || line > width {
+            break;
+        }
+        last = next + line;
+        if line < width {
+            break;
+        }
+    }
+    last
+}
+
+/// Looks into a run that stands in one line.
+fn one(sweep: &mut Sweep<'_, '_>, from: usize, run: &[u8]) {
+    if is_hexadecimal(run) {
+        try_hexadecimal(sweep, (from, from + run.len()), run);
         return;
     }
     if run.len() < RUN_MIN {
         return;
     }
-    if !try_base64(sweep, from, run) {
+    if !try_base64(sweep, (from, from + run.len()), run) {
         // A path, of which a part may be encoded.
         let mut at = from;
         for part in run.split(|byte| *byte == b'/').take(64) {
             if part.len() >= RUN_MIN && part.len() < run.len() {
-                try_base64(sweep, at, part);
+                try_base64(sweep, (at, at + part.len()), part);
             }
             at += part.len() + 1;
         }
     }
 }
 
+fn is_hexadecimal(run: &[u8]) -> bool {
+    run.len() >= 32 && run.len().is_multiple_of(2) && run.iter().all(u8::is_ascii_hexdigit)
+}
+
 /// Whether it was text. If so it was looked into.
-fn try_base64(sweep: &mut Sweep<'_, '_>, from: usize, run: &[u8]) -> bool {
+fn try_hexadecimal(sweep: &mut Sweep<'_, '_>, (from, end): (usize, usize), run: &[u8]) -> bool {
+    let is_one =
+        is_hexadecimal(run) && is_text(&hexadecimal(run.get(..PROBE.min(run.len())).unwrap_or_default()));
+    if is_one {
+        inside(sweep, from, end, &hexadecimal(run));
+    }
+    is_one
+}
+
+/// The same of base64.
+fn try_base64(sweep: &mut Sweep<'_, '_>, (from, end): (usize, usize), run: &[u8]) -> bool {
     let is_url_safe = run.iter().any(|byte| matches!(byte, b'-' | b'_'));
     let decode = |run: &[u8]| {
         let run = run.get(..run.len() - usize::from(run.len() % 4 == 1)).unwrap_or_default();
@@ -71,7 +124,7 @@ fn try_base64(sweep: &mut Sweep<'_, '_>, from: usize, run: &[u8]) -> bool {
     }
     match decode(run) {
         Some(decoded) if is_text(&decoded) => {
-            inside(sweep, from, from + run.len(), &decoded);
+            inside(sweep, from, end, &decoded);
             true
         }
         _ => false,

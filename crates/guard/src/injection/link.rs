@@ -1,6 +1,6 @@
 //! Links and images whose address carries something away.
 
-use memchr::{memmem, memrchr};
+use memchr::{memchr2, memmem, memrchr};
 
 use crate::rule::{Family, Finding, Rule, RuleSet};
 use crate::sweep::Sweep;
@@ -43,10 +43,10 @@ pub(crate) fn link(sweep: &mut Sweep<'_, '_>, bracket: usize) -> Option<usize> {
     }
     let from = bracket + 2;
     let area = text.slice(from, from + ADDRESS_MAX);
-    let address = area.get(..area.iter().position(|byte| matches!(byte, b')' | b'\n'))?)?;
-    if !(address.starts_with(b"http://") || address.starts_with(b"https://") || address.starts_with(b"//")) {
+    if !(area.starts_with(b"http://") || area.starts_with(b"https://") || area.starts_with(b"//")) {
         return None;
     }
+    let address = area.get(..memchr2(b')', b'\n', area)?)?;
     let before = text.slice(bracket.saturating_sub(256), bracket);
     let open = memrchr(b'[', before).map(|place| bracket - before.len() + place);
     let is_image = open.is_some_and(|open| text.before(open) == b'!');

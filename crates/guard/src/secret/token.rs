@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use memchr::memmem;
 
+use crate::injection::encoded;
 use crate::rule::Rule;
 use crate::sweep::Sweep;
 use crate::text::entropy;
@@ -191,18 +192,14 @@ pub(crate) fn jwt(sweep: &mut Sweep<'_, '_>, start: usize) -> Option<usize> {
         from + rest.iter().position(|byte| !is(*byte)).unwrap_or(rest.len())
     };
     let head = part(start);
-    if text.at(head) != b'.' {
-        // Not read again from its middle.
-        return (head - start > 256).then_some(head);
+    if text.at(head) != b'.' || !is_head(text.slice(start, head.min(start + 2_048))) {
+        return passed(sweep, start, head);
     }
     let body = part(head + 1);
     if text.at(body) != b'.' || body - head < 8 {
-        return None;
+        return passed(sweep, start, head);
     }
     let end = part(body + 1);
-    let decoded = BASE64_URL_SAFE_NO_PAD.decode(text.slice(start, head.min(start + 2_048))).ok()?;
-    let is_head =
-        memmem::find(&decoded, b"\"alg\"").is_some() || memmem::find(&decoded, b"\"enc\"").is_some();
     // Encrypted ones have five.
     let mut last = end;
     for _ in 0..2 {
@@ -210,7 +207,26 @@ pub(crate) fn jwt(sweep: &mut Sweep<'_, '_>, start: usize) -> Option<usize> {
             last = part(last + 1);
         }
     }
-    if is_head { sweep.add(Rule::Jwt, start, last, 98) } else { None }
+    sweep.add(Rule::Jwt, start, last, 98).or_else(|| passed(sweep, start, head))
+}
+
+/// What begins like a head and is of no web token: if it is long it is not read again from its middle, and is looked into as what is
+/// encoded.
+fn passed(sweep: &mut Sweep<'_, '_>, start: usize, head: usize) -> Option<usize> {
+    if head - start <= 256 {
+        return None;
+    }
+    if head > sweep.decoded_until {
+        encoded(sweep, start);
+    }
+    Some(head)
+}
+
+/// Whether it is the head of a web token: JSON that says how it is signed or encrypted.
+fn is_head(part: &[u8]) -> bool {
+    let says = |decoded: &[u8], word: &[u8]| memmem::find(decoded, word).is_some();
+    let decoded = BASE64_URL_SAFE_NO_PAD.decode(part);
+    decoded.is_ok_and(|decoded| says(&decoded, b"\"alg\"") || says(&decoded, b"\"enc\""))
 }
 
 /// What stands behind `Bearer` or `Basic` (RFC 6750, RFC 7617).
