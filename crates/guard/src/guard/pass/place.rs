@@ -14,6 +14,9 @@ const PATH_BYTES_MAX: usize = 200;
 /// both.
 const NAME_BYTES_MAX: usize = 512;
 
+/// Members in which blocks of texts stand that are read together.
+const BLOCKS: &[&str] = &["content", "contents", "messages", "resource", "result"];
+
 /// What of a name is read.
 fn bounded(raw: &[u8]) -> &[u8] {
     let Some(start) = raw.get(..NAME_BYTES_MAX) else { return raw };
@@ -94,27 +97,37 @@ impl<'g> Pass<'g> {
     }
 
     fn names(&self, step: Step, name: &str) -> bool {
-        matches!(step, Step::Member(start, end) if self.bytes.get(start..end) == Some(name.as_bytes()))
+        let Step::Member(start, end) = step else { return false };
+        let raw = self.bytes.get(start..end).unwrap_or_default();
+        // Whoever reads it reads its escapes too.
+        raw == name.as_bytes()
+            || memchr::memchr(b'\\', raw).is_some() && View::default().read(bounded(raw)) == Some(name)
     }
 
-    /// Whether it is a text that is read together with those beside it: of a block of content, of a part of a resource, or of a
-    /// message of a prompt; also within what a task came to. Which place it has among them.
+    /// Whether it is a text that is read together with those beside it: of a block of content, of a resource or a part of one, or of
+    /// a message of a prompt; also within what a task came to, and what a server asks a model. Which place it has among them.
     pub(super) fn block_of(&self, way: &[Step]) -> Option<usize> {
+        let (text, way) = way.split_last()?;
+        if !self.names(*text, "text") {
+            return None;
+        }
         let way = match way {
-            [result, rest @ ..] if self.names(*result, "result") => rest,
+            [requests, _, params, rest @ ..]
+                if self.names(*requests, "inputRequests") && self.names(*params, "params") =>
+            {
+                rest
+            }
             way => way,
         };
-        match way {
-            [list, Step::Element(place), text] => {
-                let is_list = self.names(*list, "content") || self.names(*list, "contents");
-                (is_list && self.names(*text, "text")).then_some(*place)
+        let mut place = None;
+        for step in way {
+            match step {
+                Step::Element(at) => place = place.or(Some(*at)),
+                Step::Member(..) if BLOCKS.iter().any(|name| self.names(*step, name)) => {}
+                Step::Member(..) => return None,
             }
-            [list, Step::Element(place), content, text] => {
-                let is_message = self.names(*list, "messages") && self.names(*content, "content");
-                (is_message && self.names(*text, "text")).then_some(*place)
-            }
-            _ => None,
         }
+        place
     }
 
     pub(super) fn is_of_content(&self, way: &[Step]) -> bool {
