@@ -123,6 +123,7 @@ impl<'s, 't> Sweep<'s, 't> {
             b'<' => injection::tag(self, at),
             b'[' | b'#' => injection::role(self, at),
             b']' => injection::link(self, at),
+            b'\\' if self.text.is_escape(at + 1) => Some(at + 2),
             b'%' | b'\\' | b'&' => injection::escapes(self, at),
             0x1B => injection::ansi(self, at),
             0x80.. => return injection::hidden(self, at),

@@ -89,6 +89,17 @@ impl<'t> Text<'t> {
         at.checked_sub(1).map_or(0, |at| self.at(at))
     }
 
+    /// Whether the letter there is of an escape: `\n`, `\r` or `\t`, as JSON within a text has them. A word begins behind it.
+    #[inline]
+    pub(crate) fn is_escape(&self, at: usize) -> bool {
+        matches!(self.at(at), b'n' | b'r' | b't') && self.before(at) == b'\\'
+    }
+
+    /// Where what was found by going back begins, if that went into an escape.
+    pub(crate) fn behind_escape(&self, start: usize, end: usize) -> usize {
+        if start < end && self.is_escape(start) { start + 1 } else { start }
+    }
+
     /// Whether the byte there is of a class.
     #[inline]
     pub(crate) fn is(&self, at: usize, class: u8) -> bool {
@@ -139,6 +150,10 @@ impl<'t> Text<'t> {
 fn begins_any(text: &[u8], words: &[&str]) -> bool {
     let mut before = b' ';
     for (at, byte) in text.iter().copied().enumerate() {
+        if before == b'\\' && matches!(byte, b'n' | b'r' | b't') {
+            before = b' ';
+            continue;
+        }
         let is_start = (byte.is_ascii_alphanumeric() && !before.is_ascii_alphanumeric())
             || (byte.is_ascii_uppercase() && before.is_ascii_lowercase())
             || (byte >= 0xC0 && !before.is_ascii_alphanumeric());

@@ -34,7 +34,7 @@ pub(crate) fn encoded(sweep: &mut Sweep<'_, '_>, start: usize) {
         return;
     }
     let from = text.run_back(start, 64, |byte| CLASS[byte as usize] & class::BASE64 != 0 && byte != b'=');
-    let from = from.max(sweep.decoded_until);
+    let from = text.behind_escape(from, start).max(sweep.decoded_until);
     let end = text.run(from, class::BASE64, RUN_MAX);
     let last = over_lines(&text, from, end);
     sweep.decoded_until = last;

@@ -182,6 +182,11 @@ impl<'t> Words<'t> {
             if is_word(byte) && byte != b'\'' {
                 break;
             }
+            // A line ends here, as JSON within a text has it.
+            if byte == b'\\' && matches!(self.text.get(self.at + 1), Some(b'n' | b'r' | b't')) {
+                self.at += 2;
+                continue;
+            }
             let ends_sentence = matches!(byte, b'.' | b'!' | b'?')
                 && matches!(self.text.get(self.at + 1), Some(b' ' | b'\n' | b'\r') | None)
                 || byte == b'\n' && self.text.get(self.at + 1) == Some(&b'\n');

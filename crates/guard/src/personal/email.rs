@@ -17,7 +17,7 @@ pub(crate) fn email(sweep: &mut Sweep<'_, '_>, sign: usize) -> Option<usize> {
     let text = sweep.text;
     let is_local =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'%' | b'+' | b'-' | b'\'');
-    let mut start = text.run_back(sign, LOCAL_MAX, is_local);
+    let mut start = text.behind_escape(text.run_back(sign, LOCAL_MAX, is_local), sign);
     while start < sign && matches!(text.at(start), b'.' | b'\'' | b'%' | b'-' | b'+') {
         start += 1;
     }

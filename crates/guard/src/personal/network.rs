@@ -42,7 +42,8 @@ pub(crate) fn colons(sweep: &mut Sweep<'_, '_>, colon: usize) -> Option<usize> {
     let is_hex = |byte: u8| byte.is_ascii_hexdigit();
     let start = text.run_back(colon, 5, is_hex);
     let before = text.before(start);
-    if colon - start > 4 || before == b':' || text.is(start.wrapping_sub(1), class::WORD) {
+    let is_in_word = text.is(start.wrapping_sub(1), class::WORD) && !text.is_escape(start.wrapping_sub(1));
+    if colon - start > 4 || before == b':' || is_in_word {
         return None;
     }
     let form = text.slice(start, start + 40);

@@ -99,10 +99,8 @@ fn without_trunk<'d>(text: &[u8], digits: &'d mut [u8; 15], count: usize) -> &'d
 pub(crate) fn international(sweep: &mut Sweep<'_, '_>, plus: usize) -> Option<usize> {
     let text = sweep.text;
     let before = text.before(plus);
-    if !text.is(plus + 1, class::DIGIT)
-        || text.is(plus.wrapping_sub(1), class::WORD)
-        || matches!(before, b'+' | b'.')
-    {
+    let is_in_word = text.is(plus.wrapping_sub(1), class::WORD) && !text.is_escape(plus.wrapping_sub(1));
+    if !text.is(plus + 1, class::DIGIT) || is_in_word || matches!(before, b'+' | b'.') {
         return None;
     }
     let (mut digits, count, end) = loose(&text, plus + 1);

@@ -90,7 +90,9 @@ fn may_promise(last: [u8; 2]) -> bool {
 pub(crate) fn assigned(sweep: &mut Sweep<'_, '_>, sign: usize) -> Option<usize> {
     let text = sweep.text;
     let mut name_end = sign;
-    while name_end > 0 && sign - name_end < 3 && matches!(text.before(name_end), b' ' | b'"' | b'\'' | b':') {
+    // Within a text within a text quotes are escaped.
+    let between = |byte: u8| matches!(byte, b' ' | b'"' | b'\'' | b':' | b'\\');
+    while name_end > 0 && sign - name_end < 6 && between(text.before(name_end)) {
         name_end -= 1;
     }
     let last = [text.at(name_end.wrapping_sub(2)), text.before(name_end)];
@@ -105,8 +107,9 @@ pub(crate) fn assigned(sweep: &mut Sweep<'_, '_>, sign: usize) -> Option<usize> 
     while from - sign < 5 && matches!(text.at(from), b' ' | b'=' | b'>' | b'\t') {
         from += 1;
     }
-    let quote = Some(text.at(from)).filter(|byte| matches!(byte, b'"' | b'\'' | b'`'));
-    from += usize::from(quote.is_some());
+    let slashes = text.slice(from, from + 4).iter().take_while(|byte| **byte == b'\\').count();
+    let quote = Some(text.at(from + slashes)).filter(|byte| matches!(byte, b'"' | b'\'' | b'`'));
+    from += quote.map_or(0, |_| slashes + 1);
     let rest = text.slice(from, from + VALUE_MAX);
     let ends = |byte: &u8| match quote {
         Some(quote) => *byte == quote || *byte == b'\n',
@@ -115,9 +118,24 @@ pub(crate) fn assigned(sweep: &mut Sweep<'_, '_>, sign: usize) -> Option<usize> 
                 || matches!(byte, b'"' | b'\'' | b'`' | b'<' | b'>' | b',' | b';' | b'&' | b')' | b'}')
         }
     };
-    let length = rest.iter().position(ends).unwrap_or(rest.len());
-    let value = rest.get(..length)?;
-    let value = if quote.is_none() { value.strip_suffix(b".").unwrap_or(value) } else { value };
+    // No key has a backslash in it: a line ends there, or an escaped quote.
+    let is_escape = |place: usize| {
+        quote.is_none()
+            && promise == Promise::Key
+            && rest.get(place) == Some(&b'\\')
+            && matches!(rest.get(place + 1), Some(b'n' | b'r' | b't' | b'"' | b'\\'))
+    };
+    let length = rest.iter().enumerate().position(|(place, byte)| ends(byte) || is_escape(place));
+    let mut value = rest.get(..length.unwrap_or(rest.len()))?;
+    if quote.is_none() {
+        value = value.strip_suffix(b".").unwrap_or(value);
+    }
+    while slashes > 0
+        && quote.is_some()
+        && let [kept @ .., b'\\'] = value
+    {
+        value = kept;
+    }
     if !is_random(value, promise, quote.is_some()) || !text.whole.is_char_boundary(from + value.len()) {
         return None;
     }
