@@ -1,5 +1,7 @@
 //! What of a definition is pinned: all of it that a model reads, or a client or the gateway acts on.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use ring::digest::{SHA256, digest};
 use tollgate_mcp::{JsonKind, Span, canonical, find, kind_of, members, quote};
@@ -78,7 +80,8 @@ impl Definition {
         PinShape::new(self.digest(), self.text.clone())
     }
 
-    /// Its fields in their order, each with its canonical value. Each annotation and each member of `_meta` is one.
+    /// Its fields in their order, each with its canonical value. Each annotation and each member of `_meta` is one. Each has a name of
+    /// its own, also where a server gives one twice.
     pub fn fields(&self) -> Vec<(String, Bytes)> {
         let text = &self.text;
         let whole = Span::all(text);
@@ -86,15 +89,16 @@ impl Definition {
             return vec![("instructions".to_owned(), text.clone())];
         }
         let mut fields = Vec::new();
+        let mut seen = HashMap::new();
         for member in members(text, whole) {
             let key = member.key(text);
             if SPLIT.contains(&&*key) && kind_of(text, member.value) == JsonKind::Object {
                 let inner = members(text, member.value);
-                fields.extend(
-                    inner.map(|inner| (format!("{key}.{}", inner.key(text)), inner.value.slice(text))),
-                );
+                fields.extend(inner.map(|inner| {
+                    (apart(&mut seen, &format!("{key}.{}", inner.key(text))), inner.value.slice(text))
+                }));
             } else {
-                fields.push((key.into_owned(), member.value.slice(text)));
+                fields.push((apart(&mut seen, &key), member.value.slice(text)));
             }
         }
         fields
@@ -108,6 +112,19 @@ impl Definition {
     /// One member of it, as canonical JSON.
     pub(crate) fn member(&self, key: &str) -> Option<&[u8]> {
         find(&self.text, Span::all(&self.text), key).map(|span| span.of(&self.text))
+    }
+}
+
+/// A name that no field has yet: this one, or one with a number behind it.
+fn apart(seen: &mut HashMap<String, usize>, name: &str) -> String {
+    let mut one = name.to_owned();
+    loop {
+        let count = seen.entry(one.clone()).or_default();
+        *count += 1;
+        if *count == 1 {
+            return one;
+        }
+        one = format!("{name}#{count}");
     }
 }
 
@@ -190,6 +207,12 @@ mod tests {
         );
         let names: Vec<String> = tool.digests().into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["_meta.ui/x", "annotations.readOnlyHint", "annotations.title", "name", "title"]);
+        let twice = Definition::read(
+            PinKind::Tool,
+            br##"{"a#2":0,"a":1,"a":2,"annotations":{"x":1},"annotations.x":2}"##,
+        );
+        let names: Vec<String> = twice.fields().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["a", "a#2", "a#2#2", "annotations.x", "annotations.x#2"]);
         let said = Definition::read(PinKind::Instructions, br#""do so""#);
         assert_eq!(said.fields(), [("instructions".to_owned(), Bytes::from_static(b"\"do so\""))]);
     }

@@ -332,6 +332,21 @@ mod tests {
         serde_json::from_str::<serde_json::Value>(&text.replace("1e400", "1")).expect("JSON");
     }
 
+    /// A server may name its members as it wants.
+    #[test]
+    fn a_member_that_is_named_like_an_annotation_comes_back_too() {
+        let mut lock = Lock::default();
+        let tool = br#"{"name":"a","annotations":{"x":1},"annotations.x":2}"#;
+        let of = PinOf {
+            tenant: None,
+            server: ServerName::new("crm").expect("a name"),
+            kind: PinKind::Tool,
+            item: "a".into(),
+        };
+        lock.add(of, Definition::read(PinKind::Tool, tool));
+        assert_eq!(Lock::parse(&lock.to_json()), Ok(lock));
+    }
+
     /// A change of one description is a change of its line and the digests over it.
     #[test]
     fn what_did_not_change_is_the_same_line() {

@@ -133,9 +133,20 @@ impl Definition {
     /// Whether there are characters in it that nobody sees.
     pub fn has_hidden(&self) -> bool {
         let text = String::from_utf8_lossy(self.text());
-        // Canonical JSON escapes control characters, and nothing else.
-        has_hidden(&text) || ["\\u00", "\\b", "\\f"].iter().any(|escape| text.contains(escape))
+        has_hidden(&text) || escapes_hidden(text.as_bytes())
     }
+}
+
+/// Whether canonical JSON has a control character in it other than the ends of lines: it escapes those, quotes and backslashes alone.
+fn escapes_hidden(text: &[u8]) -> bool {
+    let mut rest = text;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        if matches!(rest.get(at + 1), Some(b'u' | b'b' | b'f')) {
+            return true;
+        }
+        rest = rest.get(at + 2..).unwrap_or_default();
+    }
+    false
 }
 
 #[cfg(test)]
@@ -184,5 +195,10 @@ mod tests {
         for seen in ["a\nb\tc", "naïve", "日本語", "a–b"] {
             assert!(!has_hidden(seen), "{seen:?}");
         }
+        let defined = |text: &str| {
+            let item = serde_json::json!({ "description": text }).to_string();
+            Definition::read(tollgate_store::PinKind::Tool, item.as_bytes()).has_hidden()
+        };
+        assert!(defined("a\u{7}b") && defined("a\u{8}\\") && !defined("C:\\bin\\u00e9\\fonts, ^\\b\n"));
     }
 }
