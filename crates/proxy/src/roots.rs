@@ -12,7 +12,7 @@ use tollgate_model::Era;
 use crate::gateway::Gateway;
 use crate::session::Session;
 use crate::stages::dispatch::{self, Own};
-use crate::stages::{policy, route};
+use crate::stages::{guard, policy, route};
 
 const IDLE: u8 = 0;
 const TELLING: u8 = 1;
@@ -44,12 +44,11 @@ pub(crate) fn changed(gateway: &Gateway, session: &Arc<Session>, message: &Messa
     if !session.telling_roots.begin() {
         return;
     }
-    let text = Segments::from(Bytes::copy_from_slice(message.bytes()));
-    let (session, teller) = (Arc::clone(session), gateway.clone());
+    let (session, teller, message) = (Arc::clone(session), gateway.clone(), message.clone());
     gateway.spawn(async move {
         loop {
             session.telling_roots.go();
-            tell(&teller, &session, &text).await;
+            tell(&teller, &session, &message).await;
             if session.telling_roots.end() {
                 return;
             }
@@ -57,7 +56,7 @@ pub(crate) fn changed(gateway: &Gateway, session: &Arc<Session>, message: &Messa
     });
 }
 
-async fn tell(gateway: &Gateway, session: &Session, text: &Segments) {
+async fn tell(gateway: &Gateway, session: &Session, message: &Message) {
     let snapshot = gateway.snapshot();
     let endpoint = snapshot.endpoint(session.caller.tenant(), session.endpoint.as_ref());
     let Some(endpoint) = endpoint else { return };
@@ -69,7 +68,10 @@ async fn tell(gateway: &Gateway, session: &Session, text: &Segments) {
     let routes =
         servers.filter_map(|(server, permit)| Some((server, route::opened(server, &caller, &permit)?)));
     join_all(routes.filter(|(_, route)| route.link().era() == Era::Legacy).map(|(server, route)| async move {
-        if let Err(error) = dispatch::say(route.link(), Own::notification(text.clone())).await {
+        // What stands in it leaves too.
+        let told = guard::answer(gateway, &session.caller, server.id(), message.clone());
+        let Some(text) = told.map(|told| Segments::from(Bytes::copy_from_slice(told.bytes()))) else { return };
+        if let Err(error) = dispatch::say(route.link(), Own::notification(text)).await {
             tracing::debug!(server = %server.id().label(), %error, "the server did not hear that roots have changed");
         }
     }))

@@ -23,7 +23,7 @@ use crate::reply::Reply;
 use crate::snapshot::{Snapshot, sees_other_things};
 use crate::stages::record::{self, Behalf, Doing};
 use crate::stages::watch::Wishes;
-use crate::stages::{block, policy, resolve};
+use crate::stages::{block, guard, policy, resolve};
 use crate::standing;
 use crate::tasks::capability;
 
@@ -387,6 +387,9 @@ async fn wants(
             continue;
         };
         let Ok(permit) = policy::decide(gateway, inbound, &resolved) else { continue };
+        if guard::watches(gateway, inbound, &resolved).is_err() {
+            continue;
+        }
         let want = wants.entry(resolved.server().id().clone()).or_insert_with(|| Want::at(&resolved));
         let native = want.wishes.resource(&resolved, &permit);
         want.names.push((uri.clone(), native, false));

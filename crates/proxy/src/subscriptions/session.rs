@@ -20,7 +20,7 @@ use crate::session::Session;
 use crate::snapshot::{Snapshot, sees_other_things};
 use crate::stages::record::{self, Behalf, CallRecord, Doing, Effect};
 use crate::stages::watch::Wishes;
-use crate::stages::{policy, resolve};
+use crate::stages::{guard, policy, resolve};
 
 /// How often, after a reload, a server is asked again that could not be asked, and how many times.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -213,7 +213,7 @@ fn is_final(refusal: &Refusal) -> bool {
     match refusal.code {
         Code::UnknownResource => refusal.stage == Stage::Dispatch,
         Code::MethodNotFound => true,
-        _ => refusal.stage == Stage::Policy,
+        _ => matches!(refusal.stage, Stage::Policy | Stage::Guard),
     }
 }
 
@@ -233,6 +233,7 @@ async fn ask(
     let permit = policy::decide(gateway, inbound, &resolved)?;
     let server = resolved.server();
     inbound.record.means(inbound, &resolved);
+    guard::watches(gateway, inbound, &resolved)?;
     let effect = Effect { permit: Some(&permit), ..Effect::default() };
     let receipt = record::intend(gateway, inbound, effect).await?;
     let mut wishes = Wishes::at(server);
@@ -261,7 +262,8 @@ async fn ask(
         }
         Verdict::Refused(message) => {
             inbound.record.answered(inbound, &message, Era::Legacy);
-            Ok(Outcome::Refused(message))
+            let clean = Box::pin(guard::cleaned(gateway, inbound, &resolved, *message)).await?;
+            Ok(Outcome::Refused(Box::new(clean)))
         }
         Verdict::Failed(error) => Err(error.refusal(server.name())),
         Verdict::Undeclared => {

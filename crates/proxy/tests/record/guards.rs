@@ -148,6 +148,20 @@ async fn a_secret_beside_the_arguments_reaches_no_server_either() {
     }
 }
 
+/// To hear of a resource is to name it to its server.
+#[tokio::test]
+async fn a_secret_in_what_somebody_wants_to_hear_of_reaches_no_server() {
+    let shop = Shop::legacy(&["read"]).await;
+    let world = World::new(vec![server("shop", &shop)], vec![], ALL).await;
+    let arguments = direction(true, usual_of_arguments, &[]);
+    world.guard(GuardSettings { arguments: Some(arguments), ..GuardSettings::default() });
+    let ann = world.legacy("ann", "/mcp/shop").await;
+    let told = ann.ask("resources/subscribe", json!({"uri": format!("shop://open/{TOKEN}")})).await;
+    assert_eq!(told.code(), "guard_blocked", "{told:?}");
+    assert_eq!(shop.asked("resources/subscribe"), 0);
+    assert!(ann.ask("resources/subscribe", json!({"uri": "shop://open"})).await.is_ok());
+}
+
 /// What policy hides is not even looked at: it answers as what does not exist.
 #[tokio::test]
 async fn what_policy_hides_no_guard_shows() {

@@ -18,7 +18,7 @@ use tollgate_guard::{
     Action, Beyond, Bound, Guard, Guards, Inspection, Noted, PseudonymSettings, Pseudonyms, Reading, Set,
     Subject,
 };
-use tollgate_mcp::{Limits, Message, Span, meta, methods};
+use tollgate_mcp::{Limits, Message, Span, meta, methods, quote};
 use tollgate_model::{Caller, Code, Era, Obligations, Refusal, Secret, ServerId, Stage, TenantId};
 use tollgate_store::StoreError;
 use tollgate_telemetry::events::GuardFound;
@@ -444,6 +444,21 @@ pub(crate) fn arguments(
     }
     let message = with(message, &changes).ok_or_else(|| refused(&Inspection::default()))?;
     Ok(Some(goes_on(inbound, resolved, message)))
+}
+
+/// Looks at the URI of a resource that a client wants to hear of: it leaves as it is, or not at all.
+pub(crate) fn watches(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved) -> Result<(), Refusal> {
+    let (server, Some(native)) = (resolved.server(), resolved.native()) else { return Ok(()) };
+    let desk = Desk::of(gateway, inbound, server.id());
+    let Some(guard) = &desk.set.arguments else { return Ok(()) };
+    let uri = quote(native);
+    let (place, part) = (("arguments", server.id()), (&uri, Span::all(&uri)));
+    let inspection = desk.look_at(guard, place, part, (Reading::Words, &[]), true);
+    // Nobody can be asked about it, and another URI would be another resource.
+    if inspection.blocked.is_some() || inspection.changed.is_some() || !inspection.held.is_empty() {
+        return Err(refuse("arguments", guard, &inspection).of(server.name()));
+    }
+    Ok(())
 }
 
 /// What people have to agree to before it leaves, since a policy demands that of what is found in it: arguments, what is completed,
