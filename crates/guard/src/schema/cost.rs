@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use regex::RegexBuilder;
 use serde_json::{Map, Value};
 
 use super::check::Unchecked;
@@ -20,6 +21,29 @@ const LINKS_MAX: usize = 1 << 18;
 const SCHEMA_DEPTH_MAX: usize = 64;
 /// How much checking an instance may cost: a tenth of a second or so.
 const COST_MAX: u64 = 4_000_000;
+/// How large patterns are, in bytes: one is as large as the first of these that it fits. Those of the first are quick with any text.
+const SIZES: [usize; 12] = [
+    1 << 9,
+    1 << 10,
+    1 << 11,
+    1 << 12,
+    1 << 13,
+    1 << 14,
+    1 << 15,
+    1 << 16,
+    1 << 17,
+    1 << 18,
+    1 << 19,
+    1 << 20,
+];
+/// How many bytes a state of a pattern has.
+const STATE_BYTES: usize = 32;
+/// How many states those count as that look around or back.
+const STATES_LOOKING: u64 = 4_096;
+/// How many states all patterns of a schema may have: they are kept.
+const STATES_MAX: u64 = 1 << 17;
+/// How many states of a pattern cost as much over a byte as one part of a schema at one place. Few texts keep many alive.
+const STATES_AT_ONCE: u64 = 16;
 
 /// Applies a schema to the same place.
 const SAME: [&str; 6] = ["not", "if", "then", "else", "dependentSchemas", "$ref"];
@@ -33,12 +57,16 @@ const ELEMENTS: [&str; 4] = ["items", "additionalItems", "contains", "unevaluate
 #[derive(Debug, Clone)]
 pub(super) struct Cost {
     at: Vec<u64>,
+    /// How many states of patterns may have to be followed over each byte of text at each depth.
+    states: Vec<u64>,
 }
 
 #[derive(Debug, Default)]
 struct Part {
     /// How much it does at a place by itself.
     weight: u64,
+    /// How many states the patterns have that it holds a text or a name against.
+    states: u64,
     /// What it applies to the same place.
     same: Vec<usize>,
     /// What it applies to members of these names.
@@ -54,43 +82,72 @@ impl Cost {
     pub(super) fn of(schema: &Value) -> Result<Self, Unchecked> {
         let parts = Graph::read(schema)?;
         let closures = closures(&parts)?;
-        // How much each part does at a place so many levels below where it is applied.
-        let mut below: Vec<u64> =
-            closures.iter().map(|closure| sum(closure, |part| parts[part].weight)).collect();
-        let mut at = vec![below[0]];
-        for _ in 1..DEPTH_MAX {
-            below = closures.iter().map(|closure| deeper(&parts, closure, &below)).collect();
-            at.push(below[0]);
-        }
-        Ok(Self { at })
+        let states = if parts.iter().any(|part| part.states > 0) {
+            levels(&parts, &closures, |part| part.states)
+        } else {
+            vec![0; DEPTH_MAX]
+        };
+        Ok(Self { at: levels(&parts, &closures, |part| part.weight), states })
     }
 
     /// Whether an instance may be checked.
     pub(super) fn allows(&self, instance: &Value) -> bool {
-        let mut sizes = [0_u64; DEPTH_MAX];
-        if !measure(instance, 0, &mut sizes) {
+        let mut sizes = Sizes { places: [0; DEPTH_MAX], texts: [0; DEPTH_MAX] };
+        if !sizes.measure(instance, 0) {
             return false;
         }
-        let cost = sizes
-            .iter()
-            .zip(&self.at)
-            .fold(0_u64, |all, (size, at)| all.saturating_add(size.saturating_mul(*at)));
-        cost <= COST_MAX
+        let all = |sizes: &[u64], at: &[u64]| {
+            sizes.iter().zip(at).fold(0_u64, |all, (size, at)| all.saturating_add(size.saturating_mul(*at)))
+        };
+        let matching = all(&sizes.texts, &self.states) / STATES_AT_ONCE;
+        all(&sizes.places, &self.at).saturating_add(matching) <= COST_MAX
     }
 }
 
-/// How much there is at each depth. False if it is deeper than anything that is checked.
-fn measure(value: &Value, depth: usize, sizes: &mut [u64; DEPTH_MAX]) -> bool {
-    let Some(size) = sizes.get_mut(depth) else { return false };
-    *size += 1;
-    match value {
-        Value::String(text) => {
-            *size += text.len() as u64 / 64;
-            true
+/// What all parts together do at each depth, of what each does by itself.
+fn levels(parts: &[Part], closures: &[Closure], own: impl Fn(&Part) -> u64) -> Vec<u64> {
+    // How much each part does at a place so many levels below where it is applied.
+    let mut below: Vec<u64> = closures.iter().map(|closure| sum(closure, |part| own(&parts[part]))).collect();
+    let mut at = vec![below[0]];
+    for _ in 1..DEPTH_MAX {
+        below = closures.iter().map(|closure| deeper(parts, closure, &below)).collect();
+        at.push(below[0]);
+    }
+    at
+}
+
+/// How much there is at each depth.
+struct Sizes {
+    places: [u64; DEPTH_MAX],
+    /// Bytes of text. Names count where their object is, and where its members are.
+    texts: [u64; DEPTH_MAX],
+}
+
+impl Sizes {
+    /// False if it is deeper than anything that is checked.
+    fn measure(&mut self, value: &Value, depth: usize) -> bool {
+        let Some(place) = self.places.get_mut(depth) else { return false };
+        *place += 1;
+        match value {
+            Value::String(text) => {
+                *place += text.len() as u64 / 64;
+                self.text(depth, text);
+                true
+            }
+            Value::Array(all) => all.iter().all(|one| self.measure(one, depth + 1)),
+            Value::Object(all) => all.iter().all(|(name, one)| {
+                self.text(depth, name);
+                self.text(depth + 1, name);
+                self.measure(one, depth + 1)
+            }),
+            _ => true,
         }
-        Value::Array(all) => all.iter().all(|one| measure(one, depth + 1, sizes)),
-        Value::Object(all) => all.values().all(|one| measure(one, depth + 1, sizes)),
-        _ => true,
+    }
+
+    fn text(&mut self, depth: usize, text: &str) {
+        if let Some(bytes) = self.texts.get_mut(depth) {
+            *bytes += text.len() as u64;
+        }
     }
 }
 
@@ -168,11 +225,14 @@ struct Graph<'a> {
     parts: Vec<Part>,
     known: HashMap<*const Value, usize>,
     anchors: HashMap<&'a str, &'a Value>,
+    /// Of all patterns so far.
+    states: u64,
 }
 
 impl<'a> Graph<'a> {
     fn read(root: &'a Value) -> Result<Vec<Part>, Unchecked> {
-        let mut graph = Self { root, parts: Vec::new(), known: HashMap::new(), anchors: HashMap::new() };
+        let (parts, known, anchors) = (Vec::new(), HashMap::new(), HashMap::new());
+        let mut graph = Self { root, parts, known, anchors, states: 0 };
         graph.anchors(root, 0)?;
         let mut open = vec![root];
         graph.number(root, &mut open)?;
@@ -228,7 +288,7 @@ impl<'a> Graph<'a> {
 
     fn part(&mut self, schema: &'a Value, open: &mut Vec<&'a Value>) -> Result<Part, Unchecked> {
         let Value::Object(members) = schema else { return Ok(Part { weight: 1, ..Part::default() }) };
-        let mut part = Part { weight: weight(members), ..Part::default() };
+        let mut part = Part { weight: weight(members), states: self.states_of(members)?, ..Part::default() };
         for key in SAME {
             let Some(value) = members.get(key) else { continue };
             match (key, value) {
@@ -289,6 +349,23 @@ impl<'a> Graph<'a> {
         Ok(part)
     }
 
+    /// How many states the patterns of a part have.
+    fn states_of(&mut self, members: &Map<String, Value>) -> Result<u64, Unchecked> {
+        let own = members.get("pattern").and_then(Value::as_str);
+        let names = members.get("patternProperties").and_then(Value::as_object);
+        let names = names.into_iter().flat_map(|all| all.keys().map(String::as_str));
+        let mut all = 0;
+        for pattern in own.into_iter().chain(names) {
+            all += states(pattern)?;
+            // What is too much is known before all of them are made ready.
+            if self.states + all > STATES_MAX {
+                return Err(Unchecked::TooLarge);
+            }
+        }
+        self.states += all;
+        Ok(all)
+    }
+
     /// What a reference within the schema refers to.
     fn target(&self, reference: &str) -> Result<&'a Value, Unchecked> {
         let fragment = reference.strip_prefix('#').ok_or(Unchecked::Foreign)?;
@@ -302,6 +379,46 @@ impl<'a> Graph<'a> {
         };
         found.ok_or(Unchecked::Foreign)
     }
+}
+
+/// About how many states a pattern has, all of which a text may keep alive at once.
+fn states(pattern: &str) -> Result<u64, Unchecked> {
+    let pattern = with_ascii_classes(pattern);
+    for (at, bytes) in SIZES.iter().enumerate() {
+        match RegexBuilder::new(&pattern).size_limit(*bytes).build() {
+            Ok(_) if at == 0 => return Ok(1),
+            Ok(_) => return Ok((bytes / STATE_BYTES) as u64),
+            Err(regex::Error::CompiledTooBig(_)) => {}
+            // It looks around or back, or is written as only others write.
+            Err(_) => return Ok(STATES_LOOKING),
+        }
+    }
+    Err(Unchecked::TooLarge)
+}
+
+/// A pattern whose classes of digits, words and spaces are those of JSON Schema (ECMA-262): of ASCII alone, or nearly so.
+fn with_ascii_classes(pattern: &str) -> String {
+    let mut written = String::with_capacity(pattern.len());
+    let mut characters = pattern.chars();
+    while let Some(one) = characters.next() {
+        if one != '\\' {
+            written.push(one);
+            continue;
+        }
+        match characters.next() {
+            Some('d') => written.push_str("[0-9]"),
+            Some('D') => written.push_str("[^0-9]"),
+            Some('w') => written.push_str("[0-9A-Za-z_]"),
+            Some('W') => written.push_str("[^0-9A-Za-z_]"),
+            Some('s') => written.push_str(r"[\t-\r ]"),
+            Some('S') => written.push_str(r"[^\t-\r ]"),
+            other => {
+                written.push('\\');
+                written.extend(other);
+            }
+        }
+    }
+    written
 }
 
 /// How much a part does at a place by itself: what it lists counts too.
@@ -366,6 +483,35 @@ mod tests {
         assert_eq!(Cost::of(&inner).err(), Some(Unchecked::Foreign));
         let many: Map<String, Value> = (0..5000).map(|nth| (nth.to_string(), json!({}))).collect();
         assert_eq!(Cost::of(&json!({ "properties": many })).err(), Some(Unchecked::TooLarge));
+    }
+
+    #[test]
+    fn a_pattern_costs_what_a_text_may_keep_alive_of_it() {
+        let text = |length: usize| json!("01".repeat(length / 2));
+        let large = Cost::of(&json!({"pattern": "[01]*1[01]{5000}$"})).expect("a schema");
+        assert!(!large.allows(&text(100_000)) && large.allows(&text(100)));
+        let named = json!({"patternProperties": {"[01]*1[01]{5000}$": {}}});
+        let of_name = json!({ ("01".repeat(50_000)): 1 });
+        assert!(!Cost::of(&named).expect("a schema").allows(&of_name));
+        let names = json!({"propertyNames": {"pattern": "[01]*1[01]{5000}$"}});
+        assert!(!Cost::of(&names).expect("a schema").allows(&of_name));
+        for usual in ["^[0-9]+$", r"^\w+@\w+\.com$", "^(?:[A-Za-z0-9+/]{4})*={0,2}$"] {
+            let usual = Cost::of(&json!({"items": {"pattern": usual}})).expect("a schema");
+            assert!(usual.allows(&json!([text(50_000), text(50_000)])));
+        }
+        let looking = Cost::of(&json!({"pattern": "^(?=.*[a-z])(?=.*[0-9]).{8,}$"})).expect("a schema");
+        assert!(looking.allows(&text(1_000)) && !looking.allows(&text(1_000_000)));
+    }
+
+    #[test]
+    fn many_large_patterns_are_not_made_ready() {
+        let many: Map<String, Value> =
+            (0..200).map(|nth| (nth.to_string(), json!({ "pattern": "x{20000}" }))).collect();
+        assert_eq!(Cost::of(&json!({ "properties": many })).err(), Some(Unchecked::TooLarge));
+        assert_eq!(Cost::of(&json!({"pattern": "(x{900}){900}"})).err(), Some(Unchecked::TooLarge));
+        let small: Map<String, Value> =
+            (0..200).map(|nth| (nth.to_string(), json!({ "pattern": "^[a-z]{1,20}$" }))).collect();
+        assert!(Cost::of(&json!({ "properties": small })).is_ok());
     }
 
     #[test]
