@@ -47,17 +47,17 @@ pub(crate) fn fold(text: &str) -> Option<Folded> {
 /// beside a letter of ASCII.
 fn is_dressed(text: &str) -> bool {
     let mut before = ' ';
-    // What is only folded beside a letter of ASCII has come after something else.
-    let mut waits = false;
+    // What is only folded beside a letter of ASCII has come after something else; what nobody sees, behind a digit.
+    let (mut waits, mut parts) = (false, false);
     for one in text.chars() {
         if matches!(one, '\u{2E80}'..='\u{A63F}' | '\u{A960}'..='\u{FDFF}') {
             // None of these, and most that is written in no alphabet.
-            waits = false;
+            (waits, parts) = (false, false);
         } else if one.is_ascii() {
-            if waits && one.is_ascii_alphabetic() {
+            if waits && one.is_ascii_alphabetic() || parts && one.is_ascii_digit() {
                 return true;
             }
-            waits = false;
+            (waits, parts) = (false, false);
         } else if dressed(one).is_some_and(|plain| plain.is_ascii_alphanumeric()) {
             return true;
         } else if look_alike(one).is_some() || is_unseen(one) {
@@ -65,8 +65,9 @@ fn is_dressed(text: &str) -> bool {
                 return true;
             }
             waits = true;
+            parts = is_unseen(one) && (parts || before.is_ascii_digit());
         } else {
-            waits = false;
+            (waits, parts) = (false, false);
         }
         before = one;
     }
@@ -147,17 +148,27 @@ fn look_alike(one: char) -> Option<char> {
     })
 }
 
-/// Whether a character shows nothing of its own: marks upon letters, and what has no width.
+/// Whether a character shows nothing of its own: marks upon letters, what has no width, and what only turns others.
 const fn is_unseen(one: char) -> bool {
     matches!(
         one,
         '\u{300}'..='\u{36F}'
             | '\u{AD}'
-            | '\u{180E}'
-            | '\u{200B}'..='\u{200D}'
-            | '\u{2060}'..='\u{2064}'
+            | '\u{61C}'
+            | '\u{115F}'
+            | '\u{1160}'
+            | '\u{17B4}'
+            | '\u{17B5}'
+            | '\u{180B}'..='\u{180F}'
+            | '\u{200B}'..='\u{200F}'
+            | '\u{202A}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}'
             | '\u{FE00}'..='\u{FE0F}'
             | '\u{FEFF}'
+            | '\u{FFA0}'
+            | '\u{FFF9}'..='\u{FFFB}'
+            | '\u{E0000}'..='\u{E007F}'
+            | '\u{E0100}'..='\u{E01EF}'
     )
 }
 
@@ -175,6 +186,7 @@ mod tests {
             "ig\u{AD}no\u{200B}re all",
             "i\u{332}g\u{332}n\u{332}o\u{332}r\u{332}e\u{332} all",
             "ɪɢɴᴏʀᴇ all",
+            "ig\u{200E}no\u{2066}re\u{E0041} all",
         ] {
             let folded = fold(text).unwrap_or_else(|| panic!("{text}"));
             assert_eq!(folded.text, "ignore all", "{text}");

@@ -30,9 +30,12 @@ fn kind(character: char) -> Kind {
     match character {
         '\u{E0000}'..='\u{E007F}' => Kind::Tag,
         '\u{E0100}'..='\u{E01EF}' | '\u{FE00}'..='\u{FE0F}' => Kind::Selector,
-        '\u{200B}'..='\u{200D}'
+        '\u{200B}'..='\u{200F}'
         | '\u{2060}'..='\u{2064}'
+        | '\u{206A}'..='\u{206F}'
         | '\u{FEFF}'
+        | '\u{FFA0}'
+        | '\u{FFF9}'..='\u{FFFB}'
         | '\u{180E}'
         | '\u{115F}'
         | '\u{1160}'
@@ -92,9 +95,11 @@ fn is_flag(text: &crate::text::Text<'_>, at: usize) -> bool {
     text.slice(at.saturating_sub(4), at) == "\u{1F3F4}".as_bytes()
 }
 
-/// Whether it parts an ASCII word that it has no use in. A soft hyphen may part words, which is its use.
+/// Whether it parts an ASCII word that it has no use in. A soft hyphen may part words, which is its use, and a mark of direction numbers.
 fn is_within_word(sweep: &Sweep<'_, '_>, at: usize, end: usize, character: char) -> bool {
-    character != '\u{AD}' && sweep.text.is(at.wrapping_sub(1), class::WORD) && sweep.text.is(end, class::WORD)
+    !matches!(character, '\u{AD}' | '\u{200E}' | '\u{200F}')
+        && sweep.text.is(at.wrapping_sub(1), class::WORD)
+        && sweep.text.is(end, class::WORD)
 }
 
 /// Whether letters that are written from right to left, or the end of what is embedded, stand near: then it has its use.

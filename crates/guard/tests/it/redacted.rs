@@ -291,6 +291,16 @@ fn nothing_hides_by_being_split_dressed_or_renamed() {
         left(Action::Mask, r#"{"a":"ａｎｎ＠ｅｘａｍｐｌｅ．ｃｏｍ!"}"#),
         r#"{"a":"[redacted:email]!"}"#
     );
+    // Nor by what nobody sees between digits, or marks of direction that stand for bits.
+    assert_eq!(
+        left(
+            Action::Mask,
+            "{\"a\":\"card 4111\u{200E}1111\u{200F}1111\u{200E}1111, gh\u{200E}p_0aB1cD2eF3gH4iJ5kL6mN7oP8qR9sT0uV1wX\"}"
+        ),
+        r#"{"a":"card [redacted:card], [redacted:git_token]"}"#
+    );
+    assert_eq!(found("{\"a\":\"x \u{200E}\u{200F}\u{200F}\u{200E} y\"}"), [Rule::ZeroWidth]);
+    assert_eq!(found("{\"a\":\"\u{200E}12\u{200E}, \u{5D0}\u{200F}1\"}"), []);
     // A flag has a few tags, and not a text.
     let tags = |text: &str| {
         let tags = text.bytes().filter_map(|byte| char::from_u32(0xE_0000 + u32::from(byte)));
