@@ -1,12 +1,13 @@
 //! Encoded text: base64, hexadecimal, and escapes of URLs, programs and HTML, one within another up to a bound.
 //!
-//! That something is encoded is no finding. That it is text, and that there is a secret or an injection in that text, is.
+//! That something is encoded is no finding. That it is text, and that there is a secret or an injection in that text, is. A secret is
+//! told as what it is too: what becomes of it does not depend on how it is written.
 
 use base64::Engine;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 
-use crate::rule::{Family, Finding, Rule};
+use crate::rule::{Family, Finding, Rule, RuleSet};
 use crate::sweep::Sweep;
 use crate::text::{CLASS, Text, class};
 
@@ -27,10 +28,16 @@ const CONFIG: GeneralPurposeConfig = GeneralPurposeConfig::new()
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::STANDARD, CONFIG);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::URL_SAFE, CONFIG);
 
+/// Whether there is anything to be looked for in what is encoded.
+fn reads(rules: RuleSet) -> bool {
+    let is_secret = |rule: &Rule| rule.family() == Family::Secret && rules.has(*rule);
+    rules.has(Rule::Encoded) || Rule::ALL.iter().any(is_secret)
+}
+
 /// The run that the long word here is of.
 pub(crate) fn encoded(sweep: &mut Sweep<'_, '_>, start: usize) {
     let text = sweep.text;
-    if sweep.depth >= DEPTH_MAX || !sweep.rules.has(Rule::Encoded) {
+    if sweep.depth >= DEPTH_MAX || !reads(sweep.rules) {
         return;
     }
     let from = text.run_back(start, 64, |byte| CLASS[byte as usize] & class::BASE64 != 0 && byte != b'=');
@@ -149,6 +156,10 @@ fn inside(sweep: &mut Sweep<'_, '_>, start: usize, end: usize, decoded: &[u8]) {
     let decoded = String::from_utf8_lossy(decoded);
     let mut found = Vec::new();
     Sweep::new(Text::new(&decoded, ""), sweep.rules, sweep.depth + 1, &mut found).run();
+    let secret = found.iter().filter(|finding| finding.rule.family() == Family::Secret);
+    if let Some(secret) = secret.max_by_key(|finding| finding.confidence) {
+        sweep.add(secret.rule, start, end, secret.confidence);
+    }
     let told = found.iter().filter(|finding| finding.rule.family() != Family::Personal);
     let surest = told.map(|finding: &Finding| finding.confidence).max();
     if let Some(confidence) = surest {
@@ -160,7 +171,7 @@ fn inside(sweep: &mut Sweep<'_, '_>, start: usize, end: usize, decoded: &[u8]) {
 pub(crate) fn escapes(sweep: &mut Sweep<'_, '_>, start: usize) -> Option<usize> {
     let text = sweep.text;
     let (first, _) = escape(&text, start)?;
-    if start < sweep.decoded_until || sweep.depth >= DEPTH_MAX || !sweep.rules.has(Rule::Encoded) {
+    if start < sweep.decoded_until || sweep.depth >= DEPTH_MAX || !reads(sweep.rules) {
         return None;
     }
     // Of a URL, all that may stand in one is of the run; of others, escapes and what is between two that are near.

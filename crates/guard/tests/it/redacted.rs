@@ -364,6 +364,23 @@ fn json_within_a_text_is_read_as_what_it_is() {
     }
 }
 
+/// What becomes of a secret does not depend on how it is written.
+#[test]
+fn a_secret_that_is_encoded_is_one() {
+    let token = "the token ghp_0aB1cD2eF3gH4iJ5kL6mN7oP8qR9sT0uV1wX";
+    let base64 = BASE64_STANDARD.encode(token);
+    let hexadecimal: String = token.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let escaped: String = token.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let act = |rule: Rule| if rule.family() == Family::Secret { Action::Mask } else { Action::Report };
+    for written in [&base64, &hexadecimal, &escaped, &BASE64_STANDARD.encode(&base64)] {
+        let (_, left) = inspect(&guard(act), &json!({ "a": format!("see {written} there") }).to_string());
+        assert_eq!(left, r#"{"a":"see [redacted:git_token] there"}"#, "{written}");
+        let blocks = guard(|rule| if rule == Rule::GitToken { Action::Block } else { Action::Report });
+        let (inspection, _) = inspect(&blocks, &json!([written]).to_string());
+        assert_eq!(inspection.blocked, Some(Some(Rule::GitToken)));
+    }
+}
+
 /// Digits that stand for letters hide no phrase.
 #[test]
 fn a_phrase_is_read_as_it_is_meant() {
