@@ -24,7 +24,7 @@ use crate::inbound::Inbound;
 use crate::index::{Key, Seen, ToolIndex, UriIndex};
 use crate::reply::Reply;
 use crate::stages::policy::View;
-use crate::stages::{Permit, block, guard, policy, scopes};
+use crate::stages::{Permit, block, guard, policy, resolve, scopes};
 use fetch::{Asks, Wanted};
 
 /// The `_meta` key under which a merged result names the servers that are missing from it, and why.
@@ -54,6 +54,9 @@ async fn native(
     server: &Server,
     kind: ListKind,
 ) -> Result<Reply, Refusal> {
+    // What a client says beside what it asks for leaves too. Nobody can be asked about that.
+    let changed = guard::arguments(gateway, inbound, &resolve::only_server(inbound)?, &mut Vec::new())?;
+    let inbound = changed.as_deref().unwrap_or(inbound);
     let cursor = inbound.message.text("cursor");
     let wanted = Wanted { kind, cursor: cursor.as_deref(), asks: Asks::Client, anew: false, until: None };
     let found = cache::page(gateway, inbound, permit, server, wanted).await?;

@@ -204,6 +204,41 @@ pub(crate) async fn talkative() -> (Fake, ServerSettings) {
     (fake, settings)
 }
 
+/// A client may show all of a message.
+#[tokio::test]
+async fn what_stands_beside_a_result_is_cleaned_too() {
+    let fake = Fake::start(|request| async move {
+        match request.rpc() {
+            "initialize" => greeting(&request, "s", &json!({"tools": {}})),
+            "tools/list" => json_answer(&response(&request, &json!({"tools": [crate::shop::tool("read")]}))),
+            "tools/call" => {
+                let mut answer = response(&request, &json!({"content": []}));
+                answer["x-note"] = json!(["kept", TOKEN]);
+                json_answer(&answer)
+            }
+            _ if request.method == http::Method::GET => status(405),
+            _ if request.body["id"].is_null() => status(202),
+            _ => refusal(
+                400,
+                &json!({"jsonrpc": "2.0", "id": request.body["id"], "error": {"code": -32601, "message": "?"}}),
+            ),
+        }
+    })
+    .await;
+    let shop = tollgate_upstream::Transport::Http(tollgate_upstream::HttpSettings::new(fake.url()));
+    let settings = ServerSettings::new(tollgate_model::ServerName::new("shop").unwrap(), shop);
+    let world = World::new(vec![settings], vec![], ALL).await;
+    for (action, expected) in [(Action::Mask, Some("[redacted:git_token]")), (Action::Block, None)] {
+        world.guard(results(true, &[(Rule::GitToken, action)]));
+        let told = world.either(false, "ann", "/mcp").await.call("shop__read", json!({})).await;
+        assert!(!told.body.to_string().contains("ghp_"), "{told:?}");
+        match expected {
+            Some(expected) => assert_eq!(told.body["x-note"], json!(["kept", expected])),
+            None => assert_eq!(told.code(), "guard_blocked"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_a_server_says_meanwhile_is_cleaned_or_lost() {
     for (action, expected) in [

@@ -259,7 +259,7 @@ pub(crate) fn page(
         // Nobody could approve what belongs to no item.
         return Err(refuse());
     }
-    match super::changed(&message, body, &inspection) {
+    match super::changed(&message, body, &inspection, Vec::new()) {
         Ok(changed) => Ok(changed.map_or(message, |changed| *changed)),
         Err(()) => Err(refuse()),
     }

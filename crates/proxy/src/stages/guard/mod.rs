@@ -45,7 +45,7 @@ const NAMING: &[&str] = &["uri", "ref", "requestState"];
 const OF_METADATA: &[&str] =
     &[meta::PROTOCOL_VERSION, meta::CLIENT_CAPABILITIES, meta::LOG_LEVEL, meta::PROGRESS_TOKEN];
 /// Members of an envelope that JSON-RPC knows.
-const OF_ENVELOPE: &[&str] = &["jsonrpc", "id", "method", "params"];
+const OF_ENVELOPE: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error"];
 
 /// How often a result is looked at while other gateways are quicker to give names.
 const TURNS_MAX: u32 = 8;
@@ -289,13 +289,36 @@ impl<'a> Desk<'a> {
     ) -> Said {
         let Some(body) = message.body() else { return Said::AsItIs };
         let inspection = self.look(guard, place, (message, body), how);
-        match changed(message, body, &inspection) {
+        let Some(around) = self.around(guard, place, message) else { return Said::Never };
+        match changed(message, body, &inspection, around) {
             // Nobody can be asked about it.
             Ok(_) if inspection.blocked.is_some() || !inspection.held.is_empty() => Said::Never,
             Ok(None) => Said::AsItIs,
             Ok(Some(changed)) => Said::Changed(changed),
             Err(()) => Said::Never,
         }
+    }
+
+    /// What is to be changed of what stands beside the body of a message, since whoever gets it gets that too. None if it may not
+    /// pass.
+    fn around(
+        &self,
+        guard: &Guard,
+        place: (&'static str, &ServerId),
+        message: &Message,
+    ) -> Option<Vec<(Span, Bytes)>> {
+        let mut changes = Vec::new();
+        for member in message.envelope() {
+            if OF_ENVELOPE.contains(&&*member.key(message.bytes())) {
+                continue;
+            }
+            let inspection = self.look(guard, place, (message, member.value), (Reading::Words, &[]));
+            if inspection.blocked.is_some() || !inspection.held.is_empty() {
+                return None;
+            }
+            changes.extend(inspection.changed.map(|changed| (member.value, changed)));
+        }
+        Some(changes)
     }
 }
 
@@ -564,7 +587,9 @@ pub(crate) async fn result(
     if inspection.blocked.is_some() {
         return Err(refuse("result", guard, &inspection).of(server.name()));
     }
-    changed(message, body, &inspection).map_err(|()| refuse("result", guard, &inspection).of(server.name()))
+    let around = desk.around(guard, ("result", server.id()), message);
+    let refused = || refuse("result", guard, &inspection).of(server.name());
+    changed(message, body, &inspection, around.ok_or_else(refused)?).map_err(|()| refused())
 }
 
 /// How something that a server says is read: what asks something, or names something, has to stay what it is.
@@ -639,10 +664,19 @@ fn found(guard: &Guard, place: &'static str, noted: &Noted) -> Value {
     })
 }
 
-/// The message with the part as it may pass; none if it may as it is. What cannot be a message does not pass.
-fn changed(message: &Message, part: Span, inspection: &Inspection) -> Result<Option<Box<Message>>, ()> {
-    let Some(changed) = &inspection.changed else { return Ok(None) };
-    with(message, &[(part, changed.clone())]).map(|message| Some(Box::new(message))).ok_or(())
+/// The message with the part as it may pass, and with these changes around it; none if it may as it is. What cannot be a message does
+/// not pass.
+fn changed(
+    message: &Message,
+    part: Span,
+    inspection: &Inspection,
+    mut changes: Vec<(Span, Bytes)>,
+) -> Result<Option<Box<Message>>, ()> {
+    changes.extend(inspection.changed.clone().map(|changed| (part, changed)));
+    if changes.is_empty() {
+        return Ok(None);
+    }
+    with(message, &changes).map(|message| Some(Box::new(message))).ok_or(())
 }
 
 /// The refusal of something that a server says beside its results.
