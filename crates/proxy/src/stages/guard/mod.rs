@@ -13,6 +13,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tollgate_approvals::Hold;
 use tollgate_guard::{
     Action, Beyond, Bound, Guard, Guards, Inspection, Noted, PseudonymSettings, Pseudonyms, Reading, Set,
@@ -47,6 +48,9 @@ const OF_METADATA: &[&str] =
 /// Members of an envelope that JSON-RPC knows.
 const OF_ENVELOPE: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error"];
 
+/// Results of more bytes than this are looked at apart, and so many at once.
+const APART_BYTES: usize = 256 << 10;
+static APART: Semaphore = Semaphore::const_new(2);
 /// How often a result is looked at while other gateways are quicker to give names.
 const TURNS_MAX: u32 = 8;
 /// How many findings are told one by one.
@@ -159,6 +163,41 @@ impl<'a> Desk<'a> {
         if tells {
             self.tell(guard, place, server, &inspection);
         }
+        inspection
+    }
+
+    /// Looks at much that a server has answered, on a thread of its own: others wait for those that serve connections.
+    async fn look_apart(
+        &self,
+        guard: &Guard,
+        server: &ServerId,
+        (message, body): (&Message, Span),
+    ) -> Inspection {
+        let bytes = body.of(message.bytes()).len();
+        if bytes > self.bound.bytes_max {
+            return self.too_large(guard, "result", server, bytes);
+        }
+        let (gateway, set, redacting) = (self.gateway.clone(), Arc::clone(&self.set), self.redacting.clone());
+        let (bound, tenant, key) = (self.bound, self.tenant.clone(), self.key.clone());
+        let caller = self.caller.map(|(caller, settings)| (caller.clone(), settings));
+        let (message, at) = (message.clone(), server.clone());
+        // It is never closed.
+        let place = APART.acquire().await;
+        let looking = tokio::task::spawn_blocking(move || {
+            let caller = caller.as_ref().map(|(caller, settings)| (caller, *settings));
+            let desk =
+                Desk { gateway: &gateway, set, bound, tenant: &tenant, caller, record: None, key, redacting };
+            let how = (reading_of(&message), OF_PROTOCOL);
+            let inspection = desk
+                .of_results()
+                .map(|guard| desk.look_at(guard, ("result", &at), (message.bytes(), body), how, false));
+            drop(place);
+            inspection
+        });
+        // What could not be looked at does not pass.
+        let missed = || Inspection { blocked: Some(None), ..Inspection::default() };
+        let inspection = looking.await.ok().flatten().unwrap_or_else(missed);
+        self.tell(guard, "result", server, &inspection);
         inspection
     }
 
@@ -579,10 +618,11 @@ pub(crate) async fn result(
     };
     let inspection = match shared {
         Some(names) => Box::pin(desk.look_shared(guard, server.id(), (message, body), names)).await,
-        None => {
+        None if body.of(message.bytes()).len() <= APART_BYTES => {
             let how = (reading_of(message), OF_PROTOCOL);
             desk.look(guard, ("result", server.id()), (message, body), how)
         }
+        None => Box::pin(desk.look_apart(guard, server.id(), (message, body))).await,
     };
     if inspection.blocked.is_some() {
         return Err(refuse("result", guard, &inspection).of(server.name()));
