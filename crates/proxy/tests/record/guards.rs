@@ -96,6 +96,28 @@ async fn a_result_that_may_not_pass_is_withheld_and_its_outcome_says_so() {
     assert_eq!(shop.asked("tools/call"), 1, "it was carried out");
 }
 
+/// It is looked at elsewhere, and nothing else is different.
+#[tokio::test]
+async fn a_large_result_is_cleaned_and_on_record_as_any_other() {
+    let (book, shop) = (Book::new(), Shop::modern(&["read"]).await);
+    let world = World::recorded(vec![server("shop", &shop)], vec![], ALL, book.ledger.clone()).await;
+    let path = |secret: &str| json!({"path": format!("{}{secret}", "word ".repeat(80_000))});
+    for (action, expected) in [(Action::Mask, Some("[redacted:git_token]")), (Action::Block, None)] {
+        world.guard(results(true, &[(Rule::GitToken, action)]));
+        let told = world.modern("ann", "/mcp").call("shop__read", path(TOKEN)).await;
+        match expected {
+            Some(expected) => {
+                assert_eq!(told.body["result"]["content"][0]["text"], path(expected).to_string());
+            }
+            None => assert_eq!(told.code(), "guard_blocked"),
+        }
+        let entry = book.entries().pop().unwrap();
+        let found = entry["detail"]["guard"].as_array().unwrap();
+        assert_eq!((found.len(), &found[0]["rule"]), (1, &json!("secret.git_token")));
+        assert_eq!(found[0]["action"], action.as_str());
+    }
+}
+
 #[tokio::test]
 async fn a_secret_in_arguments_reaches_no_server() {
     for modern in [true, false] {
