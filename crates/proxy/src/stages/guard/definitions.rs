@@ -19,6 +19,7 @@ use tollgate_upstream::Hello;
 
 use super::neighbours::Names;
 use super::{Desk, FOUND_MAX, OF_PROTOCOL, found};
+use crate::cache::Part;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::snapshot::Snapshot;
@@ -205,8 +206,11 @@ pub(crate) fn items(
         return (items, held);
     }
     let definitions = gateway.guarded_definitions();
-    if kind == ListKind::Tools {
-        definitions.names.learn(server, items.iter().map(Item::key));
+    if kind == ListKind::Tools && definitions.names.learn(server, items.iter().map(Item::key)) {
+        // What others list was held against fewer names: it is read again before it is shown again.
+        for other in snapshot.servers().iter().filter(|other| other.id() != server) {
+            gateway.cache().changed(other.number(), Part::Tools);
+        }
     }
     let mut judging = Judging::new(gateway, snapshot, server);
     let shown = items.into_iter().map(|item| {

@@ -31,8 +31,8 @@ struct Known {
 }
 
 impl Names {
-    /// A server has tools of these names.
-    pub(super) fn learn<'a>(&self, server: &ServerId, names: impl Iterator<Item = &'a str>) {
+    /// A server has tools of these names. Says whether there is one among them that was not known.
+    pub(super) fn learn<'a>(&self, server: &ServerId, names: impl Iterator<Item = &'a str>) -> bool {
         let new: Vec<&str> = {
             let known = self.look();
             let is_new = |name: &&str| {
@@ -42,9 +42,10 @@ impl Names {
             names.filter(is_new).collect()
         };
         if new.is_empty() {
-            return;
+            return false;
         }
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let before = known.count;
         for name in new {
             if known.count >= NAMES_MAX {
                 break;
@@ -56,8 +57,12 @@ impl Names {
                 known.by_skeleton.entry(skeleton(name).into()).or_default().push(name.into());
             }
         }
+        let is_more = known.count > before;
         drop(known);
-        self.generation.fetch_add(1, Ordering::Relaxed);
+        if is_more {
+            self.generation.fetch_add(1, Ordering::Relaxed);
+        }
+        is_more
     }
 
     /// What is judged by the names that there are now need not be judged again while this is the same.
