@@ -95,7 +95,7 @@ mod tests {
         while let Ok(next) = rate.take(at, 1_000) {
             at = next;
             taken += 1;
-            assert!(taken <= u64::from(u32::MAX));
+            assert!(u32::try_from(taken).is_ok());
         }
         assert_eq!((rate.left(at, 1_000), taken), (0, u64::MAX / 2 / 86_400_000_000_000));
     }

@@ -53,7 +53,7 @@ impl Turns {
         let are_given = std::mem::replace(&mut waiting.are_given, true);
         drop(waiting);
         if !are_given {
-            tokio::spawn(give(Giving(Arc::clone(self))));
+            tokio::spawn(give(Giving(Some(Arc::clone(self)))));
         }
         mine
     }

@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(names, ["_meta.ui/x", "annotations.readOnlyHint", "annotations.title", "name", "title"]);
         let twice = Definition::read(
             PinKind::Tool,
-            br##"{"a#2":0,"a":1,"a":2,"annotations":{"x":1},"annotations.x":2}"##,
+            br#"{"a#2":0,"a":1,"a":2,"annotations":{"x":1},"annotations.x":2}"#,
         );
         let names: Vec<String> = twice.fields().into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["a", "a#2", "a#2#2", "annotations.x", "annotations.x#2"]);

@@ -1,5 +1,6 @@
 //! A process that is killed while it writes: whatever it was told is written is there, and the next one closes what is open.
 
+use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -202,7 +203,7 @@ fn forge(own: &Path, kinds: &[Kind]) -> (u64, u64) {
         let entry = Entry { seq: last, time_ms: before.time_ms, ..Entry::of(*kind) };
         let (json, side) = (serde_json::to_string(&entry).expect("JSON"), side(b""));
         hash = chain(hash, side.as_bytes(), json.as_bytes());
-        text += &format!("e {} {side} {json}\n", hash.to_text());
+        let _ = writeln!(text, "e {} {side} {json}", hash.to_text());
     }
     let file = OpenOptions::new().append(true).open(Reader::new(own).path(end.segment));
     file.expect("a segment").write_all(text.as_bytes()).expect("written");
