@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-use tollgate_model::Era;
+use futures_util::FutureExt as _;
+use tokio::time::{Instant, timeout_at};
+use tollgate_model::{Era, Refusal};
 use tollgate_telemetry::events::TriedAgain;
 use tollgate_upstream::{Link, Server, UpstreamError, Waits};
 
@@ -66,18 +67,34 @@ impl<'a> Again<'a> {
 
     /// Until when a try may wait for its place.
     pub(crate) fn until(&self) -> Instant {
-        let total = self.waits.total.unwrap_or(self.server.settings().timeouts.request);
-        self.until.unwrap_or_else(|| Instant::now() + total)
+        self.until.unwrap_or_else(|| Instant::now() + self.total())
+    }
+
+    /// What has to be found or begun before a try can be sent, if that comes within the time that the request has: the first
+    /// words with a server that says nothing take longer than many a call may.
+    pub(crate) fn in_time<T>(
+        &self,
+        opening: impl Future<Output = Result<T, Refusal>>,
+    ) -> impl Future<Output = Result<T, Refusal>> {
+        timeout_at(self.until(), opening).map(|opened| {
+            opened.unwrap_or_else(|_| {
+                let late = UpstreamError::Timeout { what: "the request", after: self.total() };
+                Err(late.refusal(self.server.name()))
+            })
+        })
+    }
+
+    fn total(&self) -> Duration {
+        self.waits.total.unwrap_or(self.server.settings().timeouts.request)
     }
 
     /// A try begins: how long it may take.
     pub(crate) fn begin(&mut self) -> Waits {
         let now = Instant::now();
         self.began = Some(now);
-        let total = self.waits.total.unwrap_or(self.server.settings().timeouts.request);
         let left = match self.until {
             Some(until) => until.saturating_duration_since(now),
-            None => total,
+            None => self.total(),
         };
         self.until = Some(now + left);
         Waits { total: Some(left), ..self.waits }
@@ -163,7 +180,7 @@ fn may_become_a_task(inbound: &Inbound, link: &Link, plan: Plan) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tollgate_model::ServerName;
+    use tollgate_model::{Code, ServerName};
     use tollgate_upstream::{HttpSettings, RetrySettings, ServerSettings, Transport};
 
     use crate::settings::ProxySettings;
@@ -246,6 +263,17 @@ mod tests {
         again.began = Some(Instant::now());
         assert!(again.pause(&gateway, &lost(), || true).await);
         assert!(again.begin().total.expect("some") < s(60), "it is the same time");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_says_nothing_at_first_is_waited_for_no_longer_than_the_request_may_take() {
+        let (server, s) = (server(quick()), Duration::from_secs);
+        let again = Again::new(&server, Waits::within(s(3)), None);
+        let began = Instant::now();
+        let late = again.in_time::<()>(std::future::pending()).await.expect_err("nothing came");
+        assert_eq!(late.code, Code::UpstreamTimeout);
+        assert!((s(3)..s(4)).contains(&began.elapsed()), "{:?}", began.elapsed());
+        assert!(again.in_time(std::future::ready(Ok(()))).await.is_ok());
     }
 
     #[tokio::test]

@@ -270,8 +270,8 @@ pub(crate) async fn attempt(
         let berth = route::enter(server, Traffic::Calls, again.until()).await?; // a place among those under way there
         let known = known_mirrors(gateway, inbound, resolved).await;
         let param_headers = mirror::headers_for(inbound, resolved, known.as_deref())?; // headers say what the body says
-        let mut route =
-            route::open_for(server, &inbound.caller, inbound.message.method(), spot, permit).await?; // which session or process
+        let opening = route::open_for(server, &inbound.caller, inbound.message.method(), spot, permit);
+        let mut route = again.in_time(opening).await?; // which session or process
         let plan = tasks::plan(gateway, inbound, resolved, route.link()).await; // whether the call may become a task
         if plan == Plan::Keep && route.link().is_leased() {
             route = Box::pin(route::open(server, &inbound.caller, permit)).await?; // where the task can be found again
