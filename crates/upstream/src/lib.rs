@@ -5,6 +5,7 @@
 //! which cancels its request when it is dropped early. All bytes pass as they are; who sends a request has put the
 //! link's id into it.
 
+mod appetite;
 mod backoff;
 mod budget;
 mod bulkhead;

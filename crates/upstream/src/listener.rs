@@ -9,6 +9,7 @@ use tollgate_model::Revision;
 
 use crate::backoff::Backoff;
 use crate::event::Source;
+use crate::flow::Flow;
 use crate::hello;
 use crate::http::Reply;
 use crate::session::Current;
@@ -90,6 +91,7 @@ impl Listener {
     async fn read(&self, mut reply: Reply, last_id: &mut Option<String>) -> Held {
         let limits = self.site.shared.message_limits();
         let mut decoder = SseDecoder::new(limits.bytes_max);
+        let mut flow = Flow::new(&self.site.shared.settings.limits, false);
         let mut retry = None;
         let mut spoke = false;
         loop {
@@ -98,6 +100,9 @@ impl Listener {
                     self.site.shared.protocol_error("an event larger than allowed", false);
                     continue;
                 };
+                if flow.message().is_err() {
+                    return self.too_much();
+                }
                 spoke |= !event.data.is_empty() || event.id.is_some();
                 retry = event.retry.map(Duration::from_millis).or(retry);
                 if event.data.is_empty() || event.event_type() != "message" {
@@ -114,10 +119,21 @@ impl Listener {
                 *last_id = Some(id.to_owned());
             }
             match reply.chunk().await {
-                Some(Ok(chunk)) => decoder.push(chunk),
+                Some(Ok(chunk)) => {
+                    if flow.bytes(chunk.len()).is_err() {
+                        return self.too_much();
+                    }
+                    decoder.push(chunk);
+                }
                 Some(Err(_)) | None => return Held::Ended { spoke, retry },
             }
         }
+    }
+
+    /// The server says more than anybody may. It is heard again later, and each time later still.
+    fn too_much(&self) -> Held {
+        self.site.shared.protocol_error("more than may be said unasked", false);
+        Held::Ended { spoke: false, retry: None }
     }
 
     async fn take(&self, message: Message) {

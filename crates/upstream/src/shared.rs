@@ -10,6 +10,7 @@ use tollgate_mcp::{Limits, Message, Segments};
 use tollgate_model::{Revision, ServerId};
 use tollgate_telemetry::events::{ServerDown, ServerUp};
 
+use crate::appetite::Greed;
 use crate::event::{NoPlace, Question, Source, Waiting};
 use crate::hello;
 use crate::{Bulkhead, Counters, EventKind, Reach, RetryBudget, ServerEvent, ServerSettings, UpstreamError};
@@ -77,6 +78,8 @@ pub(crate) struct Shared {
     era: Mutex<EraFact>,
     /// Tasks that bring a server the answers to what it asks beside all calls.
     asides: Arc<Semaphore>,
+    /// How many of its processes say more than can be read at once.
+    pub(crate) greed: Arc<Greed>,
     /// Whether a request of the server's own was seen that names no call.
     asks: AtomicBool,
     /// Whether `reach` says anything but up: spares every call the lock.
@@ -100,6 +103,7 @@ impl Shared {
             reach: Mutex::new(Reach::Unknown),
             era: Mutex::new(EraFact::Unknown),
             asides: Arc::new(Semaphore::new(ASIDES_MAX)),
+            greed: Arc::default(),
             asks: AtomicBool::new(false),
             not_up: AtomicBool::new(true),
             born: Instant::now(),

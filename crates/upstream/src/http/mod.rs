@@ -1,9 +1,9 @@
 //! HTTP as a client: one origin, its connections, and bodies. Nothing here knows MCP.
 
-mod appetite;
 mod body;
 mod connect;
 mod gathered;
+mod head;
 mod pool;
 mod reply;
 mod tls;

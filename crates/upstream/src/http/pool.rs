@@ -21,10 +21,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 use tollgate_model::Reach;
 
-use super::appetite::Greed;
 use super::connect::{Stream, connect};
+use super::head::{HeadRoom, Roomed};
 use super::reply::Reply;
 use super::{HttpError, Origin, Outgoing, Target};
+use crate::appetite::Greed;
 use crate::{HttpVersion, SettingsError};
 
 /// The bounds of an origin's connections.
@@ -60,8 +61,10 @@ struct Idle {
 
 /// An HTTP/1.1 connection, driven by whoever holds it.
 pub(super) struct Http1 {
-    driver: http1::Connection<TokioIo<Stream>, Outgoing>,
+    driver: http1::Connection<TokioIo<Roomed<Stream>>, Outgoing>,
     sender: http1::SendRequest<Outgoing>,
+    /// How much may come yet before the head of an answer.
+    room: HeadRoom,
     /// The runtime whose thread is told when the socket is ready. Used from another one, every answer would have to
     /// wake a second thread.
     home: tokio::runtime::Id,
@@ -200,13 +203,15 @@ impl Client {
         stream: Stream,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Result<Connection, HttpError> {
+        let room = HeadRoom::new();
         let (sender, driver) = http1::Builder::new()
-            .handshake(TokioIo::new(stream))
+            .handshake(TokioIo::new(Roomed::new(stream, room.clone())))
             .await
             .map_err(|error| HttpError::Connect(error.to_string()))?;
         Ok(Connection::Http1(Box::new(Http1 {
             driver,
             sender,
+            room,
             home: Handle::current().id(),
             _permit: permit,
         })))
@@ -239,6 +244,7 @@ impl Client {
     ) -> Attempt {
         *request.uri_mut() = target.origin_form.clone();
         request.headers_mut().insert(HOST, self.host.clone());
+        connection.room.begins();
         let (response, ended) = {
             let mut response = pin!(connection.sender.try_send_request(request));
             let driver = &mut connection.driver;
@@ -253,6 +259,7 @@ impl Client {
             })
             .await
         };
+        connection.room.ends();
         match response {
             // Of a connection that has ended already, all that it read is in the body.
             Some(Ok(response)) => Attempt::Done(self.reply(response, (!ended).then_some(connection))),

@@ -13,9 +13,9 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::HttpError;
-use super::appetite::{Appetite, Greed};
 use super::gathered::Gathered;
 use super::pool::{Client, Http1};
+use crate::appetite::{Appetite, Greed};
 
 /// The head of a response, and its body as it comes. Dropping it before the end closes the connection (HTTP/1.1) or
 /// resets the stream (HTTP/2).

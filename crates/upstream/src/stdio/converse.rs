@@ -1,14 +1,17 @@
 //! The task that owns one child: it alone reads and writes the child's pipes, and it ends the child.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io::IoSlice;
 use std::ops::ControlFlow;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::ChildStdin;
+use tokio::process::{ChildStdin, ChildStdout};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollgate_mcp::{Line, LineDecoder, Message, Segments, encode_line};
@@ -16,6 +19,7 @@ use tollgate_model::Era;
 
 use super::process::{Pipes, Process};
 use super::stderr;
+use crate::appetite::Appetite;
 use crate::conversation::{Command, Conversation, Outlet};
 use crate::event::Source;
 use crate::hello;
@@ -108,9 +112,10 @@ impl Owner {
         }
     }
 
-    async fn converse(&mut self, mut stdin: ChildStdin, mut stdout: tokio::process::ChildStdout) -> End {
+    async fn converse(&mut self, mut stdin: ChildStdin, mut stdout: ChildStdout) -> End {
         let mut lines = LineDecoder::new(self.shared.settings.limits.message_bytes_max);
         let mut buffer = BytesMut::new();
+        let mut appetite = Appetite::new(&self.shared.greed, Instant::now());
         loop {
             buffer.reserve(READ_BYTES);
             tokio::select! {
@@ -128,7 +133,7 @@ impl Owner {
                     Ok(written) => advance(&mut self.outbox, written),
                     Err(error) => return End::Closed(format!("its standard input: {error}")),
                 },
-                read = stdout.read_buf(&mut buffer) => match read {
+                read = fill(&mut buffer, &mut stdout, &mut appetite) => match read {
                     Ok(0) => {
                         if let Some(line) = lines.finish() {
                             self.line(line);
@@ -218,6 +223,26 @@ impl Owner {
         }
         self.outbox.extend(encode_line(body).into_iter().filter(|piece| !piece.is_empty()));
     }
+}
+
+/// Reads what is there, in turns with everybody else: a child may say more than can be read. Dropping the future loses nothing.
+async fn fill(
+    buffer: &mut BytesMut,
+    stdout: &mut ChildStdout,
+    appetite: &mut Appetite,
+) -> std::io::Result<usize> {
+    appetite.pause().await;
+    let mut reading = pin!(stdout.read_buf(buffer));
+    let read = poll_fn(|cx| {
+        let polled = reading.as_mut().poll(cx);
+        if polled.is_pending() {
+            appetite.waits_between();
+        }
+        polled
+    })
+    .await?;
+    appetite.took(read);
+    Ok(read)
 }
 
 /// Writes as much as the pipe takes. Dropping the future writes nothing or says so in no other way: a write is one

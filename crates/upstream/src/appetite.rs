@@ -1,11 +1,11 @@
-//! How much of a thread's time the bodies of one origin may take. Who sends faster than it is read would else keep the thread
-//! for itself, and everybody's calls and timers with it.
+//! How much of a thread's time what one server sends may take: the bodies of one origin, or the output of one process. Who sends
+//! faster than it is read would else keep the thread for itself, and everybody's calls and timers with it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 /// So many bytes are taken one after the other without anybody else having had a turn.
 const AT_ONCE_MAX: usize = 128 * 1024;
@@ -18,10 +18,10 @@ const REST_MAX: Duration = Duration::from_millis(50);
 
 /// How many bodies of one origin are greedy now: large, and coming faster than they are read.
 #[derive(Debug, Default)]
-pub(super) struct Greed(AtomicU32);
+pub(crate) struct Greed(AtomicU32);
 
 /// The appetite of one body.
-pub(super) struct Appetite {
+pub(crate) struct Appetite {
     greed: Arc<Greed>,
     is_greedy: bool,
     /// How much came in all.
@@ -30,28 +30,46 @@ pub(super) struct Appetite {
     at_once: usize,
     /// Since when it was not waited for.
     since: Instant,
+    /// Until when it rests.
+    rests_until: Option<Instant>,
 }
 
 impl Appetite {
-    pub(super) fn new(greed: &Arc<Greed>, now: Instant) -> Self {
-        Self { greed: Arc::clone(greed), is_greedy: false, taken: 0, at_once: 0, since: now }
+    pub(crate) fn new(greed: &Arc<Greed>, now: Instant) -> Self {
+        Self {
+            greed: Arc::clone(greed),
+            is_greedy: false,
+            taken: 0,
+            at_once: 0,
+            since: now,
+            rests_until: None,
+        }
     }
 
     /// Something came.
-    pub(super) fn took(&mut self, bytes: usize) {
+    pub(crate) fn took(&mut self, bytes: usize) {
         self.at_once += bytes;
         self.taken += bytes as u64;
     }
 
     /// Nothing is there yet: whoever reads waits for the peer.
-    pub(super) fn waits(&mut self) {
+    pub(crate) fn waits(&mut self) {
         self.at_once = 0;
         self.is_full();
     }
 
+    /// The same of what comes without an end: what came before was waited for, and is no large body's.
+    pub(crate) fn waits_between(&mut self) {
+        self.waits();
+        self.taken = 0;
+    }
+
     /// Lets others have their turn, where it had enough at once. All greedy bodies of an origin together have half of a
-    /// thread's time at most.
-    pub(super) async fn pause(&mut self) {
+    /// thread's time at most. A rest whose future is dropped is gone on with by the next.
+    pub(crate) async fn pause(&mut self) {
+        if let Some(until) = self.rests_until {
+            return self.rest(until).await;
+        }
         if self.at_once == 0 {
             self.since = Instant::now();
         }
@@ -69,7 +87,14 @@ impl Appetite {
             self.greed.0.fetch_add(1, Ordering::Relaxed);
         }
         let greedy = self.greed.0.load(Ordering::Relaxed).max(1);
-        tokio::time::sleep((ran * (2 * greedy - 1)).min(REST_MAX)).await;
+        let rest = (ran * (2 * greedy - 1)).min(REST_MAX);
+        self.rest(Instant::now() + rest).await;
+    }
+
+    async fn rest(&mut self, until: Instant) {
+        self.rests_until = Some(until);
+        sleep_until(until).await;
+        self.rests_until = None;
         self.since = Instant::now();
     }
 
@@ -135,6 +160,21 @@ mod tests {
         let each = Duration::from_millis(1);
         let rested = rests(&greed, 116, each).await;
         assert!(rested >= each * 100 * 6, "with three others it has an eighth: {rested:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rest_that_is_interrupted_is_gone_on_with() {
+        let mut appetite = Appetite::new(&Arc::default(), Instant::now());
+        appetite.took(1 << 21);
+        tokio::time::advance(Duration::from_millis(20)).await;
+        let began = Instant::now();
+        let brief = tokio::time::timeout(Duration::from_millis(5), appetite.pause()).await;
+        assert!(brief.is_err(), "it rests");
+        appetite.pause().await;
+        assert!(began.elapsed() >= Duration::from_millis(20), "{:?}", began.elapsed());
+        let rested = Instant::now();
+        appetite.pause().await;
+        assert_eq!(rested.elapsed(), Duration::ZERO, "once");
     }
 
     #[tokio::test(start_paused = true)]
