@@ -106,9 +106,9 @@ impl Registry {
         self: &Arc<Self>,
         caller: &Caller,
         method: &str,
-        wish: Wish,
+        mut wish: Wish,
     ) -> Result<Link, UpstreamError> {
-        if let Some(instance) = self.modern_instance(wish) {
+        if let Some(instance) = self.modern_instance(&mut wish) {
             return Ok(Link::of(instance));
         }
         match self.alone(caller, method) {
@@ -148,7 +148,7 @@ impl Registry {
 
     /// The instance that serves this caller already.
     pub(crate) fn opened(&self, caller: &Caller) -> Option<Arc<Instance>> {
-        if let Some(instance) = self.modern_instance(Wish::default()) {
+        if let Some(instance) = self.modern_instance(&mut Wish::default()) {
             return Some(instance);
         }
         let is_modern = match &self.way {
@@ -222,7 +222,7 @@ impl Registry {
     }
 
     /// The instance of a modern server with a URL: nothing has to be begun. One atomic load, where there is one replica.
-    fn modern_instance(&self, wish: Wish) -> Option<Arc<Instance>> {
+    fn modern_instance(&self, wish: &mut Wish) -> Option<Arc<Instance>> {
         let Way::Http(replicas) = &self.way else { return None };
         match replicas.only() {
             Some(gate) => gate.modern(),

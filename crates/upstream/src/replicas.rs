@@ -285,7 +285,9 @@ impl Replicas {
         }
     }
 
-    /// One of a set that is not empty: the less busy of two that are drawn by weight.
+    /// One of a set that is not empty: of two that are drawn by weight the first, or the second where that would be no busier for
+    /// its weight with one request more. (Counted without that request, one of little weight would get whatever comes while it
+    /// is idle and others are not, which is nearly always.)
     fn draw(&self, set: u64, random: u64) -> usize {
         let first = self.draw_one(set, random >> 32);
         let others = set & !bit(first);
@@ -294,9 +296,9 @@ impl Replicas {
         }
         let second = self.draw_one(others, random & 0xffff_ffff);
         let (one, other) = (self.replica(first), self.replica(second));
-        let busier = one.in_flight() as u64 * u64::from(self.weight(second).max(1));
-        let less_busy = other.in_flight() as u64 * u64::from(self.weight(first).max(1));
-        if less_busy < busier { second } else { first }
+        let busy = one.in_flight() as u64 * u64::from(self.weight(second).max(1));
+        let with_it = (other.in_flight() as u64 + 1) * u64::from(self.weight(first).max(1));
+        if with_it <= busy { second } else { first }
     }
 
     /// By weight; `random` has 32 bits.

@@ -25,18 +25,23 @@ const LOOK_MAX: Duration = Duration::from_millis(200);
 
 impl Registry {
     /// The modern instance that a request goes to, of several replicas that are modern all. None if anything has to be
-    /// begun, or looked at.
-    pub(super) fn modern_of_several(&self, replicas: &Replicas, wish: Wish) -> Option<Arc<Instance>> {
+    /// begun, or looked at; where it is the replica that was drawn, the wish is for that from then on. (Drawn anew each time, one
+    /// of little weight would not be begun for long.)
+    pub(super) fn modern_of_several(&self, replicas: &Replicas, wish: &mut Wish) -> Option<Arc<Instance>> {
         if replicas.any_legacy() || self.stopping.load(Ordering::Relaxed) || self.is_halted() {
             return None;
         }
-        let choice = replicas.choose(wish);
+        let choice = replicas.choose(*wish);
         if choice.due != 0 {
             // Whoever opens slowly sees to them.
             return None;
         }
-        let gate = &replicas.gates[choice.chosen.ok()?];
-        gate.greeted()
+        let number = choice.chosen.ok()?;
+        let greeted = replicas.gates[number].greeted();
+        if greeted.is_none() {
+            wish.prefer = Some(number);
+        }
+        greeted
     }
 
     /// The replica of this name.

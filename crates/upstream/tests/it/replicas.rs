@@ -192,6 +192,23 @@ async fn requests_are_spread_by_weight_and_one_of_weight_0_gets_none() {
     assert!(status[..2].iter().any(|replica| Some(&replica.name) == link.replica()));
 }
 
+/// A canary is idle nearly always, and the others nearly never are: it gets its share of the requests all the same.
+#[tokio::test]
+async fn one_of_little_weight_gets_no_more_while_the_others_have_something_under_way() {
+    let peers = [Peer::modern("usual").await, Peer::modern("canary").await];
+    let (server, _events) = server(of(vec![weighing(&peers[0], 19), weighing(&peers[1], 1)]));
+    peers[0].mood.hangs.store(true, Ordering::SeqCst);
+    let calling = server.clone();
+    let held = tokio::spawn(async move { while who(&calling).await != "usual" {} });
+    eventually(|| (peers[0].calls() == 1).then_some(())).await;
+    peers[0].mood.hangs.store(false, Ordering::SeqCst);
+    let tally = tally(&server, 400).await;
+    // 20 are meant; five standard deviations are 22.
+    assert!(tally.get("canary").is_none_or(|count| *count <= 42), "{tally:?}");
+    peers[0].mood.wakes.notify_waiters();
+    held.await.unwrap();
+}
+
 #[tokio::test]
 async fn a_replica_with_much_under_way_gets_less() {
     let peers = [Peer::modern("slow").await, Peer::modern("quick").await];
