@@ -101,7 +101,15 @@ async fn run_http(
     let administered = admin.told();
     administered.knows(gateway, state, exporting, identity);
     administered.configure(&config);
-    let joined = decide(&config, &started).await?;
+    let joined = tokio::select! {
+        joined = decide(&config, &started) => joined?,
+        // A store or servers that say nothing may be waited for. Whoever asks to stop is not.
+        _ = signals.stop() => {
+            notify::tell(News::Stopping);
+            started.give_up().await;
+            return Ok(());
+        }
+    };
     administered.serves(&joined.config);
     let telemetry = start_telemetry(&config, gateway, state, exporting)?;
     let running = Running::start(gateway.clone(), data, Some(admin))
@@ -203,6 +211,13 @@ struct Started {
 impl Started {
     fn followed(&self) -> Followed<'_> {
         (&self.gateway, &self.state, (&self.exporting, &self.keeping))
+    }
+
+    /// Ends what has begun, where nobody was served yet.
+    async fn give_up(self) {
+        self.gateway.stop(Duration::ZERO).await;
+        self.ledger.close().await;
+        self.keeping.end().await;
     }
 
     /// Ends what records, once nothing is under way.

@@ -179,6 +179,32 @@ async fn a_stop_is_orderly() {
     assert!(said("stopping: requests under way may finish") < said("INFO stopped"));
 }
 
+/// A store and a server that take connections and say nothing, for both of which a first start waits: whoever asks it to stop
+/// does not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_waits_can_be_stopped() {
+    let silent = hung();
+    let place = silent.local_addr().unwrap();
+    let mut config = servers([("hung", http(&format!("http://{place}/mcp")))]);
+    config["policy"] = json!({ "files": ["everybody.cedar"] });
+    config["store"] = json!({ "url": format!("postgres://user:password@{place}/state") });
+    let (folder, file) = config_file(&config);
+    let mut child = tokio::process::Command::new(binary())
+        .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--config"])
+        .arg(&file)
+        .arg("--data-dir")
+        .arg(folder.path().join("data"))
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    until("the store is asked", async || (silent_connections(&silent) > 0).then_some(())).await;
+    let asked = Instant::now();
+    kill_process(Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap(), Signal::TERM).unwrap();
+    assert!(soon("its end", child.wait()).await.unwrap().success());
+    // It tries once more to keep the end of the record elsewhere. The start would have waited for much longer.
+    assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
+}
+
 /// A call that never ends holds a stop up only until a second signal.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_signal_hurries() {
