@@ -99,6 +99,29 @@ async fn what_answers_nothing_disturbs_nobody() {
     assert_eq!(server.status().counters.protocol_errors, 2);
 }
 
+/// Interim responses (RFC 9110, section 15.2) without end are no answer, and whoever sends them does not keep the thread.
+#[tokio::test]
+async fn an_answer_that_never_begins_is_cut_off() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let _ = socket.read(&mut [0; 4096]).await;
+                let hints = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n".repeat(1000);
+                while socket.write_all(hints.as_bytes()).await.is_ok() {}
+            });
+        }
+    });
+    let mut settings = http(format!("http://{address}/mcp").parse().unwrap());
+    settings.era = tollgate_upstream::EraChoice::Modern;
+    settings.timeouts.probe = Duration::from_mins(10);
+    let (server, _events) = server(settings);
+    let opened = tokio::time::timeout(Duration::from_secs(20), server.open(&anyone())).await;
+    let error = opened.expect("it is cut off").unwrap_err();
+    assert_eq!(error.code(), Code::UpstreamClosed, "{error:?}");
+}
+
 #[tokio::test]
 async fn a_hanging_call_ends_in_time() {
     let fake = Fake::start(faulty).await;
