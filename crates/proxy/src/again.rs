@@ -76,7 +76,7 @@ impl<'a> Again<'a> {
         &self,
         opening: impl Future<Output = Result<T, Refusal>>,
     ) -> impl Future<Output = Result<T, Refusal>> {
-        timeout_at(self.until(), opening).map(|opened| {
+        timeout_at(self.until(), opening).map(move |opened| {
             opened.unwrap_or_else(|_| {
                 let late = UpstreamError::Timeout { what: "the request", after: self.total() };
                 Err(late.refusal(self.server.name()))
