@@ -48,13 +48,28 @@ const dress = (root) => {
 };
 
 // A part with data-live="URL" is fetched again every few seconds while the page is seen. The server sends it as a whole page,
-// of which the part with the same id is taken: parsed, never run.
+// of which the part with the same id is taken: parsed, never run. That it is fetched is no sign that somebody is there, and says
+// so. What is not renewed any more says that too.
 const live = (part) => {
   let failures = 0;
+  let seen = new Date();
+  const note = document.createElement("p");
+  note.className = "note";
+  note.setAttribute("role", "status");
+  note.hidden = true;
+  part.before(note);
+  const tell = (text) => {
+    if (note.textContent !== text) note.textContent = text;
+    note.hidden = text === "";
+  };
   const again = async () => {
     if (!document.hidden && !part.contains(document.activeElement)) {
       try {
-        const answer = await fetch(part.dataset.live, { redirect: "error" });
+        const answer = await fetch(part.dataset.live, { redirect: "manual", headers: { "X-Tollgate-Live": "1" } });
+        if (answer.type === "opaqueredirect") {
+          tell("Your session has ended, and this is not renewed any more. Load the page again to sign in.");
+          return;
+        }
         if (!answer.ok) throw new Error(String(answer.status));
         const page = new DOMParser().parseFromString(await answer.text(), "text/html");
         const next = page.getElementById(part.id);
@@ -63,8 +78,11 @@ const live = (part) => {
           dress(part);
         }
         failures = 0;
+        seen = new Date();
+        tell("");
       } catch {
         failures += 1;
+        tell(`The gateway does not answer. This is how it was at ${seen.toLocaleTimeString()}.`);
       }
     }
     setTimeout(again, Math.min(60_000, 5_000 * 2 ** failures));

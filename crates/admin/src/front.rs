@@ -8,7 +8,7 @@ use axum::{Form, body};
 use bytes::Bytes;
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, ORIGIN,
-    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    REFERRER_POLICY, SET_COOKIE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::request::Parts;
 use http::{Method, StatusCode};
@@ -54,7 +54,7 @@ impl FromRequestParts<Shared> for Known {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, plane: &Shared) -> Result<Self, Response> {
-        who(parts, plane).await.map(Self).map_err(|problem| refused(parts, problem))
+        who(parts, plane).await.map(Self).map_err(|problem| refused(parts, plane, problem))
     }
 }
 
@@ -66,7 +66,7 @@ impl<P: Permission> FromRequestParts<Shared> for May<P> {
             Ok(who) => May::check(who).map_err(Problem::from),
             Err(problem) => Err(problem),
         };
-        checked.map_err(|problem| refused(parts, problem))
+        checked.map_err(|problem| refused(parts, plane, problem))
     }
 }
 
@@ -185,13 +185,17 @@ pub(crate) fn is_own_page(parts: &Parts, plane: &Plane) -> Result<(), Problem> {
     Ok(())
 }
 
-/// How a refusal looks: to programs a problem; people are sent to sign in, or shown a page.
-fn refused(parts: &Parts, problem: Problem) -> Response {
+/// How a refusal looks: to programs a problem; people are sent to sign in, after which they come back, or shown a page.
+fn refused(parts: &Parts, plane: &Plane, problem: Problem) -> Response {
     if parts.uri.path().starts_with("/api/") {
         return problem.into_response();
     }
     if problem.status() == StatusCode::UNAUTHORIZED {
-        return Redirect::to("/sign-in").into_response();
+        let mut response = Redirect::to("/sign-in").into_response();
+        if let Some(cookie) = sessions::remember(parts, plane.is_secure()) {
+            response.headers_mut().append(SET_COOKIE, cookie);
+        }
+        return response;
     }
     pages::error(&problem)
 }

@@ -11,7 +11,7 @@ use axum::response::IntoResponse as _;
 use axum::routing::any;
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Method, Request, Response, StatusCode, Uri};
 use serde_json::json;
@@ -67,7 +67,7 @@ impl Admin {
             .merge(sign_in::routes())
             .merge(pages::routes())
             .merge(api::routes())
-            .fallback(unknown)
+            .fallback(nowhere)
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .with_state(Arc::clone(&plane));
         (Self { router, plane }, secret)
@@ -97,7 +97,7 @@ impl Admin {
             let text = "this host name is not known here";
             refused(request.uri().path(), StatusCode::FORBIDDEN, "unknown_host", text)
         } else if !is_health && !self.plane.is_open() {
-            nothing(request.uri().path())
+            closed(request.uri().path())
         } else {
             self.routed(request).await
         };
@@ -168,11 +168,6 @@ async fn metrics(method: Method, State(plane): State<Shared>) -> Response<Body> 
     })
 }
 
-#[allow(clippy::unused_async, reason = "handlers are")]
-async fn unknown(uri: Uri) -> Response<Body> {
-    nothing(uri.path())
-}
-
 fn nothing(path: &str) -> Response<Body> {
     refused(path, StatusCode::NOT_FOUND, "not_found", "there are /healthz, /readyz and /metrics")
 }
@@ -183,6 +178,27 @@ fn refused(path: &str, status: StatusCode, code: &'static str, text: &str) -> Re
         return Problem::new(status, code, text).into_response();
     }
     error(status, text)
+}
+
+/// Whoever looks for the console from elsewhere is told what it takes.
+fn closed(path: &str) -> Response<Body> {
+    refused(
+        path,
+        StatusCode::NOT_FOUND,
+        "not_found",
+        "there are /healthz, /readyz and /metrics; beyond its own machine the gateway serves the console and the API only where \
+         people sign in by a provider (`admin.sign_in`) and come over TLS",
+    )
+}
+
+/// Where there is no page people are told so on one.
+#[allow(clippy::unused_async, reason = "handlers are")]
+async fn nowhere(uri: Uri, headers: HeaderMap) -> Response<Body> {
+    let accepted = headers.get(ACCEPT).and_then(|accepted| accepted.to_str().ok());
+    if accepted.is_some_and(|accepted| accepted.contains("text/html")) {
+        return pages::error(&Problem::not_found("There is no page at this address."));
+    }
+    nothing(uri.path())
 }
 
 /// What only answers those who read.

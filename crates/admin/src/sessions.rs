@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::Method;
 use http::header::{COOKIE, HeaderMap, HeaderValue};
+use http::request::Parts;
 use ring::rand::{SecureRandom, SystemRandom};
 use tollgate_model::{KeyHash, Timestamp};
 use tollgate_store::{AdminSession, Digest};
@@ -24,8 +26,16 @@ const PLAIN: &str = "tollgate-local";
 /// The cookie that binds a sign-in under way to its browser.
 const SECURE_ASKED: &str = "__Host-tollgate-asked";
 const PLAIN_ASKED: &str = "tollgate-local-asked";
+/// The cookie that has a browser remember which page somebody wanted who has to sign in first.
+const SECURE_WANTED: &str = "__Host-tollgate-wanted";
+const PLAIN_WANTED: &str = "tollgate-local-wanted";
+/// How long that is remembered, and the longest address that is.
+const WANTED_MAX: Duration = Duration::from_mins(10);
+const WANTED_BYTES_MAX: usize = 2048;
 /// How often it is noted that a session is used.
 const SEEN: Duration = Duration::from_mins(1);
+/// What comes with requests that no person makes, but the script of a page that renews itself: a page that is left open is not used.
+const LIVE: &str = "x-tollgate-live";
 /// What sessions of the link begin with: they are not in the store.
 const HERE: &str = "l.";
 
@@ -49,6 +59,8 @@ pub(crate) enum Cookie {
     Session,
     /// Of a sign-in under way.
     Asked,
+    /// Of the page that is wanted.
+    Wanted,
 }
 
 impl Cookie {
@@ -58,6 +70,8 @@ impl Cookie {
             (Self::Session, false) => PLAIN,
             (Self::Asked, true) => SECURE_ASKED,
             (Self::Asked, false) => PLAIN_ASKED,
+            (Self::Wanted, true) => SECURE_WANTED,
+            (Self::Wanted, false) => PLAIN_WANTED,
         }
     }
 
@@ -83,6 +97,26 @@ impl Cookie {
         let text = format!("{name}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Lax{secure}");
         HeaderValue::from_str(&text).ok()
     }
+}
+
+/// Has a browser remember the page that somebody opens who has to sign in first. What scripts fetch, and what is sent, is no page
+/// to come back to.
+pub(crate) fn remember(parts: &Parts, is_secure: bool) -> Option<HeaderValue> {
+    let is_opened = parts.headers.get("sec-fetch-mode").is_none_or(|mode| mode == "navigate");
+    let path = parts.uri.path_and_query()?.as_str();
+    if parts.method != Method::GET || !is_opened || path == "/" || path.len() > WANTED_BYTES_MAX {
+        return None;
+    }
+    Cookie::Wanted.set(&URL_SAFE_NO_PAD.encode(path), WANTED_MAX, is_secure)
+}
+
+/// The page that somebody wanted before they signed in, if it is one of this listener: nobody is led elsewhere, whoever wrote the
+/// cookie.
+pub(crate) fn remembered(headers: &HeaderMap, is_secure: bool) -> Option<String> {
+    let held = Cookie::Wanted.held(headers, is_secure)?;
+    let path = String::from_utf8(URL_SAFE_NO_PAD.decode(held).ok()?).ok()?;
+    let is_plain = path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    (path.starts_with('/') && !path.starts_with("//") && is_plain).then_some(path)
 }
 
 fn digest(token: &str) -> Digest {
@@ -164,7 +198,7 @@ pub(crate) async fn find(plane: &Plane, headers: &HeaderMap) -> Result<Option<Op
         sessions.get().end_admin_session(&digest).await?;
         return Ok(None);
     };
-    if session.seen.after(SEEN) <= now {
+    if session.seen.after(SEEN) <= now && !headers.contains_key(LIVE) {
         sessions.get().see_admin_session(&digest, now).await?;
     }
     Ok(Some(Operator {
@@ -267,6 +301,28 @@ mod tests {
         assert_eq!(held(&["tollgate-local=s.x"], true), None);
         assert_eq!(held(&["__Host-tollgate=s.x; __Host-tollgate=s.y"], true), None);
         assert_eq!(held(&["__Host-tollgate=s.x", "__Host-tollgate=s.y"], true), None);
+    }
+
+    #[test]
+    fn a_page_that_is_remembered_is_one_of_this_listener() {
+        let parts = |path: &str, mode: &str| {
+            let request = http::Request::builder().uri(path).header("sec-fetch-mode", mode);
+            request.body(()).expect("a request").into_parts().0
+        };
+        let kept = remember(&parts("/calls?tool=a%22b", "navigate"), false).expect("a page");
+        let kept = kept.to_str().expect("text").split(';').next().expect("a pair").to_owned();
+        let back = |cookie: &str| {
+            let cookie = HeaderValue::from_str(cookie).expect("a header");
+            remembered(&[(COOKIE, cookie)].into_iter().collect(), false)
+        };
+        assert_eq!(back(&kept).as_deref(), Some("/calls?tool=a%22b"));
+        assert_eq!(remember(&parts("/", "navigate"), false), None, "everybody comes there");
+        assert_eq!(remember(&parts("/approvals", "cors"), false), None, "what a script fetches");
+        for path in ["//evil.example/", "https://evil.example/", "/\\evil.example", "/a\r\nb", "/\u{e4}", ""]
+        {
+            let planted = format!("tollgate-local-wanted={}", URL_SAFE_NO_PAD.encode(path));
+            assert_eq!(back(&planted), None, "{path:?}");
+        }
     }
 
     #[test]

@@ -38,10 +38,14 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/sign-in/key", post(by_key))
         .route("/sign-in/once", get(link_page).post(by_link))
         .route("/sign-out", post(out))
+        .method_not_allowed_fallback(pages::above)
 }
 
-async fn page(State(plane): State<Shared>) -> Response {
-    pages::page(&sign_in_page(&plane, None))
+async fn page(State(plane): State<Shared>, headers: HeaderMap) -> Response {
+    // Whoever still holds a session that is over did not come to sign in, but was sent here.
+    let was_in = Cookie::Session.held(&headers, plane.is_secure()).is_some();
+    let is_over = was_in && matches!(sessions::find(&plane, &headers).await, Ok(None));
+    pages::page(&sign_in_page(&plane, is_over.then(|| "Your session has ended. Sign in again.".to_owned())))
 }
 
 fn sign_in_page(plane: &Plane, problem: Option<String>) -> SignInPage {
@@ -198,7 +202,7 @@ async fn answered(State(plane): State<Shared>, headers: HeaderMap, Query(answer)
     with_cookies(response, [forget])
 }
 
-/// Begins the session, puts it on record, and shows the console.
+/// Begins the session, puts it on record, and shows the page that was wanted, or the first of the console.
 async fn signed_in(plane: &Plane, headers: &HeaderMap, who: SignedIn) -> Response {
     let operator = Operator {
         by: sessions::by(who.how, &who.subject),
@@ -215,7 +219,13 @@ async fn signed_in(plane: &Plane, headers: &HeaderMap, who: SignedIn) -> Respons
         Ok::<_, Problem>(cookie)
     };
     match began.await {
-        Ok(cookie) => with_cookies(Redirect::to("/").into_response(), [Some(cookie)]),
+        Ok(cookie) => {
+            let wanted = sessions::remembered(headers, plane.is_secure());
+            let forget =
+                wanted.as_ref().and_then(|_| Cookie::Wanted.set("", Duration::ZERO, plane.is_secure()));
+            let to = wanted.as_deref().unwrap_or("/");
+            with_cookies(Redirect::to(to).into_response(), [Some(cookie), forget])
+        }
         Err(problem) => pages::error(&problem),
     }
 }

@@ -10,7 +10,7 @@ use tollgate_approvals::show;
 use tollgate_model::Timestamp;
 use tollgate_store::{Approval, Needed};
 
-use super::{Shell, error, page};
+use super::{Shell, error, hidden, page};
 use crate::acts::approvals::{self, Word, decide, hindrance};
 use crate::acts::see_through;
 use crate::front::{Posted, Shared};
@@ -57,8 +57,8 @@ impl Line {
                 _ => "",
             },
             tenant: approval.of.tenant.as_str().to_owned(),
-            caller: names.collect::<Vec<_>>().join(" for "),
-            what: format!("{}/{}", asked.server, asked.native),
+            caller: hidden::in_text(&names.collect::<Vec<_>>().join(" for ")),
+            what: hidden::in_text(&format!("{}/{}", asked.server, asked.native)),
             why: asked.why.to_string(),
             risk: asked.risk.to_string(),
             asked: approval.at.to_string(),
@@ -106,6 +106,7 @@ struct One {
     votes: Vec<Vote>,
     replaces: Option<String>,
     replaced_by: Option<String>,
+    is_waiting: bool,
     may_say: bool,
     hindrance: Option<String>,
 }
@@ -141,6 +142,7 @@ pub(super) async fn one(
         let hindrance = hindrance(&plane, &may.who, &found)?;
         let (asked, now) = (&found.asked, Timestamp::now());
         let arguments = show::arguments(&found, approvals::sees(&may.who, &found.of.tenant)).map(pretty);
+        let is_waiting = found.word(now) == "waiting";
         let vote = |vote: &tollgate_store::Vote| Vote {
             by: vote.by.to_string(),
             via: vote.via.to_string(),
@@ -164,17 +166,19 @@ pub(super) async fn one(
             votes: found.votes.iter().map(vote).collect(),
             replaces: found.replaces.as_ref().map(ToString::to_string),
             replaced_by: found.replaced_by.as_ref().map(ToString::to_string),
-            may_say: may.who.may(Resource::Approvals, Act::Change) && found.word(now) == "waiting",
+            is_waiting,
+            may_say: is_waiting && may.who.may(Resource::Approvals, Act::Change),
             hindrance,
         })
     };
     shown.await.map_or_else(|problem| error(&problem), |shown| page(&shown))
 }
 
-/// What was cut off is no JSON any more, and is shown as it is.
+/// What was cut off is no JSON any more, and is shown as it is. Nobody agrees to what they do not see.
 fn pretty(text: &str) -> String {
     let value: Result<serde_json::Value, _> = serde_json::from_str(text);
-    value.ok().and_then(|value| serde_json::to_string_pretty(&value).ok()).unwrap_or_else(|| text.to_owned())
+    let pretty = value.ok().and_then(|value| serde_json::to_string_pretty(&value).ok());
+    hidden::in_json(pretty.unwrap_or_else(|| text.to_owned()))
 }
 
 #[derive(Debug, Deserialize)]

@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Shell, error, page};
+use super::{Shell, error, hidden, page};
 use crate::api::Paging;
 use crate::api::ledger::{Filters, LedgerRow, find, shown};
 use crate::front::Shared;
@@ -291,7 +291,7 @@ impl Entry {
         Self {
             kind: entry["kind"].as_str().unwrap_or_default().replace('_', " "),
             seq: entry["seq"].as_u64().unwrap_or(0),
-            text: serde_json::to_string_pretty(entry).unwrap_or_default(),
+            text: hidden::in_json(serde_json::to_string_pretty(entry).unwrap_or_default()),
         }
     }
 }

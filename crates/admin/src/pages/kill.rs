@@ -25,7 +25,10 @@ struct KillSwitch {
     shell: Shell,
     may_block: bool,
     may_pause: bool,
+    /// Those over which they may do so.
     tenants: Vec<String>,
+    /// Whether they may do so to what is no tenant's, too.
+    is_everywhere: bool,
     blocks: Vec<Stopped>,
     pauses: Vec<Paused>,
 }
@@ -83,11 +86,19 @@ pub(super) async fn show(may: May<ReadBlocks>, State(plane): State<Shared>) -> R
             Err(_) => Vec::new(),
         };
         let configured = plane.parts()?.configured;
+        let over = May::<ChangeBlocks>::check(may.who.clone()).ok();
+        let is_theirs = |tenant: &&TenantId| over.as_ref().is_some_and(|over| over.sees(Some(tenant)));
         Ok::<_, Problem>(KillSwitch {
             shell: Shell::of(&may.who, HERE),
             may_block: may.who.may(Resource::Blocks, Act::Change),
             may_pause: may.who.may(Resource::Pauses, Act::Change),
-            tenants: configured.tenants.iter().map(|tenant| tenant.as_str().to_owned()).collect(),
+            tenants: configured
+                .tenants
+                .iter()
+                .filter(is_theirs)
+                .map(|tenant| tenant.as_str().to_owned())
+                .collect(),
+            is_everywhere: over.as_ref().is_some_and(May::is_everywhere),
             blocks: blocks.iter().map(Stopped::of).collect(),
             pauses: pauses.iter().map(Paused::of).collect(),
         })

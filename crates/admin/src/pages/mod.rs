@@ -8,6 +8,7 @@ mod assets;
 mod calls;
 mod chart;
 mod findings;
+mod hidden;
 mod kill;
 mod overview;
 mod pins;
@@ -23,10 +24,10 @@ mod usage;
 
 use askama::Template;
 use axum::Router;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Method, StatusCode, Uri};
 
 use crate::front::Shared;
 use crate::problem::Problem;
@@ -80,6 +81,18 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/assets/console.css", get(assets::style))
         .route("/assets/console.js", get(assets::script))
         .route("/assets/icon.svg", get(assets::icon))
+        .method_not_allowed_fallback(above)
+}
+
+/// Where only forms are sent to there is nothing to read. Whoever comes there all the same, since the page that a form has made
+/// stands at that address, is led to the page above it, which has the form.
+#[allow(clippy::unused_async, reason = "handlers are")]
+pub(crate) async fn above(method: Method, uri: Uri) -> Response {
+    if !matches!(method, Method::GET | Method::HEAD) {
+        return error(&Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", "Nothing can be sent there."));
+    }
+    let above = uri.path().rsplit_once('/').map_or("", |(above, _)| above);
+    Redirect::to(if above.is_empty() { "/" } else { above }).into_response()
 }
 
 /// The ways in.
@@ -113,9 +126,24 @@ pub(crate) fn page(template: &impl Template) -> Response {
     }
 }
 
+/// What people call a status.
+fn title(problem: &Problem) -> &str {
+    match problem.status() {
+        StatusCode::UNAUTHORIZED => "Sign in first",
+        StatusCode::FORBIDDEN => "You may not do this",
+        StatusCode::NOT_FOUND => "There is nothing here",
+        StatusCode::CONFLICT | StatusCode::METHOD_NOT_ALLOWED => "This was not done",
+        StatusCode::PRECONDITION_FAILED => "It has changed meanwhile",
+        StatusCode::PAYLOAD_TOO_LARGE => "This is too much",
+        StatusCode::UNPROCESSABLE_ENTITY => "Something is not right yet",
+        StatusCode::SERVICE_UNAVAILABLE => "This cannot be done just now",
+        _ => problem.title(),
+    }
+}
+
 /// A refusal, as people read it.
 pub(crate) fn error(problem: &Problem) -> Response {
-    let mut response = page(&ErrorPage { title: problem.title(), detail: problem.detail() });
+    let mut response = page(&ErrorPage { title: title(problem), detail: problem.detail() });
     *response.status_mut() = problem.status();
     response
 }

@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::policy_sets::{Line, OPERATOR};
-use super::{Shell, error, page};
+use super::{Shell, error, hidden, page};
 use crate::acts;
 use crate::api::policies::{seen, try_out};
 use crate::front::{Posted, Shared};
@@ -47,10 +47,11 @@ async fn shown(
 ) -> Result<PoliciesPage, Problem> {
     let configured = plane.parts()?.configured;
     let tenants = configured.tenants.iter().filter(|tenant| may.sees(Some(tenant)));
+    let readable = |policy: PolicyText| PolicyText { text: hidden::in_text(&policy.text).into(), ..policy };
     Ok(PoliciesPage {
         shell: Shell::of(&may.who, HERE),
         tenants: tenants.map(|tenant| tenant.as_str().to_owned()).collect(),
-        policies: seen(plane, may)?,
+        policies: seen(plane, may)?.into_iter().map(readable).collect(),
         sets: acts::policies::all(plane, may).await?.iter().map(Line::of).collect(),
         may_change: may.who.may(Resource::Policies, Act::Change),
         is_everywhere: Over::of(&may.who.grants, Resource::Policies, Act::Change) == Some(Over::All),

@@ -8,13 +8,13 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use tollgate_store::{RuleSet, RuleVersion};
 
-use super::{Shell, error, page};
+use super::{Shell, error, hidden, page};
 use crate::acts::policies::{self, Step};
 use crate::acts::see_through;
 use crate::api::policy_sets::{DAYS, id, named};
 use crate::front::{Posted, Shared};
 use crate::problem::Problem;
-use crate::roles::{Act, ChangePolicies, May, Operator, Permission, ReadPolicies, Resource};
+use crate::roles::{ChangePolicies, May, Operator, Permission, ReadPolicies};
 use crate::world::{PolicyRemark, Shift, Simulated, Tested};
 
 const HERE: &str = "/policies";
@@ -68,7 +68,7 @@ impl Version {
             by: version.by.to_string(),
             reason: version.reason.to_string(),
             at: version.at.to_string(),
-            text: version.text.to_string(),
+            text: hidden::in_text(&version.text),
             is_in_force: set.in_force == Some(version.number),
             is_looking_on: set.shadow == Some(version.number),
         }
@@ -128,7 +128,8 @@ fn shown(plane: &Shared, who: &Operator, set: &RuleSet) -> Result<SetPage, Probl
         before: set.past.last().map(|before| {
             before.map_or_else(|| "nothing in force".to_owned(), |version| format!("version {version}"))
         }),
-        may_change: who.may(Resource::Policies, Act::Change),
+        may_change: May::<ChangePolicies>::check(who.clone())
+            .is_ok_and(|may| may.sees(set.id.tenant.as_ref())),
         counts: configured.stored_policies,
         four_eyes: configured.four_eyes,
         text: latest,

@@ -11,7 +11,7 @@ use tollgate_model::TenantId;
 use tollgate_store::{Life, Registration, RegistrationId};
 
 use super::servers::{href, is_seen, pretty, share};
-use super::{Shell, error, page};
+use super::{Shell, error, hidden, page};
 use crate::acts::see_through;
 use crate::acts::servers::{self as acts, Verdict};
 use crate::api::registered::VersionView;
@@ -117,7 +117,7 @@ impl Other {
 /// What a definition says of itself, in its server's words.
 fn described(definition: &str) -> String {
     let value: Value = serde_json::from_str(definition).unwrap_or_default();
-    value["description"].as_str().unwrap_or_default().to_owned()
+    hidden::in_text(value["description"].as_str().unwrap_or_default())
 }
 
 /// A tool that was seen.
@@ -139,7 +139,7 @@ impl Looked {
             let says = |hint: &&str| value["annotations"][*hint] == true;
             let hints: Vec<&str> = HINTS.into_iter().filter(says).collect();
             Tool {
-                description: value["description"].as_str().unwrap_or_default().to_owned(),
+                description: hidden::in_text(value["description"].as_str().unwrap_or_default()),
                 hints: hints.join(", "),
                 whole: pretty(tool.definition.get()),
                 seen: tool,

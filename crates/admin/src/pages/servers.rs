@@ -10,7 +10,7 @@ use serde_json::Value;
 use tollgate_model::{ServerName, TenantId, Timestamp};
 use tollgate_store::{Life, List, Registration, RegistrationId, earlier};
 
-use super::{Shell, error, page};
+use super::{Shell, error, hidden, page};
 use crate::acts::see_through;
 use crate::acts::servers::{self as acts, Own};
 use crate::api::registered::{CallersView, VersionView, tool_names, who_could};
@@ -196,7 +196,7 @@ impl Version {
 /// JSON as people read it.
 pub(super) fn pretty(json: &str) -> String {
     let value = serde_json::from_str::<Value>(json).and_then(|value| serde_json::to_string_pretty(&value));
-    value.unwrap_or_else(|_| json.to_owned())
+    hidden::in_json(value.unwrap_or_else(|_| json.to_owned()))
 }
 
 /// What a server last listed of one kind.
@@ -237,8 +237,8 @@ impl Item {
         Self {
             name,
             title,
-            description: text("description"),
-            whole: serde_json::to_string_pretty(&value).unwrap_or_default(),
+            description: hidden::in_text(&text("description")),
+            whole: hidden::in_json(serde_json::to_string_pretty(&value).unwrap_or_default()),
             findings: judged.findings,
             pin: judged.pin,
             callers: None,

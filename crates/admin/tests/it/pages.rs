@@ -126,6 +126,63 @@ async fn those_without_a_role_see_nothing() {
 }
 
 #[tokio::test]
+async fn a_form_offers_the_tenants_of_whoever_fills_it_in() {
+    let fake = fake().await;
+    let store = fake.store.clone();
+    let (admin, _) = admin(fake);
+    let (acmes, all) = ("<option value=\"acme\">", "<option value=\"\">every tenant</option>");
+    let key = key_of(&store, Role::Operator, Some("globex")).await;
+    let cookie = post(&admin, "", "/sign-in/key", &[("secret", key.expose())]).await.cookie();
+    let page = get(&admin, &cookie, "/kill-switch").await;
+    assert!(page.status == 200 && page.body.contains("<option value=\"globex\">"), "{}", page.body);
+    assert!(!page.body.contains(acmes) && !page.body.contains(all), "{}", page.body);
+    let cookie = signed_in(&admin, &store, Role::Operator).await;
+    let page = get(&admin, &cookie, "/kill-switch").await;
+    assert!(page.body.contains(acmes) && page.body.contains(all), "{}", page.body);
+}
+
+#[tokio::test]
+async fn whoever_may_not_decide_on_a_waiting_call_is_told_who_may() {
+    let fake = fake().await;
+    let store = fake.store.clone();
+    let (admin, _) = admin(fake);
+    let hint = "that takes the role <code>approver</code>";
+    for (role, may) in [(Role::Admin, false), (Role::Auditor, false), (Role::Approver, true)] {
+        let cookie = signed_in(&admin, &store, role).await;
+        let page = get(&admin, &cookie, "/approvals/a1").await;
+        assert_eq!((page.status, page.body.contains(hint)), (200, !may), "{role}: {}", page.body);
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_no_page_leads_to_one_or_says_so_on_one() {
+    let fake = fake().await;
+    let store = fake.store.clone();
+    let (admin, _) = admin(fake);
+    let cookie = signed_in(&admin, &store, Role::Admin).await;
+    // Pages that forms have made stand there: a reload of the address has nothing to send.
+    for (path, page) in [
+        ("/policies/validate", "/policies"),
+        ("/policies/sets/WyJhY21lIiwicGF5Il0/simulate", "/policies/sets/WyJhY21lIiwicGF5Il0"),
+        ("/settings/verify", "/settings"),
+        ("/access/keys", "/access"),
+        ("/sign-in/key", "/sign-in"),
+        ("/sign-out", "/"),
+    ] {
+        let answered = get(&admin, &cookie, path).await;
+        assert_eq!((answered.status, answered.location()), (303, page), "{path}");
+        assert_eq!(get(&admin, &cookie, page).await.status, 200, "{page}");
+    }
+    let browser = http::Request::builder().uri("/nothing").header("accept", "text/html,*/*;q=0.8");
+    let answered = send(&admin, browser, "").await;
+    assert_eq!(answered.status, 404);
+    assert!(answered.body.contains("There is no page at this address."), "{}", answered.body);
+    is_harmless("/nothing", &answered.body);
+    let program = get(&admin, "", "/nothing").await;
+    assert!(program.status == 404 && program.json()["error"].is_string(), "{}", program.body);
+}
+
+#[tokio::test]
 async fn files_are_kept_by_browsers_until_they_are_others() {
     let (admin, _) = admin(fake().await);
     for path in ["/assets/console.css", "/assets/console.js", "/assets/icon.svg"] {

@@ -60,12 +60,22 @@ async fn a_session_that_somebody_else_knows_is_not_signed_into() {
 }
 
 /// A session of somebody who came by a key, as the store has it.
-async fn session(store: &Memory, token: &str, (seen, expires): (Timestamp, Timestamp)) -> (Digest, String) {
+async fn session(store: &Memory, token: &str, times: (Timestamp, Timestamp)) -> (Digest, String) {
+    session_by(store, &"07".repeat(32), token, times).await
+}
+
+/// The same, of whoever came by the key with this hash.
+async fn session_by(
+    store: &Memory,
+    proof: &str,
+    token: &str,
+    (seen, expires): (Timestamp, Timestamp),
+) -> (Digest, String) {
     let digest = Digest::of([b"session".as_slice(), token.as_bytes()]);
     let session = AdminSession {
         digest,
         how: "key".into(),
-        proof: "07".repeat(32).into(),
+        proof: proof.into(),
         subject: "k7".into(),
         name: "Kim".into(),
         groups: Vec::new(),
@@ -115,6 +125,63 @@ async fn a_session_ends_when_its_time_is_over_and_when_nobody_uses_it() {
         // To be seen is to be used, but does not make it last beyond its time.
         assert!(kept.is_none_or(|kept| kept.seen >= now && kept.expires == later), "{token}");
     }
+}
+
+#[tokio::test]
+async fn a_page_that_renews_itself_keeps_no_session_alive() {
+    let fake = fake().await;
+    let store = fake.store.clone();
+    let (admin, _) = admin(fake);
+    signed_in(&admin, &store, Role::Viewer).await;
+    let key = store.admin_keys(None, 1).await.expect("read").remove(0);
+    let proof = key.hash.to_string();
+    let ago = Timestamp::from_ms(Timestamp::now().as_ms() - 9 * 60_000);
+    let later = Timestamp::now().after(Duration::from_hours(1));
+    let (digest, cookie) = session_by(&store, &proof, "s.live", (ago, later)).await;
+    let seen = async || store.admin_session(&digest).await.expect("read").expect("it lasts").seen;
+    let live = Request::builder().uri("/").header(COOKIE, &cookie).header("x-tollgate-live", "1");
+    assert_eq!(send(&admin, live, "").await.status, 200);
+    assert_eq!(seen().await, ago, "nobody has done anything");
+    assert_eq!(get(&admin, &cookie, "/").await.status, 200);
+    assert!(seen().await > ago, "somebody has");
+}
+
+#[tokio::test]
+async fn whoever_has_to_sign_in_first_comes_to_the_page_that_they_wanted() {
+    let fake = fake().await;
+    let store = fake.store.clone();
+    let (admin, _) = admin(fake);
+    let key = crate::support::key_of(&store, Role::Admin, None).await;
+    let sent = get(&admin, "", "/approvals/a1?from=mail").await;
+    assert_eq!((sent.status, sent.location()), (303, "/sign-in"));
+    let wanted = sent.header("set-cookie").split(';').next().expect("a pair").to_owned();
+    let form = [("secret", key.expose())];
+    let answered = post(&admin, &wanted, "/sign-in/key", &form).await;
+    assert_eq!((answered.status, answered.location()), (303, "/approvals/a1?from=mail"));
+    let forgotten = answered.headers.get_all("set-cookie").iter().any(|set| {
+        set.to_str().is_ok_and(|set| set.starts_with("tollgate-local-wanted=;") && set.contains("Max-Age=0"))
+    });
+    assert!(forgotten, "once: {answered:?}");
+    assert_eq!(get(&admin, &answered.cookie(), "/approvals/a1").await.status, 200);
+    // What a script fetches is no page to come back to.
+    let fetched = Request::builder().uri("/calls").header("sec-fetch-mode", "cors");
+    assert_eq!(send(&admin, fetched, "").await.header("set-cookie"), "");
+}
+
+#[tokio::test]
+async fn whoever_is_sent_to_sign_in_again_is_told_why() {
+    let fake = fake().await;
+    let store = fake.store.clone();
+    let (admin, _) = admin(fake);
+    let cookie = signed_in(&admin, &store, Role::Viewer).await;
+    let said = "Your session has ended";
+    assert!(!get(&admin, &cookie, "/sign-in").await.body.contains(said), "it has not");
+    assert!(!get(&admin, "", "/sign-in").await.body.contains(said), "there was none");
+    let key = store.admin_keys(None, 1).await.expect("read").remove(0);
+    store.revoke_admin_key(&key.id, Timestamp::now(), "test").await.expect("revoked");
+    assert_eq!(get(&admin, &cookie, "/").await.location(), "/sign-in");
+    let page = get(&admin, &cookie, "/sign-in").await;
+    assert!(page.status == 200 && page.body.contains(said), "{}", page.body);
 }
 
 #[tokio::test]

@@ -15,7 +15,8 @@ await run(async ({ job, browser, step }) => {
   // Says who they are, unless the provider knows them still.
   const enter = async () => {
     const who = page.getByLabel('Who are you?');
-    const home = page.getByRole('heading', { name: 'Overview', level: 1 });
+    // Whoever was sent away from a page comes back to it.
+    const home = page.getByRole('heading', { name: /^(Overview|Settings and health)$/, level: 1 });
     await who.or(home).waitFor();
     if (await who.count()) {
       await who.fill('sam');
@@ -137,9 +138,11 @@ await run(async ({ job, browser, step }) => {
       database.close();
       await page.reload();
       check(page.url().endsWith('/sign-in'), `a session that is ${what}: ${page.url()}`);
+      await page.getByText('Your session has ended.').waitFor();
     }
     await page.goto(`${job.admin}/sign-in/oidc`);
     await enter();
+    check(page.url().endsWith('/settings'), `where they were before: ${page.url()}`);
   });
   await step('a session is gone after the sign-out, in all tabs and for those who go back', async () => {
     await page.goto(`${job.admin}/settings`);
