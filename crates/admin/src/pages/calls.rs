@@ -37,6 +37,8 @@ pub(super) struct Asked {
     server: String,
     tool: String,
     outcome: String,
+    code: String,
+    policy: String,
     kind: String,
     since: String,
     until: String,
@@ -54,6 +56,8 @@ impl Asked {
             server: text(&self.server),
             tool: text(&self.tool),
             outcome: text(&self.outcome),
+            code: text(&self.code),
+            policy: text(&self.policy),
             kind: text(&self.kind),
             since: text(&self.since),
             until: text(&self.until),
@@ -65,7 +69,8 @@ impl Asked {
     /// Whether anything beside the kind is asked for.
     fn is_narrow(&self) -> bool {
         let of = [&self.tenant, &self.agent, &self.user, &self.server, &self.tool, &self.outcome];
-        of.into_iter().chain([&self.since, &self.until, &self.call]).any(|text| !text.is_empty())
+        let more = [&self.code, &self.policy, &self.since, &self.until, &self.call];
+        of.into_iter().chain(more).any(|text| !text.is_empty())
     }
 
     /// The query of the page behind this one.
@@ -78,9 +83,12 @@ impl Asked {
             ("server", &self.server),
             ("tool", &self.tool),
             ("outcome", &self.outcome),
+            ("code", &self.code),
+            ("policy", &self.policy),
             ("kind", &self.kind),
             ("since", &self.since),
             ("until", &self.until),
+            ("call", &self.call),
         ] {
             if !value.is_empty() {
                 query.append_pair(name, value);
