@@ -11,7 +11,7 @@ use crate::acts;
 use crate::api::policies::{seen, try_out};
 use crate::front::{Posted, Shared};
 use crate::problem::Problem;
-use crate::roles::{Act, May, Over, ReadPolicies, Resource};
+use crate::roles::{Act, May, Operator, Over, ReadPolicies, Resource};
 use crate::world::{PolicyRemark, PolicyText};
 
 const HERE: &str = "/policies";
@@ -29,6 +29,18 @@ struct PoliciesPage {
     /// Whether this gateway does not use what is stored, and why, as far as whoever looks may know.
     not_taken: Option<String>,
     tried: Option<Tried>,
+    /// Why a set was not made, and what was typed of it.
+    problem: Option<String>,
+    draft: Draft,
+}
+
+/// A set of policies as it is typed.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Draft {
+    pub(super) tenant: String,
+    pub(super) name: String,
+    pub(super) text: String,
+    pub(super) reason: String,
 }
 
 /// What was tried out.
@@ -61,7 +73,21 @@ async fn shown(
             .not_taken
             .map(|why| if may.is_everywhere() { why } else { String::new() }),
         tried,
+        problem: None,
+        draft: Draft::default(),
     })
+}
+
+/// The page again for whoever typed a set that was not made: what was typed is not lost.
+pub(super) async fn not_made(plane: &Shared, who: &Operator, draft: Draft, problem: &Problem) -> Response {
+    let again = async {
+        let may = May::<ReadPolicies>::check(who.clone())?;
+        shown(plane, &may, None).await
+    };
+    let Ok(again) = again.await else { return error(problem) };
+    let mut response = page(&PoliciesPage { problem: Some(problem.detail().to_owned()), draft, ..again });
+    *response.status_mut() = problem.status();
+    response
 }
 
 pub(super) async fn show(may: May<ReadPolicies>, State(plane): State<Shared>) -> Response {

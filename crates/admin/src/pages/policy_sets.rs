@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use tollgate_store::{RuleSet, RuleVersion};
 
+use super::policies::{Draft, not_made};
 use super::{Shell, error, hidden, page};
 use crate::acts::policies::{self, Step};
 use crate::acts::see_through;
@@ -151,31 +152,24 @@ pub(super) async fn one(
     found.await.map_or_else(|problem| error(&problem), |shown| page(&shown))
 }
 
-#[derive(Debug, Deserialize)]
-pub(super) struct NewSet {
-    tenant: String,
-    name: String,
-    text: String,
-    reason: String,
-}
-
 /// Stands in the form for what is every tenant's; no tenant is called so.
 pub(super) const OPERATOR: &str = "*";
 
 pub(super) async fn create(
     State(plane): State<Shared>,
-    Posted { may, form }: Posted<ChangePolicies, NewSet>,
+    Posted { may, form }: Posted<ChangePolicies, Draft>,
 ) -> Response {
     let done = async {
         let tenant = Some(form.tenant.as_str()).filter(|tenant| *tenant != OPERATOR);
         let of = policies::named(&plane, tenant, &form.name)?;
         let sure = may.over(of.tenant.as_ref())?;
-        let plane = Arc::clone(&plane);
-        see_through(async move { policies::create(plane, sure, of, &form.text, &form.reason).await }).await
+        let (plane, text, reason) = (Arc::clone(&plane), form.text.clone(), form.reason.clone());
+        see_through(async move { policies::create(plane, sure, of, &text, &reason).await }).await
     };
-    match done.await {
+    let done = done.await;
+    match done {
         Ok(set) => Redirect::to(&format!("{HERE}/sets/{}", id(&set.id))).into_response(),
-        Err(problem) => error(&problem),
+        Err(problem) => not_made(&plane, &may.who, form, &problem).await,
     }
 }
 
