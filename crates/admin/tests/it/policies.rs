@@ -163,7 +163,8 @@ async fn a_form_does_what_the_api_does() {
     let made = post(&admin, &cookie, "/policies/sets", &form).await;
     assert_eq!(made.status, 303, "{}", made.body);
     let path = made.location().to_owned();
-    let again = [("csrf", &*token), ("tenant", "*"), ("name", "stop"), ("text", "// in vain"), ("reason", "r1")];
+    let again =
+        [("csrf", &*token), ("tenant", "*"), ("name", "stop"), ("text", "// in vain"), ("reason", "r1")];
     let taken = post(&admin, &cookie, "/policies/sets", &again).await;
     assert!(taken.status == 409 && taken.body.contains("a set of this name already"), "{}", taken.body);
     for typed in ["// in vain</textarea>", "value=\"stop\"", "value=\"r1\"", "value=\"*\" selected"] {
