@@ -101,6 +101,15 @@ if (document.querySelector("main time[datetime]")) {
   document.querySelector("main").append(zone);
 }
 
+// Whoever is refused something goes back to where they typed it.
+for (const back of document.querySelectorAll("a[data-back]")) {
+  back.hidden = history.length < 2;
+  back.addEventListener("click", (event) => {
+    event.preventDefault();
+    history.back();
+  });
+}
+
 // What cannot be undone is asked about once more.
 document.addEventListener("submit", (event) => {
   const question = event.submitter?.dataset.sure ?? event.target.dataset.sure;

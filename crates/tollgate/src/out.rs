@@ -96,15 +96,36 @@ pub(crate) fn colours_wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Text from outside, safe to print: control characters but line feed and tab are shown escaped.
+/// Text from outside, safe to print: control characters but line feed and tab are shown escaped, and so is what turns the order of
+/// its neighbours around.
 pub(crate) fn safe(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
             '\n' | '\t' => shown.push(c),
-            c if c.is_control() => shown.extend(c.escape_unicode()),
+            c if c.is_control() || turns(c) => shown.extend(c.escape_unicode()),
             c => shown.push(c),
         }
     }
     shown
+}
+
+/// Whether a character changes how the text around it is ordered or broken into lines.
+fn turns(c: char) -> bool {
+    matches!(
+        c,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_wrote_does_nothing_to_a_terminal() {
+        assert_eq!(safe("a\tb\n\x1b[2Jc"), "a\tb\n\\u{1b}[2Jc");
+        assert_eq!(safe("rtl\u{202e}gnp.exe\u{2069}"), "rtl\\u{202e}gnp.exe\\u{2069}");
+        assert_eq!(safe("مرحبا 👩\u{200d}💻"), "مرحبا 👩\u{200d}💻");
+    }
 }

@@ -6,7 +6,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
-use tollgate_model::TenantId;
+use tollgate_model::{ServerName, TenantId};
 use tollgate_store::{Blockable, Blocking, Pausing};
 
 use super::{Shell, error, page};
@@ -42,13 +42,16 @@ struct Stopped {
     reason: String,
     by: String,
     since: String,
+    /// Whether there is such a server or tenant. Others need not be known before they come.
+    is_known: bool,
 }
 
 impl Stopped {
-    fn of(blocking: &Blocking) -> Self {
+    fn of(blocking: &Blocking, is_known: bool) -> Self {
         let (kind, whose, name) = blocking.what.parts();
         Self {
             id: pack(&[kind, &whose, &name]),
+            is_known,
             kind,
             tenant: whose,
             name,
@@ -86,6 +89,14 @@ pub(super) async fn show(may: May<ReadBlocks>, State(plane): State<Shared>) -> R
             Err(_) => Vec::new(),
         };
         let configured = plane.parts()?.configured;
+        let seen = plane.snapshot().servers.into_iter();
+        let seen = seen.filter(|line| may.sees(line.server.holder().tenant()));
+        let servers: Vec<ServerName> = seen.map(|line| line.server.name().clone()).collect();
+        let is_known = |what: &Blockable| match what {
+            Blockable::Tool { server, .. } | Blockable::Server { server, .. } => servers.contains(server),
+            Blockable::Tenant { tenant } => configured.tenants.contains(tenant),
+            Blockable::Agent { .. } | Blockable::User { .. } | Blockable::Key { .. } => true,
+        };
         let over = May::<ChangeBlocks>::check(may.who.clone()).ok();
         let is_theirs = |tenant: &&TenantId| over.as_ref().is_some_and(|over| over.sees(Some(tenant)));
         Ok::<_, Problem>(KillSwitch {
@@ -99,7 +110,7 @@ pub(super) async fn show(may: May<ReadBlocks>, State(plane): State<Shared>) -> R
                 .map(|tenant| tenant.as_str().to_owned())
                 .collect(),
             is_everywhere: over.as_ref().is_some_and(May::is_everywhere),
-            blocks: blocks.iter().map(Stopped::of).collect(),
+            blocks: blocks.iter().map(|blocking| Stopped::of(blocking, is_known(&blocking.what))).collect(),
             pauses: pauses.iter().map(Paused::of).collect(),
         })
     };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::roles::{Act, Operator, Resource};
+use crate::roles::{Act, Operator, Over, Resource};
 
 /// A page to go to.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +57,13 @@ pub(crate) struct Shell {
 impl Shell {
     /// Around the page at this place of the menu.
     pub(crate) fn of(who: &Operator, here: &'static str) -> Self {
-        let mut left: Vec<Item> = ITEMS.iter().filter(|item| who.may(item.of, Act::Read)).copied().collect();
+        // Settings are no tenant's.
+        let may = |item: &&Item| match Over::of(&who.grants, item.of, Act::Read) {
+            Some(Over::All) => true,
+            Some(Over::These(_)) => item.of != Resource::Settings,
+            None => false,
+        };
+        let mut left: Vec<Item> = ITEMS.iter().filter(may).copied().collect();
         let mut groups = Vec::new();
         for (title, places) in GROUPS {
             let (items, others) = left.into_iter().partition(|item: &Item| places.contains(&item.href));

@@ -136,9 +136,29 @@ async fn a_form_offers_the_tenants_of_whoever_fills_it_in() {
     let page = get(&admin, &cookie, "/kill-switch").await;
     assert!(page.status == 200 && page.body.contains("<option value=\"globex\">"), "{}", page.body);
     assert!(!page.body.contains(acmes) && !page.body.contains(all), "{}", page.body);
+    assert!(!page.body.contains("href=\"/settings\""), "a page that they may not see: {}", page.body);
     let cookie = signed_in(&admin, &store, Role::Operator).await;
     let page = get(&admin, &cookie, "/kill-switch").await;
     assert!(page.body.contains(acmes) && page.body.contains(all), "{}", page.body);
+}
+
+#[tokio::test]
+async fn what_is_blocked_and_not_known_is_told_apart() {
+    let fake = fake().await;
+    let store = fake.store.clone();
+    let (admin, _) = admin(fake);
+    let cookie = signed_in(&admin, &store, Role::Security).await;
+    let token = csrf(&get(&admin, &cookie, "/kill-switch").await.body);
+    let block = async |name: &str| {
+        let form = [("csrf", &*token), ("kind", "server"), ("tenant", ""), ("name", name), ("reason", "r")];
+        post(&admin, &cookie, "/kill-switch/block", &form).await.status
+    };
+    let said = "not known here: stopped if it comes";
+    let before = get(&admin, &cookie, "/kill-switch").await.body.matches(said).count();
+    assert_eq!(block("crm").await, 303);
+    assert_eq!(get(&admin, &cookie, "/kill-switch").await.body.matches(said).count(), before);
+    assert_eq!(block("cmr").await, 303, "it may come");
+    assert_eq!(get(&admin, &cookie, "/kill-switch").await.body.matches(said).count(), before + 1);
 }
 
 #[tokio::test]
