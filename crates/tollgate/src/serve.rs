@@ -502,11 +502,26 @@ fn announce(command: &Serve, config: &Config, running: &Running, log: LogFormat,
     if let Some(admin) = admin {
         let base = format!("{}://{admin}", scheme(config.admin_tls.is_some()));
         err.line(format!("  health     {base}/readyz, {base}/metrics"));
-        err.line(format!("  console    {base}/"));
+        let public = config.admin.public_url.as_deref();
+        let is_secure = public.map_or(config.admin_tls.is_some(), |url| url.starts_with("https://"));
+        if admin.ip().is_loopback() || (is_secure && config.admin.sign_in.is_some()) {
+            err.line(format!("  console    {}/", public.unwrap_or(&base).trim_end_matches('/')));
+        } else {
+            let why = "(beyond this machine it takes `admin.sign_in`, and TLS)";
+            err.line(format!("  console    not served  {}", err.dim(why)));
+        }
         // Whoever reads it is an admin of this gateway: it is shown on a terminal, and never in what is collected.
-        if let Some(link) = link.filter(|_| err.is_terminal()) {
-            let text = format!("{base}/sign-in/once?secret={}", link.expose());
-            err.line(format!("  sign in    {}  {}", err.cyan(&text), err.dim("(good once, for 15 minutes)")));
+        match link {
+            Some(link) if err.is_terminal() => {
+                let text = format!("{base}/sign-in/once?secret={}", link.expose());
+                err.line(format!(
+                    "  sign in    {}  {}",
+                    err.cyan(&text),
+                    err.dim("(good once, for 15 minutes)")
+                ));
+            }
+            Some(_) => err.line("  sign in    by a key of `tollgate admin-keys create --role admin`"),
+            None => {}
         }
     }
     if let Some(text) = callers(config) {

@@ -44,10 +44,18 @@ impl Who {
             Unknown { message, suggestion: Some(format!("name the {whose}, or {other}")) }
         };
         if self.user.is_none() && !self.groups.is_empty() {
-            return Err(lost(&self.groups, "user", "write `agent_groups` for the groups of the agent"));
+            return Err(lost(
+                &self.groups,
+                "user",
+                "write `agent_groups` (`--agent-group`) for the groups of the agent",
+            ));
         }
         if self.agent.is_none() && !self.agent_groups.is_empty() {
-            return Err(lost(&self.agent_groups, "agent", "write `groups` for the groups of the user"));
+            return Err(lost(
+                &self.agent_groups,
+                "agent",
+                "write `groups` (`--group`) for the groups of the user",
+            ));
         }
         let parts: Vec<&str> = self.agent.iter().chain(&self.user).map(String::as_str).collect();
         let id = if parts.is_empty() { "nobody".to_owned() } else { parts.join(" for ") };
