@@ -16,7 +16,7 @@ use crate::roles::{ChangeApprovals, May, Operator, Permission, Role, Sure};
 use crate::sessions::BY_COMMAND;
 
 /// How many are shown at once.
-const SHOWN: usize = 200;
+pub(crate) const SHOWN: usize = 200;
 
 /// How much of the arguments of a tenant's call somebody may see, by what they are in that tenant. An `admin` sees no less than
 /// those whom it can make an approver of, and no more: whoever keeps the gateway running needs no secrets of a call for it.

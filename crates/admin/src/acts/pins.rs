@@ -13,28 +13,28 @@ use crate::problem::Problem;
 use crate::record::{self, Act};
 use crate::roles::{ChangePins, May, Permission, Sure};
 
+/// How many are read at once.
 const PAGE: usize = 500;
-/// How many are shown.
-const SHOWN: usize = 2_000;
 /// Why nothing is approved here where a file says what is.
 const LOCKED: &str = "the configuration has a lock file (`pins.lock`), and nothing else is approved: `tollgate pins lock` writes it";
 
-/// Pins that whoever asks may see: those of which something waits, or all.
-pub(crate) async fn all<P: Permission>(
+/// Those of the pins that are wanted which whoever asks may see, in their order.
+pub(crate) async fn some<P: Permission>(
     plane: &Plane,
     may: &May<P>,
-    is_waiting: bool,
+    wanted: WhichPins,
 ) -> Result<Vec<Pin>, Problem> {
     let Some(store) = plane.store()? else { return Ok(Vec::new()) };
-    let mut which = WhichPins { is_waiting, most: PAGE, ..WhichPins::default() };
+    let most = wanted.most;
+    let mut which = WhichPins { most: PAGE, ..wanted };
     let mut found = Vec::new();
     loop {
         let page = store.pins(&which).await?;
         let is_last = page.len() < PAGE;
         which.after = page.last().map(|last| last.of.clone());
         found.extend(page.into_iter().filter(|pin| may.sees(pin.of.tenant.as_ref())));
-        if is_last || found.len() >= SHOWN {
-            found.truncate(SHOWN);
+        if is_last || found.len() >= most {
+            found.truncate(most);
             return Ok(found);
         }
     }

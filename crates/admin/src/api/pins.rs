@@ -7,7 +7,7 @@ use axum::routing::{get, post};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use tollgate_model::TenantId;
-use tollgate_store::{Pin, PinOf};
+use tollgate_store::{Pin, PinOf, WhichPins};
 use utoipa::{IntoParams, ToSchema};
 
 use super::blocks::Why;
@@ -105,9 +105,16 @@ async fn list(
     Asked(which): Asked<Which>,
     Asked(paging): Asked<Paging>,
 ) -> Result<Response, Problem> {
-    let found = pins::all(&plane, &may, which.waiting == Some(true)).await?;
-    let page = paging.cut(found, |pin: &Pin| id(&pin.of))?;
-    Ok(tagged(&headers, &Page { items: page.items.iter().map(PinView::of).collect(), next: page.next }))
+    let limit = paging.limit()?;
+    let after = paging.after.as_deref().map(named).transpose();
+    let after = after.map_err(|_| Problem::invalid("after: nothing can have this name"))?;
+    let is_waiting = which.waiting == Some(true);
+    let wanted = WhichPins { is_waiting, after, most: limit + 1, ..WhichPins::default() };
+    let mut found = pins::some(&plane, &may, wanted).await?;
+    let has_more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| has_more).map(|last| id(&last.of));
+    Ok(tagged(&headers, &Page { items: found.iter().map(PinView::of).collect(), next }))
 }
 
 /// A pin, and how what waits differs from what was approved.

@@ -24,6 +24,8 @@ const HERE: &str = "/approvals";
 struct Inbox {
     shell: Shell,
     are_all: bool,
+    /// Whether there may be more than are shown.
+    is_cut: bool,
     approvals: Vec<Line>,
 }
 
@@ -82,6 +84,7 @@ pub(super) async fn show_all(
         Ok(found) => page(&Inbox {
             shell: Shell::of(&may.who, HERE),
             are_all: which.all.is_some(),
+            is_cut: found.len() >= approvals::SHOWN,
             approvals: found.iter().map(|approval| Line::of(approval, now)).collect(),
         }),
         Err(problem) => error(&problem),

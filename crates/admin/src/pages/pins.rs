@@ -6,7 +6,8 @@ use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
-use tollgate_store::Pin;
+use tollgate_model::ServerName;
+use tollgate_store::{Pin, WhichPins};
 
 use super::{Shell, error, page};
 use crate::acts::{pins, see_through};
@@ -16,6 +17,8 @@ use crate::problem::Problem;
 use crate::roles::{Act, ChangePins, May, ReadPins, Resource};
 
 const HERE: &str = "/pins";
+/// How many are on a page.
+const SHOWN: usize = 200;
 
 #[derive(Debug, Template)]
 #[template(path = "pins.html")]
@@ -23,6 +26,7 @@ struct Pinned {
     shell: Shell,
     are_all: bool,
     pins: Vec<Line>,
+    next: Option<String>,
 }
 
 /// A pin of the list.
@@ -62,6 +66,21 @@ pub(super) struct Which {
     all: Option<String>,
     /// Only this server's.
     server: Option<String>,
+    /// Only those behind this one.
+    after: Option<String>,
+}
+
+impl Which {
+    /// The page behind a pin.
+    fn behind(&self, pin: &str) -> String {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        for (name, value) in [("all", &self.all), ("server", &self.server)] {
+            if let Some(value) = value {
+                query.append_pair(name, value);
+            }
+        }
+        format!("{HERE}?{}", query.append_pair("after", pin).finish())
+    }
 }
 
 pub(super) async fn show(
@@ -69,18 +88,22 @@ pub(super) async fn show(
     State(plane): State<Shared>,
     Query(which): Query<Which>,
 ) -> Response {
-    match pins::all(&plane, &may, which.all.is_none()).await {
-        Ok(found) => {
-            let is_meant =
-                |pin: &&Pin| which.server.as_ref().is_none_or(|name| *name == pin.of.server.as_str());
-            page(&Pinned {
-                shell: Shell::of(&may.who, HERE),
-                are_all: which.all.is_some(),
-                pins: found.iter().filter(is_meant).map(Line::of).collect(),
-            })
-        }
-        Err(problem) => error(&problem),
-    }
+    let shown = async {
+        let server = which.server.as_deref().filter(|name| !name.is_empty()).map(ServerName::new).transpose();
+        let server = server.map_err(|_| Problem::not_found("there is no such server"))?;
+        let after = which.after.as_deref().filter(|after| !after.is_empty()).map(named).transpose()?;
+        let wanted = WhichPins { server, is_waiting: which.all.is_none(), after, most: SHOWN + 1 };
+        let mut found = pins::some(&plane, &may, wanted).await?;
+        let has_more = found.len() > SHOWN;
+        found.truncate(SHOWN);
+        Ok::<_, Problem>(Pinned {
+            shell: Shell::of(&may.who, HERE),
+            are_all: which.all.is_some(),
+            next: found.last().filter(|_| has_more).map(|last| which.behind(&id(&last.of))),
+            pins: found.iter().map(Line::of).collect(),
+        })
+    };
+    shown.await.map_or_else(|problem| error(&problem), |shown| page(&shown))
 }
 
 #[derive(Debug, Template)]

@@ -1,7 +1,8 @@
 //! The console: nothing of what others wrote runs in it, and nobody sees what they may not.
 
 use tollgate_admin::{Admin, Role};
-use tollgate_model::Secret;
+use tollgate_model::{Secret, ServerName, Timestamp};
+use tollgate_store::{Digest, Memory, PinKind, PinShape, Pins as _, Sighting, Sightings};
 
 use crate::support::{MARK, XSS, admin, ask, csrf, fake, get, key_of, post, send, signed_in};
 
@@ -172,6 +173,52 @@ async fn whoever_may_not_decide_on_a_waiting_call_is_told_who_may() {
         let page = get(&admin, &cookie, "/approvals/a1").await;
         assert_eq!((page.status, page.body.contains(hint)), (200, !may), "{role}: {}", page.body);
     }
+}
+
+/// A server of every tenant with as many tools, all approved as they were seen.
+async fn pinned(store: &Memory, server: &str, tools: usize) {
+    let item = |nth: usize| {
+        let text: bytes::Bytes = format!("{{\"name\":\"tool_{nth:04}\"}}").into();
+        let shape = PinShape::new(Digest::of([&text[..]]), text);
+        let item = format!("tool_{nth:04}").into();
+        Sighting { kind: PinKind::Tool, item, shape, is_trusted: true, is_held: false }
+    };
+    let server = ServerName::new(server).expect("a name");
+    let items = (0..tools).map(item).collect();
+    let sightings = Sightings { tenant: None, server, items, at: Timestamp::now(), by: "test".into() };
+    store.sight(sightings).await.expect("seen");
+}
+
+#[tokio::test]
+async fn all_that_is_pinned_is_found_however_much_there_is() {
+    let fake = fake().await;
+    let store = fake.store.clone();
+    pinned(&store, "many", 2_100).await;
+    pinned(&store, "zeta", 3).await;
+    let (admin, _) = admin(fake);
+    let cookie = signed_in(&admin, &store, Role::Auditor).await;
+    let of_server = get(&admin, &cookie, "/pins?all=1&server=zeta").await;
+    assert_eq!(of_server.body.matches("as approved</span>").count(), 3, "{}", of_server.body);
+    let (mut path, mut seen) = ("/pins?all=1".to_owned(), 0);
+    loop {
+        let page = get(&admin, &cookie, &path).await;
+        assert_eq!(page.status, 200, "{path}: {}", page.body);
+        seen += page.body.matches("as approved</span>").count();
+        let Some(at) = page.body.find("<a class=\"button\" href=\"/pins?") else { break };
+        let href = page.body[at..].split('"').nth(3).expect("a link");
+        path = href.replace("&#38;", "&").replace("&amp;", "&");
+    }
+    assert_eq!(seen, 2_103, "one is not as it was approved");
+    let key = key_of(&store, Role::Auditor, None).await;
+    let (mut after, mut listed) = (String::new(), 0);
+    loop {
+        let path = format!("/api/v1/pins?limit=1000{after}");
+        let page = ask(&admin, &key, "GET", &path, None).await.json();
+        listed += page["items"].as_array().expect("a list").len();
+        let Some(next) = page["next"].as_str() else { break };
+        after = format!("&after={next}");
+    }
+    assert_eq!(listed, 2_104);
 }
 
 #[tokio::test]
