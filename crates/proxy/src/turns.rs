@@ -29,6 +29,11 @@ pub(crate) async fn mine() -> Duration {
     since.elapsed()
 }
 
+/// Whether others wait for their turn on this thread: who comes now does not pass them, also where little is under way.
+pub(crate) fn are_waited_for() -> bool {
+    TURNS.with(|turns| !turns.lock().queue.is_empty())
+}
+
 #[derive(Debug, Default)]
 struct Turns(Mutex<Waiting>);
 
@@ -99,31 +104,30 @@ async fn give(mut giving: Giving) {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
-    use std::rc::Rc;
-
-    use tokio::task::{JoinSet, LocalSet};
+    use futures_util::FutureExt as _;
+    use tokio::task::JoinSet;
 
     use super::*;
 
-    /// What came to pass, in its order.
-    type Log = Rc<RefCell<Vec<&'static str>>>;
+    fn are_given() -> bool {
+        TURNS.with(|turns| turns.lock().are_given)
+    }
 
     #[tokio::test]
     async fn what_has_begun_goes_on_before_more_begins() {
-        let log = Log::default();
-        let own = LocalSet::new();
+        let log = Arc::<Mutex<Vec<&'static str>>>::default();
+        let mut all = JoinSet::new();
         for _ in 0..2 * BEGUN_AT_ONCE {
-            let log = Rc::clone(&log);
-            own.spawn_local(async move {
+            let log = Arc::clone(&log);
+            all.spawn(async move {
                 mine().await;
-                log.borrow_mut().push("begins");
+                log.lock().expect("the log").push("begins");
                 yield_now().await;
-                log.borrow_mut().push("goes on");
+                log.lock().expect("the log").push("goes on");
             });
         }
-        own.await;
-        let log = log.borrow();
+        all.join_all().await;
+        let log = log.lock().expect("the log");
         let begun = |part: &[&str]| part.iter().filter(|word| **word == "begins").count();
         assert_eq!((begun(&log[..BEGUN_AT_ONCE]), log.len()), (BEGUN_AT_ONCE, 4 * BEGUN_AT_ONCE));
         let last_of_first =
@@ -142,7 +146,7 @@ mod tests {
         yield_now().await;
         waiting.shutdown().await;
         last.await.expect("its turn");
-        assert!(!TURNS.with(|turns| turns.lock().are_given), "nobody waits");
+        assert!(!are_given(), "nobody waits");
     }
 
     #[test]
@@ -151,11 +155,12 @@ mod tests {
             || tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         let first = runtime();
         first.block_on(async {
-            // Begun, and never come round.
-            tokio::spawn(mine());
-            yield_now().await;
+            // Whoever gives turns never comes round.
+            assert!(mine().now_or_never().is_none(), "it waits");
+            assert!(are_given() && are_waited_for());
         });
         drop(first);
+        assert!(!are_given() && !are_waited_for());
         runtime().block_on(async {
             tokio::time::timeout(Duration::from_secs(30), mine()).await.expect("its turn")
         });

@@ -52,7 +52,8 @@ where
     if request.method() != Method::POST {
         return Ok((request.map(|body| Taken { unread: Some(body), read: None, work: None }), None));
     }
-    let waited = if gateway.load().is_busy() { turns::mine().await } else { Duration::ZERO };
+    let waits = gateway.load().is_busy() || turns::are_waited_for();
+    let waited = if waits { turns::mine().await } else { Duration::ZERO };
     match gateway.load().begin(&settings.load, Begins::New, waited) {
         Some(work) => {
             let held = Some(Arc::clone(&work));
