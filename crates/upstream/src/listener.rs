@@ -95,13 +95,15 @@ impl Listener {
         let mut retry = None;
         let mut spoke = false;
         loop {
+            let mut is_too_much = false;
             for event in decoder.by_ref() {
                 let Ok(event) = event else {
                     self.site.shared.protocol_error("an event larger than allowed", false);
                     continue;
                 };
                 if flow.message().is_err() {
-                    return self.too_much();
+                    is_too_much = true;
+                    break;
                 }
                 spoke |= !event.data.is_empty() || event.id.is_some();
                 retry = event.retry.map(Duration::from_millis).or(retry);
@@ -117,6 +119,9 @@ impl Listener {
             }
             if let Some(id) = decoder.last_event_id() {
                 *last_id = Some(id.to_owned());
+            }
+            if is_too_much {
+                return self.too_much();
             }
             match reply.chunk().await {
                 Some(Ok(chunk)) => {
