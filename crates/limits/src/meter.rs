@@ -152,6 +152,11 @@ impl Meter {
         state.told >= metered.allowed && state.used >= state.taken
     }
 
+    /// Whether the store is being asked now. Who asks meanwhile would wait for that, and mostly in vain.
+    pub(crate) fn is_being_asked(&self) -> bool {
+        self.asking.try_lock().is_err()
+    }
+
     /// Whether there is something that the store does not know of.
     pub(crate) fn owes(&self, now: Now) -> bool {
         let state = self.lock();

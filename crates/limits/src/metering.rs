@@ -79,7 +79,10 @@ impl Limits {
             currency: metered.currency(),
             retry_after: AGAIN,
         });
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        // Of many that come while the store is slow to answer, none is kept waiting.
+        if !meter.is_being_asked()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
             let limits = self.clone();
             runtime.spawn(async move { limits.ask(&counter, &metered).await });
         }
