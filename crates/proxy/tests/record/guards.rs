@@ -236,6 +236,9 @@ async fn what_stands_beside_a_result_is_cleaned_too() {
             "tools/call" => {
                 let mut answer = response(&request, &json!({"content": []}));
                 answer["x-note"] = json!(["kept", TOKEN]);
+                if request.body["params"]["arguments"]["path"] == "much" {
+                    answer["x-much"] = "word ".repeat(60_000).into();
+                }
                 json_answer(&answer)
             }
             _ if request.method == http::Method::GET => status(405),
@@ -252,11 +255,15 @@ async fn what_stands_beside_a_result_is_cleaned_too() {
     let world = World::new(vec![settings], vec![], ALL).await;
     for (action, expected) in [(Action::Mask, Some("[redacted:git_token]")), (Action::Block, None)] {
         world.guard(results(true, &[(Rule::GitToken, action)]));
-        let told = world.either(false, "ann", "/mcp").await.call("shop__read", json!({})).await;
-        assert!(!told.body.to_string().contains("ghp_"), "{told:?}");
-        match expected {
-            Some(expected) => assert_eq!(told.body["x-note"], json!(["kept", expected])),
-            None => assert_eq!(told.code(), "guard_blocked"),
+        let ann = world.either(false, "ann", "/mcp").await;
+        // Much is looked at elsewhere, and nothing else is different.
+        for path in ["little", "much"] {
+            let told = ann.call("shop__read", json!({"path": path})).await;
+            assert!(!told.body.to_string().contains("ghp_"), "{path}: {told:?}");
+            match expected {
+                Some(expected) => assert_eq!(told.body["x-note"], json!(["kept", expected]), "{path}"),
+                None => assert_eq!(told.code(), "guard_blocked", "{path}"),
+            }
         }
     }
 }

@@ -166,39 +166,47 @@ impl<'a> Desk<'a> {
         inspection
     }
 
-    /// Looks at much that a server has answered, on a thread of its own: others wait for those that serve connections.
+    /// Looks at much that a server has answered, and at what stands beside it, on a thread of its own: others wait for those that
+    /// serve connections.
     async fn look_apart(
         &self,
         guard: &Guard,
         server: &ServerId,
         (message, body): (&Message, Span),
-    ) -> Inspection {
+    ) -> (Inspection, Vec<(Span, Inspection)>) {
         let bytes = body.of(message.bytes()).len();
-        if bytes > self.bound.bytes_max {
-            return self.too_large(guard, "result", server, bytes);
-        }
+        let too_large =
+            (bytes > self.bound.bytes_max).then(|| self.too_large(guard, "result", server, bytes));
+        let is_read = too_large.is_none();
         let (gateway, set, redacting) = (self.gateway.clone(), Arc::clone(&self.set), self.redacting.clone());
         let (bound, tenant, key) = (self.bound, self.tenant.clone(), self.key.clone());
         let caller = self.caller.map(|(caller, settings)| (caller.clone(), settings));
-        let (message, at) = (message.clone(), server.clone());
+        let (apart, at) = (message.clone(), server.clone());
         // It is never closed.
         let place = APART.acquire().await;
         let looking = tokio::task::spawn_blocking(move || {
             let caller = caller.as_ref().map(|(caller, settings)| (caller, *settings));
             let desk =
                 Desk { gateway: &gateway, set, bound, tenant: &tenant, caller, record: None, key, redacting };
-            let how = (reading_of(&message), OF_PROTOCOL);
-            let inspection = desk
-                .of_results()
-                .map(|guard| desk.look_at(guard, ("result", &at), (message.bytes(), body), how, false));
+            let of = ("result", &at);
+            let looked = desk.of_results().map(|guard| {
+                let how = (reading_of(&apart), OF_PROTOCOL);
+                let look = || desk.look_at(guard, of, (apart.bytes(), body), how, false);
+                let inspection = if is_read { look() } else { Inspection::default() };
+                (inspection, desk.look_around(guard, of, &apart, false))
+            });
             drop(place);
-            inspection
+            looked
         });
-        // What could not be looked at does not pass.
-        let missed = || Inspection { blocked: Some(None), ..Inspection::default() };
-        let inspection = looking.await.ok().flatten().unwrap_or_else(missed);
+        let Some((inspection, around)) = looking.await.ok().flatten() else {
+            // What could not be looked at does not pass.
+            return (Inspection { blocked: Some(None), ..Inspection::default() }, Vec::new());
+        };
         self.tell(guard, "result", server, &inspection);
-        inspection
+        for (_, beside) in &around {
+            self.tell(guard, "result", server, beside);
+        }
+        (too_large.unwrap_or(inspection), around)
     }
 
     fn names<'n>(&'n self, caller: &Caller, settings: PseudonymSettings) -> Option<Box<dyn Pseudonyms + 'n>> {
@@ -328,7 +336,9 @@ impl<'a> Desk<'a> {
     ) -> Said {
         let Some(body) = message.body() else { return Said::AsItIs };
         let inspection = self.look(guard, place, (message, body), how);
-        let Some(around) = self.around(guard, place, message) else { return Said::Never };
+        let Some(around) = changes(self.look_around(guard, place, message, true)) else {
+            return Said::Never;
+        };
         match changed(message, body, &inspection, around) {
             // Nobody can be asked about it.
             Ok(_) if inspection.blocked.is_some() || !inspection.held.is_empty() => Said::Never,
@@ -338,27 +348,31 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// What is to be changed of what stands beside the body of a message, since whoever gets it gets that too. None if it may not
-    /// pass.
-    fn around(
+    /// Looks at what stands beside the body of a message, since whoever gets it gets that too.
+    fn look_around(
         &self,
         guard: &Guard,
         place: (&'static str, &ServerId),
         message: &Message,
-    ) -> Option<Vec<(Span, Bytes)>> {
-        let mut changes = Vec::new();
-        for member in message.envelope() {
-            if OF_ENVELOPE.contains(&&*member.key(message.bytes())) {
-                continue;
-            }
-            let inspection = self.look(guard, place, (message, member.value), (Reading::Words, &[]));
-            if inspection.blocked.is_some() || !inspection.held.is_empty() {
-                return None;
-            }
-            changes.extend(inspection.changed.map(|changed| (member.value, changed)));
-        }
-        Some(changes)
+        tells: bool,
+    ) -> Vec<(Span, Inspection)> {
+        let bytes = message.bytes();
+        let beside = message.envelope().iter().filter(|member| !OF_ENVELOPE.contains(&&*member.key(bytes)));
+        let look = |part| self.look_at(guard, place, (bytes, part), (Reading::Words, &[]), tells);
+        beside.map(|member| (member.value, look(member.value))).collect()
     }
+}
+
+/// What is to be changed of parts that were looked at. None if one of them may not pass.
+fn changes(looked: Vec<(Span, Inspection)>) -> Option<Vec<(Span, Bytes)>> {
+    let mut changes = Vec::new();
+    for (part, inspection) in looked {
+        if inspection.blocked.is_some() || !inspection.held.is_empty() {
+            return None;
+        }
+        changes.extend(inspection.changed.map(|changed| (part, changed)));
+    }
+    Some(changes)
 }
 
 /// The names of a caller, where other gateways know them too.
@@ -616,20 +630,23 @@ pub(crate) async fn result(
         }
         _ => None,
     };
-    let inspection = match shared {
-        Some(names) => Box::pin(desk.look_shared(guard, server.id(), (message, body), names)).await,
-        None if body.of(message.bytes()).len() <= APART_BYTES => {
-            let how = (reading_of(message), OF_PROTOCOL);
-            desk.look(guard, ("result", server.id()), (message, body), how)
+    let of = ("result", server.id());
+    let beside = || desk.look_around(guard, of, message, true);
+    let (inspection, around) = match shared {
+        Some(names) => {
+            (Box::pin(desk.look_shared(guard, server.id(), (message, body), names)).await, beside())
+        }
+        None if message.bytes().len() <= APART_BYTES => {
+            (desk.look(guard, of, (message, body), (reading_of(message), OF_PROTOCOL)), beside())
         }
         None => Box::pin(desk.look_apart(guard, server.id(), (message, body))).await,
     };
     if inspection.blocked.is_some() {
         return Err(refuse("result", guard, &inspection).of(server.name()));
     }
-    let around = desk.around(guard, ("result", server.id()), message);
     let refused = || refuse("result", guard, &inspection).of(server.name());
-    changed(message, body, &inspection, around.ok_or_else(refused)?).map_err(|()| refused())
+    let around = changes(around).ok_or_else(refused)?;
+    changed(message, body, &inspection, around).map_err(|()| refused())
 }
 
 /// How something that a server says is read: what asks something, or names something, has to stay what it is.
