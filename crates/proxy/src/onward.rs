@@ -48,33 +48,33 @@ impl Onward {
 
     /// What of the trace stands in the message's metadata.
     pub(crate) fn changes(&self, message: &Message) -> impl Iterator<Item = Change<'static>> {
-        let trace = self.record.trace();
+        let (state, baggage) = self.record.beside_trace();
         let set = |key, text: &str| Change::Set(key, json::quote(text));
         let parent = self.hop.traceparent();
-        let state = match (&parent, trace.tracestate(), message.meta_member(meta::TRACESTATE)) {
+        let state = match (&parent, state, message.meta_member(meta::TRACESTATE)) {
             // It is of another's span.
             (Some(_), None, Some(_)) => Some(Change::Remove(meta::TRACESTATE)),
             (Some(_), Some(state), None) => Some(set(meta::TRACESTATE, state)),
             _ => None,
         };
         let has_baggage = message.meta_member(meta::BAGGAGE).is_some();
-        let baggage = trace.baggage().filter(|_| !has_baggage).map(|text| set(meta::BAGGAGE, text));
+        let baggage = baggage.filter(|_| !has_baggage).map(|text| set(meta::BAGGAGE, text));
         parent.map(|parent| set(meta::TRACEPARENT, &parent)).into_iter().chain(state).chain(baggage)
     }
 
     /// What of it goes along as headers, for servers and proxies that look there.
     pub(crate) fn headers(&self) -> Vec<(HeaderName, HeaderValue)> {
-        let trace = self.record.trace();
+        let (state, baggage) = self.record.beside_trace();
         let header = |key, text: Bytes| {
             Some((HeaderName::from_static(key), HeaderValue::from_maybe_shared(text).ok()?))
         };
         let text = |text: Option<&str>| text.map(|text| Bytes::copy_from_slice(text.as_bytes()));
         let parent = self.hop.traceparent();
-        let state = text(trace.tracestate()).filter(|_| parent.is_some());
+        let state = text(state).filter(|_| parent.is_some());
         let pairs = [
             (meta::TRACEPARENT, parent.map(Bytes::from)),
             (meta::TRACESTATE, state),
-            (meta::BAGGAGE, text(trace.baggage())),
+            (meta::BAGGAGE, text(baggage)),
         ];
         pairs.into_iter().filter_map(|(key, text)| header(key, text?)).collect()
     }

@@ -167,6 +167,19 @@ async fn a_secret_beside_the_arguments_reaches_no_server_either() {
             (&meta["example.com/by"], &meta["example.com/kept"]),
             (&json!("[redacted:email]"), &json!("x"))
         );
+
+        // What is said beside a trace leaves as a header too.
+        for (said, left, header) in
+            [("by=x", "by=x", "by=x"), ("by=ann@example.com", "by=[redacted:email]", "")]
+        {
+            let meta = json!({"baggage": said});
+            let params = json!({"name": "shop__read", "arguments": {"path": "x"}, "_meta": meta});
+            assert!(ann.ask("tools/call", params).await.is_ok());
+            let seen = shop.fake.seen("tools/call");
+            let last = seen.last().unwrap();
+            assert_eq!(last.body["params"]["_meta"]["baggage"], left);
+            assert_eq!(last.header("baggage"), header);
+        }
     }
 }
 

@@ -515,6 +515,17 @@ pub(crate) fn arguments(
             return Err(refused(&inspection));
         }
     }
+    // What is said beside a trace leaves as headers too, and may have come as such. It stays here where it may not leave as it is.
+    let (state, baggage) = inbound.record.beside_trace();
+    for (key, text) in [(meta::TRACESTATE, state), (meta::BAGGAGE, baggage)] {
+        let Some(text) = text.map(quote) else { continue };
+        let (place, part) = (("arguments", server.id()), (&text, Span::all(&text)));
+        let is_untold = message.meta_member(key).is_none();
+        let inspection = desk.look_at(guard, place, part, (Reading::Words, &[]), is_untold);
+        if inspection.blocked.is_some() || inspection.changed.is_some() || !inspection.held.is_empty() {
+            inbound.record.leaves_bare();
+        }
+    }
     if changes.is_empty() {
         return Ok(None);
     }

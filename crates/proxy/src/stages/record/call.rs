@@ -93,6 +93,8 @@ pub(super) struct Facts {
     pub(super) shown: Option<Shown>,
     /// The progress that the client was told last.
     progress: f64,
+    /// Whether what the client says beside its trace stays here.
+    goes_bare: bool,
 }
 
 /// An outcome on its way into the record.
@@ -213,6 +215,7 @@ impl CallRecord {
             lap: began,
             shown: None,
             progress: f64::NEG_INFINITY,
+            goes_bare: false,
         };
         Self { element: None, began, trace: Trace::default(), facts: Mutex::new(facts) }
     }
@@ -230,6 +233,20 @@ impl CallRecord {
     /// Where the request stands in a trace.
     pub(crate) fn trace(&self) -> &Trace {
         &self.trace
+    }
+
+    /// What the client says beside its trace is not passed on.
+    pub(crate) fn leaves_bare(&self) {
+        self.lock().goes_bare = true;
+    }
+
+    /// What is passed on as `tracestate` and `baggage`.
+    pub(crate) fn beside_trace(&self) -> (Option<&str>, Option<&str>) {
+        match (self.trace.tracestate(), self.trace.baggage()) {
+            (None, None) => (None, None),
+            _ if self.lock().goes_bare => (None, None),
+            beside => beside,
+        }
     }
 
     /// What its server calls what is meant.
