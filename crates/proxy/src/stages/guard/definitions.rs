@@ -17,7 +17,7 @@ use tollgate_model::{Refusal, ServerId};
 use tollgate_telemetry::events::GuardFound;
 use tollgate_upstream::Hello;
 
-use super::neighbours::Names;
+use super::neighbours::{Names, are_beside};
 use super::{Desk, FOUND_MAX, OF_PROTOCOL, found};
 use crate::cache::Part;
 use crate::gateway::Gateway;
@@ -208,7 +208,7 @@ pub(crate) fn items(
     let definitions = gateway.guarded_definitions();
     if kind == ListKind::Tools && definitions.names.learn(server, items.iter().map(Item::key)) {
         // What others list was held against fewer names: it is read again before it is shown again.
-        for other in snapshot.servers().iter().filter(|other| other.id() != server) {
+        for other in snapshot.servers().iter().filter(|other| are_beside(server, other.id())) {
             gateway.cache().changed(other.number(), Part::Tools);
         }
     }

@@ -85,6 +85,12 @@ impl Names {
     }
 }
 
+/// Whether somebody may see both servers: what one tenant has tells another nothing.
+pub(super) fn are_beside(one: &ServerId, other: &ServerId) -> bool {
+    let (own, others) = (one.holder().tenant(), other.holder().tenant());
+    one != other && (own.is_none() || others.is_none() || own == others)
+}
+
 /// The tools that clients of a server see beside its own.
 pub(super) struct Beside<'a> {
     known: RwLockReadGuard<'a, Known>,
@@ -94,12 +100,8 @@ pub(super) struct Beside<'a> {
 }
 
 impl Beside<'_> {
-    /// Whether somebody may see both servers: what one tenant has tells another nothing.
     fn is_beside(&self, other: &ServerId) -> bool {
-        let (own, others) = (self.server.holder().tenant(), other.holder().tenant());
-        other != self.server
-            && (own.is_none() || others.is_none() || own == others)
-            && self.snapshot.server_of(other).is_some()
+        are_beside(self.server, other) && self.snapshot.server_of(other).is_some()
     }
 
     fn has(&self, name: &str, is: impl Fn(&ServerId) -> bool) -> bool {
