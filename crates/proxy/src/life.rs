@@ -102,7 +102,7 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
     resolve::refuse_look_alikes(inbound, &resolved)?; // of pinned arguments
     pins::settle(gateway, inbound, &resolved).await?; // defined as it was approved
     let mut held = Vec::new(); // what people have to agree to, whatever policy says
-    let changed = guard::arguments(gateway, inbound, &resolved, &mut held)?; // what must not leave
+    let changed = guard::arguments(gateway, inbound, &resolved, &mut held).await?; // what must not leave
     let inbound = changed.as_deref().unwrap_or(inbound);
     if changed.is_some() {
         considered = policy::consider(gateway, inbound, &resolved)?; // on what leaves now

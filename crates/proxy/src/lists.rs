@@ -55,7 +55,8 @@ async fn native(
     kind: ListKind,
 ) -> Result<Reply, Refusal> {
     // What a client says beside what it asks for leaves too. Nobody can be asked about that.
-    let changed = guard::arguments(gateway, inbound, &resolve::only_server(inbound)?, &mut Vec::new())?;
+    let only = resolve::only_server(inbound)?;
+    let changed = guard::arguments(gateway, inbound, &only, &mut Vec::new()).await?;
     let inbound = changed.as_deref().unwrap_or(inbound);
     let cursor = inbound.message.text("cursor");
     let wanted = Wanted { kind, cursor: cursor.as_deref(), asks: Asks::Client, anew: false, until: None };

@@ -124,7 +124,7 @@ pub(crate) async fn serve(gateway: &Gateway, inbound: &Inbound) -> Result<Reply,
     let permit = policy::decide(gateway, inbound, &resolved)?;
     redacts(gateway, inbound, &resolved);
     // What a client answers to what its task asks leaves too. Nobody can be asked about that.
-    let changed = guard::arguments(gateway, inbound, &resolved, &mut Vec::new())?;
+    let changed = guard::arguments(gateway, inbound, &resolved, &mut Vec::new()).await?;
     let inbound = changed.as_deref().unwrap_or(inbound);
     inbound.record.lap(Lap::Policy);
     let server = resolved.server();

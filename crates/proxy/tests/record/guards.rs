@@ -119,6 +119,31 @@ async fn a_large_result_is_cleaned_and_on_record_as_any_other() {
 }
 
 #[tokio::test]
+async fn large_arguments_are_cleaned_and_on_record_as_any_other() {
+    let (book, shop) = (Book::new(), Shop::modern(&["read"]).await);
+    let world = World::recorded(vec![server("shop", &shop)], vec![], ALL, book.ledger.clone()).await;
+    let path = |secret: &str| format!("{}{secret}", "word ".repeat(80_000));
+    for (action, expected) in [(Action::Mask, Some("[redacted:git_token]")), (Action::Block, None)] {
+        let arguments = direction(true, usual_of_arguments, &[(Rule::GitToken, action)]);
+        world.guard(GuardSettings { arguments: Some(arguments), ..GuardSettings::default() });
+        let told = world.modern("ann", "/mcp").call("shop__read", json!({"path": path(TOKEN)})).await;
+        match expected {
+            Some(expected) => {
+                assert!(told.is_ok(), "it passes");
+                let seen = shop.fake.seen("tools/call");
+                assert_eq!(seen.last().unwrap().body["params"]["arguments"]["path"], path(expected));
+            }
+            None => assert_eq!(told.code(), "guard_blocked"),
+        }
+        let entry = book.entries().pop().unwrap();
+        let found = entry["detail"]["guard"].as_array().unwrap();
+        assert_eq!((found.len(), &found[0]["rule"]), (1, &json!("secret.git_token")));
+        assert_eq!((&found[0]["action"], &found[0]["in"]), (&json!(action.as_str()), &json!("arguments")));
+    }
+    assert_eq!(shop.asked("tools/call"), 1);
+}
+
+#[tokio::test]
 async fn a_secret_in_arguments_reaches_no_server() {
     for modern in [true, false] {
         let (book, shop) = (Book::new(), Shop::start(modern, &["read"]).await);

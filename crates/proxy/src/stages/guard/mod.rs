@@ -7,6 +7,7 @@ mod definitions;
 mod neighbours;
 mod pseudonyms;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
@@ -48,7 +49,7 @@ const OF_METADATA: &[&str] =
 /// Members of an envelope that JSON-RPC knows.
 const OF_ENVELOPE: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error"];
 
-/// Results of more bytes than this are looked at apart, and so many at once.
+/// Messages of more bytes than this are looked at apart, and so many at once.
 const APART_BYTES: usize = 256 << 10;
 static APART: Semaphore = Semaphore::const_new(2);
 /// How often a result is looked at while other gateways are quicker to give names.
@@ -166,8 +167,28 @@ impl<'a> Desk<'a> {
         inspection
     }
 
-    /// Looks at much that a server has answered, and at what stands beside it, on a thread of its own: others wait for those that
-    /// serve connections.
+    /// Has something looked at on a thread of its own: others wait for those that serve connections. None if nobody could.
+    async fn apart<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Desk<'_>) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (gateway, set, redacting) = (self.gateway.clone(), Arc::clone(&self.set), self.redacting.clone());
+        let (bound, tenant, key) = (self.bound, self.tenant.clone(), self.key.clone());
+        let caller = self.caller.map(|(caller, settings)| (caller.clone(), settings));
+        // It is never closed.
+        let place = APART.acquire().await;
+        let looking = tokio::task::spawn_blocking(move || {
+            let caller = caller.as_ref().map(|(caller, settings)| (caller, *settings));
+            let desk =
+                Desk { gateway: &gateway, set, bound, tenant: &tenant, caller, record: None, key, redacting };
+            let looked = look(&desk);
+            drop(place);
+            looked
+        });
+        looking.await.ok()
+    }
+
+    /// Looks at much that a server has answered, and at what stands beside it, on a thread of its own.
     async fn look_apart(
         &self,
         guard: &Guard,
@@ -178,27 +199,15 @@ impl<'a> Desk<'a> {
         let too_large =
             (bytes > self.bound.bytes_max).then(|| self.too_large(guard, "result", server, bytes));
         let is_read = too_large.is_none();
-        let (gateway, set, redacting) = (self.gateway.clone(), Arc::clone(&self.set), self.redacting.clone());
-        let (bound, tenant, key) = (self.bound, self.tenant.clone(), self.key.clone());
-        let caller = self.caller.map(|(caller, settings)| (caller.clone(), settings));
         let (apart, at) = (message.clone(), server.clone());
-        // It is never closed.
-        let place = APART.acquire().await;
-        let looking = tokio::task::spawn_blocking(move || {
-            let caller = caller.as_ref().map(|(caller, settings)| (caller, *settings));
-            let desk =
-                Desk { gateway: &gateway, set, bound, tenant: &tenant, caller, record: None, key, redacting };
-            let of = ("result", &at);
-            let looked = desk.of_results().map(|guard| {
-                let how = (reading_of(&apart), OF_PROTOCOL);
-                let look = || desk.look_at(guard, of, (apart.bytes(), body), how, false);
-                let inspection = if is_read { look() } else { Inspection::default() };
-                (inspection, desk.look_around(guard, of, &apart, false))
-            });
-            drop(place);
-            looked
+        let looked = self.apart(move |desk| {
+            let (guard, of) = (desk.of_results()?, ("result", &at));
+            let how = (reading_of(&apart), OF_PROTOCOL);
+            let look = || desk.look_at(guard, of, (apart.bytes(), body), how, false);
+            let inspection = if is_read { look() } else { Inspection::default() };
+            Some((inspection, desk.look_around(guard, of, &apart, false)))
         });
-        let Some((inspection, around)) = looking.await.ok().flatten() else {
+        let Some((inspection, around)) = looked.await.flatten() else {
             // What could not be looked at does not pass.
             return (Inspection { blocked: Some(None), ..Inspection::default() }, Vec::new());
         };
@@ -473,10 +482,65 @@ pub(crate) async fn restored(
 
 /// Looks at what a call, read, prompt or completion is about, at its arguments, and at whatever else of it leaves. Gives back the
 /// request as it goes on, where that is another: it has to be decided on again. What people have to agree to is put into `held`.
-pub(crate) fn arguments(
+pub(crate) async fn arguments(
     gateway: &Gateway,
     inbound: &Inbound,
     resolved: &Resolved,
+    held: &mut Vec<Hold>,
+) -> Result<Option<Box<Inbound>>, Refusal> {
+    let is_much = inbound.message.bytes().len() > APART_BYTES;
+    let apart = if is_much { Box::pin(much(gateway, inbound, resolved)).await } else { Vec::new() };
+    leaving(gateway, inbound, resolved, &apart, held)
+}
+
+/// The parts of a request that leave, but for what it is about: that is known, or a server's own.
+fn parts<'m>(message: &'m Message, resolved: &'m Resolved) -> impl Iterator<Item = (Cow<'m, str>, Span)> {
+    let meant = resolved.target().key.as_ref().map_or("cursor", |(member, _)| *member);
+    let leaving = message.members().iter().map(move |member| (member, NAMING, meant));
+    // Servers get what stands beside the parameters too.
+    let leaving = leaving.chain(message.envelope().iter().map(|member| (member, OF_ENVELOPE, "")));
+    leaving.filter_map(move |(member, known, meant)| {
+        let name = member.key(message.bytes());
+        (name != meant && !known.contains(&&*name)).then_some((name, member.value))
+    })
+}
+
+/// What of a part that leaves is not looked at.
+const fn except(is_metadata: bool) -> &'static [&'static str] {
+    if is_metadata { OF_METADATA } else { &[] }
+}
+
+/// Looks at the parts of a large request on a thread of its own. What is too large is left to whoever tells of that.
+async fn much(gateway: &Gateway, inbound: &Inbound, resolved: &Resolved) -> Vec<(Span, Inspection)> {
+    let (server, message) = (resolved.server(), &inbound.message);
+    let desk = Desk::of(gateway, inbound, server.id());
+    let Some(guard) = &desk.set.arguments else { return Vec::new() };
+    let all: Vec<(Span, bool)> = parts(message, resolved)
+        .filter(|(_, part)| part.of(message.bytes()).len() <= desk.bound.bytes_max)
+        .map(|(name, part)| (part, name == "_meta"))
+        .collect();
+    let (apart, at) = (message.clone(), server.id().clone());
+    let looked = desk.apart(move |desk| {
+        let guard = desk.set.arguments.as_ref()?;
+        let look = |(part, is_metadata)| {
+            let how = (Reading::Words, except(is_metadata));
+            (part, desk.look_at(guard, ("arguments", &at), (apart.bytes(), part), how, false))
+        };
+        Some(all.into_iter().map(look).collect::<Vec<_>>())
+    });
+    let looked = looked.await.flatten().unwrap_or_default();
+    for (_, inspection) in &looked {
+        desk.tell(guard, "arguments", server.id(), inspection);
+    }
+    looked
+}
+
+/// Judges a request by what is found in what leaves of it. `apart`: what was looked at before, in the same order.
+fn leaving(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    resolved: &Resolved,
+    apart: &[(Span, Inspection)],
     held: &mut Vec<Hold>,
 ) -> Result<Option<Box<Inbound>>, Refusal> {
     definitions::refuse_withheld(gateway, inbound, resolved)?;
@@ -487,18 +551,11 @@ pub(crate) fn arguments(
         desk.look(guard, ("arguments", server.id()), (message, part), (Reading::Words, except))
     };
     let refused = |inspection: &Inspection| refuse("arguments", guard, inspection).of(server.name());
-    let mut changes = Vec::new();
-    // What it is about is known, or is a server's own.
-    let meant = resolved.target().key.as_ref().map_or("cursor", |(member, _)| *member);
-    let leaving = message.members().iter().map(|member| (member, NAMING, meant));
-    // Servers get what stands beside the parameters too.
-    let leaving = leaving.chain(message.envelope().iter().map(|member| (member, OF_ENVELOPE, "")));
-    for (member, known, meant) in leaving {
-        let (name, part) = (member.key(message.bytes()), member.value);
-        if name == meant || known.contains(&&*name) {
-            continue;
-        }
-        let mut inspection = look(part, if name == "_meta" { OF_METADATA } else { &[] });
+    let (mut changes, mut apart) = (Vec::new(), apart.iter().peekable());
+    for (name, part) in parts(message, resolved) {
+        let before = apart.next_if(|(looked, _)| *looked == part);
+        let before = before.map(|(_, inspection)| inspection.clone());
+        let mut inspection = before.unwrap_or_else(|| look(part, except(name == "_meta")));
         // What people agree to is the call: not what its client answers meanwhile.
         wait(&mut inspection, name != "inputResponses" && approve::can_be_asked(inbound), guard, held);
         match inspection.changed {
