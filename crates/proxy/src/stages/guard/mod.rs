@@ -343,12 +343,14 @@ impl<'a> Desk<'a> {
         message: &Message,
         how: (Reading<'_>, &[&str]),
     ) -> Said {
-        let Some(body) = message.body() else { return Said::AsItIs };
-        let inspection = self.look(guard, place, (message, body), how);
+        // Also where there is nothing but what stands beside it.
+        let body = message.body();
+        let inspection =
+            body.map_or_else(Inspection::default, |body| self.look(guard, place, (message, body), how));
         let Some(around) = changes(self.look_around(guard, place, message, true)) else {
             return Said::Never;
         };
-        match changed(message, body, &inspection, around) {
+        match changed(message, body.unwrap_or_default(), &inspection, around) {
             // Nobody can be asked about it.
             Ok(_) if inspection.blocked.is_some() || !inspection.held.is_empty() => Said::Never,
             Ok(None) => Said::AsItIs,
