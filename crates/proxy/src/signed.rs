@@ -18,6 +18,7 @@ pub(crate) fn id() -> String {
 /// receivers.
 fn key(secret: &Secret) -> hmac::Key {
     let handed_out = secret.expose().strip_prefix("whsec_").and_then(|text| STANDARD.decode(text).ok());
+    let handed_out = handed_out.filter(|key| !key.is_empty());
     hmac::Key::new(hmac::HMAC_SHA256, handed_out.as_deref().unwrap_or(secret.expose().as_bytes()))
 }
 
