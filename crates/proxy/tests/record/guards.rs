@@ -270,7 +270,11 @@ async fn what_stands_beside_a_result_is_cleaned_too() {
     let fake = Fake::start(|request| async move {
         match request.rpc() {
             "initialize" => greeting(&request, "s", &json!({"tools": {}})),
-            "tools/list" => json_answer(&response(&request, &json!({"tools": [crate::shop::tool("read")]}))),
+            "tools/list" => {
+                let mut list = response(&request, &json!({"tools": [crate::shop::tool("read")]}));
+                list["x-note"] = TOKEN.into();
+                json_answer(&list)
+            }
             "tools/call" => {
                 let mut answer = response(&request, &json!({"content": []}));
                 answer["x-note"] = json!(["kept", TOKEN]);
@@ -290,6 +294,12 @@ async fn what_stands_beside_a_result_is_cleaned_too() {
     .await;
     let shop = tollgate_upstream::Transport::Http(tollgate_upstream::HttpSettings::new(fake.url()));
     let settings = ServerSettings::new(tollgate_model::ServerName::new("shop").unwrap(), shop);
+    let world = World::new(vec![settings.clone()], vec![], ALL).await;
+    let definitions = direction(true, usual_of_results, &[(Rule::GitToken, Action::Mask)]);
+    world.guard(GuardSettings { definitions: Some(definitions), ..GuardSettings::default() });
+    let told = world.either(false, "ann", "/mcp/shop").await.ask("tools/list", json!({})).await;
+    assert!(told.is_ok() && !told.body.to_string().contains("ghp_"), "{told:?}");
+
     let world = World::new(vec![settings], vec![], ALL).await;
     for (action, expected) in [(Action::Mask, Some("[redacted:git_token]")), (Action::Block, None)] {
         world.guard(results(true, &[(Rule::GitToken, action)]));

@@ -254,16 +254,18 @@ pub(crate) fn page(
         pseudonyms: None,
     };
     let inspection = guard.inspect_as(message.bytes(), body, &subject);
-    if inspection.noted.is_empty() {
+    let around = desk.look_around(guard, ("definition", server), &message, true);
+    if inspection.noted.is_empty() && around.is_empty() {
         return Ok(message);
     }
     desk.tell(guard, "definition", server, &inspection);
     let refuse = || super::refuse("list", guard, &inspection).of(server.name());
+    let around = super::changes(around).ok_or_else(refuse)?;
     if inspection.blocked.is_some() || !inspection.held.is_empty() {
         // Nobody could approve what belongs to no item.
         return Err(refuse());
     }
-    match super::changed(&message, body, &inspection, Vec::new()) {
+    match super::changed(&message, body, &inspection, around) {
         Ok(changed) => Ok(changed.map_or(message, |changed| *changed)),
         Err(()) => Err(refuse()),
     }
