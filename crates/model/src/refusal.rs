@@ -350,6 +350,8 @@ pub struct Refusal {
     pub data: Option<Box<str>>,
     /// What the caller may know of why, where there is more to say.
     pub why: Option<Box<Why>>,
+    /// Whether nothing of the request has left for a server, whatever is true of others with this code.
+    pub is_unsent: bool,
     /// What policy had said of the request by then, for the record: also of what is refused for another reason, or as unknown.
     pub judged: Option<Arc<Judged>>,
 }
@@ -456,7 +458,22 @@ impl Refusal {
             internal: None,
             data: None,
             why: None,
+            is_unsent: false,
             judged: None,
+        }
+    }
+
+    /// Nothing of the request has left for a server.
+    #[must_use]
+    pub fn unsent(self) -> Self {
+        Self { is_unsent: true, ..self }
+    }
+
+    /// Whether the same request may succeed later.
+    pub fn retry(&self) -> Retry {
+        match self.code.row().retry {
+            Retry::Unsafe if self.is_unsent => Retry::Safe,
+            retry => retry,
         }
     }
 
@@ -559,6 +576,19 @@ mod tests {
         for code in Code::ALL {
             // -32002 and -32042 must not be sent in the modern era (2026-07-28, error codes).
             assert!(![-32002, -32042].contains(&code.row().rpc_modern), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn what_has_not_left_may_be_sent_again_unless_it_is_refused_again() {
+        for (code, sent, unsent) in [
+            (Code::UpstreamTimeout, Retry::Unsafe, Retry::Safe),
+            (Code::UpstreamUnavailable, Retry::Safe, Retry::Safe),
+            (Code::UpstreamAuth, Retry::Never, Retry::Never),
+        ] {
+            let refusal = Refusal::new(Stage::Route, code, "no");
+            assert_eq!(refusal.retry(), sent, "{code:?}");
+            assert_eq!(refusal.unsent().retry(), unsent, "{code:?}");
         }
     }
 }

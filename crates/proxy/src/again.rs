@@ -15,7 +15,7 @@ use crate::bridge::Round;
 use crate::gateway::Gateway;
 use crate::handling::{self, ToolHandling};
 use crate::inbound::Inbound;
-use crate::stages::Resolved;
+use crate::stages::{Resolved, route};
 use crate::tasks::{self, Plan};
 
 /// The tries of one request.
@@ -26,6 +26,8 @@ pub(crate) struct Again<'a> {
     left: u32,
     failures: u32,
     was_stale: bool,
+    /// Whether an earlier try, or an earlier round of the request, may have been carried out.
+    has_left: bool,
     /// When the present try began.
     began: Option<Instant>,
     /// When its response has to be there, whatever is tried.
@@ -57,7 +59,12 @@ impl<'a> Again<'a> {
     fn new(server: &'a Server, waits: Waits, retries: Option<u32>) -> Self {
         server.retries().earn();
         let left = retries.unwrap_or(server.settings().retries.max);
-        Self { server, waits, left, failures: 0, was_stale: false, began: None, until: None }
+        Self { server, waits, left, failures: 0, was_stale: false, has_left: false, began: None, until: None }
+    }
+
+    /// The same of what goes on with something, if it does.
+    pub(crate) fn going_on(self, goes_on: bool) -> Self {
+        Self { has_left: goes_on, ..self }
     }
 
     /// Whether this is not the first try.
@@ -71,16 +78,17 @@ impl<'a> Again<'a> {
     }
 
     /// What has to be found or begun before a try can be sent, if that comes within the time that the request has: the first
-    /// words with a server that says nothing take longer than many a call may.
+    /// words with a server that says nothing take longer than many a call may. What fails here has not left.
     pub(crate) fn in_time<T>(
         &self,
         opening: impl Future<Output = Result<T, Refusal>>,
     ) -> impl Future<Output = Result<T, Refusal>> {
         timeout_at(self.until(), opening).map(move |opened| {
-            opened.unwrap_or_else(|_| {
+            let opened = opened.unwrap_or_else(|_| {
                 let late = UpstreamError::Timeout { what: "the request", after: self.total() };
-                Err(late.refusal(self.server.name()))
-            })
+                Err(route::unopened(self.server, &late))
+            });
+            opened.map_err(|refusal| if self.has_left { refusal } else { refusal.unsent() })
         })
     }
 
@@ -107,6 +115,7 @@ impl<'a> Again<'a> {
         error: &UpstreamError,
         is_harmless: impl FnOnce() -> bool,
     ) -> bool {
+        self.has_left |= !error.had_no_effect();
         // Nothing was carried out, since the server is not what it was found to be: look again, once, and at once.
         if error.is_stale() && !std::mem::replace(&mut self.was_stale, true) {
             return true;
@@ -153,7 +162,7 @@ pub(crate) fn is_harmless(
         return false;
     }
     // It goes on with what its client was asked, or with what its server has kept.
-    if round.responses.is_some() || round.state.is_some() {
+    if round.goes_on() {
         return false;
     }
     let Some(native) = resolved.native().filter(|_| inbound.is_tool_call()) else {
@@ -180,7 +189,7 @@ fn may_become_a_task(inbound: &Inbound, link: &Link, plan: Plan) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tollgate_model::{Code, ServerName};
+    use tollgate_model::{Code, Retry, ServerName, Stage};
     use tollgate_upstream::{HttpSettings, RetrySettings, ServerSettings, Transport};
 
     use crate::settings::ProxySettings;
@@ -271,9 +280,27 @@ mod tests {
         let again = Again::new(&server, Waits::within(s(3)), None);
         let began = Instant::now();
         let late = again.in_time::<()>(std::future::pending()).await.expect_err("nothing came");
-        assert_eq!(late.code, Code::UpstreamTimeout);
+        assert_eq!((late.code, late.stage, late.retry()), (Code::UpstreamTimeout, Stage::Route, Retry::Safe));
         assert!((s(3)..s(4)).contains(&began.elapsed()), "{:?}", began.elapsed());
         assert!(again.in_time(std::future::ready(Ok(()))).await.is_ok());
+    }
+
+    /// What a refusal says of another try, where nothing can be opened.
+    async fn unopened(again: &Again<'_>) -> Retry {
+        let closed = lost().refusal(again.server.name());
+        again.in_time::<()>(std::future::ready(Err(closed))).await.expect_err("it fails").retry()
+    }
+
+    #[tokio::test]
+    async fn what_may_have_been_carried_out_before_is_not_said_to_be_safe() {
+        let (gateway, server) = (gateway(), server(quick()));
+        let mut again = Again::new(&server, Waits::default(), None);
+        assert!(again.pause(&gateway, &refused(), || false).await);
+        assert_eq!(unopened(&again).await, Retry::Safe, "nothing has left");
+        assert!(again.pause(&gateway, &lost(), || true).await);
+        assert_eq!(unopened(&again).await, Retry::Unsafe, "the try before");
+        let again = Again::new(&server, Waits::default(), None).going_on(true);
+        assert_eq!(unopened(&again).await, Retry::Unsafe, "the round before");
     }
 
     #[tokio::test]

@@ -134,7 +134,7 @@ async fn hello_of(
             Refusal::new(tollgate_model::Stage::Resolve, tollgate_model::Code::Internal, text).of(server)
         );
     };
-    let route = route::open(server, caller, permit).await?;
+    let route = route::open(server, caller, permit).await.map_err(Refusal::unsent)?;
     let hello = route.link().hello().clone();
     let raw = hello.instructions.clone();
     let (mut hello, is_held) = guard::hello(gateway, snapshot, server.id(), hello);

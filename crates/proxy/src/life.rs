@@ -260,7 +260,7 @@ pub(crate) async fn attempt(
     round: &Round,
 ) -> Result<(Route, Sent), Refusal> {
     let server = resolved.server();
-    let mut again = Again::of(inbound, resolved);
+    let mut again = Again::of(inbound, resolved).going_on(round.goes_on());
     let mut looked_up = false;
     let mut spot = Spot::on(round.replica.as_deref());
     loop {
@@ -274,7 +274,8 @@ pub(crate) async fn attempt(
         let mut route = again.in_time(opening).await?; // which session or process
         let plan = tasks::plan(gateway, inbound, resolved, route.link()).await; // whether the call may become a task
         if plan == Plan::Keep && route.link().is_leased() {
-            route = Box::pin(route::open(server, &inbound.caller, permit)).await?; // where the task can be found again
+            let opening = route::open(server, &inbound.caller, permit);
+            route = Box::pin(again.in_time(opening)).await?; // where the task can be found again
         }
         let responses = bridge::responses(inbound, route.link().era(), round);
         if inbound.record.was_approved() {

@@ -87,7 +87,7 @@ pub(crate) fn render(refusal: &Refusal, era: Era, id: Option<&Bytes>, on_record:
             row.name,
             refusal.stage.as_str(),
             row.source.as_str(),
-            row.retry.as_str(),
+            refusal.retry().as_str(),
         )
         .as_bytes(),
     );

@@ -43,6 +43,13 @@ pub(crate) struct Round {
     pub(crate) no_task: bool,
 }
 
+impl Round {
+    /// Whether it goes on with what has reached the server before.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.responses.is_some() || self.state.is_some()
+    }
+}
+
 /// What goes along with a request.
 #[derive(Debug, Default)]
 pub(crate) struct Beside<'a> {

@@ -82,7 +82,8 @@ pub(crate) async fn page(
     let mut again = Again::of_list(server);
     let (message, route) = loop {
         let berth = route::enter(server, Traffic::Lists, again.until()).await.map_err(Fault::unsaid)?;
-        let route = route::open(server, &inbound.caller, permit).await.map_err(Fault::unsaid)?;
+        let route = route::open(server, &inbound.caller, permit).await;
+        let route = route.map_err(|refusal| Fault::unsaid(refusal.unsent()))?;
         let link = route.link();
         if own && !offers(link.hello(), wanted.kind) {
             return Ok(None);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use tokio::time::Instant;
-use tollgate_model::{Caller, Refusal};
-use tollgate_upstream::{Avoid, Berth, Link, Server, Traffic};
+use tollgate_model::{Caller, Refusal, Stage};
+use tollgate_upstream::{Avoid, Berth, Link, Server, Traffic, UpstreamError};
 
 use super::Permit;
 
@@ -43,8 +43,13 @@ impl<'a> Spot<'a> {
 pub(crate) async fn open(server: &Server, caller: &Caller, _permit: &Permit) -> Result<Route, Refusal> {
     match server.open(caller).await {
         Ok(link) => Ok(Route { link }),
-        Err(error) => Err(error.refusal(server.name())),
+        Err(error) => Err(unopened(server, &error)),
     }
+}
+
+/// There is no way: whatever went wrong, it was not the request.
+pub(crate) fn unopened(server: &Server, error: &UpstreamError) -> Refusal {
+    Refusal { stage: Stage::Route, ..error.refusal(server.name()) }
 }
 
 /// The same on a replica.
@@ -67,7 +72,7 @@ pub(crate) async fn open_for(
 ) -> Result<Route, Refusal> {
     match server.open_where(caller, method, spot.on, spot.avoid).await {
         Ok(link) => Ok(Route { link }),
-        Err(error) => Err(error.refusal(server.name())),
+        Err(error) => Err(unopened(server, &error)),
     }
 }
 
