@@ -9,6 +9,7 @@
 pub mod codes;
 pub mod compose;
 mod edit;
+mod gathered;
 pub mod headers;
 pub mod json;
 pub mod lines;
@@ -23,6 +24,7 @@ mod segments;
 pub mod sse;
 
 pub use edit::{Change, Edit};
+pub use gathered::Gathered;
 pub use json::{Fault, JsonKind, Limits, Member, ScanError, Span};
 pub use json::{canonical, elements, find, kind_of, members, numbers_equal, quote, text, validate};
 pub use lines::{Line, LineDecoder, encode_line};

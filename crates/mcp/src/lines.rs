@@ -1,10 +1,14 @@
 //! One message per line: the framing of stdio, the same in all revisions.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use memchr::memchr;
 
-use crate::Segments;
 use crate::peek::Oversize;
+use crate::{Gathered, Segments};
+
+/// A line that has become longer than this is searched for its id from then on, as it comes: to search one of many MiB all at
+/// once, when it turns out to be too long, takes long enough for everybody else to notice.
+const LARGE: usize = 1 << 20;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,15 +35,23 @@ pub struct LineDecoder {
     /// What was pushed and not yet read.
     chunk: Bytes,
     /// The beginning of a line whose end has not come yet.
-    line: BytesMut,
-    /// A line that is too long, being skipped.
-    oversize: Option<Box<Oversize>>,
+    line: Gathered,
+    /// What is found in a large line, in case that it becomes too long.
+    found: Option<Box<Oversize>>,
+    /// Whether the line is too long, and being skipped.
+    is_oversize: bool,
 }
 
 impl LineDecoder {
     /// A decoder for lines of at most `line_bytes_max` bytes, line break not counted.
     pub fn new(line_bytes_max: usize) -> Self {
-        Self { line_bytes_max, chunk: Bytes::new(), line: BytesMut::new(), oversize: None }
+        Self {
+            line_bytes_max,
+            chunk: Bytes::new(),
+            line: Gathered::default(),
+            found: None,
+            is_oversize: false,
+        }
     }
 
     /// Takes in the next bytes of the stream. Take all lines before the next push: what is left is kept, and copied.
@@ -53,34 +65,34 @@ impl LineDecoder {
 
     /// Whether the stream, if it ended now, would end within a line.
     pub fn has_partial(&self) -> bool {
-        !self.line.is_empty() || !self.chunk.is_empty() || self.oversize.is_some()
+        !self.line.is_empty() || !self.chunk.is_empty() || self.is_oversize
     }
 
     /// The last line of a stream that ended without a line break. Whether it is whole, its JSON will tell.
     pub fn finish(&mut self) -> Option<Line> {
-        let mut rest = std::mem::take(&mut self.chunk);
-        let line = self.end_line(&mut rest);
-        self.line = BytesMut::new();
-        line
+        let rest = std::mem::take(&mut self.chunk);
+        self.end_line(rest)
     }
 
     /// Ends a line of which `part` is the last part.
-    fn end_line(&mut self, part: &mut Bytes) -> Option<Line> {
-        if let Some(mut oversize) = self.oversize.take() {
-            oversize.feed(part);
-            return Some(Line::oversize(*oversize));
+    fn end_line(&mut self, part: Bytes) -> Option<Line> {
+        let mut found = self.found.take();
+        if let Some(found) = &mut found {
+            found.feed(&part);
+        }
+        if std::mem::take(&mut self.is_oversize) {
+            return Some(Line::oversize(*found.unwrap_or_default()));
         }
         let mut line = if self.line.is_empty() {
-            std::mem::take(part)
+            part
         } else {
-            self.line.extend_from_slice(part);
-            std::mem::take(&mut self.line).freeze()
+            self.line.push(part);
+            std::mem::take(&mut self.line).join()
         };
         let length = line.strip_suffix(b"\r").unwrap_or(&line).len();
         if length > self.line_bytes_max {
-            let mut oversize = Oversize::default();
-            oversize.feed(&line);
-            return Some(Line::oversize(oversize));
+            let found = found.unwrap_or_else(|| Box::new(Oversize::of([&*line])));
+            return Some(Line::oversize(*found));
         }
         line.truncate(length);
         let is_blank = line.iter().all(u8::is_ascii_whitespace);
@@ -88,16 +100,21 @@ impl LineDecoder {
     }
 
     /// Keeps the beginning of a line, unless it is too long already.
-    fn keep(&mut self, part: &[u8]) {
-        if let Some(oversize) = &mut self.oversize {
-            oversize.feed(part);
+    fn keep(&mut self, part: Bytes) {
+        if let Some(found) = &mut self.found {
+            found.feed(&part);
+        }
+        if self.is_oversize {
             return;
         }
-        self.line.extend_from_slice(part);
+        self.line.push(part);
         // One byte more may be a carriage return.
-        if self.line.len() > self.line_bytes_max.saturating_add(1) {
-            let line = std::mem::take(&mut self.line);
-            self.oversize.get_or_insert_default().feed(&line);
+        self.is_oversize = self.line.len() > self.line_bytes_max.saturating_add(1);
+        if self.found.is_none() && (self.is_oversize || self.line.len() > LARGE) {
+            self.found = Some(Box::new(Oversize::of(self.line.parts())));
+        }
+        if self.is_oversize {
+            self.line = Gathered::default();
         }
     }
 }
@@ -117,13 +134,13 @@ impl Iterator for LineDecoder {
             let rest = self.chunk.split_off(end + 1);
             let mut part = std::mem::replace(&mut self.chunk, rest);
             part.truncate(end);
-            if let Some(line) = self.end_line(&mut part) {
+            if let Some(line) = self.end_line(part) {
                 return Some(line);
             }
         }
         let part = std::mem::take(&mut self.chunk);
         if !part.is_empty() {
-            self.keep(&part);
+            self.keep(part);
         }
         None
     }
@@ -193,6 +210,39 @@ mod tests {
             decode(b"{\"id\":1, \"jsonrpc", 3, 10).as_slice(),
             [Line::Oversize { id: Some(_), .. }]
         ));
+    }
+
+    #[test]
+    fn a_large_line_is_whole_or_its_id_is_found_however_it_is_cut() {
+        let max = LARGE + 100_000;
+        for filling in [LARGE - 100, LARGE + 10, max - 100, max + 1, max + LARGE] {
+            let message = format!("{{\"result\":[\"{}\"],\"id\":7}}", "x".repeat(filling));
+            let stream = format!("{message}\r\n{{}}\n");
+            for size in [10_000, 64 * 1024, 300_000, LARGE + 1, stream.len()] {
+                let lines = decode(stream.as_bytes(), size, max);
+                let [first, Line::Message(next)] = lines.as_slice() else { panic!("{} lines", lines.len()) };
+                match first {
+                    Line::Message(line) => assert!(filling < max && **line == *message.as_bytes(), "{filling}"),
+                    Line::Oversize { id, .. } => {
+                        assert!(filling > max && id.as_deref() == Some(&b"7"[..]), "{filling}: {id:?}");
+                    }
+                }
+                assert_eq!(&**next, b"{}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_not_kept() {
+        let mut decoder = LineDecoder::new(2 * LARGE);
+        for _ in 0..100 {
+            decoder.push(Bytes::from(vec![b' '; LARGE / 10]));
+            assert_eq!(decoder.next(), None);
+            assert!(decoder.line.len() <= 2 * LARGE + 1, "{}", decoder.line.len());
+        }
+        assert!(decoder.line.is_empty() && decoder.has_partial());
+        assert!(matches!(decoder.finish(), Some(Line::Oversize { id: None, .. })));
+        assert!(!decoder.has_partial());
     }
 
     #[test]

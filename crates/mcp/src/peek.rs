@@ -227,6 +227,13 @@ pub(crate) struct Oversize {
 }
 
 impl Oversize {
+    /// Of what has come in these parts so far.
+    pub(crate) fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut oversize = Self::default();
+        parts.into_iter().for_each(|part| oversize.feed(part));
+        oversize
+    }
+
     /// Takes in the next part.
     pub(crate) fn feed(&mut self, part: &[u8]) {
         let room = HEAD_BYTES_MAX.saturating_sub(self.head.len());

@@ -2,7 +2,6 @@
 
 mod body;
 mod connect;
-mod gathered;
 mod head;
 mod pool;
 mod reply;

@@ -11,9 +11,9 @@ use http::{HeaderMap, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::Instant;
+use tollgate_mcp::Gathered;
 
 use super::HttpError;
-use super::gathered::Gathered;
 use super::pool::{Client, Http1};
 use crate::appetite::{Appetite, Greed};
 

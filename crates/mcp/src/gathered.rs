@@ -1,4 +1,4 @@
-//! A body as it is gathered: large parts are kept as they came and joined once at the end, so that one that never ends is
+//! A body or a line as it is gathered: large parts are kept as they came and joined once at the end, so that one that never ends is
 //! not moved about again and again while it grows.
 
 use bytes::{Bytes, BytesMut};
@@ -9,9 +9,9 @@ const LARGE: usize = 64 * 1024;
 /// How much is copied into one piece.
 const PIECE: usize = 256 * 1024;
 
-/// What has come of a body.
-#[derive(Default)]
-pub(super) struct Gathered {
+/// What has come of a body or a line.
+#[derive(Debug, Default)]
+pub struct Gathered {
     pieces: Vec<Bytes>,
     /// The small parts that came after the last piece.
     crumbs: BytesMut,
@@ -20,15 +20,27 @@ pub(super) struct Gathered {
 
 impl Gathered {
     /// Of a body of which so much is announced: it is held once.
-    pub(super) fn announced(len: usize) -> Self {
+    pub fn announced(len: usize) -> Self {
         Self { crumbs: BytesMut::with_capacity(len), ..Self::default() }
     }
 
-    pub(super) fn len(&self) -> usize {
+    /// How many bytes have come.
+    pub fn len(&self) -> usize {
         self.len
     }
 
-    pub(super) fn push(&mut self, part: Bytes) {
+    /// Whether nothing has come.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// What has come, in its order.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        self.pieces.iter().map(|piece| &**piece).chain([&*self.crumbs])
+    }
+
+    /// Takes in the next part.
+    pub fn push(&mut self, part: Bytes) {
         self.len += part.len();
         let fits = self.crumbs.capacity() - self.crumbs.len() >= part.len();
         if part.len() < LARGE || fits {
@@ -45,7 +57,7 @@ impl Gathered {
     }
 
     /// All of it in one piece.
-    pub(super) fn join(self) -> Bytes {
+    pub fn join(self) -> Bytes {
         let Self { pieces, crumbs, len } = self;
         if pieces.is_empty() {
             return crumbs.freeze();
@@ -70,7 +82,9 @@ mod tests {
             whole.extend_from_slice(&part);
             gathered.push(part.into());
             assert_eq!(gathered.len(), whole.len());
+            assert_eq!(gathered.is_empty(), whole.is_empty());
         }
+        assert!(gathered.parts().collect::<Vec<_>>().concat() == whole, "{parts:?}");
         assert!(gathered.join() == whole, "{parts:?}");
     }
 
