@@ -222,7 +222,9 @@ mod tests {
                 let lines = decode(stream.as_bytes(), size, max);
                 let [first, Line::Message(next)] = lines.as_slice() else { panic!("{} lines", lines.len()) };
                 match first {
-                    Line::Message(line) => assert!(filling < max && **line == *message.as_bytes(), "{filling}"),
+                    Line::Message(line) => {
+                        assert!(filling < max && **line == *message.as_bytes(), "{filling}");
+                    }
                     Line::Oversize { id, .. } => {
                         assert!(filling > max && id.as_deref() == Some(&b"7"[..]), "{filling}: {id:?}");
                     }
