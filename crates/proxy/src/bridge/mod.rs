@@ -8,7 +8,7 @@ mod older;
 mod request;
 mod response;
 
-pub(crate) use notification::{Hearing, Relay, relay};
+pub(crate) use notification::{Hearing, Relay, relay, tick};
 pub(crate) use older::fit_info;
 pub(crate) use request::{Beside, Round, Target, arguments, own_request, request, responses};
 pub(crate) use response::{Answered, array_of, created, resource_uris, response};

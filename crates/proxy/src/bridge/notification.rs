@@ -14,6 +14,14 @@ pub(crate) enum Relay {
     Drop,
 }
 
+/// Progress that says that a request is alive, and nothing of how far it is: so little more than what was told last that what
+/// its server says of that is still more. None if there is no more.
+pub(crate) fn tick(before: f64) -> Option<f64> {
+    const TICK: f64 = 1.0 / 65_536.0;
+    let before = before.max(0.0);
+    Some((before + TICK).max(before.next_up())).filter(|next| next.is_finite())
+}
+
 /// What the client wants to be told about one request, and what it has been told.
 pub(crate) struct Hearing<'a> {
     /// The progress token that the client gave, as raw JSON.
@@ -138,6 +146,22 @@ mod tests {
             matches!(relay(&message(text), Era::Modern, Era::Legacy, &mut next), Relay::Send(_))
         };
         assert_eq!(["0", "11", "12"].map(&mut told), [false, false, true]);
+    }
+
+    #[test]
+    fn a_sign_of_life_is_progress_and_what_a_server_says_after_it_is_more() {
+        let mut told = f64::NEG_INFINITY;
+        for _ in 0..100 {
+            let next = tick(told).expect("there is more");
+            assert!(next > told && next > 0.0);
+            told = next;
+        }
+        assert!(told < 0.01, "a server that counts to one has room yet: {told}");
+        for before in [1.0, 100.5, 1e15, 1e300] {
+            assert!(tick(before).is_some_and(|next| next > before && next < before * 1.1));
+        }
+        assert_eq!(tick(f64::INFINITY), None);
+        assert_eq!(tick(f64::MAX), None);
     }
 
     #[test]

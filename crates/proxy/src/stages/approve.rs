@@ -528,7 +528,6 @@ impl Waiting<'_> {
         let Self { gateway, inbound, store, until, .. } = *self;
         let Some(_place) = gateway.approvals().hold(inbound) else { return false };
         let mut waiter = gateway.approvals().wait_for(&approval.id);
-        let mut steps = 0;
         let mut next_told = Instant::now();
         loop {
             // It may have been decided before anybody listened.
@@ -544,8 +543,7 @@ impl Waiting<'_> {
                 return false;
             }
             if now >= next_told {
-                steps += 1;
-                progress(inbound, approval, steps);
+                progress(inbound, approval);
                 next_told = now + PROGRESS_EVERY;
             }
             tokio::select! {
@@ -558,14 +556,15 @@ impl Waiting<'_> {
 }
 
 /// Tells a client that wants to hear of it that its call waits.
-fn progress(inbound: &Inbound, approval: &Approval, steps: u64) {
+fn progress(inbound: &Inbound, approval: &Approval) {
     let Some(token) = inbound.progress_token() else { return };
+    let Some(progress) = inbound.record.ticks() else { return };
     let missing: Vec<String> = approval.missing().iter().map(|need| need.group.to_string()).collect();
     let text = format!("waiting for approval {} by {}", approval.id, missing.join(", "));
-    let steps = steps.to_string();
+    let progress = progress.to_string();
     let params = compose::object(&[
         (meta::PROGRESS_TOKEN, &token),
-        ("progress", steps.as_bytes()),
+        ("progress", progress.as_bytes()),
         ("message", &quote(&text)),
     ]);
     let told = compose::notification(methods::NOTIFICATIONS_PROGRESS, Some(&params));

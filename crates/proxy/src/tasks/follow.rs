@@ -71,7 +71,6 @@ pub(crate) async fn to_end(
         opened: Opened::default(),
         rounds: 0,
         told: None,
-        steps: 0,
         _wait: wait,
     };
     let mut sent = match era {
@@ -107,7 +106,6 @@ struct Following<'a> {
     rounds: u32,
     /// The status message that the client was told last.
     told: Option<String>,
-    steps: u64,
     _wait: Wait,
 }
 
@@ -265,11 +263,11 @@ impl Following<'_> {
         let Some(token) = self.inbound.progress_token() else { return };
         let said = state.text("statusMessage").map(std::borrow::Cow::into_owned);
         let Some(said) = said.filter(|said| self.told.as_ref() != Some(said)) else { return };
-        self.steps += 1;
-        let steps = self.steps.to_string();
+        let Some(progress) = self.inbound.record.ticks() else { return };
+        let progress = progress.to_string();
         let params = compose::object(&[
             (meta::PROGRESS_TOKEN, &token),
-            ("progress", steps.as_bytes()),
+            ("progress", progress.as_bytes()),
             ("message", &quote(&said)),
         ]);
         let told = compose::notification(methods::NOTIFICATIONS_PROGRESS, Some(&params));

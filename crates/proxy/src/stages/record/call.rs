@@ -419,6 +419,14 @@ impl CallRecord {
         self.lock().progress
     }
 
+    /// The client is told that its request is alive, as progress. None if there is no more than it was told.
+    pub(crate) fn ticks(&self) -> Option<f64> {
+        let mut facts = self.lock();
+        let next = bridge::tick(facts.progress)?;
+        facts.progress = next;
+        Some(next)
+    }
+
     fn has_shown(&self) -> bool {
         self.lock().shown.is_some()
     }
