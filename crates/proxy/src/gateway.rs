@@ -528,8 +528,15 @@ impl Gateway {
 
     /// Adds a session, if there is room. What its client sees now is what later views are compared with.
     pub(crate) fn add_session(&self, session: &Arc<Session>, room: Room) -> Result<(), Refusal> {
-        let _ = session.sees(self.view(&session.caller, session.endpoint.as_ref()));
-        self.0.sessions.add(Arc::clone(session), room)
+        let look = || session.sees(self.view(&session.caller, session.endpoint.as_ref()));
+        let turns = self.policing().telling().turns();
+        let _ = look();
+        self.0.sessions.add(Arc::clone(session), room)?;
+        if self.policing().telling().turns() != turns {
+            // It has listed nothing yet.
+            let _ = look();
+        }
+        Ok(())
     }
 
     /// Ends a session, here and at the servers that kept something for it. `why` goes on record.

@@ -108,6 +108,11 @@ impl Policing {
         self.swaps.subscribe()
     }
 
+    /// Which views have yet to be looked at.
+    pub(crate) fn telling(&self) -> &Telling {
+        &self.telling
+    }
+
     /// What is read of servers when.
     pub(crate) fn upkeep(&self) -> &Upkeep {
         &self.upkeep

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tollgate_catalog::ListKind;
@@ -35,10 +36,18 @@ type Whose = (*const Principal, Option<IpAddr>, Era, Option<EndpointName>);
 #[derive(Debug, Default)]
 pub(crate) struct Telling {
     waiting: Mutex<VecDeque<Arc<Rules>>>,
+    /// How often everybody was to be looked after.
+    turns: AtomicU64,
     one_at_a_time: tokio::sync::Mutex<()>,
 }
 
 impl Telling {
+    /// How often everybody was to be looked after. Whoever comes to be among them looks once more if it is another time than
+    /// before it looked at its view: the others may have been told before it was there.
+    pub(crate) fn turns(&self) -> u64 {
+        self.turns.load(Ordering::SeqCst)
+    }
+
     fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Rules>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -94,7 +103,9 @@ impl Gateway {
 
     /// Has every connected client looked after whose view is another than before, by what decides now. Nobody waits for it.
     pub(crate) fn look_after_views(&self) {
-        let mut waiting = self.policing().telling.lock();
+        let telling = &self.policing().telling;
+        telling.turns.fetch_add(1, Ordering::SeqCst);
+        let mut waiting = telling.lock();
         if waiting.len() >= WAITING_MAX {
             waiting.pop_front();
         }

@@ -74,7 +74,11 @@ pub(crate) async fn listen(gateway: &Gateway, inbound: &Inbound) -> Result<Reply
         let topic = Topic(place.number() + 3);
         let _ = inbound.outlet.push_latest(topic, acknowledgement, settings.subscriptions_max + OTHERS_MAX);
     });
+    let turns = gateway.policing().telling().turns();
     place.tell_lists(&to, seen_by(gateway, inbound), inbound.endpoint.name(), granted.lists, heard.spots());
+    if gateway.policing().telling().turns() != turns {
+        gateway.fanout().sees(place.number(), seen_by(gateway, inbound).1);
+    }
     let mut seen = Arc::clone(&inbound.snapshot);
     loop {
         tokio::select! {
