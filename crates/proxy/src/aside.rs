@@ -171,9 +171,9 @@ pub(crate) fn is_asked(inbound: &Inbound) -> bool {
         && inbound.message.text("uri").is_some_and(|uri| uri.starts_with(URI))
 }
 
-/// Answers a read of a kept result. It counts against limits as what needs no server does.
+/// Answers a read of a kept result.
 pub(crate) async fn read(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
-    let admitted = limits::admit_beside(gateway, inbound).await?;
+    let admitted = limits::admit_kept(gateway, inbound).await?; // how often: its pages are read as any resource is
     let uri = inbound.message.text("uri").unwrap_or_default();
     page(gateway, inbound, &uri).map(|reply| reply.holding(admitted.as_ref()))
 }

@@ -266,6 +266,18 @@ pub(crate) async fn admit_beside(gateway: &Gateway, inbound: &Inbound) -> Result
     if !gateway.limits().are_any_beside_calls() {
         return Ok(None);
     }
+    count_beside(gateway, inbound).await
+}
+
+/// Counts a read of what the gateway itself has: as any other read, but that no server is asked.
+pub(crate) async fn admit_kept(gateway: &Gateway, inbound: &Inbound) -> Result<Option<Admitted>, Refusal> {
+    if !gateway.limits().are_any() {
+        return Ok(None);
+    }
+    count_beside(gateway, inbound).await
+}
+
+async fn count_beside(gateway: &Gateway, inbound: &Inbound) -> Result<Option<Admitted>, Refusal> {
     let server = inbound.endpoint.native_server().and_then(|name| inbound.server(name).ok());
     // What is about a task is for the server that has it.
     let server = server.or_else(|| {

@@ -7,10 +7,11 @@ use std::time::Duration;
 use http::Method;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
+use tollgate_guard::shape::Bounds;
 use tollgate_ledger::{Price, Prices};
 use tollgate_limits::{About, Bound, Dimension, Every, Glob, LimitSettings, Rule, RunawaySettings, Unit};
 use tollgate_model::ServerName;
-use tollgate_proxy::Setup;
+use tollgate_proxy::{ProxySettings, Setup, SizeSettings, WhenLarger};
 use tollgate_upstream::{HttpSettings, ServerSettings, Transport};
 
 use crate::book::Book;
@@ -154,6 +155,25 @@ async fn a_client_that_leaves_frees_its_place_after_a_while() {
             tokio::time::timeout(crate::LONG, free).await.expect("its place is free at last");
         }
     }
+}
+
+/// Whoever may not read more may not read more pages either.
+#[tokio::test]
+async fn pages_of_a_result_that_was_too_large_count_as_reads() {
+    let (book, shop) = (Book::new(), Shop::modern(&["pay"]).await);
+    let results = Bounds { bytes: Some(1000), ..Bounds::default() };
+    let sizes = SizeSettings { results, when_larger: Some(WhenLarger::Aside), ..SizeSettings::default() };
+    let settings = ProxySettings { sizes, ..ProxySettings::default() };
+    let world = World::with(settings, vec![server("shop", &shop)], vec![], ALL, book.ledger.clone()).await;
+    world.limit(vec![rule("each-agent", &[Dimension::Agent], rate(2))]);
+    let ann = world.modern("ann", "/mcp/shop");
+    let told = ann.call("pay", json!({"path": "a".repeat(5000)})).await;
+    let blocks = told.body["result"]["content"].as_array().unwrap_or_else(|| panic!("{told:?}"));
+    let link = blocks.iter().find(|block| block["type"] == "resource_link");
+    let page = json!({"uri": link.unwrap_or_else(|| panic!("{told:?}"))["uri"]});
+    let told = ann.ask("resources/read", page.clone()).await;
+    assert!(told.is_ok(), "{told:?}");
+    assert_eq!(ann.ask("resources/read", page).await.code(), "rate_limited");
 }
 
 /// Nor is a server done with what took it too long.
