@@ -2,6 +2,10 @@
 
 use tollgate_mcp::json::{self, Span};
 
+/// The longest time that is told on: a week, which is the longest that the gateway itself can be told to keep anything. What a
+/// server says beyond that has no end, and numbers beyond 2^53 are an error to many a client.
+const TTL_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1000;
+
 /// What a result says of its own keeping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caching {
@@ -15,14 +19,15 @@ impl Caching {
     /// Not to be kept, and nobody else's: what holds wherever a server says nothing, or nothing valid.
     pub const NONE: Self = Self { ttl_ms: 0, shared: false };
 
-    /// Reads the hints of a result; what is missing or invalid is as in [`Self::NONE`].
+    /// Reads the hints of a result; what is missing or invalid is as in [`Self::NONE`], and what is too long is a week.
     pub fn read(bytes: &[u8], result: Span) -> Self {
-        Self { ttl_ms: ttl(bytes, result).unwrap_or(0), shared: scope(bytes, result).unwrap_or(false) }
+        let ttl_ms = ttl(bytes, result).map_or(0, |ttl| ttl.min(TTL_MS_MAX));
+        Self { ttl_ms, shared: scope(bytes, result).unwrap_or(false) }
     }
 
-    /// Whether both hints are there and valid.
+    /// Whether both hints are there, valid, and no longer than is told on.
     pub fn is_whole(bytes: &[u8], result: Span) -> bool {
-        ttl(bytes, result).is_some() && scope(bytes, result).is_some()
+        ttl(bytes, result).is_some_and(|ttl| ttl <= TTL_MS_MAX) && scope(bytes, result).is_some()
     }
 
     /// The hints of a result that is made of all these: kept as long as the shortest-lived part, and shared only if
@@ -74,6 +79,22 @@ mod tests {
             assert_eq!(read(&result), (7, "private"), "{scope}");
         }
         assert_eq!(read("{}"), (0, "private"));
+    }
+
+    #[test]
+    fn nothing_is_kept_for_longer_than_a_week() {
+        for (said, told) in
+            [("604800000", 604_800_000), ("604800001", 604_800_000), ("18446744073709551615", 604_800_000)]
+        {
+            let result = format!(r#"{{"ttlMs":{said},"cacheScope":"public"}}"#);
+            assert_eq!(read(&result), (told, "public"));
+            let is_as_said = said == told.to_string();
+            assert_eq!(
+                Caching::is_whole(result.as_bytes(), Span::all(result.as_bytes())),
+                is_as_said,
+                "{said}"
+            );
+        }
     }
 
     #[test]
