@@ -1,7 +1,7 @@
 //! The desired state as this process knows it, kept up with the feed.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -82,6 +82,8 @@ struct Known {
     changes: watch::Sender<u64>,
     /// Each change as it is applied.
     applied: broadcast::Sender<Numbered>,
+    /// The same from the very first on, until somebody takes it.
+    from_first: Mutex<Option<broadcast::Receiver<Numbered>>>,
     /// Whether there is anything to follow.
     follows: bool,
     stale_max: Option<Duration>,
@@ -130,6 +132,13 @@ impl Follower {
         self.0.known.applied.subscribe()
     }
 
+    /// The same from the first change on, also of what was applied already: for one who keeps account of all, and comes when it
+    /// is known that somebody follows. Whoever comes after the first is given what is applied from now on.
+    pub fn applied_from_first(&self) -> broadcast::Receiver<Numbered> {
+        let first = self.0.known.from_first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        first.unwrap_or_else(|| self.applied())
+    }
+
     /// How sure it is.
     pub fn confirmed(&self) -> Confirmed {
         let known = &*self.0.known;
@@ -175,10 +184,12 @@ impl Follower {
 
 impl Known {
     fn new(follows: bool, settings: &FollowerSettings) -> Self {
+        let (applied, from_first) = broadcast::channel(APPLIED_MAX);
         Self {
             desired: ArcSwap::default(),
             changes: watch::Sender::new(0),
-            applied: broadcast::Sender::new(APPLIED_MAX),
+            applied,
+            from_first: Mutex::new(Some(from_first)),
             follows,
             stale_max: settings.stale_max,
             fresh_max: settings.poll + settings.answer_max,

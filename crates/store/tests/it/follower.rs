@@ -54,6 +54,23 @@ async fn within_a_second(what: &str, is_so: impl Fn() -> bool) {
     assert!(begun.elapsed() <= Duration::from_secs(1), "{what}: {:?}", begun.elapsed());
 }
 
+/// Whoever puts changes on record comes later than the follower begins, and misses none.
+#[tokio::test(start_paused = true)]
+async fn what_was_applied_before_anybody_listened_is_given_to_the_first_who_asks_for_all() {
+    let (memory, store) = faulty();
+    let follower = follow(&store);
+    assert!(follower.settled(Duration::from_secs(1)).await);
+    memory.revoke(user("ada")).await.expect("revoked");
+    within_a_second("applied", || follower.now().revision() == 1).await;
+    let (mut from_now, mut all) = (follower.applied(), follower.applied_from_first());
+    assert_eq!(all.recv().await.expect("the follower lives").cursor.revision, 1);
+    assert!(from_now.try_recv().is_err());
+    assert!(follower.applied_from_first().try_recv().is_err(), "it is given once");
+    memory.revoke(user("bob")).await.expect("revoked");
+    assert_eq!(all.recv().await.expect("the follower lives").cursor.revision, 2);
+    assert_eq!(from_now.recv().await.expect("the follower lives").cursor.revision, 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_was_there_and_what_comes_is_known_within_a_second() {
     let (memory, store) = faulty();

@@ -60,7 +60,8 @@ pub(crate) async fn follow(gateway: Weak<Inner>, mut reloads: watch::Receiver<()
                 let (Ok(()), Some(now)) = (reloaded, self::follower(&gateway)) else { return };
                 // A follower that stays is read on where it was: what it has said and nobody has read yet belongs on record.
                 if !now.is_same(&follower) {
-                    applied = now.applied();
+                    // It began before its gateway heard of it.
+                    applied = now.applied_from_first();
                     follower = now;
                 }
             }
