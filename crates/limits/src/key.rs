@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use smallvec::SmallVec;
-use tollgate_model::TenantId;
+use tollgate_model::{TenantId, folded};
 use tollgate_store::{Digest, SharedBound};
 
 use crate::rule::{Bound, Dimension, Rule, Unit};
@@ -28,7 +28,8 @@ pub(crate) fn of(slot: u32, rule: &Rule, subject: &Subject<'_>) -> Key {
             Dimension::Server => put_server(&mut key, subject),
             Dimension::Tool => {
                 put_server(&mut key, subject);
-                put(&mut key, subject.tool);
+                // A server that does not look at case has one tool of all these names.
+                put(&mut key, subject.tool.map(folded).as_deref());
             }
             Dimension::Toolset => put(&mut key, subject.toolset),
             Dimension::Endpoint => put(&mut key, Some(subject.endpoint)),

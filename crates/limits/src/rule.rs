@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate_model::TenantId;
+use tollgate_model::{TenantId, folded};
 
 use crate::{Glob, Subject};
 
@@ -107,7 +107,8 @@ pub struct About {
     pub key: Vec<Glob>,
     /// Servers, by the names that their callers use.
     pub server: Vec<Glob>,
-    /// Tools, by their server's own names.
+    /// Tools, by their server's own names. Case is not looked at: not every server does, and none may be asked for more under
+    /// another spelling.
     pub tool: Vec<Glob>,
     /// Toolsets.
     pub toolset: Vec<Glob>,
@@ -193,7 +194,7 @@ impl Rule {
             && fits(&self.about.tenant, Some(tenant))
     }
 
-    /// Whether it is about a request of a tenant that it can be about.
+    /// Whether it is about a request of a tenant that it can be about. Tools are named in it without regard to case.
     pub(crate) fn is_about(&self, subject: &Subject<'_>) -> bool {
         let About { agent, user, key, server, tool, toolset, endpoint, method, .. } = &self.about;
         let counts = |dimension| self.per.contains(&dimension);
@@ -207,7 +208,7 @@ impl Rule {
             && (subject.tool.is_some() || !counts(Dimension::Tool))
             && (subject.toolset.is_some() || !counts(Dimension::Toolset))
             && fits(server, subject.server.map(|server| server.name().as_str()))
-            && fits(tool, subject.tool)
+            && (tool.is_empty() || fits(tool, subject.tool.map(folded).as_deref()))
             && fits(toolset, subject.toolset)
             && fits(endpoint, Some(subject.endpoint))
             && fits(agent, subject.agent)

@@ -5,14 +5,14 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate_model::Limited;
+use tollgate_model::{Limited, folded};
 
 use crate::gcra::Rate;
 use crate::meter::Metered;
 use crate::rule::{Bound, Dimension, Rule, Unit};
 use crate::runaway::RunawaySettings;
 use crate::table::Room;
-use crate::{Encoding, LimitSettings, Subject};
+use crate::{Encoding, Glob, LimitSettings, Subject};
 
 /// The rules of one configuration.
 #[derive(Debug, Default)]
@@ -38,6 +38,7 @@ pub(crate) struct Rules {
 /// A rule with what it is counted by.
 #[derive(Debug)]
 pub(crate) struct Prepared {
+    /// Tools are named in it without regard to case.
     pub(crate) rule: Rule,
     pub(crate) slot: u32,
     pub(crate) measure: Measure,
@@ -173,6 +174,8 @@ impl Names {
             *next += 1;
             *next
         });
-        Prepared { rule: rule.clone(), slot, measure }
+        let mut rule = rule.clone();
+        rule.about.tool = rule.about.tool.iter().map(|tool| Glob::new(&folded(tool.as_str()))).collect();
+        Prepared { rule, slot, measure }
     }
 }

@@ -225,6 +225,19 @@ fn servers_and_tools_are_told_apart() {
 }
 
 #[test]
+fn a_tool_is_counted_in_whatever_case_it_is_called() {
+    let mut named = rule("named", &[], rate(3, Duration::from_hours(1)));
+    named.about.tool = vec![Glob::new("deleteA*")];
+    let limits = limits(vec![named, rule("each", &[Dimension::Tool], rate(2, Duration::from_hours(1)))]);
+    let crm = ServerId::new(Holder::Shared, ServerName::new("crm").expect("a name"));
+    let of = |tool| run(&limits, &Subject { server: Some(&crm), tool: Some(tool), ..call("acme", "a") }, 5);
+    assert_eq!(of("deleteAll"), 2);
+    assert_eq!(of("DELETEALL"), 0, "it may be the same tool");
+    assert_eq!(of("DeleteAny"), 1, "three of all that begin so");
+    assert_eq!(of("find"), 2);
+}
+
+#[test]
 fn plans_are_for_their_tenants() {
     let plan =
         |name: &str, tenant| Some(Plan { name: Arc::from(name), tenants: vec![TenantId::new(tenant)] });

@@ -6,6 +6,7 @@
 mod address;
 mod calendar;
 mod caller;
+mod case;
 mod decision;
 mod glob;
 mod key;
@@ -21,6 +22,7 @@ mod time;
 pub use address::{Reach, is_public};
 pub use calendar::{Civil, InvalidTime};
 pub use caller::{Caller, ClientProfile, Owner, PrincipalId, SessionId, TenantId};
+pub use case::folded;
 pub use decision::{Decision, Judged, Obligations, PolicyRef, RecordLevel};
 pub use glob::Glob;
 pub use key::{KeyHash, KeyRecord};

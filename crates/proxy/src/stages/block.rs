@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
-use tollgate_model::{Caller, Code, Principal, Refusal, ServerId, ServerName, Stage, TenantId};
+use tollgate_model::{Caller, Code, Principal, Refusal, ServerId, ServerName, Stage, TenantId, folded};
 use tollgate_store::{Blockable, Blocking};
 
 use super::Resolved;
@@ -36,6 +36,9 @@ pub(crate) struct Blocks {
 #[derive(Debug, Default)]
 struct Now {
     all: Arc<All>,
+    /// The tools among it, by their names as a server takes them that does not look at case: it must not be asked for a tool
+    /// that is stopped under another spelling of its name.
+    tools: HashMap<Box<str>, Vec<Arc<Blocking>>>,
     /// Whether it cannot be found out what is stopped.
     is_unknown: bool,
 }
@@ -67,7 +70,13 @@ impl Blocks {
         if Arc::ptr_eq(&before.all, all) && before.is_unknown == is_unknown {
             return Vec::new();
         }
-        self.now.store(Arc::new(Now { all: Arc::clone(all), is_unknown }));
+        let mut tools: HashMap<Box<str>, Vec<Arc<Blocking>>> = HashMap::new();
+        for (what, blocking) in &**all {
+            if let Blockable::Tool { native, .. } = what {
+                tools.entry(folded(native).into()).or_default().push(Arc::clone(blocking));
+            }
+        }
+        self.now.store(Arc::new(Now { all: Arc::clone(all), tools, is_unknown }));
         self.is_quiet.store(all.is_empty() && !is_unknown, Ordering::Relaxed);
         let is_of_callers =
             |what: &&Blockable| matches!(what, Blockable::Server { .. } | Blockable::Tool { .. });
@@ -117,13 +126,16 @@ impl Blocks {
 
     fn of_tool(&self, tenant: &TenantId, server: &ServerName, native: &Arc<str>) -> Result<(), Refusal> {
         let now = self.now.load();
-        for tenant in [None, Some(tenant.clone())] {
-            let what = Blockable::Tool { tenant, server: server.clone(), native: Arc::clone(native) };
-            if let Some(blocking) = now.all.get(&what) {
-                return Err(refusal(blocking).of(server));
+        let is_it = |blocking: &&Arc<Blocking>| match &blocking.what {
+            Blockable::Tool { tenant: whose, server: of, .. } => {
+                of == server && whose.as_ref().is_none_or(|whose| whose == tenant)
             }
+            _ => false,
+        };
+        match now.tools.get(&*folded(native)).into_iter().flatten().find(is_it) {
+            Some(blocking) => Err(refusal(blocking).of(server)),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Whether no caller of any tenant that there is may use a server.
@@ -310,11 +322,24 @@ mod tests {
         for tenant in [acme(), other.clone()] {
             assert!(blocks.of_tool(&tenant, &crm(), &"search".into()).is_err());
             assert!(blocks.of_tool(&tenant, &crm(), &"find".into()).is_ok());
+            let another = ServerName::new("shop").expect("a name");
+            assert!(blocks.of_tool(&tenant, &another, &"search".into()).is_ok());
         }
         // Another reason is no other list.
         let again = Blocking { reason: "worse".into(), ..blocking(server) };
         assert_eq!(blocks.take(&all([again]), false), [tool(None)], "only what is lifted is news");
         assert!(blocks.of_tool(&other, &crm(), &"search".into()).is_ok());
+    }
+
+    #[test]
+    fn a_tool_is_blocked_in_whatever_case_it_is_called() {
+        let blocks = Blocks::default();
+        let tool = Blockable::Tool { tenant: Some(acme()), server: crm(), native: "deleteAll".into() };
+        blocks.take(&all([blocking(tool)]), false);
+        for native in ["deleteAll", "DELETEALL", "deleteall"] {
+            assert!(blocks.of_tool(&acme(), &crm(), &native.into()).is_err(), "{native}");
+            assert!(blocks.of_tool(&TenantId::new("globex"), &crm(), &native.into()).is_ok(), "{native}");
+        }
     }
 
     #[test]
