@@ -133,7 +133,7 @@ pub(crate) async fn serve(gateway: &Gateway, inbound: &Inbound) -> Result<Reply,
         resolved.native().and_then(|native| gateway.tasks().homes.of(&inbound.caller, server.id(), native));
     let spot = Spot::on(home.as_deref());
     loop {
-        let route = route::open_at(server, &inbound.caller, spot, &permit).await?;
+        let route = route::open_at(server, &inbound.caller, spot, &permit).await.map_err(Refusal::unsent)?;
         let served = match (inbound.era(), route.link().era()) {
             (Era::Modern, Era::Legacy) => adapt::serve(gateway, inbound, &resolved, &permit, &route).await,
             // The extension has no list (tasks extension), so neither has a server of that era.
