@@ -87,6 +87,9 @@ async fn what_the_server_says_of_the_task_is_progress_of_the_call() {
         .map(|told| (&told["params"]["progressToken"], &told["params"]["message"]))
         .collect();
     assert_eq!(told, [(&json!("mine"), &json!("half way")), (&json!("mine"), &json!("nearly there"))]);
+    let how_far = answer.before.iter().filter_map(|told| told["params"]["progress"].as_f64());
+    let how_far: Vec<f64> = how_far.collect();
+    assert!(how_far.len() == 2 && how_far[0] < how_far[1], "{how_far:?}");
 }
 
 #[tokio::test]
