@@ -1,5 +1,7 @@
 //! What is asked of every request before its handler: who it is, whether they may, and whether they meant it.
 
+use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -12,7 +14,9 @@ use http::header::{
 };
 use http::request::Parts;
 use http::{Method, StatusCode};
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 use tollgate_model::Timestamp;
 
 use crate::plane::Plane;
@@ -234,5 +238,33 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Input<T> {
             }
         })?;
         Ok(Self { value, bytes })
+    }
+}
+
+/// Objects in a body, none of which is a list of its members in their order: that too would be read.
+pub(crate) fn objects<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    let found = Vec::<Object<T>>::deserialize(from)?;
+    Ok(found.into_iter().map(|Object(one)| one).collect())
+}
+
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(Members(PhantomData)).map(Self)
+    }
+}
+
+struct Members<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(members))
     }
 }

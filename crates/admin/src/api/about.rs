@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::access::GrantView;
-use super::{json, tagged};
+use super::{Tagged, json, tagged};
 use crate::degraded;
 use crate::front::{Known, Shared};
 use crate::problem::Problem;
@@ -102,7 +102,7 @@ struct Setting {
 }
 
 /// Says how the gateway is set up. Secrets never show.
-#[utoipa::path(get, path = "/api/v1/settings", tag = "about", responses((status = 200, body = Vec<Setting>)),
+#[utoipa::path(get, path = "/api/v1/settings", tag = "about", params(Tagged), responses((status = 200, body = Vec<Setting>)),
     extensions(("x-tollgate-permission" = json!("settings:read"))))]
 async fn settings(
     may: May<ReadSettings>,

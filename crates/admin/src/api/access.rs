@@ -11,7 +11,7 @@ use tollgate_store::{AdminKey, Revocable, Revocation};
 use utoipa::ToSchema;
 
 use super::keys::{NewKeyShown, shown};
-use super::{Asked, At, Made, Page, Paging, Seen, once, pack, tagged, time, unpack};
+use super::{Asked, At, Made, Page, Paging, Repeatable, Seen, Tagged, once, pack, tagged, time, unpack};
 use crate::acts::{Ends, keys, revocations};
 use crate::front::{Input, Shared};
 use crate::problem::Problem;
@@ -99,6 +99,7 @@ struct NewAdminKey {
     #[schema(min_length = 1, max_length = 256, example = "deploy")]
     name: String,
     /// What it may.
+    #[serde(deserialize_with = "crate::front::objects")]
     grants: Vec<GrantView>,
     /// After how long it ends; never if absent.
     #[schema(minimum = 1)]
@@ -113,7 +114,7 @@ fn everywhere<P: crate::roles::Permission>(may: &May<P>) -> Result<(), Problem> 
 }
 
 /// Lists the keys of machines that administer.
-#[utoipa::path(get, path = "/api/v1/admin-keys", tag = "admin keys", params(Paging),
+#[utoipa::path(get, path = "/api/v1/admin-keys", tag = "admin keys", params(Paging, Tagged),
     responses((status = 200, body = Page<AdminKeyView>)),
     extensions(("x-tollgate-permission" = json!("admin-keys:read"))))]
 async fn list_keys(
@@ -137,7 +138,7 @@ async fn list_keys(
 }
 
 /// Says what is known of a key of a machine.
-#[utoipa::path(get, path = "/api/v1/admin-keys/{id}", tag = "admin keys", params(("id" = String, Path)),
+#[utoipa::path(get, path = "/api/v1/admin-keys/{id}", tag = "admin keys", params(("id" = String, Path), Tagged),
     responses((status = 200, body = AdminKeyView)),
     extensions(("x-tollgate-permission" = json!("admin-keys:read"))))]
 async fn one_key(
@@ -152,7 +153,7 @@ async fn one_key(
 }
 
 /// Makes a key of a machine, and shows it once.
-#[utoipa::path(post, path = "/api/v1/admin-keys", tag = "admin keys", request_body = NewAdminKey,
+#[utoipa::path(post, path = "/api/v1/admin-keys", tag = "admin keys", params(Repeatable), request_body = NewAdminKey,
     responses((status = 201, description = "It is good from now on", body = NewKeyShown<AdminKeyView>)),
     extensions(("x-tollgate-permission" = json!("admin-keys:change"))))]
 async fn create_key(
@@ -175,7 +176,7 @@ async fn create_key(
 }
 
 /// Revokes a key of a machine for good, and ends the sessions that were begun with it.
-#[utoipa::path(delete, path = "/api/v1/admin-keys/{id}", tag = "admin keys", params(("id" = String, Path)),
+#[utoipa::path(delete, path = "/api/v1/admin-keys/{id}", tag = "admin keys", params(("id" = String, Path), Seen),
     responses((status = 204, description = "It is revoked")),
     extensions(("x-tollgate-permission" = json!("admin-keys:change"))))]
 async fn revoke_key(
@@ -248,7 +249,7 @@ struct NewRevocation {
 }
 
 /// Lists what is taken back.
-#[utoipa::path(get, path = "/api/v1/revocations", tag = "revocations", params(Paging),
+#[utoipa::path(get, path = "/api/v1/revocations", tag = "revocations", params(Paging, Tagged),
     responses((status = 200, body = Page<RevocationView>)),
     extensions(("x-tollgate-permission" = json!("revocations:read"))))]
 async fn list(
@@ -262,7 +263,7 @@ async fn list(
 }
 
 /// Takes back a token, a user or an agent.
-#[utoipa::path(post, path = "/api/v1/revocations", tag = "revocations", request_body = NewRevocation,
+#[utoipa::path(post, path = "/api/v1/revocations", tag = "revocations", params(Repeatable), request_body = NewRevocation,
     responses((status = 201, description = "It is taken back", body = RevocationView)),
     extensions(("x-tollgate-permission" = json!("revocations:change"))))]
 async fn revoke(

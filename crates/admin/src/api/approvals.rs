@@ -12,7 +12,7 @@ use tollgate_model::Timestamp;
 use tollgate_store::Approval;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Asked, At, Made, Page, Paging, Seen, once, tagged};
+use super::{Asked, At, Made, Page, Paging, Repeatable, Seen, Tagged, once, tagged};
 use crate::acts::approvals::{self, Word};
 use crate::front::{Input, Shared};
 use crate::problem::Problem;
@@ -48,7 +48,7 @@ struct Which {
 }
 
 /// Lists approvals, the newest first: those that wait.
-#[utoipa::path(get, path = "/api/v1/approvals", tag = "approvals", params(Which, Paging),
+#[utoipa::path(get, path = "/api/v1/approvals", tag = "approvals", params(Which, Paging, Tagged),
     responses((status = 200, body = Page<ApprovalView>)),
     extensions(("x-tollgate-permission" = json!("approvals:read"))))]
 async fn list(
@@ -81,7 +81,7 @@ fn no_place(problem: Problem) -> Problem {
 }
 
 /// Shows one approval.
-#[utoipa::path(get, path = "/api/v1/approvals/{id}", tag = "approvals", params(("id" = String, Path)),
+#[utoipa::path(get, path = "/api/v1/approvals/{id}", tag = "approvals", params(("id" = String, Path), Tagged),
     responses((status = 200, body = ApprovalView)),
     extensions(("x-tollgate-permission" = json!("approvals:read"))))]
 async fn one(
@@ -133,7 +133,8 @@ async fn decide(
 }
 
 /// Agrees to a call, or to other arguments in place of its own.
-#[utoipa::path(post, path = "/api/v1/approvals/{id}/approve", tag = "approvals", params(("id" = String, Path)),
+#[utoipa::path(post, path = "/api/v1/approvals/{id}/approve", tag = "approvals",
+    params(("id" = String, Path), Seen, Repeatable),
     request_body = Said, responses((status = 200, body = ApprovalView)),
     extensions(("x-tollgate-permission" = json!("approvals:change"))))]
 async fn approve(
@@ -147,7 +148,7 @@ async fn approve(
 }
 
 /// Does not agree to a call. One no is enough.
-#[utoipa::path(post, path = "/api/v1/approvals/{id}/deny", tag = "approvals", params(("id" = String, Path)),
+#[utoipa::path(post, path = "/api/v1/approvals/{id}/deny", tag = "approvals", params(("id" = String, Path), Seen, Repeatable),
     request_body = Said, responses((status = 200, body = ApprovalView)),
     extensions(("x-tollgate-permission" = json!("approvals:change"))))]
 async fn deny(

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tollgate_store::{Blockable, Blocking};
 use utoipa::ToSchema;
 
-use super::{Asked, At, Made, Page, Paging, Seen, once, pack, tagged, time, unpack};
+use super::{Asked, At, Made, Page, Paging, Repeatable, Seen, Tagged, once, pack, tagged, time, unpack};
 use crate::acts::blocks;
 use crate::front::{Input, Shared};
 use crate::problem::Problem;
@@ -84,7 +84,7 @@ struct NewBlock {
 }
 
 /// Lists what is stopped.
-#[utoipa::path(get, path = "/api/v1/blocks", tag = "blocks", params(Paging),
+#[utoipa::path(get, path = "/api/v1/blocks", tag = "blocks", params(Paging, Tagged),
     responses((status = 200, body = Page<BlockView>)),
     extensions(("x-tollgate-permission" = json!("blocks:read"))))]
 async fn list(
@@ -104,7 +104,7 @@ fn named(id: &str) -> Result<Blockable, Problem> {
 }
 
 /// Says what is known of something that is stopped.
-#[utoipa::path(get, path = "/api/v1/blocks/{id}", tag = "blocks", params(("id" = String, Path)),
+#[utoipa::path(get, path = "/api/v1/blocks/{id}", tag = "blocks", params(("id" = String, Path), Tagged),
     responses((status = 200, body = BlockView)),
     extensions(("x-tollgate-permission" = json!("blocks:read"))))]
 async fn one(
@@ -124,7 +124,7 @@ async fn one(
 }
 
 /// Stops something at once, at every gateway of the same store.
-#[utoipa::path(post, path = "/api/v1/blocks", tag = "blocks", request_body = NewBlock,
+#[utoipa::path(post, path = "/api/v1/blocks", tag = "blocks", params(Repeatable), request_body = NewBlock,
     responses((status = 201, description = "It is stopped", body = BlockView),
         (status = 200, description = "It was stopped before, and what was said of it is replaced", body = BlockView)),
     extensions(("x-tollgate-permission" = json!("blocks:change"))))]
@@ -157,7 +157,7 @@ pub(super) struct Why {
 }
 
 /// Lets something go on.
-#[utoipa::path(delete, path = "/api/v1/blocks/{id}", tag = "blocks", params(("id" = String, Path), Why),
+#[utoipa::path(delete, path = "/api/v1/blocks/{id}", tag = "blocks", params(("id" = String, Path), Why, Seen),
     responses((status = 204, description = "It is no longer stopped")),
     extensions(("x-tollgate-permission" = json!("blocks:change"))))]
 async fn unblock(

@@ -10,7 +10,7 @@ use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, ResponseB
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    about, access, approvals, blocks, events, findings, json, keys, ledger, pauses, pins, policies,
+    about, access, approvals, blocks, events, findings, heeded, json, keys, ledger, pauses, pins, policies,
     policy_sets, registered, servers, tenants, usage,
 };
 use crate::front::Shared;
@@ -78,7 +78,10 @@ impl Modify for Common {
         for item in document.paths.paths.values_mut() {
             for operation in [&mut item.get, &mut item.post, &mut item.put, &mut item.delete, &mut item.patch]
             {
-                operation.as_mut().map(refusals);
+                if let Some(operation) = operation {
+                    heeded::answers(operation);
+                    refusals(operation);
+                }
             }
         }
     }
@@ -86,6 +89,8 @@ impl Modify for Common {
 
 /// How operations are refused.
 fn refusals(operation: &mut Operation) {
+    let is_another = ("412", "It is not what was seen (`If-Match`) any more");
+    let is_another = heeded::heeds(operation, heeded::IF_MATCH).then_some(is_another);
     for (status, description) in [
         ("400", "The request is malformed"),
         ("401", "Nobody is signed in, or the key is none"),
@@ -93,12 +98,14 @@ fn refusals(operation: &mut Operation) {
         ("404", "There is no such thing, or whoever asks may not know of it"),
         ("408", "The request, or its answer, took too long"),
         ("409", "It is there already, has ended, or another request has the same `Idempotency-Key`"),
-        ("412", "It is not what was seen (`If-Match`) any more"),
         ("413", "The body is too large"),
         ("415", "The body is no JSON"),
         ("422", "What was sent means nothing here"),
         ("503", "The gateway is starting, or the store does not answer, or nothing can be put on record"),
-    ] {
+    ]
+    .into_iter()
+    .chain(is_another)
+    {
         let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
         let response = ResponseBuilder::new().description(description);
         let response = response.content("application/problem+json", content).build();

@@ -15,7 +15,7 @@ use tollgate_store::{AuditIndex, FindingAt, FindingBy, FindingQuery, FindingRow}
 use utoipa::{IntoParams, ToSchema};
 
 use super::usage::date;
-use super::{Asked, Page, Paging, pack, tagged, time, unpack};
+use super::{Asked, Page, Paging, Tagged, pack, tagged, time, unpack};
 use crate::front::Shared;
 use crate::plane::Plane;
 use crate::problem::Problem;
@@ -186,7 +186,7 @@ pub(crate) async fn find<P: Permission>(
 }
 
 /// Lists what guards found, the newest first: what, where, and what became of it, never the text.
-#[utoipa::path(get, path = "/api/v1/findings", tag = "findings", params(Which, Paging),
+#[utoipa::path(get, path = "/api/v1/findings", tag = "findings", params(Which, Paging, Tagged),
     responses((status = 200, body = Page<FindingView>)),
     extensions(("x-tollgate-permission" = json!("findings:read"))))]
 async fn list(
@@ -246,7 +246,7 @@ pub(crate) async fn days<P: Permission>(
 }
 
 /// Says how many findings there were, whole days (UTC).
-#[utoipa::path(get, path = "/api/v1/findings/sums", tag = "findings", params(Which, By),
+#[utoipa::path(get, path = "/api/v1/findings/sums", tag = "findings", params(Which, By, Tagged),
     responses((status = 200, body = Vec<FindingSum>)),
     extensions(("x-tollgate-permission" = json!("findings:read"))))]
 async fn sums(

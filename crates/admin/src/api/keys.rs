@@ -12,7 +12,7 @@ use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
 use tollgate_store::WhichKeys;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Asked, At, Made, Page, Paging, Seen, once, tagged, time};
+use super::{Asked, At, Made, Page, Paging, Repeatable, Seen, Tagged, once, tagged, time};
 use crate::acts::Ends;
 use crate::acts::keys::{self, Wanted};
 use crate::front::{Input, Shared};
@@ -123,7 +123,7 @@ struct Which {
 }
 
 /// Lists keys, also those that have ended.
-#[utoipa::path(get, path = "/api/v1/keys", tag = "keys", params(Paging, Which),
+#[utoipa::path(get, path = "/api/v1/keys", tag = "keys", params(Paging, Which, Tagged),
     responses((status = 200, body = Page<KeyView>)),
     extensions(("x-tollgate-permission" = json!("keys:read"))))]
 async fn list(
@@ -148,7 +148,7 @@ async fn list(
 }
 
 /// Says what is known of a key.
-#[utoipa::path(get, path = "/api/v1/keys/{id}", tag = "keys", params(("id" = String, Path)),
+#[utoipa::path(get, path = "/api/v1/keys/{id}", tag = "keys", params(("id" = String, Path), Tagged),
     responses((status = 200, body = KeyView)),
     extensions(("x-tollgate-permission" = json!("keys:read"))))]
 async fn one(
@@ -161,7 +161,7 @@ async fn one(
 }
 
 /// Makes a key for an agent, and shows it once.
-#[utoipa::path(post, path = "/api/v1/keys", tag = "keys", request_body = NewKey,
+#[utoipa::path(post, path = "/api/v1/keys", tag = "keys", params(Repeatable), request_body = NewKey,
     responses((status = 201, description = "It is good from now on", body = NewKeyShown<KeyView>)),
     extensions(("x-tollgate-permission" = json!("keys:change"))))]
 async fn create(
@@ -198,7 +198,7 @@ struct Rotation {
 }
 
 /// Makes a key that takes another one's place, and shows it once. Both are good for a while.
-#[utoipa::path(post, path = "/api/v1/keys/{id}/rotate", tag = "keys", params(("id" = String, Path)),
+#[utoipa::path(post, path = "/api/v1/keys/{id}/rotate", tag = "keys", params(("id" = String, Path), Seen, Repeatable),
     request_body = Rotation,
     responses((status = 201, description = "Both are good for a while", body = NewKeyShown<KeyView>)),
     extensions(("x-tollgate-permission" = json!("keys:change"))))]
@@ -227,7 +227,7 @@ async fn rotate(
 }
 
 /// Revokes a key for good. One that is revoked stays so.
-#[utoipa::path(delete, path = "/api/v1/keys/{id}", tag = "keys", params(("id" = String, Path)),
+#[utoipa::path(delete, path = "/api/v1/keys/{id}", tag = "keys", params(("id" = String, Path), Seen),
     responses((status = 204, description = "It is revoked")),
     extensions(("x-tollgate-permission" = json!("keys:change"))))]
 async fn revoke(

@@ -12,7 +12,7 @@ use tollgate_model::Timestamp;
 use tollgate_store::{AuditFound, AuditQuery, AuditRow};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Asked, At, Page, Paging, json, pack, tagged, time, unpack};
+use super::{Asked, At, Page, Paging, Tagged, json, pack, tagged, time, unpack};
 use crate::front::Shared;
 use crate::plane::Plane;
 use crate::problem::Problem;
@@ -260,7 +260,7 @@ pub(crate) async fn find(
 }
 
 /// Finds what happened, the newest first.
-#[utoipa::path(get, path = "/api/v1/ledger", tag = "ledger", params(Filters, Paging),
+#[utoipa::path(get, path = "/api/v1/ledger", tag = "ledger", params(Filters, Paging, Tagged),
     responses((status = 200, body = Page<LedgerRow>)),
     extensions(("x-tollgate-permission" = json!("ledger:read"))))]
 async fn search(
@@ -311,7 +311,7 @@ pub(crate) async fn shown<P: Permission>(
 }
 
 /// Shows all that is on record of a call. Arguments and results are not among it.
-#[utoipa::path(get, path = "/api/v1/ledger/calls/{call}", tag = "ledger", params(("call" = String, Path)),
+#[utoipa::path(get, path = "/api/v1/ledger/calls/{call}", tag = "ledger", params(("call" = String, Path), Tagged),
     responses((status = 200, body = CallView)),
     extensions(("x-tollgate-permission" = json!("ledger:read"))))]
 async fn call(

@@ -10,6 +10,7 @@ mod blocks;
 mod document;
 mod events;
 pub(crate) mod findings;
+mod heeded;
 mod keys;
 pub(crate) mod ledger;
 mod pauses;
@@ -45,6 +46,7 @@ use crate::front::Shared;
 use crate::plane::Plane;
 use crate::problem::{OVERTAKEN, Problem};
 use crate::roles::Operator;
+use heeded::{Repeatable, Tagged};
 
 pub use document::openapi_json;
 pub use policy_sets::{policy_set_json, simulated_json, tested_json, verdict_json};

@@ -11,7 +11,7 @@ use tollgate_store::Pausing;
 use utoipa::ToSchema;
 
 use super::blocks::Why;
-use super::{Asked, At, Made, Page, Paging, once, pack, tagged, time};
+use super::{Asked, At, Made, Page, Paging, Repeatable, Tagged, once, pack, tagged, time};
 use crate::acts::pauses;
 use crate::front::{Input, Shared};
 use crate::problem::Problem;
@@ -71,7 +71,7 @@ struct NewPause {
 }
 
 /// Lists the agents that are paused.
-#[utoipa::path(get, path = "/api/v1/pauses", tag = "pauses", params(Paging),
+#[utoipa::path(get, path = "/api/v1/pauses", tag = "pauses", params(Paging, Tagged),
     responses((status = 200, body = Page<PauseView>)),
     extensions(("x-tollgate-permission" = json!("pauses:read"))))]
 async fn list(
@@ -85,7 +85,7 @@ async fn list(
 }
 
 /// Pauses an agent for a while, at every gateway of the same store.
-#[utoipa::path(post, path = "/api/v1/pauses", tag = "pauses", request_body = NewPause,
+#[utoipa::path(post, path = "/api/v1/pauses", tag = "pauses", params(Repeatable), request_body = NewPause,
     responses((status = 201, description = "It is paused", body = PauseView)),
     extensions(("x-tollgate-permission" = json!("pauses:change"))))]
 async fn pause(

@@ -11,7 +11,7 @@ use tollgate_store::{Pin, PinOf, WhichPins};
 use utoipa::{IntoParams, ToSchema};
 
 use super::blocks::Why;
-use super::{Asked, At, Made, Page, Paging, Seen, once, pack, tagged, time, unpack};
+use super::{Asked, At, Made, Page, Paging, Repeatable, Seen, Tagged, once, pack, tagged, time, unpack};
 use crate::acts::pins;
 use crate::front::{Input, Shared};
 use crate::problem::Problem;
@@ -95,7 +95,7 @@ struct Which {
 }
 
 /// Lists the definitions that are pinned.
-#[utoipa::path(get, path = "/api/v1/pins", tag = "pins", params(Which, Paging),
+#[utoipa::path(get, path = "/api/v1/pins", tag = "pins", params(Which, Paging, Tagged),
     responses((status = 200, body = Page<PinView>)),
     extensions(("x-tollgate-permission" = json!("pins:read"))))]
 async fn list(
@@ -140,7 +140,7 @@ impl PinShown {
 }
 
 /// Shows a pin, and how what waits differs from what was approved.
-#[utoipa::path(get, path = "/api/v1/pins/{id}", tag = "pins", params(("id" = String, Path)),
+#[utoipa::path(get, path = "/api/v1/pins/{id}", tag = "pins", params(("id" = String, Path), Tagged),
     responses((status = 200, body = PinShown)),
     extensions(("x-tollgate-permission" = json!("pins:read"))))]
 async fn one(
@@ -166,7 +166,7 @@ struct Looked {
 
 /// Approves what waits: the very definition that was looked at, and no other that came since. Refused with 409 (`locked`) where a
 /// lock file says what is approved.
-#[utoipa::path(post, path = "/api/v1/pins/{id}/approve", tag = "pins", params(("id" = String, Path)),
+#[utoipa::path(post, path = "/api/v1/pins/{id}/approve", tag = "pins", params(("id" = String, Path), Seen, Repeatable),
     request_body = Looked, responses((status = 200, body = PinView)),
     extensions(("x-tollgate-permission" = json!("pins:change"))))]
 async fn approve(
@@ -196,7 +196,7 @@ async fn approve(
 }
 
 /// Forgets a pin: what its server shows next is pinned as if it were seen for the first time.
-#[utoipa::path(delete, path = "/api/v1/pins/{id}", tag = "pins", params(("id" = String, Path), Why),
+#[utoipa::path(delete, path = "/api/v1/pins/{id}", tag = "pins", params(("id" = String, Path), Why, Seen),
     responses((status = 204, description = "It is forgotten")),
     extensions(("x-tollgate-permission" = json!("pins:change"))))]
 async fn forget(

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tollgate_model::TenantId;
 use utoipa::ToSchema;
 
-use super::{json, tagged};
+use super::{Tagged, json, tagged};
 use crate::front::{Input, Shared};
 use crate::plane::Plane;
 use crate::problem::Problem;
@@ -48,7 +48,7 @@ pub(crate) fn seen<P: Permission>(plane: &Plane, may: &May<P>) -> Result<Vec<Pol
 }
 
 /// Lists the policies.
-#[utoipa::path(get, path = "/api/v1/policies", tag = "policies",
+#[utoipa::path(get, path = "/api/v1/policies", tag = "policies", params(Tagged),
     responses((status = 200, body = Vec<PolicyView>)),
     extensions(("x-tollgate-permission" = json!("policies:read"))))]
 async fn list(
@@ -73,6 +73,7 @@ struct Tried {
     /// Whose policies they would be.
     tenant: String,
     /// The files, in the place of those that the tenant has.
+    #[serde(deserialize_with = "crate::front::objects")]
     files: Vec<TriedFile>,
 }
 

@@ -14,7 +14,9 @@ use utoipa::ToSchema;
 
 use super::blocks::Why as Reason;
 use super::policies::Verdict;
-use super::{Asked, At, Made, Page, Paging, Seen, json, once, pack, tagged, time, unpack};
+use super::{
+    Asked, At, Made, Page, Paging, Repeatable, Seen, Tagged, json, once, pack, tagged, time, unpack,
+};
 use crate::acts::policies::{self, Step};
 use crate::front::{Input, Shared};
 use crate::problem::Problem;
@@ -177,7 +179,7 @@ pub fn simulated_json(simulated: Simulated) -> serde_json::Value {
 }
 
 /// Lists the sets of policies that are written here. Those of files are in `/api/v1/policies`.
-#[utoipa::path(get, path = "/api/v1/policy-sets", tag = "policies", params(Paging),
+#[utoipa::path(get, path = "/api/v1/policy-sets", tag = "policies", params(Paging, Tagged),
     responses((status = 200, body = Page<SetView>)),
     extensions(("x-tollgate-permission" = json!("policies:read"))))]
 async fn list(
@@ -192,7 +194,7 @@ async fn list(
 }
 
 /// Shows a set of policies, with its versions.
-#[utoipa::path(get, path = "/api/v1/policy-sets/{id}", tag = "policies", params(("id" = String, Path)),
+#[utoipa::path(get, path = "/api/v1/policy-sets/{id}", tag = "policies", params(("id" = String, Path), Tagged),
     responses((status = 200, body = PolicySetShown)),
     extensions(("x-tollgate-permission" = json!("policies:read"))))]
 async fn one(
@@ -221,7 +223,7 @@ struct NewSet {
 }
 
 /// Makes a set of policies, of a first version. Nothing decides otherwise.
-#[utoipa::path(post, path = "/api/v1/policy-sets", tag = "policies", request_body = NewSet,
+#[utoipa::path(post, path = "/api/v1/policy-sets", tag = "policies", params(Repeatable), request_body = NewSet,
     responses((status = 201, body = PolicySetShown)),
     extensions(("x-tollgate-permission" = json!("policies:change"))))]
 async fn create(
@@ -284,7 +286,7 @@ struct NewVersion {
 }
 
 /// Writes another version of a set. Nothing decides otherwise. With `If-Match` only if the set is what was seen.
-#[utoipa::path(put, path = "/api/v1/policy-sets/{id}", tag = "policies", params(("id" = String, Path)),
+#[utoipa::path(put, path = "/api/v1/policy-sets/{id}", tag = "policies", params(("id" = String, Path), Seen, Repeatable),
     request_body = NewVersion, responses((status = 200, body = PolicySetShown)),
     extensions(("x-tollgate-permission" = json!("policies:change"))))]
 async fn write(
@@ -298,7 +300,8 @@ async fn write(
 }
 
 /// Removes a set of which nothing decides or looks on.
-#[utoipa::path(delete, path = "/api/v1/policy-sets/{id}", tag = "policies", params(("id" = String, Path), Reason),
+#[utoipa::path(delete, path = "/api/v1/policy-sets/{id}", tag = "policies",
+    params(("id" = String, Path), Reason, Seen, Repeatable),
     responses((status = 204)),
     extensions(("x-tollgate-permission" = json!("policies:change"))))]
 async fn remove(
@@ -330,7 +333,8 @@ struct Shadowing {
 }
 
 /// Has a version look on: what it would decide otherwise is on record and counted, and nothing acts on it.
-#[utoipa::path(post, path = "/api/v1/policy-sets/{id}/shadow", tag = "policies", params(("id" = String, Path)),
+#[utoipa::path(post, path = "/api/v1/policy-sets/{id}/shadow", tag = "policies",
+    params(("id" = String, Path), Seen, Repeatable),
     request_body = Shadowing, responses((status = 200, body = PolicySetShown)),
     extensions(("x-tollgate-permission" = json!("policies:change"))))]
 async fn shadow(
@@ -356,7 +360,8 @@ struct Promotion {
 }
 
 /// Has a version decide, at every gateway on the store. One that is not valid is refused, and nothing changes.
-#[utoipa::path(post, path = "/api/v1/policy-sets/{id}/promote", tag = "policies", params(("id" = String, Path)),
+#[utoipa::path(post, path = "/api/v1/policy-sets/{id}/promote", tag = "policies",
+    params(("id" = String, Path), Seen, Repeatable),
     request_body = Promotion, responses((status = 200, body = PolicySetShown)),
     extensions(("x-tollgate-permission" = json!("policies:change"))))]
 async fn promote(
@@ -381,7 +386,8 @@ struct Why {
 }
 
 /// Has that decide which did before: an earlier version, or nothing of the set.
-#[utoipa::path(post, path = "/api/v1/policy-sets/{id}/roll-back", tag = "policies", params(("id" = String, Path)),
+#[utoipa::path(post, path = "/api/v1/policy-sets/{id}/roll-back", tag = "policies",
+    params(("id" = String, Path), Seen, Repeatable),
     request_body = Why, responses((status = 200, body = PolicySetShown)),
     extensions(("x-tollgate-permission" = json!("policies:change"))))]
 async fn roll_back(
@@ -396,7 +402,8 @@ async fn roll_back(
 }
 
 /// Has nothing of a set decide any more.
-#[utoipa::path(post, path = "/api/v1/policy-sets/{id}/withdraw", tag = "policies", params(("id" = String, Path)),
+#[utoipa::path(post, path = "/api/v1/policy-sets/{id}/withdraw", tag = "policies",
+    params(("id" = String, Path), Seen, Repeatable),
     request_body = Why, responses((status = 200, body = PolicySetShown)),
     extensions(("x-tollgate-permission" = json!("policies:change"))))]
 async fn withdraw(

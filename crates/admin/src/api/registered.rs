@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{get, post};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use tollgate_store::{About, Act, List, Registration, RegistrationId};
 use utoipa::{IntoParams, ToSchema};
 
 use super::servers::{self, definitions, named};
-use super::{Asked, At, Made, Page, Paging, Seen, changed, once, pack, tagged, time};
+use super::{Asked, At, Made, Page, Paging, Repeatable, Seen, Tagged, changed, once, pack, tagged, time};
 use crate::acts::imports::{self, Entry, Wanted};
 use crate::acts::servers::{self as acts, Own, Said, Verdict};
 use crate::front::{Input, Shared};
@@ -255,7 +255,7 @@ fn all_made(status: StatusCode, changed: &[Registration]) -> Made {
 }
 
 /// Registers a server, or another version of it, as a draft.
-#[utoipa::path(post, path = "/api/v1/servers", tag = "servers", request_body = NewServer,
+#[utoipa::path(post, path = "/api/v1/servers", tag = "servers", params(Repeatable), request_body = NewServer,
     responses((status = 201, description = "It is a draft", body = VersionView)),
     extensions(("x-tollgate-permission" = json!("servers:change"))))]
 async fn register(
@@ -288,7 +288,7 @@ fn gone() -> Problem {
 
 /// Shows one version of a server.
 #[utoipa::path(get, path = "/api/v1/servers/{id}/versions/{version}", tag = "servers",
-    params(("id" = String, Path), ("version" = String, Path)), responses((status = 200, body = VersionView)),
+    params(("id" = String, Path), ("version" = String, Path), Tagged), responses((status = 200, body = VersionView)),
     extensions(("x-tollgate-permission" = json!("reviews:read"))))]
 async fn one(
     may: May<ReadReviews>,
@@ -302,8 +302,9 @@ async fn one(
 
 /// Edits a draft: what is said takes the place of all that was said before. What is in review or served stays as it is.
 #[utoipa::path(put, path = "/api/v1/servers/{id}/versions/{version}", tag = "servers",
-    params(("id" = String, Path), ("version" = String, Path)), request_body = ServerSaid,
-    responses((status = 200, body = VersionView)),
+    params(("id" = String, Path), ("version" = String, Path), Seen), request_body = ServerSaid,
+    responses((status = 200, body = VersionView,
+        headers(("ETag" = String, description = "By what it is known again, as it is now")))),
     extensions(("x-tollgate-permission" = json!("servers:change"))))]
 async fn edit(
     may: May<ChangeServers>,
@@ -367,7 +368,7 @@ async fn step(
 
 /// Hands a draft in for review.
 #[utoipa::path(post, path = "/api/v1/servers/{id}/versions/{version}/submit", tag = "servers",
-    params(("id" = String, Path), ("version" = String, Path)), request_body = Why,
+    params(("id" = String, Path), ("version" = String, Path), Seen, Repeatable), request_body = Why,
     responses((status = 200, body = VersionView)),
     extensions(("x-tollgate-permission" = json!("servers:change"))))]
 async fn submit(
@@ -382,7 +383,7 @@ async fn submit(
 
 /// Takes a version out of service for good.
 #[utoipa::path(post, path = "/api/v1/servers/{id}/versions/{version}/retire", tag = "servers",
-    params(("id" = String, Path), ("version" = String, Path)), request_body = Why,
+    params(("id" = String, Path), ("version" = String, Path), Seen, Repeatable), request_body = Why,
     responses((status = 200, body = VersionView)),
     extensions(("x-tollgate-permission" = json!("servers:change"))))]
 async fn retire(
@@ -409,7 +410,7 @@ struct Ending {
 
 /// Says when a version ends. Clients are told.
 #[utoipa::path(post, path = "/api/v1/servers/{id}/versions/{version}/deprecate", tag = "servers",
-    params(("id" = String, Path), ("version" = String, Path)), request_body = Ending,
+    params(("id" = String, Path), ("version" = String, Path), Seen, Repeatable), request_body = Ending,
     responses((status = 200, body = VersionView)),
     extensions(("x-tollgate-permission" = json!("servers:change"))))]
 async fn deprecate(
@@ -439,7 +440,7 @@ struct Part {
 
 /// Gives another part of the requests to a version that is served.
 #[utoipa::path(post, path = "/api/v1/servers/{id}/versions/{version}/share", tag = "servers",
-    params(("id" = String, Path), ("version" = String, Path)), request_body = Part,
+    params(("id" = String, Path), ("version" = String, Path), Seen, Repeatable), request_body = Part,
     responses((status = 200, body = VersionView)),
     extensions(("x-tollgate-permission" = json!("servers:change"))))]
 async fn share(
@@ -465,7 +466,7 @@ struct Back {
 }
 
 /// Gives all requests to the version that had them before, in one act. Gives all versions that changed.
-#[utoipa::path(post, path = "/api/v1/servers/{id}/rollback", tag = "servers", params(("id" = String, Path)),
+#[utoipa::path(post, path = "/api/v1/servers/{id}/rollback", tag = "servers", params(("id" = String, Path), Seen, Repeatable),
     request_body = Back, responses((status = 200, body = Page<VersionView>)),
     extensions(("x-tollgate-permission" = json!("servers:change"))))]
 async fn roll_back(
@@ -535,7 +536,7 @@ async fn judge(
 
 /// Approves what is in review: it is served from now on. Not by whoever registered, edited or submitted it.
 #[utoipa::path(post, path = "/api/v1/servers/{id}/versions/{version}/approve", tag = "servers",
-    params(("id" = String, Path), ("version" = String, Path)), request_body = Approved,
+    params(("id" = String, Path), ("version" = String, Path), Seen, Repeatable), request_body = Approved,
     responses((status = 200, body = VersionView)),
     extensions(("x-tollgate-permission" = json!("reviews:change"))))]
 async fn approve(
@@ -550,7 +551,7 @@ async fn approve(
 
 /// Sends back what is in review: it is a draft again.
 #[utoipa::path(post, path = "/api/v1/servers/{id}/versions/{version}/reject", tag = "servers",
-    params(("id" = String, Path), ("version" = String, Path)), request_body = Why,
+    params(("id" = String, Path), ("version" = String, Path), Seen, Repeatable), request_body = Why,
     responses((status = 200, body = VersionView)),
     extensions(("x-tollgate-permission" = json!("reviews:change"))))]
 async fn reject(
@@ -566,20 +567,27 @@ async fn reject(
 /// Asks a server for its tools, with the credentials that this gateway lends it, and judges them as if it were served: what guards
 /// find in them, how they compare with what is pinned, and who could call them.
 #[utoipa::path(post, path = "/api/v1/servers/{id}/versions/{version}/review", tag = "servers",
-    params(("id" = String, Path), ("version" = String, Path)),
+    params(("id" = String, Path), ("version" = String, Path), Repeatable),
     responses((status = 200, body = Review),
         (status = 502, description = "It cannot be asked", body = Problem, content_type = "application/problem+json")),
     extensions(("x-tollgate-permission" = json!("reviews:change"))))]
 async fn review(
     may: May<ChangeReviews>,
     State(plane): State<Shared>,
+    headers: HeaderMap,
     At((id, version)): At<(String, String)>,
 ) -> Result<Response, Problem> {
     let found = acts::one(&plane, &may, &id_of(&id, &version)?).await?;
     let sure = acts::over(&may, &found)?;
-    let reviewed =
-        crate::acts::see_through(async move { Box::pin(acts::review(plane, sure, &found)).await }).await?;
-    Ok(Made::new(StatusCode::OK, &reviewed).response().into_response())
+    let act = {
+        let plane = plane.clone();
+        async move {
+            let reviewed = Box::pin(acts::review(plane, sure, &found)).await?;
+            Ok(Made::new(StatusCode::OK, &reviewed))
+        }
+    };
+    let what = format!("POST /api/v1/servers/{id}/versions/{version}/review");
+    Ok(once(&plane, &may.who, &headers, (&what, &[]), act).await)
 }
 
 /// Where servers are taken from: one of `document` and `url`.
@@ -662,7 +670,7 @@ impl Imported {
 
 /// Registers the servers of another program's file, of a `server.json`, or of a registry as drafts, in one act: all of them or
 /// none, or with `each` those that can be. Says what became of each.
-#[utoipa::path(post, path = "/api/v1/server-imports", tag = "servers", request_body = Import,
+#[utoipa::path(post, path = "/api/v1/server-imports", tag = "servers", params(Repeatable), request_body = Import,
     responses((status = 201, description = "They are drafts", body = Imported)),
     extensions(("x-tollgate-permission" = json!("servers:change"))))]
 async fn import(
@@ -743,7 +751,8 @@ pub(crate) async fn who_could(
 }
 
 /// Says of each tool that a server last listed who could call it, now and from anywhere: by which rules, and which known keys.
-#[utoipa::path(get, path = "/api/v1/servers/{id}/callers", tag = "servers", params(("id" = String, Path), Whose, Paging),
+#[utoipa::path(get, path = "/api/v1/servers/{id}/callers", tag = "servers",
+    params(("id" = String, Path), Whose, Paging, Tagged),
     responses((status = 200, body = Page<CallersView>)),
     extensions(("x-tollgate-permission" = json!("reviews:read"))))]
 async fn callers(

@@ -17,7 +17,7 @@ use tollgate_store::{Definitions, DefinitionsOf, Life, List, Registration};
 use utoipa::{IntoParams, ToSchema};
 
 use super::registered::VersionView;
-use super::{Asked, At, Page, Paging, pack, tagged, time, unpack};
+use super::{Asked, At, Page, Paging, Tagged, pack, tagged, time, unpack};
 use crate::acts::servers as acts;
 use crate::front::Shared;
 use crate::plane::Plane;
@@ -301,7 +301,7 @@ impl Filter {
 }
 
 /// Lists the servers, and how they do.
-#[utoipa::path(get, path = "/api/v1/servers", tag = "servers", params(Filter, Paging),
+#[utoipa::path(get, path = "/api/v1/servers", tag = "servers", params(Filter, Paging, Tagged),
     responses((status = 200, body = Page<ServerView>)),
     extensions(("x-tollgate-permission" = json!("servers:read"))))]
 pub(super) async fn list(
@@ -412,7 +412,7 @@ pub(crate) fn named(id: &str) -> Result<(String, String), Problem> {
 }
 
 /// Shows one server, how it does, and its versions.
-#[utoipa::path(get, path = "/api/v1/servers/{id}", tag = "servers", params(("id" = String, Path)),
+#[utoipa::path(get, path = "/api/v1/servers/{id}", tag = "servers", params(("id" = String, Path), Tagged),
     responses((status = 200, body = ServerShown)),
     extensions(("x-tollgate-permission" = json!("servers:read"))))]
 async fn one(
@@ -493,7 +493,7 @@ pub(crate) fn judged(
 }
 
 /// Lists what a server last listed, with what guards find in it now and how it compares with what is approved.
-#[utoipa::path(get, path = "/api/v1/tools", tag = "servers", params(Which, Paging),
+#[utoipa::path(get, path = "/api/v1/tools", tag = "servers", params(Which, Paging, Tagged),
     responses((status = 200, body = Listed)),
     extensions(("x-tollgate-permission" = json!("tools:read"))))]
 async fn tools(

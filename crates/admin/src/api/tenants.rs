@@ -12,7 +12,7 @@ use tollgate_model::{Holder, TenantId, Timestamp, money};
 use tollgate_store::{UsageBy, UsageQuery, WhichApprovals};
 use utoipa::ToSchema;
 
-use super::tagged;
+use super::{Tagged, tagged};
 use crate::front::Shared;
 use crate::plane::Plane;
 use crate::problem::Problem;
@@ -163,7 +163,8 @@ async fn waiting(plane: &Plane, tenant: &TenantId, now: Timestamp) -> Result<usi
 }
 
 /// Lists the tenants: what each has, may, and uses.
-#[utoipa::path(get, path = "/api/v1/tenants", tag = "tenants", responses((status = 200, body = Vec<TenantView>)),
+#[utoipa::path(get, path = "/api/v1/tenants", tag = "tenants",
+    params(Tagged), responses((status = 200, body = Vec<TenantView>)),
     extensions(("x-tollgate-permission" = json!("tenants:read"))))]
 async fn list(
     may: May<ReadTenants>,

@@ -13,7 +13,7 @@ use tollgate_model::{Timestamp, money};
 use tollgate_store::{AuditIndex, Store, UsageBy, UsageOrder, UsageQuery, UsageRow};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Asked, tagged};
+use super::{Asked, Tagged, tagged};
 use crate::front::Shared;
 use crate::plane::Plane;
 use crate::problem::Problem;
@@ -206,7 +206,7 @@ pub(crate) fn day(text: &str) -> Option<u32> {
 }
 
 /// Says how much was used, and what it cost.
-#[utoipa::path(get, path = "/api/v1/usage", tag = "usage", params(Which),
+#[utoipa::path(get, path = "/api/v1/usage", tag = "usage", params(Which, Tagged),
     responses((status = 200, content((Vec<UsageLine> = "application/json"), (String = "text/csv")))),
     extensions(("x-tollgate-permission" = json!("usage:read"))))]
 async fn usage(
@@ -271,7 +271,7 @@ struct LimitView {
 }
 
 /// Lists the limits that are configured.
-#[utoipa::path(get, path = "/api/v1/limits", tag = "usage", responses((status = 200, body = Vec<LimitView>)),
+#[utoipa::path(get, path = "/api/v1/limits", tag = "usage", params(Tagged), responses((status = 200, body = Vec<LimitView>)),
     extensions(("x-tollgate-permission" = json!("usage:read"))))]
 async fn limits(
     _: May<ReadUsage>,

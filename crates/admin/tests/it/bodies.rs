@@ -22,6 +22,24 @@ impl Document {
         parts.find(|part| part["$ref"].is_string()).map_or(schema, |part| self.schema(part))
     }
 
+    /// Bodies in which a list stands in place of an object, each in another place.
+    fn lists(&self, schema: &Value, found: &mut Vec<Value>) {
+        let Some(members) = self.schema(schema)["properties"].as_object() else { return };
+        for (name, member) in members {
+            let is_list = member["items"].is_object();
+            let inner = self.schema(if is_list { &member["items"] } else { member });
+            if !inner["properties"].is_object() {
+                continue;
+            }
+            let mut within = vec![json!([])];
+            self.lists(inner, &mut within);
+            found.extend(within.into_iter().map(|value| {
+                let value = if is_list { json!([value]) } else { value };
+                Value::Object(Map::from_iter([(name.clone(), value)]))
+            }));
+        }
+    }
+
     /// Bodies that have one member too many, each in another of the objects that such a body is made of.
     fn surplus(&self, schema: &Value, place: &str, found: &mut Vec<Value>) {
         let schema = self.schema(schema);
@@ -74,4 +92,29 @@ async fn a_member_that_no_body_has_is_refused_and_named() {
         }
     }
     assert!(bodies >= 25 && tried > bodies, "{bodies} bodies, {tried} tries");
+}
+
+#[tokio::test]
+async fn a_list_within_a_body_is_no_object() {
+    let fake = fake().await;
+    let key = key_of(&fake.store, Role::Admin, None).await;
+    let (admin, _) = admin(fake);
+    let document = Document(serde_json::from_str(&openapi_json()).expect("JSON"));
+    let mut tried = 0;
+    for (path, methods) in document.0["paths"].as_object().expect("paths") {
+        for (method, operation) in methods.as_object().expect("methods") {
+            let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+            let mut lists = Vec::new();
+            document.lists(schema, &mut lists);
+            for body in lists {
+                let target = path.replace("{id}", "YQ").replace("{version}", "1");
+                let answered = ask(&admin, &key, &method.to_uppercase(), &target, Some(&body)).await;
+                let seen = format!("{method} {path} with {body}: {} {}", answered.status, answered.body);
+                assert_eq!(answered.status, 422, "{seen}");
+                assert!(answered.body.contains("expected an object"), "{seen}");
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried >= 2, "{tried}");
 }

@@ -5,6 +5,7 @@
 mod api;
 mod bodies;
 mod document;
+mod heeded;
 mod matrix;
 mod pages;
 mod places;

@@ -1,11 +1,11 @@
 //! Who may do what: every operation of the OpenAPI document, by every role, in every tenant, in its own, and in another.
 
 use serde_json::{Value, json};
-use tollgate_admin::{Role, openapi_json};
+use tollgate_admin::{Admin, Role, openapi_json};
 use tollgate_model::Timestamp;
 use tollgate_store::{RuleDoing, RuleSet, RuleSetId, RuleSets};
 
-use crate::support::{MARK, SET, acme, admin, ask, fake, key_of};
+use crate::support::{Fake, MARK, SET, acme, admin, ask, fake, key_of};
 
 /// What each permission takes, written down apart from the table that decides.
 const EXPECTED: &[(&str, &[&str])] = &[
@@ -49,7 +49,7 @@ const EVERYWHERE: &[&str] = &[
 ];
 
 /// A request that would go well if it were allowed; all are about the tenant `acme`.
-fn sample(operation: &str, ids: &Ids) -> (String, Option<Value>) {
+pub(crate) fn sample(operation: &str, ids: &Ids) -> (String, Option<Value>) {
     let path = operation.split_once(' ').expect("a path").1;
     let at = |id: &str| path.replace("{id}", id);
     let version = |version: &str| path.replace("{id}", &ids.server).replace("{version}", version);
@@ -122,7 +122,7 @@ fn sample(operation: &str, ids: &Ids) -> (String, Option<Value>) {
     }
 }
 
-struct Ids {
+pub(crate) struct Ids {
     block: String,
     paused: String,
     admin_key: String,
@@ -135,7 +135,7 @@ struct Ids {
     idle: String,
 }
 
-fn operations() -> Vec<(String, Option<String>)> {
+pub(crate) fn operations() -> Vec<(String, Option<String>)> {
     let document: Value = serde_json::from_str(&openapi_json()).expect("JSON");
     let mut found = Vec::new();
     for (path, methods) in document["paths"].as_object().expect("paths") {
@@ -164,11 +164,10 @@ async fn every_role_may_in_every_tenant_what_it_may_and_nothing_else() {
     assert_eq!(cells, operations.len() * 21);
 }
 
-async fn cell(operation: &str, permission: Option<&str>, role: Role, tenant: Option<&str>) {
-    let fake = fake().await;
+/// A gateway in which there is something for each of the samples, and what that is called.
+pub(crate) async fn filled(fake: Fake) -> (Admin, Ids) {
     let store = fake.store.clone();
     let all = key_of(&store, Role::Admin, None).await;
-    let key = key_of(&store, role, tenant).await;
     let doing = RuleDoing { by: "ops".into(), reason: "".into(), at: Timestamp::from_ms(1) };
     let idle = RuleSetId::new(Some(acme()), "idle").expect("a name");
     store.put_rules(RuleSet::draft(idle, "// idle".into(), &doing)).await.expect("kept");
@@ -202,6 +201,13 @@ async fn cell(operation: &str, permission: Option<&str>, role: Role, tenant: Opt
         set: sets(SET),
         idle: sets("idle"),
     };
+    (admin, ids)
+}
+
+async fn cell(operation: &str, permission: Option<&str>, role: Role, tenant: Option<&str>) {
+    let fake = fake().await;
+    let key = key_of(&fake.store, role, tenant).await;
+    let (admin, ids) = filled(fake).await;
     let (method, (path, body)) = (operation.split(' ').next().expect("a method"), sample(operation, &ids));
     let nobody = tollgate_model::Secret::new("tga_nobody".to_owned());
     assert_eq!(ask(&admin, &nobody, method, &path, body.as_ref()).await.status, 401, "{operation} by nobody");
