@@ -123,6 +123,7 @@ pub(crate) async fn decide(
     sure: Sure<ChangeApprovals>,
     before: Approval,
     word: Word,
+    fits: impl FnOnce(&Approval) -> Result<(), Problem> + Send,
 ) -> Result<Approval, Problem> {
     let why = reason(&word.reason, false)?;
     let named = word.named.as_deref().map(|named| super::name("as", named)).transpose()?;
@@ -133,6 +134,9 @@ pub(crate) async fn decide(
     let store = plane.make_store()?;
     let parts = plane.parts()?;
     let _one = plane.changing.lock().await;
+    let before = store.approval(&before.id).await?;
+    let before = before.ok_or_else(|| Problem::not_found("there is no such approval"))?;
+    fits(&before)?;
     let desk = Desk::new(&*store, &parts.configured.approvals);
     let (who, now) = (approver(&sure.who, &before, (named.as_ref(), word.via)), Timestamp::now());
     let redact = |bytes: &[u8]| String::from_utf8_lossy(&tollgate_ledger::redact(bytes).kept).into_owned();

@@ -63,8 +63,8 @@ pub(crate) async fn approve(
     plane: Arc<Plane>,
     sure: Sure<ChangePins>,
     of: PinOf,
-    digest: Digest,
-    why: &str,
+    (digest, why): (Digest, &str),
+    fits: impl FnOnce(&Pin) -> Result<(), Problem> + Send,
 ) -> Result<(), Problem> {
     let why = reason(why, false)?;
     // It would be kept and be on record, and nothing would come of it.
@@ -75,6 +75,7 @@ pub(crate) async fn approve(
     let store = plane.make_store()?;
     let _one = plane.changing.lock().await;
     let before = store.pin(&of).await?.ok_or_else(|| Problem::not_found("there is no such pin"))?;
+    fits(&before)?;
     let approving = Approving {
         of: of.clone(),
         digest,

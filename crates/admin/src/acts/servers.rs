@@ -316,12 +316,13 @@ pub(crate) async fn roll_back(
     plane: Arc<Plane>,
     sure: Sure<ChangeServers>,
     (tenant, name): (TenantId, ServerName),
-    to: Option<&str>,
-    why: &str,
+    (to, why): (Option<&str>, &str),
+    fits: impl FnOnce(&[Registration]) -> Result<(), Problem> + Send,
 ) -> Result<Vec<Registration>, Problem> {
     let why = reason(why, false)?;
     change(plane, sure, (tenant, name), |who, versions| {
         check_own(who, &versions.first().ok_or_else(missing)?.id.tenant, versions)?;
+        fits(versions)?;
         let to = match to.filter(|to| !to.is_empty()) {
             Some(to) => found(versions, to)?,
             None => earlier(versions).ok_or_else(|| {

@@ -117,14 +117,14 @@ async fn decide(
 ) -> Result<Response, Problem> {
     let before = approvals::one(&plane, &may, &id).await?;
     let sure = may.over(Some(&before.of.tenant))?;
-    let (seen, shown) = (Seen::of(&headers), ApprovalView::of(&before, &may.who));
+    let (seen, looks) = (Seen::of(&headers), may.who.clone());
+    let fits = move |now: &Approval| seen.fits(&ApprovalView::of(now, &looks));
     let arguments = said.arguments.map(|arguments| arguments.get().to_owned());
     let word = Word { agrees, reason: said.reason, arguments, named: said.named, via: "api" };
     let act = {
         let (plane, who) = (plane.clone(), may.who.clone());
         async move {
-            seen.fits(&shown)?;
-            let decided = approvals::decide(plane, sure, before, word).await?;
+            let decided = approvals::decide(plane, sure, before, word, fits).await?;
             Ok(Made::new(StatusCode::OK, &ApprovalView::of(&decided, &who)))
         }
     };

@@ -177,15 +177,15 @@ async fn approve(
     Input { value: looked, bytes }: Input<Looked>,
 ) -> Result<Response, Problem> {
     let of = named(&id)?;
-    let before = pins::one(&plane, &may, &of).await?;
+    pins::one(&plane, &may, &of).await?;
     let sure = may.over(of.tenant.as_ref())?;
-    let (seen, shown) = (Seen::of(&headers), PinShown::of(&before));
+    let seen = Seen::of(&headers);
+    let fits = move |now: &Pin| seen.fits(&PinShown::of(now));
     let digest = pins::digest(&looked.digest)?;
     let act = {
         let plane = plane.clone();
         async move {
-            seen.fits(&shown)?;
-            pins::approve(plane.clone(), sure, of.clone(), digest, &looked.reason).await?;
+            pins::approve(plane.clone(), sure, of.clone(), (digest, &looked.reason), fits).await?;
             let found = plane.make_store()?.pin(&of).await?;
             let found = found.ok_or_else(|| Problem::not_found("there is no such pin"))?;
             Ok(Made::new(StatusCode::OK, &PinView::of(&found)))

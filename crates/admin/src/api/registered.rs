@@ -481,17 +481,17 @@ async fn roll_back(
     let leading = servers::leading(&versions).ok_or_else(gone)?;
     let sure = acts::over(&may, leading)?;
     // What was seen is one of its versions.
-    let seen = Seen::of(&headers);
-    let is_seen = versions.iter().any(|one| seen.fits(&VersionView::of(one, true)).is_ok());
+    let (seen, overtaken) = (Seen::of(&headers), Seen::overtaken(&headers));
+    let fits = move |now: &[Registration]| {
+        let is_seen = now.iter().any(|one| seen.fits(&VersionView::of(one, true)).is_ok());
+        if is_seen { Ok(()) } else { Err(changed()) }
+    };
     let act = {
         let plane = plane.clone();
         async move {
-            if !is_seen {
-                return Err(changed());
-            }
-            let to = back.to.as_deref();
-            let changed = acts::roll_back(plane, sure, (of.tenant, of.name), to, &back.reason).await?;
-            Ok(all_made(StatusCode::OK, &changed))
+            let how = (back.to.as_deref(), &*back.reason);
+            let done = acts::roll_back(plane, sure, (of.tenant, of.name), how, fits).await;
+            Ok(all_made(StatusCode::OK, &done.map_err(overtaken)?))
         }
     };
     let what = format!("POST /api/v1/servers/{id}/rollback");

@@ -207,7 +207,7 @@ pub(super) async fn say(
         let (agrees, reason) = (form.say != "deny", form.reason);
         let word = Word { agrees, reason, arguments, named: None, via: "console" };
         let plane = Arc::clone(&plane);
-        see_through(async move { decide(plane, sure, before, word).await }).await
+        see_through(async move { decide(plane, sure, before, word, |_| Ok(())).await }).await
     };
     match done.await {
         Ok(after) => Redirect::to(&format!("{HERE}/{}", after.id)).into_response(),

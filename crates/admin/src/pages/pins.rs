@@ -164,7 +164,8 @@ pub(super) async fn approve(
         let sure = may.over(of.tenant.as_ref())?;
         let digest = pins::digest(&form.digest)?;
         let plane = Arc::clone(&plane);
-        see_through(async move { pins::approve(plane, sure, of, digest, &form.reason).await }).await
+        see_through(async move { pins::approve(plane, sure, of, (digest, &form.reason), |_| Ok(())).await })
+            .await
     };
     match done.await {
         Ok(()) => Redirect::to(HERE).into_response(),

@@ -429,7 +429,9 @@ pub(super) async fn act(
             let sure = acts::over(&may, leading)?;
             let RegistrationId { tenant, name, .. } = id;
             let (to, reason) = (form.version.clone(), form.reason.clone());
-            let back = async move { acts::roll_back(plane, sure, (tenant, name), Some(&to), &reason).await };
+            let back = async move {
+                acts::roll_back(plane, sure, (tenant, name), (Some(&*to), &reason), |_| Ok(())).await
+            };
             return Ok::<usize, Problem>(see_through(back).await?.len());
         }
         let own = form.own()?;
