@@ -59,7 +59,7 @@ pub use pseudonyms::{KeptName, NAMES_BATCH, NUMBERS_KEPT_MS, Names, NamesGiven, 
 pub use record::{ANCHORS_KEPT, ANCHORS_MAX, Anchor, Anchors, ERASURES_KEPT, Erasure, Erasures};
 pub use registering::{
     About, Act, Doing, Life, REACH_BYTES_MAX, REGISTRATIONS_MAX, Registration, RegistrationId, Registrations,
-    Step, VERSIONS_MAX, WHOLE, WhichRegistrations, approve, check_shares, earlier, shift,
+    Step, VERSIONS_MAX, WHOLE, WhichRegistrations, approve, check_shares, earlier, gap, shift,
 };
 pub use repositories::{ACCEPTED_MAX, Feed, Keys, LastKnown, PolicySets, Revocations, Store, WhichKeys};
 pub use revocation::{Revocable, Revocation};

@@ -474,6 +474,22 @@ pub fn earlier(versions: &[Registration]) -> Option<&Registration> {
         .max_by_key(|one| (one.approved, &one.id.version))
 }
 
+/// What whoever ends a version has to know: that others stand by with no part of the requests, and get none by themselves when it
+/// ends, since a rollback may have put them there. None where others have requests too, or nothing stands by.
+pub fn gap(versions: &[Registration], version: &str) -> Option<String> {
+    let (this, others): (Vec<&Registration>, Vec<&Registration>) =
+        versions.iter().filter(|one| one.life.is_served()).partition(|one| &*one.id.version == version);
+    if this.iter().all(|one| one.share == 0) || others.iter().any(|one| one.share > 0) {
+        return None;
+    }
+    let latest = others.into_iter().max_by_key(|one| (one.approved, &one.id.version))?;
+    Some(format!(
+        "all requests go to version {version}: when it ends nothing of the server is served, unless version {} is given a share \
+         of them first, which stands by with none",
+        latest.id.version
+    ))
+}
+
 /// Refuses to leave versions of one server with more than all requests between them: each of two who gave a version its part has
 /// not seen what the other did, and changed another version.
 ///
@@ -769,13 +785,17 @@ mod tests {
         let changed = approve(&versions, "1", Some(10), true, &doing(3)).expect("approved");
         take(&mut versions, changed);
         assert_eq!(shares(&versions)[0], ("1", 100), "the only one has all");
+        assert_eq!(gap(&versions, "1"), None, "nothing else could be served");
         assert!(earlier(&versions).is_none());
         let changed = approve(&versions, "2", Some(10), true, &doing(4)).expect("approved");
         take(&mut versions, changed);
         assert_eq!(shares(&versions)[..2], [("1", 90), ("2", 10)]);
+        assert_eq!(gap(&versions, "1"), None, "the other has requests");
         let changed = shift(&versions, "2", WHOLE, &doing(5)).expect("shifted");
         take(&mut versions, changed);
         assert_eq!(shares(&versions)[..2], [("1", 0), ("2", 100)]);
+        assert!(gap(&versions, "2").is_some_and(|text| text.contains("unless version 1 is given")));
+        assert_eq!(gap(&versions, "1"), None, "nobody notices when it ends");
         let back = earlier(&versions).expect("an earlier one").id.version.clone();
         assert_eq!(&*back, "1");
         let changed = shift(&versions, &back, WHOLE, &doing(6)).expect("shifted");

@@ -9,7 +9,7 @@ use tollgate_identity::key;
 use tollgate_model::{ServerName, TenantId, Timestamp};
 use tollgate_store::{
     About, Doing, Life, Registration, RegistrationId, Store, VERSIONS_MAX, WHOLE, WhichRegistrations,
-    approve, earlier, shift,
+    approve, earlier, gap, shift,
 };
 
 use super::reason;
@@ -309,6 +309,13 @@ pub(crate) async fn step(
         })
     })
     .await
+}
+
+/// What whoever ends this version has to know of the others.
+pub(crate) async fn gap_after(plane: &Plane, id: &RegistrationId) -> Option<String> {
+    let store = plane.make_store().ok()?;
+    let versions = of_name(&*store, &id.tenant, &id.name).await.ok()?;
+    gap(&versions, &id.version)
 }
 
 /// Gives all requests to the version that had them before, or to one that is named.

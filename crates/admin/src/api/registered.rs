@@ -100,6 +100,9 @@ pub(crate) struct VersionView {
     pub(crate) approved: Option<String>,
     /// What was done with it last.
     pub(crate) last: StepView,
+    /// What is to be seen to before it ends; only said of one that was just deprecated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) warning: Option<String>,
 }
 
 /// What was done with a version last.
@@ -152,6 +155,7 @@ impl VersionView {
                 at: time(last.at),
                 own_work: last.is_own,
             },
+            warning: None,
         }
     }
 }
@@ -359,8 +363,12 @@ async fn step(
     let act = {
         let plane = plane.clone();
         async move {
-            let changed = acts::step(plane, sure, id.clone(), own, &reason, fits).await.map_err(overtaken)?;
-            changed.iter().find(|one| one.id == id).map(|one| made(StatusCode::OK, one)).ok_or_else(gone)
+            let ends = matches!(own, Own::Deprecate(_));
+            let changed = acts::step(plane.clone(), sure, id.clone(), own, &reason, fits).await;
+            let changed = changed.map_err(overtaken)?;
+            let one = changed.iter().find(|one| one.id == id).ok_or_else(gone)?;
+            let warning = if ends { acts::gap_after(&plane, &id).await } else { None };
+            Ok(Made::new(StatusCode::OK, &VersionView { warning, ..VersionView::of(one, true) }))
         }
     };
     Ok(once(&plane, &may.who, &headers, (&what, &bytes), act).await)
@@ -408,7 +416,8 @@ struct Ending {
     reason: String,
 }
 
-/// Says when a version ends. Clients are told.
+/// Says when a version ends. Clients are told. The `warning` in the answer says so if others stand by, which get no requests by
+/// themselves then.
 #[utoipa::path(post, path = "/api/v1/servers/{id}/versions/{version}/deprecate", tag = "servers",
     params(("id" = String, Path), ("version" = String, Path), Seen, Repeatable), request_body = Ending,
     responses((status = 200, body = VersionView)),

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use serde_json::Value;
 use tollgate_model::{ServerName, TenantId, Timestamp};
-use tollgate_store::{Life, List, Registration, RegistrationId, earlier};
+use tollgate_store::{Life, List, Registration, RegistrationId, earlier, gap};
 
 use super::{Shell, error, hidden, page};
 use crate::acts::see_through;
@@ -165,10 +165,12 @@ struct Version {
     acts: Vec<(&'static str, &'static str, &'static str)>,
     has_sunset: bool,
     has_share: bool,
+    /// What is to be seen to before it ends.
+    gap: Option<String>,
 }
 
 impl Version {
-    fn of(one: &Registration, reads: bool, may_change: bool) -> Self {
+    fn of(one: &Registration, all: &[Registration], (reads, may_change): (bool, bool)) -> Self {
         let (tenant, name, version) = (one.id.tenant.as_str(), one.id.name.as_str(), &*one.id.version);
         let of = query(&[("tenant", tenant), ("name", name), ("version", version)]);
         let acts: &[(&str, &str, &str)] = match one.life {
@@ -189,6 +191,7 @@ impl Version {
             acts: if may_change { acts.to_vec() } else { Vec::new() },
             has_sunset: one.life.is_served(),
             has_share: one.life.is_served(),
+            gap: (one.life == Life::Deprecated).then(|| gap(all, version)).flatten(),
         }
     }
 }
@@ -292,7 +295,7 @@ async fn server_page(
         && acts::may_change(&may.who, &tenant, &registered);
     let knows = |one: &Registration| reads.as_ref().is_some_and(|reads| acts::sees(reads, one));
     let mut versions: Vec<Version> =
-        registered.iter().map(|one| Version::of(one, knows(one), may_change)).collect();
+        registered.iter().map(|one| Version::of(one, &registered, (knows(one), may_change))).collect();
     versions.sort_by_key(|version| version.view.life == Life::Retired.as_str());
     let back_to = earlier(&registered).map(|one| one.id.version.to_string()).filter(|_| may_change);
     let tenants = tenants(plane, may)?;

@@ -116,6 +116,35 @@ async fn who_made_it_does_not_find_it_good() {
 }
 
 #[tokio::test]
+async fn whoever_ends_the_version_with_all_requests_is_told_of_those_that_stand_by() {
+    let (store, admin) = bench().await;
+    let key = key_of(&store, Role::Admin, None).await;
+    let list = ask(&admin, &key, "GET", "/api/v1/servers?origin=registered", None).await.json();
+    let server = list["items"][0]["id"].as_str().expect("an id").to_owned();
+    let step = async |version: u8, word: &str, body: Value| {
+        let path = format!("/api/v1/servers/{server}/versions/{version}/{word}");
+        let answered = ask(&admin, &key, "POST", &path, Some(&body)).await;
+        assert_eq!(answered.status, 200, "{}", answered.body);
+        answered.json()
+    };
+    let sunset = json!({ "sunset": "2999-01-01T00:00:00Z" });
+    let page = async || {
+        let cookie = signed_in(&admin, &store, Role::Admin).await;
+        get(&admin, &cookie, &format!("/servers/{MARK}?tenant=acme")).await.body
+    };
+    let idle = step(3, "deprecate", sunset.clone()).await;
+    assert_eq!(idle.get("warning"), None, "it has no requests: {idle}");
+    assert!(!page().await.contains("Mind the end"));
+    let last = step(4, "deprecate", sunset.clone()).await;
+    assert!(last["warning"].as_str().is_some_and(|text| text.contains("version 3")), "{last}");
+    assert!(page().await.contains("Mind the end: all requests go to version 4"));
+    step(3, "share", json!({ "share": 1 })).await;
+    let again = step(4, "deprecate", sunset).await;
+    assert_eq!(again.get("warning"), None, "another has requests: {again}");
+    assert!(!page().await.contains("Mind the end"));
+}
+
+#[tokio::test]
 async fn a_draft_is_edited_by_whoever_has_seen_it() {
     let (store, admin) = bench().await;
     let key = key_of(&store, Role::Operator, Some("acme")).await;

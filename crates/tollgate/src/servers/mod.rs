@@ -13,7 +13,7 @@ use tollgate_identity::names;
 use tollgate_model::{ServerName, TenantId, Timestamp};
 use tollgate_store::{
     About, Act, Doing, Life, Registration, RegistrationId, Store, VERSIONS_MAX, WHOLE, WhichRegistrations,
-    approve, earlier, shift,
+    approve, earlier, gap, shift,
 };
 
 pub(crate) use add::input;
@@ -273,7 +273,15 @@ async fn change(
     })?;
     let path = format!("{}/{word}", version_path(&one.id));
     let ask = Ask { is_edit: false, path, body: body.to_string() };
-    put((&command.store, &*store), changed, vec![ask], command.json).await
+    put((&command.store, &*store), changed, vec![ask], command.json).await?;
+    if word == "deprecate"
+        && let Some(gap) = gap(&versions, &one.id.version)
+    {
+        let err = Printer::new(To::Err);
+        err.line(format!("{} {}", err.bold("warning:"), safe(&gap)));
+        err.line(format!("  help: `tollgate servers share 100 {} --version VERSION`", named.name));
+    }
+    Ok(())
 }
 
 /// What can be done with one that is so.
