@@ -309,6 +309,9 @@ pub struct ClientConfig {
     /// The gateway's configuration, which says where clients connect [default: tollgate.yaml]
     #[arg(long, short, value_name = "FILE", env = "TOLLGATE_CONFIG", hide_env_values = true)]
     pub config: Option<PathBuf>,
+    /// Where state is kept, and with it the servers that are registered, if not where the configuration says
+    #[arg(long, value_name = "DIR", env = "TOLLGATE_DATA_DIR", hide_env_values = true)]
+    pub data_dir: Option<PathBuf>,
     /// The server or toolset whose own address the client is to use, instead of that of everything
     #[arg(long, value_name = "NAME", conflicts_with = "url")]
     pub endpoint: Option<String>,

@@ -8,6 +8,7 @@ use crate::cli::{CONFIG_FILE, Client, ClientConfig};
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::out::{Printer, To};
+use crate::policy::setting::with_registered;
 use crate::serve;
 
 /// What the gateway is called in a client's configuration.
@@ -24,15 +25,23 @@ pub(crate) struct Target<'a> {
 }
 
 /// Prints a client's configuration on standard output, and where it goes on standard error.
-pub(crate) fn print(command: &ClientConfig) -> Result<(), Failure> {
+pub(crate) async fn print(command: &ClientConfig) -> Result<(), Failure> {
     let (url, needs_key) = match &command.url {
         Some(url) => (endpoint_url(url)?, command.key_env.is_some()),
         None => {
             let file = command.config.as_deref().unwrap_or(Path::new(CONFIG_FILE));
-            let config =
+            let mut config =
                 serve::read(file).map_err(|error| Failure::config(error.render(false).trim_end()))?;
+            if let Some(folder) = &command.data_dir {
+                config.data_dir.clone_from(folder);
+            }
+            let endpoint = command.endpoint.as_deref();
+            if !endpoint.is_none_or(|endpoint| endpoints(&config).contains(&endpoint)) {
+                // It may be of a server that is registered.
+                config = with_registered(config, None).await;
+            }
             let needs_key = !config.identity.is_off() && config.identity.anonymous.is_none();
-            (address_of(&config, command.endpoint.as_deref())?, needs_key || command.key_env.is_some())
+            (address_of(&config, endpoint)?, needs_key || command.key_env.is_some())
         }
     };
     let key = command.key_env.as_deref().unwrap_or("TOLLGATE_KEY");
@@ -71,16 +80,22 @@ fn address_of(config: &Config, endpoint: Option<&str>) -> Result<String, Failure
         }
     };
     let Some(endpoint) = endpoint else { return Ok(format!("{base}/mcp")) };
-    let servers = config.servers.iter().map(|server| server.name.as_str());
-    let toolsets = config.tenants.iter().flat_map(|tenant| &tenant.toolsets);
-    let mut names: Vec<_> = servers.chain(toolsets.map(|toolset| toolset.name.as_str())).collect();
-    names.sort_unstable();
-    names.dedup();
+    let names = endpoints(config);
     if names.contains(&endpoint) {
         return Ok(format!("{base}/mcp/{endpoint}"));
     }
     let names = names.join(", ");
     Err(Failure::usage(format!("there is no server and no toolset {endpoint}; there are: {names}")))
+}
+
+/// The servers and toolsets that have an address of their own.
+fn endpoints(config: &Config) -> Vec<&str> {
+    let servers = config.servers.iter().map(|server| server.name.as_str());
+    let toolsets = config.tenants.iter().flat_map(|tenant| &tenant.toolsets);
+    let mut names: Vec<_> = servers.chain(toolsets.map(|toolset| toolset.name.as_str())).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 fn is_variable(text: &str) -> bool {

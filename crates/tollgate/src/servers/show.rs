@@ -43,7 +43,8 @@ pub(super) async fn list(command: &ServersList) -> Result<(), Failure> {
             object["notServed"] = why(&left_out, one).into();
             object
         });
-        let all: Value = of_file.iter().map(|server| object_of_file(server)).chain(registered).collect();
+        let of_file = of_file.iter().map(|server| object_of_file(server, owner_of(config.as_ref(), server)));
+        let all: Value = of_file.chain(registered).collect();
         Printer::new(To::Out).line(all.to_string());
     } else if of_file.is_empty() && found.is_empty() {
         Printer::new(To::Err)
@@ -51,7 +52,7 @@ pub(super) async fn list(command: &ServersList) -> Result<(), Failure> {
     } else {
         let rows: Vec<Vec<String>> = of_file
             .iter()
-            .map(|server| row_of_file(server))
+            .map(|server| row_of_file(server, owner_of(config.as_ref(), server)))
             .chain(found.iter().map(|one| row(one)))
             .collect();
         let head = ["NAME", "VERSION", "TENANT", "LIFE", "SHARE", "ORIGIN", "OWNER", "SINCE", "BY"];
@@ -94,7 +95,8 @@ pub(super) async fn show(command: &ServersShow) -> Result<(), Failure> {
             object["problems"] = problems(config.as_ref(), one).into();
             object
         });
-        let all: Value = of_file.iter().map(|server| object_of_file(server)).chain(registered).collect();
+        let of_file = of_file.iter().map(|server| object_of_file(server, owner_of(config.as_ref(), server)));
+        let all: Value = of_file.chain(registered).collect();
         Printer::new(To::Out).line(all.to_string());
         return Ok(());
     }
@@ -239,7 +241,12 @@ pub(super) fn object(one: &Registration) -> Value {
     })
 }
 
-fn object_of_file(server: &ServerSettings) -> Value {
+/// Who answers for a server of the file.
+fn owner_of<'c>(config: Option<&'c Config>, server: &ServerSettings) -> Option<&'c str> {
+    config?.facts.get(&server.id())?.owner.as_deref()
+}
+
+fn object_of_file(server: &ServerSettings, owner: Option<&str>) -> Value {
     let (tenant, is_shared) = match &server.holder {
         Holder::Tenant(tenant) => (tenant.clone(), false),
         Holder::Shared => (TenantId::default(), true),
@@ -249,6 +256,7 @@ fn object_of_file(server: &ServerSettings) -> Value {
         "tenant": tenant.as_str(),
         "shared": is_shared,
         "life": Life::Approved.as_str(),
+        "owner": owner,
         "origin": "file",
         "readOnly": true,
     })
@@ -273,10 +281,11 @@ fn row(one: &Registration) -> Vec<String> {
     .to_vec()
 }
 
-fn row_of_file(server: &ServerSettings) -> Vec<String> {
+fn row_of_file(server: &ServerSettings, owner: Option<&str>) -> Vec<String> {
     let tenant = match &server.holder {
         Holder::Tenant(tenant) => tenant.as_str(),
         Holder::Shared => "(all)",
     };
-    [server.name.as_str(), "-", tenant, "approved", "100%", "file", "-", "-", "-"].map(safe).to_vec()
+    let owner = owner.unwrap_or("-");
+    [server.name.as_str(), "-", tenant, "approved", "100%", "file", owner, "-", "-"].map(safe).to_vec()
 }

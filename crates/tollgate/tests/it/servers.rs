@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Folder, calendar, run, stderr, stdout};
 
-const ONE: &str = "servers: { files: { command: 'true' } }\n\
+const ONE: &str = "servers: { files: { command: 'true', owner: 'team-x' } }\n\
                    registry: { credentials: ['CRM_*', '/run/secrets/*'], stdio_commands: ['npx -y @acme/*'] }\n";
 const URL: &str = "https://crm.example.com/mcp";
 
@@ -183,6 +183,11 @@ fn versions_stand_beside_each_other_and_go_back_in_one_act() {
     bench.json(&["rollback", "crm", "--to", "2"]);
     assert_eq!(bench.lives("crm"), ["1 approved 0", "2 approved 100"]);
     assert!(bench.refused(&["deprecate", "crm", "--sunset", "1d"]).contains("say which: --version"));
+    let idle = bench.run(&["deprecate", "crm", "--version", "1", "--sunset", "1d"]);
+    assert!(idle.status.success() && !stderr(&idle).contains("warning"), "{}", stderr(&idle));
+    let last = bench.run(&["deprecate", "crm", "--version", "2", "--sunset", "1d"]);
+    assert!(last.status.success(), "{}", stderr(&last));
+    assert!(stderr(&last).contains("unless version 1 is given a share"), "{}", stderr(&last));
     assert!(bench.refused(&["retire", "crm", "--version", "3"]).contains("no version \"3\" of `crm`"));
     assert!(bench.refused(&["retire", "erp"]).contains("no server `erp` is registered"));
 }
@@ -191,7 +196,8 @@ fn versions_stand_beside_each_other_and_go_back_in_one_act() {
 fn servers_of_the_file_are_listed_and_go_first() {
     let bench = Bench::new(ONE);
     let of_file = json!({
-        "name": "files", "tenant": "default", "shared": false, "life": "approved", "origin": "file", "readOnly": true,
+        "name": "files", "tenant": "default", "shared": false, "life": "approved", "owner": "team-x", "origin": "file",
+        "readOnly": true,
     });
     assert_eq!(bench.json(&["list"]), json!([of_file]));
     bench.approved("crm", "1");
@@ -202,6 +208,7 @@ fn servers_of_the_file_are_listed_and_go_first() {
     assert_eq!(listed[1]["notServed"], Value::Null);
     let shown = bench.run(&["list"]);
     assert!(stdout(&shown).contains("file") && stdout(&shown).contains("crm"), "{}", stdout(&shown));
+    assert!(stdout(&shown).contains("team-x"), "{}", stdout(&shown));
     assert!(stderr(&shown).contains("files@1 is not served: there is another server"), "{}", stderr(&shown));
     assert_eq!(bench.json(&["list", "--life", "draft"]), json!([]));
     bench.json(&["retire", "files", "--version", "1"]);
@@ -209,6 +216,21 @@ fn servers_of_the_file_are_listed_and_go_first() {
     assert_eq!(names(&bench.json(&["list"])), Some(2));
     assert_eq!(names(&bench.json(&["list", "--all"])), Some(3));
     assert!(stdout(&bench.run(&["show", "files"])).contains("of the configuration file"));
+}
+
+#[test]
+fn clients_are_told_the_address_of_a_server_that_is_registered() {
+    let bench = Bench::new(ONE);
+    let print = || run(&["client-config", "--config", &bench.config, "--for", "cursor", "--endpoint", "crm"]);
+    bench.add("crm", "1");
+    let output = print();
+    assert_eq!(output.status.code(), Some(2), "nobody approved it");
+    assert!(stderr(&output).contains("there is no server and no toolset crm"), "{}", stderr(&output));
+    bench.json(&["submit", "crm"]);
+    bench.json(&["approve", "crm"]);
+    let output = print();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains("/mcp/crm\""), "{}", stdout(&output));
 }
 
 #[test]
