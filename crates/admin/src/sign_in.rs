@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Form, Router};
@@ -17,7 +17,7 @@ use tollgate_identity::{Ask, SignInError};
 use tollgate_model::{Secret, Timestamp};
 
 use crate::front::{Meant, Shared, is_own_page};
-use crate::pages::{self, SignInPage};
+use crate::pages::{self, Query, SignInPage};
 use crate::plane::Plane;
 use crate::problem::Problem;
 use crate::record::{self, Act};

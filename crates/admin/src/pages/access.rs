@@ -6,10 +6,10 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
-use tollgate_model::{KeyRecord, TenantId, Timestamp};
+use tollgate_model::{KeyId, KeyRecord, TenantId, Timestamp};
 use tollgate_store::{AdminKey, Revocable, Revocation, WhichKeys};
 
-use super::{Shell, error, page};
+use super::{Query, Shell, error, page};
 use crate::acts::{self, Ends, keys, revocations, see_through};
 use crate::api::{pack, unpack};
 use crate::front::{Posted, Shared};
@@ -33,8 +33,11 @@ struct Access {
     may_revoke: bool,
     may_change_admins: bool,
     keys: Vec<KeyLine>,
+    /// Where the keys behind these are.
+    more: Option<String>,
     revocations: Vec<RevokedLine>,
     admins: Option<Vec<AdminLine>>,
+    has_more_admins: bool,
 }
 
 #[derive(Debug)]
@@ -123,24 +126,44 @@ impl AdminLine {
     }
 }
 
-pub(super) async fn show(may: May<ReadKeys>, State(plane): State<Shared>) -> Response {
-    shown(&plane, &may).await.map_or_else(|problem| error(&problem), |shown| page(&shown))
+/// Which part of the keys.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Part {
+    /// The key behind which it begins.
+    after: Option<String>,
 }
 
-async fn shown(plane: &Shared, may: &May<ReadKeys>) -> Result<Access, Problem> {
+pub(super) async fn show(
+    may: May<ReadKeys>,
+    State(plane): State<Shared>,
+    Query(part): Query<Part>,
+) -> Response {
+    shown(&plane, &may, part).await.map_or_else(|problem| error(&problem), |shown| page(&shown))
+}
+
+async fn shown(plane: &Shared, may: &May<ReadKeys>, part: Part) -> Result<Access, Problem> {
     let now = Timestamp::now();
-    let found = keys::some(plane, may, WhichKeys { most: SHOWN, ..WhichKeys::default() }).await?;
+    let after = part.after.as_deref().map(KeyId::new);
+    let mut found =
+        keys::some(plane, may, WhichKeys { after, most: SHOWN + 1, ..WhichKeys::default() }).await?;
+    let has_more = found.len() > SHOWN;
+    found.truncate(SHOWN);
+    let more = found.last().filter(|_| has_more).map(|last| {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        format!("{HERE}?{}", query.append_pair("after", last.id.as_str()).finish())
+    });
     let revoked = match May::<ReadRevocations>::check(may.who.clone()) {
         Ok(may) => revocations::all(plane, &may).await?,
         Err(_) => Vec::new(),
     };
     let admins = match May::<ReadAdminKeys>::check(may.who.clone()) {
         Ok(may) if may.is_everywhere() => Some(match plane.store()? {
-            Some(store) => store.admin_keys(None, SHOWN).await?,
+            Some(store) => store.admin_keys(None, SHOWN + 1).await?,
             None => Vec::new(),
         }),
         _ => None,
     };
+    let has_more_admins = admins.as_ref().is_some_and(|keys| keys.len() > SHOWN);
     let configured = plane.parts()?.configured;
     let tenants = configured.tenants.iter().filter(|tenant| may.sees(Some(tenant)));
     Ok(Access {
@@ -152,8 +175,10 @@ async fn shown(plane: &Shared, may: &May<ReadKeys>) -> Result<Access, Problem> {
         may_change_admins: May::<ChangeAdminKeys>::check(may.who.clone())
             .is_ok_and(|may| may.is_everywhere()),
         keys: found.iter().map(|key| KeyLine::of(key, now)).collect(),
+        more,
         revocations: revoked.iter().map(RevokedLine::of).collect(),
-        admins: admins.map(|keys| keys.iter().map(|key| AdminLine::of(key, now)).collect()),
+        admins: admins.map(|keys| keys.iter().take(SHOWN).map(|key| AdminLine::of(key, now)).collect()),
+        has_more_admins,
     })
 }
 

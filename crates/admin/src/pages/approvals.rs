@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use tollgate_approvals::show;
 use tollgate_model::Timestamp;
 use tollgate_store::{Approval, Needed};
 
-use super::{Shell, error, hidden, page};
+use super::{Path, Query, Shell, error, hidden, page};
 use crate::acts::approvals::{self, Word, decide, hindrance};
 use crate::acts::see_through;
 use crate::front::{Posted, Shared};

@@ -1,12 +1,12 @@
 //! The call explorer: the record searched, and one call as the way that it went.
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Shell, error, hidden, page};
+use super::{Path, Query, Shell, error, hidden, page};
 use crate::api::Paging;
 use crate::api::ledger::{Filters, LedgerRow, find, shown};
 use crate::front::Shared;
@@ -22,6 +22,8 @@ const SHOWN: usize = 50;
 struct Calls {
     shell: Shell,
     asked: Asked,
+    /// Those of which one has to be chosen; none where nothing has to be.
+    tenants: Vec<String>,
     rows: Vec<Row>,
     next: Option<String>,
     problem: Option<String>,
@@ -164,8 +166,13 @@ fn ms(us: u64) -> String {
 pub(super) async fn show(
     may: May<ReadLedger>,
     State(plane): State<Shared>,
-    Query(asked): Query<Asked>,
+    Query(mut asked): Query<Asked>,
 ) -> Response {
+    // The record is searched in one tenant, or in all.
+    let tenants = may.tenants().filter(|tenants| tenants.len() > 1).unwrap_or_default();
+    if let (true, Some(first)) = (asked.tenant.is_empty(), tenants.first()) {
+        first.as_str().clone_into(&mut asked.tenant);
+    }
     let found = async {
         let query = asked.filters().query(&may)?;
         let after = Some(asked.after.clone()).filter(|after| !after.is_empty());
@@ -180,6 +187,7 @@ pub(super) async fn show(
         rows: rows.into_iter().map(Row::of).collect(),
         next: next.map(|next| asked.next(&next)),
         asked,
+        tenants: tenants.iter().map(|tenant| tenant.as_str().to_owned()).collect(),
         problem,
     })
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use tollgate_store::FindingBy;
 
 use super::chart::{Chart, Mark};
-use super::{Shell, page};
+use super::{Query, Shell, page};
 use crate::api::Paging;
 use crate::api::findings::{FindingSum, FindingView, Which, days, find, summed};
 use crate::api::usage::date;

@@ -4,6 +4,7 @@
 mod access;
 mod activity;
 mod approvals;
+mod asked;
 mod assets;
 mod calls;
 mod chart;
@@ -32,6 +33,9 @@ use http::{Method, StatusCode, Uri};
 use crate::front::Shared;
 use crate::problem::Problem;
 
+use asked::Path;
+
+pub(crate) use asked::Query;
 pub(crate) use shell::Shell;
 
 pub(crate) fn routes() -> Router<Shared> {
@@ -129,6 +133,7 @@ pub(crate) fn page(template: &impl Template) -> Response {
 /// What people call a status.
 fn title(problem: &Problem) -> &str {
     match problem.status() {
+        StatusCode::BAD_REQUEST => "This address means nothing",
         StatusCode::UNAUTHORIZED => "Sign in first",
         StatusCode::FORBIDDEN => "You may not do this",
         StatusCode::NOT_FOUND => "There is nothing here",

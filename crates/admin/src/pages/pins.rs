@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use tollgate_model::ServerName;
 use tollgate_store::{Pin, WhichPins};
 
-use super::{Shell, error, page};
+use super::{Path, Query, Shell, error, page};
 use crate::acts::{pins, see_through};
 use crate::api::pins::{id, named};
 use crate::front::{Posted, Shared};

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use tollgate_store::{RuleSet, RuleVersion};
 
 use super::policies::{Draft, not_made};
-use super::{Shell, error, hidden, page};
+use super::{Path, Shell, error, hidden, page};
 use crate::acts::policies::{self, Step};
 use crate::acts::see_through;
 use crate::api::policy_sets::{DAYS, id, named};

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -12,7 +12,7 @@ use tollgate_model::TenantId;
 use tollgate_store::{About, Life, Registration};
 
 use super::servers::{HERE, href, is_seen, pretty, tenants, typed};
-use super::{Shell, error, page};
+use super::{Query, Shell, error, page};
 use crate::acts::imports::{self, Wanted};
 use crate::acts::see_through;
 use crate::acts::servers::{self as acts, Said};

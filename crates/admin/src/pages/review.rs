@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use serde_json::Value;
@@ -11,7 +11,7 @@ use tollgate_model::TenantId;
 use tollgate_store::{Life, Registration, RegistrationId};
 
 use super::servers::{href, is_seen, pretty, share};
-use super::{Shell, error, hidden, page};
+use super::{Query, Shell, error, hidden, page};
 use crate::acts::see_through;
 use crate::acts::servers::{self as acts, Verdict};
 use crate::api::registered::VersionView;

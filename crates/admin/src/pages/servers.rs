@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use serde_json::Value;
 use tollgate_model::{ServerName, TenantId, Timestamp};
 use tollgate_store::{Life, List, Registration, RegistrationId, earlier, gap};
 
-use super::{Shell, error, hidden, page};
+use super::{Path, Query, Shell, error, hidden, page};
 use crate::acts::see_through;
 use crate::acts::servers::{self as acts, Own};
 use crate::api::registered::{CallersView, VersionView, tool_names, who_could};

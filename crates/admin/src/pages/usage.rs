@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 
 use tollgate_store::UsageOrder;
 
 use super::chart::{Chart, Mark};
-use super::{Shell, page};
+use super::{Query, Shell, page};
 use crate::api::usage::{UsageLine, Which, date, day, lines};
 use crate::front::Shared;
 use crate::problem::Problem;

@@ -2,9 +2,11 @@
 
 use tollgate_admin::{Admin, Role};
 use tollgate_model::{Secret, ServerName, Timestamp};
-use tollgate_store::{Digest, Memory, PinKind, PinShape, Pins as _, Sighting, Sightings};
+use tollgate_store::{
+    Admins as _, Digest, Keys as _, Memory, PinKind, PinShape, Pins as _, Sighting, Sightings,
+};
 
-use crate::support::{MARK, XSS, admin, ask, csrf, fake, get, key_of, post, send, signed_in};
+use crate::support::{MARK, XSS, acme, admin, ask, csrf, fake, get, key_of, post, send, signed_in};
 
 /// Every page of somebody who may see everything.
 const PAGES: &[&str] = &[
@@ -222,6 +224,72 @@ async fn all_that_is_pinned_is_found_however_much_there_is() {
 }
 
 #[tokio::test]
+async fn all_keys_are_found_however_many_there_are() {
+    let fake = fake().await;
+    let store = fake.store.clone();
+    for nth in 0..1_005_u32 {
+        let mut hash = [7; 32];
+        hash[..4].copy_from_slice(&nth.to_be_bytes());
+        let record = tollgate_model::KeyRecord {
+            id: tollgate_model::KeyId::new(&format!("n{nth:04}")),
+            tenant: acme(),
+            agent: "bot".into(),
+            groups: Vec::new(),
+            hash: tollgate_model::KeyHash(hash),
+            created: Timestamp::now(),
+            expires: None,
+            revoked: None,
+            replaced_by: None,
+        };
+        store.add_key(record).await.expect("added");
+    }
+    let (admin, _) = admin(fake);
+    let cookie = signed_in(&admin, &store, Role::Security).await;
+    let (mut path, mut pages, mut seen) = ("/access".to_owned(), 0, 0);
+    loop {
+        let page = get(&admin, &cookie, &path).await;
+        assert_eq!(page.status, 200, "{path}: {}", page.body);
+        pages += 1;
+        seen += page.body.matches("action=\"/access/keys/revoke\"").count();
+        let Some(at) = page.body.find("<a class=\"button\" href=\"/access?") else { break };
+        page.body[at..].split('"').nth(3).expect("a link").clone_into(&mut path);
+    }
+    assert_eq!((pages, seen), (3, 1_006), "one was there before");
+}
+
+#[tokio::test]
+async fn an_auditor_of_two_tenants_chooses_whose_calls_they_see() {
+    let fake = fake().await;
+    let store = fake.store.clone();
+    let minted = tollgate_identity::key::mint_admin().expect("a key");
+    let grant = |tenant: &str| {
+        let tenant = Some(tollgate_model::TenantId::new(tenant));
+        tollgate_admin::Grant { role: Role::Auditor, tenant }.to_stored()
+    };
+    let record = tollgate_store::AdminKey {
+        id: minted.id.clone(),
+        name: "two".into(),
+        grants: vec![grant("acme"), grant("globex")],
+        hash: minted.hash,
+        created: Timestamp::now(),
+        expires: None,
+        revoked: None,
+        by: "test".into(),
+    };
+    store.add_admin_key(record).await.expect("added");
+    let (admin, _) = admin(fake);
+    let form = [("secret", minted.text.expose())];
+    let cookie = post(&admin, "", "/sign-in/key", &form).await.cookie();
+    let page = get(&admin, &cookie, "/calls").await;
+    assert!(page.status == 200 && !page.body.contains("role=\"alert\""), "{}", page.body);
+    assert!(page.body.contains("<option value=\"acme\" selected>"), "{}", page.body);
+    assert!(page.body.contains("<option value=\"globex\">") && page.body.contains(MARK), "{}", page.body);
+    let other = get(&admin, &cookie, "/calls?tenant=globex").await;
+    assert!(other.body.contains("<option value=\"globex\" selected>"), "{}", other.body);
+    assert!(!other.body.contains(MARK), "{}", other.body);
+}
+
+#[tokio::test]
 async fn an_address_that_is_no_page_leads_to_one_or_says_so_on_one() {
     let fake = fake().await;
     let store = fake.store.clone();
@@ -239,6 +307,18 @@ async fn an_address_that_is_no_page_leads_to_one_or_says_so_on_one() {
         let answered = get(&admin, &cookie, path).await;
         assert_eq!((answered.status, answered.location()), (303, page), "{path}");
         assert_eq!(get(&admin, &cookie, page).await.status, 200, "{page}");
+    }
+    for path in [
+        "/servers?from=abc",
+        "/servers/%ff",
+        "/servers/crm?from=-1",
+        "/pins/%ff",
+        "/review?a=1&version=1&version=2",
+    ] {
+        let answered = get(&admin, &cookie, path).await;
+        assert_eq!(answered.status, 400, "{path}: {}", answered.body);
+        assert!(answered.body.contains("This address means nothing"), "{path}: {}", answered.body);
+        is_harmless(path, &answered.body);
     }
     let browser = http::Request::builder().uri("/nothing").header("accept", "text/html,*/*;q=0.8");
     let answered = send(&admin, browser, "").await;
