@@ -143,9 +143,11 @@ pub(crate) fn id(tenant: TenantId, name: &str, version: &str) -> Result<Registra
         ServerName::new(name).map_err(|bad| Problem::invalid(format!("name: {name:?} is no name: {bad}")))?;
     let is_of_version = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '+');
     let is_short = (1..=VERSION_CHARS_MAX).contains(&version.chars().count());
-    if !is_short || !version.chars().all(is_of_version) {
+    // A part of an address that is `.` or `..` never arrives.
+    let is_part = version != "." && version != "..";
+    if !is_short || !is_part || !version.chars().all(is_of_version) {
         return Err(Problem::invalid(format!(
-            "version: it has 1 to {VERSION_CHARS_MAX} letters, digits, `.`, `-`, `_` and `+`"
+            "version: it has 1 to {VERSION_CHARS_MAX} letters, digits, `.`, `-`, `_` and `+`, and is not `.` or `..`"
         )));
     }
     if key::is_within(version) {

@@ -178,7 +178,7 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Shared> for At<T> {
 fn tagged(headers: &HeaderMap, value: &impl Serialize) -> Response {
     let body = serde_json::to_string(value).unwrap_or_default();
     let tag = tag(&body);
-    let is_known = headers.get(IF_NONE_MATCH).and_then(|known| known.to_str().ok()).is_some_and(|known| {
+    let is_known = joined(headers, IF_NONE_MATCH).is_some_and(|known| {
         known.split(',').map(str::trim).any(|known| known == "*" || known.trim_start_matches("W/") == tag)
     });
     let mut response =
@@ -189,6 +189,13 @@ fn tagged(headers: &HeaderMap, value: &impl Serialize) -> Response {
         headers.insert(ETAG, tag);
     }
     response
+}
+
+/// All lines of a header as one: a list may come in several.
+fn joined(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    let lines = headers.get_all(name).iter().map(|line| line.to_str().unwrap_or_default());
+    let lines: Vec<&str> = lines.collect();
+    (!lines.is_empty()).then(|| lines.join(","))
 }
 
 fn tag(body: &str) -> String {
@@ -205,7 +212,7 @@ struct Seen(Option<String>);
 
 impl Seen {
     fn of(headers: &HeaderMap) -> Self {
-        Self(headers.get(IF_MATCH).map(|seen| seen.to_str().unwrap_or_default().to_owned()))
+        Self(joined(headers, IF_MATCH))
     }
 
     /// Refuses what is another by now.
@@ -264,11 +271,13 @@ async fn once(
     (what, bytes): (&str, &[u8]),
     act: impl Future<Output = Result<Made, Problem>> + Send + 'static,
 ) -> Response {
-    let Some(key) = headers.get(IDEMPOTENCY_KEY) else {
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(key) = keys.next() else {
         return acts::see_through(act).await.map_or_else(Problem::into_response, |made| made.response());
     };
-    if key.is_empty() || key.len() > ONCE_BYTES_MAX || !key.as_bytes().iter().all(u8::is_ascii_graphic) {
-        return Problem::invalid("Idempotency-Key: 1 to 255 visible characters").into_response();
+    let is_one = keys.next().is_none() && (1..=ONCE_BYTES_MAX).contains(&key.len());
+    if !is_one || !key.as_bytes().iter().all(u8::is_ascii_graphic) {
+        return Problem::invalid("Idempotency-Key: one, of 1 to 255 visible characters").into_response();
     }
     let key = Digest::of([who.by.as_bytes(), what.as_bytes(), key.as_bytes()]);
     let request = Digest::of([what.as_bytes(), bytes]);

@@ -154,6 +154,9 @@ impl ServerView {
         let tenant = main.id.tenant.as_str().to_owned();
         let label = label(main);
         let not_served = left_out.iter().find(|(name, _)| *name == label).map(|(_, why)| why.clone());
+        let is_idle = main.life.is_served() && main.share == 0;
+        let not_served =
+            not_served.or_else(|| is_idle.then(|| "no version has a share of the requests".to_owned()));
         Some(Self {
             id: pack(&[&tenant, main.id.name.as_str()]),
             name: main.id.name.to_string(),

@@ -142,6 +142,16 @@ async fn whoever_ends_the_version_with_all_requests_is_told_of_those_that_stand_
     let again = step(4, "deprecate", sunset).await;
     assert_eq!(again.get("warning"), None, "another has requests: {again}");
     assert!(!page().await.contains("Mind the end"));
+    // What is approved and gets nothing says so.
+    let shown = async || ask(&admin, &key, "GET", &format!("/api/v1/servers/{server}"), None).await.json();
+    assert_eq!(shown().await.get("notServed"), None);
+    step(4, "share", json!({ "share": 100 })).await;
+    step(4, "retire", json!({})).await;
+    let idle = shown().await;
+    assert_eq!(
+        (&idle["version"], &idle["notServed"]),
+        (&json!("3"), &json!("no version has a share of the requests"))
+    );
 }
 
 #[tokio::test]

@@ -72,9 +72,11 @@ impl Named {
     fn version(&self, version: &str) -> Result<RegistrationId, Failure> {
         let is_of_version = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '+');
         let is_short = (1..=VERSION_CHARS_MAX).contains(&version.chars().count());
-        if !is_short || !version.chars().all(is_of_version) {
+        // A part of an address that is `.` or `..` never arrives.
+        let is_part = version != "." && version != "..";
+        if !is_short || !is_part || !version.chars().all(is_of_version) {
             let text = format!(
-                "--version: a version has 1 to {VERSION_CHARS_MAX} letters, digits, `.`, `-`, `_` and `+`"
+                "--version: a version has 1 to {VERSION_CHARS_MAX} letters, digits, `.`, `-`, `_` and `+`, and is not `.` or `..`"
             );
             return Err(Failure::usage(text));
         }
