@@ -284,6 +284,22 @@ impl Filter {
         said.as_deref() == Some(value)
     }
 
+    /// Refuses what nothing can be: an empty list would say that there are none.
+    fn check(&self) -> Result<(), Problem> {
+        let lives = ["draft", "in_review", "approved", "deprecated", "retired"];
+        for (name, said, known) in [
+            ("life", &self.life, &lives[..]),
+            ("origin", &self.origin, &["file", "registered"][..]),
+            ("state", &self.state, &["up", "down", "unknown"][..]),
+        ] {
+            let said = said.as_deref().filter(|said| !said.is_empty());
+            if said.is_some_and(|said| !known.contains(&said)) {
+                return Err(Problem::invalid(format!("{name}: one of {}", known.join(", "))));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether something is meant.
     pub(crate) fn fits(&self, view: &ServerView) -> bool {
         let said = |wanted: &Option<String>| wanted.clone().filter(|wanted| !wanted.is_empty());
@@ -314,6 +330,7 @@ pub(super) async fn list(
     Asked(filter): Asked<Filter>,
     Asked(paging): Asked<Paging>,
 ) -> Result<Response, Problem> {
+    filter.check()?;
     let mut found = servers(&plane, &may).await?;
     found.retain(|view| filter.fits(view));
     let cursor = |one: &ServerView| pack(&[one.origin, &one.id]);
