@@ -13,11 +13,11 @@ const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 /// What is answered with a tag, and not again to whoever shows the tag.
 #[derive(Debug)]
-pub(super) struct Tagged;
+pub(super) enum Tagged {}
 
 /// What is carried out once, however often it is sent.
 #[derive(Debug)]
-pub(super) struct Repeatable;
+pub(super) enum Repeatable {}
 
 impl IntoParams for Tagged {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
