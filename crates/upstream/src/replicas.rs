@@ -46,11 +46,14 @@ pub(crate) struct Wish {
     /// Whether the version that most requests go to is to answer, if it can: it says what the server has. Such a request is no
     /// trial of a replica that nobody has looked at since it was left alone: the lists of all the other servers would wait.
     pub(crate) main: bool,
+    /// Whether a session is begun by it, and all that is asked in that goes where it is begun. Then the weights count, whatever is
+    /// asked first: a version of little weight would have no session, since clients list before they call.
+    pub(crate) settles: bool,
 }
 
 impl Wish {
     /// To hear what the server has.
-    pub(crate) const MAIN: Self = Self { avoid: Avoid(0), prefer: None, main: true };
+    pub(crate) const MAIN: Self = Self { avoid: Avoid(0), prefer: None, main: true, settles: false };
 }
 
 /// One replica, and what is open to it for everyone.
@@ -178,6 +181,11 @@ impl Replicas {
                 .any(|gate| matches!(gate.replica().era(), EraFact::Legacy | EraFact::LegacySse))
     }
 
+    /// Whether any replica is known to be modern, which keeps no sessions.
+    pub(crate) fn any_modern(&self) -> bool {
+        self.gates.iter().any(|gate| gate.replica().era() == EraFact::Modern)
+    }
+
     /// Whether any replica but these can be asked now.
     pub(crate) fn has_other(&self, tried: Avoid) -> bool {
         let is_open = |number: &usize| {
@@ -239,7 +247,8 @@ impl Replicas {
         }
         let set = if any_well { used } else { used | spare | self.with_something_begun(all, used | spare) };
         let fresh = !wish.avoid.0;
-        let main = if wish.main && set & fresh & self.main != 0 { self.main } else { u64::MAX };
+        let hears_main = wish.main && !wish.settles && set & fresh & self.main != 0;
+        let main = if hears_main { self.main } else { u64::MAX };
         let ranks = [set & fresh & main, spare & fresh, set | spare];
         let chosen = match ranks.into_iter().find(|set| *set != 0) {
             Some(set) => Ok(self.draw(set, random)),

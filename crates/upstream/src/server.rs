@@ -126,7 +126,7 @@ impl Server {
         avoid: Avoid,
     ) -> Result<Link, UpstreamError> {
         let prefer = replica.and_then(|name| self.registry.named(name));
-        let wish = Wish { avoid, prefer, main: false };
+        let wish = Wish { avoid, prefer, ..Wish::default() };
         self.registry.open_for(caller, method, wish).await
     }
 

@@ -17,7 +17,7 @@ use crate::replicas::{Gate, Replicas, Wish};
 use crate::seats::Seat;
 use crate::shared::EraFact;
 use crate::slot::Held;
-use crate::{LegacySessions, ReplicaHealth, ReplicaStatus, UpstreamError};
+use crate::{Isolation, LegacySessions, ReplicaHealth, ReplicaStatus, UpstreamError};
 
 /// So long is waited for the look at a server that was left alone, by who would be told that it still is. One that is back
 /// answers sooner, and one that hangs must not hold up the lists of all others.
@@ -63,6 +63,7 @@ impl Registry {
             if let Some(instance) = self.session(replicas, caller, seat) {
                 return Ok(instance);
             }
+            wish.settles = self.is_settled(caller) && replicas.any_legacy() && !replicas.any_modern();
             let choice = replicas.choose(wish);
             let due = replicas.gates.iter().enumerate().filter(|(number, _)| choice.due & (1 << number) != 0);
             let looks: Vec<JoinHandle<()>> = due.filter_map(|(_, gate)| self.look(gate)).collect();
@@ -111,6 +112,11 @@ impl Registry {
         }
         instance.touch();
         Some(instance)
+    }
+
+    /// Whether a session of the caller's has one of its own with a legacy server.
+    fn is_settled(&self, caller: &Caller) -> bool {
+        caller.session.is_some() && self.isolation(caller, false) == Isolation::Session
     }
 
     /// Whether the server keeps nothing of this caller's from one request to the next, so that any replica will do.

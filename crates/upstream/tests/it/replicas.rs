@@ -390,6 +390,29 @@ async fn a_legacy_session_stays_on_its_replica_until_that_is_lost() {
     server.stop(Duration::ZERO).await;
 }
 
+/// Clients list before they call, and lists are read from the version that most requests go to.
+#[tokio::test]
+async fn sessions_are_spread_over_versions_whatever_is_asked_in_them_first() {
+    let peers = [Peer::legacy("usual").await, Peer::legacy("canary").await];
+    let of_version =
+        |peer: &Peer, version: &str| ReplicaSettings { version: Some(version.into()), ..peer.at() };
+    let (server, _events) = server(of(vec![of_version(&peers[0], "1"), of_version(&peers[1], "2")]));
+    let mut homes = HashMap::<_, usize>::new();
+    for number in 0..40 {
+        let client = caller("someone", Some(&format!("session-{number}")), &json!({}));
+        let heard = server.open(&client).await.unwrap();
+        let link = server.open_for(&client, "tools/call").await.unwrap();
+        assert_eq!(heard.replica(), link.replica(), "it stays where it was begun");
+        *homes.entry(text_of(&link, "x", &json!({})).await).or_default() += 1;
+        server.close_session(&client.session.unwrap()).await;
+    }
+    assert!(homes.contains_key("usual") && homes.contains_key("canary"), "{homes:?}");
+    // Who has no session, as the gateway itself, hears of the version that most requests go to.
+    let client = caller("gateway", None, &json!({}));
+    assert_eq!(server.open(&client).await.unwrap().replica(), Some(&server.status().replicas[0].name));
+    server.stop(Duration::ZERO).await;
+}
+
 #[tokio::test]
 async fn a_legacy_server_that_keeps_nothing_is_used_on_every_replica() {
     let peers = [Peer::legacy("a").await, Peer::legacy("b").await];
