@@ -404,7 +404,6 @@ async fn sessions_are_spread_over_versions_whatever_is_asked_in_them_first() {
         let link = server.open_for(&client, "tools/call").await.unwrap();
         assert_eq!(heard.replica(), link.replica(), "it stays where it was begun");
         *homes.entry(text_of(&link, "x", &json!({})).await).or_default() += 1;
-        server.close_session(&client.session.unwrap()).await;
     }
     assert!(homes.contains_key("usual") && homes.contains_key("canary"), "{homes:?}");
     // Who has no session, as the gateway itself, hears of the version that most requests go to.
