@@ -80,6 +80,8 @@ struct Scan<'a> {
     /// Since when the writer could have signed what is not signed.
     waits_since_ms: Option<u64>,
     last_ms: u64,
+    /// When the last entry was written that is no head of a segment.
+    last_said_ms: u64,
 }
 
 /// How far a writer is at its end.
@@ -128,6 +130,7 @@ impl<'a> Scan<'a> {
             named: BTreeMap::new(),
             waits_since_ms: None,
             last_ms: 0,
+            last_said_ms: 0,
         };
         // A folder is called as its writer: so anchors are missed also where nothing is left of it.
         scan.take_anchors();
@@ -320,6 +323,9 @@ impl<'a> Scan<'a> {
             self.fault_here(glance.seq, Wrong::TimeBack);
         }
         self.last_ms = glance.time_ms;
+        if glance.kind != Kind::Segment {
+            self.last_said_ms = glance.time_ms;
+        }
     }
 
     /// A process begins after one that did not end: what is unsigned before it was found by it, and not written.
@@ -330,7 +336,9 @@ impl<'a> Scan<'a> {
         if self.found.unsigned_until_recovered.len() < FAULTS_MAX {
             self.found.unsigned_until_recovered.push(unsigned);
         }
-        if unsigned.is_too_long() {
+        // Where a segment was full, its successor's head is the first that the process behind a crash writes, however much later.
+        let last = Point { time_ms: self.last_said_ms, ..last };
+        if (Unsigned { last, ..unsigned }).is_too_long() {
             self.fault_here(first.seq, Wrong::Unsigned { since_ms });
         }
     }

@@ -439,6 +439,20 @@ fn an_end_that_nobody_signed_is_listed_where_another_began_behind_it() {
 }
 
 #[test]
+fn a_process_may_begin_a_segment_long_after_the_crash_of_the_one_before() {
+    let mut written = ledger();
+    written.intent();
+    written.time_ms += 3_600_000;
+    written.rotate();
+    written.entry(Entry::of(Kind::Recovered), "");
+    written.sign();
+    let report = found(&written);
+    assert!(report.is_good(), "{report:?}");
+    let ranges = report.writers[0].unsigned_until_recovered.iter();
+    assert_eq!(ranges.map(|range| (range.first.seq, range.last.seq)).collect::<Vec<_>>(), [(13, 14)]);
+}
+
+#[test]
 fn only_what_came_since_then_is_read() {
     let mut written = ledger();
     written.time_ms += 60_000;
