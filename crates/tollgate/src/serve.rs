@@ -186,7 +186,13 @@ async fn run_stdio(command: &Serve, log: LogFormat, mut signals: Signals) -> Res
     let config = load(command, &mut watcher)?;
     warn_of(&config, log);
     let started = start(command, &config)?;
-    let joined = decide(&config, &started).await?;
+    let joined = tokio::select! {
+        joined = decide(&config, &started) => joined?,
+        _ = signals.stop() => {
+            started.give_up().await;
+            return Ok(());
+        }
+    };
     let Started { gateway, state, exporting, .. } = &started;
     let telemetry = start_telemetry(&config, gateway, state, exporting)?;
     let served = serve_stdio(gateway, &mut signals);

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -183,6 +184,13 @@ async fn a_stop_is_orderly() {
 /// does not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_that_waits_can_be_stopped() {
+    let listens = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    for ways in [&listens[..], &["--stdio"][..]] {
+        stopped_while_it_waits(ways).await;
+    }
+}
+
+async fn stopped_while_it_waits(ways: &[&str]) {
     let silent = hung();
     let place = silent.local_addr().unwrap();
     let mut config = servers([("hung", http(&format!("http://{place}/mcp")))]);
@@ -190,10 +198,14 @@ async fn a_start_that_waits_can_be_stopped() {
     config["store"] = json!({ "url": format!("postgres://user:password@{place}/state") });
     let (folder, file) = config_file(&config);
     let mut child = tokio::process::Command::new(binary())
-        .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--config"])
+        .arg("serve")
+        .args(ways)
+        .arg("--config")
         .arg(&file)
         .arg("--data-dir")
         .arg(folder.path().join("data"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
         .kill_on_drop(true)
         .spawn()
         .unwrap();
