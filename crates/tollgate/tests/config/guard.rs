@@ -225,6 +225,7 @@ fn a_guard_outside_that_could_not_be_asked_is_told() {
         ("{ url: 'https://10.0.0.1/' }", "private addresses"),
         ("{ url: 'https://u:p@dlp.example.com/' }", "user name or password"),
         ("{ url: 'https://dlp.example.com/', secret: short }", "could be guessed"),
+        ("{ url: 'https://dlp.example.com/', secret: 'whsec_c2hvcnQga2V5' }", "could be guessed"),
         ("{ url: 'https://dlp.example.com/', tools: [fetch] }", "SERVER/TOOL"),
         ("{ url: 'https://dlp.example.com/', presidio: {} }", "only for a guard of the kind `presidio`"),
         ("{ url: 'https://dlp.example.com/', kind: classifier }", "it cannot be used"),

@@ -199,6 +199,7 @@ fn a_webhook_has_a_url_and_a_secret_that_cannot_be_guessed() {
         ("url: 'https://ops.example/in'", "secret"),
         ("secret: 0123456789abcdef", "url"),
         ("url: 'https://ops.example/in', secret: short", "less than 16 bytes"),
+        ("url: 'https://ops.example/in', secret: 'whsec_c2hvcnQga2V5'", "less than 16 bytes"),
         ("url: 'http://ops.example/in', secret: 0123456789abcdef", "https"),
         ("url: 'https://127.0.0.1/in', secret: 0123456789abcdef", "private"),
     ] {

@@ -9,6 +9,7 @@ use tollgate_guard::outside::{
 use url::Url;
 
 use super::guard::action_of;
+use super::limits::{SECRET_BYTES_MIN, key_bytes};
 use super::{Meaning, defaults, is_loopback, shown};
 use crate::config::forms::{Items, Keyed, Short};
 use crate::config::node::Place;
@@ -23,8 +24,6 @@ const NAME_MAX: usize = 32;
 const GUARDS_MAX: usize = 16;
 /// Where a label usually is.
 const LABEL: &str = "/label";
-/// The shortest key for signatures.
-const SECRET_BYTES_MIN: usize = 16;
 
 impl Meaning<'_> {
     pub(super) fn external_guards(
@@ -63,7 +62,7 @@ impl Meaning<'_> {
         let kind = self.external_kind(section, place);
         let secret = section.secret.as_ref().and_then(|Short(secret)| {
             let secret = self.secret(secret, &place.key("secret"))?;
-            if secret.expose().len() < SECRET_BYTES_MIN {
+            if key_bytes(&secret) < SECRET_BYTES_MIN {
                 let message = format!("it has less than {SECRET_BYTES_MIN} bytes, and could be guessed");
                 self.problems.error(&place.key("secret"), message);
             }

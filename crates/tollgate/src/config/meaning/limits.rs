@@ -8,7 +8,7 @@ use tollgate_limits::{
     About, Bound, Dimension, Encoding, Every, Glob, LimitSettings, Plan, Rule, RunawaySettings,
     RunawayWebhook, Unit, Zone,
 };
-use tollgate_model::TenantId;
+use tollgate_model::{Secret, TenantId};
 
 use super::bites::Named;
 use super::{Meaning, shown};
@@ -25,9 +25,15 @@ const NAME_MAX: usize = 64;
 /// The most limits there may be, those of plans included: each request is held against all that may be about it.
 const RULES_MAX: usize = 1000;
 /// The shortest key of signatures, in bytes.
-const SECRET_BYTES_MIN: usize = 16;
+pub(super) const SECRET_BYTES_MIN: usize = 16;
 /// The longest time of a rate.
 const PER_MAX: Duration = Duration::from_hours(24);
+
+/// How long the key is that a secret stands for: what begins with `whsec_` says it in base64.
+pub(super) fn key_bytes(secret: &Secret) -> usize {
+    let text = secret.expose();
+    text.strip_prefix("whsec_").map_or(text.len(), |encoded| encoded.trim_end_matches('=').len() * 3 / 4)
+}
 
 impl Meaning<'_> {
     /// The limits of all tenants.
@@ -167,7 +173,7 @@ impl Meaning<'_> {
             return None;
         };
         let secret = self.secret(secret, &place.key("secret"))?;
-        if secret.expose().len() < SECRET_BYTES_MIN {
+        if key_bytes(&secret) < SECRET_BYTES_MIN {
             let message = format!("it has less than {SECRET_BYTES_MIN} bytes, and could be guessed");
             self.problems.error(&place.key("secret"), message);
             return None;
