@@ -32,7 +32,7 @@ const PLAIN_WANTED: &str = "tollgate-local-wanted";
 /// How long that is remembered, and the longest address that is.
 const WANTED_MAX: Duration = Duration::from_mins(10);
 const WANTED_BYTES_MAX: usize = 2048;
-/// How often it is noted that a session is used.
+/// How often it is noted that a session is used, at least.
 const SEEN: Duration = Duration::from_mins(1);
 /// What comes with requests that no person makes, but the script of a page that renews itself: a page that is left open is not used.
 const LIVE: &str = "x-tollgate-live";
@@ -198,7 +198,9 @@ pub(crate) async fn find(plane: &Plane, headers: &HeaderMap) -> Result<Option<Op
         sessions.get().end_admin_session(&digest).await?;
         return Ok(None);
     };
-    if session.seen.after(SEEN) <= now && !headers.contains_key(LIVE) {
+    // So often that none ends while it is used, however short it lasts unused.
+    let often = SEEN.min(way.settings.session_idle / 4);
+    if session.seen.after(often) <= now && !headers.contains_key(LIVE) {
         sessions.get().see_admin_session(&digest, now).await?;
     }
     Ok(Some(Operator {

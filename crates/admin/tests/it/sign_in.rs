@@ -147,6 +147,21 @@ async fn a_page_that_renews_itself_keeps_no_session_alive() {
 }
 
 #[tokio::test]
+async fn a_session_that_is_used_lasts_however_short_it_would_unused() {
+    let fake = fake().await;
+    let store = fake.store.clone();
+    let settings = AdminSettings { session_idle: Duration::from_mins(1), ..AdminSettings::default() };
+    let (admin, _) = Admin::new(fake, reached(), settings);
+    signed_in(&admin, &store, Role::Viewer).await;
+    let key = store.admin_keys(None, 1).await.expect("read").remove(0);
+    let now = Timestamp::now();
+    let times = (Timestamp::from_ms(now.as_ms() - 30_000), now.after(Duration::from_hours(1)));
+    let (digest, cookie) = session_by(&store, &key.hash.to_string(), "s.short", times).await;
+    assert_eq!(get(&admin, &cookie, "/").await.status, 200);
+    assert!(store.admin_session(&digest).await.expect("read").is_some_and(|kept| kept.seen >= now));
+}
+
+#[tokio::test]
 async fn whoever_has_to_sign_in_first_comes_to_the_page_that_they_wanted() {
     let fake = fake().await;
     let store = fake.store.clone();
