@@ -76,12 +76,10 @@ impl Modify for Common {
         );
         components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
         for item in document.paths.paths.values_mut() {
-            for operation in [&mut item.get, &mut item.post, &mut item.put, &mut item.delete, &mut item.patch]
-            {
-                if let Some(operation) = operation {
-                    heeded::answers(operation);
-                    refusals(operation);
-                }
+            let all = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete, &mut item.patch];
+            for operation in all.into_iter().flatten() {
+                heeded::answers(operation);
+                refusals(operation);
             }
         }
     }

@@ -24,9 +24,10 @@ const HERE: &str = "/approvals";
 struct Inbox {
     shell: Shell,
     are_all: bool,
-    /// Whether there may be more than are shown.
-    is_cut: bool,
+    /// Whether what comes new belongs on it.
+    is_live: bool,
     approvals: Vec<Line>,
+    next: Option<String>,
 }
 
 /// An approval of the list.
@@ -72,6 +73,19 @@ impl Line {
 #[derive(Debug, Deserialize)]
 pub(super) struct Which {
     all: Option<String>,
+    /// Only those that are older than this one.
+    after: Option<String>,
+}
+
+impl Which {
+    /// The page behind an approval.
+    fn behind(&self, id: &str) -> String {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        if let Some(all) = &self.all {
+            query.append_pair("all", all);
+        }
+        format!("{HERE}?{}", query.append_pair("after", id).finish())
+    }
 }
 
 pub(super) async fn show_all(
@@ -80,15 +94,25 @@ pub(super) async fn show_all(
     Query(which): Query<Which>,
 ) -> Response {
     let now = Timestamp::now();
-    match approvals::all(&plane, &may, which.all.is_none()).await {
-        Ok(found) => page(&Inbox {
+    let shown = async {
+        // Also one that was decided meanwhile says where to go on.
+        let after = match which.after.as_deref().filter(|after| !after.is_empty()) {
+            Some(id) => Some(approvals::one(&plane, &may, id).await?),
+            None => None,
+        };
+        let wanted = (after.as_ref(), approvals::SHOWN + 1);
+        let mut found = approvals::some(&plane, &may, which.all.is_none(), wanted).await?;
+        let has_more = found.len() > approvals::SHOWN;
+        found.truncate(approvals::SHOWN);
+        Ok::<_, Problem>(Inbox {
             shell: Shell::of(&may.who, HERE),
             are_all: which.all.is_some(),
-            is_cut: found.len() >= approvals::SHOWN,
+            is_live: which.all.is_none() && after.is_none(),
+            next: found.last().filter(|_| has_more).map(|last| which.behind(last.id.as_str())),
             approvals: found.iter().map(|approval| Line::of(approval, now)).collect(),
-        }),
-        Err(problem) => error(&problem),
-    }
+        })
+    };
+    shown.await.map_or_else(|problem| error(&problem), |shown| page(&shown))
 }
 
 #[derive(Debug, Template)]

@@ -3,10 +3,13 @@
 use tollgate_admin::{Admin, Role};
 use tollgate_model::{Secret, ServerName, Timestamp};
 use tollgate_store::{
-    Admins as _, Digest, Keys as _, Memory, PinKind, PinShape, Pins as _, Sighting, Sightings,
+    Admins as _, Approval, ApprovalId, ApprovalOf, Approvals as _, AskingRoom, Digest, Keys as _, Memory, PinKind,
+    PinShape, Pins as _, Sighting, Sightings,
 };
 
-use crate::support::{MARK, XSS, acme, admin, ask, csrf, fake, get, key_of, post, send, signed_in};
+use crate::support::{
+    MARK, XSS, acme, admin, approval, ask, csrf, fake, get, key_of, post, send, signed_in,
+};
 
 /// Every page of somebody who may see everything.
 const PAGES: &[&str] = &[
@@ -287,6 +290,29 @@ async fn an_auditor_of_two_tenants_chooses_whose_calls_they_see() {
     let other = get(&admin, &cookie, "/calls?tenant=globex").await;
     assert!(other.body.contains("<option value=\"globex\" selected>"), "{}", other.body);
     assert!(!other.body.contains(MARK), "{}", other.body);
+}
+
+#[tokio::test]
+async fn the_inbox_leads_to_the_oldest_call_that_waits() {
+    let fake = fake().await;
+    let (store, now) = (fake.store.clone(), Timestamp::now());
+    let room = AskingRoom { principal_max: 1_000, tenant_max: 1_000 };
+    for nth in 0..250_u32 {
+        let one = approval(&"bot".into(), now);
+        let of = ApprovalOf { binding: Digest::of([&nth.to_be_bytes()[..]]), ..one.of.clone() };
+        let one = Approval { id: ApprovalId::new(&format!("b{nth:03}")), of, ..one };
+        store.ask_approval(one, room).await.expect("asked");
+    }
+    let (admin, _) = admin(fake);
+    let cookie = signed_in(&admin, &store, Role::Approver).await;
+    let (row, older) = ("<a href=\"/approvals/b", "<a class=\"button\" href=\"/approvals?");
+    let first = get(&admin, &cookie, "/approvals").await.body;
+    let href = first[first.find(older).expect("a way on")..].split('"').nth(3).expect("a link");
+    let second = get(&admin, &cookie, &href.replace("&#38;", "&").replace("&amp;", "&")).await.body;
+    assert_eq!((first.matches(row).count(), second.matches(row).count()), (200, 50), "{second}");
+    assert!(!second.contains(older), "the last of them is there: {second}");
+    // It would show what is new on every page.
+    assert!(first.contains("data-live") && !second.contains("data-live"), "{second}");
 }
 
 #[tokio::test]
