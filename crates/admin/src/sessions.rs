@@ -213,6 +213,13 @@ pub(crate) async fn find(plane: &Plane, headers: &HeaderMap) -> Result<Option<Op
     }))
 }
 
+/// Whoever's session the browser holds, if it is not over. To look is no use of it.
+pub(crate) async fn look(plane: &Plane, headers: &HeaderMap) -> Result<Option<Operator>, Problem> {
+    let mut headers = headers.clone();
+    headers.insert(LIVE, HeaderValue::from_static("1"));
+    find(plane, &headers).await
+}
+
 /// As the record has somebody.
 pub(crate) fn by(how: &str, subject: &str) -> Arc<str> {
     match how {

@@ -251,3 +251,38 @@ async fn the_event_stream_is_as_the_document_describes_it() {
     assert_eq!((refused.status, refused.header("content-type")), (401, Some("application/problem+json")));
     assert!(operation["responses"]["401"].is_object(), "{operation}");
 }
+
+/// Whoever has signed out hears of nothing that comes after.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_stream_ends_with_its_session() {
+    let gateway = Gateway::start(&with(&servers([]), json!({ "identity": {} }))).await;
+    let made = gateway.command(&["admin-keys", "create", "--role", "admin", "--json"]).await;
+    let key = made["key"].as_str().unwrap();
+    let (http, api) = (Http::new(gateway.admin), Http::new(gateway.admin).bearing(key));
+    let form = |path: &str, body: String| {
+        Ask::new("POST", path)
+            .with("Content-Type", "application/x-www-form-urlencoded")
+            .with("Origin", &format!("http://{}", gateway.admin))
+            .body(body)
+    };
+    let signed_in = http.send(&form("/sign-in/key", format!("secret={key}"))).await;
+    let cookie = signed_in.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    let page = http.send(&Ask::new("GET", "/kill-switch").with("Cookie", &cookie)).await.text();
+    let mark = "name=\"csrf\" value=\"";
+    let csrf = page[page.find(mark).unwrap() + mark.len()..].split('"').next().unwrap().to_owned();
+    let mut live = http.open(&Ask::new("GET", "/api/v1/events").with("Cookie", &cookie)).await.unwrap();
+    // From here on it is heard.
+    assert_eq!(live.part().await.unwrap().unwrap(), b": hearing\n\n");
+    let block = async |name: &str| {
+        let block = json!({ "kind": "server", "name": name, "reason": "leaks" }).to_string();
+        let ask = Ask::new("POST", "/api/v1/blocks").with("Content-Type", "application/json").body(block);
+        let reply = api.send(&ask).await;
+        assert!(reply.status < 300, "{}", reply.everything());
+    };
+    block("crm").await;
+    assert_eq!(soon("an event", live.event()).await.unwrap().expect("it goes on").event, "blocks");
+    let out = http.send(&form("/sign-out", format!("csrf={csrf}")).with("Cookie", &cookie)).await;
+    assert_eq!(out.status, 303, "{}", out.everything());
+    block("bank").await;
+    assert!(soon("the end", live.event()).await.unwrap().is_none(), "the session is over");
+}

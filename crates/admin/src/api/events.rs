@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
 use futures_util::stream;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::Serialize;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -49,8 +49,27 @@ pub(crate) struct ChangeEvent {
 struct Hearing {
     changes: Receiver<Numbered>,
     who: Operator,
+    /// By which a session is found, if it was asked for with one.
+    headers: HeaderMap,
+    plane: Shared,
     until: Instant,
     _place: tokio::sync::OwnedSemaphorePermit,
+}
+
+impl Hearing {
+    /// Whether the session is not over, if it was asked for with one. What somebody may hear is what they may now.
+    async fn lasts(&mut self) -> bool {
+        if self.who.csrf.is_none() {
+            return true;
+        }
+        match sessions::look(&self.plane, &self.headers).await {
+            Ok(Some(who)) => self.who = who,
+            Ok(None) => return false,
+            // The store is away, and so is what changes.
+            Err(_) => {}
+        }
+        true
+    }
 }
 
 /// Tells what changes: an event stream (`text/event-stream`). Each event names the resource that is another by now; ask for it
@@ -58,11 +77,16 @@ struct Hearing {
 #[utoipa::path(get, path = "/api/v1/events", tag = "about",
     responses((status = 200, description = "Events until the stream ends", body = String, content_type = "text/event-stream")),
     extensions(("x-tollgate-permission" = json!(null))))]
-async fn events(Known(who): Known, State(plane): State<Shared>) -> Result<Response, Problem> {
+async fn events(
+    Known(who): Known,
+    State(plane): State<Shared>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let place = std::sync::Arc::clone(&plane.hearing).try_acquire_owned();
     let place = place.map_err(|_| Problem::unavailable("too many hear what changes"))?;
     let changes = plane.parts()?.follower.applied();
-    let hearing = Hearing { changes, who, until: Instant::now() + STREAM_MAX, _place: place };
+    let until = Instant::now() + STREAM_MAX;
+    let hearing = Hearing { changes, who, headers, plane, until, _place: place };
     let heard = stream::unfold((hearing, true), |(mut hearing, is_first)| async move {
         if is_first {
             // Whoever waits for the first event knows that it is heard from now on.
@@ -85,15 +109,22 @@ async fn next(hearing: &mut Hearing) -> Option<String> {
             change = hearing.changes.recv() => match change {
                 // Whoever's key is revoked hears no more.
                 Ok(numbered) if is_end(&numbered.change, &hearing.who) => return None,
-                Ok(numbered) => if let Some(text) = told(&numbered, &hearing.who) {
-                    return Some(text);
+                Ok(numbered) => {
+                    if !hearing.lasts().await {
+                        return None;
+                    }
+                    if let Some(text) = told(&numbered, &hearing.who) {
+                        return Some(text);
+                    }
                 },
                 Err(RecvError::Lagged(_)) => return Some("event: missed\ndata: {}\n\n".to_owned()),
                 // Another configuration follows another store.
                 Err(RecvError::Closed) => return None,
             },
             () = tokio::time::sleep_until(hearing.until) => return None,
-            () = tokio::time::sleep_until(silence) => return Some(": \n\n".to_owned()),
+            () = tokio::time::sleep_until(silence) => {
+                return hearing.lasts().await.then(|| ": \n\n".to_owned());
+            },
         }
     }
 }
