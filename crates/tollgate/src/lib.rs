@@ -112,7 +112,7 @@ fn run_async(command: Command, log_format: LogFormat) -> Result<(), Failure> {
                 completions::print(&command);
                 Ok(())
             }
-            Command::ClientConfig(command) => client_config::print(&command).await,
+            Command::ClientConfig(command) => Box::pin(client_config::print(&command)).await,
             Command::Connect(command) => connect::run(command).await,
             Command::Serve(command) => Box::pin(serve::run(command, log_format)).await,
             Command::Check(command) => check::run(&command).await,

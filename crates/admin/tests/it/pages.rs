@@ -3,13 +3,11 @@
 use tollgate_admin::{Admin, Role};
 use tollgate_model::{Secret, ServerName, Timestamp};
 use tollgate_store::{
-    Admins as _, Approval, ApprovalId, ApprovalOf, Approvals as _, AskingRoom, Digest, Keys as _, Memory, PinKind,
-    PinShape, Pins as _, Sighting, Sightings,
+    Admins as _, Approval, ApprovalId, ApprovalOf, Approvals as _, AskingRoom, Digest, Keys as _, Memory,
+    PinKind, PinShape, Pins as _, Sighting, Sightings,
 };
 
-use crate::support::{
-    MARK, XSS, acme, admin, approval, ask, csrf, fake, get, key_of, post, send, signed_in,
-};
+use crate::support::{MARK, XSS, acme, admin, approval, ask, csrf, fake, get, key_of, post, send, signed_in};
 
 /// Every page of somebody who may see everything.
 const PAGES: &[&str] = &[
