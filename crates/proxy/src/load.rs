@@ -87,8 +87,8 @@ impl Load {
         self.0.under_way.load(Ordering::Relaxed) >= BUSY_MIN
     }
 
-    /// Takes a request in that has waited so long for its turn, if there is room for it.
-    pub(crate) fn begin(&self, settings: &LoadSettings, what: Begins, waited: Duration) -> Option<Arc<Work>> {
+    /// Takes a request in whose turn has come in time, or too late, if there is room for it.
+    pub(crate) fn begin(&self, settings: &LoadSettings, what: Begins, in_time: bool) -> Option<Arc<Work>> {
         let counts = &self.0;
         let most = match what {
             Begins::New => settings.requests_max,
@@ -96,7 +96,7 @@ impl Load {
         };
         let before = counts.under_way.fetch_add(1, Ordering::Relaxed);
         let may_be_late = what == Begins::GoesOn || before < BUSY_MIN;
-        if before >= most || !(may_be_late || self.is_in_time(settings.lag_max, waited)) {
+        if before >= most || !(may_be_late || self.is_in_time(settings.lag_max, in_time)) {
             counts.under_way.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
@@ -122,9 +122,9 @@ impl Load {
     }
 
     /// Whether this thread has no more to do than it can.
-    fn is_in_time(&self, lag_max: Duration, waited: Duration) -> bool {
+    fn is_in_time(&self, lag_max: Duration, in_time: bool) -> bool {
         lag_max.is_zero()
-            || (waited <= lag_max
+            || (in_time
                 && PULSE.with(|pulse| {
                     pulse.begin(self, lag_max);
                     !pulse.is_late(lag_max)
@@ -277,7 +277,7 @@ mod tests {
 
     /// Takes in what has not waited.
     fn begin(load: &Load, settings: &LoadSettings, what: Begins) -> Option<Arc<Work>> {
-        load.begin(settings, what, Duration::ZERO)
+        load.begin(settings, what, true)
     }
 
     #[test]
@@ -377,18 +377,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_has_waited_too_long_for_its_turn_is_turned_away_while_much_is_under_way() {
+    async fn whose_turn_comes_too_late_is_turned_away_while_much_is_under_way() {
         let (load, settings) = (Load::default(), LoadSettings::default());
-        let too_long = settings.lag_max + Duration::from_millis(1);
-        let mut held: Vec<_> = (0..BUSY_MIN)
-            .map(|_| load.begin(&settings, Begins::New, too_long).expect("little to do"))
-            .collect();
+        let mut held: Vec<_> =
+            (0..BUSY_MIN).map(|_| load.begin(&settings, Begins::New, false).expect("little to do")).collect();
         assert!(load.is_busy());
-        assert!(load.begin(&settings, Begins::New, too_long).is_none());
-        assert!(load.begin(&settings, Begins::New, settings.lag_max).is_some());
-        assert!(load.begin(&settings, Begins::GoesOn, too_long).is_some());
+        assert!(load.begin(&settings, Begins::New, false).is_none());
+        assert!(load.begin(&settings, Begins::New, true).is_some());
+        assert!(load.begin(&settings, Begins::GoesOn, false).is_some());
         let as_late_as_it_likes = LoadSettings { lag_max: Duration::ZERO, ..settings };
-        assert!(load.begin(&as_late_as_it_likes, Begins::New, too_long).is_some());
+        assert!(load.begin(&as_late_as_it_likes, Begins::New, false).is_some());
         held.pop();
         assert!(!load.is_busy());
     }

@@ -21,12 +21,14 @@ thread_local! {
     static TURNS: Arc<Turns> = Arc::default();
 }
 
-/// Waits until it is this one's turn on its thread. Says for how long.
-pub(crate) async fn mine() -> Duration {
+/// Waits until it is this one's turn on its thread. Whether that comes in time: not if it was waited for longer than this, and
+/// had been for as long by those before.
+pub(crate) async fn mine(lag_max: Duration) -> bool {
     let since = Instant::now();
+    let (turns, turn) = TURNS.with(|turns| (Arc::clone(turns), turns.wait()));
     // Where nobody gives turns any more, it is everyone's.
-    let _ = TURNS.with(Turns::wait).await;
-    since.elapsed()
+    let _ = turn.await;
+    turns.is_in_time(since.elapsed(), lag_max)
 }
 
 /// Whether others wait for their turn on this thread: who comes now does not pass them, also where little is under way.
@@ -43,6 +45,8 @@ struct Waiting {
     queue: VecDeque<oneshot::Sender<()>>,
     /// Whether somebody gives turns.
     are_given: bool,
+    /// Since when everybody's turn has come too late.
+    late_since: Option<Instant>,
 }
 
 impl Turns {
@@ -61,6 +65,16 @@ impl Turns {
             tokio::spawn(give(Giving(Some(Arc::clone(self)))));
         }
         mine
+    }
+
+    /// One pause of the machine makes all late who wait just then, and is no reason to turn them away.
+    fn is_in_time(&self, waited: Duration, lag_max: Duration) -> bool {
+        let mut waiting = self.lock();
+        if waited <= lag_max {
+            waiting.late_since = None;
+            return true;
+        }
+        waiting.late_since.get_or_insert_with(Instant::now).elapsed() <= lag_max
     }
 
     /// The next who still waits. If there is none, nobody gives turns from then on.
@@ -109,6 +123,8 @@ mod tests {
 
     use super::*;
 
+    const LAG_MAX: Duration = Duration::from_millis(100);
+
     fn are_given() -> bool {
         TURNS.with(|turns| turns.lock().are_given)
     }
@@ -120,7 +136,7 @@ mod tests {
         for _ in 0..2 * BEGUN_AT_ONCE {
             let log = Arc::clone(&log);
             all.spawn(async move {
-                mine().await;
+                mine(LAG_MAX).await;
                 log.lock().expect("the log").push("begins");
                 yield_now().await;
                 log.lock().expect("the log").push("goes on");
@@ -140,9 +156,9 @@ mod tests {
     async fn who_has_left_takes_nobody_s_turn() {
         let mut waiting = JoinSet::new();
         for _ in 0..10 * BEGUN_AT_ONCE {
-            waiting.spawn(mine());
+            waiting.spawn(mine(LAG_MAX));
         }
-        let last = tokio::spawn(mine());
+        let last = tokio::spawn(mine(LAG_MAX));
         yield_now().await;
         waiting.shutdown().await;
         last.await.expect("its turn");
@@ -156,13 +172,26 @@ mod tests {
         let first = runtime();
         first.block_on(async {
             // Whoever gives turns never comes round.
-            assert!(mine().now_or_never().is_none(), "it waits");
+            assert!(mine(LAG_MAX).now_or_never().is_none(), "it waits");
             assert!(are_given() && are_waited_for());
         });
         drop(first);
         assert!(!are_given() && !are_waited_for());
         runtime().block_on(async {
-            tokio::time::timeout(Duration::from_secs(30), mine()).await.expect("its turn")
+            tokio::time::timeout(Duration::from_secs(30), mine(LAG_MAX)).await.expect("its turn")
         });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_pause_makes_nobody_late_and_lasting_ones_do_until_somebody_is_in_time() {
+        let (turns, too_long) = (Turns::default(), LAG_MAX + Duration::from_millis(1));
+        for _ in 0..2 {
+            assert!(turns.is_in_time(too_long, LAG_MAX), "it may have been a pause of the machine");
+            tokio::time::advance(LAG_MAX).await;
+            assert!(turns.is_in_time(too_long, LAG_MAX));
+            tokio::time::advance(Duration::from_millis(1)).await;
+            assert!(!turns.is_in_time(too_long, LAG_MAX));
+            assert!(turns.is_in_time(LAG_MAX, LAG_MAX));
+        }
     }
 }

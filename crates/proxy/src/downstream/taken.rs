@@ -53,8 +53,8 @@ where
         return Ok((request.map(|body| Taken { unread: Some(body), read: None, work: None }), None));
     }
     let waits = gateway.load().is_busy() || turns::are_waited_for();
-    let waited = if waits { turns::mine().await } else { Duration::ZERO };
-    match gateway.load().begin(&settings.load, Begins::New, waited) {
+    let in_time = !waits || turns::mine(settings.load.lag_max).await;
+    match gateway.load().begin(&settings.load, Begins::New, in_time) {
         Some(work) => {
             let held = Some(Arc::clone(&work));
             Ok((request.map(|body| Taken { unread: Some(body), read: None, work: held }), Some(work)))
@@ -72,7 +72,7 @@ async fn take_what_goes_on<B>(
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let work = gateway.load().begin(&settings.load, Begins::GoesOn, Duration::ZERO).ok_or(Turned(None))?;
+    let work = gateway.load().begin(&settings.load, Begins::GoesOn, true).ok_or(Turned(None))?;
     let (parts, body) = request.into_parts();
     if body.size_hint().lower() > AHEAD_BYTES_MAX as u64 {
         return Err(Turned(None));
