@@ -1,13 +1,15 @@
 //! The console: nothing of what others wrote runs in it, and nobody sees what they may not.
 
-use tollgate_admin::{Admin, Role};
-use tollgate_model::{Secret, ServerName, Timestamp};
+use tollgate_admin::{Admin, Grant, Role};
+use tollgate_model::{Secret, ServerName, TenantId, Timestamp};
 use tollgate_store::{
-    Admins as _, Approval, ApprovalId, ApprovalOf, Approvals as _, AskingRoom, Digest, Keys as _, Memory,
-    PinKind, PinShape, Pins as _, Sighting, Sightings,
+    Approval, ApprovalId, ApprovalOf, Approvals as _, AskingRoom, Digest, Keys as _, Memory, PinKind,
+    PinShape, Pins as _, Sighting, Sightings,
 };
 
-use crate::support::{MARK, XSS, acme, admin, approval, ask, csrf, fake, get, key_of, post, send, signed_in};
+use crate::support::{
+    MARK, XSS, acme, admin, approval, ask, csrf, fake, get, key_of, key_with, post, send, signed_in,
+};
 
 /// Every page of somebody who may see everything.
 const PAGES: &[&str] = &[
@@ -262,24 +264,11 @@ async fn all_keys_are_found_however_many_there_are() {
 async fn an_auditor_of_two_tenants_chooses_whose_calls_they_see() {
     let fake = fake().await;
     let store = fake.store.clone();
-    let minted = tollgate_identity::key::mint_admin().expect("a key");
-    let grant = |tenant: &str| {
-        let tenant = Some(tollgate_model::TenantId::new(tenant));
-        tollgate_admin::Grant { role: Role::Auditor, tenant }.to_stored()
-    };
-    let record = tollgate_store::AdminKey {
-        id: minted.id.clone(),
-        name: "two".into(),
-        grants: vec![grant("acme"), grant("globex")],
-        hash: minted.hash,
-        created: Timestamp::now(),
-        expires: None,
-        revoked: None,
-        by: "test".into(),
-    };
-    store.add_admin_key(record).await.expect("added");
+    let both =
+        ["acme", "globex"].map(|tenant| Grant { role: Role::Auditor, tenant: Some(TenantId::new(tenant)) });
+    let key = key_with(&store, &both).await;
     let (admin, _) = admin(fake);
-    let form = [("secret", minted.text.expose())];
+    let form = [("secret", key.expose())];
     let cookie = post(&admin, "", "/sign-in/key", &form).await.cookie();
     let page = get(&admin, &cookie, "/calls").await;
     assert!(page.status == 200 && !page.body.contains("role=\"alert\""), "{}", page.body);

@@ -527,12 +527,16 @@ pub(crate) fn admin(fake: Fake) -> (Admin, Option<Secret>) {
 
 /// A key with this grant, in this store.
 pub(crate) async fn key_of(store: &Memory, role: Role, tenant: Option<&str>) -> Secret {
+    key_with(store, &[Grant { role, tenant: tenant.map(TenantId::new) }]).await
+}
+
+/// A key with these grants, in this store.
+pub(crate) async fn key_with(store: &Memory, grants: &[Grant]) -> Secret {
     let minted = key::mint_admin().expect("a key");
-    let grant = Grant { role, tenant: tenant.map(TenantId::new) };
     let record = AdminKey {
         id: minted.id.clone(),
         name: "tester".into(),
-        grants: vec![grant.to_stored()],
+        grants: grants.iter().map(Grant::to_stored).collect(),
         hash: minted.hash,
         created: Timestamp::now(),
         expires: None,

@@ -425,6 +425,14 @@ fn nothing_comes_after_a_good_end_but_another_begin() {
     assert_eq!(first(&found(&written)).2, Wrong::TimeBack);
 }
 
+/// What stood unsigned in a good ledger until the next process found it, by number.
+fn unsigned_until_recovered(written: &Written) -> Vec<(u64, u64)> {
+    let report = found(written);
+    assert!(report.is_good(), "{report:?}");
+    let ranges = report.writers[0].unsigned_until_recovered.iter();
+    ranges.map(|range| (range.first.seq, range.last.seq)).collect()
+}
+
 #[test]
 fn an_end_that_nobody_signed_is_listed_where_another_began_behind_it() {
     let mut written = ledger();
@@ -432,10 +440,7 @@ fn an_end_that_nobody_signed_is_listed_where_another_began_behind_it() {
     written.entry(Entry::of(Kind::Stopped), "");
     written.entry(Entry::of(Kind::Started), "");
     written.sign();
-    let report = found(&written);
-    assert!(report.is_good(), "{report:?}");
-    let ranges = report.writers[0].unsigned_until_recovered.iter();
-    assert_eq!(ranges.map(|range| (range.first.seq, range.last.seq)).collect::<Vec<_>>(), [(13, 14)]);
+    assert_eq!(unsigned_until_recovered(&written), [(13, 14)]);
 }
 
 #[test]
@@ -446,10 +451,7 @@ fn a_process_may_begin_a_segment_long_after_the_crash_of_the_one_before() {
     written.rotate();
     written.entry(Entry::of(Kind::Recovered), "");
     written.sign();
-    let report = found(&written);
-    assert!(report.is_good(), "{report:?}");
-    let ranges = report.writers[0].unsigned_until_recovered.iter();
-    assert_eq!(ranges.map(|range| (range.first.seq, range.last.seq)).collect::<Vec<_>>(), [(13, 14)]);
+    assert_eq!(unsigned_until_recovered(&written), [(13, 14)]);
 }
 
 #[test]
