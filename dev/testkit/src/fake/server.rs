@@ -189,6 +189,10 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 
 async fn connection(stream: TcpStream, shared: Arc<Shared>) {
     let _open = Arc::clone(&shared.open);
+    if shared.script.lock().unwrap().closes {
+        // The answer leaves with the end of the connection: no client can send anything in between.
+        let _ = rustix::net::sockopt::set_tcp_cork(&stream, true);
+    }
     let (mut reader, mut writer) = split(stream);
     while let Ok(Some(head)) = reader.head().await {
         let Ok(body) = reader.body(Framing::of_request(&head)).await else { return };
