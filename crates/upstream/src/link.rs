@@ -14,6 +14,7 @@ use crate::UpstreamError;
 use crate::conversation::{Conversation, Outlet, Whose};
 use crate::event::Source;
 use crate::exchange::{Exchange, Ticket};
+use crate::greet::discover_over_http;
 use crate::hello::{self, Hello};
 use crate::http::HttpError;
 use crate::loudness::Loudness;
@@ -475,10 +476,14 @@ impl Instance {
             return Err(rejection.error());
         }
         if misfits && !rejection.is_modern() && (!rejection.answers(request.id) || rejection.is_legacy()) {
-            // No modern server says that (2026-07-28, Streamable HTTP, backward compatibility).
-            self.retire();
-            site.replica.forget_era("a modern request was refused without a modern error");
-            return Err(UpstreamError::stale(format!("status {}", rejection.status.as_u16())));
+            // No modern server says that (2026-07-28, Streamable HTTP, backward compatibility). Where it is none any more the
+            // request goes to what it is now. One that still is may have carried it out, whatever it says of it.
+            let names_none = rejection.message.is_some() && !rejection.answers(request.id);
+            if names_none || matches!(Box::pin(discover_over_http(site)).await, Ok(None)) {
+                self.retire();
+                site.replica.forget_era("a modern request was refused without a modern error");
+                return Err(UpstreamError::stale(format!("status {}", rejection.status.as_u16())));
+            }
         }
         if self.lost_its_methods(&request.method, &rejection) {
             self.retire();
@@ -542,7 +547,8 @@ impl Instance {
                 continue;
             }
             let gone = matches!(rejection.status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
-            if rejection.is_modern() || (gone && rejection.message.is_none()) {
+            // What has just begun a session is there, and may have carried the request out.
+            if rejection.is_modern() || (gone && !renewed && rejection.message.is_none()) {
                 self.retire();
                 site.replica.forget_era("a legacy request was refused without an answer");
                 return Err(UpstreamError::stale(format!("status {}", rejection.status.as_u16())));

@@ -121,6 +121,26 @@ async fn a_forgotten_session_is_begun_again_once_and_the_request_is_repeated() {
 }
 
 #[tokio::test]
+async fn what_is_not_found_in_a_new_session_either_is_not_sent_a_third_time() {
+    let fake = Fake::start(|request: Seen| async move {
+        match request.rpc() {
+            "initialize" => greeting(&request, "s", &json!({})),
+            "notifications/initialized" => status(202),
+            "server/discover" => status(400),
+            _ if request.method == Method::GET => status(405),
+            _ => status(404),
+        }
+    })
+    .await;
+    let (server, _events) = server(http(fake.url()));
+    let link = server.open(&anyone()).await.unwrap();
+    let error = call(&link, "x", &json!({})).await.unwrap_err();
+    assert!(!error.is_stale() && !error.had_no_effect(), "{error:?}");
+    assert_eq!((fake.seen("tools/call").len(), fake.seen("initialize").len()), (2, 2));
+    assert!(server.open(&anyone()).await.unwrap().is_same(&link), "the session goes on");
+}
+
+#[tokio::test]
 async fn dropping_an_exchange_tells_a_legacy_server() {
     let fake = Fake::start(|request: Seen| async move {
         match request.rpc() {

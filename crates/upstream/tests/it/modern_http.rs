@@ -155,6 +155,29 @@ async fn errors_of_a_modern_server_pass_as_they_are() {
 }
 
 #[tokio::test]
+async fn a_modern_server_that_refuses_as_no_other_does_is_not_asked_twice() {
+    let fake = Fake::start(|request: Seen| async move {
+        match request.rpc() {
+            "server/discover" => discovery(&request),
+            _ if request.tool() == "own" => {
+                let error = json!({"code": -32000, "message": "It failed half way"});
+                refusal(400, &json!({"jsonrpc": "2.0", "id": request.body["id"], "error": error}))
+            }
+            _ => status(404),
+        }
+    })
+    .await;
+    let (server, _events) = server(http(fake.url()));
+    let link = server.open(&anyone()).await.unwrap();
+    let error = call(&link, "bare", &json!({})).await.unwrap_err();
+    assert!(!error.is_stale() && !error.had_no_effect(), "{error:?}");
+    let (_, answer) = call(&link, "own", &json!({})).await.unwrap();
+    assert_eq!(answer["error"]["message"], "It failed half way");
+    assert_eq!(fake.seen("tools/call").len(), 2);
+    assert!(server.open(&anyone()).await.unwrap().is_same(&link), "the server is what it was");
+}
+
+#[tokio::test]
 async fn the_era_is_probed_again_when_it_stops_fitting() {
     let legacy = Arc::new(AtomicBool::new(false));
     let now_legacy = Arc::clone(&legacy);
