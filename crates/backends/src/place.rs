@@ -31,7 +31,7 @@ pub enum InvalidPlace {
     )]
     Parameter,
     /// Of no server of shared counters.
-    #[error("it does not begin with `redis://` or `rediss://`")]
+    #[error("it is no URL as `redis://HOST:PORT` or `rediss://HOST:PORT`")]
     NotRedis,
     /// A parameter in its query has no possible value.
     #[error("a parameter behind its `?` cannot have this value")]

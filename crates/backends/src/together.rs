@@ -28,7 +28,8 @@ const PROBE: &str = "tollgate:{*}:probe";
 const KEPT_AT_ONCE: usize = 200;
 
 /// `KEYS`: one for each count. `ARGV`: who asks, and for how long it holds places; then for each key the time of one request,
-/// its window, and how far ahead it is where nothing is known, all in microseconds; or 0, the number of places, and 0.
+/// its window, and how far ahead it is where nothing is known, all in microseconds; or 0, the number of places, and 0. Nothing is
+/// further ahead than its window, also where the server's clock was put back.
 const COUNT: &str = r"
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -41,8 +42,8 @@ for i, key in ipairs(KEYS) do
     if redis.call('ZCARD', key) >= most and not redis.call('ZSCORE', key, id) then wait = 1000000 end
     found[i] = 0
   else
-    local at = redis.call('GET', key)
-    found[i] = at and math.max(at - now, 0) or tonumber(ARGV[3 * i + 2])
+    local at = tonumber(redis.call('GET', key))
+    found[i] = at and math.min(math.max(at - now, 0), most) or tonumber(ARGV[3 * i + 2])
     wait = found[i] + each - most
   end
   if wait > longest then nth, longest = i, wait end
@@ -69,7 +70,7 @@ for i, key in ipairs(KEYS) do
   if each == 0 then
     redis.call('ZREM', key, ARGV[1])
   else
-    local at = redis.call('GET', key)
+    local at = tonumber(redis.call('GET', key))
     if at then redis.call('SET', key, string.format('%.0f', at - each), 'KEEPTTL') end
   end
 end

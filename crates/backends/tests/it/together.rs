@@ -109,6 +109,25 @@ async fn what_is_forgotten_is_taken_from_whoever_remembers() {
     assert_eq!(room(&redis, &[known], 9).await, 3, "what the server knows is what counts");
 }
 
+/// What another has written counts as far as it can, and for as long as a limit can last.
+#[tokio::test]
+async fn a_clock_that_was_put_back_and_what_is_no_time_keep_nobody_out_for_long() {
+    let server = Server::start();
+    let redis = client(&server);
+    let calls = [rate("calls", None, 4)];
+    assert_eq!(room(&redis, &calls, 9).await, 4);
+    let keys = server.command(&["KEYS", "tollgate:*:rate:*"]);
+    let key = keys.trim();
+    // A day ahead of the server's own clock.
+    server.command(&["INCRBY", key, "86400000000"]);
+    let counted = redis.count(PlaceId(0), &calls).await.expect("an answer");
+    let (_, wait) = counted.full.expect("no room");
+    assert_eq!(wait, Duration::from_mins(15), "as a limit that was just used up");
+    assert_eq!(counted.ahead, [Duration::from_hours(1)]);
+    server.command(&["SET", key, "soon"]);
+    assert_eq!(room(&redis, &calls, 9).await, 4);
+}
+
 #[tokio::test]
 async fn a_server_that_was_restarted_or_hangs_is_away_for_a_moment() {
     let server = Server::start();
