@@ -1,5 +1,7 @@
 //! What calls cost.
 
+use tollgate_model::folded;
+
 /// What calls cost. The first price that fits one counts; without any it costs nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Prices {
@@ -16,7 +18,7 @@ pub struct Price {
     pub tenant: Option<String>,
     /// Only of this server.
     pub server: Option<String>,
-    /// Only of the tool of this native name.
+    /// Only of the tool of this native name. Case is not looked at: some servers take all spellings for one.
     pub tool: Option<String>,
     /// A call that reached its server.
     pub per_call_nano: u64,
@@ -51,8 +53,12 @@ impl Prices {
     /// What it costs, in billionths of the currency.
     pub fn cost_nano(&self, of: Consumed<'_>) -> u64 {
         let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
+        let tool = folded(of.tool);
+        let is_tool = |wanted: &String| folded(wanted) == tool;
         let fits = |price: &&Price| {
-            is(&price.tenant, of.tenant) && is(&price.server, of.server) && is(&price.tool, of.tool)
+            is(&price.tenant, of.tenant)
+                && is(&price.server, of.server)
+                && price.tool.as_ref().is_none_or(is_tool)
         };
         let Some(price) = self.prices.iter().find(fits) else { return 0 };
         let part = |count: u64, nano: u64, unit: u128| u128::from(count) * u128::from(nano) / unit;
@@ -82,6 +88,7 @@ mod tests {
         };
         let of = |server, tool| Consumed { server, tool, calls: 2, ..Consumed::default() };
         assert_eq!(prices.cost_nano(of("crm", "search")), 10);
+        assert_eq!(prices.cost_nano(of("crm", "Search")), 10, "a server may not look at case");
         assert_eq!(prices.cost_nano(of("crm", "delete")), 6);
         assert_eq!(prices.cost_nano(of("files", "search")), 0);
         prices.prices = vec![Price {

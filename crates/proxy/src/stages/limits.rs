@@ -14,7 +14,7 @@ use tollgate_ledger::Consumed;
 use tollgate_limits::{Admission, Charge, Notice, Places, Subject, Verdict};
 use tollgate_mcp::{Message, Span, canonical, methods};
 use tollgate_model::{
-    Caller, Code, Exceeded, Limited, Proof, Refusal, ServerId, ServerName, Stage, TenantId, money,
+    Caller, Code, Exceeded, Limited, Proof, Refusal, ServerId, ServerName, Stage, TenantId, folded, money,
 };
 use tollgate_telemetry::events::{
     AgentPaused, AllowancesAway, AllowancesBack, BudgetShareUsed, LimitReached, PauseNotStored,
@@ -145,7 +145,10 @@ fn paused(inbound: &Inbound, wait: Duration) -> Refusal {
 /// What a request asks for, in one form however it is written.
 fn asked_for(inbound: &Inbound) -> Vec<u8> {
     let native = inbound.record.native();
-    let mut form = native.as_deref().unwrap_or_default().as_bytes().to_vec();
+    let native = native.as_deref().unwrap_or_default();
+    // A server that does not look at case takes all spellings of a tool for one.
+    let native = if inbound.is_tool_call() { folded(native) } else { native.into() };
+    let mut form = native.as_bytes().to_vec();
     form.push(0);
     if let Some(arguments) = inbound.record.arguments().filter(|arguments| !arguments.is_empty()) {
         canonical(&arguments, Span::all(&arguments), &mut form);

@@ -190,6 +190,32 @@ fn what_is_wrong_is_said() {
 }
 
 #[test]
+fn a_budget_is_about_something_that_has_a_price() {
+    let budget = |about: &str, price: &str| {
+        bench(&format!(
+            "limits: {{ rules: [ {{ name: it, match: {{ {about} }}, budget: {{ cost: 1 }} }} ] }}\n\
+             usage: {{ currency: EUR, prices: [ {price} ] }}\n"
+        ))
+    };
+    for (about, price) in [
+        ("server: a", "{ server: b, per_call: 1 }"),
+        ("tool: find", "{ tool: make, per_call: 1 }"),
+        ("server: a", "{ server: a, per_call: 0 }"),
+        ("server: a", ""),
+    ] {
+        let bad = budget(about, price).bad("tollgate.yaml");
+        assert!(bad.contains("nothing that this budget is about has a price"), "{about} {price}: {bad}");
+    }
+    for (about, price) in [
+        ("server: a", "{ tool: find, per_mib: 1 }"),
+        ("tool: 'f*'", "{ server: a, tool: Find, per_call: 1 }"),
+        ("method: resources/read", "{ per_million_result_tokens: 1 }"),
+    ] {
+        assert_eq!(budget(about, price).good("tollgate.yaml").limits.rules.len(), 1, "{about} {price}");
+    }
+}
+
+#[test]
 fn a_webhook_has_a_url_and_a_secret_that_cannot_be_guessed() {
     let webhook = |text: &str| bench(&format!("limits: {{ runaway: {{ webhook: {{ {text} }} }} }}\n"));
     let good = webhook("url: 'https://ops.example/in', secret: 0123456789abcdef").good("tollgate.yaml");

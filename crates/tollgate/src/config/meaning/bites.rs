@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use tollgate_limits::{About, Bound, Dimension, Glob, Rule};
+use tollgate_limits::{About, Bound, Dimension, Glob, Rule, Unit};
 use tollgate_mcp::methods;
+use tollgate_model::folded;
 
 use super::{Meaning, shown};
-use crate::config::forms::{Keyed, Several};
+use crate::config::forms::{Items, Keyed, Several};
 use crate::config::node::Place;
 use crate::config::problem::closest;
-use crate::config::section::{ConfigSection, MatchSection};
+use crate::config::section::{ConfigSection, MatchSection, PriceSection};
 
 /// What is counted without a word of methods, and what is paid for from budgets.
 const PAID: [&str; 4] =
@@ -43,6 +44,8 @@ const BETWEEN: &str = "__";
 pub(super) struct Named<'a> {
     servers: BTreeSet<&'a str>,
     toolsets: BTreeSet<&'a str>,
+    /// What has a price, if anything is said of prices.
+    prices: Option<Vec<&'a PriceSection>>,
 }
 
 impl<'a> Named<'a> {
@@ -53,7 +56,31 @@ impl<'a> Named<'a> {
         named.servers.extend(servers.flat_map(|servers| Keyed::iter(servers).map(|(name, _)| name)));
         let toolsets = tenants().map(|tenant| tenant.toolsets.as_ref()).chain([section.toolsets.as_ref()]);
         named.toolsets.extend(toolsets.flat_map(|toolsets| Keyed::iter(toolsets).map(|(name, _)| name)));
+        let prices = section.usage.as_ref().and_then(|usage| usage.prices.as_ref());
+        named.prices = prices.map(|prices| Items::iter(Some(prices)).map(|(_, price)| price).collect());
         named
+    }
+
+    /// Whether anything of this may cost something.
+    fn has_price(&self, about: &About) -> bool {
+        let is = |patterns: &[Glob], name: Option<&str>| {
+            patterns.is_empty() || name.is_none_or(|name| fits(patterns, name))
+        };
+        self.prices.as_ref().is_none_or(|prices| {
+            prices.iter().any(|price| {
+                let amounts = [
+                    price.per_call,
+                    price.per_million_result_tokens,
+                    price.per_million_argument_tokens,
+                    price.per_mib,
+                ];
+                amounts.into_iter().flatten().any(|amount| amount > 0.0)
+                    && is(&about.tenant, price.tenant.as_deref())
+                    && is(&about.server, price.server.as_deref())
+                    && (about.tool.is_empty()
+                        || price.tool.as_deref().is_none_or(|tool| names(&about.tool, tool)))
+            })
+        })
     }
 
     /// The names behind `/mcp/`, and the empty one of the merged endpoint.
@@ -136,6 +163,10 @@ impl Meaning<'_> {
                 "nothing of this is paid for from a budget: calls, reads, prompts and completions are";
             self.problems.error_with(&method, message, "make it a `rate` or a `quota`");
         }
+        if matches!(bound, Bound::Budget { of: Unit::Cost, .. }) && !named.has_price(about) {
+            let message = "nothing that this budget is about has a price";
+            self.problems.error_with(&place.key("budget"), message, "add one to `usage.prices`");
+        }
         let lasting: Vec<&str> = PAID.into_iter().chain(OTHERS).collect();
         if matches!(bound, Bound::Concurrency(_)) && !is_about(&lasting) {
             let message = "nothing of this is ever under way: it is over as soon as it is counted";
@@ -178,6 +209,12 @@ impl Meaning<'_> {
             }
         }
     }
+}
+
+/// Whether one of these patterns names a tool, without regard to case.
+fn names(patterns: &[Glob], tool: &str) -> bool {
+    let tool = folded(tool);
+    patterns.iter().any(|pattern| Glob::new(&folded(pattern.as_str())).matches(&tool))
 }
 
 fn fits(patterns: &[Glob], name: &str) -> bool {

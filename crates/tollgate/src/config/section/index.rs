@@ -63,7 +63,7 @@ pub(in crate::config) struct PriceSection {
     pub(in crate::config) tenant: Option<String>,
     /// Only calls of this server.
     pub(in crate::config) server: Option<String>,
-    /// Only calls of the tool that its server calls by this name.
+    /// Only calls of the tool that its server calls by this name. Case is not looked at.
     pub(in crate::config) tool: Option<String>,
     /// Each call that reached its server. All rounds of one call are one.
     #[schemars(range(min = 0, max = 1_000_000))]
