@@ -4,7 +4,7 @@
 //! make a link, mention anybody, or begin a line of its own.
 
 use serde_json::{Value, json};
-use tollgate_model::Timestamp;
+use tollgate_model::{Timestamp, hiding};
 use tollgate_store::{Approval, Standing, Vote};
 
 use crate::ApprovalSettings;
@@ -137,15 +137,23 @@ fn facts(approval: &Approval, told: Told, sees: Sees) -> Vec<(&'static str, Stri
     facts
 }
 
-/// On one line, without what writes over other text, and not too long.
+/// On one line, with what nobody sees and what writes over other text written out, and not too long.
 fn line(text: &str) -> String {
-    let is_shown = |c: &char| {
-        !c.is_control()
-            && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    let mut shown: String = text.chars().filter(is_shown).take(TEXT_MAX).collect();
-    if text.chars().count() > TEXT_MAX {
-        shown.push('…');
+    let mut shown = String::new();
+    let mut count = 0;
+    for (c, hides) in hiding(text).filter(|(c, _)| !c.is_control()) {
+        if count >= TEXT_MAX {
+            shown.push('…');
+            break;
+        }
+        if hides {
+            let written = c.escape_unicode();
+            count += written.len();
+            shown.extend(written);
+        } else {
+            count += 1;
+            shown.push(c);
+        }
     }
     shown
 }
@@ -183,6 +191,7 @@ mod tests {
         assert!(!blocks.contains("mrkdwn") && blocks.contains("https://gate/a/a1"), "{blocks}");
         let (subject, text) = mail(&nasty(), Told::Requested, &settings, Sees::Redacted);
         assert!(!subject.contains(['\r', '\n', '\u{202e}']), "{subject:?}");
+        assert!(text.contains("\\u{202e}"), "what turned it around is seen: {text}");
         assert!(text.contains("Arguments: {\"to\":\"<!channel>\"}") && text.contains("https://gate/a/a1"));
         assert!(!text.lines().any(|line| line.starts_with("Bcc")), "{text}");
     }

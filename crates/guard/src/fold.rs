@@ -149,27 +149,13 @@ fn look_alike(one: char) -> Option<char> {
 }
 
 /// Whether a character shows nothing of its own: marks upon letters, what has no width, and what only turns others.
-const fn is_unseen(one: char) -> bool {
-    matches!(
-        one,
-        '\u{300}'..='\u{36F}'
-            | '\u{AD}'
-            | '\u{61C}'
-            | '\u{115F}'
-            | '\u{1160}'
-            | '\u{17B4}'
-            | '\u{17B5}'
-            | '\u{180B}'..='\u{180F}'
-            | '\u{200B}'..='\u{200F}'
-            | '\u{202A}'..='\u{202E}'
-            | '\u{2060}'..='\u{206F}'
-            | '\u{FE00}'..='\u{FE0F}'
-            | '\u{FEFF}'
-            | '\u{FFA0}'
-            | '\u{FFF9}'..='\u{FFFB}'
-            | '\u{E0000}'..='\u{E007F}'
-            | '\u{E0100}'..='\u{E01EF}'
-    )
+pub(crate) const fn is_unseen(one: char) -> bool {
+    match one {
+        '\u{300}'..='\u{36F}' => true,
+        // These part words.
+        '\u{2028}' | '\u{2029}' => false,
+        one => tollgate_model::is_unseen(one),
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod revision;
 mod secret;
 mod server;
 mod time;
+mod unseen;
 
 pub use address::{Reach, is_public};
 pub use calendar::{Civil, InvalidTime};
@@ -34,3 +35,4 @@ pub use revision::{Era, Revision, UnknownRevision};
 pub use secret::Secret;
 pub use server::{Holder, Label, ServerId};
 pub use time::{Clock, SystemClock, Timestamp};
+pub use unseen::{hiding, is_unseen};

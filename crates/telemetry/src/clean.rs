@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use tollgate_model::hiding;
+
 /// The longest piece of untrusted text that one field of a log line shows, in bytes.
 pub const TEXT_BYTES_MAX: usize = 2048;
 
@@ -46,23 +48,18 @@ fn head(text: &str, bytes_max: usize) -> &str {
     &text[..end]
 }
 
-/// Writes `text` with every control character escaped as Rust and JSON readers know it.
+/// Writes `text` with every control character, and every one that nobody sees, escaped as Rust and JSON readers know it.
 pub(crate) fn escape(out: &mut dyn fmt::Write, text: &str) -> fmt::Result {
-    for c in text.chars() {
+    for (c, hides) in hiding(text) {
         match c {
             '\n' => out.write_str("\\n")?,
             '\r' => out.write_str("\\r")?,
             '\t' => out.write_str("\\t")?,
-            c if c.is_control() || invisible(c) => write!(out, "\\u{{{:x}}}", u32::from(c))?,
+            c if c.is_control() || hides => write!(out, "\\u{{{:x}}}", u32::from(c))?,
             c => out.write_char(c)?,
         }
     }
     Ok(())
-}
-
-/// Characters that change how their neighbours are shown: line separators and bidirectional controls.
-fn invisible(c: char) -> bool {
-    matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Lets a formatter write through [`escape`].

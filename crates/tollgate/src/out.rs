@@ -2,6 +2,8 @@
 
 use std::io::{IsTerminal, Write};
 
+use tollgate_model::hiding;
+
 /// Where something is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum To {
@@ -96,26 +98,18 @@ pub(crate) fn colours_wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Text from outside, safe to print: control characters but line feed and tab are shown escaped, and so is what turns the order of
-/// its neighbours around.
+/// Text from outside, safe to print: control characters but line feed and tab are shown escaped, and so is what nobody sees or
+/// what turns the order of its neighbours around.
 pub(crate) fn safe(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
+    for (c, hides) in hiding(text) {
         match c {
             '\n' | '\t' => shown.push(c),
-            c if c.is_control() || turns(c) => shown.extend(c.escape_unicode()),
+            c if c.is_control() || hides => shown.extend(c.escape_unicode()),
             c => shown.push(c),
         }
     }
     shown
-}
-
-/// Whether a character changes how the text around it is ordered or broken into lines.
-fn turns(c: char) -> bool {
-    matches!(
-        c,
-        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-    )
 }
 
 #[cfg(test)]

@@ -2,32 +2,22 @@
 
 use std::fmt::Write as _;
 
-/// Whether a character does not show, or changes how others do. Joiners are left alone: scripts and emoji are written with them.
-const fn is_hidden(character: char) -> bool {
-    matches!(
-        character,
-        '\u{7f}'..='\u{9f}'
-            | '\u{ad}'
-            | '\u{61c}'
-            | '\u{180e}'
-            | '\u{200b}'
-            | '\u{200e}'
-            | '\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{feff}'
-            | '\u{e0000}'..='\u{e0fff}'
-    )
+use tollgate_model::hiding;
+
+/// The characters of a text, each with whether it does not show, or changes how others do. What emoji and scripts are written with is
+/// left alone.
+fn seen(text: &str) -> impl Iterator<Item = (char, bool)> + '_ {
+    hiding(text).map(|(character, hides)| (character, hides || matches!(character, '\u{7f}'..='\u{9f}')))
 }
 
 /// JSON with these as JSON writes them, so that it means the same.
 pub(super) fn in_json(text: String) -> String {
-    if !text.contains(is_hidden) {
+    if text.is_ascii() && !text.contains('\u{7f}') {
         return text;
     }
     let mut written = String::with_capacity(text.len() + 32);
-    for character in text.chars() {
-        if is_hidden(character) {
+    for (character, hides) in seen(&text) {
+        if hides {
             for unit in character.encode_utf16(&mut [0; 2]) {
                 let _ = write!(written, "\\u{unit:04x}");
             }
@@ -41,8 +31,8 @@ pub(super) fn in_json(text: String) -> String {
 /// A text with these as Cedar and terminals write them.
 pub(super) fn in_text(text: &str) -> String {
     let mut written = String::with_capacity(text.len());
-    for character in text.chars() {
-        if is_hidden(character) {
+    for (character, hides) in seen(text) {
+        if hides {
             written.extend(character.escape_unicode());
         } else {
             written.push(character);
@@ -66,5 +56,9 @@ mod tests {
         let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
         assert_eq!(read(&written), read(raw));
         assert_eq!(in_text("a\u{202e}b\u{feff}"), "a\\u{202e}b\\u{feff}");
+        assert_eq!(
+            in_text("a\u{3164}b\u{fe0f} ❤\u{fe0f} pay\u{200d}er"),
+            "a\\u{3164}b\\u{fe0f} ❤\u{fe0f} pay\\u{200d}er"
+        );
     }
 }

@@ -28,15 +28,20 @@ enum Kind {
 
 fn kind(character: char) -> Kind {
     match character {
-        '\u{E0000}'..='\u{E007F}' => Kind::Tag,
+        '\u{E0000}'..='\u{E00FF}' | '\u{E01F0}'..='\u{E0FFF}' => Kind::Tag,
         '\u{E0100}'..='\u{E01EF}' | '\u{FE00}'..='\u{FE0F}' => Kind::Selector,
         '\u{200B}'..='\u{200F}'
-        | '\u{2060}'..='\u{2064}'
+        | '\u{2060}'..='\u{2065}'
         | '\u{206A}'..='\u{206F}'
         | '\u{FEFF}'
         | '\u{FFA0}'
-        | '\u{FFF9}'..='\u{FFFB}'
-        | '\u{180E}'
+        | '\u{FFF0}'..='\u{FFFB}'
+        | '\u{34F}'
+        | '\u{17B4}'
+        | '\u{17B5}'
+        | '\u{180B}'..='\u{180F}'
+        | '\u{1BCA0}'..='\u{1BCA3}'
+        | '\u{1D173}'..='\u{1D17A}'
         | '\u{115F}'
         | '\u{1160}'
         | '\u{3164}'
@@ -55,7 +60,8 @@ pub(crate) fn hidden(sweep: &mut Sweep<'_, '_>, start: usize) -> usize {
     while let Some(byte) = text.bytes.get(at).copied() {
         match byte {
             0..0x80 => return at,
-            0xC2 | 0xE1 | 0xE2 | 0xE3 | 0xEF | 0xF3 => break,
+            0xF0 if matches!(text.at(at + 1), 0x9B | 0x9D) => break,
+            0xC2 | 0xCD | 0xE1 | 0xE2 | 0xE3 | 0xEF | 0xF3 => break,
             0xC3..=0xDF => at += 2,
             0xE0..=0xEF => at += 3,
             0xF0.. => at += 4,

@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tollgate_model::{hiding, is_unseen};
+
 use super::definition::Definition;
 
 /// Letters that look like an ASCII one.
@@ -40,31 +42,13 @@ const ALIKE: [(char, &str); 26] = [
 
 /// Whether a character is one that nobody sees, or that turns what one sees.
 pub(super) fn is_hidden(character: char) -> bool {
-    matches!(
-        character,
-        '\u{AD}'
-            | '\u{34F}'
-            | '\u{61C}'
-            | '\u{115F}'
-            | '\u{1160}'
-            | '\u{17B4}'
-            | '\u{17B5}'
-            | '\u{180B}'..='\u{180F}'
-            | '\u{200B}'..='\u{200F}'
-            | '\u{202A}'..='\u{202E}'
-            | '\u{2060}'..='\u{206F}'
-            | '\u{3164}'
-            | '\u{FE00}'..='\u{FE0F}'
-            | '\u{FEFF}'
-            | '\u{FFA0}'
-            | '\u{FFF9}'..='\u{FFFB}'
-            | '\u{E0000}'..='\u{E0FFF}'
-    ) || (character.is_control() && !matches!(character, '\n' | '\r' | '\t'))
+    is_unseen(character) || character.is_control() && !matches!(character, '\n' | '\r' | '\t')
 }
 
-/// Whether a text has characters in it that nobody sees.
+/// Whether a text has characters in it that nobody sees, beside those that emoji and scripts are written with.
 pub fn has_hidden(text: &str) -> bool {
-    !text.is_ascii() && text.chars().any(is_hidden)
+    !text.is_ascii()
+        && hiding(text).any(|(character, hides)| hides || matches!(character, '\u{80}'..='\u{9F}'))
         || text.bytes().any(|byte| byte < b' ' && !matches!(byte, b'\n' | b'\r' | b'\t'))
 }
 
@@ -189,10 +173,13 @@ mod tests {
 
     #[test]
     fn what_nobody_sees_is_found() {
-        for hidden in ["a\u{200B}b", "\u{E0041}", "a\u{202E}b", "\u{1B}[8m", "x\u{FEFF}"] {
+        for hidden in
+            ["a\u{200B}b", "\u{E0041}", "a\u{202E}b", "\u{1B}[8m", "x\u{FEFF}", "pay\u{FE0F}", "a\u{3164}"]
+        {
             assert!(has_hidden(hidden), "{hidden:?}");
         }
-        for seen in ["a\nb\tc", "naïve", "日本語", "a–b"] {
+        for seen in ["a\nb\tc", "naïve", "日本語", "a–b", "⚠\u{FE0F} 👩\u{200D}💻 می\u{200C}خواهم"]
+        {
             assert!(!has_hidden(seen), "{seen:?}");
         }
         let defined = |text: &str| {
