@@ -66,7 +66,7 @@ impl<'s, 't> Sweep<'s, 't> {
     /// A word begins here. Gives back where to go on.
     #[inline]
     fn word(&mut self, start: usize, first: u8) -> usize {
-        if self.text.before(start) >= 0x80 {
+        if self.text.before(start) >= 0x80 && self.text.goes_on(start) {
             return self.word_end(start);
         }
         if first.is_ascii_digit() {

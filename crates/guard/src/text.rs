@@ -1,5 +1,7 @@
 //! A text under inspection, and looking around in it without ever going far.
 
+use crate::fold::is_unseen;
+
 /// How far back a word that gives a meaning may stand.
 const BEFORE_MAX: usize = 56;
 
@@ -130,7 +132,22 @@ impl<'t> Text<'t> {
     /// Whether a word ends here.
     #[inline]
     pub(crate) fn is_end(&self, at: usize) -> bool {
-        !self.is(at, class::WORD) && self.at(at) < 0x80
+        match self.at(at) {
+            0x80.. => self.whole.get(at..).and_then(|rest| rest.chars().next()).is_some_and(closes),
+            _ => !self.is(at, class::WORD),
+        }
+    }
+
+    /// Whether what begins here behind a character beyond ASCII goes on with it: a word with a letter, a number with anything but
+    /// what opens a text.
+    pub(crate) fn goes_on(&self, at: usize) -> bool {
+        let Some(before) = self.whole.get(..at).and_then(|text| text.chars().next_back()) else {
+            return true;
+        };
+        if is_unparted(before) || opens(before) {
+            return false;
+        }
+        self.is(at, class::DIGIT) || before.is_alphanumeric() || is_unseen(before)
     }
 
     /// Whether one of these words (lower case) begins a word shortly before this place, or of the member's name.
@@ -144,6 +161,63 @@ impl<'t> Text<'t> {
     pub(crate) fn mentions_within(&self, at: usize, bytes: usize, words: &[&str]) -> bool {
         begins_any(self.slice(at.saturating_sub(bytes), at), words)
     }
+}
+
+/// Whether a character opens a text, or parts it from what is said of it. Signs of currencies and of numbers, and spaces between the
+/// groups of one, do not.
+const fn opens(character: char) -> bool {
+    matches!(
+        character,
+        '«' | '‹'
+            | '‘'
+            | '‚'
+            | '“'
+            | '„'
+            | '•'
+            | '…'
+            | '→'
+            | '、'
+            | '。'
+            | '「'
+            | '『'
+            | '（'
+            | '，'
+            | '：'
+            | '；'
+            | '＝'
+    )
+}
+
+/// Whether a character closes a text, or a part of one.
+const fn closes(character: char) -> bool {
+    matches!(
+        character,
+        '»' | '›'
+            | '’'
+            | '”'
+            | '“'
+            | '…'
+            | '、'
+            | '。'
+            | '」'
+            | '』'
+            | '）'
+            | '，'
+            | '：'
+            | '；'
+            | '！'
+            | '？'
+    )
+}
+
+/// Whether a letter is of a script in which words stand without spaces between them and what is of another.
+const fn is_unparted(character: char) -> bool {
+    matches!(
+        character,
+        '\u{E00}'..='\u{EFF}' | '\u{1000}'..='\u{109F}' | '\u{1780}'..='\u{17B3}' | '\u{3005}'..='\u{3007}'
+            | '\u{3041}'..='\u{30FF}' | '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}' | '\u{AC00}'..='\u{D7A3}'
+            | '\u{20000}'..='\u{323AF}'
+    )
 }
 
 /// Whether one of these words begins a word of a text, whatever the case. A word within a name in camel case counts.
