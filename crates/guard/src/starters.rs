@@ -16,8 +16,10 @@ pub(crate) enum Start {
     Token(u16),
     /// A phrase; the how manieth of the table, and which of its first words.
     Phrase(u16, u16),
-    /// `Bearer`, `Basic`: what follows is a credential.
+    /// `Bearer`, `Basic` and the like: what follows is a credential.
     Scheme,
+    /// A key as PuTTY keeps it.
+    Putty,
     /// A web token.
     Jwt,
 }
@@ -40,6 +42,11 @@ static STARTERS: LazyLock<Starters> = LazyLock::new(|| {
     }
     starts.push((letters(b"bearer"), Start::Scheme));
     starts.push((letters(b"basic"), Start::Scheme));
+    starts.push((letters(b"ssws"), Start::Scheme));
+    starts.push((letters(b"geniekey"), Start::Scheme));
+    starts.push((letters(b"token"), Start::Scheme));
+    starts.push((letters(b"apikey"), Start::Scheme));
+    starts.push((letters(b"PuTTY"), Start::Putty));
     starts.push((letters(b"eyJ"), Start::Jwt));
     starts.sort_by_key(|(letters, _)| *letters);
     let mut may = Box::new([0; 512]);
@@ -80,6 +87,7 @@ pub(crate) fn begin(sweep: &mut Sweep<'_, '_>, start: usize) -> Option<usize> {
                 None
             }
             Start::Scheme => secret::scheme(sweep, start),
+            Start::Putty => secret::putty(sweep, start),
             Start::Jwt => secret::jwt(sweep, start),
         };
         if end.is_some() {

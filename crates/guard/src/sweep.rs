@@ -73,7 +73,7 @@ impl<'s, 't> Sweep<'s, 't> {
             let end = personal::number(self, start);
             let rest = self.word_end(end);
             if rest - start >= ENCODED_MIN && rest > end {
-                self.long(start, rest);
+                return self.long(start, rest).unwrap_or(rest);
             }
             return rest;
         }
@@ -90,7 +90,7 @@ impl<'s, 't> Sweep<'s, 't> {
             return end;
         }
         if end - start >= ENCODED_MIN {
-            self.long(start, end);
+            return self.long(start, end).unwrap_or(end);
         }
         end
     }
@@ -104,11 +104,13 @@ impl<'s, 't> Sweep<'s, 't> {
         at
     }
 
-    /// A long word: encoded text, perhaps.
-    fn long(&mut self, start: usize, end: usize) {
-        if end > self.decoded_until {
+    /// A long word: a token that is known by what is within it, or encoded text, perhaps.
+    fn long(&mut self, start: usize, end: usize) -> Option<usize> {
+        let found = secret::marked_within(self, start, end);
+        if found.is_none() && end > self.decoded_until {
             injection::encoded(self, start);
         }
+        found
     }
 
     /// Something may begin or be at this byte, which is of no word. Gives back where to go on.
@@ -120,6 +122,7 @@ impl<'s, 't> Sweep<'s, 't> {
             b'+' => personal::international(self, at),
             b'(' => personal::parenthesis(self, at),
             b'-' => secret::private_key(self, at),
+            b'~' => secret::azure(self, at),
             b'<' => injection::tag(self, at),
             b'[' | b'#' => injection::role(self, at),
             b']' => injection::link(self, at),
@@ -144,6 +147,6 @@ impl<'s, 't> Sweep<'s, 't> {
         {
             return Some(end);
         }
-        secret::assigned(self, at)
+        secret::telegram(self, at).or_else(|| secret::assigned(self, at))
     }
 }

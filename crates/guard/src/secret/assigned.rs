@@ -1,5 +1,8 @@
 //! Something random that is assigned to what is called a secret.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
 use super::url::is_stand_in;
 use crate::rule::Rule;
 use crate::sweep::Sweep;
@@ -16,11 +19,13 @@ enum Promise {
     Password,
     /// Something that a machine made.
     Key,
+    /// A name and a password, in base64.
+    Pair,
 }
 
 /// What the name of a value says of it.
 fn promise(name: &[u8]) -> Option<Promise> {
-    const KEYS: [&[u8]; 16] = [
+    const KEYS: [&[u8]; 20] = [
         b"apikey",
         b"secretkey",
         b"accesskey",
@@ -37,6 +42,10 @@ fn promise(name: &[u8]) -> Option<Promise> {
         b"refreshtoken",
         b"bearertoken",
         b"sharedaccesskey",
+        b"secretkeybase",
+        b"adminkey",
+        b"writekey",
+        b"integrationkey",
     ];
     const PASSWORDS: [&[u8]; 6] =
         [b"password", b"passwd", b"pwd", b"passphrase", b"passwort", "contraseña".as_bytes()];
@@ -64,6 +73,9 @@ fn promise(name: &[u8]) -> Option<Promise> {
     if PASSWORDS.iter().any(|end| name.ends_with(end)) {
         return Some(Promise::Password);
     }
+    if name == b"auth" {
+        return Some(Promise::Pair);
+    }
     if PLACES.iter().any(|end| name.ends_with(end)) {
         return None;
     }
@@ -82,6 +94,7 @@ fn may_promise(last: [u8; 2]) -> bool {
         b'y' | b'n' => before == b'e',
         b'e' => before == b's',
         b'a' => true,
+        b'h' => before == b't',
         _ => false,
     }
 }
@@ -121,7 +134,7 @@ pub(crate) fn assigned(sweep: &mut Sweep<'_, '_>, sign: usize) -> Option<usize> 
     // No key has a backslash in it: a line ends there, or an escaped quote.
     let is_escape = |place: usize| {
         quote.is_none()
-            && promise == Promise::Key
+            && promise != Promise::Password
             && rest.get(place) == Some(&b'\\')
             && matches!(rest.get(place + 1), Some(b'n' | b'r' | b't' | b'"' | b'\\'))
     };
@@ -176,6 +189,9 @@ fn is_random(value: &[u8], promise: Promise, is_quoted: bool) -> bool {
         return false;
     }
     match promise {
+        Promise::Pair => BASE64_STANDARD.decode(value).is_ok_and(|pair| {
+            pair.len() > 6 && pair.contains(&b':') && pair.iter().all(|byte| (0x20..0x7F).contains(byte))
+        }),
         Promise::Password => {
             let kinds = [lower, upper, digit, symbol].into_iter().filter(|is| *is).count();
             let is_path = value.starts_with(b"/") || value.starts_with(b"./") || value.ends_with(b".txt");

@@ -1,9 +1,10 @@
-//! Private keys in PEM (RFC 7468).
+//! Private keys in PEM (RFC 7468), and as PuTTY keeps them.
 
 use memchr::memmem;
 
 use crate::rule::Rule;
 use crate::sweep::Sweep;
+use crate::text::class;
 
 /// The longest key that is taken for one.
 const KEY_MAX: usize = 16_384;
@@ -41,6 +42,25 @@ pub(crate) fn private_key(sweep: &mut Sweep<'_, '_>, start: usize) -> Option<usi
         return None;
     }
     let mut end = from + length;
+    while !text.whole.is_char_boundary(end) {
+        end += 1;
+    }
+    sweep.add(Rule::PrivateKey, start, end, 98)
+}
+
+/// A file of PuTTY's, up to what it is signed with.
+pub(crate) fn putty(sweep: &mut Sweep<'_, '_>, start: usize) -> Option<usize> {
+    let text = sweep.text;
+    let area = text.slice(start, start + KEY_MAX);
+    if !area.starts_with(b"PuTTY-User-Key-File-") {
+        return None;
+    }
+    let private = memmem::find(area, b"Private-Lines:")?;
+    let length = match memmem::find(area.get(private..)?, b"Private-MAC: ") {
+        Some(place) => text.run(start + private + place + 13, class::HEX, 128) - start,
+        None => area.len(),
+    };
+    let mut end = start + length;
     while !text.whole.is_char_boundary(end) {
         end += 1;
     }
