@@ -45,6 +45,9 @@ pub(crate) const BY_KEY: &str = "key";
 pub(crate) const BY_OIDC: &str = "oidc";
 pub(crate) const BY_COMMAND: &str = "cli";
 
+/// With what the record has somebody who came by an admin key, before its id.
+pub(crate) const ADMIN_KEY: &str = "admin key ";
+
 /// Random text that nobody guesses.
 pub(crate) fn random() -> Option<String> {
     let mut bytes = [0; 32];
@@ -223,7 +226,7 @@ pub(crate) async fn look(plane: &Plane, headers: &HeaderMap) -> Result<Option<Op
 /// As the record has somebody.
 pub(crate) fn by(how: &str, subject: &str) -> Arc<str> {
     match how {
-        BY_KEY => Arc::from(format!("admin key {subject}")),
+        BY_KEY => Arc::from(format!("{ADMIN_KEY}{subject}")),
         BY_LINK => Arc::from("local admin"),
         _ => Arc::from(subject),
     }

@@ -6,8 +6,9 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tollgate_approvals::{Approver, Desk, NotDecided, Sees};
 use tollgate_model::{TenantId, Timestamp};
-use tollgate_store::{Approval, ApprovalId, NotCounted, WhichApprovals};
+use tollgate_store::{Approval, ApprovalId, NotCounted, Store, WhichApprovals};
 
+use super::keys::makers;
 use super::reason;
 use crate::plane::Plane;
 use crate::problem::Problem;
@@ -30,8 +31,13 @@ pub(crate) fn sees(who: &Operator, tenant: &TenantId) -> Sees {
     who.grants.iter().filter(here).map(|grant| of(grant.role)).max().unwrap_or(Sees::Digest)
 }
 
-/// Somebody who looks at an approval of a tenant.
-fn approver(who: &Operator, approval: &Approval, (named, via): (Option<&Arc<str>>, &str)) -> Approver {
+/// Somebody who looks at an approval of a tenant, and who made the key with which they came: a call of these is their own too.
+fn approver(
+    who: &Operator,
+    approval: &Approval,
+    makers: &[Arc<str>],
+    (named, via): (Option<&Arc<str>>, &str),
+) -> Approver {
     let tenant = &approval.of.tenant;
     if &*who.how == BY_COMMAND {
         // Whoever types speaks for whom they say, as the command line always did; which user it was is kept beside it.
@@ -44,7 +50,7 @@ fn approver(who: &Operator, approval: &Approval, (named, via): (Option<&Arc<str>
     Approver {
         tenant: Some(tenant.clone()),
         name: Arc::clone(&who.by),
-        also: vec![Arc::clone(&who.name)],
+        also: [&who.name].into_iter().chain(makers).cloned().collect(),
         groups: who.groups.clone(),
         roles: who.grants.iter().filter(holds).map(|grant| Arc::from(grant.role.as_str())).collect(),
         via: via.into(),
@@ -92,8 +98,24 @@ pub(crate) async fn one<P: Permission>(plane: &Plane, may: &May<P>, id: &str) ->
     found.filter(|found| may.sees(Some(&found.of.tenant))).ok_or_else(missing)
 }
 
+/// Refuses to count one person twice: whoever made the key with which somebody comes, or comes with a key that they made, may have
+/// agreed already.
+async fn is_another(
+    store: &dyn Store,
+    (who, their_makers): (&Arc<str>, &[Arc<str>]),
+    approval: &Approval,
+) -> Result<(), Problem> {
+    for vote in approval.votes.iter().filter(|vote| vote.agrees) {
+        if their_makers.contains(&vote.by) || makers(store, &vote.by).await?.contains(who) {
+            let text = "whoever made the key of one who has agreed is no other person than they";
+            return Err(Problem::new(StatusCode::FORBIDDEN, "not_counted", text));
+        }
+    }
+    Ok(())
+}
+
 /// Why somebody could not agree to it now; nothing if they could.
-pub(crate) fn hindrance(
+pub(crate) async fn hindrance(
     plane: &Plane,
     who: &Operator,
     approval: &Approval,
@@ -101,8 +123,15 @@ pub(crate) fn hindrance(
     let (parts, store) = (plane.parts()?, plane.store()?);
     let Some(store) = store else { return Ok(Some("there is no store".to_owned())) };
     let desk = Desk::new(&*store, &parts.configured.approvals);
-    let may = desk.may_approve(&approver(who, approval, (None, "console")), approval, Timestamp::now());
-    Ok(may.err().map(|why| why.to_string()))
+    let makers = makers(&*store, &who.by).await?;
+    let theirs = approver(who, approval, &makers, (None, "console"));
+    if let Err(why) = desk.may_approve(&theirs, approval, Timestamp::now()) {
+        return Ok(Some(why.to_string()));
+    }
+    match is_another(&*store, (&theirs.name, &makers), approval).await {
+        Err(why) if why.status() == StatusCode::FORBIDDEN => Ok(Some(why.detail().to_owned())),
+        other => other.map(|()| None),
+    }
 }
 
 /// What somebody says of an approval.
@@ -138,7 +167,11 @@ pub(crate) async fn decide(
     let before = before.ok_or_else(|| Problem::not_found("there is no such approval"))?;
     fits(&before)?;
     let desk = Desk::new(&*store, &parts.configured.approvals);
-    let (who, now) = (approver(&sure.who, &before, (named.as_ref(), word.via)), Timestamp::now());
+    let makers = makers(&*store, &sure.who.by).await?;
+    let (who, now) = (approver(&sure.who, &before, &makers, (named.as_ref(), word.via)), Timestamp::now());
+    if word.agrees {
+        is_another(&*store, (&who.name, &makers), &before).await?;
+    }
     let redact = |bytes: &[u8]| String::from_utf8_lossy(&tollgate_ledger::redact(bytes).kept).into_owned();
     let decided = match word.arguments.as_deref().filter(|_| word.agrees) {
         Some(arguments) => desk.edit(&who, &before.id, (arguments, redact), (&why, now)).await,

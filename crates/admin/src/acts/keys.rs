@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use serde_json::{Value, json};
 use tollgate_identity::key::{self, MintedKey, NoRandomness};
 use tollgate_identity::names;
@@ -15,6 +16,10 @@ use crate::plane::Plane;
 use crate::problem::Problem;
 use crate::record::{self, Act, reference};
 use crate::roles::{ChangeAdminKeys, ChangeKeys, Grant, May, Permission, Sure};
+use crate::sessions::ADMIN_KEY;
+
+/// How many are asked who made a key with a key that was made with a key.
+const MAKERS_MAX: usize = 16;
 
 /// A key as somebody wants it.
 #[derive(Debug)]
@@ -228,6 +233,25 @@ pub(crate) async fn one_admin(store: &dyn Store, id: &str) -> Result<AdminKey, P
         }
         after = page.last().map(|last| last.id.clone());
     }
+}
+
+/// Who made the admin key with which somebody came in, and who made the key with which that was done, and so on: whoever gives
+/// themselves a key under another name is still who they are. Of a key that was revoked it is not known any more who made it.
+pub(crate) async fn makers(store: &dyn Store, by: &str) -> Result<Vec<Arc<str>>, Problem> {
+    let mut found: Vec<Arc<str>> = Vec::new();
+    let mut last: Arc<str> = Arc::from(by);
+    while found.len() < MAKERS_MAX {
+        let Some(id) = last.strip_prefix(ADMIN_KEY) else { break };
+        let made = match one_admin(store, id).await {
+            Ok(key) if key.revoked.is_none() => key.by,
+            Ok(_) => break,
+            Err(problem) if problem.status() == StatusCode::NOT_FOUND => break,
+            Err(problem) => return Err(problem),
+        };
+        found.push(Arc::clone(&made));
+        last = made;
+    }
+    Ok(found)
 }
 
 /// Revokes a key of a machine for good. Sessions that were begun with it end.

@@ -8,6 +8,7 @@ use tollgate_store::{
     RULE_SETS_MAX, RULES_BYTES_MAX, RuleDoing, RuleSet, RuleSetId, RuleVersion, WhichRules,
 };
 
+use super::keys::makers;
 use super::{reason, tried};
 use crate::plane::Plane;
 use crate::problem::Problem;
@@ -248,12 +249,15 @@ async fn may_count(
     }
     // What decided before was agreed to by somebody else then.
     let is_new = !matches!(step, Step::RollBack);
-    if is_new && configured.four_eyes && counts.by == sure.who.by {
-        return Err(Problem::new(
-            http::StatusCode::FORBIDDEN,
-            "four_eyes",
-            "you wrote this version: somebody else has to look at it and put it in force (`policy.four_eyes`)",
-        ));
+    if is_new && configured.four_eyes {
+        let makers = makers(&*plane.make_store()?, &sure.who.by).await?;
+        if counts.by == sure.who.by || makers.contains(&counts.by) {
+            return Err(Problem::new(
+                http::StatusCode::FORBIDDEN,
+                "four_eyes",
+                "you wrote this version: somebody else has to look at it and put it in force (`policy.four_eyes`)",
+            ));
+        }
     }
     let found = check(plane, candidate(before, Some(counts.number), None)?).await?;
     let errors: Vec<String> =

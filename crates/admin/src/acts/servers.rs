@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use tollgate_identity::key;
 use tollgate_model::{ServerName, TenantId, Timestamp};
 use tollgate_store::{
-    About, Doing, Life, Registration, RegistrationId, Store, VERSIONS_MAX, WHOLE, WhichRegistrations,
-    approve, earlier, gap, shift,
+    About, Doing, Life, Registration, RegistrationId, Store, StoreError, VERSIONS_MAX, WHOLE,
+    WhichRegistrations, approve, earlier, gap, shift,
 };
 
+use super::keys::makers;
 use super::reason;
 use crate::plane::Plane;
 use crate::problem::Problem;
@@ -218,6 +219,16 @@ pub(crate) fn may_own(plane: &Plane, who: &Operator) -> Result<bool, Problem> {
     Ok(said.unwrap_or(is_local && plane.way().sign_in.is_none()))
 }
 
+/// Who made the key with which somebody comes to approve: what these made is their own work too. Where a local admin may approve
+/// their own, so may the key that they made.
+async fn makers_of(plane: &Plane, who: &Operator) -> Result<Vec<Arc<str>>, Problem> {
+    let is_left_open = plane.parts()?.configured.self_approval.is_none() && plane.way().sign_in.is_none();
+    if is_left_open || may_own(plane, who)? {
+        return Ok(Vec::new());
+    }
+    makers(&*plane.make_store()?, &who.by).await
+}
+
 pub(super) fn doing(who: &Operator, reason: Arc<str>) -> Doing {
     Doing { by: Arc::clone(&who.by), reason, at: Timestamp::now() }
 }
@@ -358,9 +369,14 @@ pub(crate) async fn judge(
         return Err(Problem::invalid("share: from 0 to 100"));
     }
     let may_own = may_own(&plane, &sure.who)?;
+    let makers = makers_of(&plane, &sure.who).await?;
     change(plane, sure, (id.tenant, id.name), |who, versions| {
         let before = found(versions, &id.version)?;
         fits(before)?;
+        let is_own = before.life == Life::InReview && makers.iter().any(|maker| before.is_made_by(maker));
+        if is_own && matches!(verdict, Verdict::Approve(_)) {
+            return Err(StoreError::OwnWork.into());
+        }
         let doing = doing(who, why);
         Ok(match verdict {
             Verdict::Approve(share) => approve(versions, &id.version, share, may_own, &doing)?,

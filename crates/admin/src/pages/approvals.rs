@@ -166,7 +166,7 @@ pub(super) async fn one(
 ) -> Response {
     let shown = async {
         let found = approvals::one(&plane, &may, &id).await?;
-        let hindrance = hindrance(&plane, &may.who, &found)?;
+        let hindrance = hindrance(&plane, &may.who, &found).await?;
         let (asked, now) = (&found.asked, Timestamp::now());
         let arguments = show::arguments(&found, approvals::sees(&may.who, &found.of.tenant)).map(pretty);
         let is_waiting = found.word(now) == "waiting";

@@ -3,15 +3,16 @@
 use http::Request;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
 use serde_json::json;
-use tollgate_admin::Role;
+use tollgate_admin::{Grant, Role};
+use tollgate_identity::key;
 use tollgate_ledger::{Kind, Ledger, LedgerSettings, Reader};
 use tollgate_model::{Secret, Timestamp};
 use tollgate_store::{
-    Approval, ApprovalId, ApprovalOf, Approvals as _, AskingRoom, AuditBatch, AuditIndex as _, Blocks as _,
-    Digest, Followed, UsageKey, UsageRow, UsageSum,
+    AdminKey, Admins as _, Approval, ApprovalId, ApprovalOf, Approvals as _, AskingRoom, AuditBatch,
+    AuditIndex as _, Blocks as _, Digest, Followed, UsageKey, UsageRow, UsageSum,
 };
 
-use crate::support::{MARK, acme, admin, approval, ask, csrf, fake, get, key_of, post, send, signed_in};
+use crate::support::{MARK, XSS, acme, admin, approval, ask, csrf, fake, get, key_of, post, send, signed_in};
 
 #[tokio::test]
 async fn what_is_wrong_is_a_problem() {
@@ -207,6 +208,42 @@ async fn nobody_but_whoever_types_beside_the_gateway_speaks_for_others() {
     let request = |path: &str| Request::builder().uri(path).body(String::new()).expect("a request");
     assert_eq!(admin.answer_owner(request("/kill-switch"), "root".into()).await.status(), 404);
     assert_eq!(admin.answer_owner(request("/api/v1/whoami"), "root".into()).await.status(), 200);
+}
+
+#[tokio::test]
+async fn nobody_agrees_to_their_own_call_by_a_key_that_they_made() {
+    let fake = fake().await;
+    let caller = format!("{MARK}{XSS}");
+    // The caller of the call that waits, and somebody else, each with a key by which they may make others.
+    let minted_by = async |by: &str| {
+        let minted = key::mint_admin().expect("a key");
+        let record = AdminKey {
+            id: minted.id.clone(),
+            name: "machine".into(),
+            grants: vec![Grant { role: Role::Admin, tenant: None }.to_stored()],
+            hash: minted.hash,
+            created: Timestamp::now(),
+            expires: None,
+            revoked: None,
+            by: by.into(),
+        };
+        fake.store.add_admin_key(record).await.expect("added");
+        minted.text
+    };
+    let (own, other) = (minted_by(&caller).await, minted_by("grace").await);
+    let (admin, _) = admin(fake);
+    let body = json!({ "name": "somebody else", "grants": [{ "role": "approver" }] });
+    let path = "/api/v1/approvals/a1/approve";
+    for (maker, why) in [(own, "their own call"), (other, "no group that is asked")] {
+        let made = ask(&admin, &maker, "POST", "/api/v1/admin-keys", Some(&body)).await;
+        let approver = Secret::new(made.json()["key"].as_str().expect("a key").to_owned());
+        let said = ask(&admin, &approver, "POST", path, Some(&json!({}))).await;
+        assert_eq!((said.status, &said.json()["code"]), (403, &"not_counted".into()));
+        assert!(said.body.contains(why), "{}", said.body);
+        // Whoever stops a call does no harm, but has to be asked.
+        let denied = ask(&admin, &approver, "POST", "/api/v1/approvals/a1/deny", Some(&json!({}))).await;
+        assert!(denied.body.contains("no group that is asked"), "{}", denied.body);
+    }
 }
 
 #[tokio::test]
