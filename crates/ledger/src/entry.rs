@@ -177,6 +177,44 @@ pub enum Kind {
     Gap,
 }
 
+impl Kind {
+    /// What rows of the index are, as it is written: there an intent and its outcome are one `call`.
+    pub const ROWS: [&'static str; 14] = [
+        "call",
+        "refusal",
+        "list",
+        "change",
+        "upkeep",
+        "session_opened",
+        "session_ended",
+        "strangers",
+        "started",
+        "recovered",
+        "stopped",
+        "retention",
+        "erasure",
+        "gap",
+    ];
+}
+
+impl Outcome {
+    /// All there are, as they are written.
+    pub const WORDS: [&'static str; 12] = [
+        "ok",
+        "tool_error",
+        "error",
+        "input_required",
+        "task_created",
+        "refused",
+        "denied",
+        "cancelled",
+        "client_gone",
+        "taken_back",
+        "stopped",
+        "unknown",
+    ];
+}
+
 impl Entry<'_> {
     /// An entry of this kind that says nothing yet.
     pub fn of(kind: Kind) -> Self {
@@ -376,6 +414,20 @@ mod tests {
     use tollgate_model::{PolicyRef, RecordLevel, Timestamp};
 
     use super::*;
+
+    #[test]
+    fn what_can_be_searched_for_is_what_entries_say() {
+        for word in Kind::ROWS.into_iter().filter(|word| *word != "call") {
+            let kind: Kind = serde_json::from_value(word.into()).expect(word);
+            assert!(
+                !matches!(kind, Kind::Intent | Kind::Outcome | Kind::Segment | Kind::Checkpoint),
+                "{word}"
+            );
+        }
+        for word in Outcome::WORDS {
+            serde_json::from_value::<Outcome>(word.into()).expect(word);
+        }
+    }
 
     #[test]
     fn a_decision_is_entered_with_all_that_deciding_again_is_compared_with() {

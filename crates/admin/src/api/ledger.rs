@@ -7,9 +7,9 @@ use axum::routing::{get, post};
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tollgate_ledger::CallId;
+use tollgate_ledger::{CallId, Kind, Outcome};
 use tollgate_model::Timestamp;
-use tollgate_store::{AuditFound, AuditQuery, AuditRow};
+use tollgate_store::{AuditFound, AuditQuery, AuditRow, OPEN};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Asked, At, Page, Paging, Tagged, json, pack, tagged, time, unpack};
@@ -78,6 +78,14 @@ impl Filters {
             };
             text(given).map(parse).transpose()
         };
+        // What nothing on record can be is a mistake, and not an empty answer: that would read as if nothing had happened.
+        let word = |name: &str, given: &Option<String>, words: &[&str], more: &[&str]| match text(given) {
+            Some(word) if !words.iter().chain(more).any(|known| **known == *word) => {
+                let words: Vec<&str> = words.iter().chain(more).copied().collect();
+                Err(Problem::invalid(format!("{name}: one of {}", words.join(", "))))
+            }
+            word => Ok(word),
+        };
         let trace = text(&self.trace).map(|trace| {
             let number = (trace.len() == 32).then(|| u128::from_str_radix(&trace, 16).ok()).flatten();
             number.ok_or_else(|| Problem::invalid("trace: 32 hexadecimal digits"))
@@ -85,13 +93,13 @@ impl Filters {
         let mut query = AuditQuery {
             since: moment("since", &self.since)?,
             until: moment("until", &self.until)?,
-            kind: text(&self.kind),
+            kind: word("kind", &self.kind, &Kind::ROWS, &[])?,
             tenant: text(&self.tenant),
             agent: text(&self.agent),
             user: text(&self.user),
             server: text(&self.server),
             tool: text(&self.tool),
-            outcome: text(&self.outcome),
+            outcome: word("outcome", &self.outcome, &Outcome::WORDS, &[OPEN])?,
             code: text(&self.code),
             policy: text(&self.policy),
             trace: trace.transpose()?,
@@ -99,6 +107,9 @@ impl Filters {
             digest: text(&self.digest),
             most: 0,
         };
+        if query.since.is_some_and(|since| query.until.is_some_and(|until| until <= since)) {
+            return Err(Problem::invalid("until: it is not after `since`"));
+        }
         if let Some(tenants) = may.tenants() {
             match (&query.tenant, tenants) {
                 (Some(wanted), _) if tenants.iter().any(|tenant| tenant.as_str() == wanted) => {}

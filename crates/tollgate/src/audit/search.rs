@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use tollgate_ledger::CallId;
+use tollgate_ledger::{CallId, Kind, Outcome};
 use tollgate_model::Timestamp;
-use tollgate_store::{AuditFound, AuditQuery, AuditRow};
+use tollgate_store::{AuditFound, AuditQuery, AuditRow, OPEN};
 
 use super::full::Entries;
 use crate::cli::search::{AuditReindex, AuditSearch, AuditTail, Filters};
@@ -118,14 +118,21 @@ fn query(filters: &Filters) -> Result<AuditQuery, Failure> {
             .and_then(|text| u128::from_str_radix(text, 16).ok())
             .ok_or_else(|| Failure::usage("--trace: a trace id is 32 hexadecimal digits"))
     };
+    let word = |option: &str, given: &Option<String>, words: &[&str], more: &[&str]| match given {
+        Some(word) if !words.iter().chain(more).any(|known| *known == word) => {
+            let words: Vec<&str> = words.iter().chain(more).copied().collect();
+            Err(Failure::usage(format!("{option}: there is no {word:?}; there are {}", words.join(", "))))
+        }
+        word => Ok(word.clone()),
+    };
     Ok(AuditQuery {
-        kind: filters.kind.clone(),
+        kind: word("--kind", &filters.kind, &Kind::ROWS, &[])?,
         tenant: filters.tenant.clone(),
         agent: filters.agent.clone(),
         user: filters.user.clone(),
         server: filters.server.clone(),
         tool: filters.tool.clone(),
-        outcome: filters.outcome.clone(),
+        outcome: word("--outcome", &filters.outcome, &Outcome::WORDS, &[OPEN])?,
         code: filters.code.clone(),
         policy: filters.policy.clone(),
         trace: filters.trace.as_ref().map(trace).transpose()?,

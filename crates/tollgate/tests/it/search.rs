@@ -133,6 +133,12 @@ fn what_happened_is_found_and_what_was_used_is_counted() {
     let found = world.until(1, &["--call", refused_call]);
     assert_eq!((&found[0]["kind"], &found[0]["code"]), (&json!("refusal"), &refusal["code"]));
 
+    // What nothing on record can be is a mistake, and not a record in which nothing happened.
+    for wrong in [["--kind", "moon"], ["--outcome", "moon"]] {
+        let refused = world.run(&["audit", "search", wrong[0], wrong[1]]);
+        assert_eq!(refused.status.code(), Some(2), "{wrong:?}");
+    }
+
     // It was told as it arrived.
     let told: Vec<Value> = (0..6).map(|_| tail.json()).collect();
     let mut told: Vec<&str> = told.iter().map(|row| row["call"].as_str().expect("a call")).collect();
