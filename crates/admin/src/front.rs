@@ -23,7 +23,7 @@ use crate::plane::Plane;
 use crate::problem::Problem;
 use crate::roles::{May, Operator, Permission};
 use crate::service::{Owner, host_of};
-use crate::{pages, sessions};
+use crate::{api, pages, sessions};
 
 /// What handlers have in common.
 pub(crate) type Shared = Arc<Plane>;
@@ -67,7 +67,9 @@ impl<P: Permission> FromRequestParts<Shared> for May<P> {
 
     async fn from_request_parts(parts: &mut Parts, plane: &Shared) -> Result<Self, Response> {
         let checked = match who(parts, plane).await {
-            Ok(who) => May::check(who).map_err(Problem::from),
+            Ok(who) => May::check(who)
+                .map_err(Problem::from)
+                .and_then(|may| api::queries::check(parts).map(|()| may)),
             Err(problem) => Err(problem),
         };
         checked.map_err(|problem| refused(parts, plane, problem))

@@ -1,10 +1,12 @@
 //! The OpenAPI document, made from the handlers.
 
+use std::collections::BTreeMap;
+
 use axum::Router;
 use axum::response::Response;
 use axum::routing::get;
 use http::StatusCode;
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
@@ -109,6 +111,27 @@ fn refusals(operation: &mut Operation) {
         let response = response.content("application/problem+json", content).build();
         operation.responses.responses.entry(status.to_owned()).or_insert(RefOr::T(response));
     }
+}
+
+/// By path, the methods that there are, and what the query of each may name.
+pub(super) type Queries = BTreeMap<String, Vec<(&'static str, Vec<String>)>>;
+
+/// What queries may name.
+pub(super) fn queries() -> Queries {
+    let named = |operation: Operation| {
+        let parameters = operation.parameters.into_iter().flatten();
+        let of_query = parameters.filter_map(|one| match one {
+            RefOr::T(one) if one.parameter_in == ParameterIn::Query => Some(one.name),
+            _ => None,
+        });
+        of_query.collect::<Vec<_>>()
+    };
+    let of_path = |item: PathItem| {
+        let all = [("GET", item.get), ("POST", item.post), ("PUT", item.put), ("DELETE", item.delete)];
+        let some = all.into_iter().filter_map(|(method, operation)| Some((method, named(operation?))));
+        some.collect::<Vec<_>>()
+    };
+    Api::openapi().paths.paths.into_iter().map(|(path, item)| (path, of_path(item))).collect()
 }
 
 /// The document, as it is kept in `docs/reference/openapi.json`.

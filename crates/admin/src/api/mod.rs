@@ -17,6 +17,7 @@ mod pauses;
 pub(crate) mod pins;
 pub(crate) mod policies;
 pub(crate) mod policy_sets;
+pub(crate) mod queries;
 pub(crate) mod registered;
 pub(crate) mod servers;
 pub(crate) mod tenants;
