@@ -58,7 +58,8 @@ impl FromRequestParts<Shared> for Known {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, plane: &Shared) -> Result<Self, Response> {
-        who(parts, plane).await.map(Self).map_err(|problem| refused(parts, plane, problem))
+        let known = who(parts, plane).await.and_then(|who| api::queries::check(parts).map(|()| Self(who)));
+        known.map_err(|problem| refused(parts, plane, problem))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The console: nothing of what others wrote runs in it, and nobody sees what they may not.
 
 use tollgate_admin::{Admin, Grant, Role};
+use tollgate_ledger::{Kind, Outcome};
 use tollgate_model::{Secret, ServerName, TenantId, Timestamp};
 use tollgate_store::{
     Approval, ApprovalId, ApprovalOf, Approvals as _, AskingRoom, Digest, Keys as _, Memory, PinKind,
@@ -277,6 +278,21 @@ async fn an_auditor_of_two_tenants_chooses_whose_calls_they_see() {
     let other = get(&admin, &cookie, "/calls?tenant=globex").await;
     assert!(other.body.contains("<option value=\"globex\" selected>"), "{}", other.body);
     assert!(!other.body.contains(MARK), "{}", other.body);
+}
+
+#[tokio::test]
+async fn whatever_can_be_on_record_can_be_searched_for() {
+    let fake = fake().await;
+    let store = fake.store.clone();
+    let (admin, _) = admin(fake);
+    let cookie = signed_in(&admin, &store, Role::Auditor).await;
+    for (name, words) in [("kind", &Kind::ROWS[..]), ("outcome", &Outcome::WORDS[..])] {
+        for word in words {
+            let page = get(&admin, &cookie, &format!("/calls?{name}={word}")).await.body;
+            assert!(page.contains(&format!("<option value=\"{word}\" selected>")), "{page}");
+            assert!(!page.contains("role=\"alert\""), "{page}");
+        }
+    }
 }
 
 #[tokio::test]
