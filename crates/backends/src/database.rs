@@ -129,13 +129,25 @@ impl Database {
             sqlite::make_private(file)?;
         }
         let _permit = self.permit().await?;
-        let mut connection = self.timed(self.bounds.call_max, self.connect()).await?;
-        migrations::migrate(&mut connection, to, self.bounds.call_max).await?;
+        let connected = self.timed(self.bounds.call_max, self.connect()).await;
+        let mut connection = connected.map_err(|error| self.placed(error))?;
+        let migrated = migrations::migrate(&mut connection, to, self.bounds.call_max).await;
+        migrated.map_err(|error| self.placed(error))?;
         if let Way::Sqlite { file, known, .. } = &self.way {
             *lock(known) = Some(sqlite::file_id(file)?);
         }
         self.idle().push(connection);
         Ok(())
+    }
+
+    /// Says of a file that cannot be used which one it is.
+    fn placed(&self, error: StoreError) -> StoreError {
+        match (&self.way, error) {
+            (Way::Sqlite { file, .. }, StoreError::Broken(cause)) => {
+                StoreError::broken(format!("{}: {cause}", file.display()))
+            }
+            (_, error) => error,
+        }
     }
 
     /// Whether the file is still the one that was opened. Another in its place, as when a backup was restored, is opened and

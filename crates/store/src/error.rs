@@ -63,7 +63,8 @@ pub enum StoreError {
     },
     /// A newer program has been here.
     #[error(
-        "the store is of version {found}, which a newer Tollgate made; this one knows versions up to {known}"
+        "the store is of version {found}, which a newer Tollgate made; this one knows versions up to {known}: run the \
+         newer one, or put back the backup that was made before it"
     )]
     TooNew {
         /// The version of what is stored.

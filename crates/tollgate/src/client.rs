@@ -309,7 +309,9 @@ impl Client {
 }
 
 fn settings(url: &str, remote: &Remote, era: EraChoice) -> Result<ServerSettings, Failure> {
-    let uri = url.parse().map_err(|error| Failure::usage(format!("{url:?} is not a URL: {error}")))?;
+    let uri = url.parse().map_err(|error| {
+        Failure::usage(format!("{url:?} is not a URL: {error}; write it whole, as http://127.0.0.1:8080/mcp"))
+    })?;
     let mut http = HttpSettings::new(uri);
     http.ca_file.clone_from(&remote.ca_file);
     http.headers = crate::remote::headers(&remote.headers)?;

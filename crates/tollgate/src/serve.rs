@@ -1,6 +1,7 @@
 //! `tollgate serve`: from a configuration to a running gateway, and back to nothing.
 
 use std::fs::DirBuilder;
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::Signal;
 use tollgate_catalog::ToolsetSettings;
 use tollgate_identity::Identity;
-use tollgate_ledger::Ledger;
+use tollgate_ledger::{Ledger, OpenError};
 use tollgate_model::{Secret, ServerName};
 use tollgate_proxy::{Gateway, Setup, TenantSetup};
 use tollgate_telemetry::counters::{self, Metrics};
@@ -304,10 +305,18 @@ fn open_ledger(config: &Config, is_folder_said: bool) -> Result<Ledger, Failure>
         return Ok(Ledger::off());
     };
     Ledger::open(&config.data_dir.join(LEDGER), settings.clone()).map_err(|error| {
-        Failure::failed(format!(
-            "the ledger cannot be opened: {error}\n  help: say another place with --data-dir, or, to record nothing, \
-             `ledger: {{ enabled: false }}`"
-        ))
+        let help = match error {
+            OpenError::Io { .. } => {
+                "say another place with --data-dir, or, to record nothing, `ledger: { enabled: false }`"
+            }
+            OpenError::Keys(_) => {
+                "put the key back from a backup: without it what was sealed cannot be read, and the chain goes on under another"
+            }
+            OpenError::Read(_) => {
+                "`tollgate audit verify` says what is wrong; put the folder aside to begin a new record"
+            }
+        };
+        Failure::failed(format!("the ledger cannot be opened: {error}\n  help: {help}"))
     })
 }
 
@@ -451,7 +460,22 @@ async fn listener(
         Some(socket) => Listener::on_socket(plane, socket, certificates),
         None => Listener::bind(plane, address, certificates).await,
     };
-    listener.map_err(|error| Failure::failed(format!("the {plane} cannot listen on {address}: {error}")))
+    listener.map_err(|error| {
+        let key = if plane == DATA_PLANE { "listen" } else { "admin_listen" };
+        let help = match error.kind() {
+            ErrorKind::AddrInUse => {
+                format!("\n  help: another process has this port, perhaps another gateway; `{key}` chooses another address")
+            }
+            ErrorKind::AddrNotAvailable => {
+                format!("\n  help: this machine has no such address; `{key}` chooses another")
+            }
+            ErrorKind::PermissionDenied => {
+                format!("\n  help: ports below 1024 take a right (CAP_NET_BIND_SERVICE); `{key}` chooses another")
+            }
+            _ => String::new(),
+        };
+        Failure::failed(format!("the {plane} listener cannot listen on {address}: {error}{help}"))
+    })
 }
 
 /// A folder that only its owner can look into.

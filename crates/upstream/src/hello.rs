@@ -10,6 +10,9 @@ use crate::{EventKind, UpstreamError};
 /// What the gateway calls itself where it speaks for more than one client.
 const OWN_INFO: &str = concat!(r#"{"name":"tollgate","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
 
+/// How much of a server's reason for refusing a session is told, in characters.
+const REASON_CHARS_MAX: usize = 256;
+
 /// What a server said of itself in its answer to `server/discover` or `initialize`. All of it is raw JSON as the
 /// server wrote it, and untrusted.
 #[derive(Debug, Clone)]
@@ -211,9 +214,12 @@ fn fallback(versions: &[String]) -> Discovery {
 pub(crate) fn read_initialize(answer: &Message) -> Result<(Revision, Hello), UpstreamError> {
     if answer.kind() != Kind::Result {
         let code = answer.error_code().unwrap_or_default();
+        // For the log and for whoever tries it out at a terminal: quoted, since it is the server's own text.
+        let said: String =
+            answer.text("message").unwrap_or_default().chars().take(REASON_CHARS_MAX).collect();
         return Err(UpstreamError::unavailable(
             "the server refused to start a session",
-            format!("initialize was answered with error {code}"),
+            format!("initialize was answered with error {code}, {said:?}"),
         ));
     }
     let version = answer.text("protocolVersion").unwrap_or_default();

@@ -43,5 +43,13 @@ fn ledger_folder(args: &LedgerArgs) -> Result<PathBuf, Failure> {
     if !folder.is_dir() {
         return Err(Failure::usage(format!("there is no record: {} is no folder", folder.display())));
     }
+    let inner = folder.join(LEDGER);
+    if args.dir.is_some() && inner.is_dir() {
+        return Err(Failure::usage(format!(
+            "there is no record: {} is the data directory; write --dir {}",
+            folder.display(),
+            inner.display()
+        )));
+    }
     Ok(folder)
 }

@@ -46,6 +46,10 @@ pub(super) async fn run(command: &AuditVerify) -> Result<(), Failure> {
     } else {
         show(&folder, command, &report);
     }
+    // Where nothing is, nothing is good: somebody has mistyped the folder, or taken the record away.
+    if report.is_good() && report.writers.is_empty() {
+        return Err(Failure::failed(format!("there is no record in {}", folder.display())));
+    }
     if report.is_good() {
         return Ok(());
     }
@@ -60,7 +64,10 @@ fn keys(command: &AuditVerify, folder: &Path) -> Result<Vec<PublicKey>, Failure>
         let text = match File::open(given) {
             Ok(file) => io::read_to_string(io::Read::take(file, KEYS_BYTES_MAX))
                 .map_err(|error| wrong(error.to_string()))?,
-            Err(_) => given.clone(),
+            Err(error) => match PublicKey::read_all(given) {
+                Ok(_) => given.clone(),
+                Err(no_key) => return Err(wrong(format!("no file ({error}), and {no_key}"))),
+            },
         };
         keys.extend(PublicKey::read_all(&text).map_err(|error| wrong(error.to_string()))?);
     }
@@ -118,7 +125,7 @@ async fn stored(command: &AuditVerify) -> Result<Vec<Checkpoint>, Failure> {
 fn shown(folder: &Path, command: &AuditVerify, report: &Report) -> Value {
     let mut shown = serde_json::to_value(report).unwrap_or_default();
     shown["ledger"] = folder.display().to_string().into();
-    shown["good"] = report.is_good().into();
+    shown["good"] = (report.is_good() && !report.writers.is_empty()).into();
     shown["keys_given"] = (!command.public_keys.is_empty()).into();
     shown["anchors_given"] = (!command.anchors.is_empty()).into();
     shown
@@ -145,8 +152,10 @@ fn show(folder: &Path, command: &AuditVerify, report: &Report) {
         ));
     }
     if !report.keys_are_their_own && command.public_keys.is_empty() {
-        let keys: Vec<&str> =
+        let mut keys: Vec<&str> =
             report.writers.iter().flat_map(|writer| &writer.keys).map(String::as_str).collect();
+        keys.sort_unstable();
+        keys.dedup();
         out.line(format!(
             "\nNo public key was given: those beside the record were taken ({}). Whoever can write there can put their own in \
              their place. Keep the key elsewhere, and give it with --public-key.",

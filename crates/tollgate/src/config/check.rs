@@ -121,7 +121,7 @@ impl<'s> Checker<'s, '_> {
         known.sort_unstable();
         let foreign = FOREIGN
             .iter()
-            .find(|(word, meant)| *word == entry.key && known.contains(meant))
+            .find(|(word, meant)| word.eq_ignore_ascii_case(&entry.key) && known.contains(meant))
             .map(|(_, meant)| *meant);
         let suggestion = match foreign.or_else(|| closest(&entry.key, known.iter().copied())) {
             Some(meant) => Some(format!("did you mean `{meant}`?")),

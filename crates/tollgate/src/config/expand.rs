@@ -52,6 +52,9 @@ impl Expander<'_> {
         match &mut node.value {
             Value::Text(text) if text.text.contains("${") => {
                 let (expanded, changed) = self.text(&text.text, node.span, path);
+                if self.problems.below(path) {
+                    self.problems.unread(path);
+                }
                 text.text = expanded;
                 text.expanded = changed;
             }

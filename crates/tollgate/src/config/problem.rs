@@ -1,5 +1,6 @@
 //! What is wrong with a configuration, where, and what to do about it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -223,6 +224,8 @@ pub(super) struct Problems {
     left_out: usize,
     /// Values that may be secret, and so are not shown.
     hidden: Vec<Span>,
+    /// The keys whose text is not known.
+    unread: BTreeSet<String>,
 }
 
 impl Problems {
@@ -256,6 +259,9 @@ impl Problems {
         message: String,
         suggestion: Option<String>,
     ) {
+        if severity == Severity::Error && self.unread.contains(path) {
+            return;
+        }
         if self.found.len() < PROBLEMS_MAX {
             self.found.push(Found { severity, span, path: path.to_owned(), message, suggestion });
         } else if severity == Severity::Error {
@@ -273,6 +279,11 @@ impl Problems {
                         .strip_prefix(path)
                         .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
             })
+    }
+
+    /// Says nothing more of the text at this path: that it could not be read has been said, and all else follows from that.
+    pub(super) fn unread(&mut self, path: &str) {
+        self.unread.insert(path.to_owned());
     }
 
     /// Blots this value out of every excerpt.

@@ -173,6 +173,18 @@ limits:
 ",
     ),
     (
+        "a variable that is not set, and nothing that only follows from it",
+        "public_url: ${NOBODY}
+servers: { a: { url: \"${NOBODY}\" } }
+guard: { pseudonyms: { key: \"${NOBODY}\" } }
+",
+        "\
+1:13: public_url: the environment variable `NOBODY` is not set (set it, or give a default: `${NOBODY:-…}`)
+2:23: servers.a.url: the environment variable `NOBODY` is not set (set it, or give a default: `${NOBODY:-…}`)
+3:30: guard.pseudonyms.key: the environment variable `NOBODY` is not set (set it, or give a default: `${NOBODY:-…}`)
+",
+    ),
+    (
         "where and how to listen",
         "listen: 0.0.0.0:8080
 admin_listen: 8081

@@ -108,9 +108,37 @@ fn the_key_is_shown_and_another_is_not_trusted() {
     assert!(bench.audit(&["verify", "--public-key", &text]).status.success());
     let nonsense = bench.audit(&["verify", "--public-key", "nonsense"]);
     assert_eq!(nonsense.status.code(), Some(2), "{}", stderr(&nonsense));
+    assert!(stderr(&nonsense).contains("no file (No such file"), "{}", stderr(&nonsense));
     let nowhere = run(&["audit", "verify", "--dir", "/nowhere"]);
     assert_eq!(nowhere.status.code(), Some(2), "{}", stderr(&nowhere));
     assert!(stderr(&nowhere).contains("there is no record"), "{}", stderr(&nowhere));
+}
+
+#[test]
+fn where_no_record_is_nothing_is_good() {
+    let bench = Bench::new();
+    let data = bench.data().to_string_lossy().into_owned();
+    let outer = run(&["audit", "verify", "--dir", &data]);
+    assert_eq!(outer.status.code(), Some(2), "{}", stderr(&outer));
+    assert!(stderr(&outer).contains(&format!("write --dir {data}/ledger")), "{}", stderr(&outer));
+    let empty = bench.folder.path("empty");
+    fs::create_dir(&empty).expect("a folder");
+    let empty = run(&["audit", "verify", "--dir", &empty.to_string_lossy(), "--json"]);
+    assert_eq!(empty.status.code(), Some(1), "{}", stderr(&empty));
+    let report: Value = serde_json::from_str(&stdout(&empty)).expect("JSON");
+    assert_eq!(report["good"], false, "{report}");
+}
+
+#[test]
+fn a_misspelt_filter_is_refused_rather_than_finding_nothing() {
+    let bench = Bench::new();
+    for (filter, known) in [("--kind", "session_opened"), ("--outcome", "client_gone")] {
+        let refused = bench.audit(&["search", filter, "calls"]);
+        assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
+        assert!(stderr(&refused).contains(known), "{}", stderr(&refused));
+        let taken = bench.audit(&["search", filter, known]);
+        assert!(taken.status.success(), "{}", stderr(&taken));
+    }
 }
 
 #[test]

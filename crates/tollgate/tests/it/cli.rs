@@ -1,4 +1,4 @@
-use crate::support::{Folder, notes_config, run, stderr, stdout};
+use crate::support::{Folder, Gateway, notes_config, run, stderr, stdout};
 
 #[test]
 fn help_says_what_there_is_and_what_exit_codes_mean() {
@@ -33,6 +33,31 @@ fn an_endpoint_that_is_not_there_exits_with_69() {
     let output = run(&["tools", "list", &format!("http://{free}/mcp")]);
     assert_eq!(output.status.code(), Some(69), "{}", stderr(&output));
     assert!(stderr(&output).contains(&free.to_string()));
+}
+
+#[test]
+fn an_endpoint_that_is_not_served_is_told_in_the_words_of_the_gateway() {
+    let folder = Folder::new();
+    let gateway = Gateway::start(&folder.write("tollgate.yaml", &notes_config("notes")));
+    let output = run(&["tools", "list", &format!("http://{}/mcp/nobody", gateway.listen)]);
+    assert_eq!(output.status.code(), Some(69), "{}", stderr(&output));
+    assert!(stderr(&output).contains("no server or toolset of this name"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_port_that_is_taken_is_told_with_the_key_that_chooses_another() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().map(|address| (taken, address.to_string())).expect("an address");
+    let folder = Folder::new();
+    let file = folder.write("tollgate.yaml", &notes_config("notes"));
+    for (listen, admin_listen, key) in
+        [(&*taken.1, "127.0.0.1:0", "`listen`"), ("127.0.0.1:0", &*taken.1, "`admin_listen`")]
+    {
+        let output = run(&["serve", "--config", &file, "--listen", listen, "--admin-listen", admin_listen]);
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        let said = stderr(&output);
+        assert!(said.contains(&taken.1) && said.contains(key), "{said}");
+    }
 }
 
 #[test]

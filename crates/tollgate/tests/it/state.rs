@@ -13,7 +13,7 @@ use tollgate_model::{KeyRecord, Secret, TenantId, Timestamp};
 use tollgate_store::Store;
 
 use crate::support::{
-    Folder, Gateway, PATIENCE, get, http, modern, modern_http, notes_config, stderr, tollgate,
+    Folder, Gateway, PATIENCE, get, http, modern, modern_http, notes_config, run, stderr, tollgate,
 };
 
 fn postgres(url: &str) -> Place {
@@ -136,6 +136,16 @@ fn a_database_may_be_away_at_start_and_go_and_come() {
     let said = gateway.process.wait_err("the store answers again");
     assert!(!said.contains(PASSWORD));
     assert!(!gateway.process.err_seen.iter().any(|line| line.contains(PASSWORD)), "a password in the log");
+}
+
+#[test]
+fn a_file_that_is_no_store_is_told_by_its_name() {
+    let folder = Folder::new();
+    let file = folder.write("tollgate.db", &"no database ".repeat(400));
+    let data = folder.path("").to_string_lossy().into_owned();
+    let listed = run(&["keys", "list", "--data-dir", &data]);
+    assert_eq!(listed.status.code(), Some(1), "{}", stderr(&listed));
+    assert!(stderr(&listed).contains(&format!("{file}: ")), "{}", stderr(&listed));
 }
 
 #[test]
