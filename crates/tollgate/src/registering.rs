@@ -214,6 +214,18 @@ pub(crate) async fn with_registered(
     store: &dyn Store,
     env: Option<&dyn Env>,
 ) -> Result<Config, StoreError> {
+    Ok(with_left_out(config, store, env).await?.0)
+}
+
+/// The same, and what is registered and would not be served by it.
+///
+/// # Errors
+/// The store does not do its part.
+pub(crate) async fn with_left_out(
+    config: &Config,
+    store: &dyn Store,
+    env: Option<&dyn Env>,
+) -> Result<(Config, Vec<LeftOut>), StoreError> {
     let mut which = WhichRegistrations { most: PAGE, ..WhichRegistrations::default() };
     let mut all: Vec<Registration> = Vec::new();
     loop {
@@ -221,10 +233,10 @@ pub(crate) async fn with_registered(
         let is_last = page.len() < PAGE;
         all.extend(page);
         if is_last {
-            let mut config = config.joined(&all, env, Timestamp::now()).0;
+            let (mut config, left_out) = config.joined(&all, env, Timestamp::now());
             let rules = store.all_rules(&WhichRules { most: RULE_SETS_MAX, ..WhichRules::default() }).await?;
             take_rules(&mut config, rules.iter());
-            return Ok(config);
+            return Ok((config, left_out));
         }
         which.after = all.last().map(|last| last.id.clone());
     }

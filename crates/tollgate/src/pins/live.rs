@@ -15,10 +15,10 @@ use tollgate_store::{Follower, PinOf};
 use super::{shown, visible};
 use crate::cli::CONFIG_FILE;
 use crate::cli::pins::{Check, Lock};
-use crate::config::Config;
+use crate::config::{Config, ProcessEnv, label};
 use crate::exit::{Exit, Failure};
 use crate::out::{Printer, To, safe};
-use crate::{serve, state};
+use crate::{registering, serve, state};
 
 /// What the lock file is called where nothing else is said.
 const LOCK_FILE: &str = "tollgate.lock";
@@ -27,7 +27,7 @@ const END: Duration = Duration::from_secs(2);
 
 /// Writes what servers show as a lock file. It is written only if every server could be read.
 pub(super) async fn lock(command: &Lock) -> Result<(), Failure> {
-    let config = config(command.config.as_deref())?;
+    let config = everything(config(command.config.as_deref())?).await?;
     let (locked, count) = live(&config, command.wait).await?;
     let text = locked.to_json();
     let file = command.output.clone().unwrap_or_else(|| lock_file(&config));
@@ -58,7 +58,7 @@ fn write(file: &Path, text: &str) -> std::io::Result<()> {
 
 /// Compares what servers show with the lock file.
 pub(super) async fn check(command: &Check) -> Result<(), Failure> {
-    let config = config(command.config.as_deref())?;
+    let config = everything(config(command.config.as_deref())?).await?;
     let file = command.lock.clone().unwrap_or_else(|| lock_file(&config));
     let text = std::fs::read_to_string(&file)
         .map_err(|error| Failure::config(format!("{} cannot be read: {error}", file.display())))?;
@@ -149,6 +149,18 @@ fn config(file: Option<&Path>) -> Result<Config, Failure> {
         None if usual.exists() => state::read_config(usual),
         None => Err(Failure::usage("there is no tollgate.yaml in this folder: say --config FILE")),
     }
+}
+
+/// With what is registered beside the file's servers, where a gateway keeps a store: a lock file is about all that is served.
+async fn everything(config: Config) -> Result<Config, Failure> {
+    let Some(store) = state::kept(&config) else { return Ok(config) };
+    let joined = Box::pin(registering::with_left_out(&config, &*store, Some(&ProcessEnv))).await;
+    let (config, left_out) = joined.map_err(|error| state::failure(&error))?;
+    let err = Printer::new(To::Err);
+    for left in left_out {
+        err.line(format!("note: {} is left out: {}", visible(&label(&left.id)), safe(&left.why)));
+    }
+    Ok(config)
 }
 
 fn lock_file(config: &Config) -> PathBuf {

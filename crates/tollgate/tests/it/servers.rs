@@ -383,3 +383,19 @@ fn a_reviewer_sees_the_tools_and_who_could_call_them() {
     // Nothing has become of it by being looked at.
     assert_eq!(bench.lives("cal"), ["1 draft 0"]);
 }
+
+#[test]
+fn a_lock_file_has_what_registered_servers_show_too() {
+    let config = "servers: {}\nregistry: { allow_private: true }\npins: { lock: tollgate.lock }\n";
+    let bench = Bench::new(config);
+    let (_server, url) = calendar();
+    bench.json(&["add", "cal", "--url", &url]);
+    bench.json(&["submit", "cal"]);
+    bench.json(&["approve", "cal"]);
+    let locked = run(&["pins", "lock", "-c", &bench.config]);
+    assert!(locked.status.success(), "{}", stderr(&locked));
+    let text = std::fs::read_to_string(bench.folder.path("tollgate.lock")).expect("a lock file");
+    assert!(text.contains("days_between"), "{text}");
+    let checked = run(&["pins", "check", "-c", &bench.config]);
+    assert!(checked.status.success(), "{}{}", stdout(&checked), stderr(&checked));
+}
