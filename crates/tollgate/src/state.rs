@@ -15,7 +15,7 @@ use tollgate_store::{Allowances, Follower, Pauses, Store, StoreError};
 use crate::cli::{CONFIG_FILE, StoreArgs};
 use crate::config::{Config, DATABASE_URL, Env, ProcessEnv, StoreSettings, url_of_environment};
 use crate::exit::Failure;
-use crate::out::{Printer, To};
+use crate::out::{Printer, To, safe};
 use crate::registering::Left;
 use crate::serve;
 
@@ -48,8 +48,20 @@ pub(crate) async fn open_store(args: &StoreArgs) -> Result<Arc<dyn Store>, Failu
              set DATABASE_URL",
         ));
     };
+    let fresh = match settings.place(&data_dir) {
+        Ok(Place::File(file)) => Some(file).filter(|file| !file.exists()),
+        _ => None,
+    };
     let store = open(&settings, &data_dir)?;
     store.prepare().await.map_err(|error| failure(&error))?;
+    // In a folder that is not the gateway's, whatever is changed reaches nobody.
+    if let Some(file) = fresh {
+        let text = format!(
+            "note: there was no store yet, {} is made; a gateway that runs elsewhere has another (--data-dir)",
+            safe(&file.display().to_string())
+        );
+        Printer::new(To::Err).line(text);
+    }
     Ok(store)
 }
 

@@ -149,6 +149,12 @@ fn what_could_not_be_is_not_created() {
         assert!(stderr(&output).contains(said), "{args:?}: {}", stderr(&output));
     }
     assert_eq!(bench.json(&["keys", "list"]), serde_json::json!([]));
+    // A store is made in a folder that has none, and that is said: it may be the wrong folder.
+    let elsewhere = bench.folder.path("elsewhere").to_string_lossy().into_owned();
+    let first = run(&["keys", "list", "--data-dir", &elsewhere]);
+    assert!(stderr(&first).contains(&format!("{elsewhere}/tollgate.db is made")), "{}", stderr(&first));
+    let second = run(&["keys", "list", "--data-dir", &elsewhere]);
+    assert!(!stderr(&second).contains("is made"), "{}", stderr(&second));
     let nowhere = run(&["keys", "list"]);
     assert_eq!(nowhere.status.code(), Some(2), "{}", stderr(&nowhere));
 }
