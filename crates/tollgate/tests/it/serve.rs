@@ -28,6 +28,11 @@ fn health_readiness_and_metrics() {
         "{}",
         metrics.body
     );
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md");
+    let page = std::fs::read_to_string(page).expect("the page about metrics");
+    for name in metrics.body.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()) {
+        assert!(page.contains(&format!("| `{name}` |")), "docs/metrics.md does not name {name}");
+    }
     assert_eq!(get(gateway.admin, "/nothing").status, 404);
     let rebound = "GET /metrics HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n";
     assert_eq!(http(gateway.admin, rebound).status, 403);
