@@ -600,6 +600,11 @@ impl Gateway {
                 let Some(message) = self.inspected(&event.server, &message) else { return };
                 self.0.fanout.task_updated(&(event.server, event.origin), &task_id, &message);
             }
+            EventKind::Notification(message) if message.method() == methods::NOTIFICATIONS_CANCELLED => {
+                if let Some(session) = self.meant(&event.audience, &event.server) {
+                    input::Asking::taken_back(&session, &event.server, &message);
+                }
+            }
             EventKind::Notification(message) => {
                 if let Some(message) = self.inspected(&event.server, &message) {
                     self.pass_on(&event.audience, &event.server, &message);
@@ -690,7 +695,7 @@ impl Gateway {
     /// Brings a legacy server's request that belongs to no call to the one session that it can be meant for.
     fn ask_beside(&self, audience: &Audience, server: ServerId, question: Arc<Question>) {
         let Some(session) = self.meant(audience, &server) else { return };
-        let Some(stream) = session.listening() else { return };
+        let Some(stream) = session.to_ask_on(None) else { return };
         let settings = &self.snapshot().settings;
         let (open_max, wait) = (settings.in_flight_max, settings.input_timeout);
         tokio::spawn(input::ask_beside(self.clone(), session, stream, server, question, open_max, wait));

@@ -28,6 +28,8 @@ struct Entry {
     /// Tells this request from a later one of the same id.
     serial: u64,
     cancel: oneshot::Sender<()>,
+    /// Where its client hears of it.
+    outlet: Option<Mailbox>,
 }
 
 /// A place in the table. Dropping it gives the place back.
@@ -62,7 +64,7 @@ impl InFlight {
         }
         let serial = table.next_serial;
         table.next_serial += 1;
-        table.requests.insert(id.clone(), Entry { serial, cancel });
+        table.requests.insert(id.clone(), Entry { serial, cancel, outlet: None });
         drop(table);
         Ok(Place { table: self.clone(), id, serial, cancelled })
     }
@@ -82,6 +84,17 @@ impl InFlight {
         for entry in requests.into_values() {
             let _ = entry.cancel.send(());
         }
+    }
+
+    /// The stream of a request that the client reads, if there is one.
+    pub(crate) fn outlet(&self) -> Option<Mailbox> {
+        let table = self.lock();
+        table
+            .requests
+            .values()
+            .filter_map(|entry| entry.outlet.as_ref())
+            .find(|outlet| outlet.is_read())
+            .cloned()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -110,6 +123,14 @@ impl InFlight {
 }
 
 impl Place {
+    /// Where the client hears of the request.
+    pub(crate) fn speaks_on(&self, outlet: &Mailbox) {
+        let mut table = self.table.lock();
+        if let Some(entry) = table.requests.get_mut(&self.id).filter(|entry| entry.serial == self.serial) {
+            entry.outlet = Some(outlet.clone());
+        }
+    }
+
     /// Waits until the client cancels the request; for ever if it does not.
     pub(crate) async fn cancelled(&mut self) {
         if (&mut self.cancelled).await.is_err() {

@@ -204,6 +204,12 @@ impl Mailbox {
         waiting.into_iter().for_each(Waker::wake);
     }
 
+    /// Whether somebody reads it, or is about to. A stream whose connection has gone is read once its client comes back.
+    pub(crate) fn is_read(&self) -> bool {
+        let state = self.lock();
+        !state.closed && state.is_read()
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.lock().closed
     }

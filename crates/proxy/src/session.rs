@@ -109,8 +109,14 @@ impl Session {
     pub(crate) fn open_stream(&self, settings: &ProxySettings) -> Reader {
         let mailbox = Mailbox::new(settings.stream_queue_max);
         let reader = self.streams.open(&mailbox, &settings.resume);
-        let older = self.lock_stream().replace(mailbox);
+        let older = self.lock_stream().replace(mailbox.clone());
         if let Some(older) = older {
+            // What its client has not read, since its connection had gone, it reads here: a question would wait in vain.
+            while !older.is_read()
+                && let Some(message) = older.pop()
+            {
+                let _ = mailbox.push(message);
+            }
             older.close();
         }
         self.streams_open.fetch_add(1, Ordering::Relaxed);
@@ -154,6 +160,16 @@ impl Session {
     /// The stream for what belongs to no request, if the client listens.
     pub(crate) fn listening(&self) -> Option<Mailbox> {
         self.lock_stream().clone()
+    }
+
+    /// The stream on which the client can be asked something, if any: that of the request that it is about, if there is one,
+    /// else the one on which it listens, else that of any request. What is read comes first; a stream whose connection has
+    /// gone may be read once more.
+    pub(crate) fn to_ask_on(&self, own: Option<&Mailbox>) -> Option<Mailbox> {
+        let listening = self.listening();
+        let streams = || own.into_iter().chain(&listening);
+        let read = streams().find(|stream| stream.is_read()).cloned().or_else(|| self.in_flight.outlet());
+        read.or_else(|| streams().find(|stream| !stream.is_closed()).cloned())
     }
 
     /// Sends a message that belongs to no request, if the client listens.

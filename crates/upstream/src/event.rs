@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::mem::Discriminant;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use tokio::sync::oneshot;
 use tollgate_mcp::{Message, Segments, meta, methods};
@@ -74,11 +75,12 @@ pub enum EventKind {
 #[derive(Debug)]
 pub struct Question {
     request: Message,
-    answer: Mutex<Option<oneshot::Sender<Segments>>>,
+    /// None is sent where the server wants no answer any more.
+    answer: Mutex<Option<oneshot::Sender<Option<Segments>>>>,
 }
 
 impl Question {
-    pub(crate) fn new(request: Message) -> (Self, oneshot::Receiver<Segments>) {
+    pub(crate) fn new(request: Message) -> (Self, oneshot::Receiver<Option<Segments>>) {
         let (answer, answered) = oneshot::channel();
         (Self { request, answer: Mutex::new(Some(answer)) }, answered)
     }
@@ -90,6 +92,27 @@ impl Question {
 
     /// Brings the server a response, under its own id. Only the first one counts.
     pub fn answer(&self, response: Segments) {
+        self.settle(Some(response));
+    }
+
+    /// The server has taken it back: it gets no response.
+    pub fn taken_back(&self) {
+        self.settle(None);
+    }
+
+    /// Ends when nothing can be answered any more: the server has ended, or has forgotten that it asked.
+    pub async fn given_up(&self) {
+        std::future::poll_fn(|cx| {
+            match self.answer.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+                Some(answer) => answer.poll_closed(cx),
+                // It is answered.
+                None => Poll::Pending,
+            }
+        })
+        .await;
+    }
+
+    fn settle(&self, response: Option<Segments>) {
         let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(answer) = answer {
             // The server may have ended meanwhile.
@@ -281,6 +304,8 @@ impl EventKind {
     pub(crate) fn beside_calls(message: Message) -> Option<Self> {
         match message.method() {
             methods::NOTIFICATIONS_MESSAGE
+            // A server takes back what it asked, which may be beside all calls too.
+            | methods::NOTIFICATIONS_CANCELLED
             | methods::NOTIFICATIONS_ELICITATION_COMPLETE
             | methods::NOTIFICATIONS_TASKS_STATUS => Some(Self::Notification(Box::new(message))),
             // A task outlives the call that it came from, and so does its progress (2025-11-25, tasks).

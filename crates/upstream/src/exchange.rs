@@ -179,6 +179,27 @@ impl Exchange {
     }
 }
 
+/// What the server has asked on a stream that all calls share, and nobody has read, is answered: it may be about more than
+/// this request, and its server would wait for ever.
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let SourceOf::Routed(receiver) = &mut self.source else { return };
+        receiver.close();
+        while let Ok(incoming) = receiver.try_recv() {
+            let Ok(Incoming::Request(request)) = incoming else { continue };
+            let (Some(raw_id), Ok(runtime)) = (request.id_raw(), tokio::runtime::Handle::try_current())
+            else {
+                continue;
+            };
+            let replies = Replies::new(&self.ticket.instance, None);
+            runtime.spawn(async move {
+                // The server may have ended.
+                let _ = replies.send(hello::nobody(&raw_id)).await;
+            });
+        }
+    }
+}
+
 /// The next message of a POST's response that concerns its caller.
 async fn from_stream(stream: &mut Stream, ticket: &Ticket) -> Result<Incoming, UpstreamError> {
     let instance = &ticket.instance;

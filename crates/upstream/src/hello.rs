@@ -140,6 +140,11 @@ pub(crate) fn nobody(raw_id: &[u8]) -> Segments {
     )
 }
 
+/// The answer to a server's request while as many questions of it as allowed are open.
+pub(crate) fn too_many(raw_id: &[u8]) -> Segments {
+    answer(raw_id, br#""error":{"code":-32603,"message":"As many questions as allowed are open"}"#)
+}
+
 fn answer(raw_id: &[u8], rest: &[u8]) -> Segments {
     let mut body = BytesMut::with_capacity(rest.len() + raw_id.len() + 32);
     body.put_slice(br#"{"jsonrpc":"2.0","id":"#);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
+use tokio::sync::Semaphore;
 use tollgate_mcp::{Kind, Message, Segments, SseDecoder, headers, methods};
 use tollgate_model::Revision;
 
@@ -27,6 +28,8 @@ pub(crate) struct Listener {
     pub(crate) source: Source,
     /// Of which changes the server tells.
     pub(crate) lists: Lists,
+    /// Places for what the server asks.
+    pub(crate) asked: Arc<Semaphore>,
 }
 
 /// What came of one stream.
@@ -157,8 +160,8 @@ impl Listener {
                 if message.method() == methods::PING {
                     return answer(&self.site, self.revision, &self.session, hello::pong(&raw_id)).await;
                 }
-                let Some(place) = shared.aside() else {
-                    return answer(&self.site, self.revision, &self.session, hello::nobody(&raw_id)).await;
+                let Some(place) = shared.to_ask(&self.asked) else {
+                    return answer(&self.site, self.revision, &self.session, hello::too_many(&raw_id)).await;
                 };
                 let (site, revision, session) =
                     (Arc::clone(&self.site), self.revision, Arc::clone(&self.session));
@@ -166,7 +169,9 @@ impl Listener {
                 let stop = self.session.stop.clone();
                 // The stream goes on being read while somebody thinks about the answer.
                 tokio::spawn(stop.run_until_cancelled_owned(async move {
-                    answer(&site, revision, &session, asked.await).await;
+                    if let Some(response) = asked.await {
+                        answer(&site, revision, &session, response).await;
+                    }
                     drop(place);
                 }));
             }

@@ -22,6 +22,15 @@ impl Replies {
         Self { instance: Arc::clone(instance), asked_in }
     }
 
+    /// Ends when nothing can be answered any more: the process or session in which the server asked has ended.
+    pub async fn closed(&self) {
+        match (&self.instance.wire, &self.asked_in) {
+            (Wire::Session(_), Some(asked_in)) => asked_in.stop.cancelled().await,
+            (Wire::Shared(conversation), _) => conversation.commands.closed().await,
+            (Wire::Modern(_), _) | (Wire::Session(_), None) => std::future::pending().await,
+        }
+    }
+
     /// Sends the response to a request of the server's, or a notification about one.
     pub async fn send(&self, message: Segments) -> Result<(), UpstreamError> {
         self.instance.touch();

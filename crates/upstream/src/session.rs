@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollgate_mcp::{Kind, Message, Segments, Span, find};
@@ -18,6 +18,7 @@ use crate::hello::{self, Hello, read_initialize};
 use crate::http::HttpError;
 use crate::listener;
 use crate::pulse::Pulse;
+use crate::shared::ASKED_MAX;
 use crate::site::{Rejection, Site, session_of, status_error};
 use crate::stream::Stream;
 use crate::{Lists, UpstreamError};
@@ -200,6 +201,7 @@ impl Session {
                 session: Arc::clone(&current),
                 lists: self.lists,
                 source: self.source.clone(),
+                asked: Arc::new(Semaphore::new(ASKED_MAX)),
             };
             let stop = current.stop.clone();
             self.tasks.spawn(async move {

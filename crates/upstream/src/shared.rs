@@ -59,6 +59,8 @@ pub(crate) enum EraFact {
 
 /// How many answers to one server's own requests beside all calls may be on their way at once.
 const ASIDES_MAX: usize = 32;
+/// How many questions beside all calls one session or process may have open.
+pub(crate) const ASKED_MAX: usize = 32;
 
 /// The number of the next server.
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
@@ -76,7 +78,7 @@ pub(crate) struct Shared {
     waiting: Arc<Waiting>,
     reach: Mutex<Reach>,
     era: Mutex<EraFact>,
-    /// Tasks that bring a server the answers to what it asks beside all calls.
+    /// Tasks that bring a server the gateway's own answers, such as to a ping.
     asides: Arc<Semaphore>,
     /// How many of its processes say more than can be read at once.
     pub(crate) greed: Arc<Greed>,
@@ -225,12 +227,27 @@ impl Shared {
         place
     }
 
-    /// Asks whom it concerns, and gives the response for the server: an error if there is nobody to ask.
-    pub(crate) fn ask(&self, request: Message, source: &Source) -> impl Future<Output = Segments> + use<> {
+    /// A place among the questions that one session or process has open beside all calls. People may be asked them for
+    /// long, so they take nothing from the answers to others.
+    pub(crate) fn to_ask(&self, asked: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+        let place = Arc::clone(asked).try_acquire_owned().ok();
+        if place.is_none() {
+            self.counters.messages_dropped.add();
+        }
+        place
+    }
+
+    /// Asks whom it concerns, and gives the response for the server: an error if there is nobody to ask, nothing if it wants
+    /// none any more.
+    pub(crate) fn ask(
+        &self,
+        request: Message,
+        source: &Source,
+    ) -> impl Future<Output = Option<Segments>> + use<> {
         let raw_id = request.id_raw().unwrap_or_default();
         let (question, answered) = Question::new(request);
         self.event(EventKind::Request(Arc::new(question)), source);
-        async move { answered.await.unwrap_or_else(|_| hello::nobody(&raw_id)) }
+        async move { answered.await.unwrap_or_else(|_| Some(hello::nobody(&raw_id))) }
     }
 
     pub(crate) fn counters(&self) -> Counters {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollgate_mcp::{Message, Segments, SseDecoder, SseError, headers};
@@ -17,7 +17,7 @@ use crate::event::Source;
 use crate::hello;
 use crate::http::{Reply, Target};
 use crate::mux::{Action, Mux, STUCK};
-use crate::shared::Shared;
+use crate::shared::{ASKED_MAX, Shared};
 use crate::site::{Site, encoded, status_error};
 
 /// Opens the stream and waits for its `endpoint` event. [`crate::UpstreamError::Protocol`] if this is no such server.
@@ -42,6 +42,9 @@ pub(crate) async fn start(
         target: target.clone(),
         source,
         inbox,
+        asked: Arc::new(Semaphore::new(ASKED_MAX)),
+        refusals: None,
+        over: stop.child_token(),
         stop: stop.clone(),
     };
     tasks.spawn(owner.run(reply, decoder));
@@ -97,12 +100,22 @@ struct Owner {
     source: Source,
     inbox: mpsc::Receiver<Command>,
     stop: CancellationToken,
+    /// Places for what the server asks beside all calls.
+    asked: Arc<Semaphore>,
+    /// Answers to what is beyond them, once there are any.
+    refusals: Option<mpsc::Sender<Segments>>,
+    /// Cancelled when the stream has ended, whoever ended it: nobody waits for answers then.
+    over: CancellationToken,
 }
+
+/// How many refusals may wait for a server that asks more than may be asked.
+const REFUSALS_MAX: usize = 256;
 
 impl Owner {
     async fn run(mut self, reply: Reply, decoder: SseDecoder) {
         let why = self.converse(reply, decoder).await;
         self.inbox.close();
+        self.over.cancel();
         self.mux.fail_all(&UpstreamError::closed(&why));
         while let Ok(command) = self.inbox.try_recv() {
             if let Command::Call { sender, .. } | Command::Subscribe { sender, .. } = command {
@@ -188,18 +201,34 @@ impl Owner {
     }
 
     /// Asks whom a request concerns that belongs to no call, and posts the answer when it is there.
-    fn ask(&self, request: Message) {
-        // A server that does not read what it asked for hears nothing more.
-        let Some(place) = self.shared.aside() else { return };
-        let (site, target, stop) = (Arc::clone(&self.site), self.target.clone(), self.stop.clone());
+    fn ask(&mut self, request: Message) {
+        let Some(place) = self.shared.to_ask(&self.asked) else { return self.refuse(&request) };
+        let (site, target, over) = (Arc::clone(&self.site), self.target.clone(), self.over.clone());
         let answer = self.shared.ask(request, &self.source);
-        tokio::spawn(stop.run_until_cancelled_owned(async move {
-            let answer = answer.await;
-            if let Err(error) = site.tell(&target, site.post_headers(None, None), answer).await {
-                tracing::debug!(server = %site.shared.id.label(), %error, "an answer was not accepted");
+        tokio::spawn(over.run_until_cancelled_owned(async move {
+            if let Some(answer) = answer.await {
+                tell(&site, &target, answer).await;
             }
             drop(place);
         }));
+    }
+
+    /// Answers what nobody can be asked: one after the other, since a server may ask without ever reading.
+    fn refuse(&mut self, request: &Message) {
+        let Some(raw_id) = request.id_raw() else { return };
+        let refusals = self.refusals.get_or_insert_with(|| {
+            let (refusals, mut waiting) = mpsc::channel(REFUSALS_MAX);
+            let (site, target, over) = (Arc::clone(&self.site), self.target.clone(), self.over.clone());
+            tokio::spawn(over.run_until_cancelled_owned(async move {
+                while let Some(refusal) = waiting.recv().await {
+                    tell(&site, &target, refusal).await;
+                }
+            }));
+            refusals
+        });
+        if refusals.try_send(hello::too_many(&raw_id)).is_err() {
+            self.shared.counters.messages_dropped.add();
+        }
     }
 
     /// Posts an answer to the server's own request.
@@ -223,6 +252,13 @@ impl Owner {
             }
             drop(place);
         });
+    }
+}
+
+/// Posts the response to a question.
+async fn tell(site: &Site, target: &Target, answer: Segments) {
+    if let Err(error) = site.tell(target, site.post_headers(None, None), answer).await {
+        tracing::debug!(server = %site.shared.id.label(), %error, "an answer was not accepted");
     }
 }
 

@@ -1,8 +1,9 @@
-//! Questions of a legacy server that are with its legacy client, while the call goes on.
+//! Questions of a legacy server that are with its legacy client, while the call goes on and after it.
 
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -16,8 +17,8 @@ use tollgate_mcp::{Message, Segments, compose};
 use tollgate_model::{Caller, ServerId};
 use tollgate_upstream::{Berth, Exchange, Incoming, Question, UpstreamError};
 
-use super::Asked;
-use super::questions::{CannotAsk, Heard};
+use super::questions::{CannotAsk, Heard, Waits};
+use super::{Asked, Owed};
 use crate::gateway::Gateway;
 use crate::mailbox::Mailbox;
 use crate::session::Session;
@@ -33,7 +34,7 @@ pub(crate) enum Asker<'a> {
     /// Nobody: the request is one that no revision lets be interrupted, or the gateway's own.
     Nobody,
     /// A legacy client, on the stream of the request.
-    Session { session: &'a Session, bounds: Bounds },
+    Session { session: &'a Arc<Session>, bounds: Bounds },
     /// A modern client of these capabilities, by the result.
     Later { capabilities: &'a Bytes },
 }
@@ -52,25 +53,26 @@ pub(crate) struct Bounds {
 /// For which call a client is asked, and the call's places among those under way: it leaves them meanwhile.
 type Whose = (Option<Behalf>, Option<Arc<Places>>, Option<Arc<Berth>>);
 
-/// Gives the gateway's id of the question.
-type Waiting<'a> = Pin<Box<dyn Future<Output = u64> + Send + 'a>>;
+/// One question under way, up to its answer.
+type Waiting = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The questions under way of one call. Costs nothing until there is one.
+/// The questions under way of one call. Costs nothing until there is one. Dropped, it withdraws them at the client, and their
+/// server hears that they have no answer.
 #[derive(Default)]
-pub(crate) struct Asking<'a> {
-    open: Option<Box<Open<'a>>>,
+pub(crate) struct Asking {
+    open: Option<Box<Open>>,
     /// How many there have been.
     asked: u32,
 }
 
 #[derive(Default)]
-struct Open<'a> {
-    waiting: FuturesUnordered<Waiting<'a>>,
-    /// The server's ids of its questions, and the gateway's.
-    ids: Vec<(Bytes, u64)>,
+struct Open {
+    waiting: FuturesUnordered<Waiting>,
+    /// Whether the call is over, and they go on without it.
+    is_over: Arc<AtomicBool>,
 }
 
-impl<'a> Asking<'a> {
+impl Asking {
     /// The next message of the exchange, while answers travel to the server beside it.
     pub(crate) async fn next(&mut self, exchange: &mut Exchange) -> Result<Incoming, UpstreamError> {
         let Some(open) = &mut self.open else { return exchange.next().await };
@@ -82,7 +84,7 @@ impl<'a> Asking<'a> {
                 }
                 loop {
                     match open.waiting.poll_next_unpin(cx) {
-                        Poll::Ready(Some(done)) => open.ids.retain(|(_, id)| *id != done),
+                        Poll::Ready(Some(())) => {}
                         Poll::Ready(None) => return Poll::Ready(None),
                         Poll::Pending => return Poll::Pending,
                     }
@@ -91,6 +93,9 @@ impl<'a> Asking<'a> {
             .await
         };
         if let Some(incoming) = first {
+            if matches!(incoming, Ok(Incoming::Response(_))) {
+                self.go_on();
+            }
             return incoming;
         }
         // Every question is answered: the server's clock runs on.
@@ -99,13 +104,22 @@ impl<'a> Asking<'a> {
         Box::pin(exchange.next()).await
     }
 
+    /// The server has answered the call without waiting for what it asks. On a stream that all calls share it may have asked
+    /// beside this one, and nowhere does it take its question back by that: the client, which has the question, may answer.
+    fn go_on(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        let Open { waiting, is_over } = *open;
+        is_over.store(true, Ordering::Relaxed);
+        tokio::spawn(waiting.for_each(|()| std::future::ready(())));
+    }
+
     /// Hands a server's request to the client of a session. Its answer goes to the server by itself.
     pub(crate) async fn ask(
         &mut self,
         request: &Message,
-        server: &'a ServerId,
+        server: &ServerId,
         exchange: &mut Exchange,
-        (gateway, session, stream): (&'a Gateway, &'a Session, &Mailbox),
+        (gateway, session, stream): (&Gateway, &Arc<Session>, &Mailbox),
         ((behalf, places, berth), Bounds { open_max, asked_max, wait }): (Whose, Bounds),
     ) -> Result<(), UpstreamError> {
         let (Some(raw_id), Some(behalf)) = (request.id_raw(), behalf) else { return Ok(()) };
@@ -122,15 +136,22 @@ impl<'a> Asking<'a> {
             let text = "the client is asked more often than allowed during one request";
             return dispatch::reply(&replies, Own::no_answer(&raw_id, text)).await;
         }
+        let waits = Waits { server: server.clone(), raw_id: raw_id.clone(), token: asked.progress_token() };
+        let mut owed = Owed::new(raw_id.clone(), replies.clone());
         let write = |id| asked.for_legacy(id, client.revision, server.name(), None);
-        let question = session.questions.ask(stream, open_max, asked.progress_token(), write).await;
+        let question = match session.to_ask_on(Some(stream)) {
+            Some(stream) => session.questions.ask(&stream, open_max, Some(waits), write).await,
+            None => Err(CannotAsk),
+        };
         let mut question = match question {
             Ok(question) => question,
             Err(CannotAsk) => {
+                owed.settle();
                 let answer = Own::no_answer(&raw_id, "the client cannot be asked now");
                 return dispatch::reply(&replies, answer).await;
             }
         };
+        question.elsewhere = session.listening();
         exchange.suspend(wait);
         if let Some(places) = &places {
             places.leave();
@@ -139,8 +160,8 @@ impl<'a> Asking<'a> {
             berth.leave();
         }
         let open = self.open.get_or_insert_default();
-        let id = question.id;
-        open.ids.push((raw_id.clone(), id));
+        let is_over = Arc::clone(&open.is_over);
+        let (gateway, session, server) = (gateway.clone(), Arc::clone(session), server.clone());
         let method = asked.method().to_owned();
         open.waiting.push(Box::pin(async move {
             let told = |message: Segments| {
@@ -149,23 +170,36 @@ impl<'a> Asking<'a> {
                     let _ = dispatch::reply(replies, Own::notification(message)).await.inspect_err(lost);
                 }
             };
-            // Without an answer the server has withdrawn its question, or is about to hear that the call is over.
-            let asks = (&session.caller, server);
-            let mut answer = answer_for(gateway, asks, &raw_id, &mut question, wait, told).await;
-            if let Some(berth) = berth {
-                berth.come_back();
-            }
-            if let Some(places) = places.filter(|_| answer.is_some())
-                && !places.come_back(wait).await
-            {
-                answer = Some(Answer::None("as many requests as allowed are under way"));
+            let asks = (&session.caller, &server);
+            let mut answer = tokio::select! {
+                answer = answer_for(&gateway, asks, &raw_id, &mut question, wait, told) => answer,
+                // Nobody is left who could be told.
+                () = replies.closed() => None,
+            };
+            if is_over.load(Ordering::Relaxed) {
+                // Nobody has looked since the call was over.
+                if block::server(&gateway, &session.caller_now(), server.name()).is_err() && answer.is_some()
+                {
+                    answer = Some(Answer::None("an operator has blocked this"));
+                }
+            } else {
+                if let Some(berth) = berth {
+                    berth.come_back();
+                }
+                if let Some(places) = places.filter(|_| answer.is_some())
+                    && !places.come_back(wait).await
+                {
+                    answer = Some(Answer::None("as many requests as allowed are under way"));
+                }
             }
             match answer {
                 Some(Answer::Clients { message, result }) => {
-                    let doing = Doing { method: &method, server, native: None, arguments: result.as_ref() };
+                    let doing =
+                        Doing { method: &method, server: &server, native: None, arguments: result.as_ref() };
                     // What cannot be put on record does not reach the server: it hears that there is no answer.
-                    match record::aside(gateway, behalf, doing).await {
+                    match record::aside(&gateway, behalf, doing).await {
                         Ok((aside, receipt)) => {
+                            owed.settle();
                             let (handed, is_handed) = oneshot::channel::<()>();
                             // By itself: the server may answer the call before it is known that it has got this.
                             gateway.spawn(async move {
@@ -179,26 +213,24 @@ impl<'a> Asking<'a> {
                         Err(_) => {
                             let own = Own::no_answer(&raw_id, "the client's answer cannot be put on record");
                             let _ = dispatch::reply(&replies, own).await.inspect_err(lost);
+                            owed.settle();
                         }
                     }
                 }
                 Some(Answer::None(text)) => {
                     let _ = dispatch::reply(&replies, Own::no_answer(&raw_id, text)).await.inspect_err(lost);
+                    owed.settle();
                 }
-                None => {}
+                None => owed.settle(),
             }
-            id
         }));
         Ok(())
     }
 
-    /// The server withdraws a question of its own (`notifications/cancelled`): the client is told.
-    pub(crate) fn withdraw(&mut self, session: &Session, notification: &Message) {
-        let Some(span) = notification.member("requestId") else { return };
-        let raw_id = span.of(notification.bytes());
-        let known = self.open.as_ref().and_then(|open| open.ids.iter().find(|(own, _)| *own == raw_id));
-        if let Some((_, id)) = known {
-            session.questions.withdraw(*id);
+    /// A server takes back a question of its own (`notifications/cancelled`): the client is told.
+    pub(crate) fn taken_back(session: &Session, server: &ServerId, notification: &Message) {
+        if let Some(span) = notification.member("requestId") {
+            session.questions.taken_back(server, span.of(notification.bytes()));
         }
     }
 }
@@ -231,10 +263,16 @@ pub(crate) async fn ask_beside(
         return asks.answer(refuse_question(&raw_id, &asked));
     }
     let write = |id| asked.for_legacy(id, client.revision, server.name(), None);
-    match session.questions.ask(&stream, open_max, None, write).await {
+    let waits = Waits { server: server.clone(), raw_id: Bytes::copy_from_slice(&raw_id), token: None };
+    match session.questions.ask(&stream, open_max, Some(waits), write).await {
         Ok(mut question) => {
             let client = (&session.caller, &server);
-            match answer_for(&gateway, client, &raw_id, &mut question, wait, |_| async {}).await {
+            question.elsewhere = session.listening();
+            let answer = tokio::select! {
+                answer = answer_for(&gateway, client, &raw_id, &mut question, wait, |_| async {}) => answer,
+                () = asks.given_up() => None,
+            };
+            match answer {
                 Some(Answer::Clients { .. })
                     if block::server(&gateway, &session.caller_now(), server.name()).is_err() =>
                 {
@@ -255,7 +293,7 @@ pub(crate) async fn ask_beside(
                     }
                 }
                 Some(Answer::None(text)) => asks.answer(failed(&raw_id, text)),
-                None => {}
+                None => asks.taken_back(),
             }
         }
         Err(CannotAsk) => asks.answer(failed(&raw_id, "the client cannot be asked now")),
@@ -279,7 +317,7 @@ enum Answer {
     None(&'static str),
 }
 
-/// The client's answer under the server's own id; none if nobody waits for it any more. `progress` is told what the
+/// The client's answer under the server's own id; none if the server waits for it no more. `progress` is told what the
 /// client says meanwhile.
 async fn answer_for<F: Future<Output = ()>>(
     gateway: &Gateway,
@@ -293,14 +331,16 @@ async fn answer_for<F: Future<Output = ()>>(
         loop {
             match question.heard().await {
                 Heard::Progress(message) => progress(message).await,
-                Heard::Answer(response) => return Some(response),
-                Heard::Nothing => return None,
+                Heard::Answer(response) => return Ok(response),
+                Heard::TakenBack => return Err(None),
+                Heard::Nothing => return Err(Some(Answer::None("the client has gone"))),
             }
         }
     };
     match tokio::time::timeout(wait, hearing).await {
-        Ok(response) => {
-            let Some(response) = guard::answer(gateway, caller, server, response?) else {
+        Ok(Err(none)) => none,
+        Ok(Ok(response)) => {
+            let Some(response) = guard::answer(gateway, caller, server, response) else {
                 return Some(Answer::None("a content guard keeps the client's answer from the server"));
             };
             let mut edit = response.edit();

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tollgate_mcp::{compose, meta, quote};
 use tollgate_model::ServerName;
 
-use super::Asked;
+use super::{Asked, Owed};
 use crate::reply::Reply;
 
 /// A question that is with the client.
@@ -12,15 +12,15 @@ use crate::reply::Reply;
 pub(crate) struct Later {
     /// The key under which the client is asked, and answers.
     pub(crate) key: String,
-    /// The server's id of its request, as raw JSON; empty where no request of the server's waits.
-    pub(crate) raw_id: Bytes,
+    /// What the server waits for.
+    pub(crate) owed: Owed,
     pub(crate) asked: Asked,
 }
 
 impl Later {
     /// The so manieth question of a call or task. Keys are unique for as long as that lives.
-    pub(crate) fn new(nth: u64, raw_id: Bytes, asked: Asked) -> Self {
-        Self { key: format!("input-{nth}"), raw_id, asked }
+    pub(crate) fn new(nth: u64, owed: Owed, asked: Asked) -> Self {
+        Self { key: format!("input-{nth}"), owed, asked }
     }
 }
 

@@ -16,6 +16,7 @@
 mod asked;
 mod asking;
 mod later;
+mod owed;
 mod parked;
 mod pass;
 mod questions;
@@ -26,6 +27,7 @@ mod state;
 pub(crate) use asked::{Asked, Missing};
 pub(crate) use asking::{Asker, Asking, Bounds, ask_beside, failed, refuse_question};
 pub(crate) use later::{Later, interrupted, requests};
+pub(crate) use owed::Owed;
 pub(crate) use parked::{ParkedCalls, Paused, Standing, park, take_up};
 pub(crate) use pass::{asks_for_input, pass, urls};
 pub(crate) use questions::Questions;

@@ -12,9 +12,9 @@ use tollgate_model::{Caller, Code, Refusal, ServerId, ServerName, Stage};
 use tollgate_telemetry::counters::Kept;
 use tollgate_upstream::{Exchange, Traffic, UpstreamError};
 
-use super::Asked;
 use super::later::{self, Later};
 use super::state::{self, State};
+use super::{Asked, Owed};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::places::{Places, Taken};
@@ -39,8 +39,8 @@ pub(crate) struct Handle([u8; 16]);
 /// A call that a server has interrupted with questions.
 pub(crate) struct Paused {
     pub(crate) exchange: Exchange,
-    /// The server's ids of its questions, as raw JSON, and the questions.
-    pub(crate) asked: Vec<(Bytes, Asked)>,
+    /// What the server waits for, and its questions.
+    pub(crate) asked: Vec<(Owed, Asked)>,
     pub(crate) standing: Standing,
     /// The task that the call has become, if the gateway follows it.
     pub(crate) follows: Option<Box<Followed>>,
@@ -130,9 +130,9 @@ pub(crate) fn park(
         return Err(too_many_rounds(server));
     }
     let mut open = Vec::with_capacity(asked.len());
-    for (raw_id, asked) in asked {
+    for (owed, asked) in asked {
         standing.questions += 1;
-        open.push(Later::new(standing.questions, raw_id, asked));
+        open.push(Later::new(standing.questions, owed, asked));
     }
     let handle = Handle(gateway.sealer().random().map_err(|error| {
         let text = "the call could not be parked";
@@ -205,7 +205,7 @@ pub(crate) async fn take_up(
         let result = find(bytes, responses?, &later.key)?;
         Some(result.of(bytes))
     };
-    let (answered, unanswered): (Vec<Later>, Vec<Later>) =
+    let (mut answered, unanswered): (Vec<Later>, Vec<Later>) =
         open.into_iter().partition(|later| response(later).is_some());
     let answers: Vec<(&Later, &[u8])> =
         answered.iter().filter_map(|later| Some((later, response(later)?))).collect();
@@ -217,18 +217,20 @@ pub(crate) async fn take_up(
         Effect { permit: Some(permit), link, responses, admitted: Some(admitted), ..Effect::default() };
     let receipt = record::intend(gateway, inbound, effect).await?;
     waiting.goes_on();
-    let leaving = answers.iter().map(|(later, said)| Segments::from(compose::result(&later.raw_id, said)));
+    let leaving =
+        answers.iter().map(|(later, said)| Segments::from(compose::result(later.owed.raw_id(), said)));
     let leaving: Vec<Segments> = leaving.collect();
     inbound.record.sends(leaving.iter().map(Segments::len).sum());
     let failed = |error: UpstreamError| {
         inbound.record.failed(&error);
         error.refusal(server.name())
     };
+    answered.iter_mut().for_each(|later| later.owed.settle());
     let handed = dispatch::hand_over(&exchange.replies(), leaving, receipt).await;
     handed.map_err(|(_, error)| failed(error))?;
     if !unanswered.is_empty() {
         inbound.record.comes_to(Outcome::InputRequired);
-        let asked = unanswered.into_iter().map(|Later { raw_id, asked, .. }| (raw_id, asked)).collect();
+        let asked = unanswered.into_iter().map(|Later { owed, asked, .. }| (owed, asked)).collect();
         let paused = Paused { exchange, asked, standing, follows };
         return Ok((route, Sent::Paused(paused)));
     }

@@ -7,9 +7,9 @@ use tollgate_mcp::{
 use tollgate_model::{Code, Era, Refusal, ServerId, Stage};
 use tollgate_upstream::Link;
 
-use super::Asked;
 use super::later::{self, Later};
 use super::state::{self, State};
+use super::{Asked, Owed};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::reply::Reply;
@@ -126,7 +126,7 @@ pub(crate) fn urls(
         if let Some(missing) = asked.missing(&inbound.caller.client.capabilities) {
             return Err(missing.refusal(server.name()));
         }
-        entries.push(Later::new(nth, Bytes::new(), asked));
+        entries.push(Later::new(nth, Owed::nothing(), asked));
     }
     let wait = inbound.snapshot.settings.input_timeout;
     let sealed = state::seal(gateway, inbound, server, &State::Again, true, wait)?;

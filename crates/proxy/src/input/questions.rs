@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tollgate_mcp::{JsonKind, Message, Segments, compose, meta, methods};
+use tollgate_model::ServerId;
 use tollgate_telemetry::counters::{Keeping, Kept};
 
 use crate::mailbox::{Mailbox, READER_PATIENCE};
@@ -24,10 +25,23 @@ struct Table {
 
 #[derive(Debug)]
 struct Open {
-    answer: oneshot::Sender<Message>,
+    /// None is sent where the server has taken the question back.
+    answer: oneshot::Sender<Option<Message>>,
+    /// Which server asks, and under which id.
+    asked_as: Option<(ServerId, Bytes)>,
     /// The token under which the server wants to hear of progress, and the way there.
     progress: Option<(Bytes, mpsc::Sender<Segments>)>,
     _counted: Keeping,
+}
+
+/// A request of a server's own, which it waits for, may hear of the progress of, and may take back.
+#[derive(Debug, Clone)]
+pub(crate) struct Waits {
+    pub(crate) server: ServerId,
+    /// Its id, as raw JSON.
+    pub(crate) raw_id: Bytes,
+    /// The token under which the server wants to hear of progress, as raw JSON.
+    pub(crate) token: Option<Bytes>,
 }
 
 /// A question on its way. Dropping it unanswered tells the client that nobody waits for the answer any more.
@@ -35,8 +49,10 @@ struct Open {
 pub(crate) struct Question {
     questions: Questions,
     stream: Mailbox,
-    pub(crate) id: u64,
-    answer: oneshot::Receiver<Message>,
+    /// Where its client may hear that it is withdrawn, once the stream has ended.
+    pub(crate) elsewhere: Option<Mailbox>,
+    id: u64,
+    answer: oneshot::Receiver<Option<Message>>,
     progress: Option<mpsc::Receiver<Segments>>,
     /// The client has answered.
     settled: bool,
@@ -48,7 +64,9 @@ pub(crate) enum Heard {
     Progress(Segments),
     /// The client's response.
     Answer(Message),
-    /// Nothing more: the question was withdrawn, or the client has gone.
+    /// The server has taken the question back.
+    TakenBack,
+    /// Nothing more: the client has gone.
     Nothing,
 }
 
@@ -57,15 +75,20 @@ pub(crate) enum Heard {
 pub(crate) struct CannotAsk;
 
 impl Questions {
-    /// Puts a question on a stream that the client reads. `write` gets the id.
+    /// Puts a question on a stream that the client reads. `write` gets the id; `waits` says which server's own request it is,
+    /// if it is one.
     pub(crate) async fn ask(
         &self,
         stream: &Mailbox,
         open_max: usize,
-        token: Option<Bytes>,
+        waits: Option<Waits>,
         write: impl FnOnce(u64) -> Segments,
     ) -> Result<Question, CannotAsk> {
         let (sender, answer) = oneshot::channel();
+        let (asked_as, token) = match waits {
+            Some(Waits { server, raw_id, token }) => (Some((server, raw_id)), token),
+            None => (None, None),
+        };
         let (progress, told) = match token {
             Some(token) => {
                 let (sender, receiver) = mpsc::channel(PROGRESS_MAX);
@@ -80,13 +103,15 @@ impl Questions {
             }
             table.last_id += 1;
             let id = table.last_id;
-            table.open.insert(id, Open { answer: sender, progress, _counted: Keeping::new(Kept::Question) });
+            let counted = Keeping::new(Kept::Question);
+            table.open.insert(id, Open { answer: sender, asked_as, progress, _counted: counted });
             id
         };
         // From here on the entry goes with the question.
         let question = Question {
             questions: self.clone(),
             stream: stream.clone(),
+            elsewhere: None,
             id,
             answer,
             progress: told,
@@ -102,7 +127,7 @@ impl Questions {
     pub(crate) fn answered(&self, response: Message) {
         let open = response.id_u64().and_then(|id| self.lock().open.remove(&id));
         if let Some(open) = open {
-            let _ = open.answer.send(response);
+            let _ = open.answer.send(Some(response));
         }
     }
 
@@ -121,8 +146,23 @@ impl Questions {
         }
     }
 
+    /// A server takes back what it has asked (`notifications/cancelled`). What it has not asked here is none of this client's.
+    pub(crate) fn taken_back(&self, server: &ServerId, raw_id: &[u8]) {
+        let open = {
+            let mut table = self.lock();
+            let is_it = |open: &Open| {
+                open.asked_as.as_ref().is_some_and(|(asks, id)| asks == server && id[..] == *raw_id)
+            };
+            let id = table.open.iter().find(|(_, open)| is_it(open)).map(|(id, _)| *id);
+            id.and_then(|id| table.open.remove(&id))
+        };
+        if let Some(open) = open {
+            let _ = open.answer.send(None);
+        }
+    }
+
     /// Nobody waits for this answer any more.
-    pub(crate) fn withdraw(&self, id: u64) {
+    fn withdraw(&self, id: u64) {
         self.lock().open.remove(&id);
     }
 
@@ -164,8 +204,14 @@ impl Question {
             biased;
             Some(told) = progress => Heard::Progress(told),
             answer = &mut self.answer => {
-                self.settled = answer.is_ok();
-                answer.map_or(Heard::Nothing, Heard::Answer)
+                match answer {
+                    Ok(Some(response)) => {
+                        self.settled = true;
+                        Heard::Answer(response)
+                    }
+                    Ok(None) => Heard::TakenBack,
+                    Err(_) => Heard::Nothing,
+                }
             }
         }
     }
@@ -176,7 +222,7 @@ impl Question {
             match self.heard().await {
                 Heard::Progress(_) => {}
                 Heard::Answer(response) => return Some(response),
-                Heard::Nothing => return None,
+                Heard::TakenBack | Heard::Nothing => return None,
             }
         }
     }
@@ -193,8 +239,13 @@ impl Drop for Question {
             methods::NOTIFICATIONS_CANCELLED,
             self.id
         );
+        let text = Segments::from(Bytes::from(text));
         // A client that reads too slowly finds its answer ignored.
-        let _ = self.stream.push(Segments::from(Bytes::from(text)));
+        if self.stream.push(text.clone()).is_err()
+            && let Some(elsewhere) = &self.elsewhere
+        {
+            let _ = elsewhere.push(text);
+        }
     }
 }
 
@@ -202,6 +253,7 @@ impl Drop for Question {
 mod tests {
     use super::*;
     use tollgate_mcp::Limits;
+    use tollgate_model::{Holder, ServerName};
 
     fn message(text: &str) -> Message {
         Message::parse(Bytes::copy_from_slice(text.as_bytes()), &Limits::default()).expect("a message")
@@ -209,6 +261,27 @@ mod tests {
 
     fn write(id: u64) -> Segments {
         Segments::from(Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"roots/list"}}"#)))
+    }
+
+    fn waits(raw_id: &'static [u8], token: Option<&'static [u8]>) -> Option<Waits> {
+        let name = ServerName::new("s").expect("a name");
+        let server = ServerId::new(Holder::default(), name);
+        Some(Waits { server, raw_id: Bytes::from_static(raw_id), token: token.map(Bytes::from_static) })
+    }
+
+    #[tokio::test]
+    async fn a_server_takes_back_what_it_has_asked_and_nothing_else() {
+        let (questions, stream) = (Questions::default(), Mailbox::new(8));
+        let mut one = questions.ask(&stream, 2, waits(b"\"q\"", None), write).await.expect("room");
+        let mut two = questions.ask(&stream, 2, waits(b"7", None), write).await.expect("room");
+        let server = waits(b"7", None).expect("it waits").server;
+        let other = ServerId::new(Holder::default(), ServerName::new("other").expect("a name"));
+        questions.taken_back(&other, b"7");
+        questions.taken_back(&server, b"\"7\"");
+        questions.taken_back(&server, b"\"q\"");
+        assert!(matches!(one.heard().await, Heard::TakenBack));
+        questions.answered(message(r#"{"jsonrpc":"2.0","id":2,"result":{}}"#));
+        assert!(matches!(two.heard().await, Heard::Answer(_)));
     }
 
     #[tokio::test]
@@ -231,8 +304,8 @@ mod tests {
     #[tokio::test]
     async fn of_progress_a_server_hears_nothing_that_is_not_a_number() {
         let (questions, stream) = (Questions::default(), Mailbox::new(8));
-        let token = Some(Bytes::from_static(b"\"own\""));
-        let mut question = questions.ask(&stream, 2, token, write).await.expect("room");
+        let waits = waits(b"1", Some(b"\"own\""));
+        let mut question = questions.ask(&stream, 2, waits, write).await.expect("room");
         let progress = |params: &str| {
             let text = format!(
                 r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":1,{params}}}}}"#

@@ -457,7 +457,7 @@ fn tell(
     }
     let wait = inbound.snapshot.settings.input_timeout;
     let sealed = input::seal(gateway, inbound, server.id(), &State::Approval, true, wait)?;
-    let later = Later { key: KEY.to_owned(), raw_id: Bytes::new(), asked };
+    let later = Later { key: KEY.to_owned(), owed: input::Owed::nothing(), asked };
     let requests = input::requests(&[later], server.name());
     Ok(Some(input::interrupted(&inbound.id, &requests, &sealed, None)))
 }

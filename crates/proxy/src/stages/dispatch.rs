@@ -18,7 +18,7 @@ use super::{Admitted, Route, limits, outside};
 use crate::bridge::{self, Hearing, Relay};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
-use crate::input::{Asked, Asker, Asking, Paused, Standing, failed, refuse_question};
+use crate::input::{Asked, Asker, Asking, Owed, Paused, Standing, failed, refuse_question};
 use crate::mailbox::{Mailbox, READER_PATIENCE};
 use crate::onward::{Crossing, Onward};
 use crate::tasks;
@@ -271,8 +271,8 @@ pub(crate) async fn follow(
 #[allow(clippy::large_enum_variant, reason = "as of what was sent")]
 enum Come {
     Response(Message),
-    /// Questions that have to wait, each under its raw id.
-    Questions(Vec<(Bytes, Asked)>),
+    /// Questions that have to wait.
+    Questions(Vec<(Owed, Asked)>),
 }
 
 async fn see_through(
@@ -284,7 +284,8 @@ async fn see_through(
     let link = route.link();
     let asker = listener.map_or(Asker::Nobody, |listener| listener.asker);
     let mut asking = Asking::default();
-    let mut asked = Vec::new();
+    // What is left here, since the server has answered all the same or has ended, is answered as it is dropped.
+    let mut asked: Vec<(Owed, Asked)> = Vec::new();
     let mut hearing = listener.map(Listener::hearing);
     loop {
         let incoming = if asked.is_empty() {
@@ -303,9 +304,16 @@ async fn see_through(
                 if message.method() == methods::NOTIFICATIONS_CANCELLED {
                     // The server takes a question back.
                     if let Asker::Session { session, .. } = asker {
-                        asking.withdraw(session, &message);
+                        Asking::taken_back(session, server, &message);
                     } else if let Some(span) = message.member("requestId") {
-                        asked.retain(|(raw_id, _)| *raw_id != span.of(message.bytes()));
+                        let raw_id = span.of(message.bytes());
+                        asked.retain_mut(|(owed, _)| {
+                            let is_it = owed.raw_id()[..] == *raw_id;
+                            if is_it {
+                                owed.settle();
+                            }
+                            !is_it
+                        });
                     }
                     continue;
                 }
@@ -353,7 +361,8 @@ async fn see_through(
                             && !question.is_too_large()
                             && asked.len() < ASKED_AT_ONCE_MAX;
                         if may_ask {
-                            asked.push((Bytes::copy_from_slice(&raw_id), question));
+                            let owed = Owed::new(Bytes::copy_from_slice(&raw_id), exchange.replies());
+                            asked.push((owed, question));
                         } else {
                             Box::pin(reply(&exchange.replies(), Own::refusal(&raw_id, &question))).await?;
                         }

@@ -22,7 +22,7 @@ use super::owners::Key;
 use super::waits::Wait;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
-use crate::input::{self, Asked, Asker, Later};
+use crate::input::{self, Asked, Asker, Later, Owed};
 use crate::mailbox::Mailbox;
 use crate::stages::Route;
 use crate::stages::dispatch::{self, Listener, Own, Sent};
@@ -83,17 +83,17 @@ impl Collector {
     }
 
     /// Keeps questions. Gives back what is beyond the bound.
-    fn add(&self, asked: Vec<(Bytes, Asked)>, replies: &Replies) -> Vec<(Bytes, Asked)> {
+    fn add(&self, asked: Vec<(Owed, Asked)>, replies: &Replies) -> Vec<(Owed, Asked)> {
         let mut rest = Vec::new();
         let mut questions = self.lock();
         questions.replies = Some(replies.clone());
-        for (raw_id, asked) in asked {
+        for (owed, asked) in asked {
             if questions.open.len() >= OPEN_MAX {
-                rest.push((raw_id, asked));
+                rest.push((owed, asked));
                 continue;
             }
             questions.asked += 1;
-            let later = Later::new(questions.asked, raw_id, asked);
+            let later = Later::new(questions.asked, owed, asked);
             questions.open.push(later);
         }
         drop(questions);
@@ -146,7 +146,7 @@ pub(crate) async fn answer(
     };
     let bytes = inbound.message.bytes();
     let Some(responses) = inbound.message.member("inputResponses") else { return Ok(()) };
-    let (answered, replies): (Vec<Later>, _) = {
+    let (mut answered, replies): (Vec<Later>, _) = {
         let mut questions = collector.lock();
         let answered = |question: &mut Later| find(bytes, responses, &question.key).is_some();
         (questions.open.extract_if(.., answered).collect(), questions.replies.clone())
@@ -154,11 +154,13 @@ pub(crate) async fn answer(
     let Some(replies) = replies else { return Ok(()) };
     let said = answered.iter().filter_map(|question| {
         let response = find(bytes, responses, &question.key)?;
-        let response = compose::result(&question.raw_id, &with_related(&response.slice(bytes), native));
+        let response = compose::result(question.owed.raw_id(), &with_related(&response.slice(bytes), native));
         Some(Segments::from(response))
     });
     let said = said.collect();
     let handed = dispatch::hand_over(&replies, said, receipt).await;
+    let arrived = handed.as_ref().map_or_else(|(arrived, _)| *arrived, |()| answered.len());
+    answered.iter_mut().take(arrived).for_each(|question| question.owed.settle());
     handed.map_err(|(arrived, error)| {
         // The client may bring the others once more.
         collector.lock().open.extend(answered.into_iter().skip(arrived));
@@ -271,8 +273,11 @@ impl Collecting {
         while let Ok(Sent::Paused(paused)) = sent {
             let mut exchange = paused.exchange;
             let replies = exchange.replies();
-            for (raw_id, asked) in self.collector.add(paused.asked, &replies) {
-                let _ = dispatch::reply(&replies, Own::refusal(&raw_id, &asked)).await;
+            for (mut owed, asked) in self.collector.add(paused.asked, &replies) {
+                let refused = dispatch::reply(&replies, Own::refusal(owed.raw_id(), &asked)).await;
+                if refused.is_ok() {
+                    owed.settle();
+                }
             }
             exchange.suspend(self.patience);
             sent = dispatch::follow(&self.server, &self.route, exchange, Some(&listener)).await;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{ChildStdin, ChildStdout};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,7 +24,7 @@ use crate::conversation::{Command, Conversation, Outlet};
 use crate::event::Source;
 use crate::hello;
 use crate::mux::{Action, Mux, STUCK};
-use crate::shared::Shared;
+use crate::shared::{ASKED_MAX, Shared};
 use crate::{StdioSettings, UpstreamError};
 
 /// How much room is made for each read: a pipe's own size on Linux.
@@ -54,6 +54,8 @@ pub(crate) fn start(
         commands: commands.downgrade(),
         outbox: VecDeque::new(),
         era: None,
+        asked: Arc::new(Semaphore::new(ASKED_MAX)),
+        over: stop.child_token(),
         stop: stop.clone(),
     };
     tasks.spawn(owner.run(process, pipes));
@@ -70,6 +72,10 @@ struct Owner {
     outbox: VecDeque<Bytes>,
     era: Option<Era>,
     stop: CancellationToken,
+    /// Places for what the child asks beside all calls.
+    asked: Arc<Semaphore>,
+    /// Cancelled when the child has ended, whoever ended it: nobody waits for answers then.
+    over: CancellationToken,
 }
 
 /// Why the conversation ended.
@@ -85,6 +91,7 @@ impl Owner {
         let end = self.converse(pipes.stdin, pipes.stdout).await;
         // Both pipes are closed now. Whoever waits hears of it before the child is waited for.
         self.inbox.close();
+        self.over.cancel();
         let detail = match &end {
             End::Wanted => "the server was stopped",
             End::Closed(detail) => detail,
@@ -200,14 +207,15 @@ impl Owner {
 
     /// Asks whom a request concerns that belongs to no call. The answer comes as a command, like anyone's message.
     fn ask(&mut self, request: Message) {
-        let Some(place) = self.shared.aside() else {
-            return self.post(&hello::nobody(&request.id_raw().unwrap_or_default()));
+        let Some(place) = self.shared.to_ask(&self.asked) else {
+            return self.post(&hello::too_many(&request.id_raw().unwrap_or_default()));
         };
         let commands = self.commands.clone();
         let answer = self.shared.ask(request, &self.source);
-        tokio::spawn(self.stop.clone().run_until_cancelled_owned(async move {
-            let answer = answer.await;
-            if let Some(commands) = commands.upgrade() {
+        tokio::spawn(self.over.clone().run_until_cancelled_owned(async move {
+            if let Some(answer) = answer.await
+                && let Some(commands) = commands.upgrade()
+            {
                 // The child may have ended meanwhile.
                 let _ = commands.send(Command::Send(answer)).await;
             }
