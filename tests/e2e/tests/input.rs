@@ -893,6 +893,59 @@ async fn a_cancelled_call_takes_its_questions_back() {
     }
 }
 
+/// Waits until the server has got a response to a request of its own in which this stands.
+async fn hears(server: &Upstream, text: &str) {
+    until("the server's question is answered", async || {
+        let received = server.received();
+        received.iter().any(|r| r.at(&["method"]).is_none() && r.text().contains(text)).then_some(())
+    })
+    .await;
+}
+
+/// What a server hears where nobody will answer it any more.
+const OVER: &str = "the request that this was asked about is over";
+
+/// A server may ask beside a call that it is about to answer, and on a stream that all calls share nothing says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_question_outlives_the_call_that_it_was_put_to() {
+    for kind in LEGACY {
+        let server = Upstream::start(kind, Script::legacy()).await;
+        let gateway = before(&server).await;
+        let mut client = able(&gateway).await;
+        let mut stream = client.open(&Call::tool("ask_and_answer", "{}")).await;
+        let id = id_of(&next(&mut stream).await, "roots/list");
+        let answer = next(&mut stream).await;
+        assert!(raw::find(&answer, &["result"]).is_some(), "{kind:?}: {answer}");
+        let rest = soon("the end of the stream", stream.event()).await.expect("a clean end");
+        assert_eq!(rest, None, "{kind:?}: the question is not withdrawn");
+        client.say(&result(&id, ROOTED)).await;
+        hears(&server, ROOTED).await;
+        gateway.keeps("question", 0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_hears_that_nobody_will_answer_it() {
+    for kind in LEGACY {
+        // A call that its client cancels.
+        let server = Upstream::start(kind, Script::legacy()).await;
+        let gateway = before(&server).await;
+        let mut client = able(&gateway).await;
+        let mut stream = client.open(&dialog(&[&[FORM]])).await;
+        id_of(&next(&mut stream).await, "elicitation/create");
+        client.say(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#).await;
+        hears(&server, OVER).await;
+
+        // A modern client is asked by the answer to its call, which may be there already, and need not come back.
+        let server = Upstream::start(kind, Script::legacy()).await;
+        let brief = json!({ "limits": { "input_timeout_ms": 1_000 } });
+        let gateway = Gateway::start(&with(&servers([("there", server.entry())]), brief)).await;
+        let mut client = gateway.modern("/mcp/there");
+        client.request(&Call::tool("ask_and_answer", "{}").able(ABLE)).await.result();
+        hears(&server, OVER).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_ends_leaves_nothing_asked() {
     for kind in Kind::ALL {

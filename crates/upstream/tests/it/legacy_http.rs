@@ -270,6 +270,18 @@ async fn what_a_server_says_and_asks_beside_all_calls_becomes_events() {
     drop(events.recv().await.unwrap());
     assert_eq!(eventually(|| find(3)).await.body["error"]["code"], -32601);
 
+    // While as many as may be open wait for people, the server hears of each beyond them at once, and its pings are answered.
+    for id in 100..140 {
+        stream.send(say(json!({"jsonrpc": "2.0", "id": id, "method": "roots/list"}))).await.unwrap();
+    }
+    stream.send(say(json!({"jsonrpc": "2.0", "id": 140, "method": "ping"}))).await.unwrap();
+    assert_eq!(eventually(|| find(140)).await.body["result"], json!({}));
+    let refused = (100..140).filter_map(find).filter(|seen| seen.body["error"]["code"] == -32603).count();
+    assert_eq!(refused, 8);
+    for _ in 0..32 {
+        drop(events.recv().await.unwrap());
+    }
+
     // It ends, and is opened again where it ended.
     drop(stream);
     let again = eventually(|| streams.lock().unwrap().pop()).await;

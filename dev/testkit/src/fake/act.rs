@@ -73,6 +73,8 @@ pub enum Act {
     /// Asks for the roots under an id that every call has, as a server does that counts its own requests from the beginning
     /// in each session, and answers with the response to it as text.
     AskAlike,
+    /// Asks for the roots and answers at once, as a server does that asks beside the call.
+    AskAndAnswer,
     /// Asks the client what the call's arguments say, `{"rounds":[[request, …], …]}`, round by round, and answers with
     /// all that it was told as one JSON array. A modern server does it by its results.
     Dialog,
@@ -193,6 +195,10 @@ pub(super) fn steps(act: &Act, message: &str, answer: &str) -> Vec<Step> {
         Act::AskAlike => {
             let request = r#"{"jsonrpc":"2.0","id":"1","method":"roots/list"}"#;
             vec![whole(request), Step::Relay { own: "1".to_owned(), id }]
+        }
+        Act::AskAndAnswer => {
+            let asks = format!(r#"{{"jsonrpc":"2.0","id":{},"method":"roots/list"}}"#, own_id(&id, 0));
+            vec![whole(&asks), whole(answer)]
         }
         // A modern server asks by its answer.
         Act::Dialog if super::answers::is_modern(message) => vec![whole(answer)],
