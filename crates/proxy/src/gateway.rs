@@ -31,7 +31,7 @@ use crate::index::{CutNames, Indexes, ToolIndex, UriIndex};
 use crate::input::{self, ParkedCalls};
 use crate::load::Load;
 use crate::logging;
-use crate::mailbox::Topic;
+use crate::mailbox::{Mailbox, Topic};
 use crate::mirror::Mirrors;
 use crate::names::Names;
 use crate::pinning::{self, Pinning};
@@ -55,6 +55,8 @@ use crate::tasks::{self, Tasks};
 const EVENTS_MAX: usize = 8192;
 /// How often it is looked whether the stored state can still be relied on.
 const CONFIRM_EVERY: Duration = Duration::from_millis(500);
+/// How long a question beside all calls waits for a client that only begins, or reads no stream just now.
+const CLIENT_WAIT: Duration = Duration::from_secs(5);
 /// How often idle sessions are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 /// How long giving back what was taken of quotas may take at the end.
@@ -694,11 +696,41 @@ impl Gateway {
 
     /// Brings a legacy server's request that belongs to no call to the one session that it can be meant for.
     fn ask_beside(&self, audience: &Audience, server: ServerId, question: Arc<Question>) {
-        let Some(session) = self.meant(audience, &server) else { return };
-        let Some(stream) = session.to_ask_on(None) else { return };
         let settings = &self.snapshot().settings;
         let (open_max, wait) = (settings.in_flight_max, settings.input_timeout);
-        tokio::spawn(input::ask_beside(self.clone(), session, stream, server, question, open_max, wait));
+        let (gateway, audience) = (self.clone(), audience.clone());
+        tokio::spawn(async move {
+            let reached = tokio::select! {
+                reached = gateway.reached(&audience, &server) => reached,
+                () = question.given_up() => None,
+            };
+            // Without anybody the server hears so as its question is dropped.
+            let Some((session, stream)) = reached else { return };
+            input::ask_beside(gateway, session, stream, server, question, open_max, wait).await;
+        });
+    }
+
+    /// The one session whose client can be asked what belongs to no call, and the stream to ask it on. Many servers ask for
+    /// roots as soon as they are greeted, which is while their client only begins: for a moment it is waited for.
+    async fn reached(&self, audience: &Audience, server: &ServerId) -> Option<(Arc<Session>, Mailbox)> {
+        let reaching = async {
+            loop {
+                let added = self.0.sessions.added();
+                if let Audience::Session(id) = audience
+                    && self.0.sessions.of(id).is_none()
+                {
+                    added.await;
+                    continue;
+                }
+                let session = self.meant(audience, server)?;
+                let reached = session.reached();
+                if let Some(stream) = session.to_ask_beside() {
+                    return Some((Arc::clone(&session), stream));
+                }
+                reached.await;
+            }
+        };
+        tokio::time::timeout(CLIENT_WAIT, reaching).await.ok().flatten()
     }
 
     /// The one session that an instance of this audience can speak to. What is one principal's serves its clients without

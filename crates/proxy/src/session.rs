@@ -1,18 +1,20 @@
 //! Legacy sessions: what the gateway remembers of a client that said `initialize`.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tollgate_catalog::ListKind;
 use tollgate_mcp::{Kind, LogLevel, Message, Segments, methods};
 use tollgate_model::{Caller, Code, EndpointName, Principal, Refusal, SessionId, Stage};
 use tollgate_telemetry::counters;
 
 use crate::gateway::Gateway;
-use crate::in_flight::InFlight;
+use crate::in_flight::{InFlight, Place};
 use crate::input::Questions;
 use crate::mailbox::{Mailbox, Topic};
 use crate::policing::{Digest, differing};
@@ -42,6 +44,10 @@ pub(crate) struct Session {
     /// Where messages go that belong to no request: the GET stream, or the stream of HTTP+SSE.
     stream: Mutex<Option<Mailbox>>,
     streams_open: AtomicU32,
+    /// Whether the client has said anything since its `initialize` was answered: nobody asks it anything before.
+    begun: AtomicBool,
+    /// Told when the client can be reached by a way by which it could not be before.
+    reached: Notify,
     /// The streams over Streamable HTTP, which can be resumed.
     streams: Streams,
     last_used_ms: AtomicU64,
@@ -66,6 +72,8 @@ impl Session {
             subscriptions: Subscriptions::default(),
             stream: Mutex::new(None),
             streams_open: AtomicU32::new(0),
+            begun: AtomicBool::new(false),
+            reached: Notify::new(),
             streams: Streams::default(),
             last_used_ms: AtomicU64::new(0),
             log_level: AtomicU8::new(NO_LEVEL),
@@ -119,6 +127,7 @@ impl Session {
             }
             older.close();
         }
+        self.has_begun();
         self.streams_open.fetch_add(1, Ordering::Relaxed);
         reader
     }
@@ -172,6 +181,28 @@ impl Session {
         read.or_else(|| streams().find(|stream| !stream.is_closed()).cloned())
     }
 
+    /// The same for what is about no request. Before the client has begun to speak it may not be asked.
+    pub(crate) fn to_ask_beside(&self) -> Option<Mailbox> {
+        self.begun.load(Ordering::Relaxed).then(|| self.to_ask_on(None)).flatten()
+    }
+
+    /// The client has said something since its `initialize` was answered.
+    pub(crate) fn has_begun(&self) {
+        self.begun.store(true, Ordering::Relaxed);
+        self.reached.notify_waiters();
+    }
+
+    /// The client has made a request, about which it hears on this stream.
+    pub(crate) fn speaks_on(&self, place: &Place, outlet: &Mailbox) {
+        place.speaks_on(outlet);
+        self.has_begun();
+    }
+
+    /// Ends when the client can be reached by a way by which it could not be before.
+    pub(crate) fn reached(&self) -> Notified<'_> {
+        self.reached.notified()
+    }
+
     /// Sends a message that belongs to no request, if the client listens.
     pub(crate) fn send(&self, message: Segments) {
         if let Some(stream) = self.lock_stream().as_ref() {
@@ -189,6 +220,7 @@ impl Session {
 
     /// Takes in what is not answered: a notification, or the response to a question.
     pub(crate) fn hear(self: &Arc<Self>, gateway: &Gateway, message: Message) {
+        self.has_begun();
         if message.kind() != Kind::Notification {
             self.questions.answered(message);
             return;
@@ -224,12 +256,14 @@ impl Session {
 #[derive(Debug)]
 pub(crate) struct Sessions {
     by_id: RwLock<HashMap<SessionId, Arc<Session>>>,
+    /// Told of each that is added.
+    added: Notify,
     started: Instant,
 }
 
 impl Sessions {
     pub(crate) fn new() -> Self {
-        Self { by_id: RwLock::new(HashMap::new()), started: Instant::now() }
+        Self { by_id: RwLock::new(HashMap::new()), added: Notify::new(), started: Instant::now() }
     }
 
     /// Adds a session, if there is room.
@@ -247,8 +281,15 @@ impl Sessions {
             return Err(Refusal::new(Stage::Session, Code::Capacity, "as many sessions as allowed are open"));
         }
         by_id.insert(id, session);
+        drop(by_id);
+        self.added.notify_waiters();
         counters::session_opened();
         Ok(())
+    }
+
+    /// Ends when a session is added.
+    pub(crate) fn added(&self) -> Notified<'_> {
+        self.added.notified()
     }
 
     /// Finds a session for the caller who may use it at this endpoint. Anyone else's is as good as unknown.

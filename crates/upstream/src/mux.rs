@@ -284,9 +284,12 @@ impl Mux {
             self.only_asked().or_else(|| self.only_call())
         };
         let call = call.and_then(|id| self.calls.get(&id));
-        let Some(entry) = call else { return Action::Ask(Box::new(message)) };
+        // One whose caller has left just now hears nothing more.
+        let Some(entry) = call.filter(|entry| !entry.sender.is_closed()) else {
+            return Action::Ask(Box::new(message));
+        };
         let delivered = hand_over(&entry.sender, Incoming::Request(message));
-        if delivered { Action::Nothing } else { Action::Answer(hello::nobody(&raw_id)) }
+        if delivered { Action::Nothing } else { Action::Answer(hello::too_many(&raw_id)) }
     }
 
     fn take(&mut self, id: u64) -> Option<CallSender> {

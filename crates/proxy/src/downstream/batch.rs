@@ -135,6 +135,7 @@ impl Answers {
             session.in_flight.enter(&id, snapshot.settings.in_flight_max)
         };
         let place = place.map_err(|refusal| NotTaken::new(refusal, Some(id.clone())))?;
+        session.speaks_on(&place, outlet);
         let inbound = Inbound {
             message,
             id,

@@ -225,6 +225,9 @@ impl Connection {
         let replying = self.in_flight.replying();
         let place = self.in_flight.enter(&id, snapshot.settings.in_flight_max)?;
         let outlet = self.outbox.clone();
+        if let Some(session) = &session {
+            session.speaks_on(&place, &outlet);
+        }
         let record = Arc::new(CallRecord::of(&message, None));
         let inbound = Inbound {
             message,

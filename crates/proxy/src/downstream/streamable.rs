@@ -185,7 +185,7 @@ impl<'a> Post<'a> {
                 let (who, source) = (Arc::clone(self.who.who()), self.who.source());
                 let caller = Caller { who, source, ..session.caller.clone() };
                 let inbound = self.inbound(caller, None, Some(Arc::clone(&session)))?;
-                place.speaks_on(&inbound.outlet);
+                session.speaks_on(&place, &inbound.outlet);
                 Ok(Begun::Legacy(resume::Answer::begin(gateway, snapshot, inbound, place, session, accepts)))
             }
             Kind::Notification | Kind::Result | Kind::Error => {
