@@ -144,7 +144,7 @@ async fn a_server_that_was_restarted_or_hangs_is_away_for_a_moment() {
     server.pause();
     let asked = tokio::time::Instant::now();
     assert!(redis.count(PlaceId(0), &calls).await.is_err());
-    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
     server.resume();
 }
 
