@@ -99,15 +99,21 @@ async fn connections_beyond_the_bound_wait_for_a_place() {
 async fn a_client_that_reads_nothing_is_cut_off() {
     let bounds = Bounds { unread: Duration::from_millis(50), connections_max: 1, ..Bounds::default() };
     let large = Bytes::from(vec![b'x'; 32 << 20]);
-    let served = serve(bounds, move |_, _| {
+    let served = serve(bounds, move |_, request| {
         let large = large.clone();
-        async move { Response::new(Full::from(large).boxed()) }
+        async move {
+            if request.uri().path() == "/large" {
+                Response::new(Full::from(large).boxed())
+            } else {
+                text("hello")
+            }
+        }
     })
     .await;
-    let request = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     let mut deaf = TcpStream::connect(served.address).await.expect("a connection");
-    deaf.write_all(request).await.expect("sent");
-    // Its place comes free without its doing anything.
+    deaf.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.expect("sent");
+    // Its place comes free without its doing anything, for one whose answer waits for no reader.
+    let request = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     let answer = timeout(Duration::from_secs(20), talk(served.address, request)).await.expect("a place");
     assert!(answer.starts_with("HTTP/1.1 200"));
     drop(deaf);
