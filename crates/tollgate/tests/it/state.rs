@@ -85,7 +85,7 @@ fn state_is_kept_beside_the_configuration_where_something_is_kept() {
     assert!(!folder.path(".tollgate").exists(), "nothing is kept");
 
     // The configuration is read again, and now there is something.
-    folder.write("tollgate.yaml", &format!("identity: {{}}\n{off}"));
+    folder.write("tollgate.yaml", &format!("identity: {{ failures_max: 100000 }}\n{off}"));
     until("the store is open", || readiness(&gateway) == (200, "up".to_owned()));
     let file = folder.path(".tollgate/tollgate.db");
     assert_eq!((mode(&folder.path(".tollgate")), mode(&file)), (0o700, 0o600));
