@@ -34,6 +34,11 @@ async fn listen(client: &Client) -> Stream {
 
 #[tokio::test]
 async fn every_stream_of_a_revoked_key_ends_and_the_servers_are_told() {
+    crate::within_a_second(every_stream_ends).await;
+}
+
+/// How long it takes until the last has ended.
+async fn every_stream_ends() -> Duration {
     let (old, new) = (Server::legacy().await, Server::modern().await);
     let rig = Rig::new([("old", &old), ("new", &new)]).await;
     let (alice, bob) = (rig.key("alice").await, rig.key("bob").await);
@@ -69,7 +74,7 @@ async fn every_stream_of_a_revoked_key_ends_and_the_servers_are_told() {
     for stream in all {
         stream.end().await;
     }
-    assert!(revoked.elapsed() < SECOND, "{:?}", revoked.elapsed());
+    let took = revoked.elapsed();
     // The legacy server is told of both calls and of the parked one, the modern one by the end of its streams.
     crate::eventually(|| (old.fake.seen("notifications/cancelled").len() == 3).then_some(())).await;
     new.has_calls(0).await;
@@ -80,6 +85,7 @@ async fn every_stream_of_a_revoked_key_ends_and_the_servers_are_told() {
     new.say(&changed()).await;
     // Another's stream goes on. It may hear first of other lists that the gateway has just read.
     while others.some().await["method"] != CHANGED {}
+    took
 }
 
 #[tokio::test]
@@ -171,6 +177,10 @@ async fn a_session_lives_by_what_its_client_proved_last_and_each_stream_by_its_o
 
 #[tokio::test]
 async fn whoever_an_agent_is_it_can_be_taken_back_whole() {
+    crate::within_a_second(what_an_agent_has_open_ends).await;
+}
+
+async fn what_an_agent_has_open_ends() -> Duration {
     let server = Server::legacy().await;
     let rig = Rig::new([("one", &server)]).await;
     let key = rig.key("alice").await;
@@ -178,7 +188,7 @@ async fn whoever_an_agent_is_it_can_be_taken_back_whole() {
     let mut stream = listen(&client).await;
     let what = Revocable::Agent { tenant: TenantId::default(), agent: Arc::from("alice") };
     rig.store.revoke(Revocation { what, since: Timestamp::now(), until: None }).await.unwrap();
-    assert!(stream.end().await < SECOND);
+    stream.end().await
 }
 
 #[tokio::test]
@@ -228,7 +238,7 @@ async fn with_identity_whoever_came_in_without_is_out() {
 async fn a_proof_that_ends_by_itself_ends_what_only_listens() {
     let server = Server::legacy().await;
     let rig = Rig::new([("one", &server)]).await;
-    let lasts = Duration::from_millis(1500);
+    let lasts = Duration::from_secs(5);
     let key = rig.key_for("alice", Some(lasts)).await;
     let client = rig.client(Some(&key));
     let session = client.clone().in_session("/mcp", json!({})).await;

@@ -25,6 +25,19 @@ const LONG: Duration = Duration::from_secs(20);
 /// How long something that was taken back may still be of use.
 const SECOND: Duration = Duration::from_secs(1);
 
+/// What was taken back is of no use within a second. A machine may stand still for one: one time of several is enough.
+pub(crate) async fn within_a_second(mut time: impl AsyncFnMut() -> Duration) {
+    let mut took = Vec::new();
+    while took.len() < 5 {
+        let one = time().await;
+        if one < SECOND {
+            return;
+        }
+        took.push(one);
+    }
+    panic!("{took:?}");
+}
+
 pub(crate) async fn eventually<T>(mut probe: impl FnMut() -> Option<T>) -> T {
     let waiting = async {
         loop {

@@ -87,7 +87,7 @@ impl Flaky {
         let ms = Duration::from_millis;
         let retries = RetrySettings { wait_min: ms(1), wait_max: ms(5), ..RetrySettings::default() };
         let settings = ServerSettings::new(ServerName::new("flaky").unwrap(), transport);
-        let timeouts = Timeouts { first_byte: Some(ms(200)), ..settings.timeouts.clone() };
+        let timeouts = Timeouts { first_byte: Some(ms(1000)), ..settings.timeouts.clone() };
         ServerSettings { timeouts, retries, ..settings }
     }
 
