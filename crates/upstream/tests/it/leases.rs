@@ -45,9 +45,14 @@ async fn answered(beside: &Link, mut hanging: Exchange) {
 }
 
 /// A server that has been seen to ask something.
-async fn asking(mut settings: ServerSettings, instances_max: usize) -> Server {
+async fn asking(settings: ServerSettings, instances_max: usize) -> Server {
+    asking_within(settings, instances_max, Duration::from_millis(300)).await
+}
+
+/// The same, whose places are waited for so long.
+async fn asking_within(mut settings: ServerSettings, instances_max: usize, capacity: Duration) -> Server {
     settings.limits.instances_max = instances_max;
-    settings.timeouts.capacity = Duration::from_millis(300);
+    settings.timeouts.capacity = capacity;
     let (server, _events) = server(settings);
     text_of(&open(&server, &asked()).await, "ask", &json!({})).await;
     server
@@ -78,19 +83,24 @@ async fn a_strict_request_has_a_process_to_itself_for_as_long_as_it_is_under_way
 
 #[tokio::test]
 async fn a_strict_request_waits_for_room_and_not_for_ever() {
-    let mut settings = with(LegacySessions::Strict);
-    settings.limits.instances_max = 1;
-    settings.timeouts.capacity = Duration::from_millis(300);
-    let (server, _events) = server(settings);
-    let exchange = hang(open(&server, &asked()).await).await;
-    let refused = server.open_for(&asked(), TOOLS_CALL).await.unwrap_err();
-    assert_eq!(refused.code(), Code::Capacity);
-    let caller = asked();
-    let mut waiting = std::pin::pin!(server.open_for(&caller, TOOLS_CALL));
-    assert!(waiting.as_mut().now_or_never().is_none());
-    drop(exchange);
-    pid(&waiting.await.unwrap()).await;
-    server.stop(Duration::ZERO).await;
+    for (capacity, is_refused) in [(Duration::from_millis(300), true), (crate::LONG, false)] {
+        let mut settings = with(LegacySessions::Strict);
+        settings.limits.instances_max = 1;
+        settings.timeouts.capacity = capacity;
+        let (server, _events) = server(settings);
+        let exchange = hang(open(&server, &asked()).await).await;
+        if is_refused {
+            let refused = server.open_for(&asked(), TOOLS_CALL).await.unwrap_err();
+            assert_eq!(refused.code(), Code::Capacity);
+        } else {
+            let caller = asked();
+            let mut waiting = std::pin::pin!(server.open_for(&caller, TOOLS_CALL));
+            assert!(waiting.as_mut().now_or_never().is_none());
+            drop(exchange);
+            pid(&waiting.await.unwrap()).await;
+        }
+        server.stop(Duration::ZERO).await;
+    }
 }
 
 #[tokio::test]
@@ -209,6 +219,12 @@ async fn when_all_are_taken_a_request_waits_and_is_refused() {
     let refused = server.open_for(&asked(), TOOLS_CALL).await.unwrap_err();
     assert_eq!(refused.code(), Code::Capacity);
     assert!(server.status().instances <= 2);
+    drop((one, two));
+    server.stop(Duration::ZERO).await;
+
+    let server = asking_within(child("legacy"), 2, crate::LONG).await;
+    let one = hang(open(&server, &asked()).await).await;
+    let two = hang(open(&server, &asked()).await).await;
     let caller = asked();
     let mut waiting = std::pin::pin!(server.open_for(&caller, TOOLS_CALL));
     assert!(waiting.as_mut().now_or_never().is_none());

@@ -84,7 +84,7 @@ async fn a_session_is_begun_with_the_clients_own_words() {
     // Nothing declares that it changes, but the client may be asked: many servers do so on a stream of their own.
     eventually(|| fake.of_method(&Method::GET).pop()).await;
 
-    server.stop(Duration::from_secs(1)).await;
+    server.stop(crate::LONG).await;
     let deleted = fake.of_method(&Method::DELETE);
     assert_eq!(deleted.len(), 1);
     assert_eq!(deleted[0].header("mcp-session-id"), "s1");
@@ -304,7 +304,7 @@ async fn silence_after_the_probe_means_legacy() {
     })
     .await;
     let mut settings = http(fake.url());
-    settings.timeouts.probe = Duration::from_millis(100);
+    settings.timeouts.probe = Duration::from_secs(2);
     let (server, _events) = server(settings);
     let link = server.open(&anyone()).await.unwrap();
     assert_eq!(text_of(&link, "x", &json!({})).await, "here");

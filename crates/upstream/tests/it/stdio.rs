@@ -45,14 +45,14 @@ async fn the_era_of_a_child_is_found_and_remembered() {
 #[tokio::test]
 async fn a_child_that_ignores_the_probe_is_initialized_after_a_while_and_the_next_at_once() {
     let mut settings = child("silent");
-    settings.timeouts.probe = Duration::from_millis(600);
+    settings.timeouts.probe = Duration::from_secs(3);
     let (server, _events) = server(settings);
     let link = server.open(&anyone()).await.unwrap();
     assert_eq!(link.era(), Era::Legacy);
     let begun = Instant::now();
     let other = server.open(&caller("other", Some("other"), &json!({}))).await.unwrap();
     assert!(!other.is_same(&link));
-    assert!(begun.elapsed() < Duration::from_millis(600), "the era is known");
+    assert!(begun.elapsed() < Duration::from_secs(3), "the era is known");
     server.stop(Duration::ZERO).await;
 }
 
@@ -247,7 +247,7 @@ async fn a_child_that_dies_fails_its_calls_at_once_and_is_started_again() {
     let error = call(&link, "die", &json!({})).await.unwrap_err();
     assert!(matches!(error, UpstreamError::Closed { .. }), "{error:?}");
     assert!(matches!(waiting.next().await, Err(UpstreamError::Closed { .. })));
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(begun.elapsed() < LONG);
     let error = call(&link, "echo", &json!({})).await.unwrap_err();
     assert!(error.is_stale(), "{error:?}");
 

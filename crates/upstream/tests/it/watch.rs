@@ -240,7 +240,7 @@ async fn after_a_gap_everything_counts_as_changed() {
 async fn a_server_that_lets_subscriptions_hang_is_not_waited_for_again() {
     let (fake, _) = modern(|_| Value::Null).await;
     let mut settings = http(fake.url());
-    settings.timeouts.probe = Duration::from_millis(100);
+    settings.timeouts.probe = Duration::from_secs(2);
     let (server, _events) = server(settings);
     let watch = server.watch(&anyone(), resource("a:1")).await.unwrap();
     watch.settled(LONG).await;
