@@ -156,7 +156,7 @@ async fn a_server_that_is_polled_for_ever_meets_the_deadline() {
     let (server, _events) = server(settings);
     let link = server.open(&anyone()).await.unwrap();
     // A machine that stands still leaves no time to come back.
-    let mut times = Vec::new();
+    let mut times: Vec<usize> = Vec::new();
     while !times.iter().any(|times| *times > 1) {
         assert!(times.len() < 10, "{times:?}");
         let before = resumed_after(&fake).len();
