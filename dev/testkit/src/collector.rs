@@ -32,7 +32,7 @@ use tokio::task::JoinSet;
 pub use opentelemetry_proto::tonic as proto;
 
 /// How long a test waits for what it expects.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How a request is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,7 +128,7 @@ impl Collector {
     /// Waits until it has got what is asked for.
     ///
     /// # Errors
-    /// What it has got, after twenty seconds without.
+    /// What it has got, after a minute without.
     pub async fn wait(&self, is_enough: impl Fn(&Received) -> bool) -> Result<Received, Box<Received>> {
         let waiting = async {
             loop {

@@ -127,7 +127,7 @@ async fn a_receiver_that_fails_gets_everything_when_it_is_back_and_is_told_what_
         let mut rig = Rig::new();
         let receiver = Receiver::new(fault).await;
         let mut settings = receiver.export();
-        settings.pace.timeout = Duration::from_millis(200);
+        settings.pace.timeout = Duration::from_secs(2);
         rig.exports.apply(&[settings]);
         rig.write(5);
         let line = rig.until(|line| line.away.is_some()).await;

@@ -5,7 +5,7 @@ use std::fs::OpenOptions;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tollgate_ledger::{CallId, Durability, Entry, Kind, LedgerSettings, Outcome, Reader, chain, side};
 use tollgate_model::Principal;
@@ -137,7 +137,10 @@ fn what_the_disk_has_survives_hundreds_of_kills() {
 }
 
 /// A ledger of one writer that was not ended, with one call open, and the file of its last segment.
+///
+/// What stands there is signed every second. Where the machine stood still for one, it is begun again: nothing but the begin is signed.
 async fn left(folder: &Path) -> PathBuf {
+    let began = Instant::now();
     let ledger = open(folder, settings(false));
     let who = Principal::local();
     for _ in 0..3 {
@@ -151,8 +154,18 @@ async fn left(folder: &Path) -> PathBuf {
         let name = format!("segments/{segment:020}.log");
         std::fs::copy(own.join(&name), copy.join(&name)).expect("copied");
     }
+    let is_signed = began.elapsed() > Duration::from_millis(900);
     drop(open);
     ledger.close().await;
+    if is_signed {
+        for found in std::fs::read_dir(folder).expect("a folder") {
+            let path = found.expect("readable").path();
+            let removed =
+                if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+            removed.expect("removed");
+        }
+        return Box::pin(left(folder)).await;
+    }
     // As it was before the end.
     std::fs::remove_dir_all(own.join("segments")).expect("removed");
     std::fs::rename(copy.join("segments"), own.join("segments")).expect("moved");
@@ -295,7 +308,7 @@ async fn every_dead_writer_is_brought_to_an_end() {
         }
         open == 0
     };
-    tokio::time::timeout(Duration::from_secs(5), async {
+    tokio::time::timeout(Duration::from_secs(20), async {
         while !is_closed() {
             tokio::task::yield_now().await;
         }

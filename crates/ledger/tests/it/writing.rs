@@ -242,7 +242,7 @@ async fn what_is_written_is_told_and_signed_soon() {
     let mut position = ledger.position().expect("a position");
     let who = ann();
     let receipt = intend(&ledger, &who).await;
-    let soon = Duration::from_secs(5);
+    let soon = Duration::from_secs(20);
     let is_signed = || good(folder.path()).writers[0].unsigned == 0;
     tokio::time::timeout(soon, async {
         while !is_signed() {
