@@ -513,14 +513,19 @@ async fn five_hundred_servers_are_shown_at_once() {
         store.keep_definitions(&Definitions::new(of, items.clone(), Timestamp::now())).await.expect("kept");
     }
     let session = Session::of(&admin, signed_in(&admin, &store, Role::Admin).await).await;
+    let quick = Duration::from_millis(300);
     for path in ["/servers", "/servers?search=server-4&from=50", "/servers/server-77?tenant=acme"] {
         let mut best = Duration::MAX;
-        for _ in 0..5 {
+        // The machine may have other things to do: one quick time is enough.
+        for _ in 0..20 {
             let since = Instant::now();
             session.get(path).await;
             best = best.min(since.elapsed());
+            if best < quick {
+                break;
+            }
         }
-        assert!(best < Duration::from_millis(300), "{path}: {best:?}");
+        assert!(best < quick, "{path}: {best:?}");
     }
     let first = session.get("/servers?origin=registered").await;
     assert!(first.contains("1 to 50 of 501") && first.contains("from=50"), "{first}");
