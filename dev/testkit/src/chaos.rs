@@ -369,10 +369,14 @@ mod tests {
     use crate::counter::Counter;
     use crate::fake::{Call, HttpPeer, Kept, soon};
 
-    async fn asked(chaos: &Chaos) -> io::Result<String> {
+    /// How long what never comes is waited for, and what comes however long the machine stands still meanwhile.
+    const SHORT: Duration = Duration::from_millis(500);
+    const LONG: Duration = Duration::from_secs(20);
+
+    async fn asked(chaos: &Chaos, patience: Duration) -> io::Result<String> {
         let ask = HttpPeer::modern(chaos.addr(), "/mcp").ask("1", &Call::tool("add_7", "{}"));
         let mut kept = Kept::new(chaos.addr());
-        let answer = tokio::time::timeout(Duration::from_millis(500), kept.send(&ask)).await;
+        let answer = tokio::time::timeout(patience, kept.send(&ask)).await;
         Ok(answer.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??.text())
     }
 
@@ -380,7 +384,7 @@ mod tests {
     async fn each_fault_is_what_it_says() {
         let counter = Counter::start().await;
         let chaos = Chaos::start(counter.addr(), 1).await;
-        assert!(asked(&chaos).await.unwrap().contains("done"));
+        assert!(asked(&chaos, LONG).await.unwrap().contains("done"));
         let counted = async || counter.counts().get(&7).copied().unwrap_or(0);
         for (fault, reaches, error) in [
             (Fault::Hole, false, io::ErrorKind::TimedOut),
@@ -393,18 +397,19 @@ mod tests {
         ] {
             let before = counted().await;
             chaos.set(Plan::All(fault));
-            let met = asked(&chaos).await.expect_err("a fault");
+            let patience = if error == io::ErrorKind::TimedOut { SHORT } else { LONG };
+            let met = asked(&chaos, patience).await.expect_err("a fault");
             assert_eq!(met.kind(), error, "{fault:?}");
             assert_eq!(counted().await > before, reaches, "{fault:?}");
         }
         chaos.set(Plan::All(Fault::Truncate));
-        assert!(asked(&chaos).await.is_err(), "half an answer");
+        assert!(asked(&chaos, SHORT).await.is_err(), "half an answer");
         chaos.set(Plan::All(Fault::Delay(Duration::from_millis(20))));
-        assert!(asked(&chaos).await.unwrap().contains("done"));
+        assert!(asked(&chaos, LONG).await.unwrap().contains("done"));
         chaos.set(Plan::All(Fault::Throttle(10_000)));
-        assert!(asked(&chaos).await.unwrap().contains("done"));
+        assert!(asked(&chaos, LONG).await.unwrap().contains("done"));
         chaos.set(Plan::All(Fault::Corrupt));
-        assert!(asked(&chaos).await.map_or(true, |text| !text.contains("\"text\":\"done\"}]}}")));
+        assert!(asked(&chaos, SHORT).await.map_or(true, |text| !text.contains("\"text\":\"done\"}]}}")));
         assert!(chaos.done().len() >= 11, "{:?}", chaos.done());
     }
 
@@ -418,9 +423,9 @@ mod tests {
         assert!(kept.is_open());
         chaos.set(Plan::Dead);
         soon("the end of what is open", kept.closed()).await;
-        assert!(asked(&chaos).await.is_err());
+        assert!(asked(&chaos, SHORT).await.is_err());
         chaos.set(Plan::All(Fault::Pass));
-        assert!(asked(&chaos).await.is_ok());
+        assert!(asked(&chaos, LONG).await.is_ok());
     }
 
     #[test]

@@ -169,5 +169,5 @@ async fn a_schema_of_a_hostile_server_costs_no_more_than_is_allowed() {
     let started = std::time::Instant::now();
     let said = failure(&ann, "shop__pay", json!({ "path": deep })).await;
     assert!(said.contains("cannot be checked"), "{said}");
-    assert!(started.elapsed() < std::time::Duration::from_secs(5));
+    assert!(started.elapsed() < crate::LONG);
 }
