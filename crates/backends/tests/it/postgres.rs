@@ -23,7 +23,7 @@ impl Fresh {
 
 impl suite::Place for Fresh {
     fn open(&self, feed_max: usize) -> Arc<dyn Store> {
-        open(&self.0, Bounds { feed_max, ..Bounds::default() }).expect("a place")
+        open(&self.0, Bounds { feed_max, call_max: LONG, ..Bounds::default() }).expect("a place")
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tollgate_backends::{Bounds, Place, open};
@@ -21,7 +22,9 @@ impl Folder {
 
 impl suite::Place for Folder {
     fn open(&self, feed_max: usize) -> Arc<dyn Store> {
-        open(&self.place(), Bounds { feed_max, ..Bounds::default() }).expect("a place")
+        // Longer than anything here should take, however many tests run at once.
+        let call_max = Duration::from_secs(30);
+        open(&self.place(), Bounds { feed_max, call_max, ..Bounds::default() }).expect("a place")
     }
 }
 
