@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tollgate_database::Redis;
 
-use crate::support::{Folder, Gateway, PATIENCE, get, http, modern, modern_http};
+use crate::support::{Folder, Gateway, PATIENCE, get, http, modern, modern_http, undisturbed};
 
 const CLIENTS: usize = 64;
 
@@ -138,23 +138,26 @@ fn one_gateway_never_lets_more_through_than_its_limits_allow() {
 #[test]
 fn two_gateways_never_have_more_under_way_than_is_allowed_together() {
     const PLACES: usize = 6;
-    let redis = Redis::start();
-    let (site, address) = Site::start();
-    let text = config(address, &format!("{{ name: places, per: [tenant], concurrency: {PLACES} }}"));
-    let folders = [Folder::new(), Folder::new()];
-    let start = |folder: &Folder| {
-        let file = folder.write("tollgate.yaml", &text);
-        Gateway::start_with(&file, &[("REDIS_URL", &redis.url())])
-    };
-    let mut gateways: Vec<Gateway> = folders.iter().map(start).collect();
     let until_shared = |gateway: &Gateway| {
         let begun = Instant::now();
         while !get(gateway.admin, "/readyz").body.contains("\"counters\":\"shared\"") {
             assert!(begun.elapsed() < PATIENCE, "it is not shared");
         }
     };
-    gateways.iter().for_each(until_shared);
-    let done = rush(&addresses(&gateways), 5);
+    let ((redis, site, _folders, done), mut gateways) = undisturbed(|| {
+        let redis = Redis::start();
+        let (site, address) = Site::start();
+        let text = config(address, &format!("{{ name: places, per: [tenant], concurrency: {PLACES} }}"));
+        let folders = [Folder::new(), Folder::new()];
+        let start = |folder: &Folder| {
+            let file = folder.write("tollgate.yaml", &text);
+            Gateway::start_with(&file, &[("REDIS_URL", &redis.url())])
+        };
+        let gateways: Vec<Gateway> = folders.iter().map(start).collect();
+        gateways.iter().for_each(until_shared);
+        let done = rush(&addresses(&gateways), 5);
+        ((redis, site, folders, done), gateways)
+    });
     let most = site.most.load(Ordering::SeqCst);
     assert!(done > PLACES && most <= PLACES, "{done} done, {most} at once");
     assert!(most > PLACES / 2, "{most}: more than the half of one gateway");

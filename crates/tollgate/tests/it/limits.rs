@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use tollgate_database::{Certificate, Redis};
 
 use crate::support::{
-    Answer, Folder, Gateway, PATIENCE, get, http, modern, modern_http, notes_config, stderr, tollgate,
+    Answer, COUNTERS_AWAY, Folder, Gateway, PATIENCE, get, http, modern, modern_http, notes_config, stderr,
+    tollgate, undisturbed,
 };
 
 fn call(address: SocketAddr) -> Answer {
@@ -120,9 +121,13 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
 #[test]
 fn two_gateways_hold_a_joint_limit() {
     const BURST: usize = 50;
-    let redis = Redis::start();
-    let (_folders, mut gateways) = gateways(2, &joint(BURST), &[("REDIS_URL", &redis.url())]);
-    assert_eq!(rush(&gateways, 3), BURST, "as many as one gateway alone would let through");
+    let ((redis, _folders, done), mut gateways) = undisturbed(|| {
+        let redis = Redis::start();
+        let (folders, gateways) = gateways(2, &joint(BURST), &[("REDIS_URL", &redis.url())]);
+        let done = rush(&gateways, 3);
+        ((redis, folders, done), gateways)
+    });
+    assert_eq!(done, BURST, "as many as one gateway alone would let through");
     for gateway in &gateways {
         assert_eq!(counters(gateway), "shared");
     }
@@ -133,7 +138,7 @@ fn two_gateways_hold_a_joint_limit() {
         until("that it is away", || counters(gateway) == "away");
         let metrics = get(gateway.admin, "/metrics").body;
         assert!(metrics.contains("tollgate_shared_counters_away 1"), "it is not told");
-        gateway.process.wait_err("the server of shared counters is away");
+        gateway.process.wait_err(COUNTERS_AWAY);
     }
     // It has forgotten everything, and is told by those who know.
     redis.start_again();
@@ -184,15 +189,19 @@ fn counters_are_shared_over_tls_with_whom_the_system_trusts() {
     let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
     let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
     let (certificate, key) = (folder.write("own.pem", &certificate), folder.write("own.key", &key));
-    let redis = Redis::start_tls(Certificate { certificate: certificate.as_ref(), key: key.as_ref() });
-    let url = redis.url();
-    assert!(url.starts_with("rediss://"));
-    let trusting = [("REDIS_URL", &*url), ("SSL_CERT_FILE", &*certificate)];
-    let (_folders, both) = gateways(2, &joint(10), &trusting);
-    assert_eq!(rush(&both, 1), 10);
+    let ((redis, _folders, done), both) = undisturbed(|| {
+        let redis = Redis::start_tls(Certificate { certificate: certificate.as_ref(), key: key.as_ref() });
+        let url = redis.url();
+        assert!(url.starts_with("rediss://"));
+        let (folders, both) =
+            gateways(2, &joint(10), &[("REDIS_URL", &*url), ("SSL_CERT_FILE", &*certificate)]);
+        let done = rush(&both, 1);
+        ((redis, folders, done), both)
+    });
+    assert_eq!(done, 10);
     assert!(both.iter().all(|gateway| counters(gateway) == "shared"));
     // Nothing is said to a stranger, and that is told.
-    let (_folders, stranger) = gateways(1, &joint(10), &[("REDIS_URL", &*url)]);
+    let (_folders, stranger) = gateways(1, &joint(10), &[("REDIS_URL", &*redis.url())]);
     until("that it is not trusted", || counters(&stranger[0]) == "away");
     assert_eq!(rush(&stranger, 1), 5, "its share");
 }
