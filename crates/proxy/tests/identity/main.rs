@@ -29,7 +29,7 @@ const SECOND: Duration = Duration::from_secs(1);
 pub(crate) async fn within_a_second(mut time: impl AsyncFnMut() -> Duration) {
     let mut took = Vec::new();
     while took.len() < 5 {
-        let one = time().await;
+        let one = Box::pin(time()).await;
         if one < SECOND {
             return;
         }
