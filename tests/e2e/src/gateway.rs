@@ -34,7 +34,8 @@ pub fn binary() -> PathBuf {
     path
 }
 
-/// A server entry for a Streamable HTTP address. Waits are short, so that faults show soon.
+/// A server entry for a Streamable HTTP address. Waits are shorter than usual, so that faults show soon, but longer than a busy
+/// machine stands still.
 pub fn http(url: &str) -> Value {
     patient(&json!({ "url": url, "transport": "http" }))
 }
@@ -52,7 +53,7 @@ pub fn stdio(fake: &str, stage: &Stage) -> Value {
 fn patient(server: &Value) -> Value {
     with(
         server,
-        json!({ "connect_timeout_ms": 3000, "probe_timeout_ms": 3000, "request_timeout_ms": 10_000, "list_timeout_ms": 5000, "backoff_ms_min": 50, "backoff_ms_max": 500 }),
+        json!({ "connect_timeout_ms": 10_000, "probe_timeout_ms": 10_000, "request_timeout_ms": 20_000, "list_timeout_ms": 10_000, "backoff_ms_min": 50, "backoff_ms_max": 500 }),
     )
 }
 

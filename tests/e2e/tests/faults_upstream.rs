@@ -13,13 +13,14 @@ use tollgate_e2e::gateway::{Gateway, http, servers, stdio, with};
 use tollgate_e2e::upstream::{Kind, Upstream, fake_child};
 use tollgate_testkit::fake::stdio::Stage;
 use tollgate_testkit::fake::{
-    Act, Answer, Call, Dialect, FakeServer, LEAK, Peer, Script, json as raw, soon, until,
+    Act, Answer, Call, Dialect, FakeServer, LEAK, PATIENCE, Peer, Script, json as raw, soon, until,
 };
 
-/// How long the gateway waits for an answer in these tests.
+/// How long the gateway waits for an answer that never comes in these tests. For all others it waits much longer, so that a
+/// machine that stands still for a while makes none of them late.
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(1500);
 /// How much later than that a caller may be told, on a machine that is busy.
-const SLACK: Duration = Duration::from_secs(4);
+const SLACK: Duration = Duration::from_secs(8);
 
 const CLOSED: &[&str] = &["upstream_closed"];
 const TIMEOUT: &[&str] = &["upstream_timeout"];
@@ -120,20 +121,19 @@ async fn faults_of(kind: Kind) {
     script.tools.extend(FAULTS.map(Script::tool));
     let faulty = Upstream::start(kind, script).await;
     let well = FakeServer::start(Script::legacy()).await;
-    let entry = with(
-        &faulty.entry(),
-        json!({
-            "request_timeout_ms": u64::try_from(REQUEST_TIMEOUT.as_millis()).unwrap(),
-            "message_bytes_max": 8 << 20,
-        }),
-    );
-    let gateway = Gateway::start(&servers([("faulty", entry), ("well", http(&well.url()))])).await;
+    let patient = with(&faulty.entry(), json!({ "message_bytes_max": 8 << 20 }));
+    let timeout_ms = u64::try_from(REQUEST_TIMEOUT.as_millis()).unwrap();
+    let hasty = with(&patient, json!({ "request_timeout_ms": timeout_ms }));
+    let all = [("hasty", hasty), ("patient", patient), ("well", http(&well.url()))];
+    let gateway = Gateway::start(&servers(all)).await;
     for dialect in [Dialect::Modern, Dialect::Legacy] {
         let mut bystander = gateway.peer(dialect, "/mcp/well").await;
         for tool in FAULTS.into_iter().chain(["not_json_rpc"]) {
             let Some(want) = want(tool, kind) else { continue };
             let what = format!("{tool} of {kind:?} for {dialect:?}");
-            let mut caller = gateway.peer(dialect, "/mcp/faulty").await;
+            let waits_in_vain = matches!(want, Want::Refusal(codes) if codes.contains(&"upstream_timeout"));
+            let path = if waits_in_vain { "/mcp/hasty" } else { "/mcp/patient" };
+            let mut caller = gateway.peer(dialect, path).await;
             // The server works before the fault, so that what is seen is the fault of this one call.
             works_soon(&mut caller, &what).await;
             let started = Instant::now();
@@ -178,7 +178,7 @@ async fn works_soon_as(caller: &mut Peer, tool: &str, what: &str) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let in_time = tokio::time::timeout(Duration::from_secs(10), works).await.is_ok();
+    let in_time = tokio::time::timeout(PATIENCE, works).await.is_ok();
     assert!(in_time, "{what}: the server does not work; last: {last}");
 }
 
@@ -324,7 +324,7 @@ async fn a_silent_or_broken_start_is_bounded_and_told() {
             let mut peer = gateway.peer(kind.dialect(), "/mcp").await;
             let started = Instant::now();
             let answer = peer.tool("faulty__echo", "{}").await;
-            assert!(started.elapsed() < Duration::from_secs(8), "{what}: {:?}", started.elapsed());
+            assert!(started.elapsed() < Duration::from_secs(15), "{what}: {:?}", started.elapsed());
             assert_nothing_leaked(&answer, &faulty, &what);
             assert_eq!(answer.code(), -32603, "{what}: {answer:?}");
             assert!(answer.refusal().starts_with("upstream_"), "{what}: {answer:?}");
@@ -492,7 +492,8 @@ async fn methods_of_the_other_era_and_of_no_capability_are_refused_at_once() {
                 let what = format!("{} at {path} for {dialect:?}", call.method);
                 let started = Instant::now();
                 let answer = peer.request(&call).await;
-                assert!(started.elapsed() < Duration::from_secs(2), "{what}: {:?}", started.elapsed());
+                // A server that is waited for in vain has more time.
+                assert!(started.elapsed() < Duration::from_secs(8), "{what}: {:?}", started.elapsed());
                 assert_eq!(answer.code(), -32601, "{what}: {answer:?}");
                 assert_eq!(answer.status, if dialect == Dialect::Modern { 404 } else { 200 }, "{what}");
             }
@@ -539,7 +540,7 @@ fn bent_answers_break_nothing() {
             let mut peer = peer.borrow_mut();
             let started = Instant::now();
             let answer = runtime.block_on(peer.tool("echo", "{}"));
-            prop_assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+            prop_assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
             prop_assert!(answer.status < 500, "{:?}", answer);
             prop_assert!(serde_json::from_str::<serde_json::Value>(&answer.message).is_ok(), "{:?}", answer);
             upstream.play(Script::legacy());
