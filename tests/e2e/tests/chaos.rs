@@ -29,7 +29,7 @@ const BAD: &str = "s00";
 /// How long the gateway waits for a list, and for an answer, in these tests.
 const WAIT_MS: u64 = 1000;
 /// How much later than that an answer may be, on a machine that is busy.
-const SLACK: Duration = Duration::from_secs(5);
+const SLACK: Duration = Duration::from_secs(10);
 /// The longest message that is read of a server, in bytes.
 const MESSAGE_BYTES_MAX: u64 = 4 << 20;
 /// What the gateway's memory may grow by while one server is bad, in KiB: three answers at once, each held twice while it
@@ -77,7 +77,12 @@ async fn one_bad_server_of_twenty_harms_nobody_else() {
     let chaos = Chaos::start(fakes[0].addr(), SEED).await;
     let names: Vec<String> = (0..SERVERS).map(|n| format!("s{n:02}")).collect();
     let urls = std::iter::once(chaos.url()).chain(fakes[1..].iter().map(FakeServer::url));
-    let config = servers(names.iter().map(String::as_str).zip(urls.map(|url| impatient(&url))));
+    // The others have all the time that a busy machine may stand still.
+    let entries = names.iter().zip(urls).map(|(name, url)| {
+        let entry = if name == BAD { impatient(&url) } else { http(&url) };
+        (name.as_str(), entry)
+    });
+    let config = servers(entries);
     let gateway = Gateway::start(&config).await;
     // Everything is known and warm.
     let mut peer = Peer::from(gateway.modern("/mcp"));

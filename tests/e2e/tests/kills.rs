@@ -37,6 +37,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 const AT_ONCE: u64 = 4;
 /// How long it goes on where nothing says how often.
 const LENGTH: Duration = Duration::from_secs(20);
+/// How many kills there are at least.
+const KILLS_MIN: u64 = 10;
 const SEED: u64 = 0x6b69_6c6c_7365_6564;
 const RESULT: &str = r#""result":{"content":[{"type":"text","text":"done"}],"resultType":"complete"}"#;
 
@@ -78,7 +80,10 @@ async fn crash(durability: &str) {
     }
     let goes_on = |kills| match kills_max {
         // On a busy machine it takes longer until there is enough to look at.
-        u64::MAX => started.elapsed() < LENGTH || (!answers.is_enough() && started.elapsed() < LENGTH * 4),
+        u64::MAX => {
+            let is_enough = kills >= KILLS_MIN && answers.is_enough();
+            started.elapsed() < LENGTH || (!is_enough && started.elapsed() < LENGTH * 4)
+        }
         _ => kills < kills_max,
     };
     while goes_on(kills) {
@@ -103,7 +108,7 @@ async fn crash(durability: &str) {
     gateway.restart().await;
     let folder = gateway.data().join("ledger");
     let book = Book::read(&folder);
-    assert!(kills >= 10, "{kills} kills");
+    assert!(kills >= KILLS_MIN, "{kills} kills");
     assert!(child_kills >= CHILDREN, "{child_kills} gateways over standard streams were killed");
     println!("{kills} kills, {child_kills} over standard streams; answers: {:?}", answers.by_kind());
     assert!(answers.is_enough(), "answers: {:?}", answers.by_kind());

@@ -192,7 +192,7 @@ async fn what_belongs_to_no_request_is_kept_for_a_client_that_comes_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_what_takes_long_becomes_a_stream() {
-    let (gateway, old, _new) = before_both(json!({ "resume_after_ms": 50 })).await;
+    let (gateway, old, _new) = before_both(json!({ "resume_after_ms": 4000 })).await;
     let mut peer = client(&gateway, "2025-11-25").await;
     let answer = peer.request(&Call::tool("old__echo", "{}")).await;
     assert!(answer.headers.iter().any(|(_, value)| value == "application/json"), "{answer:?}");
@@ -318,7 +318,7 @@ async fn client_libraries_resume_a_call_that_was_cut() {
             let cutter = Cutter::start(gateway.listen).await;
             let mut driver = Driver::start(library);
             let job = json!({
-                "id": "cut", "timeoutS": 20,
+                "id": "cut", "timeoutS": 60,
                 "connect": { "url": format!("http://{}/mcp", cutter.addr) },
                 "script": [{ "do": "call", "name": name, "arguments": {}, "progress": true }],
             });

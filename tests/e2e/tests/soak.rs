@@ -31,13 +31,13 @@ async fn soak_of_clients_that_come_and_go() {
     let (_modern, modern) = listening(&[&program, "--http", "127.0.0.1:0", "--era", "modern"]).await;
     let (_legacy, legacy) = listening(&[&program, "--http", "127.0.0.1:0", "--era", "legacy"]).await;
     // A legacy client that leaves does not cancel its call, so only the time allowed for it ends a call that waits.
-    let patience = json!({ "request_timeout_ms": 2000, "idle_ms": 1000 });
+    let patience = json!({ "request_timeout_ms": 5000, "idle_ms": 1000 });
     let config = servers([
         ("modern", with(&json!({ "url": modern }), patience.clone())),
         ("legacy", with(&json!({ "url": legacy }), patience.clone())),
         ("child", with(&json!({ "command": program, "args": ["--stdio"] }), patience)),
     ]);
-    let config = with(&config, json!({ "limits": { "session_idle_ms": 1000 } }));
+    let config = with(&config, json!({ "limits": { "session_idle_ms": 5000 } }));
     let gateway = Arc::new(Gateway::start(&config).await);
 
     let started = Instant::now();
