@@ -11,6 +11,7 @@ pub mod features;
 pub mod gateway;
 pub mod guarded;
 pub mod places;
+pub mod prompt;
 pub mod provider;
 pub mod samples;
 pub mod upstream;

@@ -86,7 +86,7 @@ async fn one_bad_server_of_twenty_harms_nobody_else() {
     let gateway = Gateway::start(&config).await;
     // Everything is known and warm.
     let mut peer = Peer::from(gateway.modern("/mcp"));
-    assert_eq!(peer.tools().await.len(), SERVERS);
+    until("every server", async || (peer.tools().await.len() == SERVERS).then_some(())).await;
 
     let all = |fault| Plan::All(fault);
     let moods = [
