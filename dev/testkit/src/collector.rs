@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -67,6 +68,8 @@ pub struct Received {
 #[derive(Default)]
 struct State {
     received: Mutex<Received>,
+    /// Whether it is about to go, and takes nothing any more. Looked at and changed while `received` is locked.
+    is_leaving: AtomicBool,
     answers: Mutex<VecDeque<Answer>>,
     news: Notify,
 }
@@ -103,6 +106,13 @@ impl Collector {
         let state = Arc::new(State { received: Mutex::new(received), ..State::default() });
         let serving = tokio::spawn(serve(listener, Arc::clone(&state)));
         Ok(Self { address, state, serving })
+    }
+
+    /// Closes its port and its connections, and gives all that it has taken: whatever comes meanwhile is not.
+    pub fn leave(self) -> Received {
+        let received = lock(&self.state.received);
+        self.state.is_leaving.store(true, Ordering::Relaxed);
+        received.clone()
     }
 
     /// Where it listens.
@@ -188,6 +198,9 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> io::Result<Res
     let message = if is_grpc { body.slice(5.min(body.len())..) } else { body };
     let answer = lock(&state.answers).pop_front().unwrap_or(Answer::Taken);
     let mut received = lock(&state.received);
+    if state.is_leaving.load(Ordering::Relaxed) {
+        return Err(io::Error::other("cut off"));
+    }
     received.headers.push(head.headers);
     received.bodies.push(message.clone());
     if matches!(answer, Answer::Taken | Answer::Partly(_) | Answer::Lost) {

@@ -112,12 +112,12 @@ async fn a_token_that_ends_is_renewed_in_mid_session() {
     let server = FakeServer::start(Script::modern()).await;
     let (_gateway, base) = known_by_its_address(&http(&server.url())).await;
     let url = format!("{base}/mcp");
-    Provider::shared().resource(&url, json!({ "seconds": 2 })).await;
+    Provider::shared().resource(&url, json!({ "seconds": 4 })).await;
     for library in LIBRARIES {
         let mut driver = Driver::start(library);
         let call = json!({ "do": "call", "name": "there__echo", "arguments": {} });
         // Nothing is heard: it is the time that passes.
-        let pause = json!({ "do": "hear", "what": "updated", "withinMs": 3000 });
+        let pause = json!({ "do": "hear", "what": "updated", "withinMs": 5000 });
         let job = json!({
             "id": "renew", "connect": { "url": url, "oauth": { "person": "ann", "refresh": true } },
             "script": [call, pause, call],

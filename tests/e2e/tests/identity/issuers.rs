@@ -13,9 +13,9 @@ use tollgate_testkit::issuer::{Conduct, Issuer, Key, api_key};
 
 const KEYS: &str = "/jwks";
 
-/// A gateway that trusts an issuer, and a client with a key, which needs none.
+/// A gateway that trusts an issuer, and a client with a key, which needs none. It waits long for the issuer, unless told otherwise.
 async fn before(issuer: &Issuer, members: Value) -> Guarded {
-    let trusted = with(&with(&trusted(issuer), json!({ "timeout_ms": 1000 })), members);
+    let trusted = with(&with(&trusted(issuer), json!({ "timeout_ms": 10_000 })), members);
     Guarded::start(unthrottled(json!({ "issuers": [trusted], "keys": [declared("ci")] }))).await
 }
 
@@ -28,7 +28,7 @@ async fn cannot_be_found_out(guarded: &Guarded, what: &str, token: &str) {
     let key = api_key("ci");
     let (answer, ()) = tokio::join!(peer.request(&call), guarded.takes("a key meanwhile", &key));
     assert_eq!(answer.status, 503, "{what}: {answer:?}");
-    assert!(started.elapsed() < Duration::from_secs(5), "{what}: {:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(15), "{what}: {:?}", started.elapsed());
     assert_eq!(answer.refusal(), "identity_unavailable", "{what}: {answer:?}");
 }
 
@@ -50,7 +50,7 @@ async fn an_issuer_that_is_away_or_talks_nonsense_lets_nobody_in() {
             if path != KEYS {
                 issuer.behave("/.well-known/oauth-authorization-server", conduct.clone());
             }
-            let guarded = before(&issuer, json!({})).await;
+            let guarded = before(&issuer, json!({ "timeout_ms": 1000 })).await;
             let token = issuer.token(&resource("/mcp"));
             cannot_be_found_out(&guarded, &format!("{what} at {path}"), &token).await;
             // It comes back, and so does the caller.
@@ -67,7 +67,7 @@ async fn an_issuer_that_is_away_or_talks_nonsense_lets_nobody_in() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_that_are_known_outlive_an_issuer_that_is_away() {
     let issuer = Issuer::start().await;
-    let guarded = before(&issuer, json!({ "keys_fresh_ms": 1000 })).await;
+    let guarded = before(&issuer, json!({ "keys_fresh_ms": 1000, "timeout_ms": 6000 })).await;
     guarded.takes("at first", &issuer.token(&resource("/mcp"))).await;
     for conduct in [Conduct::Status(503), Conduct::Never, Conduct::Says("{}".to_owned())] {
         issuer.behave(KEYS, conduct.clone());
@@ -76,7 +76,7 @@ async fn keys_that_are_known_outlive_an_issuer_that_is_away() {
         until(&format!("a request while {conduct:?}"), async || {
             let started = Instant::now();
             guarded.takes(&format!("{conduct:?}"), &issuer.token(&resource("/mcp"))).await;
-            assert!(started.elapsed() < Duration::from_millis(900), "nobody waits for {conduct:?}");
+            assert!(started.elapsed() < Duration::from_secs(5), "nobody waits for {conduct:?}");
             (issuer.asked(KEYS) > asked).then_some(())
         })
         .await;
@@ -223,7 +223,7 @@ async fn new_keys_are_found_and_old_ones_forgotten() {
 fn introspecting(issuer: &str, cache_ms: u64) -> Value {
     let (client_id, client_secret) = GATEWAY;
     json!({
-        "issuer": issuer, "allow_private_addresses": true, "timeout_ms": 1000, "clock_skew_ms": 0,
+        "issuer": issuer, "allow_private_addresses": true, "timeout_ms": 10_000, "clock_skew_ms": 0,
         "introspection": { "client_id": client_id, "client_secret": client_secret, "cache_ms": cache_ms },
     })
 }
@@ -233,7 +233,7 @@ async fn opaque_tokens_are_asked_about_and_remembered_no_longer_than_they_live()
     let provider = Provider::start();
     let identity = json!({ "issuers": [introspecting(&provider.issuer, 600_000)] });
     let guarded = Guarded::start(unthrottled(identity)).await;
-    provider.resource(&resource("/mcp"), json!({ "format": "opaque", "seconds": 2 })).await;
+    provider.resource(&resource("/mcp"), json!({ "format": "opaque", "seconds": 8 })).await;
     let asked = async || provider.asked("/token/introspection").await;
     let token = provider.token("ann", &resource("/mcp")).await;
     assert!(!token.contains('.'), "opaque: {token}");
@@ -259,7 +259,8 @@ async fn a_token_that_its_issuer_takes_back_is_refused_as_soon_as_was_configured
     provider.command(json!({ "do": "revoke", "token": token })).await;
     let started = Instant::now();
     until("its end", async || (guarded.status(&token).await == 401).then_some(())).await;
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    // Much sooner than it would end, or be asked about again, by itself.
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -267,7 +268,7 @@ async fn an_introspection_that_is_away_lets_nobody_in() {
     let issuer = Issuer::start().await;
     let (client_id, client_secret) = GATEWAY;
     let introspection = json!({ "client_id": client_id, "client_secret": client_secret, "cache_ms": 200 });
-    let guarded = before(&issuer, json!({ "introspection": introspection })).await;
+    let guarded = before(&issuer, json!({ "introspection": introspection, "timeout_ms": 4000 })).await;
     let claims = issuer.claims(&resource("/mcp"));
     issuer.knows("known", with(&claims, json!({ "active": true })));
     guarded.takes("a good one", "known").await;

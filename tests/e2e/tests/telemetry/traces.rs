@@ -6,7 +6,7 @@ use tollgate_e2e::upstream::{Kind, Upstream};
 use tollgate_testkit::collector::proto::trace::v1::Span;
 use tollgate_testkit::collector::proto::trace::v1::span::SpanKind;
 use tollgate_testkit::collector::{Answer, Collector, Received, attribute};
-use tollgate_testkit::fake::{Call, Dialect, Script, json as raw};
+use tollgate_testkit::fake::{Call, Dialect, Script, json as raw, until};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -124,17 +124,19 @@ async fn failures_are_marked_and_found_by_one_id() {
         Some("_other"),
         "no list has shown it"
     );
-    gateway.logged(&call).await;
-    let line = gateway
-        .log()
-        .lines()
-        .find(|line| line.contains(&call) && line.contains("refused"))
-        .map(str::to_owned);
-    assert!(line.unwrap().contains(TRACE));
+    let line = until("the refusal in the log", async || {
+        let log = gateway.log();
+        log.lines().find(|line| line.contains(&call) && line.contains("refused")).map(str::to_owned)
+    })
+    .await;
+    assert!(line.contains(TRACE), "{line}");
     // Nobody asked for the others.
     peer.request(&Call::tool("there__echo", "{}")).await.result();
-    let text = gateway.metrics().await;
-    assert!(text.contains(r#"mcp_server_operation_duration_seconds_count{mcp_method_name="tools/call",gen_ai_operation_name="execute_tool",gen_ai_tool_name="there__echo""#), "{text}");
+    let counted = r#"mcp_server_operation_duration_seconds_count{mcp_method_name="tools/call",gen_ai_operation_name="execute_tool",gen_ai_tool_name="there__echo""#;
+    let text = until("the call among the metrics", async || {
+        Some(gateway.metrics().await).filter(|text| text.contains(counted))
+    })
+    .await;
     assert!(text.contains(r#"gen_ai_tool_name="_other""#) && !text.contains("nowhere"), "{text}");
 }
 
@@ -156,8 +158,8 @@ async fn a_receiver_that_is_cut_off_and_comes_back_misses_nothing() {
     calls(20).await;
     collector.answer([Answer::Lost, Answer::Cut, Answer::Refused(503, 14, Some(1))]);
     calls(20).await;
-    let (address, received) = (collector.address(), collector.received());
-    drop(collector);
+    let address = collector.address();
+    let received = collector.leave();
     calls(20).await;
     gateway.logged("telemetry is not taken").await;
     let ready = gateway.readiness().await;
