@@ -255,10 +255,17 @@ fn unprivileged(program: &Path) -> Command {
     command
 }
 
-/// Another program may take it before the server does; then the server does not start, and says so.
+/// None of those that the system gives to whoever asks for any, so that nobody else gets it before the server does, or while the
+/// server is stopped.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("its address").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let nth = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(30_000 + nth % 2_700).expect("a port");
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 fn run(command: &mut Command) -> String {

@@ -6,9 +6,9 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
-use tollgate_testkit::fake::{soon, until};
+use tollgate_testkit::fake::{FakeServer, soon, until};
 
 use crate::places::{installed, node, npm, peer, script};
 
@@ -410,8 +410,7 @@ impl Samples {
     /// Starts `server-everything` on a free port. It takes its port from the environment and names it nowhere, so a
     /// free one is looked for first.
     async fn on_port(&mut self, server: &str, transport: &str) -> u16 {
-        let port =
-            TcpListener::bind("127.0.0.1:0").await.and_then(|free| free.local_addr()).expect("a port").port();
+        let port = FakeServer::free_address().await.port();
         let child = Command::new(node())
             .args([server, transport])
             .env("PORT", port.to_string())

@@ -22,7 +22,7 @@ const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_co
 /// An endless stream, which has a test of its own.
 const LEFT_OUT: &str = "/events$";
 const EXAMPLES: &str = "80";
-const MOST: Duration = Duration::from_mins(4);
+const MOST: Duration = Duration::from_mins(10);
 
 const POLICY: &str = r#"@id("pay") @require_approval("finance") permit(principal, action == Action::"crm__pay", resource);
 @id("rest") permit(principal, action, resource) unless { action == Action::"crm__pay" };"#;

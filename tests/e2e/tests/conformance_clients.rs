@@ -120,6 +120,6 @@ async fn output(package: &str, args: &[&str], era: &str) -> Output {
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let output = tokio::time::timeout(Duration::from_mins(1), program).await;
+    let output = tokio::time::timeout(Duration::from_mins(3), program).await;
     output.expect("the runner ends in time").expect("the runner starts")
 }

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails loudly")]
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -264,31 +265,40 @@ async fn duty_09_a_message_goes_to_one_stream() {
 }
 
 async fn a_message_goes_to_one_stream(kind: Kind) {
+    const CHANGED: &str = "notifications/tools/list_changed";
     let server = Upstream::start(kind, Script::legacy()).await;
     let gateway = Gateway::start(&servers([("there", server.entry())])).await;
     let mut peer = gateway.legacy("/mcp/there").await;
     let streams = [peer.listen().await, peer.listen().await];
     until("the gateway listens", async || (server.server().listeners() > 0).then_some(())).await;
-    let collecting = streams.map(|stream| tokio::spawn(stream.finish()));
+    let told = Arc::new(Mutex::new(String::new()));
+    let collecting = streams.map(|mut stream| {
+        let told = Arc::clone(&told);
+        tokio::spawn(async move {
+            while let Some(event) = stream.event().await.expect("a clean end") {
+                told.lock().unwrap().push_str(&event.data);
+            }
+        })
+    });
     // What answers with JSON says nothing before its answer.
     if kind == Kind::LegacyStream {
         let progress = peer.request(&Call::tool("progress", "{}").meta(r#""progressToken":"t""#)).await;
         assert_eq!(progress.before.iter().filter(|m| m.contains("notifications/progress")).count(), 5);
     }
     assert!(peer.request(&Call::tool("grow", "{}")).await.error().is_none());
-    // Calls through the same server later, so that the notification has long been handed on; then the end of it all.
+    until("the news", async || told.lock().unwrap().contains(CHANGED).then_some(())).await;
+    // Calls through the same server later, so that it would have come again; then the end of it all.
     for _ in 0..20 {
         assert!(peer.request(&Call::tool("echo", "{}")).await.error().is_none());
     }
     let delete = Ask::new("DELETE", "/mcp/there").with("Mcp-Session-Id", peer.session.as_deref().unwrap());
     assert!((200..300).contains(&peer.http.send(&delete).await.status));
-    let mut changes = 0;
     for stream in collecting {
-        let text = soon("the end of a stream", stream).await.unwrap().unwrap().text();
-        changes += text.matches("notifications/tools/list_changed").count();
-        assert!(!text.contains("notifications/progress"), "{text}");
+        soon("the end of a stream", stream).await.unwrap();
     }
-    assert_eq!(changes, 1, "{kind:?}: told once, on one of two streams");
+    let told = told.lock().unwrap().clone();
+    assert_eq!(told.matches(CHANGED).count(), 1, "{kind:?}: told once, on one of two streams");
+    assert!(!told.contains("notifications/progress"), "{told}");
 }
 
 /// Left for later: that a session is refused to another user. It is bound to its caller already, but without identity
@@ -679,7 +689,7 @@ async fn duty_23_a_person_is_told_which_server_asks() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn duty_24_a_request_has_a_hard_end() {
     let server = FakeServer::start(Script::modern()).await;
-    let entry = with(&http(&server.url()), json!({ "request_timeout_ms": 1000 }));
+    let entry = with(&http(&server.url()), json!({ "request_timeout_ms": 3000 }));
     let gateway = Gateway::start(&servers([("new", entry)])).await;
     for dialect in [Dialect::Modern, Dialect::Legacy] {
         let mut peer = gateway.peer(dialect, "/mcp").await;
@@ -688,7 +698,7 @@ async fn duty_24_a_request_has_a_hard_end() {
             peer.request(&Call::tool("new__progress_then_hang", "{}").meta(r#""progressToken":1"#)).await;
         assert_eq!(got.refusal(), "upstream_timeout", "{got:?}");
         assert!(got.before.iter().any(|message| message.contains("notifications/progress")), "{got:?}");
-        assert!((Duration::from_millis(900)..Duration::from_secs(8)).contains(&started.elapsed()));
+        assert!((Duration::from_millis(2900)..Duration::from_secs(12)).contains(&started.elapsed()));
     }
     let request = server.log().of_method("tools/call").pop().unwrap();
     server.log().wait_left(request.seq).await;
@@ -804,8 +814,8 @@ async fn duty_29_logs_hold_no_secrets_and_errors_name_the_versions() {
             peer.http.send(&ask).await;
         }
     }
+    gateway.logged("upstream_closed").await;
     let log = gateway.log();
-    assert!(log.contains("upstream_closed"), "there is a log of what was refused: {log}");
     assert!(!log.contains(secret) && !log.contains(LEAK), "{log}");
     // Both eras are served here, so that `initialize` is always answered; what is not spoken names what is.
     let peer = HttpPeer::legacy_with(gateway.listen, "/mcp", "2030-01-01", "{}").await;

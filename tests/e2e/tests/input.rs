@@ -353,7 +353,7 @@ async fn draining_does_not_wait_for_parked_calls() {
     let mut client = gateway.modern("/mcp/there");
     asked(&client.request(&dialog(&[&[FORM]])).await);
     gateway.signal(rustix::process::Signal::TERM);
-    let status = tokio::time::timeout(Duration::from_secs(8), gateway.ended()).await;
+    let status = tokio::time::timeout(Duration::from_secs(15), gateway.ended()).await;
     assert!(status.expect("it does not wait").success());
     let seq = server.log().of_method("tools/call")[0].seq;
     server.log().wait_left(seq).await;
@@ -561,7 +561,7 @@ async fn where_several_servers_share_an_address_the_one_that_asks_is_named() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_modern_servers_state_is_good_for_one_request_unaltered_and_a_while() {
-    let (gateway, server, other) = modern(json!({ "input_timeout_ms": 2000 })).await;
+    let (gateway, server, other) = modern(json!({ "input_timeout_ms": 6000 })).await;
     let mut client = gateway.modern("/mcp/there");
     let call = interrupts(INTERRUPTED);
     let (_, state) = asked(&client.request(&call).await);

@@ -480,7 +480,7 @@ async fn processes_are_bounded_and_the_idle_make_way() {
     for call in busy {
         assert_eq!(soon("a busy call", call).await.unwrap().text(), "called gate");
     }
-    let mut third = Peer::from(hello().await.expect("an idle process makes way"));
+    let mut third = Peer::from(until("an idle process makes way", async || hello().await.ok()).await);
     assert!(third.tool("echo", "{}").await.error().is_none());
 }
 

@@ -23,7 +23,7 @@ use tollgate_testkit::fake::{
 /// A client that can be asked everything.
 const ABLE: &str = r#"{"elicitation":{"form":{},"url":{}},"sampling":{"tools":{}},"roots":{}}"#;
 /// How long after a crash requests may still fail of it.
-const GRACE: Duration = Duration::from_secs(4);
+const GRACE: Duration = Duration::from_secs(8);
 /// Change it to play other episodes.
 const SEED: u64 = 0x746f_6c6c;
 
@@ -120,7 +120,7 @@ async fn episode(seed: u64) {
         entries.push((format!("s{nth}"), entry));
     }
     let config = servers(entries.iter().map(|(name, entry)| (name.as_str(), entry.clone())));
-    let config = with(&config, json!({ "limits": { "input_timeout_ms": 5000 } }));
+    let config = with(&config, json!({ "limits": { "input_timeout_ms": 8000 } }));
     let world = Arc::new(World { gateway: Gateway::start(&config).await, servers: all });
     let kinds: Vec<Kind> = world.servers.iter().map(|server| server.kind).collect();
     eprintln!("an episode of {kinds:?}; again: TOLLGATE_MODEL_SEED={seed}");

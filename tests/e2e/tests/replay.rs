@@ -224,8 +224,11 @@ async fn a_candidate_is_told_by_what_it_would_change() {
     )
     .unwrap();
     let candidate = candidate.to_str().unwrap();
-    let told = world.simulate(&["--policies", candidate, "--since", "1h", "--examples", "1"]).await;
-    assert_eq!(told["found"], 5, "{told:#}");
+    let told = until("all five on record", async || {
+        let told = world.simulate(&["--policies", candidate, "--since", "1h", "--examples", "1"]).await;
+        (told["found"] == 5).then_some(told)
+    })
+    .await;
     assert_eq!(told["newly_denied"]["count"], 2, "{told:#}");
     assert_eq!(told["newly_denied"]["by_policy"], json!({ "small": 2 }));
     assert_eq!(told["newly_denied"]["by_agent"], json!({ "alice": 2 }));

@@ -106,10 +106,17 @@ impl FakeServer {
         Self { addr, shared, accept }
     }
 
-    /// A loopback address on which nothing listens now.
+    /// A loopback address on which nothing listens now. Its port is none of those that the system gives to whoever asks for any, so
+    /// that nobody else gets it meanwhile.
     pub async fn free_address() -> SocketAddr {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has free ports");
-        listener.local_addr().expect("bound")
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let nth = u64::from(std::process::id()) * 97 + NEXT.fetch_add(1, Ordering::Relaxed);
+            let port = u16::try_from(10_000 + nth % 20_000).expect("a port");
+            if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
+                return listener.local_addr().expect("bound");
+            }
+        }
     }
 
     /// Breaks all connections and waits until nothing of it is left, as after a crash.

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tollgate_e2e::guarded::{Guarded, declared, unthrottled};
-use tollgate_testkit::fake::{Ask, Call, Http, HttpPeer, until};
+use tollgate_testkit::fake::{Ask, Call, FakeServer, Http, HttpPeer, until};
 use tollgate_testkit::issuer::api_key;
 
 fn deploy(path: &str) -> PathBuf {
@@ -104,14 +104,14 @@ impl Drop for Prometheus {
 }
 
 impl Prometheus {
-    fn of(gateway: SocketAddr) -> Self {
+    /// One that is to listen at this address.
+    fn of(gateway: SocketAddr, address: SocketAddr) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let shipped = fs::read_to_string(deploy("prometheus/prometheus.yml")).unwrap();
         let own = shipped.replace("127.0.0.1:8081", &gateway.to_string()).replace("15s", "200ms");
         assert!(own.contains(&gateway.to_string()));
         fs::write(folder.path().join("prometheus.yml"), own).unwrap();
         fs::copy(deploy("prometheus/tollgate.rules.yml"), folder.path().join("tollgate.rules.yml")).unwrap();
-        let address = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
         Self { folder, address, child: None }
     }
 
@@ -148,7 +148,7 @@ impl Prometheus {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn prometheus_scrapes_it_also_after_it_was_away() {
     let (guarded, _folder) = busy().await;
-    let mut prometheus = Prometheus::of(guarded.gateway.admin);
+    let mut prometheus = Prometheus::of(guarded.gateway.admin, FakeServer::free_address().await);
     prometheus.start();
     let calls = r#"sum(mcp_server_operation_duration_seconds_count{mcp_method_name="tools/call"})"#;
     until("the first numbers", async || prometheus.value(calls).await.filter(|value| *value >= 3.0)).await;
