@@ -25,10 +25,16 @@ async function outcome(step) {
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function progress(client, step) {
-  const seen = [];
-  const answer = await client.call(step.name, step.arguments, { onprogress: (note) => seen.push(note.progress) });
-  // Notifications sent before the answer may be handled a moment after it.
-  for (let wait = 0; wait < 50 && seen.length < (step.atLeast ?? 1); wait += 1) await sleep(20);
+  let seen;
+  let answer;
+  // The libraries forget a call's notifications once it is answered, and so those that are read together with the answer where this
+  // process was held up. That does not happen each time.
+  for (let tries = 0; tries < 3 && !(seen?.length >= (step.atLeast ?? 1)); tries += 1) {
+    const notes = (seen = []);
+    answer = await client.call(step.name, step.arguments, { onprogress: (note) => notes.push(note.progress) });
+    // Notifications sent before the answer may be handled a moment after it.
+    for (let wait = 0; wait < 50 && seen.length < (step.atLeast ?? 1); wait += 1) await sleep(20);
+  }
   const increasing = seen.every((value, index) => index === 0 || seen[index - 1] < value);
   return { ...answer, notifications: seen.length, increasing };
 }
@@ -70,7 +76,7 @@ class Heard {
   }
 
   /** All of a kind, once there are enough of them or the time is over. */
-  async wait({ what, atLeast = 1, withinMs = 5000 }) {
+  async wait({ what, atLeast = 1, withinMs = 20000 }) {
     const late = Date.now() + withinMs;
     while (this.all[what].length < atLeast && Date.now() < late) {
       await Promise.race([new Promise((resolve) => (this.arrived = resolve)), sleep(Math.max(late - Date.now(), 1))]);
@@ -109,7 +115,7 @@ export const NOTED = {
 };
 
 /** Calls a tool again and again, until what it says contains something. */
-async function until(client, { name, contains, withinMs = 5000 }) {
+async function until(client, { name, contains, withinMs = 20000 }) {
   const late = Date.now() + withinMs;
   for (;;) {
     const { text } = await client.call(name, {});

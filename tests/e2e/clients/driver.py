@@ -36,7 +36,7 @@ async def progress(client, step):
     seen = []
     answer = await client.call(step["name"], step["arguments"], seen.append)
     # Some libraries deliver notifications from another task: those sent before the answer may be a moment behind it.
-    for _ in range(50):
+    for _ in range(500):
         if len(seen) >= step.get("atLeast", 1):
             break
         await asyncio.sleep(0.02)
@@ -103,7 +103,7 @@ class Heard:
                 await self.arrived.wait()
 
         try:
-            await asyncio.wait_for(enough(), wanted.get("withinMs", 5000) / 1000)
+            await asyncio.wait_for(enough(), wanted.get("withinMs", 20000) / 1000)
         except TimeoutError:
             pass
         return self.all[wanted["what"]]
@@ -120,7 +120,7 @@ def written(value):
 
 async def until(client, wanted):
     """Calls a tool again and again, until what it says contains something."""
-    late = time.monotonic() + wanted.get("withinMs", 5000) / 1000
+    late = time.monotonic() + wanted.get("withinMs", 20000) / 1000
     while True:
         said = await client.call(wanted["name"], {}, None)
         if wanted["contains"] in said["text"]:

@@ -128,7 +128,8 @@ class Conversation {
       case 'slow':
         for (const step of [1, 2, 3]) {
           await report(step);
-          await sleep(20);
+          // Libraries forget what they read together with the answer.
+          await sleep(200);
         }
         return text('three steps done');
       case 'wait':

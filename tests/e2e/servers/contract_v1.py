@@ -167,7 +167,8 @@ async def call(params):
         case "slow":
             for step in (1, 2, 3):
                 await report(step)
-                await asyncio.sleep(0.02)
+                # Libraries forget what they read together with the answer.
+                await asyncio.sleep(0.2)
             return contract.text("three steps done")
         case "wait":
             observed["waiting"] += 1

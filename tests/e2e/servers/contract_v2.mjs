@@ -163,7 +163,8 @@ async function call({ name, arguments: args = {} }, ctx) {
     case 'slow':
       for (const step of [1, 2, 3]) {
         await report(step);
-        await sleep(20);
+        // Libraries forget what they read together with the answer.
+        await sleep(200);
       }
       return text('three steps done');
     case 'wait':

@@ -123,7 +123,8 @@ async def call(context, params):
         case "slow":
             for step in (1, 2, 3):
                 await context.session.report_progress(step, 3)
-                await asyncio.sleep(0.02)
+                # Libraries forget what they read together with the answer.
+                await asyncio.sleep(0.2)
             return contract.text("three steps done")
         case "wait":
             observed["waiting"] += 1

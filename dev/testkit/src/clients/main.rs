@@ -210,7 +210,7 @@ impl Client {
         let mut answer = self.call(step).await?;
         let at_least = usize::try_from(step["atLeast"].as_u64().unwrap_or(1)).unwrap_or(1);
         // Notifications sent before the answer may be handled a moment after it.
-        let seen = self.watcher.wait("progress", at_least, Duration::from_secs(1)).await;
+        let seen = self.watcher.wait("progress", at_least, Duration::from_secs(10)).await;
         let seen: Vec<f64> = seen.iter().filter_map(Value::as_f64).collect();
         answer["notifications"] = json!(seen.len());
         answer["increasing"] = json!(seen.windows(2).all(|pair| pair[0] < pair[1]));

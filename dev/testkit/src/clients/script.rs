@@ -46,7 +46,7 @@ async fn step(client: &Client, modern: bool, ground: &mut Ground, wanted: &Value
         "ping" => client.ping().await,
         "hear" => {
             let at_least = usize::try_from(wanted["atLeast"].as_u64().unwrap_or(1)).unwrap_or(1);
-            let limit = Duration::from_millis(wanted["withinMs"].as_u64().unwrap_or(5000));
+            let limit = Duration::from_millis(wanted["withinMs"].as_u64().unwrap_or(20_000));
             let kind = wanted["what"].as_str().unwrap_or_default();
             Ok(Value::Array(client.watcher.wait(kind, at_least, limit).await))
         }
@@ -153,7 +153,7 @@ async fn as_task(client: &Client, made: CreateTaskResult) -> Outcome {
 
 /// Calls a tool again and again, until what it says contains something.
 async fn until(client: &Client, wanted: &Value) -> Outcome {
-    let limit = Duration::from_millis(wanted["withinMs"].as_u64().unwrap_or(5000));
+    let limit = Duration::from_millis(wanted["withinMs"].as_u64().unwrap_or(20_000));
     let contains = wanted["contains"].as_str().unwrap_or_default();
     let begun = Instant::now();
     loop {

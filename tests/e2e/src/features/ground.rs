@@ -18,7 +18,7 @@ const LANGUAGES: [Language; 2] = [Language::TypeScript, Language::Python];
 /// How many cells are shown at once.
 const AT_ONCE: usize = 3;
 /// How long a cell may take.
-const JOB_S: u64 = 20;
+const JOB_S: u64 = 60;
 
 /// The servers, the gateway and the drivers.
 pub struct Ground {
