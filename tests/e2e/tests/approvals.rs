@@ -399,6 +399,8 @@ async fn a_call_that_waits_takes_nobodys_place() {
     bank.approve(listed[0]["id"].as_str().unwrap()).await;
     let answer = soon("the answer", live.event()).await.unwrap().expect("an event").data;
     assert!(answer.contains("\"result\""), "{answer}");
+    // It has left its place when its stream has ended.
+    assert_eq!(soon("the end of the stream", live.event()).await.unwrap(), None);
     // One that is under way takes it.
     let under_way = Call::tool("bank__progress_then_hang", "{}").meta(r#""progressToken":"q""#);
     let mut live = bank.peer("ann").open(&under_way).await;
@@ -509,7 +511,7 @@ async fn whoever_can_be_shown_a_page_is_shown_it_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_whose_user_was_shown_a_page_counts_once() {
     let more = json!({ "wait_ms": 20_000, "url": "https://console.example/approvals/{id}" });
-    let limits = json!({ "limits": { "rules": [{ "name": "two", "quota": { "calls": 2 } }] } });
+    let limits = json!({ "limits": { "rules": [{ "name": "two", "quota": { "calls": 2, "every": "month" } }] } });
     let bank = Bank::open_with(Script::modern(), more, limits).await;
     let call = Call::tool("bank__pay", r#"{"amount":10}"#).able(URLS);
     let mut ann = bank.peer("ann");

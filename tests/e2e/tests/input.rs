@@ -110,7 +110,7 @@ async fn a_modern_client_answers_a_legacy_server() {
             first = client.request(&retry(&call, &answers, &state)).await;
         };
         assert_eq!(said, format!("[{NAMED},{ROOTED},{SAMPLED}]"), "{kind:?}");
-        assert_eq!(gateway.kept("parked_call").await, 0, "{kind:?}");
+        gateway.keeps("parked_call", 0).await;
     }
 }
 
@@ -130,7 +130,7 @@ async fn what_is_left_unanswered_is_asked_again_and_unknown_keys_are_ignored() {
     let (requests, state) = asked(&client.request(&alone).await);
     let answers = [("nobody", ROOTED), (requests[0].0.as_str(), NAMED), ("__proto__", "{}")];
     assert_eq!(client.request(&retry(&call, &answers, &state)).await.text(), format!("[{NAMED}]"));
-    assert_eq!(gateway.kept("parked_call").await, 0);
+    gateway.keeps("parked_call", 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -258,7 +258,7 @@ async fn a_state_is_good_for_one_request_unaltered() {
     let same = Call::tool("dialog", &arguments).able(r#"{"elicitation":{}}"#);
     assert_eq!(client.request(&retry(&same, &answers, &state)).await.text(), format!("[{NAMED}]"));
     assert_state_refused(&client.request(&retry(&call, &answers, &state)).await, "after use");
-    assert_eq!(gateway.kept("parked_call").await, 0);
+    gateway.keeps("parked_call", 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -344,7 +344,7 @@ async fn too_many_rounds_end_the_call() {
     }
     assert_eq!(answer.refusal(), "upstream_protocol_error", "{answer:?}");
     server.log().wait_method("notifications/cancelled", 1).await;
-    assert_eq!(gateway.kept("parked_call").await, 0);
+    gateway.keeps("parked_call", 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -464,7 +464,7 @@ async fn a_server_that_dies_while_the_call_is_parked_is_an_error_on_the_retry() 
         server.die().await;
         let answer = client.request(&retry(&call, &[(&key, NAMED)], &state)).await;
         assert!(answer.refusal().starts_with("upstream_"), "{kind:?}: {answer:?}");
-        assert_eq!(gateway.kept("parked_call").await, 0, "{kind:?}");
+        gateway.keeps("parked_call", 0).await;
     }
 }
 
@@ -479,7 +479,7 @@ async fn a_legacy_server_that_needs_a_url_opened_is_called_again_once_it_is() {
     let (requests, state) = asked(&client.request(&call).await);
     let want = r#"{"method":"elicitation/create","params":{"mode":"url","message":"[there] Sign in","url":"https://idp.example/go"}}"#;
     assert_eq!(requests.iter().map(|(_, request)| request.as_str()).collect::<Vec<_>>(), [want]);
-    assert_eq!(gateway.kept("parked_call").await, 0, "the call has ended");
+    gateway.keeps("parked_call", 0).await;
     let key = requests[0].0.as_str();
     for answers in [&[(key, r#"{"action":"decline"}"#)][..], &[(key, r#"{"action":"cancel"}"#)], &[]] {
         let answer = client.request(&retry(&call, answers, &state)).await;
@@ -797,7 +797,7 @@ async fn a_legacy_client_answers_servers_of_both_eras() {
             }
             client.post(&result(&raw::find(&message, &["id"]).unwrap(), answer_to(&message))).await;
         }
-        assert_eq!(gateway.kept("question").await, 0, "{kind:?}");
+        gateway.keeps("question", 0).await;
     }
 }
 
@@ -1086,7 +1086,7 @@ async fn a_question_that_a_server_withdraws_is_withdrawn_at_the_client() {
     let told = next(&mut stream).await;
     assert_eq!(raw::text_at(&told, &["method"]).as_deref(), Some("notifications/cancelled"), "{told}");
     assert_eq!(raw::find(&told, &["params", "requestId"]).unwrap(), id, "{told}");
-    assert_eq!(gateway.kept("question").await, 0);
+    gateway.keeps("question", 0).await;
     client.say(&result(&id, ROOTED)).await;
     server.release();
     assert_eq!(said(&next(&mut stream).await), "called withdraws");
@@ -1189,6 +1189,6 @@ async fn a_legacy_client_that_never_answers_is_waited_for_so_long() {
         } else {
             assert!(said(&last).contains("did not answer in time"), "{kind:?}: {last}");
         }
-        assert_eq!(gateway.kept("question").await, 0);
+        gateway.keeps("question", 0).await;
     }
 }

@@ -25,7 +25,7 @@ export function same(found, wanted, what) {
 }
 
 /** Tries until it is so. */
-export async function until(what, look, ms = 15_000) {
+export async function until(what, look, ms = 30_000) {
   const end = Date.now() + ms;
   let last;
   while (Date.now() < end) {
@@ -97,7 +97,7 @@ export async function person(browser, options = {}) {
     });
     page.on('dialog', (dialog) => (dialog.type() === 'confirm' ? dialog.accept() : (noted.push(`a dialog: ${dialog.message()}`), dialog.dismiss())));
   });
-  context.setDefaultTimeout(15_000);
+  context.setDefaultTimeout(30_000);
   const page = await context.newPage();
   return { context, page, noted };
 }

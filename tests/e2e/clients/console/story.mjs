@@ -52,8 +52,9 @@ await run(async ({ job, browser, step }) => {
     await page.getByRole('heading', { name: 'refund' }).waitFor();
     check((await body(page)).includes('Pays an amount back'), 'the definition is shown');
     await page.getByLabel('Why').fill('Looked at the code.');
+    const answered = page.waitForEvent('framenavigated');
     await page.getByRole('button', { name: 'Approve', exact: true }).click();
-    await page.waitForLoadState();
+    await answered;
     await open(page, '/servers');
     await page.getByRole('row', { name: /bank/ }).getByText('approved').waitFor();
   });
