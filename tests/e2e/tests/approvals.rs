@@ -511,7 +511,8 @@ async fn whoever_can_be_shown_a_page_is_shown_it_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_whose_user_was_shown_a_page_counts_once() {
     let more = json!({ "wait_ms": 20_000, "url": "https://console.example/approvals/{id}" });
-    let limits = json!({ "limits": { "rules": [{ "name": "two", "quota": { "calls": 2, "every": "month" } }] } });
+    let limits =
+        json!({ "limits": { "rules": [{ "name": "two", "quota": { "calls": 2, "every": "month" } }] } });
     let bank = Bank::open_with(Script::modern(), more, limits).await;
     let call = Call::tool("bank__pay", r#"{"amount":10}"#).able(URLS);
     let mut ann = bank.peer("ann");
