@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use tokio::task::AbortHandle;
 use tollgate_ledger::Outcome;
 use tollgate_mcp::{Segments, compose, find};
@@ -225,7 +224,9 @@ pub(crate) async fn take_up(
         inbound.record.failed(&error);
         error.refusal(server.name())
     };
-    answered.iter_mut().for_each(|later| later.owed.settle());
+    for later in &mut answered {
+        later.owed.settle();
+    }
     let handed = dispatch::hand_over(&exchange.replies(), leaving, receipt).await;
     handed.map_err(|(_, error)| failed(error))?;
     if !unanswered.is_empty() {
