@@ -29,7 +29,7 @@ pub(crate) async fn run(command: PinsCommand) -> Result<(), Failure> {
         Pins::Approve(command) => approve(&command).await,
         Pins::Forget(command) => forget(&command).await,
         Pins::Lock(command) => live::lock(&command).await,
-        Pins::Check(command) => live::check(&command).await,
+        Pins::Check(command) => Box::pin(live::check(&command)).await,
     }
 }
 

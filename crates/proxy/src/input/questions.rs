@@ -263,18 +263,18 @@ mod tests {
         Segments::from(Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"roots/list"}}"#)))
     }
 
-    fn waits(raw_id: &'static [u8], token: Option<&'static [u8]>) -> Option<Waits> {
+    fn waits(raw_id: &'static [u8], token: Option<&'static [u8]>) -> Waits {
         let name = ServerName::new("s").expect("a name");
         let server = ServerId::new(Holder::default(), name);
-        Some(Waits { server, raw_id: Bytes::from_static(raw_id), token: token.map(Bytes::from_static) })
+        Waits { server, raw_id: Bytes::from_static(raw_id), token: token.map(Bytes::from_static) }
     }
 
     #[tokio::test]
     async fn a_server_takes_back_what_it_has_asked_and_nothing_else() {
         let (questions, stream) = (Questions::default(), Mailbox::new(8));
-        let mut one = questions.ask(&stream, 2, waits(b"\"q\"", None), write).await.expect("room");
-        let mut two = questions.ask(&stream, 2, waits(b"7", None), write).await.expect("room");
-        let server = waits(b"7", None).expect("it waits").server;
+        let mut one = questions.ask(&stream, 2, Some(waits(b"\"q\"", None)), write).await.expect("room");
+        let mut two = questions.ask(&stream, 2, Some(waits(b"7", None)), write).await.expect("room");
+        let server = waits(b"7", None).server;
         let other = ServerId::new(Holder::default(), ServerName::new("other").expect("a name"));
         questions.taken_back(&other, b"7");
         questions.taken_back(&server, b"\"7\"");
@@ -304,7 +304,7 @@ mod tests {
     #[tokio::test]
     async fn of_progress_a_server_hears_nothing_that_is_not_a_number() {
         let (questions, stream) = (Questions::default(), Mailbox::new(8));
-        let waits = waits(b"1", Some(b"\"own\""));
+        let waits = Some(waits(b"1", Some(b"\"own\"")));
         let mut question = questions.ask(&stream, 2, waits, write).await.expect("room");
         let progress = |params: &str| {
             let text = format!(
