@@ -1,6 +1,7 @@
 //! A ledger in a temporary folder, read as anyone may read it.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -33,8 +34,12 @@ impl Book {
         Self { ledger: Ledger::open(root, settings).unwrap(), _folder: None }
     }
 
-    /// All entries about requests, in their order.
+    /// All entries about requests, in their order. What nobody waits for may come on record a moment later: it is waited for.
     pub(crate) fn entries(&self) -> Vec<Value> {
+        let until = Instant::now() + crate::LONG;
+        while self.ledger.work().waiting_bytes > 0 && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let mut reader = Reader::new(self.ledger.folder().unwrap());
         let mut entries = Vec::new();
         while let Some(read) = reader.next_entry().unwrap() {
