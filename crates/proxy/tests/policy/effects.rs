@@ -41,6 +41,8 @@ async fn a_look_alike_of_a_pinned_argument_goes_nowhere() {
 async fn nothing_leaves_that_no_policy_permits() {
     let shop = Shop::modern(&["open"]).await;
     let world = World::new(vec![server("shop", &shop)], vec![], "").await;
+    // The gateway listens to it for itself, which it begins a moment after it has read its tools.
+    crate::eventually(|| shop.is_heard().then_some(())).await;
     let learnt = shop.fake.seen.lock().unwrap().len();
     for modern in [true, false] {
         let bob = world.either(modern, "bob", "/mcp").await;

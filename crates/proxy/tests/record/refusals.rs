@@ -15,6 +15,8 @@ async fn a_refusal_of_any_stage_is_one_entry_and_reaches_no_server() {
         let (book, shop) = (Book::new(), Shop::start(modern, &["read"]).await);
         let world = World::recorded(vec![server("shop", &shop)], vec![], READ, book.ledger.clone()).await;
         let ann = world.either(modern, "ann", "/mcp").await;
+        // The gateway listens to it for itself, which it begins a moment after it has read its tools.
+        crate::eventually(|| shop.is_heard().then_some(())).await;
         let seen = shop.fake.seen.lock().unwrap().len();
         for (method, params, code, stage, outcome) in [
             (
