@@ -240,7 +240,10 @@ async fn receive(child: Arc<Child>, message: Vec<u8>) {
     let said = answers::answer(&mut script, &mut child.memory.lock().unwrap(), &message);
     if script.tools.len() != tools {
         let text = serde_json::to_string(&script).expect("a script is JSON");
-        fs::write(child.folder.join("script.json"), text).expect("the folder is ours");
+        // At once: other messages, and other children, read it meanwhile.
+        let next = child.folder.join(format!("script.{}", std::process::id()));
+        fs::write(&next, text).expect("the folder is ours");
+        fs::rename(next, child.folder.join("script.json")).expect("the folder is ours");
     }
     if let Some(push) = said.push {
         let listens = child.listens.lock().unwrap().clone();
