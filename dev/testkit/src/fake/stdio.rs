@@ -241,6 +241,7 @@ async fn receive(child: Arc<Child>, message: Vec<u8>) {
     if script.tools.len() != tools {
         let text = serde_json::to_string(&script).expect("a script is JSON");
         // At once: other messages, and other children, read it meanwhile.
+        let _alone = child.memory.lock().unwrap();
         let next = child.folder.join(format!("script.{}", std::process::id()));
         fs::write(&next, text).expect("the folder is ours");
         fs::rename(next, child.folder.join("script.json")).expect("the folder is ours");

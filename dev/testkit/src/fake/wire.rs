@@ -175,6 +175,13 @@ impl Reader {
         Ok(all)
     }
 
+    /// Whether the peer has said something more already.
+    pub(crate) fn has_more(&self) -> bool {
+        let stream: &TcpStream = self.half.as_ref();
+        let next = rustix::net::recv(stream, &mut [0_u8; 1], rustix::net::RecvFlags::PEEK);
+        !self.buffer.is_empty() || next.is_ok_and(|(_, bytes)| bytes > 0)
+    }
+
     /// Returns once the peer has closed the connection.
     pub(crate) async fn gone(&mut self) {
         loop {
