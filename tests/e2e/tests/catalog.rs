@@ -464,8 +464,11 @@ async fn a_servers_list_changed_reaches_clients_that_listen() {
             }
             let grown = peer.tool(tool, "{}").await.text();
             list_changed(&mut stream, &what).await;
-            let after = peer.tools().await;
-            assert_eq!(after.len(), before.len() + 1, "{what}");
+            // The word may still be about what was there before.
+            let after = until(&what, async || {
+                Some(peer.tools().await).filter(|after| after.len() == before.len() + 1)
+            })
+            .await;
             assert!(after.iter().any(|name| name.ends_with(&grown)), "{what}: {after:?}");
         }
     }
