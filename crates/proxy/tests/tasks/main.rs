@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
 
+mod beside;
 #[path = "../record/book.rs"]
 #[allow(dead_code, reason = "shared with the tests of the record")]
 mod book;
