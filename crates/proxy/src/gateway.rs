@@ -724,13 +724,19 @@ impl Gateway {
                 }
                 let session = self.meant(audience, server)?;
                 let reached = session.reached();
-                if let Some(stream) = session.to_ask_beside() {
+                if let Some(stream) = session.to_ask_beside_now() {
                     return Some((Arc::clone(&session), stream));
                 }
                 reached.await;
             }
         };
-        tokio::time::timeout(CLIENT_WAIT, reaching).await.ok().flatten()
+        if let Ok(reached) = tokio::time::timeout(CLIENT_WAIT, reaching).await {
+            return reached;
+        }
+        // Its client may still come back to a stream whose connection has gone.
+        let session = self.meant(audience, server)?;
+        let stream = session.to_ask_beside()?;
+        Some((session, stream))
     }
 
     /// The one session that an instance of this audience can speak to. What is one principal's serves its clients without

@@ -141,6 +141,7 @@ impl Session {
     /// Comes back to a stream of this session, behind the event of this id; gives its number too.
     pub(crate) fn resume_stream(&self, event_id: &[u8]) -> Result<(Reader, u64), Refusal> {
         let resumed = self.streams.resume(event_id)?;
+        self.has_begun();
         self.streams_open.fetch_add(1, Ordering::Relaxed);
         Ok(resumed)
     }
@@ -184,6 +185,11 @@ impl Session {
     /// The same for what is about no request. Before the client has begun to speak it may not be asked.
     pub(crate) fn to_ask_beside(&self) -> Option<Mailbox> {
         self.begun.load(Ordering::Relaxed).then(|| self.to_ask_on(None)).flatten()
+    }
+
+    /// The same, where somebody reads it now.
+    pub(crate) fn to_ask_beside_now(&self) -> Option<Mailbox> {
+        self.to_ask_beside().filter(Mailbox::is_read)
     }
 
     /// The client has said something since its `initialize` was answered.
