@@ -947,6 +947,27 @@ async fn a_server_hears_that_nobody_will_answer_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_does_not_listen_is_asked_on_the_stream_of_a_call() {
+    let (gateway, server) = limited(json!({})).await;
+    let mut client = able(&gateway).await;
+    let call = Call::tool("progress_then_gate", "{}").meta(r#""progressToken":"mine""#);
+    let mut stream = client.open(&call).await;
+    assert!(next(&mut stream).await.contains("notifications/progress"));
+    until("the gateway listens", async || (server.listeners() > 0).then_some(())).await;
+    server.push(r#"{"jsonrpc":"2.0","id":"beside","method":"roots/list"}"#);
+    let id = id_of(&next(&mut stream).await, "roots/list");
+    client.say(&result(&id, ROOTED)).await;
+    let answer = format!(r#"{{"jsonrpc":"2.0","id":"beside","result":{ROOTED}}}"#);
+    until("the server's question is answered", async || {
+        server.log().requests().iter().any(|r| r.text() == answer).then_some(())
+    })
+    .await;
+    server.release();
+    let answer = next(&mut stream).await;
+    assert!(raw::find(&answer, &["result"]).is_some(), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_ends_leaves_nothing_asked() {
     for kind in Kind::ALL {
         let server = Upstream::start(kind, Script::legacy()).await;
