@@ -79,6 +79,7 @@ fn dressed(one: char) -> Option<char> {
     let code = u32::from(one);
     let letter = |from: u32, first: char| char::from_u32(u32::from(first) + code - from);
     match code {
+        0x3000 => Some(' '),
         // Full width.
         0xFF01..=0xFF5E => char::from_u32(code - 0xFEE0),
         // Mathematical letters, in thirteen styles, and digits in five.

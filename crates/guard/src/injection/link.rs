@@ -38,22 +38,67 @@ const PLACES: &[&[u8]] = &[b"{", b"%7B", b"<", b"%3C", b"[", b"%5B", b"YOUR_", b
 /// The link whose text ends with the bracket here.
 pub(crate) fn link(sweep: &mut Sweep<'_, '_>, bracket: usize) -> Option<usize> {
     let text = sweep.text;
-    if text.at(bracket + 1) != b'(' || !sweep.rules.has(Rule::Link) || sweep.depth > 7 {
+    // A link, or what others refer to.
+    let is_reference = text.at(bracket + 1) == b':';
+    let begins = is_reference || text.at(bracket + 1) == b'(';
+    if !begins || !sweep.rules.has(Rule::Link) || sweep.depth > 7 {
         return None;
     }
-    let from = bracket + 2;
+    let mut from = bracket + 2;
+    // These may stand before the address.
+    while from < bracket + 10 && matches!(text.at(from), b' ' | b'\t' | b'\n' | b'<') {
+        from += 1;
+    }
     let area = text.slice(from, from + ADDRESS_MAX);
-    if !(area.starts_with(b"http://") || area.starts_with(b"https://") || area.starts_with(b"//")) {
+    if !is_address(area) {
         return None;
     }
-    let address = area.get(..memchr2(b')', b'\n', area)?)?;
+    let length = if is_reference {
+        let ends = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'>';
+        area.iter().position(ends).unwrap_or(area.len())
+    } else {
+        memchr2(b')', b'\n', area)?
+    };
+    let address = area.get(..length)?;
     let before = text.slice(bracket.saturating_sub(256), bracket);
     let open = memrchr(b'[', before).map(|place| bracket - before.len() + place);
     let is_image = open.is_some_and(|open| text.before(open) == b'!');
     let query = address.get(memchr::memchr(b'?', address)? + 1..)?;
     let confidence = query.split(|byte| *byte == b'&').filter_map(|pair| carries(pair, is_image)).max()?;
     let start = open.map_or(bracket, |open| if is_image { open - 1 } else { open });
-    sweep.add(Rule::Link, start, from + address.len() + 1, confidence)
+    let end = from + address.len() + usize::from(!is_reference);
+    sweep.add(Rule::Link, start, end, confidence)
+}
+
+/// The image of HTML that begins here.
+pub(crate) fn image(sweep: &mut Sweep<'_, '_>, start: usize) -> Option<usize> {
+    let text = sweep.text;
+    let is_image = text.slice(start, start + 5).eq_ignore_ascii_case(b"<img ");
+    if !is_image || !sweep.rules.has(Rule::Link) || sweep.depth > 7 {
+        return None;
+    }
+    let head = text.slice(start, start + ADDRESS_MAX);
+    let head = head.get(..memchr::memchr(b'>', head)?)?;
+    let address = head.get(memmem::find(head, b"src=")? + 4..)?;
+    let quotes = address.iter().take_while(|byte| matches!(byte, b'"' | b'\'' | b'\\')).count();
+    let address = address.get(quotes..)?;
+    if !is_address(address) {
+        return None;
+    }
+    let ends = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'' | b'\\');
+    let address = address.get(..address.iter().position(ends).unwrap_or(address.len()))?;
+    let query = address.get(memchr::memchr(b'?', address)? + 1..)?;
+    // Templates have places for many things: the name has to say what is carried, or what is carried be somebody's.
+    let pairs = query.split(|byte| *byte == b'&').map(|pair| pair.strip_prefix(b"amp;").unwrap_or(pair));
+    let confidence = pairs.filter_map(|pair| carries(pair, true)).filter(|sure| *sure >= 75).max()?;
+    sweep.add(Rule::Link, start, start + head.len() + 1, confidence)
+}
+
+/// Whether an address of the web begins a text, with its scheme or without.
+fn is_address(text: &[u8]) -> bool {
+    let begins =
+        |scheme: &[u8]| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    begins(b"http://") || begins(b"https://") || begins(b"//")
 }
 
 /// How sure it is that a parameter carries something away.

@@ -179,6 +179,11 @@ impl<'t> Words<'t> {
         let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte >= 0x80 || matches!(byte, b'\'' | b'_');
         loop {
             let byte = *self.text.get(self.at)?;
+            let gap = gap(self.text, self.at);
+            if gap > 0 {
+                self.at += gap;
+                continue;
+            }
             if is_word(byte) && byte != b'\'' {
                 break;
             }
@@ -196,7 +201,7 @@ impl<'t> Words<'t> {
             self.at += 1;
         }
         let start = self.at;
-        while self.text.get(self.at).is_some_and(|byte| is_word(*byte)) {
+        while self.text.get(self.at).is_some_and(|byte| is_word(*byte)) && gap(self.text, self.at) == 0 {
             self.at += 1;
         }
         let mut end = self.at;
@@ -204,6 +209,18 @@ impl<'t> Words<'t> {
             end -= 1;
         }
         Some((start, end))
+    }
+}
+
+/// How long the space or mark of punctuation beyond ASCII is that stands there; nothing if there is none. An apostrophe is none.
+fn gap(text: &[u8], at: usize) -> usize {
+    let next = |nth: usize| text.get(at + nth).copied().unwrap_or(0);
+    match next(0) {
+        0xC2 if matches!(next(1), 0x80..=0xA1 | 0xAB | 0xBB | 0xBF) => 2,
+        0xE2 if next(1) == 0x80 && matches!(next(2), 0x80..=0x8A | 0x90..=0x98 | 0x9A..=0xA9 | 0xAF) => 3,
+        0xE2 if next(1) == 0x81 && next(2) == 0x9F => 3,
+        0xE3 if next(1) == 0x80 && matches!(next(2), 0x80..=0x82 | 0x88..=0x91) => 3,
+        _ => 0,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use memchr::memmem;
 
+use super::link::image;
 use crate::rule::{Finding, Rule, RuleSet};
 use crate::sweep::Sweep;
 use crate::text::Text;
@@ -70,7 +71,7 @@ pub(crate) fn tag(sweep: &mut Sweep<'_, '_>, start: usize) -> Option<usize> {
             sweep.looked_until = end;
             None
         }
-        letter if letter.is_ascii_alphabetic() => off_screen(sweep, start),
+        letter if letter.is_ascii_alphabetic() => image(sweep, start).or_else(|| off_screen(sweep, start)),
         _ => None,
     }
 }
