@@ -60,6 +60,9 @@ fn is_dressed(text: &str) -> bool {
             (waits, parts) = (false, false);
         } else if dressed(one).is_some_and(|plain| plain.is_ascii_alphanumeric()) {
             return true;
+        } else if matches!(dressed(one), Some(' ' | '-')) {
+            // Between digits it groups them.
+            (waits, parts) = (false, before.is_ascii_digit());
         } else if look_alike(one).is_some() || is_unseen(one) {
             if before.is_ascii_alphabetic() {
                 return true;
@@ -79,7 +82,9 @@ fn dressed(one: char) -> Option<char> {
     let code = u32::from(one);
     let letter = |from: u32, first: char| char::from_u32(u32::from(first) + code - from);
     match code {
-        0x3000 => Some(' '),
+        // Spaces and hyphens at which no line ends.
+        0xA0 | 0x2007 | 0x2009 | 0x202F | 0x3000 => Some(' '),
+        0x2010 | 0x2011 => Some('-'),
         // Full width.
         0xFF01..=0xFF5E => char::from_u32(code - 0xFEE0),
         // Mathematical letters, in thirteen styles, and digits in five.

@@ -44,6 +44,8 @@ pub(super) struct Pass<'g> {
     pub(super) held: Vec<Rule>,
     /// Members in whose names something was found, by where they begin.
     masked_names: Vec<usize>,
+    /// The last text that says what another member of its object is the value of: how deep, in what, and where it stands.
+    said: Option<(usize, Option<Step>, Range<usize>)>,
     /// The texts of blocks of `content`, without quotes.
     blocks: Vec<Range<usize>>,
     /// The how manieth each is.
@@ -68,6 +70,7 @@ impl<'g> Pass<'g> {
             blocked: None,
             held: Vec::new(),
             masked_names: Vec::new(),
+            said: None,
             blocks: Vec::new(),
             blocks_at: Vec::new(),
             seams_told: BTreeSet::new(),
@@ -112,8 +115,13 @@ impl<'g> Pass<'g> {
         let mut found = std::mem::take(&mut self.found);
         found.clear();
         let key = self.key(&mut name, way);
+        if matches!(key, "name" | "key") {
+            self.said = Some((way.len(), place::parent(way), raw.clone()));
+        }
+        let mut label = View::default();
+        let meaning = if key == "value" { self.label(&mut label, way) } else { key };
         if let Some(text) = view.read(content) {
-            self.guard.scanner.scan(text, key, &mut found);
+            self.guard.scanner.scan(text, meaning, &mut found);
             if let Reading::Definition(Some(others)) = self.subject.reading {
                 if !self.is_fixed(way) && self.guard.scanner.has(Rule::CrossServer) {
                     neighbours::talk(text, others, &mut found);
@@ -295,7 +303,9 @@ impl<'g> Pass<'g> {
         let mut name = std::mem::take(&mut self.name);
         let mut found = std::mem::take(&mut self.found);
         found.clear();
-        self.guard.scanner.scan(text, self.key(&mut name, way), &mut found);
+        let is_value = self.key(&mut name, way) == "value";
+        let meaning = if is_value { self.label(&mut name, way) } else { self.key(&mut name, way) };
+        self.guard.scanner.scan(text, meaning, &mut found);
         found.retain(|one| one.confidence >= NUMBER_CONFIDENCE_MIN && one.rule.family() != Family::Secret);
         let mut changes = false;
         for finding in &found {

@@ -17,6 +17,11 @@ const NAME_BYTES_MAX: usize = 512;
 /// Members in which blocks of texts stand that are read together.
 const BLOCKS: &[&str] = &["content", "contents", "messages", "resource", "result"];
 
+/// The step to the object or list that the last one is in.
+pub(super) fn parent(way: &[Step]) -> Option<Step> {
+    way.len().checked_sub(2).and_then(|at| way.get(at)).copied()
+}
+
 /// What of a name is read.
 fn bounded(raw: &[u8]) -> &[u8] {
     let Some(start) = raw.get(..NAME_BYTES_MAX) else { return raw };
@@ -40,6 +45,22 @@ impl<'g> Pass<'g> {
             Step::Element(_) => None,
         });
         last.and_then(|raw| view.read(bounded(raw))).unwrap_or_default()
+    }
+
+    /// What a member that is called a value is the value of: what another member of its object has said before, or what that object is
+    /// called.
+    pub(super) fn label<'a>(&self, view: &'a mut View, way: &[Step]) -> &'a str
+    where
+        'g: 'a,
+    {
+        let parent = parent(way);
+        let said = self.said.as_ref().filter(|(depth, of, _)| *depth == way.len() && *of == parent);
+        let raw = match (said, parent) {
+            (Some((.., raw)), _) => self.bytes.get(raw.clone()),
+            (None, Some(Step::Member(start, end))) => self.bytes.get(start..end),
+            _ => None,
+        };
+        raw.and_then(|raw| view.read(bounded(raw))).unwrap_or_default()
     }
 
     pub(super) fn path(&self, way: &[Step]) -> String {
