@@ -28,6 +28,27 @@ fn without_the_section_nothing_is_looked_for_and_an_empty_one_only_reports() {
 }
 
 #[test]
+fn an_action_that_no_mode_has_done_is_warned_of() {
+    let warned = |text: &str| {
+        let warnings = bench(text).good("tollgate.yaml").warnings;
+        warnings.iter().filter(|warning| warning.message.contains("there is no `mode`")).count()
+    };
+    assert_eq!(
+        warned("guard: { results: { personal: mask }, arguments: { rules: { personal.ip: block } } }\n"),
+        2
+    );
+    for text in [
+        "guard: {}\n",
+        "guard: { results: { mode: report, personal: mask } }\n",
+        "guard: { results: { mode: act, personal: mask } }\n",
+        "guard: { results: { personal: report, secret: 'off' } }\n",
+        "guard: { results: { personal: mask }, overrides: [{ match: { server: a }, results: { mode: act } }] }\n",
+    ] {
+        assert_eq!(warned(text), 0, "{text}");
+    }
+}
+
+#[test]
 fn definitions_are_stripped_of_what_hides_unless_told_otherwise() {
     let text = r"
 guard:

@@ -102,6 +102,12 @@ impl Meaning<'_> {
         let definitions = of_definitions(section.definitions.as_ref());
         self.holds(&results, Some(RESULTS_HOLD), &place.key("results"));
         self.holds(&definitions, (!has_pins).then_some(DEFINITIONS_HOLD), &place.key("definitions"));
+        // An override may say that something becomes of it.
+        if section.overrides.is_none() {
+            self.idle(&results, &place.key("results"));
+            self.idle(&arguments, &place.key("arguments"));
+            self.idle(&definitions, &place.key("definitions"));
+        }
         GuardSettings {
             results: self.direction(&results, &own, &place.key("results")),
             arguments: self.direction(&arguments, &own, &place.key("arguments")),
@@ -118,6 +124,20 @@ impl Meaning<'_> {
             patterns,
             files,
             outside: self.external_guards(section.external.as_ref(), &place.key("external")),
+        }
+    }
+
+    /// Tells of actions that are written where nobody has said that anything is to become of what is found.
+    fn idle(&mut self, said: &Said<'_>, place: &Place<'_>) {
+        let does = |word: &Word| matches!(word, Word::Do(action) if *action != Action::Report);
+        let of_families = said.families.iter().any(|(_, word)| word.as_ref().is_some_and(does));
+        if said.mode.is_none() && (of_families || said.rules.iter().any(|(_, word)| does(word))) {
+            let how = "write `mode: act`, or `mode: report` for a trial";
+            self.problems.warning(
+                place,
+                "what is found is only reported: there is no `mode`",
+                Some(how.to_owned()),
+            );
         }
     }
 
