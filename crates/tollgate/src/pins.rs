@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use serde_json::{Value, json};
-use tollgate_guard::pins::{Definition, Difference, compare, skeleton, unified};
+use tollgate_guard::pins::{Definition, Difference, compare, skeletons, unified};
 use tollgate_model::{ServerName, TenantId, Timestamp};
 use tollgate_store::{Approved, Approving, Pin, PinKind, PinOf, Store, WhichPins};
 
@@ -299,12 +299,12 @@ fn difference(pin: &Pin, all: &[Pin]) -> Difference {
     if pin.approved.is_some() || !is_named {
         return difference;
     }
-    let own = skeleton(&pin.of.item);
+    let own = skeletons(&pin.of.item);
     let is_twin = |other: &&Pin| {
         other.approved.is_some()
             && other.of.kind == pin.of.kind
             && other.of.item != pin.of.item
-            && skeleton(&other.of.item) == own
+            && skeletons(&other.of.item).iter().any(|one| own.contains(one))
     };
     match all.iter().find(is_twin) {
         Some(twin) => difference.like(&twin.of.item),

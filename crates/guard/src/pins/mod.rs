@@ -15,4 +15,4 @@ pub use compare::{Difference, FieldChange, How, Risk, compare};
 pub use definition::Definition;
 pub use diff::{readable, unified};
 pub use lock::{Lock, LockError, LockItem, LockedServer};
-pub use twin::{Twins, has_hidden, skeleton};
+pub use twin::{Twins, has_hidden, skeletons};

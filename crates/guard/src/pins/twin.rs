@@ -12,7 +12,7 @@ use super::definition::Definition;
 
 /// Letters that look like an ASCII one.
 const ALIKE: [(char, &str); 26] = [
-    ('a', "аɑαａ⍺ạàáâãäåāă"),
+    ('a', "аɑαａ⍺ⱥạàáâãäåāă"),
     ('b', "Ьƅｂв"),
     ('c', "сϲｃⅽçćč"),
     ('d', "ԁｄⅾđ"),
@@ -29,7 +29,7 @@ const ALIKE: [(char, &str); 26] = [
     ('o', "оｏοօσòóôõöøō"),
     ('p', "рｐρ"),
     ('q', "ｑԛգ"),
-    ('r', "ｒгᴦ"),
+    ('r', "ｒгᴦɾ"),
     ('s', "ѕｓꜱśš"),
     ('t', "ｔτт"),
     ('u', "ｕυսùúûüū"),
@@ -52,20 +52,52 @@ pub fn has_hidden(text: &str) -> bool {
         || text.bytes().any(|byte| byte < b' ' && !matches!(byte, b'\n' | b'\r' | b'\t'))
 }
 
-/// What is left of a name when what looks alike is one.
-pub fn skeleton(name: &str) -> String {
+/// What is left of a name when what looks alike is one: two that have one of these in common look alike. A capital `I` looks like an
+/// `l`, and is an `i` in another case.
+pub fn skeletons(name: &str) -> Vec<String> {
+    let mut all = vec![skeleton(name, 'l')];
+    let other = skeleton(name, 'i');
+    if !all.contains(&other) {
+        all.push(other);
+    }
+    all
+}
+
+fn skeleton(name: &str, capital: char) -> String {
     let mut out = String::with_capacity(name.len());
     for character in name.chars().filter(|character| !is_hidden(*character)) {
         let plain = plain(character);
-        match plain {
-            '0' => out.push('o'),
-            '1' | 'I' | '|' => out.push('l'),
-            '‐' | '‑' | '‒' | '–' | '—' | '−' | 'ー' => out.push('-'),
-            '＿' => out.push('_'),
-            other => out.extend(other.to_lowercase()),
+        if plain.is_ascii() || is_dash(plain) {
+            push(&mut out, plain, capital);
+            continue;
+        }
+        // Of what our table has not, what Unicode says that it looks like (TS 39); two letters are one of them.
+        let alike: String = unicode_security::skeleton(plain.encode_utf8(&mut [0; 4])).collect();
+        match &*alike {
+            "rn" => out.push('m'),
+            alike => alike.chars().for_each(|one| push(&mut out, one, capital)),
         }
     }
-    out
+    out.trim().to_owned()
+}
+
+fn push(out: &mut String, one: char, capital: char) {
+    match one {
+        '0' => out.push('o'),
+        '1' | '|' => out.push('l'),
+        'I' => out.push(capital),
+        '＿' => out.push('_'),
+        '\u{2800}' => out.push(' '),
+        // Marks upon letters.
+        '\u{300}'..='\u{36F}' => {}
+        dash if is_dash(dash) => out.push('-'),
+        space if space.is_whitespace() => out.push(' '),
+        other => out.extend(other.to_lowercase()),
+    }
+}
+
+const fn is_dash(character: char) -> bool {
+    matches!(character, '‐' | '‑' | '‒' | '–' | '—' | '−' | 'ー')
 }
 
 /// The ASCII letter that a character looks like; itself if there is none.
@@ -104,12 +136,15 @@ pub struct Twins {
 impl Twins {
     /// Takes a name in, if no other looks like it.
     pub fn add(&mut self, name: &Arc<str>) {
-        self.names.entry(skeleton(name)).or_insert_with(|| Arc::clone(name));
+        for skeleton in skeletons(name) {
+            self.names.entry(skeleton).or_insert_with(|| Arc::clone(name));
+        }
     }
 
     /// Another name that this one looks like.
     pub fn of(&self, name: &str) -> Option<&Arc<str>> {
-        self.names.get(&skeleton(name)).filter(|other| &***other != name)
+        let alike = skeletons(name);
+        alike.iter().find_map(|skeleton| self.names.get(skeleton).filter(|other| &***other != name))
     }
 }
 
@@ -149,8 +184,18 @@ mod tests {
             ("send", "se\u{200B}nd"),
             ("send", "𝐬𝐞𝐧𝐝"),
             ("Pay", "pay"),
+            ("read_file", "READ_FILE"),
+            ("read_file", "rEad_fIle"),
+            ("fill", "fiIl"),
+            ("pay", "pay "),
+            ("pay", "pay\u{A0}"),
+            ("pay", "\u{2800}pay"),
+            ("pay", "pa\u{301}y"),
+            ("read_file", "ŕead_file"),
+            ("read_file", "ɾead_file"),
+            ("read_file", "read_ﬁle"),
+            ("read_file", "reⱥd_file"),
         ] {
-            assert_eq!(skeleton(one), skeleton(other), "{one} {other}");
             let mut twins = Twins::default();
             twins.add(&one.into());
             assert_eq!(twins.of(other).map(|name| &**name), Some(one));
@@ -166,8 +211,11 @@ mod tests {
             ("search", "research"),
             ("日本", "日木"),
             ("a-b", "a_b"),
+            ("read file", "read_file"),
+            ("form", "forrn"),
         ] {
-            assert_ne!(skeleton(one), skeleton(other), "{one} {other}");
+            let others = skeletons(other);
+            assert!(skeletons(one).iter().all(|one| !others.contains(one)), "{one} {other}");
         }
     }
 

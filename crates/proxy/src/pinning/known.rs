@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tollgate_catalog::uris::template_takes;
-use tollgate_guard::pins::{Definition, Twins};
+use tollgate_guard::pins::{Definition, Twins, skeletons};
 use tollgate_model::ServerId;
 use tollgate_store::{Digest, Pin, PinKind, PinMark, PinMarks, PinOf, Sighting};
 
@@ -482,8 +482,8 @@ fn is_twin_elsewhere(servers: &HashMap<ServerId, Server>, own: &ServerId, kind: 
     if !matches!(kind, PinKind::Tool | PinKind::Prompt) {
         return false;
     }
-    let wanted = tollgate_guard::pins::skeleton(key);
+    let wanted = skeletons(key);
     let others = servers.iter().filter(|(server, _)| *server != own);
     let mut names = others.filter_map(|(_, known)| known.kinds.get(&kind)).flat_map(|items| items.all.keys());
-    names.any(|name| &**name != key && tollgate_guard::pins::skeleton(name) == wanted)
+    names.any(|name| &**name != key && skeletons(name).iter().any(|one| wanted.contains(one)))
 }
