@@ -140,6 +140,7 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
             }
         }
     };
+    let no_responses = brought.has_seen_approval(inbound).is_some(); // what its user said was said to the gateway
     let retry = Retry::of(gateway, inbound, &resolved, brought)?;
     let mut lead = None; // of those who want the same, where the answer may be kept
     if matches!(retry, Retry::First)
@@ -153,7 +154,8 @@ async fn carry(gateway: &Gateway, inbound: &Inbound) -> Result<Reply, Refusal> {
     }
     let attempted = match retry {
         Retry::First | Retry::Again => {
-            attempt(gateway, inbound, &resolved, (&permit, &admitted), &Round::default()).await
+            let round = Round { no_responses, ..Round::default() };
+            attempt(gateway, inbound, &resolved, (&permit, &admitted), &round).await
         }
         Retry::Server(state, replica) => {
             let round = Round { state: Some(state), replica, ..Round::default() };

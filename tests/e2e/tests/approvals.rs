@@ -507,6 +507,37 @@ async fn whoever_can_be_shown_a_page_is_shown_it_once() {
     assert_eq!(bank.paid(), 1);
 }
 
+/// Also where the page was shown by a gateway that is gone, or by another one; and what its user said of it is no answer to the server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_was_shown_a_page_goes_on_at_whichever_gateway() {
+    let more = json!({ "wait_ms": 20_000, "url": "https://console.example/approvals/{id}" });
+    let bank = Bank::open(Script::modern(), more).await;
+    let other = Gateway::start_on(&bank.config, bank.gateway.data()).await;
+    bank.ready(&other).await;
+    let call = Call::tool("bank__pay", r#"{"amount":10}"#).able(URLS);
+    let asked = bank.peer("ann").request(&call).await.value();
+    let url = asked["inputRequests"]["approval"]["params"]["url"].as_str().unwrap();
+    let seen = |action: &str, arguments: &str| {
+        let said = json!({ "approval": { "action": action } });
+        let said = format!(r#""inputResponses":{said},"requestState":{}"#, asked["requestState"]);
+        Call::tool("bank__pay", arguments).able(URLS).and(&said)
+    };
+    let id = url.rsplit('/').next().unwrap();
+    // It is no more than the same call: who turns away is told to come back, and other arguments are another call.
+    let declined = peer(&other, "ann").request(&seen("decline", r#"{"amount":10}"#)).await;
+    assert_eq!(awaited(&declined), id);
+    let changed = peer(&other, "ann").request(&seen("decline", r#"{"amount":11}"#)).await;
+    assert_ne!(awaited(&changed), id);
+    bank.approve(id).await;
+    let theirs = peer(&other, "bob").request(&seen("decline", r#"{"amount":10}"#)).await;
+    assert_ne!(awaited(&theirs), id);
+    assert_eq!(bank.paid(), 0);
+    let answer = peer(&other, "ann").request(&seen("accept", r#"{"amount":10}"#)).await;
+    assert!(is_ok(&answer) && bank.paid() == 1, "{answer:?}");
+    let sent = bank.server.log().of_method("tools/call");
+    assert_eq!(sent.last().unwrap().at(&["params", "inputResponses"]), None);
+}
+
 /// Not twice, nor never: what its user was shown meanwhile is no call.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_whose_user_was_shown_a_page_counts_once() {

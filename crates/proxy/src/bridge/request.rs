@@ -41,6 +41,8 @@ pub(crate) struct Round {
     pub(crate) task: Option<Bytes>,
     /// Whether the server declares no tasks, so that the client's own `task` must not reach it.
     pub(crate) no_task: bool,
+    /// Whether what the client answers was asked by the gateway itself, so that it must not reach the server as an answer to it.
+    pub(crate) no_responses: bool,
 }
 
 impl Round {
@@ -117,7 +119,7 @@ fn change_round(message: &Message, edit: &mut Edit<'_>, eras: (Era, Era), round:
     for (member, value) in [("inputResponses", &round.responses), ("requestState", &round.state)] {
         match value {
             Some(value) => message.change_body(edit, &[Change::Set(member, value.clone())]),
-            None if own && member == "inputResponses" => {}
+            None if own && member == "inputResponses" && !round.no_responses => {}
             None if message.member(member).is_some() => message.change_body(edit, &[Change::Remove(member)]),
             None => {}
         }
@@ -131,7 +133,7 @@ pub(crate) fn responses(inbound: &Inbound, to: Era, round: &Round) -> Option<Byt
     if round.responses.is_some() || inbound.era() != Era::Modern || to != Era::Modern {
         return round.responses.clone();
     }
-    let may_ask = methods::may_ask_for_input(message.method());
+    let may_ask = methods::may_ask_for_input(message.method()) && !round.no_responses;
     message.member("inputResponses").filter(|_| may_ask).map(|span| message.raw(span))
 }
 

@@ -68,6 +68,9 @@ impl Brought {
         let sealed =
             text(message.bytes(), span).ok_or_else(|| invalid("`params.requestState` must be a string"))?;
         let server = resolved.server().id();
+        if state::is_of_others_approval(gateway, &inbound.caller, server, &sealed) {
+            return Ok(Some((State::Approval, None)));
+        }
         let opened = state::open(gateway, &inbound.caller, server, message, &sealed)?;
         inbound.record.goes_on(opened.call, opened.rounds);
         let answers = responses.is_some_and(|span| members(message.bytes(), span).next().is_some());

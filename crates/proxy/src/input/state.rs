@@ -16,6 +16,8 @@ use crate::inbound::Inbound;
 
 /// What such states are sealed for.
 const PURPOSE: &str = "request-state";
+/// What stands before the state of a call that people have to agree to first, so that it is known as that also to who cannot open it.
+const OF_APPROVAL: &str = "approval.";
 /// The id of a call, and a step of it.
 const CALL_LEN: usize = 16 + 4;
 /// How many rounds a call has had, and whether its client is asked something.
@@ -89,11 +91,25 @@ pub(crate) fn seal(
     if let Some(cleared) = inbound.record.cleared() {
         gateway.approvals().expect(round((call, step)), cleared, wait);
     }
-    gateway.sealer().seal(&purpose(&inbound.caller, server), bytes).map_err(|error| {
+    let sealed = gateway.sealer().seal(&purpose(&inbound.caller, server), bytes).map_err(|error| {
         Refusal::new(Stage::Dispatch, Code::Internal, "the request state could not be sealed")
             .because(error.to_string())
             .of(server.name())
-    })
+    })?;
+    Ok(if *state == State::Approval { format!("{OF_APPROVAL}{sealed}") } else { sealed })
+}
+
+/// Whether another gateway has shown a user that people have to agree first, or this one before it was started again. How that stands
+/// is in the store, by the call itself, so nothing is lost with what cannot be opened; and whoever makes such a state up gets no more
+/// than without one.
+pub(crate) fn is_of_others_approval(
+    gateway: &Gateway,
+    caller: &Caller,
+    server: &ServerId,
+    sealed: &str,
+) -> bool {
+    let is_other = |sealed| gateway.sealer().open(&purpose(caller, server), sealed).is_none();
+    sealed.strip_prefix(OF_APPROVAL).is_some_and(is_other)
 }
 
 /// A round of a call, as limits know it.
@@ -117,6 +133,7 @@ pub(crate) fn open(
         let text = "`requestState` is not one that this gateway gave for this request, or it has expired: send the request without it";
         Refusal::new(Stage::Session, Code::InvalidRequestState, text).of(server.name())
     };
+    let sealed = sealed.strip_prefix(OF_APPROVAL).unwrap_or(sealed);
     let bytes = gateway.sealer().open(&purpose(caller, server), sealed).ok_or_else(invalid)?;
     let (kind, rest) = bytes.split_first().ok_or_else(invalid)?;
     let (expires, rest) = rest.split_first_chunk::<8>().ok_or_else(invalid)?;
