@@ -103,7 +103,8 @@ impl Mailer {
     /// # Errors
     /// [`MailError`].
     pub async fn send(&self, subject: &str, text: &str) -> Result<(), MailError> {
-        let mut message = Message::builder().from(self.from.clone()).subject(subject);
+        // Relays take mail that cannot be told from other mail for what nobody wants.
+        let mut message = Message::builder().message_id(None).from(self.from.clone()).subject(subject);
         for to in &self.to {
             message = message.to(to.clone());
         }
