@@ -71,6 +71,19 @@ impl Which {
         let text = |text: &Option<String>| {
             text.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(Arc::<str>::from)
         };
+        // What no finding is would read as if nothing had been found.
+        for (name, said, known) in [
+            ("severity", &self.severity, &["low", "medium", "high"][..]),
+            (
+                "direction",
+                &self.direction,
+                &["arguments", "result", "definition", "question", "notification"][..],
+            ),
+        ] {
+            if text(said).is_some_and(|said| !known.contains(&&*said)) {
+                return Err(Problem::invalid(format!("{name}: one of {}", known.join(", "))));
+            }
+        }
         let tenants = match (text(&self.tenant), may.tenants()) {
             (Some(wanted), _) => {
                 if !may.sees(Some(&TenantId::new(&wanted))) {

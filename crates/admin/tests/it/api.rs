@@ -32,6 +32,8 @@ async fn what_is_wrong_is_a_problem() {
         ("GET", "/api/v1/blocks/x", "", "", 404, "not_found"),
         ("GET", "/api/v1/ledger?kind=moon", "", "", 422, "invalid"),
         ("GET", "/api/v1/ledger?outcome=moon", "", "", 422, "invalid"),
+        ("GET", "/api/v1/findings?severity=moon", "", "", 422, "invalid"),
+        ("GET", "/api/v1/findings/sums?by=day&direction=moon", "", "", 422, "invalid"),
         (
             "GET",
             "/api/v1/ledger?since=2027-01-02T00:00:00Z&until=2027-01-01T00:00:00Z",
