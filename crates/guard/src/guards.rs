@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use tollgate_model::Secret;
+use tollgate_model::{Glob, Secret, folded};
 
 use crate::action::Action;
 use crate::guard::{Field, Guard};
@@ -83,6 +83,10 @@ impl Guards {
         let files = settings.files.iter().filter_map(|rule| rule.pattern().ok());
         let patterns: Arc<[Pattern]> = patterns.chain(files).collect();
         let mut overrides = settings.overrides.clone();
+        for one in &mut overrides {
+            // A server that does not look at case takes all spellings of a tool for one.
+            one.tools = one.tools.iter().map(|tool| Glob::new(&folded(tool.as_str()))).collect();
+        }
         overrides.sort_by_key(Override::rank);
         overrides.truncate(Self::OVERRIDES_MAX);
         let usual = Set::new(settings, &[], &patterns, key);
@@ -104,8 +108,9 @@ impl Guards {
 
     /// The guards of what passes between a tenant's callers and a server, about one of its tools if it is about one.
     pub fn at(&self, tenant: &str, server: &str, tool: Option<&str>) -> Arc<Set> {
+        let tool = tool.filter(|_| !self.overrides.is_empty()).map(folded);
         let about = self.overrides.iter().enumerate();
-        let about = about.filter(|(_, one)| one.is_about(tenant, server, tool));
+        let about = about.filter(|(_, one)| one.is_about(tenant, server, tool.as_deref()));
         let which = about.fold(0_u64, |which, (place, _)| which | 1 << place);
         if which == 0 {
             return Arc::clone(&self.usual);
@@ -294,4 +299,23 @@ fn guard(direction: &Direction, fields: &[&FieldSettings], patterns: &[Pattern],
     let act = |rule: Rule| direction.rules.get(&rule).copied();
     let fields = fields.iter().map(|field| Field::new(&field.path, field.rules.clone())).collect();
     Guard::of(scanner, patterns.len(), act, key, direction.acts, fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_is_guarded_in_whatever_case_it_is_called() {
+        let one =
+            Override { tools: vec![Glob::new("Export_*")], restores: Some(true), ..Override::default() };
+        let settings = GuardSettings { overrides: vec![one], ..GuardSettings::default() };
+        let guards = Guards::new(&settings, &[7; 32]);
+        for tool in ["Export_all", "export_all", "EXPORT_ALL"] {
+            assert!(guards.at("t", "s", Some(tool)).restores, "{tool}");
+        }
+        for tool in [Some("import_all"), None] {
+            assert!(!guards.at("t", "s", tool).restores, "{tool:?}");
+        }
+    }
 }

@@ -161,7 +161,7 @@ pub struct Override {
     pub tenants: Vec<Glob>,
     /// For which servers.
     pub servers: Vec<Glob>,
-    /// For which tools, by their own names. With one it is about tools alone.
+    /// For which tools, by their own names. With one it is about tools alone. Case is not looked at.
     pub tools: Vec<Glob>,
     /// In what servers answer.
     pub results: Overlay,
