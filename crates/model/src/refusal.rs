@@ -352,6 +352,8 @@ pub struct Refusal {
     pub why: Option<Box<Why>>,
     /// Whether nothing of the request has left for a server, whatever is true of others with this code.
     pub is_unsent: bool,
+    /// Whether it may have been carried out, whatever is true of others with this code.
+    pub is_in_doubt: bool,
     /// What policy had said of the request by then, for the record: also of what is refused for another reason, or as unknown.
     pub judged: Option<Arc<Judged>>,
 }
@@ -459,6 +461,7 @@ impl Refusal {
             data: None,
             why: None,
             is_unsent: false,
+            is_in_doubt: false,
             judged: None,
         }
     }
@@ -469,10 +472,17 @@ impl Refusal {
         Self { is_unsent: true, ..self }
     }
 
+    /// The request may have been carried out.
+    #[must_use]
+    pub fn in_doubt(self) -> Self {
+        Self { is_in_doubt: true, ..self }
+    }
+
     /// Whether the same request may succeed later.
     pub fn retry(&self) -> Retry {
         match self.code.row().retry {
             Retry::Unsafe if self.is_unsent => Retry::Safe,
+            Retry::Safe if self.is_in_doubt && !self.is_unsent => Retry::Unsafe,
             retry => retry,
         }
     }

@@ -40,7 +40,7 @@ Tollgate's own in `error.data`:
 | `code` | string | what is wrong: one of the codes below. They are part of the interface and keep their meaning. |
 | `stage` | string | the stage of the request's life that refused it: `transport`, `session`, `envelope`, `identity`, `resolve`, `policy`, `block`, `limits`, `route`, `ledger` or `dispatch` (see [REQUEST.md](../REQUEST.md)) |
 | `source` | string | whose doing it is |
-| `retry` | string | whether the same request may succeed later: as the table says, but `safe` in place of `unsafe` where nothing of it had left for a server yet |
+| `retry` | string | whether the same request may succeed later: as the table says, but `safe` in place of `unsafe` where nothing of it had left for a server yet, and `unsafe` where the answer was HTTP status 503, which proxies give too when they lose a server over a request |
 | `server` | string, if one was chosen | the server's name in the configuration |
 | `requestId` | string of 26 digits and lower-case letters | the id of the call: the ledger has the refusal under it, and the log a line that says more: at `debug` for what a client or policy did, at `warn` for what a server or the gateway did |
 

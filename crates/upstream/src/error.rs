@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use tollgate_model::{Code, Refusal, ServerName, Stage};
 
+/// The latest that a caller is told to come again, whatever a server says.
+const LATER_MAX: Duration = Duration::from_hours(24);
+
 /// Why a request has no answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum UpstreamError {
@@ -302,6 +305,14 @@ impl UpstreamError {
         match self {
             Self::Busy { retry_after, .. } | Self::LeftAlone { retry_after, .. } => {
                 refusal.later(*retry_after)
+            }
+            Self::Rejected { status: status @ (429 | 503), retry_after } => {
+                let refusal = match retry_after {
+                    Some(wait) => refusal.later((*wait).min(LATER_MAX)),
+                    None => refusal,
+                };
+                // A proxy says 503 too where it has lost the server over the request.
+                if *status == 503 { refusal.in_doubt() } else { refusal }
             }
             _ => refusal,
         }

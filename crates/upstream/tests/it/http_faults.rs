@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use http::Response;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tollgate_model::Code;
+use tollgate_model::{Code, Retry, Why};
 use tollgate_upstream::{Reach, UpstreamError, Waits};
 
 use crate::fake::{Answer, Fake, Seen, discovery, event, events, full, json_answer, refusal, status, text};
@@ -87,6 +87,31 @@ async fn each_fault_is_a_clear_error_and_the_next_call_works() {
         assert!(error.public().contains(words), "{tool}: {}", error.public());
         assert!(!error.public().contains("secret"), "{tool}");
         assert_eq!(text_of(&link, "fine", &json!({})).await, "fine", "after {tool}");
+    }
+}
+
+/// Callers are told when to come again, but not that it is safe where the request may have been carried out.
+#[tokio::test]
+async fn a_server_that_wants_no_more_says_when_to_come_again() {
+    let fake = Fake::start(|request: Seen| async move {
+        if request.rpc() == "server/discover" {
+            return discovery(&request);
+        }
+        let (code, wait) = if request.tool() == "lost" { (503, "7") } else { (429, "18446744073709551615") };
+        let mut answer = status(code);
+        answer.headers_mut().insert("retry-after", wait.parse().unwrap());
+        answer
+    })
+    .await;
+    let (server, _events) = server(http(fake.url()));
+    let link = server.open(&anyone()).await.unwrap();
+    let day = Duration::from_hours(24);
+    for (tool, retry, wait) in [("lost", Retry::Unsafe, Duration::from_secs(7)), ("many", Retry::Safe, day)] {
+        let error = call(&link, tool, &json!({})).await.unwrap_err();
+        let refusal = error.refusal(server.name());
+        assert_eq!(refusal.retry(), retry, "{tool}");
+        assert!(matches!(refusal.why.as_deref(), Some(Why::Later(after)) if *after == wait), "{refusal:?}");
+        assert_eq!(refusal.unsent().retry(), Retry::Safe, "{tool}");
     }
 }
 
