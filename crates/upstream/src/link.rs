@@ -547,8 +547,14 @@ impl Instance {
                 continue;
             }
             let gone = matches!(rejection.status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
-            // What has just begun a session is there, and may have carried the request out.
-            if rejection.is_modern() || (gone && !renewed && rejection.message.is_none()) {
+            let is_another = if rejection.is_modern() {
+                // Codes of its own may be the same.
+                !matches!(Box::pin(discover_over_http(site)).await, Ok(None))
+            } else {
+                // What has just begun a session is there, and may have carried the request out.
+                gone && !renewed && rejection.message.is_none()
+            };
+            if is_another {
                 self.retire();
                 site.replica.forget_era("a legacy request was refused without an answer");
                 return Err(UpstreamError::stale(format!("status {}", rejection.status.as_u16())));

@@ -314,6 +314,30 @@ async fn silence_after_the_probe_means_legacy() {
 }
 
 #[tokio::test]
+async fn a_legacy_server_may_use_codes_that_mean_something_elsewhere() {
+    let fake = Fake::start(|request: Seen| async move {
+        match request.rpc() {
+            "initialize" => greeting(&request, "s", &json!({})),
+            "tools/call" => refusal(
+                400,
+                &json!({"jsonrpc": "2.0", "id": request.body["id"],
+                        "error": {"code": -32022, "message": "No such account"}}),
+            ),
+            "server/discover" => status(400),
+            _ if request.method == Method::GET => status(405),
+            _ => status(202),
+        }
+    })
+    .await;
+    let (server, _events) = server(http(fake.url()));
+    let link = server.open(&anyone()).await.unwrap();
+    let (_, answer) = call(&link, "x", &json!({})).await.unwrap();
+    assert_eq!(answer["error"]["message"], "No such account");
+    assert_eq!(fake.seen("tools/call").len(), 1);
+    assert!(server.open(&anyone()).await.unwrap().is_same(&link), "the session goes on");
+}
+
+#[tokio::test]
 async fn an_error_of_a_legacy_server_passes_as_it_is() {
     let fake = Fake::start(|request: Seen| async move {
         match request.rpc() {
