@@ -82,9 +82,23 @@ fn describe(error: &UpstreamError) -> String {
         UpstreamError::Auth { .. } => format!(
             "{error}: whoever calls may not do this, or it is blocked there (a gateway's `tollgate blocks` and `tollgate audit search` say more)"
         ),
-        _ => error.to_string(),
+        _ => {
+            let text = error.to_string();
+            let hint = HINTS.iter().find(|(said, _)| text.contains(said)).map_or("", |(_, hint)| *hint);
+            format!("{text}{hint}")
+        }
     }
 }
+
+/// What may be done about errors of libraries that do not say it.
+const HINTS: [(&str, &str); 3] = [
+    ("UnknownIssuer", "; name the authority that signed the server's certificate with --ca-file"),
+    (
+        "CaUsedAsEndEntity",
+        "; the server shows a certificate that is made to sign others (CA:TRUE): give it one of its own, or one with CA:FALSE",
+    ),
+    ("invalid HTTP version", "; if it speaks TLS, try https://"),
+];
 
 /// What a page of a merged list says of the servers that are missing from it.
 fn gaps_of(page: &Message) -> Vec<String> {

@@ -13,7 +13,7 @@ use rustls::crypto::ring;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -245,8 +245,13 @@ fn read(files: &CertificateFiles) -> Result<CertifiedKey, CertificateError> {
     if chain.is_empty() {
         return Err(wrong(&files.certificate, "no certificate in it".to_owned()));
     }
-    let key =
-        PrivateKeyDer::from_pem_file(&files.key).map_err(|error| wrong(&files.key, error.to_string()))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| {
+        let reason = match error {
+            pem::Error::NoItemsFound => "no private key in it, or one that is encrypted".to_owned(),
+            error => error.to_string(),
+        };
+        wrong(&files.key, reason)
+    })?;
     CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|reason| CertificateError::Pair {
         certificate: files.certificate.display().to_string(),
         key: files.key.display().to_string(),

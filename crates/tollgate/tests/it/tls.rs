@@ -103,6 +103,7 @@ fn both_listeners_speak_tls_in_both_versions_of_http() {
     assert!(output.status.success(), "{}", stderr(&output));
     let output = run(&["tools", "list", &url]);
     assert_eq!(output.status.code(), Some(69), "{}", stderr(&output));
+    assert!(stderr(&output).contains("--ca-file"), "{}", stderr(&output));
 }
 
 #[test]
@@ -143,4 +144,8 @@ fn a_certificate_that_cannot_be_used_is_a_wrong_configuration() {
     let output = run(&["check", &config(&folder)]);
     assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
     assert!(stderr(&output).contains("cert.pem"), "{}", stderr(&output));
+    folder.write("key.pem", &certificate);
+    let output = run(&["check", &config(&folder)]);
+    assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
+    assert!(stderr(&output).contains("key.pem: no private key in it"), "{}", stderr(&output));
 }
