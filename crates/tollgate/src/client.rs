@@ -78,7 +78,10 @@ impl From<CallError> for Failure {
 /// What went wrong, with the detail that the person at the terminal may see: it is their own endpoint.
 fn describe(error: &UpstreamError) -> String {
     match error {
-        UpstreamError::Auth { status: 401 } => format!("{error}; give it a credential with --header"),
+        UpstreamError::Auth { status: 401 } => format!(
+            "{error}: no credential came with it (--header \"Authorization: Bearer …\"), or one that is not known there, has \
+             expired, or is meant for another address"
+        ),
         UpstreamError::Auth { .. } => format!(
             "{error}: whoever calls may not do this, or it is blocked there (a gateway's `tollgate blocks` and `tollgate audit search` say more)"
         ),

@@ -34,7 +34,7 @@ use crate::keeping::Keeping;
 use crate::listen::tls::{CertificateFiles, Certificates};
 use crate::listen::{ClientAuthorities, Listener};
 use crate::notify::{self, News};
-use crate::out::{Printer, To};
+use crate::out::{Printer, To, safe};
 use crate::policing;
 use crate::registering::{self, Joined};
 use crate::running::{self, AdminPlane, Administered, Cause, DRAIN, Running};
@@ -550,7 +550,16 @@ fn announce(command: &Serve, config: &Config, running: &Running, log: LogFormat,
                     err.dim("(good once, for 15 minutes)")
                 ));
             }
-            Some(_) => err.line("  sign in    by a key of `tollgate admin-keys create --role admin`"),
+            Some(_) => {
+                let shown = |path: &Path| safe(&path.display().to_string());
+                let folder = command.data_dir.as_deref();
+                let folder =
+                    folder.map_or_else(String::new, |folder| format!(" --data-dir {}", shown(folder)));
+                err.line(format!(
+                    "  sign in    by a key of `tollgate admin-keys create -c {}{folder} --role admin`",
+                    shown(&command.config)
+                ));
+            }
             None => {}
         }
     }
