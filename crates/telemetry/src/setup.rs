@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::str::FromStr;
 
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::{Layer as _, Registry};
 
@@ -73,12 +73,33 @@ pub enum InitError {
 /// # Errors
 /// A filter that cannot be read, or a second call in one process.
 pub fn init(settings: &LogSettings) -> Result<LogGuard, InitError> {
-    let filter =
-        Targets::from_str(&settings.filter).map_err(|_| InitError::Filter(settings.filter.clone()))?;
+    let filter = filter(&settings.filter).ok_or_else(|| InitError::Filter(settings.filter.clone()))?;
     let writer = LineWriter::start(std::io::stderr()).map_err(InitError::Thread)?;
     let colour = settings.colour && std::io::stderr().is_terminal();
     let lines = Lines { format: settings.format, colour, writer: writer.clone() };
     let subscriber = Registry::default().with(lines.and_then(Exported).with_filter(filter));
     tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::Twice)?;
     Ok(LogGuard(writer))
+}
+
+/// What is logged. A lone word that is no level is a mistyped one, not a part of the program: taken for that, it would have all
+/// else fall silent.
+fn filter(text: &str) -> Option<Targets> {
+    let is_meant = |part: &str| part.contains('=') || part.trim().parse::<LevelFilter>().is_ok();
+    text.split(',').all(is_meant).then(|| Targets::from_str(text).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::filter;
+
+    #[test]
+    fn a_mistyped_level_is_refused() {
+        for good in ["info", "WARN", "off", "warn,tollgate_upstream=debug", "tollgate_proxy=trace"] {
+            assert!(filter(good).is_some(), "{good}");
+        }
+        for bad in ["debgu", "warn,debgu", "a=b=c", "tollgate_proxy=loud"] {
+            assert!(filter(bad).is_none(), "{bad}");
+        }
+    }
 }

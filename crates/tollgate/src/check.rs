@@ -69,7 +69,11 @@ async fn check_policies(
                 err.line(text);
             }
             for tenant in compiled.tenants_without_permits().filter(|_| !json) {
-                err.line(format!("warning: no policy of tenant {} permits anything", tenant.as_str()));
+                err.line(format!(
+                    "warning: no policy of tenant {} permits anything: its callers can use nothing until `policy.files` \
+                     names some",
+                    tenant.as_str()
+                ));
             }
             Ok(findings)
         }

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::exit::Failure;
 use crate::out::{Printer, To};
 use crate::policy::setting::with_registered;
-use crate::serve;
+use crate::state;
 
 /// What the gateway is called in a client's configuration.
 const NAME: &str = "tollgate";
@@ -30,8 +30,7 @@ pub(crate) async fn print(command: &ClientConfig) -> Result<(), Failure> {
         Some(url) => (endpoint_url(url)?, command.key_env.is_some()),
         None => {
             let file = command.config.as_deref().unwrap_or(Path::new(CONFIG_FILE));
-            let mut config =
-                serve::read(file).map_err(|error| Failure::config(error.render(false).trim_end()))?;
+            let mut config = state::read_config(file)?;
             if let Some(folder) = &command.data_dir {
                 config.data_dir.clone_from(folder);
             }
