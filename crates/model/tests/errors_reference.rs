@@ -38,7 +38,7 @@ Tollgate's own in `error.data`:
 | member | shape | what it says |
 |---|---|---|
 | `code` | string | what is wrong: one of the codes below. They are part of the interface and keep their meaning. |
-| `stage` | string | the stage of the request's life that refused it: `transport`, `session`, `envelope`, `identity`, `resolve`, `policy`, `block`, `limits`, `route`, `ledger` or `dispatch` (see [REQUEST.md](../REQUEST.md)) |
+| `stage` | string | the stage of the request's life that refused it: `transport`, `session`, `envelope`, `identity`, `resolve`, `policy`, `block`, `limits`, `approval`, `pins`, `guard`, `schema`, `route`, `ledger` or `dispatch` (see [REQUEST.md](../REQUEST.md)) |
 | `source` | string | whose doing it is |
 | `retry` | string | whether the same request may succeed later: as the table says, but `safe` in place of `unsafe` where nothing of it had left for a server yet, and `unsafe` where the answer was HTTP status 503, which proxies give too when they lose a server over a request |
 | `server` | string, if one was chosen | the server's name in the configuration |
@@ -114,7 +114,15 @@ fn page() -> Result<String, std::fmt::Error> {
         )?;
     }
     page.push_str("\n| source | what it says |\n|---|---|\n");
-    for each in [Source::Client, Source::Policy, Source::Limit, Source::Upstream, Source::Gateway] {
+    for each in [
+        Source::Client,
+        Source::Policy,
+        Source::Limit,
+        Source::Guard,
+        Source::Operator,
+        Source::Upstream,
+        Source::Gateway,
+    ] {
         writeln!(page, "| `{}` | {} |", each.as_str(), source(each))?;
     }
     page.push_str("\n| retry | what it says |\n|---|---|\n");
