@@ -104,9 +104,9 @@ impl Meaning<'_> {
         self.holds(&definitions, (!has_pins).then_some(DEFINITIONS_HOLD), &place.key("definitions"));
         // An override may say that something becomes of it.
         if section.overrides.is_none() {
-            self.idle(&results, &place.key("results"));
-            self.idle(&arguments, &place.key("arguments"));
-            self.idle(&definitions, &place.key("definitions"));
+            self.without_mode(&results, &place.key("results"));
+            self.without_mode(&arguments, &place.key("arguments"));
+            self.without_mode(&definitions, &place.key("definitions"));
         }
         GuardSettings {
             results: self.direction(&results, &own, &place.key("results")),
@@ -128,7 +128,7 @@ impl Meaning<'_> {
     }
 
     /// Tells of actions that are written where nobody has said that anything is to become of what is found.
-    fn idle(&mut self, said: &Said<'_>, place: &Place<'_>) {
+    fn without_mode(&mut self, said: &Said<'_>, place: &Place<'_>) {
         let does = |word: &Word| matches!(word, Word::Do(action) if *action != Action::Report);
         let of_families = said.families.iter().any(|(_, word)| word.as_ref().is_some_and(does));
         if said.mode.is_none() && (of_families || said.rules.iter().any(|(_, word)| does(word))) {
