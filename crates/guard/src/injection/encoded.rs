@@ -28,6 +28,10 @@ const CONFIG: GeneralPurposeConfig = GeneralPurposeConfig::new()
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::STANDARD, CONFIG);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::URL_SAFE, CONFIG);
 
+/// What is known by its mark.
+const TOKENS: [Rule; 6] =
+    [Rule::CloudKey, Rule::GitToken, Rule::ChatToken, Rule::PaymentKey, Rule::ServiceToken, Rule::Jwt];
+
 /// Whether there is anything to be looked for in what is encoded.
 fn reads(rules: RuleSet) -> bool {
     let is_secret = |rule: &Rule| rule.family() == Family::Secret && rules.has(*rule);
@@ -182,17 +186,21 @@ pub(crate) fn escapes(sweep: &mut Sweep<'_, '_>, start: usize) -> Option<usize> 
     };
     let mut decoded = Vec::from(text.slice(from, start));
     decoded.push(first);
+    // Where each byte that was decoded stands.
+    let mut places: Vec<usize> = (from..=start).collect();
     let (mut at, mut count, mut end) = (start + escape(&text, start)?.1, 1, start);
     let mut between = 0;
     while at - from < RUN_MAX {
         if let Some((byte, length)) = escape(&text, at) {
             decoded.push(byte);
+            places.push(at);
             at += length;
             count += 1;
             between = 0;
             end = at;
         } else if text.is(at, class::URL) && (text.at(start) == b'%' || between < 24) {
             decoded.push(text.at(at));
+            places.push(at);
             at += 1;
             between += 1;
             if text.at(start) == b'%' {
@@ -205,6 +213,21 @@ pub(crate) fn escapes(sweep: &mut Sweep<'_, '_>, start: usize) -> Option<usize> 
     sweep.decoded_until = at;
     if count >= 4 && is_text(&decoded) {
         inside(sweep, from, end, &decoded);
+    } else if text.at(start) == b'%'
+        && decoded.len() >= RUN_MIN
+        && let Ok(decoded) = std::str::from_utf8(&decoded)
+    {
+        // One is enough to part the mark of a token from the rest of it.
+        places.push(at);
+        let all = sweep.rules;
+        let rules = TOKENS.into_iter().filter(|rule| all.has(*rule)).fold(RuleSet::NONE, RuleSet::with);
+        let mut found = Vec::new();
+        Sweep::new(Text::new(decoded, ""), rules, DEPTH_MAX, &mut found).run();
+        for one in found {
+            if let (Some(start), Some(end)) = (places.get(one.start), places.get(one.end)) {
+                sweep.add(one.rule, *start, *end, one.confidence);
+            }
+        }
     }
     None
 }

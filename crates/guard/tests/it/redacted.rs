@@ -552,3 +552,26 @@ fn numbers_are_grouped_by_any_space() {
     let json = json!({ "a": prices }).to_string();
     assert_eq!(left(Action::Mask, &json), json);
 }
+
+/// One escape within a token hides it from nobody who reads addresses.
+#[test]
+fn a_token_with_one_escape_is_one() {
+    let token = "ghp%5F0aB1cD2eF3gH4iJ5kL6mN7oP8qR9sT0uV1wX";
+    let plain = token.replace("%5F", "_");
+    for (text, expected) in [
+        (
+            format!("https://a.example/?q=1&t={token}&n=2"),
+            "https://a.example/?q=1&t=[redacted:git_token]&n=2",
+        ),
+        (
+            format!("https://a.example/a%20b?t={plain}&n=2"),
+            "https://a.example/a%20b?t=[redacted:git_token]&n=2",
+        ),
+        (format!("{token} or {plain}."), "[redacted:git_token] or [redacted:git_token]."),
+    ] {
+        let left = left(Action::Mask, &json!({ "a": text }).to_string());
+        assert_eq!(left, json!({ "a": expected }).to_string());
+    }
+    let plain = json!({ "a": "https://a.example/a%20b?q=%F0%9F" }).to_string();
+    assert_eq!(left(Action::Mask, &plain), plain);
+}
