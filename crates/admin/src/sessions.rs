@@ -48,6 +48,9 @@ pub(crate) const BY_COMMAND: &str = "cli";
 /// With what the record has somebody who came by an admin key, before its id.
 pub(crate) const ADMIN_KEY: &str = "admin key ";
 
+/// As what the record has whoever came by the link.
+const LOCAL_ADMIN: &str = "local admin";
+
 /// Random text that nobody guesses.
 pub(crate) fn random() -> Option<String> {
     let mut bytes = [0; 32];
@@ -227,9 +230,14 @@ pub(crate) async fn look(plane: &Plane, headers: &HeaderMap) -> Result<Option<Op
 pub(crate) fn by(how: &str, subject: &str) -> Arc<str> {
     match how {
         BY_KEY => Arc::from(format!("{ADMIN_KEY}{subject}")),
-        BY_LINK => Arc::from("local admin"),
+        BY_LINK => Arc::from(LOCAL_ADMIN),
         _ => Arc::from(subject),
     }
+}
+
+/// Whether the record would take somebody of this name for a key, or for whoever came by the link: nobody signs in as that.
+pub(crate) fn is_reserved(subject: &str) -> bool {
+    subject == LOCAL_ADMIN || subject.starts_with(ADMIN_KEY)
 }
 
 /// What somebody is who has a session: as it is now, not as it was when they signed in. None: they are nobody any more.
@@ -301,6 +309,12 @@ fn unhex(text: &str) -> Option<KeyHash> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_is_called_as_the_record_calls_keys_and_the_local_admin() {
+        assert!(is_reserved(&by(BY_KEY, "k1")) && is_reserved(&by(BY_LINK, "")));
+        assert!(!is_reserved(&by(BY_OIDC, "ada")) && !is_reserved("local administrator"));
+    }
 
     #[test]
     fn a_browser_that_shows_two_cookies_shows_none() {

@@ -184,6 +184,10 @@ async fn answered(State(plane): State<Shared>, headers: HeaderMap, Query(answer)
             let (verifier, nonce) = (asked.verifier(), asked.nonce());
             let finished = sign_in.finish(&code, verifier.expose(), &nonce, &redirect_uri(&plane)).await;
             match finished {
+                Ok(person) if sessions::is_reserved(&person.subject) => {
+                    let why = "the record would take this user for an admin key or the local admin";
+                    failed(&plane, &SignInError::Refused(why.to_owned()))
+                }
                 Ok(person) => {
                     let who = SignedIn {
                         how: BY_OIDC,
