@@ -216,6 +216,15 @@ fn a_budget_is_about_something_that_has_a_price() {
 }
 
 #[test]
+fn a_price_of_a_server_that_is_not_there_is_a_warning() {
+    let text =
+        "usage: { currency: EUR, prices: [ { server: a, per_call: 1 }, { server: crn, per_call: 1 } ] }\n";
+    let warnings = bench(text).good("tollgate.yaml").warnings;
+    let said: Vec<&str> = warnings.iter().map(|warning| warning.message.as_str()).collect();
+    assert_eq!(said, ["the configuration has no server `crn`: this is its price if it comes"]);
+}
+
+#[test]
 fn a_webhook_has_a_url_and_a_secret_that_cannot_be_guessed() {
     let webhook = |text: &str| bench(&format!("limits: {{ runaway: {{ webhook: {{ {text} }} }} }}\n"));
     let good = webhook("url: 'https://ops.example/in', secret: 0123456789abcdef").good("tollgate.yaml");

@@ -61,6 +61,10 @@ impl<'a> Named<'a> {
         named
     }
 
+    pub(super) fn has_server(&self, name: &str) -> bool {
+        self.servers.contains(name)
+    }
+
     /// Whether anything of this may cost something.
     fn has_price(&self, about: &About) -> bool {
         let is = |patterns: &[Glob], name: Option<&str>| {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tollgate_ledger::{IndexSettings, Price, Prices};
 
-use super::Meaning;
+use super::bites::Named;
+use super::{Meaning, shown};
 use crate::config::forms::Items;
 use crate::config::node::Place;
 use crate::config::section::{ConfigSection, LedgerSection, PriceSection, UsageSection};
@@ -24,6 +25,18 @@ impl Meaning<'_> {
         let mut settings = IndexSettings::default();
         if let Some(usage) = &section.usage {
             self.usage(&mut settings, usage, &root.key("usage"));
+        }
+        let named = Named::of(section);
+        for (index, price) in Items::iter(section.usage.as_ref().and_then(|usage| usage.prices.as_ref())) {
+            let Some(server) = price.server.as_deref().filter(|server| !named.has_server(server)) else {
+                continue;
+            };
+            let place = root.key("usage").key("prices").item(index).key("server");
+            let message = format!(
+                "the configuration has no server {}: this is its price if it comes",
+                shown(&place, server)
+            );
+            self.problems.warning(&place, message, None);
         }
         let is_recorded = section.ledger.as_ref().and_then(|ledger| ledger.enabled) != Some(false);
         let index = section.ledger.as_ref().and_then(LedgerSection::index);
