@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate_model::Secret;
+use tollgate_model::{Secret, folded};
 
 use super::classifier::ClassifierSettings;
 use super::presidio::PresidioSettings;
@@ -140,7 +140,9 @@ impl OutsideSettings {
     pub fn concerns(&self, heard: Heard, tenant: &str, server: &str, tool: Option<&str>) -> bool {
         let is_tool = |one: &String| {
             let named = one.split_once('/');
-            named.is_some_and(|(of, name)| of == server && tool == Some(name))
+            // A server that does not look at case takes all spellings of a tool for one.
+            let is_named = |name: &str| tool.is_some_and(|tool| folded(tool) == folded(name));
+            named.is_some_and(|(of, name)| of == server && is_named(name))
         };
         self.may_concern(heard, tenant, server) && (self.tools.is_empty() || self.tools.iter().any(is_tool))
     }
@@ -175,6 +177,7 @@ mod tests {
         guard.tools = vec!["a/t".to_owned(), "a/u/v".to_owned()];
         assert!(guard.concerns(Heard::Result, "t", "a", Some("t")));
         assert!(guard.concerns(Heard::Result, "t", "a", Some("u/v")));
+        assert!(guard.concerns(Heard::Result, "t", "a", Some("T")));
         assert!(!guard.concerns(Heard::Result, "t", "a", Some("w")));
         assert!(!guard.concerns(Heard::Result, "t", "a", None));
         assert!(guard.may_concern(Heard::Result, "t", "a") && !guard.may_concern(Heard::Result, "t", "b"));
