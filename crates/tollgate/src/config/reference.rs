@@ -193,7 +193,8 @@ fn is_published(key: &str, value: &Value) -> bool {
 }
 
 /// A schema as editors shall see it: in alphabetical order, whatever order the JSON library was built to keep, and with
-/// `${NAME}` allowed where a number, a truth value or one of several words is wanted, if the file may have it.
+/// `${NAME}` allowed where a number, a truth value, one of several words or a text of some length is wanted, if the file may
+/// have it.
 fn published(schema: &Value, variables: bool) -> Value {
     match schema {
         Value::Object(members) => {
@@ -215,7 +216,8 @@ fn allow_variable(schema: Value) -> Value {
         Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect(),
         _ => Vec::new(),
     };
-    let takes_text = types.contains(&"string") && schema.get("enum").is_none();
+    let takes_text =
+        types.contains(&"string") && schema.get("enum").is_none() && schema.get("maxLength").is_none();
     let is_scalar = ["integer", "number", "boolean", "string"].iter().any(|kind| types.contains(kind));
     let Value::Object(members) = schema else { return schema };
     if takes_text || !is_scalar {
