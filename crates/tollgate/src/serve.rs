@@ -94,6 +94,8 @@ async fn run_http(
     let data = listener(DATA_PLANE, config.listen, socket, tls.clone()).await?;
     let socket = sockets.take_admin(config.admin_listen);
     let admin = listener("admin", config.admin_listen, socket, admin_tls.clone()).await?;
+    // One that is not listened on any more is closed: whoever connected there would wait for ever.
+    drop(sockets);
     let (admin, link) = AdminPlane::start(admin, config.proxy.allowed_hosts.clone(), config.admin.clone())
         .map_err(|error| Failure::failed(format!("the admin listener does not start: {error}")))?;
 
