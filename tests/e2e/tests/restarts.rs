@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tollgate_e2e::gateway::{Gateway, binary, config_file, http, servers, stdio, with};
 use tollgate_e2e::upstream::fake_child;
@@ -389,6 +391,50 @@ async fn a_new_process_that_cannot_start_leaves_the_old_one_serving() {
     })
     .await;
     assert!(fs::exists(format!("/proc/{}", gateway.pid())).unwrap());
+}
+
+/// Where the configuration names another address, the new process listens there alone. The old one is closed: whoever comes
+/// there is refused, and does not wait in the queue of a socket that nobody accepts from.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_is_left_is_closed() {
+    struct Follower(Pid);
+    impl Drop for Follower {
+        fn drop(&mut self) {
+            _ = kill_process(self.0, Signal::KILL);
+        }
+    }
+    let (first, second) = (FakeServer::free_address().await, FakeServer::free_address().await);
+    let mut config = servers([]);
+    config["listen"] = json!(first.to_string());
+    config["admin_listen"] = json!("127.0.0.1:0");
+    let (folder, file) = config_file(&config);
+    let mut child = tokio::process::Command::new(binary())
+        .args(["serve", "--json", "--config"])
+        .arg(&file)
+        .arg("--data-dir")
+        .arg(folder.path().join("data"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+    soon("the first address", said.next_line()).await.unwrap().expect("a line");
+    TcpStream::connect(first).await.expect("it is listened there");
+
+    config["listen"] = json!(second.to_string());
+    fs::write(&file, config.to_string()).unwrap();
+    kill_process(Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap(), Signal::USR2).unwrap();
+    let line = soon("the second address", said.next_line()).await.unwrap().expect("a line");
+    let line: Value = serde_json::from_str(&line).unwrap();
+    let follower = i32::try_from(line["process"].as_i64().unwrap()).unwrap();
+    let _follower = Follower(Pid::from_raw(follower).unwrap());
+    assert_eq!(line["listen"], second.to_string());
+    assert!(soon("the end of the old process", child.wait()).await.unwrap().success());
+    TcpStream::connect(second).await.expect("it is listened there");
+    let left = TcpStream::connect(first).await;
+    assert!(left.is_err(), "nobody would ever be answered there");
 }
 
 /// Sockets that a service manager has opened: clients may connect before there is a process and between two, and are served
