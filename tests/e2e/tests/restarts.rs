@@ -164,7 +164,7 @@ async fn a_stop_is_orderly() {
     assert_eq!(gateway.readiness().await["ready"], false);
     assert_eq!(Http::new(gateway.admin).send(&Ask::new("GET", "/healthz")).await.status, 200);
     until("nobody is let in", async || {
-        tokio::net::TcpStream::connect(gateway.listen).await.err().map(|_| ())
+        TcpStream::connect(gateway.listen).await.err().map(|_| ())
     })
     .await;
     // Streams end as streams do, not as broken ones.
