@@ -3,6 +3,7 @@
 //! Each of them has its uses: joiners in emoji and in several scripts, marks of direction where two directions meet, tags in
 //! some flags. What has no such use is found.
 
+use super::ansi::short;
 use crate::rule::Rule;
 use crate::sweep::Sweep;
 use crate::text::class;
@@ -72,6 +73,9 @@ pub(crate) fn hidden(sweep: &mut Sweep<'_, '_>, start: usize) -> usize {
         return at.max(start + 1);
     };
     let next = at + character.len_utf8();
+    if character == '\u{9B}' {
+        return short(sweep, at).unwrap_or(next);
+    }
     let kind = kind(character);
     if kind == Kind::Other {
         return next;

@@ -575,3 +575,19 @@ fn a_token_with_one_escape_is_one() {
     let plain = json!({ "a": "https://a.example/a%20b?q=%F0%9F" }).to_string();
     assert_eq!(left(Action::Mask, &plain), plain);
 }
+
+/// One character may stand for the first two of a terminal's escape.
+#[test]
+fn escapes_of_terminals_are_known_in_either_form() {
+    for (text, is_one) in [
+        ("\u{1B}[8mhidden", true),
+        ("\u{9B}8mhidden", true),
+        ("\u{9B}2Jgone", true),
+        ("\u{9B}31mred\u{9B}0m", false),
+        ("Å\u{9B}mieszny", false),
+    ] {
+        let (inspection, _) = inspect(&guard(|_| Action::Report), &json!({ "a": text }).to_string());
+        let found = inspection.noted.iter().any(|noted| noted.rule == Rule::Ansi);
+        assert_eq!(found, is_one, "{text:?}: {inspection:?}");
+    }
+}
