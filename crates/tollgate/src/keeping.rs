@@ -205,10 +205,16 @@ fn whose(erasure: &Erasure) -> Option<Whose> {
     }
 }
 
+/// What the index forgets with it. Names that were seen since stay there, as in the record; but where all is to go, all goes, also
+/// what another gateway's clock has dated later.
 fn names(erasure: &Erasure) -> Option<WhoseNames> {
+    let is_all = erasure.before >= erasure.asked;
+    let before = if is_all { Timestamp::from_ms(u64::MAX) } else { erasure.before };
     match (&erasure.user, &erasure.tenant) {
-        (Some(user), tenant) => Some(WhoseNames::User { user: Arc::clone(user), tenant: tenant.clone() }),
-        (None, Some(tenant)) => Some(WhoseNames::Tenant(Arc::clone(tenant))),
+        (Some(user), tenant) => {
+            Some(WhoseNames::User { user: Arc::clone(user), tenant: tenant.clone(), before })
+        }
+        (None, Some(tenant)) => Some(WhoseNames::Tenant { tenant: Arc::clone(tenant), before }),
         (None, None) => None,
     }
 }

@@ -193,9 +193,10 @@ impl Indexed {
 impl WhoseNames {
     fn is(&self, name: &AuditName) -> bool {
         match self {
-            Self::Tenant(tenant) => *tenant == name.tenant,
-            Self::User { user, tenant } => {
+            Self::Tenant { tenant, before } => *tenant == name.tenant && name.seen < *before,
+            Self::User { user, tenant, before } => {
                 *name.kind == *"user"
+                    && name.seen < *before
                     && *user == name.text
                     && tenant.as_ref().is_none_or(|tenant| *tenant == name.tenant)
             }

@@ -94,14 +94,21 @@ pub type Arrived = BTreeMap<Arc<str>, u64>;
 /// Whose names are to be forgotten.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WhoseNames {
-    /// All of a tenant's.
-    Tenant(Arc<str>),
-    /// A user's, of one tenant or of all.
+    /// All of a tenant's that were not seen since.
+    Tenant {
+        /// The tenant.
+        tenant: Arc<str>,
+        /// Since when.
+        before: Timestamp,
+    },
+    /// A user's, of one tenant or of all, if it was not seen since.
     User {
         /// The name.
         user: Arc<str>,
         /// Whose user; none for every tenant's of this name.
         tenant: Option<Arc<str>>,
+        /// Since when.
+        before: Timestamp,
     },
     /// Those of a kind that were not seen since.
     SeenBefore(&'static str, Timestamp),

@@ -347,13 +347,22 @@ pub async fn names_are_found_until_they_are_forgotten(place: &dyn Place) {
     let by_reference = AuditQuery { user: Some("ann-at-acme".into()), ..all() };
     assert_eq!(store.search(&by_reference).await.unwrap().rows.len(), 1);
 
-    let of_acme = WhoseNames::User { user: "Ann \"O\" Ünal".into(), tenant: Some("acme".into()) };
+    // What was seen since is still in the record, and stays.
+    let ann_until = |ms| WhoseNames::User {
+        user: "Ann \"O\" Ünal".into(),
+        tenant: Some("acme".into()),
+        before: Timestamp::from_ms(ms),
+    };
+    let acme_until = |ms| WhoseNames::Tenant { tenant: "acme".into(), before: Timestamp::from_ms(ms) };
+    assert_eq!(store.forget_names(&ann_until(5_000)).await.unwrap(), 0);
+    assert_eq!(store.forget_names(&acme_until(5_000)).await.unwrap(), 0);
+    let of_acme = ann_until(u64::MAX);
     assert_eq!(store.forget_names(&of_acme).await.unwrap(), 1);
     assert_eq!(store.forget_names(&of_acme).await.unwrap(), 0);
     assert_eq!(store.search(&ann).await.unwrap().rows.len(), 1);
     let found = store.search(&by_reference).await.unwrap();
     assert_eq!((found.rows.len(), found.names.get("ann-at-acme")), (1, None), "the row stays");
-    assert_eq!(store.forget_names(&WhoseNames::Tenant("acme".into())).await.unwrap(), 2);
+    assert_eq!(store.forget_names(&acme_until(5_001)).await.unwrap(), 2);
     for (whose, count) in [
         (WhoseNames::users_before(Timestamp::from_ms(5_000)), 0),
         (WhoseNames::agents_before(Timestamp::from_ms(6_000)), 0),

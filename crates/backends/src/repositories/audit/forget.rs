@@ -34,15 +34,17 @@ pub(super) async fn rows(
 /// Names.
 pub(super) async fn names(connection: &mut Connection, whose: &WhoseNames) -> Result<usize, StoreError> {
     let (sql, values) = match whose {
-        WhoseNames::Tenant(tenant) => {
-            ("DELETE FROM tollgate_audit_names WHERE tenant = $1", vec![Value::from(&**tenant)])
-        }
-        WhoseNames::User { user, tenant: None } => {
-            ("DELETE FROM tollgate_audit_names WHERE kind = 'user' AND name = $1", vec![Value::from(&**user)])
-        }
-        WhoseNames::User { user, tenant: Some(tenant) } => (
-            "DELETE FROM tollgate_audit_names WHERE kind = 'user' AND name = $1 AND tenant = $2",
-            vec![Value::from(&**user), Value::from(&**tenant)],
+        WhoseNames::Tenant { tenant, before } => (
+            "DELETE FROM tollgate_audit_names WHERE tenant = $1 AND seen_ms < $2",
+            vec![Value::from(&**tenant), Value::from(stored_time(*before))],
+        ),
+        WhoseNames::User { user, tenant: None, before } => (
+            "DELETE FROM tollgate_audit_names WHERE kind = 'user' AND name = $1 AND seen_ms < $2",
+            vec![Value::from(&**user), Value::from(stored_time(*before))],
+        ),
+        WhoseNames::User { user, tenant: Some(tenant), before } => (
+            "DELETE FROM tollgate_audit_names WHERE kind = 'user' AND name = $1 AND tenant = $2 AND seen_ms < $3",
+            vec![Value::from(&**user), Value::from(&**tenant), Value::from(stored_time(*before))],
         ),
         WhoseNames::SeenBefore(kind, time) => (
             "DELETE FROM tollgate_audit_names WHERE kind = $1 AND seen_ms < $2",
