@@ -69,6 +69,25 @@ pub(crate) fn may_begin(first_three: &[u8]) -> bool {
     first_three.len() > 1 && STARTERS.may[usize::from(letters / 64)] & 1 << (letters % 64) != 0
 }
 
+/// A token that begins here, within a word.
+pub(crate) fn token(sweep: &mut Sweep<'_, '_>, start: usize) -> Option<usize> {
+    let first = sweep.text.slice(start, start + 3);
+    if !may_begin(first) {
+        return None;
+    }
+    let letters = letters(first);
+    let starts = &STARTERS.starts;
+    let from = starts.partition_point(|(other, _)| *other < letters);
+    for (_, what) in starts.get(from..)?.iter().take_while(|(other, _)| *other == letters) {
+        let Start::Token(place) = what else { continue };
+        let end = secret::token(sweep, start, secret::TOKENS.get(usize::from(*place))?);
+        if end.is_some() {
+            return end;
+        }
+    }
+    None
+}
+
 /// Looks at what begins here. Gives back where to go on, where something was found that is not to be looked at again.
 pub(crate) fn begin(sweep: &mut Sweep<'_, '_>, start: usize) -> Option<usize> {
     let letters = letters(sweep.text.slice(start, start + 3));

@@ -6,6 +6,7 @@ use memchr::memmem;
 
 use crate::injection::encoded;
 use crate::rule::Rule;
+use crate::starters;
 use crate::sweep::Sweep;
 use crate::text::{class, entropy};
 
@@ -367,6 +368,12 @@ fn is_head(part: &[u8]) -> bool {
 pub(crate) fn marked_within(sweep: &mut Sweep<'_, '_>, start: usize, end: usize) -> Option<usize> {
     let text = sweep.text;
     let word = text.slice(start, end.min(start + 128));
+    // One may be joined to a name.
+    for (place, _) in word.iter().enumerate().filter(|(_, byte)| **byte == b'_') {
+        if let Some(end) = starters::token(sweep, start + place + 1) {
+            return Some(end);
+        }
+    }
     // Keys of Azure say after 52 characters what they are.
     if word.len() == 84 && word.get(52..58).is_some_and(|mark| mark == b"JQQJ99") {
         return sweep.add(Rule::CloudKey, start, end, 97);

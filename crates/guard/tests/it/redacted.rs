@@ -470,6 +470,8 @@ fn tokens_of_many_issuers_are_known() {
         ("Authorization: SSWS 00aB3cD4eF5gH6iJ7kL8mN9oP0", "Authorization: SSWS [redacted:authorization]"),
         ("{\"auth\":\"dXNlcjpTM2NyM3RQdzl4\"}", "{\"auth\":\"[redacted:assigned]\"}"),
         ("token cache: 32 hits", "token cache: 32 hits"),
+        ("backup_ghp_0aB1cD2eF3gH4iJ5kL6mN7oP8qR9sT0uV1wX", "backup_[redacted:git_token]"),
+        ("fn the_live_sk_test_of_an_hf_npm_name() {}", "fn the_live_sk_test_of_an_hf_npm_name() {}"),
         (
             "{\"auth\":\"none\",\"path\":\"/tmp/a1b2c3d4e5f6a7b8\"}",
             "{\"auth\":\"none\",\"path\":\"/tmp/a1b2c3d4e5f6a7b8\"}",
