@@ -121,7 +121,7 @@ impl<'s, 't> Sweep<'s, 't> {
             b'=' => secret::assigned(self, at),
             b'+' => personal::international(self, at),
             b'(' => personal::parenthesis(self, at),
-            b'-' => secret::private_key(self, at),
+            b'-' => secret::private_key(self, at).or_else(|| personal::company(self, at)),
             b'~' => secret::azure(self, at),
             b'<' => injection::tag(self, at),
             b'[' | b'#' => injection::role(self, at),

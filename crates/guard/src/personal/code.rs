@@ -33,6 +33,36 @@ pub(crate) fn code(sweep: &mut Sweep<'_, '_>, start: usize, end: usize) -> Optio
     }
 }
 
+/// A number of a company in Brazil that has letters in it, by the dash before its check digits: `12.ABC.345/01DE-35`.
+pub(crate) fn company(sweep: &mut Sweep<'_, '_>, dash: usize) -> Option<usize> {
+    let text = sweep.text;
+    let start = dash.checked_sub(15)?;
+    if text.at(dash - 5) != b'/' || !sweep.rules.has(Rule::BrCnpj) {
+        return None;
+    }
+    let end = dash + 3;
+    let mut values = [0_u8; 14];
+    let mut count = 0;
+    for (place, byte) in text.slice(start, end).iter().enumerate() {
+        let value = match (place, byte) {
+            (2 | 6, b'.') | (10, b'/') | (15, b'-') => continue,
+            (2 | 6 | 10 | 15, _) => return None,
+            (_, b'0'..=b'9') | (0..15, b'A'..=b'Z') => byte - b'0',
+            _ => return None,
+        };
+        *values.get_mut(count)? = value;
+        count += 1;
+    }
+    // Of digits alone it is found as a number.
+    let has_letters = values.iter().any(|value| *value > 9);
+    let is_one = count == 14
+        && has_letters
+        && !text.is(start.wrapping_sub(1), class::WORD)
+        && ends(&text, end)
+        && checks::cnpj(&values);
+    if is_one { sweep.add(Rule::BrCnpj, start, end, 95) } else { None }
+}
+
 /// Whether something ends here that is no part of a longer name.
 fn ends(text: &Text<'_>, end: usize) -> bool {
     text.is_end(end) && !(matches!(text.at(end), b'-') && text.at(end + 1).is_ascii_alphanumeric())

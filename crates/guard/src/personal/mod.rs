@@ -8,7 +8,7 @@ mod network;
 mod number;
 mod phone;
 
-pub(crate) use code::code;
+pub(crate) use code::{code, company};
 pub(crate) use email::email;
 pub(crate) use network::{address, colons};
 pub(crate) use number::number;

@@ -593,3 +593,13 @@ fn escapes_of_terminals_are_known_in_either_form() {
         assert_eq!(found, is_one, "{text:?}: {inspection:?}");
     }
 }
+
+/// Numbers of companies in Brazil have letters too, since 2026.
+#[test]
+fn a_cnpj_may_have_letters() {
+    let of = |text: &str| left(Action::Mask, &json!([text]).to_string());
+    assert_eq!(of("CNPJ 12.ABC.345/01DE-35."), r#"["CNPJ [redacted:br_cnpj]."]"#);
+    for other in ["12.ABC.345/01DE-36", "X12.ABC.345/01DE-35", "12.ABC.345/01DE-35X", "12.abc.345/01de-35"] {
+        assert_eq!(of(other), json!([other]).to_string());
+    }
+}
