@@ -18,7 +18,7 @@ pub(crate) enum Start {
     Phrase(u16, u16),
     /// `Bearer`, `Basic` and the like: what follows is a credential.
     Scheme,
-    /// A key as PuTTY keeps it.
+    /// A key as `PuTTY` keeps it.
     Putty,
     /// A web token.
     Jwt,

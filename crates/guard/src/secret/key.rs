@@ -1,4 +1,4 @@
-//! Private keys in PEM (RFC 7468), and as PuTTY keeps them.
+//! Private keys in PEM (RFC 7468), and as `PuTTY` keeps them.
 
 use memchr::memmem;
 
@@ -48,7 +48,7 @@ pub(crate) fn private_key(sweep: &mut Sweep<'_, '_>, start: usize) -> Option<usi
     sweep.add(Rule::PrivateKey, start, end, 98)
 }
 
-/// A file of PuTTY's, up to what it is signed with.
+/// A file of `PuTTY`, up to what it is signed with.
 pub(crate) fn putty(sweep: &mut Sweep<'_, '_>, start: usize) -> Option<usize> {
     let text = sweep.text;
     let area = text.slice(start, start + KEY_MAX);
