@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 use tollgate_mcp::{Change, Kind, Limits, Message, meta, methods};
 use tollgate_model::{Code, Refusal, ServerName, Stage};
 use tollgate_telemetry::counters::{self, Asked, Cached};
@@ -27,6 +27,9 @@ use crate::lists::{STALE_KEY, stale};
 use crate::mirror;
 use crate::reply::Reply;
 use crate::stages::{Admitted, Permit, Resolved, limits, policy, record, route};
+
+/// How many may leave before those who waited for them go by themselves.
+const TURNS_MAX: u32 = 4;
 
 /// A request whose answer may be kept.
 #[derive(Debug, Clone, Copy)]
@@ -106,21 +109,30 @@ pub(crate) async fn look_up(
         }
         Look::Missing(reach) => reach,
     };
-    let wait = match cache.board(&ask, reach) {
-        (Seat::First(pilot, _), epoch) => {
-            counters::cache_asked(case.asked, Cached::Miss);
-            return Ok(Taken::Goes(Box::new(Lead { ask, case, epoch, pilot: Some(pilot) })));
-        }
-        (Seat::Alone, _) => return alone(ask),
-        (Seat::Other(wait), _) => wait,
-    };
     let patience = server.settings().timeouts.request;
-    let Ok(landed) = timeout(patience, wait.landed()).await else {
-        let text = format!("the server did not answer the request within {} ms", patience.as_millis());
-        return Err(Refusal::new(Stage::Dispatch, Code::UpstreamTimeout, text).of(server.name()));
+    let until = Instant::now() + patience;
+    let mut turns = 1;
+    let landed = loop {
+        let wait = match cache.board(&ask, reach) {
+            (Seat::First(pilot, _), epoch) => {
+                counters::cache_asked(case.asked, Cached::Miss);
+                return Ok(Taken::Goes(Box::new(Lead { ask, case, epoch, pilot: Some(pilot) })));
+            }
+            (Seat::Alone, _) => return alone(ask),
+            (Seat::Other(wait), _) => wait,
+        };
+        let Ok(landed) = timeout_at(until, wait.landed()).await else {
+            let text = format!("the server did not answer the request within {} ms", patience.as_millis());
+            return Err(Refusal::new(Stage::Dispatch, Code::UpstreamTimeout, text).of(server.name()));
+        };
+        // Policy may say something else by now, or an operator may have stopped it.
+        policy::decide(gateway, inbound, resolved)?;
+        match landed {
+            // The next of them goes, and the others wait for that one.
+            Landed::Left if turns < TURNS_MAX => turns += 1,
+            landed => break landed,
+        }
     };
-    // Policy may say something else by now, or an operator may have stopped it.
-    policy::decide(gateway, inbound, resolved)?;
     match landed {
         Landed::Answered(kept) if Cache::may_have(&ask, &kept, &case.rule, reach) => {
             counters::cache_asked(case.asked, Cached::Shared);
@@ -132,7 +144,9 @@ pub(crate) async fn look_up(
             lead.failed(gateway, inbound, resolved, (permit, admitted), refusal).await.map(Taken::Answered)
         }
         // What came is not for this one.
-        Landed::Answered(_) | Landed::Nothing | Landed::Refused(..) | Landed::Lost => alone(ask),
+        Landed::Answered(_) | Landed::Nothing | Landed::Refused(..) | Landed::Lost | Landed::Left => {
+            alone(ask)
+        }
     }
 }
 
@@ -169,6 +183,9 @@ impl Lead {
             && message.meta_member(meta::RELATED_TASK).is_none();
         let kept = Kept::new(message.clone(), link, self.ask.what().part().capability());
         if !is_good {
+            if let Some(pilot) = self.pilot {
+                pilot.lands(Landed::Lost);
+            }
             return;
         }
         let is_kept = !kept.ttl(&self.case.rule).is_zero();

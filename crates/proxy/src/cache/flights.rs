@@ -26,8 +26,10 @@ pub(crate) enum Landed {
     Nothing,
     /// It could not be had; and whether the server said so itself, which is for whoever asked alone.
     Refused(Arc<Refusal>, bool),
-    /// Whoever fetched it has left, or had a reason of its own.
+    /// Whoever fetched it was given something for itself alone.
     Lost,
+    /// Whoever fetched it has left.
+    Left,
 }
 
 type Landing = watch::Receiver<Option<Landed>>;
@@ -66,8 +68,8 @@ pub(super) struct Wait(Landing);
 impl Wait {
     pub(super) async fn landed(mut self) -> Landed {
         match self.0.wait_for(Option::is_some).await {
-            Ok(landed) => landed.clone().unwrap_or(Landed::Lost),
-            Err(_) => Landed::Lost,
+            Ok(landed) => landed.clone().unwrap_or(Landed::Left),
+            Err(_) => Landed::Left,
         }
     }
 }

@@ -316,7 +316,7 @@ async fn together(
             Err(Fault { refusal: (*refusal).clone(), is_said })
         }
         // What came is not for this one.
-        Landed::Answered(_) | Landed::Nothing | Landed::Refused(..) | Landed::Lost => {
+        Landed::Answered(_) | Landed::Nothing | Landed::Refused(..) | Landed::Lost | Landed::Left => {
             Box::pin(alone(gateway, inbound, permit, server, wanted, kind)).await
         }
     }

@@ -98,3 +98,28 @@ async fn equal_calls_at_the_same_time_are_made_once() {
     assert!(all.iter().all(|told| text(told) == text(&all[0])));
     assert_eq!(pantry.asked("tools/call"), 1);
 }
+
+#[tokio::test]
+async fn where_whoever_asked_first_leaves_one_of_the_others_asks_for_all() {
+    let pantry = Pantry::modern().await;
+    let world = world(&pantry, Some(true), Some(true)).await;
+    pantry.set_awake(false);
+    let call = || {
+        let ann = world.modern("ann", "/mcp");
+        tokio::spawn(async move { ann.call("food__find", json!({"path": "x"})).await })
+    };
+    let first = call();
+    eventually(|| (pantry.asked("tools/call") > 0).then_some(())).await;
+    let others: Vec<_> = (0..8).map(|_| call()).collect();
+    // Whoever comes later than that finds somebody to wait for, too.
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    first.abort();
+    eventually(|| (pantry.asked("tools/call") > 1).then_some(())).await;
+    pantry.set_awake(true);
+    for other in others {
+        assert!(other.await.unwrap().is_ok());
+    }
+    assert_eq!(pantry.asked("tools/call"), 2);
+}
