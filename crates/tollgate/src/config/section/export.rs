@@ -125,7 +125,7 @@ pub(in crate::config) struct SyslogSection {
 #[schemars(extend("x-order" = keys::<WebhookSection>()))]
 #[schemars(rename = "Webhook")]
 pub(in crate::config) struct WebhookSection {
-    /// Where: `https`, or `http` on a loopback address.
+    /// Where: `https`, or `http` on a loopback address with `allow_private_addresses`.
     pub(in crate::config) url: Option<String>,
     /// Headers that go along, such as `Authorization`.
     pub(in crate::config) headers: Option<Keyed<Short<SecretSection>>>,
@@ -142,7 +142,8 @@ pub(in crate::config) struct WebhookSection {
 #[schemars(extend("x-order" = keys::<SplunkSection>()))]
 #[schemars(rename = "Splunk")]
 pub(in crate::config) struct SplunkSection {
-    /// Where: `https`, or `http` on a loopback address. Without a path it is `/services/collector/event`.
+    /// Where: `https`, or `http` on a loopback address with `allow_private_addresses`. Without a path it is
+    /// `/services/collector/event`.
     pub(in crate::config) url: Option<String>,
     /// The token.
     pub(in crate::config) token: Option<Short<SecretSection>>,
