@@ -52,6 +52,8 @@ const OWN_TOP_KEYS: [&str; 22] = [
     "schemas",
     "sizes",
 ];
+/// Those of them by which somebody wants to keep something out. A warning is not enough where all would be let in.
+const CLOSING_KEYS: [&str; 7] = ["identity", "policy", "tenants", "limits", "guard", "approvals", "pins"];
 /// Keys of a server in `tollgate.yaml` that no client has.
 const OWN_SERVER_KEYS: [&str; 16] = [
     "shared",
@@ -116,6 +118,13 @@ pub(super) fn translate(root: Node, format: Format, problems: &mut Problems) -> 
             }
             // Questions to the user, answered from the environment here; and pointers for editors.
             (Format::VsCode, "inputs") | (_, "$schema") => {}
+            (_, key) if CLOSING_KEYS.contains(&key) => problems.add(
+                Severity::Error,
+                entry.key_span,
+                key,
+                "no effect in a client's file: what it is to keep out would be let in".to_owned(),
+                Some("write a tollgate.yaml, which has its servers under `servers`".to_owned()),
+            ),
             _ => idle.add("", &entry),
         }
     }

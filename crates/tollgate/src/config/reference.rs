@@ -65,8 +65,8 @@ const INTRODUCTION: &str = "\
 `tollgate serve --config FILE` takes one file. What it is shows in its content:
 
 - **`mcpServers`** (JSON), as Claude Desktop, Claude Code, Cursor, Windsurf and others write it: accepted as it is. Keys that
-  have no meaning for a gateway are named in a warning. A server's key becomes its name; what is no letter or digit
-  becomes `-`.
+  have no meaning for a gateway are named in a warning, and Tollgate's own that keep something out (`identity`, `policy`,
+  `limits` and others) are refused there. A server's key becomes its name; what is no letter or digit becomes `-`.
 - **VS Code**'s `mcp.json` (`servers`, `inputs`), with comments and trailing commas. `${input:some-id}` is taken from
   the environment variable `SOME_ID`, since a gateway has nobody to ask. `${workspaceFolder}` is the folder of the file, or
   the one above `.vscode`.

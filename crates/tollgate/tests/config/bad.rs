@@ -313,6 +313,11 @@ const JSON_CASES: &[(&str, &str, &str)] = &[
         "{\n  \"mcpServers\": {\n    \"a\": { \"command\": \"x\" }\n    \"b\": {}\n  }\n}",
         "3:28: expected `,` or `}` (a comma is missing here)",
     ),
+    (
+        "who may call, in a client's file",
+        "{\"mcpServers\": {\"a\": {\"command\": \"/\"}}, \"identity\": {}}",
+        "1:41: identity: no effect in a client's file: what it is to keep out would be let in (write a tollgate.yaml, which has its servers under `servers`)",
+    ),
     ("cut off", "{ \"mcpServers\": {\n", "2:1: the file ends before `{` of line 1 is closed (a `}` is missing)"),
     (
         "a doubled server",
