@@ -148,6 +148,11 @@ impl Guards {
         self.overrides.iter().any(|one| one.restores == Some(true))
     }
 
+    /// Whether anything of results may be taken out or changed, as far as it is configured.
+    pub fn may_change_results(&self) -> bool {
+        self.settings.results.is_some() || !self.overrides.is_empty()
+    }
+
     /// Whether something may hold for one tool alone.
     pub fn tell_tools_apart(&self) -> bool {
         self.overrides.iter().any(|one| !one.tools.is_empty())

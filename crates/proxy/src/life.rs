@@ -336,9 +336,8 @@ async fn respond(
     message: &Message,
 ) -> Result<Reply, Refusal> {
     let server = resolved.server().id();
-    if gateway.policing().is_on()
+    if guard::may_change_results(gateway, &inbound.snapshot)
         || gateway.limits().are_budgets()
-        || inbound.snapshot.guards.tell_tools_apart()
         || inbound.snapshot.settings.looks_at_results()
     {
         tasks::remember_tool(gateway, inbound, resolved, route.link(), message);
@@ -361,14 +360,22 @@ pub(crate) async fn shown(
     message: &Message,
 ) -> Result<Reply, Refusal> {
     let server = resolved.server().id();
-    let clean = guard::result(gateway, inbound, resolved, message).await?; // what must not arrive
-    let message = clean.as_deref().unwrap_or(message);
+    let said = message;
+    let clean = guard::result(gateway, inbound, resolved, said).await?; // what must not arrive
+    let message = clean.as_deref().unwrap_or(said);
     let cleaner = if outside::hears(gateway, inbound, resolved, Heard::Result) {
         Box::pin(outside::result(gateway, inbound, resolved, message)).await?
     } else {
         None
     };
     let message = cleaner.as_deref().unwrap_or(message);
+    let left = if clean.is_some() || cleaner.is_some() {
+        let tool = resolved.native().filter(|_| inbound.is_tool_call());
+        schema::left(gateway, inbound, resolved, tool, (said, message, Message::body))?
+    } else {
+        None
+    };
+    let message = left.as_deref().unwrap_or(message);
     if !tasks::is_asked_for(inbound, message) {
         schema::result(gateway, inbound, resolved, message)?; // what its tool declares
     }

@@ -151,14 +151,26 @@ impl Default for Schemas {
 }
 
 impl Schemas {
-    /// Learns from a server's tools, if calls are checked at all. What is the same stays ready.
-    pub(crate) fn learn(&self, settings: &ProxySettings, server: &ServerId, items: &[Item]) {
-        if !are_on(settings) {
+    /// Learns from a server's tools, if calls are checked at all, or results may be changed. What is the same stays ready.
+    pub(crate) fn learn(
+        &self,
+        settings: &ProxySettings,
+        server: &ServerId,
+        items: &[Item],
+        may_results_change: bool,
+    ) {
+        let are_checked = are_on(settings);
+        if !are_checked && !may_results_change {
             return;
         }
         for item in items {
             let declared = Declared::of(item);
-            if self.0.of(server, item.key()).is_none_or(|known| !known.is(&declared)) {
+            let known = self.0.of(server, item.key());
+            // Of a tool that promises nothing there is nothing to know then.
+            if !are_checked && declared.output.is_none() && known.is_none() {
+                continue;
+            }
+            if known.is_none_or(|known| !known.is(&declared)) {
                 self.0.set(server, item.key(), Some(Arc::new(declared)));
             }
         }

@@ -231,7 +231,8 @@ fn learnt(
         gateway.tasks().learn(server, &shown);
         let snapshot = gateway.snapshot();
         gateway.hints().learn(&snapshot.settings, server, &shown);
-        gateway.schemas().learn(&snapshot.settings, server, &shown);
+        let may_results_change = guard::may_change_results(gateway, &snapshot);
+        gateway.schemas().learn(&snapshot.settings, server, &shown, may_results_change);
         shown = gateway.mirrors().learn(server, shown);
     }
     if gateway.policing().is_on() {

@@ -9,10 +9,12 @@ use bytes::Bytes;
 use serde_json::json;
 use tollgate_catalog::ListKind;
 use tollgate_guard::schema::{Fault, Unchecked};
-use tollgate_mcp::{Kind, Message, Span, find};
-use tollgate_model::{Code, Refusal, Stage};
+use tollgate_guard::shape::cut;
+use tollgate_mcp::{Kind, Limits, Message, Span, find};
+use tollgate_model::{Code, Refusal, Revision, Stage};
 use tollgate_telemetry::events::SchemaFault;
 
+use super::size::Part;
 use super::{Resolved, resolve};
 use crate::bridge;
 use crate::gateway::Gateway;
@@ -22,6 +24,10 @@ use crate::schemas::{self, SchemaMode, SchemaSettings, UnknownMembers};
 
 /// How many unknown arguments are named.
 const NAMED_MAX: usize = 8;
+
+/// What stands in a result in place of its structured part, where guards have left of that what its tool did not promise.
+const LEFT_OUT: &str = "[Left out by the gateway: of the structured result something was taken out that its output schema demands. \
+                        The tool did what it was asked to; do not call it again for this.]";
 
 /// How the arguments of a call are checked, if they are at all.
 pub(crate) fn looks_at(inbound: &Inbound, resolved: &Resolved) -> Option<SchemaSettings> {
@@ -153,6 +159,44 @@ pub(crate) fn of_tool(
     }
     let text = "the result does not fit the output schema that its tool declares";
     Err(Refusal::new(Stage::Schema, Code::InvalidResult, text).of(server.name()))
+}
+
+/// What may pass of a tool's result from which guards have taken something out; none if that is all of it. Clients hold what is
+/// structured against the output schema that they were shown (2025-06-18, tools, output schema): where it fitted before, and does
+/// not any more, it is left out, and said so.
+pub(crate) fn left(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    resolved: &Resolved,
+    tool: Option<&str>,
+    (before, after, part): (&Message, &Message, Part),
+) -> Result<Option<Box<Message>>, Refusal> {
+    let server = resolved.server();
+    let knows_structure = inbound.caller.client.revision >= Revision::V2025_06_18;
+    let (Some(tool), Some(body), true) = (tool, part(after), knows_structure) else { return Ok(None) };
+    let member =
+        |message: &Message, name| find(message.bytes(), part(message)?, name).map(|it| message.raw(it));
+    if after.kind() == Kind::Error || member(after, "isError").is_some_and(|is_error| is_error == "true") {
+        return Ok(None);
+    }
+    let Some(declared) = gateway.schemas().of(server.id(), tool) else { return Ok(None) };
+    let Some(Ok(schema)) = declared.output() else { return Ok(None) };
+    let faults =
+        |message: &Message| member(message, "structuredContent").and_then(|it| schema.check(&it).ok());
+    if faults(before).is_none_or(|faults| !faults.is_empty()) {
+        return Ok(None);
+    }
+    let Some(faults) = faults(after).filter(|faults| !faults.is_empty()) else { return Ok(None) };
+    tell(gateway, inbound, resolved, ("result", "strip"), &faults);
+    let left = cut(&after.raw(body), u64::MAX, LEFT_OUT, None).and_then(|left| {
+        let mut edit = after.edit();
+        edit.replace(body, left);
+        let limits = Limits { bytes_max: usize::MAX, ..Limits::default() };
+        Message::parse(edit.finish().into_bytes(), &limits).ok()
+    });
+    let text = "what guards have left of the result does not fit the output schema that its tool declares";
+    let withheld = || Refusal::new(Stage::Schema, Code::InvalidResult, text).of(server.name());
+    left.map(|left| Some(Box::new(left))).ok_or_else(withheld)
 }
 
 /// What cannot be checked passes where that is only told of.

@@ -231,6 +231,7 @@ async fn pass(
         }
     };
     inbound.record.answered(inbound, &message, link.era());
+    let said = message.clone();
     let message = outside::cleaned(gateway, inbound, resolved, message).await?;
     let part: Option<size::Part> = match method {
         methods::TASKS_RESULT => Some(Message::body),
@@ -240,7 +241,7 @@ async fn pass(
     let result = part.and_then(|part| part(&message)).map_or(&[][..], |span| span.of(message.bytes()));
     limits::pay_for_task(gateway, inbound, resolved, result);
     let message = match part {
-        Some(part) => fitting(gateway, inbound, resolved, message, part)?,
+        Some(part) => fitting(gateway, inbound, resolved, (&said, message), part)?,
         None => message,
     };
     if method == methods::TASKS_LIST
@@ -260,11 +261,17 @@ fn fitting(
     gateway: &Gateway,
     inbound: &Inbound,
     resolved: &Resolved,
-    message: Message,
+    (said, message): (&Message, Message),
     part: size::Part,
 ) -> Result<Message, Refusal> {
     let native = resolved.native();
     let tool = native.and_then(|task| gateway.tasks().tool_of(&inbound.caller, resolved.server().id(), task));
+    let left = if said.bytes() == message.bytes() {
+        None
+    } else {
+        schema::left(gateway, inbound, resolved, tool.as_deref(), (said, &message, part))?
+    };
+    let message = left.map_or(message, |left| *left);
     schema::of_tool(gateway, inbound, resolved, tool.as_deref(), (&message, part(&message)))?;
     let smaller = size::of_tool(gateway, inbound, resolved, tool.as_deref(), (&message, part))?;
     Ok(smaller.map_or(message, |smaller| *smaller))

@@ -14,7 +14,7 @@ use tollgate_upstream::ServerSettings;
 use crate::book::Book;
 use crate::fake::{Fake, event, events, greeting, json_answer, refusal, response, status};
 use crate::rig::{Told, World, server};
-use crate::shop::Shop;
+use crate::shop::{Shop, tool};
 
 const ALL: &str = r#"permit(principal in Agent::"ann", action, resource);"#;
 const TOKEN: &str = "ghp_0aB1cD2eF3gH4iJ5kL6mN7oP8qR9sT0uV1wX";
@@ -61,6 +61,42 @@ async fn what_a_server_answers_is_cleaned_and_on_record_without_itself() {
             ])
         );
         assert!(!entry.to_string().contains("ann@") && !entry.to_string().contains("ghp_"), "{entry}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_structured_result_fits_its_schema_or_is_left_out() {
+    for modern in [true, false] {
+        let (book, shop) = (Book::new(), Shop::start(modern, &["read", "free"]).await);
+        let (mut read, mut free) = (tool("read"), tool("free"));
+        read["outputSchema"] =
+            json!({"type": "object", "properties": {"path": {"type": "string", "pattern": "^[a-z]+_"}}});
+        free["outputSchema"] = json!({"type": "object", "properties": {"path": {"type": "string"}}});
+        shop.sells(vec![read, free]).await;
+        let world = World::recorded(vec![server("shop", &shop)], vec![], ALL, book.ledger.clone()).await;
+        world.guard(results(true, &[]));
+        let ann = world.either(modern, "ann", "/mcp").await;
+        ann.list("tools/list").await;
+
+        let masked = json!({"path": "[redacted:git_token]"});
+        let told = ann.call("shop__free", json!({"path": TOKEN})).await;
+        assert_eq!(told.body["result"]["structuredContent"], masked, "{told:?}");
+        assert_ne!(told.body["result"]["isError"], true, "{told:?}");
+        let told = ann.call("shop__read", json!({"path": "some_path"})).await;
+        assert_eq!(told.body["result"]["structuredContent"], json!({"path": "some_path"}), "{told:?}");
+
+        // A client would take a success without its structured part, or with one that does not fit, for a fault of the server.
+        let told = ann.call("shop__read", json!({"path": TOKEN})).await;
+        let result = &told.body["result"];
+        assert_eq!(
+            (&result["structuredContent"], &result["isError"]),
+            (&Value::Null, &json!(true)),
+            "{told:?}"
+        );
+        assert_eq!(result["content"][0]["text"], masked.to_string());
+        let said = result["content"][1]["text"].as_str().expect("a notice");
+        assert!(said.contains("Left out by the gateway") && said.contains("output schema"), "{said}");
+        assert!(!told.body.to_string().contains("ghp_"), "{told:?}");
     }
 }
 

@@ -32,6 +32,7 @@ use crate::bridge;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::seal::NoRandomness;
+use crate::snapshot::Snapshot;
 
 pub(crate) use definitions::{Definitions, are_judged, hello, hides_resource, items, page};
 use pseudonyms::Shared;
@@ -398,6 +399,13 @@ fn shared<'a>(
         return None;
     }
     Shared::new(&gateway.pseudonyms().shared, gateway.pins().store()?, &owner, (key, settings)).ok()
+}
+
+/// Whether anything may be taken out of results: by what is configured, by somebody outside, or since policy demands it.
+pub(crate) fn may_change_results(gateway: &Gateway, snapshot: &Snapshot) -> bool {
+    snapshot.guards.may_change_results()
+        || snapshot.outsiders.iter().next().is_some()
+        || gateway.policing().is_on()
 }
 
 /// Remembers which tool a request is about, where something may be said of it alone.
