@@ -163,10 +163,7 @@ async fn a_stop_is_orderly() {
     .await;
     assert_eq!(gateway.readiness().await["ready"], false);
     assert_eq!(Http::new(gateway.admin).send(&Ask::new("GET", "/healthz")).await.status, 200);
-    until("nobody is let in", async || {
-        TcpStream::connect(gateway.listen).await.err().map(|_| ())
-    })
-    .await;
+    until("nobody is let in", async || TcpStream::connect(gateway.listen).await.err().map(|_| ())).await;
     // Streams end as streams do, not as broken ones.
     soon("the end of the session's stream", stream.finish()).await.expect("a clean end");
     soon("the end of the SSE stream", async {

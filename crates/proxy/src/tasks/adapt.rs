@@ -115,13 +115,15 @@ async fn get(
             };
             let answer = speaker.result(native, None, receipt).await?.into_response()?;
             inbound.record.answered(inbound, &answer, Era::Legacy);
+            let said = answer.clone();
             let answer = match outside::cleaned(speaker.gateway, inbound, resolved, answer).await {
                 Ok(answer) => answer,
                 Err(refusal) => return Ok(Err(refusal)),
             };
             let result = answer.body().map_or(&[][..], |span| span.of(answer.bytes()));
             limits::pay_for_task(speaker.gateway, inbound, resolved, result);
-            let answer = match super::fitting(speaker.gateway, inbound, resolved, answer, Message::body) {
+            let fitting = super::fitting(speaker.gateway, inbound, resolved, (&said, answer), Message::body);
+            let answer = match fitting {
                 Ok(answer) => answer,
                 Err(refusal) => return Ok(Err(refusal)),
             };

@@ -278,7 +278,7 @@ pub(crate) async fn talkative() -> (Fake, ServerSettings) {
         if request.rpc() != "tools/call" {
             return match request.rpc() {
                 "initialize" => greeting(&request, "s", &json!({"tools": {}})),
-                "tools/list" => json_answer(&response(&request, &json!({"tools": [crate::shop::tool("read")]}))),
+                "tools/list" => json_answer(&response(&request, &json!({"tools": [tool("read")]}))),
                 _ if request.method == http::Method::GET => status(405),
                 _ if request.body["id"].is_null() => status(202),
                 _ => refusal(
@@ -309,7 +309,7 @@ async fn what_stands_beside_a_result_is_cleaned_too() {
         match request.rpc() {
             "initialize" => greeting(&request, "s", &json!({"tools": {}})),
             "tools/list" => {
-                let mut list = response(&request, &json!({"tools": [crate::shop::tool("read")]}));
+                let mut list = response(&request, &json!({"tools": [tool("read")]}));
                 list["x-note"] = TOKEN.into();
                 json_answer(&list)
             }

@@ -61,9 +61,6 @@ fn readiness(gateway: &Gateway) -> (u16, String) {
     (answer.status, body["store"]["state"].as_str().unwrap_or_default().to_owned())
 }
 
-/// What comes within a second, which the follower's own tests show, may take so long on a busy machine.
-const SOON: Duration = Duration::from_secs(8);
-
 /// Waits until it is so, and says how long it took.
 fn until(what: &str, is_so: impl Fn() -> bool) -> Duration {
     let begun = Instant::now();
