@@ -176,6 +176,8 @@ impl Asking {
                 // Nobody is left who could be told.
                 () = replies.closed() => None,
             };
+            // A client whose answer is not waited for any more hears so before the server, which may answer the call at once.
+            drop(question);
             if is_over.load(Ordering::Relaxed) {
                 // Nobody has looked since the call was over.
                 if block::server(&gateway, &session.caller_now(), server.name()).is_err() && answer.is_some()

@@ -442,6 +442,7 @@ async fn respond(
             | Act::ProgressThenGate
             | Act::Ask(_)
             | Act::AskAlike
+            | Act::AskAndAnswer
             | Act::Withdraws
     ) || steps.iter().any(|step| matches!(step, Step::Gather { .. }));
     let session = received.header("mcp-session-id").unwrap_or_default();
